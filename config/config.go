@@ -1,0 +1,121 @@
+// Package config is Kabar's configuration: what can be set, what it is when it
+// is not, and whether what was set makes sense.
+//
+// Load reads a YAML file and the environment; Validate says everything that is
+// wrong with the result at once. Each section of the file is one struct here,
+// and the tags of its fields (yaml, doc) are the only list of the keys: Keys
+// derives names, variables, defaults and explanations from them.
+//
+// A Config is plain data. It must not be changed once it is shared; until then
+// it is the caller's.
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+	_ "time/tzdata" // zones are known in an image without a file system, too
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the whole configuration of a Kabar process.
+type Config struct {
+	Listen      string      `yaml:"listen" doc:"address of the public API and its sockets, host:port"`
+	AdminListen string      `yaml:"admin_listen" doc:"address of /metrics, /healthz, /readyz and /debug/pprof/, host:port; not for the public"`
+	Redis       Redis       `yaml:"redis"`
+	Auth        Auth        `yaml:"auth"`
+	Services    []Service   `yaml:"services" doc:"the services that may publish; the variable takes name:sha256[:scope+scope],…"`
+	FCM         FCM         `yaml:"fcm"`
+	APNs        APNs        `yaml:"apns"`
+	Push        Push        `yaml:"push"`
+	Dedupe      Dedupe      `yaml:"dedupe"`
+	Attachments Attachments `yaml:"attachments"`
+	Timezone    string      `yaml:"timezone" doc:"zone of the times in answers, an IANA name"`
+	Locale      string      `yaml:"locale" doc:"language of a user who did not choose one: id or en"`
+	Retention   Retention   `yaml:"retention"`
+	Types       []EventType `yaml:"types" doc:"further event types; the variable takes the list as YAML, [{name: …, lane: …}]"`
+	Log         Log         `yaml:"log"`
+}
+
+// Default returns the configuration of a Kabar that was told nothing. It is
+// valid: both providers are off and Redis is expected on this machine.
+func Default() *Config {
+	return &Config{
+		Listen:      ":8080",
+		AdminListen: "127.0.0.1:9090",
+		Redis:       Redis{URL: "redis://127.0.0.1:6379/0", Partitions: 16, Prefix: "kabar"},
+		Auth:        Auth{Mode: AuthStore},
+		APNs:        APNs{Environment: APNsProduction},
+		Push: Push{
+			InFlight:  InFlight{Urgent: 400, Chat: 300, Bulk: 300},
+			LiveGrace: Duration(3 * time.Second),
+			RetryFor:  Duration(24 * time.Hour),
+			Lease:     Duration(30 * time.Second),
+		},
+		Dedupe:      Dedupe{Window: 7 * day},
+		Attachments: Attachments{URL: "file://./attachments"},
+		Timezone:    "Asia/Jakarta",
+		Locale:      "id",
+		Retention:   Retention{Notifications: 90 * day, MaxNotifications: 1000},
+		Log:         Log{Level: "info", Format: LogJSON},
+	}
+}
+
+// Validate reports everything that is wrong, joined with errors.Join: one error
+// a fault, each headed by its key and saying what would be right. It also looks
+// whether the files that are named can be read. No error repeats a secret.
+func (c *Config) Validate() error { return c.problems().join() }
+
+func (c *Config) problems() problems {
+	var p problems
+	p.address("listen", c.Listen)
+	p.address("admin_listen", c.AdminListen)
+	c.Redis.validate(&p)
+	c.Auth.validate(&p)
+	validateServices(&p, c.Services)
+	c.FCM.validate(&p)
+	c.APNs.validate(&p)
+	c.Push.validate(&p)
+	c.Dedupe.validate(&p)
+	c.Attachments.validate(&p)
+	if _, err := location(c.Timezone); err != nil {
+		p.add("timezone", "must be the name of a time zone, like Asia/Jakarta: %w", err)
+	}
+	p.oneOf("locale", c.Locale, "id", "en")
+	c.Retention.validate(&p)
+	validateTypes(&p, c.Types)
+	c.Log.validate(&p)
+	return p
+}
+
+// Location returns the zone that Timezone names, or UTC for a name that
+// Validate refuses.
+func (c *Config) Location() *time.Location {
+	zone, err := location(c.Timezone)
+	if err != nil {
+		return time.UTC
+	}
+	return zone
+}
+
+// location refuses the two names that time.LoadLocation reads as something
+// other than a place: "" and "Local".
+func location(name string) (*time.Location, error) {
+	if name == "" || name == "Local" {
+		return nil, fmt.Errorf("%q names no zone", name)
+	}
+	return time.LoadLocation(name)
+}
+
+// YAML returns the configuration as a file that Load understands, apart from
+// the secrets, which are ***.
+func (c *Config) YAML() ([]byte, error) {
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	if err := enc.Encode(c); err != nil {
+		return nil, fmt.Errorf("print configuration: %w", err)
+	}
+	return out.Bytes(), nil
+}

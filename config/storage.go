@@ -1,0 +1,45 @@
+package config
+
+import (
+	"regexp"
+	"time"
+)
+
+// Dedupe says how long a repeated event is recognised.
+type Dedupe struct {
+	Window Duration `yaml:"window" doc:"how long a repeated event or message is recognised and stored only once; 1m to 30d"`
+}
+
+func (c Dedupe) validate(p *problems) {
+	p.within("dedupe.window", c.Window, Duration(time.Minute), 30*day)
+}
+
+// Attachments says where files sent in chats are kept.
+type Attachments struct {
+	URL URL `yaml:"url" doc:"bucket for files sent in chats: file://directory, s3://bucket?…, or any other bucket URL"`
+}
+
+var bucketURL = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://.`)
+
+func (c Attachments) validate(p *problems) {
+	if !bucketURL.MatchString(c.URL.Reveal()) {
+		p.add("attachments.url", "must be a bucket URL, like file://./attachments or s3://bucket")
+	}
+}
+
+// Retention says how long a user's things are kept.
+type Retention struct {
+	Notifications    Duration `yaml:"notifications" doc:"age at which a notification is removed; 1d to 3650d"`
+	Messages         Duration `yaml:"messages" doc:"age at which a message is removed; 1d to 3650d, 0 keeps messages for ever"`
+	MaxNotifications int      `yaml:"max_notifications" doc:"notifications kept per user, the newest; 10 to 100000"`
+}
+
+const longest = 3650 * day
+
+func (c Retention) validate(p *problems) {
+	p.within("retention.notifications", c.Notifications, day, longest)
+	if c.Messages != 0 && (c.Messages < day || c.Messages > longest) {
+		p.add("retention.messages", "must be 0 (for ever) or between %v and %v, not %v", day, longest, c.Messages)
+	}
+	p.between("retention.max_notifications", c.MaxNotifications, 10, 100000)
+}
