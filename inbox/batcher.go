@@ -1,0 +1,253 @@
+package inbox
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrClosed is returned for calls on a Batcher that is closing.
+var ErrClosed = errors.New("store is closing")
+
+// ErrReplicas reports that a write reached fewer replicas than redis.wait_replicas
+// asks for. The write may have happened; repeating it is safe.
+var ErrReplicas = errors.New("not enough replicas confirmed the write")
+
+const (
+	maxBatch     = 128              // commands in a pipeline; keeps Redis' other clients waiting a few milliseconds at most
+	maxQueued    = 4096             // commands waiting for the next pipeline
+	batchTimeout = 10 * time.Second // for a pipeline, retries included
+	waitTimeout  = time.Second      // for the replicas
+)
+
+// A Script is Lua source with its digest.
+type Script struct{ source, sha string }
+
+// NewScript returns a script. Its source should say KEYS, ARGV and reply.
+func NewScript(source string) *Script {
+	sum := sha1.Sum([]byte(source))
+	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+// Command returns an invocation of the script for Batcher.Do.
+func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
+	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
+	return &Command{Cmd: cmd, again: func() *redis.Cmd {
+		return redis.NewCmd(ctx, s.args("eval", s.source, keys, args)...)
+	}}
+}
+
+func (s *Script) args(name, script string, keys []string, args []any) []any {
+	all := make([]any, 0, 3+len(keys)+len(args))
+	all = append(all, name, script, len(keys))
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	return append(all, args...)
+}
+
+// A Command is one Redis command on its way through a Batcher. After Do returned
+// nil, Cmd holds its reply or its error.
+type Command struct {
+	*redis.Cmd
+	again func() *redis.Cmd // the same with the script's source, or nil
+}
+
+// NewCommand returns a plain command.
+func NewCommand(ctx context.Context, args ...any) *Command {
+	return &Command{Cmd: redis.NewCmd(ctx, args...)}
+}
+
+// A Batcher carries commands to Redis in pipelines: while one is under way,
+// those that concurrent callers bring wait for the next. A lone caller waits for
+// nobody. Scripts that Redis has forgotten are sent again with their source.
+// Network failures are retried, so every command must be idempotent.
+type Batcher struct {
+	rdb      redis.UniversalClient
+	replicas int
+	queue    chan *group
+	closing  chan struct{}
+	once     sync.Once
+	done     sync.WaitGroup
+}
+
+// A group is what one caller brings; its commands stay together and in order.
+type group struct {
+	commands []*Command
+	done     chan error
+}
+
+// NewBatcher starts a batcher that waits for the given number of replicas
+// (0: none) after each pipeline. Close it.
+func NewBatcher(rdb redis.UniversalClient, replicas int) *Batcher {
+	b := &Batcher{rdb: rdb, replicas: replicas, queue: make(chan *group, maxQueued), closing: make(chan struct{})}
+	b.done.Go(b.run)
+	return b
+}
+
+// Close waits for the commands that were accepted and stops. It may be called twice.
+func (b *Batcher) Close() {
+	b.once.Do(func() { close(b.closing) })
+	b.done.Wait()
+}
+
+// Do executes commands and waits for their replies. The error is the first one of
+// the commands, or that of ctx (the commands may still be executed), or ErrClosed.
+// redis.Nil is a reply, not an error.
+func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
+	g := &group{commands: commands, done: make(chan error, 1)}
+	select {
+	case <-b.closing:
+		return ErrClosed
+	default:
+	}
+	select {
+	case b.queue <- g:
+	case <-b.closing:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-g.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *Batcher) run() {
+	var groups []*group
+	for {
+		select {
+		case g := <-b.queue:
+			groups = append(groups[:0], g)
+		case <-b.closing:
+			select { // what was accepted before closing is still carried out
+			case g := <-b.queue:
+				groups = append(groups[:0], g)
+			default:
+				return
+			}
+		}
+		for n := len(groups[0].commands); n < maxBatch; {
+			select {
+			case g := <-b.queue:
+				groups = append(groups, g)
+				n += len(g.commands)
+				continue
+			default:
+			}
+			break
+		}
+		b.execute(groups)
+	}
+}
+
+func (b *Batcher) execute(groups []*group) {
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+	defer cancel()
+	var commands []*Command
+	for _, g := range groups {
+		commands = append(commands, g.commands...)
+	}
+	err := b.pipeline(ctx, commands)
+	for _, g := range groups {
+		g.done <- errors.Join(err, firstError(g.commands))
+	}
+}
+
+func firstError(commands []*Command) error {
+	for _, c := range commands {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+	}
+	return nil
+}
+
+// pipeline executes commands, and once more those whose script was unknown. The
+// error is that of the replicas; the commands hold their own.
+func (b *Batcher) pipeline(ctx context.Context, commands []*Command) error {
+	if b.replicas == 0 {
+		b.send(ctx, b.rdb, commands)
+		return nil
+	}
+	var errs []error
+	for node, commands := range b.byMaster(ctx, commands) {
+		errs = append(errs, b.sendAndWait(ctx, node, commands))
+	}
+	return errors.Join(errs...)
+}
+
+// byMaster sorts commands by the Redis process that they go to, because WAIT
+// speaks for one connection to one process.
+func (b *Batcher) byMaster(ctx context.Context, commands []*Command) map[redis.Cmdable][]*Command {
+	cluster, ok := b.rdb.(*redis.ClusterClient)
+	if !ok {
+		return map[redis.Cmdable][]*Command{b.rdb: commands}
+	}
+	nodes := make(map[redis.Cmdable][]*Command)
+	for _, c := range commands {
+		node, err := cluster.MasterForKey(ctx, c.key())
+		if err != nil {
+			c.SetErr(fmt.Errorf("find the master: %w", err))
+			continue
+		}
+		nodes[node] = append(nodes[node], c)
+	}
+	return nodes
+}
+
+// key returns the first key of the command.
+func (c *Command) key() string {
+	i := 1
+	if c.again != nil {
+		i = 3
+	}
+	key, _ := c.Args()[i].(string)
+	return key
+}
+
+func (b *Batcher) sendAndWait(ctx context.Context, node redis.Cmdable, commands []*Command) error {
+	wait := redis.NewCmd(ctx, "wait", b.replicas, waitTimeout.Milliseconds())
+	b.send(ctx, node, commands, wait)
+	if n, err := wait.Int(); err != nil {
+		return fmt.Errorf("wait for replicas: %w", err)
+	} else if n < b.replicas {
+		return fmt.Errorf("%w: %d of %d", ErrReplicas, n, b.replicas)
+	}
+	return nil
+}
+
+// send executes commands and then the last one on one connection. The first
+// round names scripts by digest; a second one brings the source of those that
+// Redis does not know (any more).
+func (b *Batcher) send(ctx context.Context, node redis.Cmdable, commands []*Command, last ...redis.Cmder) {
+	for round := range 2 {
+		pipe := node.Pipeline()
+		var unknown []*Command
+		for _, c := range commands {
+			_ = pipe.Process(ctx, c.Cmd) // only queues
+		}
+		for _, c := range last {
+			_ = pipe.Process(ctx, c)
+		}
+		_, _ = pipe.Exec(ctx) // each command holds its own error
+		for _, c := range commands {
+			if c.again != nil && round == 0 && redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
+				c.Cmd = c.again()
+				unknown = append(unknown, c)
+			}
+		}
+		if commands = unknown; len(commands) == 0 {
+			return
+		}
+	}
+}

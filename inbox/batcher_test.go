@@ -1,0 +1,141 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func TestBatcherReloadsForgottenScripts(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		b := NewBatcher(rdb, 0)
+		defer b.Close()
+		ctx := context.Background()
+		s := NewScript("-- " + t.Name() + "\nreturn ARGV[1]")
+		for i := range 2 {
+			var commands []*Command
+			for n := range 3 {
+				commands = append(commands, s.Command(ctx, []string{"k"}, n), NewCommand(ctx, "echo", n))
+			}
+			if err := b.Do(ctx, commands...); err != nil {
+				t.Fatal(err)
+			}
+			for n, c := range commands {
+				if got, err := c.Text(); got != strconv.Itoa(n/2) {
+					t.Errorf("round %d, command %d: %q, %v", i, n, got, err)
+				}
+			}
+			rdb.ScriptFlush(ctx) // as after a failover
+		}
+	})
+}
+
+func TestBatcherReportsEachCallersError(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		b := NewBatcher(rdb, 0)
+		defer b.Close()
+		ctx := context.Background()
+		key := t.Name()
+		rdb.Set(ctx, key, "text", 0)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if err := b.Do(ctx, NewCommand(ctx, "hget", key, "f")); err == nil {
+					t.Error("no error of a command that failed")
+				}
+			})
+			wg.Go(func() {
+				if err := b.Do(ctx, NewCommand(ctx, "get", key+"none")); err != nil {
+					t.Errorf("error %v of a command that found nothing", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestBatcherAfterClose(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		b := NewBatcher(rdb, 0)
+		b.Close()
+		b.Close()
+		if err := b.Do(context.Background(), NewCommand(context.Background(), "ping")); !errors.Is(err, ErrClosed) {
+			t.Errorf("error %v, want ErrClosed", err)
+		}
+	})
+}
+
+func TestBatcherWaitsForReplicas(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		if t.Name() == "TestBatcherWaitsForReplicas/embedded" {
+			t.Skip("WAIT does nothing there")
+		}
+		b := NewBatcher(rdb, 1)
+		defer b.Close()
+		ctx := context.Background()
+		if err := b.Do(ctx, NewCommand(ctx, "set", t.Name(), "1")); !errors.Is(err, ErrReplicas) {
+			t.Errorf("error %v without a replica, want ErrReplicas", err)
+		}
+	})
+}
+
+func TestPartitionsLieEvenly(t *testing.T) {
+	for _, n := range []int{1, 3, 16, 64, 1024} {
+		p := NewPartitions("kabar", n)
+		for i := range n {
+			slot := int(crc16(p.tags[i][1:len(p.tags[i])-1])) % slots
+			if slot*n/slots != i {
+				t.Errorf("partition %d of %d has slot %d", i, n, slot)
+			}
+		}
+	}
+}
+
+func TestSlotIsThatOfRedis(t *testing.T) {
+	// The example of the Redis Cluster specification.
+	if got := crc16("123456789"); got != 0x31C3 {
+		t.Errorf("crc16 is %#x", got)
+	}
+}
+
+func TestPartitionsAreClaimed(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		for range 2 {
+			if err := NewPartitions(t.Name(), 16).Claim(ctx, rdb); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := NewPartitions(t.Name(), 8).Claim(ctx, rdb); !errors.Is(err, ErrPartitions) {
+			t.Errorf("error %v, want ErrPartitions", err)
+		}
+	})
+}
+
+func TestIDs(t *testing.T) {
+	now := time.Date(2016, 1, 11, 13, 8, 30, 768_123_000, time.FixedZone("WIB", 7*3600))
+	id := NewID(now)
+	if !ValidID(id) || id[:8] != "569346de" { // the seconds of the documents' sample
+		t.Errorf("id %q", id)
+	}
+	if at, err := IDTime(id); !at.Equal(now) || err != nil {
+		t.Errorf("time %v, %v", at, err)
+	}
+	if later := NewID(now.Add(time.Microsecond)); later <= id {
+		t.Errorf("%s does not sort after %s", later, id)
+	}
+	for _, bad := range []string{"", "569346DE6976613129050000", id + "0", id[1:], fmt.Sprintf("%024s", "g")} {
+		if ValidID(bad) {
+			t.Errorf("%q is valid", bad)
+		}
+		if _, err := IDTime(bad); err == nil {
+			t.Errorf("%q has a time", bad)
+		}
+	}
+}

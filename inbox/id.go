@@ -1,0 +1,51 @@
+package inbox
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// IDLen is the length of an id in characters.
+const IDLen = 24
+
+// NewID returns an id of 24 lower-case hex digits that sorts by time: 8 digits of
+// seconds, as in the documents' samples, 5 of microseconds, 11 random ones.
+func NewID(now time.Time) string {
+	var b [12]byte
+	binary.BigEndian.PutUint32(b[:4], uint32(now.Unix()))
+	if _, err := rand.Read(b[6:]); err != nil {
+		panic(err) // never happens: crypto/rand aborts the process instead
+	}
+	micros := uint32(now.Nanosecond() / 1000)
+	b[4] = byte(micros >> 12)
+	b[5] = byte(micros >> 4)
+	b[6] = byte(micros<<4) | b[6]&0x0f
+	return hex.EncodeToString(b[:])
+}
+
+// IDTime returns the moment, to the microsecond, at which an id was made.
+func IDTime(id string) (time.Time, error) {
+	if !ValidID(id) {
+		return time.Time{}, fmt.Errorf("id %q is not 24 hex digits", id)
+	}
+	seconds, _ := strconv.ParseInt(id[:8], 16, 64) // hex digits, just checked
+	micros, _ := strconv.ParseInt(id[8:13], 16, 64)
+	return time.Unix(seconds, micros*1000), nil
+}
+
+// ValidID reports whether id has the form of an id.
+func ValidID(id string) bool {
+	if len(id) != IDLen {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,69 @@
+package inbox
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := localredis.StopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// onEveryRedis runs a test on a real server and on the embedded Redis.
+func onEveryRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Run("redis", func(t *testing.T) {
+		server, err := localredis.Shared()
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, client(t, server.Addr()))
+	})
+	t.Run("embedded", func(t *testing.T) {
+		test(t, client(t, miniredis.RunT(t).Addr()))
+	})
+}
+
+func client(t testing.TB, addr string) redis.UniversalClient {
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
+}
+
+// newStore returns a store with keys of its own. Every user has a device list,
+// so that pushes are enqueued.
+func newStore(t testing.TB, rdb redis.UniversalClient, change ...func(*Options)) *Store {
+	t.Helper()
+	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	parts := NewPartitions(prefix, 4)
+	b := NewBatcher(rdb, 0)
+	t.Cleanup(b.Close)
+	opts := Options{
+		Redis: rdb, Batcher: b, Partitions: parts,
+		Devices: func(user int64) string {
+			return parts.Key(parts.OfUser(user), fmt.Sprintf("devices:%d", user))
+		},
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, Most: 1000,
+	}
+	for _, f := range change {
+		f(&opts)
+	}
+	return New(opts)
+}

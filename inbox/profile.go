@@ -1,0 +1,60 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// A Profile is what services have said of a user. In SetProfile, nil leaves a
+// field as it is.
+type Profile struct {
+	Name, Username, Avatar, Locale, Timezone *string
+	Admin                                    *bool
+}
+
+// SetProfile sets the fields that are given. A user with a profile is one whom
+// Kabar knows, even with no field set.
+func (s *Store) SetProfile(ctx context.Context, user int64, p Profile) error {
+	fields := []any{"known", "1"}
+	for name, value := range map[string]*string{
+		"name": p.Name, "username": p.Username, "avatar": p.Avatar, "locale": p.Locale, "timezone": p.Timezone,
+	} {
+		if value != nil {
+			fields = append(fields, name, *value)
+		}
+	}
+	if p.Admin != nil {
+		fields = append(fields, "admin", strconv.FormatBool(*p.Admin))
+	}
+	if err := s.Redis.HSet(ctx, s.keys(user).profile(), fields...).Err(); err != nil {
+		return fmt.Errorf("set profile: %w", err)
+	}
+	return nil
+}
+
+// Profile returns what is known of a user, or ErrNotFound.
+func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
+	fields, err := s.Redis.HGetAll(ctx, s.keys(user).profile()).Result()
+	if err != nil {
+		return Profile{}, fmt.Errorf("read profile: %w", err)
+	}
+	if len(fields) == 0 {
+		return Profile{}, ErrNotFound
+	}
+	text := func(name string) *string {
+		if v, ok := fields[name]; ok {
+			return &v
+		}
+		return nil
+	}
+	p := Profile{
+		Name: text("name"), Username: text("username"), Avatar: text("avatar"),
+		Locale: text("locale"), Timezone: text("timezone"),
+	}
+	if v, ok := fields["admin"]; ok {
+		admin := v == "true"
+		p.Admin = &admin
+	}
+	return p, nil
+}

@@ -1,0 +1,62 @@
+package inbox
+
+import (
+	_ "embed"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed common.lua
+var common string
+
+// script returns a script that may use what common.lua defines.
+func script(source string) *Script { return NewScript(common + source) }
+
+const (
+	replayFor    = 7 * 24 * time.Hour // how long the replay log of an idle user is kept
+	replayFrames = 128                // frames in a replay log, roughly
+	minRemember  = 7 * 24 * time.Hour // GET /v2/events/:id.json answers for at least so long
+)
+
+// Options configure a Store. Durations and counts must be positive.
+type Options struct {
+	Redis      redis.UniversalClient
+	Batcher    *Batcher
+	Partitions *Partitions
+	// Devices returns the key of a user's device list; without one nothing is
+	// enqueued for the user's phones.
+	Devices func(user int64) string
+	// Dedupe is how long an event's id is remembered.
+	Dedupe time.Duration
+	// Keep and Most bound a user's notifications by age and number.
+	Keep time.Duration
+	Most int
+	// Sharded says that live frames go through sharded pub/sub, as on a cluster.
+	Sharded bool
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// A Store holds the inboxes of all users. It is safe for concurrent use and keeps
+// no state of its own. Errors that it does not document come from Redis.
+type Store struct {
+	Options
+	parts   *Partitions
+	publish string
+}
+
+// New returns a store over opts.
+func New(opts Options) *Store {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Store{Options: opts, parts: opts.Partitions, publish: "publish"}
+	if opts.Sharded {
+		s.publish = "spublish"
+	}
+	return s
+}
+
+// remember is how long an event's record is kept.
+func (s *Store) remember() time.Duration { return max(s.Dedupe, minRemember) }

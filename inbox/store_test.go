@@ -1,0 +1,456 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+)
+
+const user = 66
+
+// note is a Put of a listed notification.
+func note(event, typ string) Put {
+	return Put{
+		Receiver: user, ID: NewID(time.Now()), Event: event, Content: "c", Type: typ, Listed: true,
+		Body: fmt.Appendf(nil, `{"type":%q,"title":null,"message":"m","details":{}}`, typ),
+	}
+}
+
+func put(t *testing.T, s *Store, p Put) Stored {
+	t.Helper()
+	stored, errs := s.Put(context.Background(), []Put{p})
+	if errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	return stored[0]
+}
+
+func unreads(t *testing.T, s *Store) Unreads {
+	t.Helper()
+	u, err := s.Unreads(context.Background(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func list(t *testing.T, s *Store, offset, count int, types ...string) []Notification {
+	t.Helper()
+	notes, err := s.List(context.Background(), user, types, offset, count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return notes
+}
+
+func TestPutStoresOnce(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		const publishers = 50
+		var stored, duplicates int
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range publishers {
+			wg.Go(func() {
+				r, errs := s.Put(context.Background(), []Put{note("same", "discount")})
+				mu.Lock()
+				defer mu.Unlock()
+				if errs[0] != nil {
+					t.Error(errs[0])
+				}
+				if r[0].Duplicate {
+					duplicates++
+				} else {
+					stored++
+				}
+			})
+		}
+		wg.Wait()
+		if stored != 1 || duplicates != publishers-1 {
+			t.Errorf("stored %d times, %d duplicates", stored, duplicates)
+		}
+		if n := len(list(t, s, 0, 100, "discount")); n != 1 {
+			t.Errorf("listed %d times", n)
+		}
+		if u := unreads(t, s); u.Notifications != 1 {
+			t.Errorf("counted %d times", u.Notifications)
+		}
+	})
+}
+
+func TestPutRefusesOtherContent(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		first := put(t, s, note("e", "discount"))
+		other := note("e", "discount")
+		other.Content = "changed"
+		_, errs := s.Put(context.Background(), []Put{other})
+		if !errors.Is(errs[0], ErrConflict) {
+			t.Errorf("error %v, want ErrConflict", errs[0])
+		}
+		if got := list(t, s, 0, 10, "discount"); len(got) != 1 || got[0].ID != first.ID {
+			t.Errorf("the first content does not stand alone: %v", got)
+		}
+	})
+}
+
+// A network failure makes the batcher send a script again.
+func TestPutRepeatedByTheClientIsNoDuplicate(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		p := note("e", "discount")
+		first, again := put(t, s, p), put(t, s, p)
+		if again != first || again.Duplicate {
+			t.Errorf("first %+v, again %+v", first, again)
+		}
+	})
+}
+
+func TestListPagesAndTypes(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		var want []string
+		for i := range 450 {
+			typ := []string{"discount", "campaign", "transaction"}[i%3]
+			p := note(strconv.Itoa(i), typ)
+			put(t, s, p)
+			if typ != "transaction" {
+				want = append([]string{p.ID}, want...)
+			}
+		}
+		var got []string
+		for offset := 0; ; offset += 70 {
+			page := list(t, s, offset, 70, "discount", "campaign")
+			if len(page) == 0 {
+				break
+			}
+			for _, n := range page {
+				got = append(got, n.ID)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if n := len(list(t, s, 0, 10, "report")); n != 0 {
+			t.Errorf("%d of a type that there is none of", n)
+		}
+	})
+}
+
+func TestRead(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		a, b := put(t, s, note("a", "discount")), put(t, s, note("b", "discount"))
+		for range 2 { // reading again changes nothing
+			if n, err := s.Read(ctx, user, a.ID); n != 1 || err != nil {
+				t.Errorf("read: %d unread, %v", n, err)
+			}
+		}
+		if n, err := s.Read(ctx, user, NewID(time.Now())); n != 1 || !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown: %d unread, %v", n, err)
+		}
+		if n, err := s.Read(ctx, 67, b.ID); n != 0 || !errors.Is(err, ErrNotFound) {
+			t.Errorf("somebody else's: %d unread, %v", n, err)
+		}
+		page := list(t, s, 0, 10, "discount")
+		if !page[1].Read || page[0].Read {
+			t.Errorf("read states %v %v", page[0].Read, page[1].Read)
+		}
+		if err := s.ReadAll(ctx, user); err != nil {
+			t.Fatal(err)
+		}
+		if u := unreads(t, s); u.Notifications != 0 {
+			t.Errorf("%d unread after all were read", u.Notifications)
+		}
+	})
+}
+
+func TestStatesCountInOrder(t *testing.T) {
+	at := func(minute int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute) }
+	state := func(minute, rank int, class Class) State {
+		return State{Resource: "transaction:1", Order: at(minute), Rank: rank, Class: class}
+	}
+	for name, c := range map[string]struct {
+		states []State
+		want   Unreads
+	}{
+		"one":               {[]State{state(1, 5, SellerTransactions)}, Unreads{SellerTransactions: 1}},
+		"moves on":          {[]State{state(1, 5, SellerTransactions), state(2, 6, NoClass)}, Unreads{}},
+		"late":              {[]State{state(2, 6, BuyerTransactions), state(1, 5, TransactionNews)}, Unreads{BuyerTransactions: 1}},
+		"same time by rank": {[]State{state(1, 6, NoClass), state(1, 5, SellerTransactions)}, Unreads{}},
+		"offers":            {[]State{{Resource: "nego:1", Order: at(1), Rank: 1, Class: SellerOffers}}, Unreads{SellerOffers: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+				s := newStore(t, rdb)
+				for i, st := range c.states {
+					p := note(strconv.Itoa(i), "transaction")
+					p.State = st
+					put(t, s, p)
+				}
+				got := unreads(t, s)
+				got.Notifications = 0
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// Random orders and repeats of random states leave the counters as the newest
+// state of each resource says (guarantee G6).
+func TestCountersCannotDrift(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		s := newStore(t, rdb)
+		var puts []Put
+		newest := make(map[string]State)
+		for i := range 300 {
+			st := State{
+				Resource: "transaction:" + strconv.Itoa(rng.IntN(20)),
+				Order:    time.UnixMicro(1_700_000_000_000_000 + rng.Int64N(50)),
+				Rank:     i + 1, // no two alike
+				Class:    Class(rng.IntN(4)),
+			}
+			if n := newest[st.Resource]; st.Order.After(n.Order) || st.Order.Equal(n.Order) && st.Rank > n.Rank {
+				newest[st.Resource] = st
+			}
+			p := note(strconv.Itoa(i), "transaction")
+			p.State = st
+			puts = append(puts, p, p)
+		}
+		rng.Shuffle(len(puts), func(i, j int) { puts[i], puts[j] = puts[j], puts[i] })
+		for chunk := range slices.Chunk(puts, 50) {
+			if _, errs := s.Put(context.Background(), chunk); errors.Join(errs...) != nil {
+				t.Fatal(errors.Join(errs...))
+			}
+		}
+		want := Unreads{Notifications: 300}
+		for _, st := range newest {
+			switch st.Class {
+			case SellerTransactions:
+				want.SellerTransactions++
+			case BuyerTransactions:
+				want.BuyerTransactions++
+			case TransactionNews:
+				want.TransactionNews++
+			}
+		}
+		if diff := cmp.Diff(want, unreads(t, s)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A transaction's news leaves its counter when the notification is read that told
+// the newest state, and not when an older one is.
+func TestReadingTransactionNews(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		news := func(event string, resource string, minute int) Stored {
+			p := note(event, "transaction")
+			p.State = State{Resource: resource, Order: time.Unix(int64(60*minute), 0), Rank: 1, Class: TransactionNews}
+			return put(t, s, p)
+		}
+		old, newest := news("a", "transaction:1", 1), news("b", "transaction:1", 2)
+		news("c", "transaction:2", 1)
+		for _, step := range []struct {
+			read func() error
+			want int
+		}{
+			{func() error { _, err := s.Read(ctx, user, old.ID); return err }, 2},
+			{func() error { _, err := s.Read(ctx, user, newest.ID); return err }, 1},
+			{func() error { return s.ReadAll(ctx, user) }, 0},
+		} {
+			if err := step.read(); err != nil {
+				t.Fatal(err)
+			}
+			if u := unreads(t, s); u.TransactionNews != step.want {
+				t.Errorf("%d news, want %d", u.TransactionNews, step.want)
+			}
+		}
+	})
+}
+
+func TestCartSaysTheNewest(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		for i, c := range []struct{ minute, items, want int }{{2, 4, 4}, {1, 9, 4}, {3, 0, 0}} {
+			p := Put{
+				Receiver: user, ID: NewID(time.Now()), Event: strconv.Itoa(i), Type: "cart", Body: []byte("{}"),
+				Cart: &c.items, State: State{Order: time.Unix(int64(60*c.minute), 0)},
+			}
+			put(t, s, p)
+			if u := unreads(t, s); u.CartItems != c.want || u.Notifications != 0 {
+				t.Errorf("after %+v: %+v", c, u)
+			}
+		}
+	})
+}
+
+func TestNotificationsAreBounded(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, func(o *Options) { o.Most = 10 })
+		var last Stored
+		for i := range 25 {
+			last = put(t, s, note(strconv.Itoa(i), "discount"))
+		}
+		page := list(t, s, 0, 100, "discount")
+		if len(page) != 10 || page[0].ID != last.ID {
+			t.Errorf("%d are kept, the newest is %v", len(page), page[0])
+		}
+		if u := unreads(t, s); u.Notifications != 10 {
+			t.Errorf("%d unread of 10", u.Notifications)
+		}
+		if n := rdb.HLen(context.Background(), string(s.keys(user).notes())).Val(); n != 10 {
+			t.Errorf("%d bodies of 10", n)
+		}
+	})
+}
+
+func TestOldNotificationsGo(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, func(o *Options) { o.Keep = time.Hour })
+		old := note("old", "discount")
+		old.ID = NewID(time.Now().Add(-2 * time.Hour))
+		put(t, s, old)
+		young := put(t, s, note("young", "discount"))
+		if page := list(t, s, 0, 10, "discount"); len(page) != 1 || page[0].ID != young.ID {
+			t.Errorf("kept %v", page)
+		}
+		ttl := rdb.PTTL(context.Background(), s.keys(user).list()).Val()
+		if ttl <= 0 || ttl > time.Hour {
+			t.Errorf("an idle user's list expires in %v", ttl)
+		}
+	})
+}
+
+func TestPutEnqueuesForDevicesOnly(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		stream := s.parts.Key(s.parts.OfUser(user), "out")
+		entry := &Entry{Stream: stream, Header: `{"u":66}`, Tag: "transaction:1", Life: time.Hour}
+		p := note("without", "transaction")
+		p.Entry = entry
+		put(t, s, p)
+		if n := rdb.XLen(ctx, stream).Val(); n != 0 {
+			t.Fatalf("%d entries for a user without devices", n)
+		}
+		rdb.HSet(ctx, s.Devices(user), "d", "{}")
+		p = note("with", "transaction")
+		p.Entry = entry
+		stored := put(t, s, p)
+		got := rdb.XRange(ctx, stream, "-", "+").Val()
+		if len(got) != 1 || got[0].Values["e"] != `{"u":66}`+"\n"+string(p.Body) {
+			t.Errorf("entries %v", got)
+		}
+		if newest := rdb.Get(ctx, s.TagKey(user, "transaction:1")).Val(); newest != stored.ID {
+			t.Errorf("newest under the tag %q, want %q", newest, stored.ID)
+		}
+	})
+}
+
+func TestPutPublishesAndLogs(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		sub := rdb.Subscribe(ctx, s.keys(user).channel())
+		defer sub.Close()
+		if _, err := sub.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var prev string
+		for i := range 3 {
+			p := note(strconv.Itoa(i), "discount")
+			stored := put(t, s, p)
+			msg := (<-sub.Channel()).Payload
+			head, body, _ := strings.Cut(msg, "\n")
+			f := strings.Fields(head)
+			if f[0] != stored.Seq || i > 0 && f[1] != prev || f[2] != p.ID || body != string(p.Body) {
+				t.Errorf("frame %q after %s of %+v", msg, prev, stored)
+			}
+			prev = stored.Seq
+		}
+		if n := rdb.XLen(ctx, s.keys(user).log()).Val(); n != 3 {
+			t.Errorf("%d frames in the log", n)
+		}
+		records, err := s.Records(ctx, "2")
+		if err != nil || len(records) != 1 || !records[0].Live {
+			t.Errorf("records %+v, %v: a socket was listening", records, err)
+		}
+	})
+}
+
+func TestSequenceNeverRunsBack(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		future := time.Now().Add(time.Hour).UnixMicro()
+		rdb.HSet(context.Background(), s.keys(user).meta(), "seq", future)
+		if got := put(t, s, note("e", "discount")).Seq; got != strconv.FormatInt(future+1, 10) {
+			t.Errorf("seq %s after %d", got, future)
+		}
+	})
+}
+
+func TestRecords(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		if _, err := s.Records(ctx, "none"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown event: %v", err)
+		}
+		a, b := note("e", "discount"), note("e", "discount")
+		b.Receiver = 7
+		if _, errs := s.Put(ctx, []Put{a, b}); errors.Join(errs...) != nil {
+			t.Fatal(errs)
+		}
+		rdb.HSet(ctx, s.RecordKey(7, "e"), DeviceField("d1"), "outcome")
+		got, err := s.Records(ctx, "e")
+		want := []Record{
+			{Receiver: 7, ID: b.ID, Push: "none", Devices: map[string]string{"d1": "outcome"}},
+			{Receiver: user, ID: a.ID, Push: "none", Devices: map[string]string{}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+		if ttl := rdb.PTTL(ctx, s.RecordKey(7, "e")).Val(); ttl <= 6*24*time.Hour {
+			t.Errorf("a record is forgotten after %v", ttl)
+		}
+	})
+}
+
+func TestProfile(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		if _, err := s.Profile(ctx, user); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown user: %v", err)
+		}
+		name, locale, admin := "Me Ow", "en", true
+		for _, p := range []Profile{{Name: &name, Admin: &admin}, {Locale: &locale}} {
+			if err := s.SetProfile(ctx, user, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := s.Profile(ctx, user)
+		if diff := cmp.Diff(Profile{Name: &name, Admin: &admin, Locale: &locale}, got); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+	})
+}
