@@ -1,0 +1,69 @@
+-- Lists a device under the user who has just claimed its token, unless a newer
+-- registration of the token is listed already; drops the least recently
+-- registered devices beyond the most that a user may have; and announces a
+-- device that is new in the list.
+--
+-- KEYS[1]  hash: the user's devices
+-- KEYS[2]  stream: where to announce it; absent when it is not to be
+-- ARGV[1]  device id
+-- ARGV[2]  platform
+-- ARGV[3]  token
+-- ARGV[4]  generation
+-- ARGV[5]  the device as JSON
+-- ARGV[6]  the most devices
+-- ARGV[7]  the token whose place it takes, or ""
+-- ARGV[8]  the generation up to which that one is taken off the list
+-- ARGV[9], ARGV[10]  field and value of the announcement
+--
+-- Reply: { state, each dropped device as JSON ... }. The state is
+--   "new"        it was not in the list
+--   "refreshed"  it was
+--   "older"      a newer registration of the token is listed, and stays
+--   "taken"      another token has this device id; nothing was changed
+local id, platform, token = ARGV[1], ARGV[2], ARGV[3]
+local generation, most, replaced = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
+
+local state, taken, others, gone = 'new', false, {}, {}
+local list = redis.call('HGETALL', KEYS[1])
+for i = 1, #list, 2 do
+  local entry = cjson.decode(list[i + 1])
+  local is = entry.p == platform and entry.t or nil
+  if is == token and entry.g > generation then
+    state = 'older'
+  elseif is == token and list[i] == id then
+    if state == 'new' then
+      state = 'refreshed'
+    end
+  elseif is == token or (is == ARGV[7] and entry.g <= replaced) then
+    table.insert(gone, list[i])
+  elseif list[i] == id then
+    taken = true
+  else
+    table.insert(others, { id = list[i], g = entry.g, json = list[i + 1] })
+  end
+end
+if taken and state ~= 'older' then
+  return { 'taken' }
+end
+
+local reply = { state }
+if state ~= 'older' then
+  table.sort(others, function(a, b) return a.g > b.g end)
+  for i = math.max(most, 1), #others do
+    table.insert(gone, others[i].id)
+    table.insert(reply, others[i].json)
+  end
+end
+
+-- The announcement first: of the writes it alone could fail, for a key that is
+-- no stream.
+if state == 'new' and KEYS[2] then
+  redis.call('XADD', KEYS[2], '*', ARGV[9], ARGV[10])
+end
+for _, other in ipairs(gone) do
+  redis.call('HDEL', KEYS[1], other)
+end
+if state ~= 'older' then
+  redis.call('HSET', KEYS[1], id, ARGV[5])
+end
+return reply

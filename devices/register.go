@@ -1,0 +1,197 @@
+package devices
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// finishWithin bounds what is left of a registration once its token is
+// claimed: from there on it goes ahead even when the caller has left, because a
+// device that is claimed and not listed gets no pushes.
+const finishWithin = 5 * time.Second
+
+// taken is the word of enlist.lua for a device id that another token has.
+const taken = "taken"
+
+// Welcome returns an entry, of one field, for a stream in the user's partition.
+type Welcome func(Device) (stream, field, value string)
+
+// Register makes the user the owner of d.Token, whoever had it before, and
+// lists the device under them; d.ID and d.Generation are ignored. It returns
+// the device as registered. A device that the user has already is refreshed:
+// it keeps its id.
+//
+// When the device is new in the user's list, the entry that welcome makes is
+// added to its stream in the same script. Welcome may be nil, and may be called
+// without its entry being used.
+//
+// An error is an [*InvalidError], or Redis'; after the latter the device may
+// belong to nobody, and registering again mends that.
+func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome Welcome) (Device, error) {
+	if err := cmp.Or(validUser(user), d.validate()); err != nil {
+		return Device{}, err
+	}
+	d.ID = newID()
+	return r.place(ctx, placement{user: user, device: d, welcome: welcome})
+}
+
+// Replace gives the user's device that has oldToken the token newToken. It
+// keeps its id and what the app said of itself. The new token may have belonged
+// to somebody else; the old one belongs to nobody afterwards, unless it was
+// registered again meanwhile. With two equal tokens it is a refresh.
+//
+// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token,
+// [*InvalidError], and Redis'; after the latter it may be repeated.
+func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken, newToken string) (Device, error) {
+	if err := cmp.Or(validUser(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
+		return Device{}, err
+	}
+	old, err := r.find(ctx, user, p, oldToken)
+	if err != nil {
+		return Device{}, err
+	}
+	d := old
+	d.Token = newToken
+	if newToken == oldToken {
+		return r.place(ctx, placement{user: user, device: d})
+	}
+	d, err = r.place(ctx, placement{user: user, device: d, keepID: true, replaces: old})
+	if err != nil {
+		return Device{}, err
+	}
+	if _, err := r.release(ctx, user, old); err != nil {
+		return Device{}, err
+	}
+	return d, nil
+}
+
+// find returns the user's device that has the token, at its record's generation.
+func (r *Registry) find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
+	pipe := r.redis.Pipeline()
+	get := pipe.Get(ctx, r.keys.owner(p, token))
+	list := r.QueueList(ctx, pipe, user)
+	_, _ = pipe.Exec(ctx) // each answer has its own error
+
+	owner, err := ownRecord(user, get)
+	if err != nil {
+		return Device{}, err
+	}
+	listed, err := list()
+	if err != nil {
+		return Device{}, err
+	}
+	d := Device{}
+	for _, l := range listed {
+		if l.ID == owner.id {
+			d = l
+		}
+	}
+	d.ID, d.Platform, d.Token, d.Generation = owner.id, p, token, owner.Generation
+	return d, nil
+}
+
+// A placement is a device on its way to a user.
+type placement struct {
+	user     int64
+	device   Device  // under the id that it gets if it is new
+	keepID   bool    // under that id in any case
+	replaces Device  // what it takes the place of in the list, if anything
+	welcome  Welcome // may be nil
+}
+
+// place claims the token, lists the device and takes it away from its former
+// owner.
+func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
+	p.device.Suspended = "" // registering anew ends it
+	claimed, before, err := r.claim(ctx, p)
+	if err != nil {
+		return Device{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
+	state, err := r.settle(ctx, p, claimed, before)
+	if err == nil && state == taken {
+		// A Replace that ran at the same time, or that stopped half way, has
+		// this id under another token: they are two devices then.
+		p.device.ID, p.keepID = newID(), true
+		if claimed, before, err = r.claim(ctx, p); err == nil {
+			_, err = r.settle(ctx, p, claimed, before)
+		}
+	}
+	if err != nil {
+		return Device{}, err
+	}
+	return claimed, nil
+}
+
+// settle lists a claimed device and removes what that leaves without effect.
+func (r *Registry) settle(ctx context.Context, p placement, claimed Device, before record) (state string, err error) {
+	state, dropped, err := r.enlist(ctx, p, claimed)
+	if err != nil {
+		return "", err
+	}
+	r.tidy(ctx, p.user, claimed, before, dropped)
+	return state, nil
+}
+
+// claim is the first step: it makes the user the owner, and returns the device
+// with its id and generation, and the record before.
+func (r *Registry) claim(ctx context.Context, p placement) (d Device, before record, err error) {
+	d = p.device
+	keep := "0"
+	if p.keepID {
+		keep = "1"
+	}
+	reply, err := claimScript.Run(ctx, r.redis, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep).StringSlice()
+	if err != nil {
+		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
+	}
+	now, err := parseRecord(reply[0])
+	if err != nil {
+		return Device{}, record{}, err
+	}
+	if before, err = parseRecord(reply[1]); err != nil {
+		return Device{}, record{}, err
+	}
+	d.ID, d.Generation = now.id, now.Generation
+	return d, before, nil
+}
+
+// enlist is the second step: it lists the claimed device, and returns the
+// script's word for what happened and the devices that had to go for it.
+func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state string, dropped []Device, err error) {
+	data, err := json.Marshal(d)
+	if err != nil {
+		return "", nil, fmt.Errorf("list device: %w", err)
+	}
+	keys := []string{r.keys.devices(p.user)}
+	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation}
+	if p.welcome != nil {
+		stream, field, value := p.welcome(d)
+		keys = append(keys, stream)
+		args = append(args, field, value)
+	}
+	reply, err := enlistScript.Run(ctx, r.redis, keys, args...).StringSlice()
+	if err != nil {
+		return "", nil, fmt.Errorf("list device: %w", err)
+	}
+	dropped, err = decode(reply[1:])
+	return reply[0], dropped, err
+}
+
+// tidy removes what a registration has left without effect: the listing of the
+// former owner, who no longer owns the device, and the records of dropped
+// devices, which are listed nowhere. It is done when it can be; no push goes to
+// either.
+func (r *Registry) tidy(ctx context.Context, user int64, d Device, before record, dropped []Device) {
+	if before.User != 0 && before.User != user {
+		d.ID, d.Generation = before.id, before.Generation
+		_ = r.Unlist(ctx, before.User, d)
+	}
+	for _, gone := range dropped {
+		_, _ = r.release(ctx, user, gone)
+	}
+}

@@ -1,0 +1,69 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+)
+
+// Remove takes a device off the user: first the ownership, from which moment no
+// push starts to it, then the listing. A registration that comes in between
+// stays.
+//
+// Errors are [ErrNotRegistered], [ErrNotOwner], [*InvalidError], and Redis'.
+func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token string) error {
+	if err := ValidToken(p, token); err != nil {
+		return err
+	}
+	rec, err := ownRecord(user, r.redis.Get(ctx, r.keys.owner(p, token)))
+	if err != nil {
+		return err
+	}
+	d := Device{ID: rec.id, Platform: p, Token: token, Generation: rec.Generation}
+	released, err := r.release(ctx, user, d)
+	if err != nil || !released {
+		return err
+	}
+	// Without its owner the listing has no effect, and repeating the call
+	// would find no owner: if it stays, it goes when a push meets it.
+	_ = r.Unlist(ctx, user, d)
+	return nil
+}
+
+// Forget removes a device whose token the provider called dead, and reports
+// whether it did. It does nothing when the token, or its listing, was
+// registered anew since d was read.
+func (r *Registry) Forget(ctx context.Context, user int64, d Device) (bool, error) {
+	released, err := r.release(ctx, user, d)
+	if err != nil || !released {
+		return false, err
+	}
+	return r.unlist(ctx, user, d)
+}
+
+// Unlist takes a device off the user's list when its owner record names another
+// user or generation, so that the listing has no effect. It does nothing when
+// the device was listed anew since d was read.
+func (r *Registry) Unlist(ctx context.Context, user int64, d Device) error {
+	_, err := r.unlist(ctx, user, d)
+	return err
+}
+
+// release takes the token from the user if it is still of d's generation, and
+// reports whether nobody owns that generation any more.
+func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, error) {
+	keys := []string{r.keys.owner(d.Platform, d.Token)}
+	released, err := releaseScript.Run(ctx, r.redis, keys, user, d.Generation, int(releasedFor.Seconds())).Bool()
+	if err != nil {
+		return false, fmt.Errorf("release device: %w", err)
+	}
+	return released, nil
+}
+
+// unlist reports whether the listing was there, not newer than d, and is gone.
+func (r *Registry) unlist(ctx context.Context, user int64, d Device) (bool, error) {
+	unlisted, err := unlistScript.Run(ctx, r.redis, []string{r.keys.devices(user)}, d.ID, d.Token, d.Generation).Bool()
+	if err != nil {
+		return false, fmt.Errorf("unlist device: %w", err)
+	}
+	return unlisted, nil
+}

@@ -1,0 +1,42 @@
+package devices
+
+import (
+	"context"
+	"testing"
+)
+
+// A suspended registration says so until the device registers anew.
+func TestSuspend(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		ctx := context.Background()
+		r := s.registry(Options{})
+		old, err := r.Register(ctx, 1, Device{Platform: Android, Token: "A", Model: `quo"te`}, nil)
+		check(t, err)
+		first, err := r.Register(ctx, 1, Device{Platform: Android, Token: "A", Model: `quo"te`}, nil)
+		check(t, err)
+
+		reason := func() string {
+			t.Helper()
+			listed, err := r.List(ctx, 1)
+			check(t, err)
+			if len(listed) != 1 || listed[0].Generation < first.Generation || listed[0].Model != `quo"te` {
+				t.Fatalf("listed %+v", listed)
+			}
+			return listed[0].Suspended
+		}
+		check(t, r.Suspend(ctx, 1, old, "MISMATCH"))
+		if got := reason(); got != "" {
+			t.Errorf("an old generation suspended the device: %q", got)
+		}
+		check(t, r.Suspend(ctx, 2, first, "MISMATCH"))
+		check(t, r.Suspend(ctx, 1, first, "MISMATCH"))
+		if got := reason(); got != "MISMATCH" {
+			t.Errorf("suspended with %q", got)
+		}
+		_, err = r.Replace(ctx, 1, Android, "A", "B")
+		check(t, err)
+		if got := reason(); got != "" {
+			t.Errorf("still suspended with a new token: %q", got)
+		}
+	})
+}

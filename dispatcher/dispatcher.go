@@ -1,0 +1,228 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// Options configure a Dispatcher. Redis, Partitions, Inbox and Devices are
+// required.
+type Options struct {
+	Redis      redis.UniversalClient
+	Partitions *inbox.Partitions
+	Inbox      *inbox.Store
+	Devices    *devices.Registry
+	// Senders holds the provider of each platform; pushes to a platform without
+	// one are buried with the reason "off".
+	Senders map[devices.Platform]Sender
+	// InFlight bounds the attempts under way, per provider in this process, by lane.
+	InFlight [len(Lanes)]int
+	// Lease is how long the work of a process that died waits for another one:
+	// 30 s unless set. An attempt may last a third of it.
+	Lease time.Duration
+	// RetryFor is how long a push is retried before it is buried: 24 h unless set.
+	RetryFor time.Duration
+	// Types are the event types that the configuration declares.
+	Types []Type
+	// Location is the zone of the times in pushes: UTC unless set.
+	Location *time.Location
+	// Cluster says that one read cannot span the outbox streams of all partitions.
+	Cluster bool
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// A Dispatcher publishes events and carries their pushes to the providers. Its
+// methods are safe for concurrent use.
+type Dispatcher struct {
+	Options
+	parser   Parser
+	consumer string // this process' name in the outbox' consumer groups
+	lanes    [len(Lanes)]*lane
+	metrics  *metrics
+}
+
+// New returns a dispatcher. It publishes at once; pushes move while Run runs.
+func New(opts Options) *Dispatcher {
+	opts.Lease = cmp.Or(opts.Lease, 30*time.Second)
+	opts.RetryFor = cmp.Or(opts.RetryFor, day)
+	opts.Location = cmp.Or(opts.Location, time.UTC)
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = prometheus.NewRegistry()
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	host, _ := os.Hostname() // only for people who read XINFO
+	d := &Dispatcher{
+		Options:  opts,
+		consumer: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8]),
+	}
+	d.parser = newParser(opts.Types, opts.Now)
+	d.metrics = newMetrics(opts.Metrics, d)
+	gates := make(map[devices.Platform]*gate)
+	for platform := range opts.Senders {
+		gates[platform] = newGate(string(platform), opts.Log, opts.Now, d.metrics)
+	}
+	for _, l := range Lanes {
+		opts.InFlight[l] = cmp.Or(opts.InFlight[l], 100)
+		d.lanes[l] = newLane(d, l, opts.InFlight[l], gates)
+	}
+	return d
+}
+
+func newParser(types []Type, now func() time.Time) Parser {
+	p := Parser{kinds: maps.Clone(kinds), texts: make(map[string]string), now: now}
+	p.newID = func() string { return inbox.NewID(now()) }
+	for _, t := range types {
+		p.kinds[t.Name] = kind{lane: t.Lane, listed: true, promo: t.Lane == Bulk, worth: day}
+		p.texts[t.Name] = t.Message
+	}
+	return p
+}
+
+// Parse reads one event; see Parser.Parse.
+func (d *Dispatcher) Parse(raw []byte) (*Event, error) { return d.parser.Parse(raw) }
+
+// PromoTypes returns the types that the list of notifications shows when none is
+// asked for, sorted.
+func (d *Dispatcher) PromoTypes() []string {
+	var types []string
+	for name, k := range d.parser.kinds {
+		if k.listed && k.promo {
+			types = append(types, name)
+		}
+	}
+	slices.SortFunc(types, strings.Compare)
+	return types
+}
+
+// A Published tells what became of one event that was to be published.
+type Published struct {
+	ID        string // the event's id
+	Duplicate bool   // every receiver had it already
+	Err       error  // inbox.ErrConflict, or why storing failed: repeating is safe
+}
+
+// Publish stores events of a source ("service:NAME") for each of their receivers,
+// once, and leaves their pushes in the outbox. Results are in the order of the
+// events. An event succeeded when it is stored for every receiver.
+func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Event) []Published {
+	now := d.Now()
+	var puts []inbox.Put
+	for _, e := range events {
+		key := e.key(source)
+		for _, receiver := range e.Receivers {
+			puts = append(puts, d.put(e, key, receiver, now))
+		}
+	}
+	stored, errs := d.Inbox.Put(ctx, puts)
+	results := make([]Published, len(events))
+	i := 0
+	for n, e := range events {
+		r := Published{ID: e.ID, Duplicate: true}
+		for range e.Receivers {
+			r.Duplicate = r.Duplicate && stored[i].Duplicate
+			if errs[i] != nil && (r.Err == nil || errs[i] == inbox.ErrConflict) {
+				r.Err = errs[i]
+			}
+			if errs[i] == nil && !stored[i].Duplicate {
+				d.metrics.stored.WithLabelValues(e.Type).Inc()
+			}
+			i++
+		}
+		if r.Err == nil {
+			d.metrics.accepted.WithLabelValues(e.Type).Inc()
+		}
+		results[n] = r
+	}
+	for _, l := range d.lanes {
+		l.nudge()
+	}
+	return results
+}
+
+// put is an event's share of one receiver.
+func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) inbox.Put {
+	p := inbox.Put{
+		Receiver: receiver,
+		ID:       inbox.NewID(now),
+		Event:    key,
+		Content:  e.content,
+		Type:     e.Type,
+		Listed:   e.kind.listed,
+		Body:     e.body(),
+		State:    e.state(receiver, now),
+		Cart:     e.cart,
+	}
+	if e.push && e.cart == nil {
+		entry := d.entry(e, p.ID, key, receiver, now)
+		p.Entry = &inbox.Entry{
+			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
+			Header: entry.header(),
+			Life:   d.RetryFor,
+		}
+		if entry.Tag != p.ID {
+			p.Entry.Tag = entry.Tag
+		}
+	}
+	return p
+}
+
+func (e *Event) state(receiver int64, now time.Time) inbox.State {
+	s := inbox.State{Order: e.time}
+	if s.Order.IsZero() {
+		s.Order = now
+	}
+	if resource := e.resourceName(); e.resource != "" && resource != "" {
+		r, rank, _ := ruleOf(e.resource, e.details.state)
+		s.Resource, s.Rank = resource, rank
+		s.Class = r.class(receiver, e.details.seller, e.details.buyer)
+	}
+	return s
+}
+
+// entry is what the worker needs to push an event to a receiver.
+func (d *Dispatcher) entry(e *Event, id, key string, receiver int64, now time.Time) *entry {
+	worth := cmp.Or(e.ttl, e.kind.worth)
+	return &entry{
+		User:    receiver,
+		Event:   key,
+		ID:      id,
+		Type:    e.Type,
+		Tag:     cmp.Or(e.tag(), id),
+		Expires: now.Add(worth).UnixMilli(),
+		Until:   now.Add(min(worth, d.RetryFor)).UnixMilli(),
+	}
+}
+
+// Reminder returns what devices.Registry.Register enqueues for a device that is
+// new: the documented push that an app receives right after logging in.
+func (d *Dispatcher) Reminder(user int64) devices.Welcome {
+	return func(device devices.Device) (stream, field, value string) {
+		now := d.Now()
+		e := &Event{Type: "reminder", kind: kinds["reminder"], details: details{object: []byte("{" + noUnreadItems)}}
+		entry := d.entry(e, inbox.NewID(now), "", user, now)
+		entry.Owed, entry.body = device.ID, string(e.body())
+		return d.outKey(d.Partitions.OfUser(user), e.kind.lane), "e", entry.value()
+	}
+}

@@ -1,0 +1,12 @@
+// Package dispatcher carries events to the people that they concern.
+//
+// Publishing validates events (event.go), derives from the rules (rules.go) who is
+// told what, and hands each receiver's share to the inbox, whose script stores it
+// and leaves an entry in the outbox (publish.go). From there a worker per lane
+// carries it to the providers: it reads entries (worker.go, outbox.go), looks up
+// the receiver's devices and numbers (gather.go), sends to each device as its
+// owner allows (queue.go, gate.go), and settles the entry with what came of it:
+// done, to be tried again, or dead (settle.go, dead.go).
+//
+// Senders for the providers are in the packages fcm and apns.
+package dispatcher

@@ -1,0 +1,116 @@
+package dispatcher
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// An entry is one receiver's push in the outbox, in the delayed set or among the
+// dead letters: a header of JSON, a line break, and the notification's body.
+type entry struct {
+	User    int64  `json:"u"`
+	Event   string `json:"e,omitzero"` // digest of the event; empty when it has no record
+	ID      string `json:"n"`          // of the notification
+	Type    string `json:"y"`
+	Tag     string `json:"g"`
+	Expires int64  `json:"x"`          // when a phone no longer needs it, ms
+	Until   int64  `json:"r"`          // when it is no longer retried, ms
+	Attempt int    `json:"a,omitzero"` // attempts that were made
+	Owed    string `json:"o,omitzero"` // the one device that it is for; empty: all of the user's
+
+	body string
+}
+
+// header returns the part before the line break.
+func (e *entry) header() string {
+	b, err := json.Marshal(e)
+	if err != nil {
+		panic(fmt.Sprintf("marshal outbox header: %v", err)) // plain strings and numbers always marshal
+	}
+	return string(b)
+}
+
+// value returns the entry as it stands in Redis.
+func (e *entry) value() string { return e.header() + "\n" + e.body }
+
+// retry returns the entry for the device that is still owed the push.
+func (e *entry) retry(device string, attempts int) *entry {
+	again := *e
+	again.Owed, again.Attempt = device, attempts
+	return &again
+}
+
+// acceptedAt is when the event was accepted.
+func parseEntry(value string) (*entry, error) {
+	header, body, ok := strings.Cut(value, "\n")
+	if !ok {
+		return nil, fmt.Errorf("outbox entry has no body")
+	}
+	e := &entry{body: body}
+	if err := json.Unmarshal([]byte(header), e); err != nil {
+		return nil, fmt.Errorf("outbox entry: %w", err)
+	}
+	return e, nil
+}
+
+// body returns the notification as the inbox keeps it: type, title, message, details.
+func (e *Event) body() []byte {
+	b := make([]byte, 0, len(e.details.object)+len(e.message)+128)
+	b = append(b, `{"type":`...)
+	b = appendString(b, e.Type)
+	b = append(b, `,"title":`...)
+	if e.title != nil {
+		b = appendString(b, *e.title)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, `,"message":`...)
+	b = appendString(b, e.message)
+	b = append(b, `,"details":`...)
+	b = append(b, e.details.object...)
+	return append(b, '}')
+}
+
+func appendString(b []byte, s string) []byte {
+	out, err := jsontext.AppendQuote(b, s)
+	if err != nil {
+		return append(b, `""`...) // not UTF-8: refused by the parser
+	}
+	return out
+}
+
+// resourceName names what the event is about, such as "transaction:52001".
+func (e *Event) resourceName() string {
+	switch {
+	case e.details.id == "":
+		return ""
+	case len(e.details.id) > maxResourceID: // of no use to a person anyway
+		sum := sha256.Sum256([]byte(e.details.id))
+		return e.Type + ":" + hex.EncodeToString(sum[:16])
+	}
+	return e.Type + ":" + strings.ReplaceAll(e.details.id, "\n", " ")
+}
+
+// tag names what the push replaces on the screen: the news of one transaction,
+// offer or conversation replace each other. It is empty where nothing does.
+func (e *Event) tag() string {
+	switch e.Type {
+	case "transaction", "nego":
+		return e.resourceName()
+	case "message":
+		if c := e.details.conversation; c != "" && len(c) <= maxResourceID {
+			return "message:" + c
+		}
+	case "reminder":
+		return "reminder"
+	}
+	return ""
+}
+
+func milli(ms int64) time.Time { return time.UnixMilli(ms) }

@@ -1,0 +1,220 @@
+package dispatcher
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Bounds of an event.
+const (
+	MaxEventSize  = 64 << 10 // bytes
+	MaxReceivers  = 1000
+	maxIDLen      = 128      // bytes
+	maxMessage    = 1000     // characters
+	maxTitle      = 200      // characters
+	maxTTL        = 28 * day // FCM keeps nothing longer
+	maxCart       = 1_000_000
+	maxAhead      = day // how far an event's time may lie ahead of the clock
+	maxResourceID = 64  // bytes
+)
+
+// An InvalidError tells what is wrong with an event, by field.
+type InvalidError struct{ Fields map[string]string }
+
+func (e *InvalidError) Error() string {
+	var parts []string
+	for field, problem := range e.Fields {
+		parts = append(parts, field+" "+problem)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+// An Event is a validated event of a service. It is not changed after parsing.
+type Event struct {
+	ID        string // unique within its source; made up when the service gave none
+	Type      string
+	Receivers []int64 // 1 to MaxReceivers, each once
+
+	kind     kind
+	content  string // digest of what was sent, for the comparison with a repeat
+	time     time.Time
+	title    *string
+	message  string
+	details  details
+	cart     *int
+	ttl      time.Duration // 0: by type
+	push     bool
+	resource string // the table of rules that the state is from, or ""
+}
+
+// wireEvent is an event as services send it.
+type wireEvent struct {
+	ID          jsontext.Value   `json:"id"`
+	Type        jsontext.Value   `json:"type"`
+	ReceiverID  jsontext.Value   `json:"receiver_id"`
+	ReceiverIDs []jsontext.Value `json:"receiver_ids"`
+	Time        jsontext.Value   `json:"time"`
+	Message     jsontext.Value   `json:"message"`
+	Title       jsontext.Value   `json:"title"`
+	Details     jsontext.Value   `json:"details"`
+	Options     struct {
+		TTL  jsontext.Value `json:"ttl"`
+		Push *bool          `json:"push"`
+	} `json:"options"`
+	Data jsontext.Value `json:"data"` // the wrapper that most documented samples have
+}
+
+// A Parser reads events. It is immutable and safe for concurrent use.
+type Parser struct {
+	kinds map[string]kind
+	texts map[string]string // default messages of declared types
+	now   func() time.Time
+	newID func() string
+}
+
+// Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
+// *InvalidError. Unknown fields are ignored.
+func (p *Parser) Parse(raw []byte) (*Event, error) {
+	if len(raw) > MaxEventSize {
+		return nil, invalid("event", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
+	}
+	var w wireEvent
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return nil, invalid("event", jsonProblem(err))
+	}
+	if w.Type == nil && w.Data.Kind() == '{' {
+		inner := w.Data
+		w = wireEvent{}
+		if err := json.Unmarshal(inner, &w); err != nil {
+			return nil, invalid("data", jsonProblem(err))
+		}
+	}
+	return p.event(&w)
+}
+
+func (p *Parser) event(w *wireEvent) (*Event, error) {
+	c := &checker{}
+	e := &Event{ID: c.id(w.ID), Type: c.text("type", w.Type, 64), title: nil, push: true}
+	if e.ID == "" {
+		e.ID = p.newID()
+	}
+	var ok bool
+	if e.kind, ok = p.kinds[e.Type]; !ok && c.fine("type") {
+		c.wrong("type", cmp.Or(map[bool]string{e.Type == "": "is required"}[true], "is not a known event type"))
+	}
+	e.Receivers = c.receivers(w.ReceiverID, w.ReceiverIDs)
+	e.time = c.time("time", w.Time, p.now())
+	e.message = c.text("message", w.Message, maxMessage)
+	if e.message == "" {
+		e.message = p.texts[e.Type]
+	}
+	if title := c.text("title", w.Title, maxTitle); title != "" {
+		e.title = &title
+	}
+	e.ttl = c.ttl(w.Options.TTL)
+	if w.Options.Push != nil {
+		e.push = *w.Options.Push
+	}
+	e.readDetails(c, w.Details, p.now())
+	if e.message == "" && ok && e.Type != "cart" && e.Type != "reminder" {
+		c.wrong("message", "is required")
+	}
+	if len(c.fields) > 0 {
+		return nil, &InvalidError{Fields: c.fields}
+	}
+	e.content = e.digest(w)
+	return e, nil
+}
+
+// readDetails takes from the details what the rules and the counters need.
+func (e *Event) readDetails(c *checker, raw jsontext.Value, now time.Time) {
+	var err error
+	if e.details, err = parseDetails(raw, e.kind.promo); err != nil {
+		c.wrong("details", err.Error())
+		return
+	}
+	switch e.Type {
+	case "cart":
+		e.cart = c.cart(e.details.cartItems)
+	case "transaction", "nego":
+		d := &e.details
+		if d.state == "" {
+			break
+		}
+		if _, _, known := ruleOf(e.Type, d.state); !known {
+			c.wrong(d.path+".state", "is not a known state")
+			break
+		}
+		e.resource = e.Type
+		if e.time.IsZero() && len(d.updatedAt) > 0 {
+			e.time = c.time(d.path+".updated_at", d.updatedAt, now)
+		}
+	}
+}
+
+// digest sums what makes two events the same: all but the id and the receivers.
+// Members of objects may come in any order.
+func (e *Event) digest(w *wireEvent) string {
+	h := sha256.New()
+	for _, v := range []jsontext.Value{w.Type, w.Time, w.Message, w.Title, w.Details, w.Options.TTL} {
+		canonical := bytes.Clone(v)
+		if err := (*jsontext.Value)(&canonical).Canonicalize(jsontext.CanonicalizeRawInts(false)); err != nil {
+			canonical = v // cannot be: it was parsed
+		}
+		h.Write(canonical)
+		h.Write([]byte{0})
+	}
+	h.Write(strconv.AppendBool(nil, e.push))
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// key is the digest under which the inbox knows an event of a source.
+func (e *Event) key(source string) string { return EventKey(source, e.ID) }
+
+// EventKey is the digest of an event's source and id.
+func EventKey(source, id string) string {
+	sum := sha256.Sum256([]byte(source + "\x00" + id))
+	return hex.EncodeToString(sum[:16])
+}
+
+func invalid(field, problem string) *InvalidError {
+	return &InvalidError{Fields: map[string]string{field: problem}}
+}
+
+// jsonProblem says where JSON is malformed without repeating any of it.
+func jsonProblem(err error) string {
+	switch e := err.(type) { // the decoder returns these unwrapped
+	case *jsontext.SyntacticError:
+		return fmt.Sprintf("is not valid JSON at byte %d", e.ByteOffset)
+	case *json.SemanticError:
+		if e.JSONPointer != "" {
+			return fmt.Sprintf("has the wrong type at %s", e.JSONPointer)
+		}
+		return "must be a JSON object"
+	}
+	return "is not valid JSON"
+}
+
+// printable reports whether s is UTF-8 without control characters other than
+// line breaks and tabs.
+func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+	})
+}

@@ -1,0 +1,105 @@
+package dispatcher
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// gather looks up, for all entries in one round trip, the receivers' devices and
+// numbers, and for retries whether a newer push shows in their place.
+func (l *lane) gather(ctx context.Context, works []*work) error {
+	d := l.d
+	commands := make([]*inbox.Command, 0, 3*len(works))
+	for _, w := range works {
+		commands = append(commands,
+			inbox.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
+			d.Inbox.UnreadsCommand(ctx, w.entry.User),
+			inbox.NewCommand(ctx, "get", d.Inbox.TagKey(w.entry.User, w.entry.Tag)))
+	}
+	if err := l.batcher.Do(ctx, commands...); err != nil {
+		return err
+	}
+	for i, w := range works {
+		listed, err := commands[3*i].StringSlice()
+		if err != nil {
+			return fmt.Errorf("list devices: %w", err)
+		}
+		if w.devices, err = devices.ParseList(listed); err != nil {
+			return err
+		}
+		if w.unreads, err = inbox.ReadUnreads(commands[3*i+1]); err != nil {
+			return err
+		}
+		w.newest, _ = commands[3*i+2].Text() // "" when there is none
+	}
+	return nil
+}
+
+// send starts a job for each device that is owed the push. A work without any is
+// finished.
+func (l *lane) send(ctx context.Context, w *work) {
+	e := w.entry
+	switch {
+	case l.d.Now().UnixMilli() > e.Until:
+		w.bury(e.Owed, "expired", e.value())
+	case e.Attempt > 0 && w.newest > e.ID:
+		w.note(e.Owed, deviceStatus{Outcome: "superseded", Attempts: e.Attempt})
+	default:
+		l.start(ctx, w)
+		return
+	}
+	l.finished <- w
+}
+
+// start renders the push and queues a job for each device.
+func (l *lane) start(ctx context.Context, w *work) {
+	delivery, err := l.d.render(w)
+	if err != nil {
+		l.d.Log.Error("a push cannot be rendered", "lane", l.lane, "id", w.key.id, "error", err)
+		w.bury(w.entry.Owed, "unreadable", w.entry.value())
+		l.finished <- w
+		return
+	}
+	var jobs []*job
+	for _, device := range w.devices {
+		if w.entry.Owed != "" && device.ID != w.entry.Owed {
+			continue
+		}
+		j := &job{work: w, delivery: delivery}
+		j.delivery.Device = device
+		j.delivery.ID = attemptID(w.entry.ID, device.ID)
+		jobs = append(jobs, j)
+	}
+	if len(jobs) == 0 {
+		l.finished <- w
+		return
+	}
+	w.left.Store(int32(len(jobs)))
+	for _, j := range jobs {
+		q, on := l.queues[j.delivery.Device.Platform]
+		switch {
+		case !on:
+			l.finish(j, Result{Outcome: Refused, Reason: "off"}, false)
+		case j.delivery.Device.Suspended != "" && w.entry.Owed == "":
+			l.finish(j, Result{Outcome: Unsendable, Reason: j.delivery.Device.Suspended}, false)
+		default:
+			q.put(ctx, j)
+		}
+	}
+}
+
+// attemptID is the UUID of a push to a device. It follows from both, so that every
+// attempt, from whichever process, has the same one.
+func attemptID(id, device string) string {
+	sum := sha256.Sum256([]byte(id + "\x00" + device))
+	u := uuid.UUID(sum[:16])
+	u[6] = u[6]&0x0f | 0x80 // version 8: our own digest
+	u[8] = u[8]&0x3f | 0x80
+	return u.String()
+}

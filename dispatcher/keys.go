@@ -1,0 +1,22 @@
+package dispatcher
+
+// outKey is a stream, kept until its entries are settled: the outbox of a
+// partition's lane. Entries have one field, e.
+func (d *Dispatcher) outKey(partition int, l Lane) string {
+	return d.Partitions.Key(partition, "out:"+l.String())
+}
+
+// delayedKey is a sorted set, kept until its members are due: entries that wait
+// for another attempt, scored with the moment in milliseconds.
+func (d *Dispatcher) delayedKey(partition int, l Lane) string {
+	return d.Partitions.Key(partition, "delayed:"+l.String())
+}
+
+// deadKey is a stream, trimmed to deadFor by its ids: the dead letters of a
+// partition. Entries have the fields e, lane, device and reason.
+func (d *Dispatcher) deadKey(partition int) string {
+	return d.Partitions.Key(partition, "dead")
+}
+
+// group is the name of the one consumer group of each outbox stream.
+const group = "workers"

@@ -1,0 +1,218 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := localredis.StopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// A phone is a Sender that notes what it is sent, and answers as the test says.
+type phone struct {
+	mu     sync.Mutex
+	sent   []Delivery
+	answer func(d *Delivery) Result // nil: accepted
+	change chan struct{}            // closed and replaced with each push
+}
+
+func newPhone(answer func(d *Delivery) Result) *phone {
+	return &phone{answer: answer, change: make(chan struct{})}
+}
+
+func (p *phone) Send(_ context.Context, d *Delivery) Result {
+	p.mu.Lock()
+	p.sent = append(p.sent, *d)
+	close(p.change)
+	p.change = make(chan struct{})
+	answer := p.answer
+	p.mu.Unlock()
+	if answer == nil {
+		return Result{Outcome: Accepted, ProviderID: "id-" + d.ID}
+	}
+	return answer(d)
+}
+
+// wait returns what was sent once it is as the condition wants.
+func (p *phone) wait(t *testing.T, what string, ok func(sent []Delivery) bool) []Delivery {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		p.mu.Lock()
+		sent, change := append([]Delivery(nil), p.sent...), p.change
+		p.mu.Unlock()
+		if ok(sent) {
+			return sent
+		}
+		select {
+		case <-change:
+		case <-timeout:
+			t.Fatalf("%s: not so after 20 s, %d pushes", what, len(sent))
+		}
+	}
+}
+
+func count(n int) func([]Delivery) bool {
+	return func(sent []Delivery) bool { return len(sent) >= n }
+}
+
+// A world is a dispatcher with what it needs, under keys of its own.
+type world struct {
+	*Dispatcher
+	t            *testing.T
+	rdb          redis.UniversalClient
+	android, ios *phone
+	reg          *prometheus.Registry
+}
+
+func newWorld(t *testing.T, change ...func(*Options)) *world {
+	t.Helper()
+	server, err := localredis.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newWorldOn(t, server.Addr(), change...)
+}
+
+func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	parts := inbox.NewPartitions(prefix, 4)
+	b := inbox.NewBatcher(rdb, 0)
+	w := &world{t: t, rdb: rdb, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
+	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag})
+	opts := Options{
+		Redis: rdb, Partitions: parts, Devices: registry,
+		Inbox: inbox.New(inbox.Options{
+			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
+			Dedupe: 7 * day, Keep: 90 * day, Most: 1000,
+		}),
+		Senders: map[devices.Platform]Sender{devices.Android: w.android, devices.IOS: w.ios},
+		Lease:   2 * time.Second,
+		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		Metrics: w.reg,
+	}
+	for _, f := range change {
+		f(&opts)
+	}
+	w.Dispatcher = New(opts)
+	t.Cleanup(func() { b.Close(); rdb.Close() })
+	return w
+}
+
+// testWriter sends log lines to the test's own log.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+// run runs the dispatcher until the test or the returned function ends it.
+func (w *world) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { w.Run(ctx) })
+	stop = func() { cancel(); wg.Wait() }
+	w.t.Cleanup(stop)
+	return stop
+}
+
+func (w *world) register(user int64, platform devices.Platform, token string) devices.Device {
+	w.t.Helper()
+	d, err := w.Devices.Register(context.Background(), user, devices.Device{Platform: platform, Token: token}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+func (w *world) parse(raw string) *Event {
+	w.t.Helper()
+	e, err := w.Parse([]byte(raw))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+func (w *world) publish(raw string) Published {
+	w.t.Helper()
+	r := w.Publish(context.Background(), "service:test", w.parse(raw))[0]
+	if r.Err != nil {
+		w.t.Fatal(r.Err)
+	}
+	return r
+}
+
+// status waits until the event's status for its one receiver is as wanted.
+func (w *world) status(id string, ok func(ReceiverStatus) bool) ReceiverStatus {
+	w.t.Helper()
+	var last ReceiverStatus
+	w.eventually("status of "+id, func() bool {
+		all, err := w.Status(context.Background(), "service:test", id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		last = all[0]
+		return ok(last)
+	})
+	return last
+}
+
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if !time.Now().Before(deadline) {
+			w.t.Fatalf("%s: not so after 20 s", what)
+		}
+		wait(context.Background(), 5*time.Millisecond)
+	}
+}
+
+// left returns how many entries are in the outbox, delayed, and dead.
+func (w *world) left() (out, delayed, dead int) {
+	ctx := context.Background()
+	for p := range w.Partitions.Len() {
+		for _, l := range Lanes {
+			out += int(w.rdb.XLen(ctx, w.outKey(p, l)).Val())
+			delayed += int(w.rdb.ZCard(ctx, w.delayedKey(p, l)).Val())
+		}
+		dead += int(w.rdb.XLen(ctx, w.deadKey(p)).Val())
+	}
+	return out, delayed, dead
+}
+
+func (w *world) settled() {
+	w.t.Helper()
+	w.eventually("everything settled", func() bool {
+		out, delayed, _ := w.left()
+		return out == 0 && delayed == 0
+	})
+}

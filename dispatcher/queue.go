@@ -1,0 +1,216 @@
+package dispatcher
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+)
+
+const (
+	ownersMost = 64                     // owner records read in one round trip
+	patience   = 500 * time.Millisecond // what the reader waits for a full queue once
+	// registeringDelay is how long a push waits for its device's registration.
+	registeringDelay = 500 * time.Millisecond
+	busyDelay        = 10 * time.Second // after which a push that a full queue turned away comes again
+)
+
+// A job is one push to one device.
+type job struct {
+	work     *work
+	delivery Delivery
+}
+
+// A queue is one lane's way to one provider. It sends at most cap(slots) pushes
+// at a time.
+type queue struct {
+	lane     *lane
+	platform devices.Platform
+	sender   Sender
+	gate     *gate
+	jobs     chan *job
+	slots    chan struct{}
+	stuck    bool // the queue stayed full for longer than patience; of the reader and keeper, under mu
+	mu       sync.Mutex
+}
+
+func newQueue(l *lane, platform devices.Platform, sender Sender, gate *gate, inFlight int) *queue {
+	return &queue{
+		lane:     l,
+		platform: platform,
+		sender:   sender,
+		gate:     gate,
+		jobs:     make(chan *job, 2*inFlight),
+		slots:    make(chan struct{}, inFlight),
+	}
+}
+
+// put queues a job. It waits for a full queue, but when that does not move, for
+// instance because the provider hangs, jobs are turned away so that the other
+// provider's do not wait behind them.
+func (q *queue) put(ctx context.Context, j *job) {
+	if ctx.Err() == nil && q.enqueue(ctx, j) {
+		return
+	}
+	r := Result{Outcome: Later, Reason: "busy", RetryAfter: busyDelay}
+	if ctx.Err() != nil {
+		r = Result{Outcome: Later, Reason: "stopping"}
+	}
+	q.lane.finish(j, r, false)
+}
+
+func (q *queue) enqueue(ctx context.Context, j *job) bool {
+	q.mu.Lock() // the keeper may wait for the reader here, but no longer than patience
+	defer q.mu.Unlock()
+	select {
+	case q.jobs <- j:
+		q.stuck = false
+		return true
+	default:
+	}
+	if q.stuck {
+		return false
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case q.jobs <- j:
+		return true
+	case <-timer.C:
+		q.stuck = true
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// run sends the queued jobs until the queue is closed, and waits for the attempts.
+func (q *queue) run(ctx context.Context) {
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
+	for first := range q.jobs {
+		batch := q.collect(first)
+		if ctx.Err() != nil {
+			q.giveBack(batch, Result{Outcome: Later, Reason: "stopping"})
+			continue
+		}
+		for _, j := range q.owned(ctx, q.admitted(batch)) {
+			attempts.Go(func() { q.attempt(ctx, j) })
+		}
+	}
+}
+
+// collect returns first and what else is queued, as many as there are free slots,
+// and takes the slots. When there was none at first it lingers, so that the next
+// look at the owners is for several.
+func (q *queue) collect(first *job) []*job {
+	select {
+	case q.slots <- struct{}{}:
+	default:
+		q.slots <- struct{}{}
+		time.Sleep(linger)
+	}
+	batch := append(make([]*job, 0, ownersMost), first)
+	for len(batch) < ownersMost {
+		select {
+		case q.slots <- struct{}{}:
+		default:
+			return batch
+		}
+		select {
+		case j, ok := <-q.jobs:
+			if !ok {
+				<-q.slots
+				return batch
+			}
+			batch = append(batch, j)
+		default:
+			<-q.slots
+			return batch
+		}
+	}
+	return batch
+}
+
+// giveBack finishes jobs without an attempt and frees their slots.
+func (q *queue) giveBack(batch []*job, r Result) {
+	for _, j := range batch {
+		<-q.slots
+		q.lane.finish(j, r, false)
+	}
+}
+
+// admitted returns the jobs that the gate lets through, and puts the others off.
+func (q *queue) admitted(batch []*job) []*job {
+	through := batch[:0]
+	for _, j := range batch {
+		if wait, reason := q.gate.admit(q.lane.lane); wait > 0 {
+			q.giveBack([]*job{j}, Result{Outcome: Later, Reason: reason, RetryAfter: wait})
+			continue
+		}
+		through = append(through, j)
+	}
+	return through
+}
+
+// owned returns the jobs whose device still belongs to the receiver (G4): the
+// owner records are read here, just before the attempts.
+func (q *queue) owned(ctx context.Context, batch []*job) []*job {
+	if len(batch) == 0 {
+		return nil
+	}
+	list := make([]devices.Device, len(batch))
+	for i, j := range batch {
+		list[i] = j.delivery.Device
+	}
+	registry := q.lane.d.Devices
+	owners, err := registry.Owners(ctx, list)
+	if err != nil {
+		q.lane.d.Log.Error("device owners cannot be read", "lane", q.lane.lane, "error", err)
+		q.gate.release()
+		q.giveBack(batch, Result{Outcome: Later, Reason: "redis", RetryAfter: pause})
+		return nil
+	}
+	own := batch[:0]
+	for i, j := range batch {
+		if owners[i].Owns(j.work.entry.User, j.delivery.Device) {
+			own = append(own, j)
+			continue
+		}
+		q.gate.release()
+		q.giveBack([]*job{j}, q.disowned(ctx, j, owners[i]))
+	}
+	return own
+}
+
+// disowned says what becomes of a push whose device the owner record denies.
+func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) Result {
+	user, device := j.work.entry.User, j.delivery.Device
+	d := q.lane.d
+	if owner.User == user && d.Now().Sub(time.UnixMicro(owner.Generation)) < settleTimeout {
+		// The same user is just registering the device anew.
+		return Result{Outcome: Later, Reason: "registering", RetryAfter: registeringDelay}
+	}
+	if err := d.Devices.Unlist(ctx, user, device); err != nil {
+		d.Log.Warn("a device that has another owner cannot be unlisted", "error", err)
+	}
+	return Result{Outcome: Forget, Reason: "moved"}
+}
+
+// attempt makes one attempt and frees its slot.
+func (q *queue) attempt(ctx context.Context, j *job) {
+	d := q.lane.d
+	started := d.Now()
+	// An attempt that began is finished even when the process is to stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.attemptFor())
+	defer cancel()
+	r := q.sender.Send(ctx, &j.delivery)
+	<-q.slots
+	q.gate.report(q.lane.lane, started, &r)
+	if r.Outcome == Accepted {
+		if at, err := j.work.acceptedAt(); err == nil {
+			d.metrics.latency.WithLabelValues(q.lane.lane.String()).Observe(d.Now().Sub(at).Seconds())
+		}
+	}
+	q.lane.finish(j, r, true)
+}

@@ -1,0 +1,122 @@
+package dispatcher
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// TimeLayout is how notifications write times: RFC 3339 with milliseconds.
+const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// render makes of an entry, with the receiver's numbers of now, what every device
+// gets: the shape of the seeds' "Android Notifications Data Samples".
+func (d *Dispatcher) render(w *work) (Delivery, error) {
+	e := w.entry
+	var body struct {
+		Title   *string        `json:"title"`
+		Message string         `json:"message"`
+		Details jsontext.Value `json:"details"`
+	}
+	if err := json.Unmarshal([]byte(e.body), &body); err != nil {
+		return Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
+	}
+	k := d.parser.kinds[e.Type]
+	fields, err := d.data(e, k, body.Title, body.Message, body.Details, w.unreads)
+	if err != nil {
+		return Delivery{}, err
+	}
+	r := Delivery{
+		Lane:    k.lane,
+		Type:    e.Type,
+		Data:    fields,
+		Body:    body.Message,
+		Tag:     e.Tag,
+		Thread:  e.Tag,
+		Badge:   w.unreads.Badge(),
+		Expires: milli(e.Expires),
+	}
+	if body.Title != nil {
+		r.Title = *body.Title
+	}
+	if e.Tag == e.ID {
+		r.Thread = e.Type
+	}
+	return r, nil
+}
+
+// data lists the top-level keys of a push's data in the samples' order.
+func (d *Dispatcher) data(e *entry, k kind, title *string, message string, details jsontext.Value, n inbox.Unreads) ([]Field, error) {
+	quoted := func(s string) []byte { return appendString(nil, s) }
+	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
+	if k.promo {
+		at, err := inbox.IDTime(e.ID)
+		if err != nil {
+			return nil, err
+		}
+		titleJSON := []byte("null")
+		if title != nil {
+			titleJSON = quoted(*title)
+		}
+		return []Field{
+			{"id", quoted(e.ID)},
+			{"created_at", quoted(at.In(d.Location).Format(TimeLayout))},
+			{"read_state", []byte("false")},
+			{"type", quoted(e.Type)},
+			{"title", titleJSON},
+			{"message", quoted(message)},
+			{"details", []byte(details)},
+		}, nil
+	}
+	filled := fillUnreadItems(details, unreadItems(e.Type, n))
+	fields := []Field{{"type", quoted(e.Type)}, {"receiver_id", number(e.User)}}
+	if e.Type == "reminder" {
+		return append(fields,
+			Field{"unread_notifications", number(int64(n.Notifications))},
+			Field{"messages", number(int64(n.Messages))},
+			Field{"details", filled}), nil
+	}
+	return append(fields, Field{"message", quoted(message)}, Field{"details", filled}), nil
+}
+
+// fillUnreadItems puts the numbers where parseDetails left room for them.
+func fillUnreadItems(details, items []byte) []byte {
+	rest, ok := bytes.CutSuffix(details, []byte(noUnreadItems))
+	if !ok {
+		return details
+	}
+	b := make([]byte, 0, len(details)+len(items))
+	b = append(b, rest...)
+	b = append(b, `"unread_items":`...)
+	b = append(b, items...)
+	return append(b, '}')
+}
+
+// unreadItems are the receiver's numbers as the samples have them; only a
+// transaction's has unread_notifications.
+func unreadItems(eventType string, n inbox.Unreads) []byte {
+	b := make([]byte, 0, 256)
+	add := func(name string, n int) {
+		b = append(b, '"')
+		b = append(b, name...)
+		b = append(b, `":`...)
+		b = strconv.AppendInt(b, int64(n), 10)
+		b = append(b, ',')
+	}
+	b = append(b, '{')
+	if eventType == "transaction" {
+		add("unread_notifications", n.Notifications)
+	}
+	add("messages", n.Messages)
+	add("transactions_need_action_as_seller", n.SellerTransactions)
+	add("transactions_need_action_as_buyer", n.BuyerTransactions)
+	add("offers_need_action_as_seller", n.SellerOffers)
+	add("offers_need_action_as_buyer", n.BuyerOffers)
+	b[len(b)-1] = '}'
+	return b
+}

@@ -1,0 +1,39 @@
+-- Writes what came of an outbox entry and removes the entry, if it is still ours.
+--
+-- KEYS  1 stream  2 delayed  3 dead  4 record (or the stream again: none)
+-- ARGV  1 group  2 consumer  3 id  4 lane
+--       5 number of record fields, then field and value of each
+--       next: number of delayed entries, then delay in ms and entry of each
+--       next: number of dead letters, then device, reason and entry of each
+-- Reply 1, or 0 when another consumer holds the entry by now
+
+local stream, id = KEYS[1], ARGV[3]
+if #redis.call('XPENDING', stream, ARGV[1], id, id, 1, ARGV[2]) == 0 then return 0 end
+
+local i = 5
+local function number() i = i + 1; return tonumber(ARGV[i - 1]) end
+
+local fields = {}
+for n = 1, number() * 2 do fields[n] = ARGV[i]; i = i + 1 end
+if #fields > 0 and KEYS[4] ~= stream and redis.call('EXISTS', KEYS[4]) == 1 then
+  redis.call('HSET', KEYS[4], unpack(fields))
+end
+
+local delayed = number()
+if delayed > 0 then
+  local t = redis.call('TIME')
+  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  for _ = 1, delayed do
+    redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[i])), ARGV[i + 1])
+    i = i + 2
+  end
+end
+
+for _ = 1, number() do
+  redis.call('XADD', KEYS[3], '*', 'lane', ARGV[4], 'device', ARGV[i], 'reason', ARGV[i + 1], 'e', ARGV[i + 2])
+  i = i + 3
+end
+
+redis.call('XACK', stream, ARGV[1], id)
+redis.call('XDEL', stream, id)
+return 1

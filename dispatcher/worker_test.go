@@ -1,0 +1,504 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+const promo = `{"id":"promo-1","type":"discount","receiver_id":66,"title":"contoh diskon","message":"ayo cek diskon"}`
+
+func TestPublishReachesEveryDevice(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) *world{
+		"redis":    func(t *testing.T) *world { return newWorld(t) },
+		"embedded": func(t *testing.T) *world { return newWorldOn(t, miniredis.RunT(t).Addr()) },
+		"cluster's way of reading": func(t *testing.T) *world {
+			return newWorld(t, func(o *Options) { o.Cluster = true })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t)
+			w.run()
+			a, b := w.register(66, devices.Android, "A"), w.register(66, devices.IOS, "B")
+			w.publish(promo)
+			android, ios := w.android.wait(t, "android", count(1)), w.ios.wait(t, "ios", count(1))
+			if android[0].Device.ID != a.ID || ios[0].Device.ID != b.ID || android[0].ID == ios[0].ID {
+				t.Errorf("sent to %+v and %+v", android[0], ios[0])
+			}
+			if d := android[0]; d.Lane != Bulk || d.Title != "contoh diskon" || d.Body != "ayo cek diskon" || d.Badge != 1 {
+				t.Errorf("delivery %+v", d)
+			}
+			s := w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+			if len(s.Devices) != 2 || s.Devices[0].Outcome != "accepted" || s.Devices[0].ProviderID == "" || s.Devices[0].Attempts != 1 {
+				t.Errorf("status %+v", s)
+			}
+			w.settled()
+		})
+	}
+}
+
+func TestPublishOnceInAnyInterleaving(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.register(66, devices.Android, "A")
+	const publishers = 50
+	var fresh sync.Map
+	var wg sync.WaitGroup
+	for i := range publishers {
+		wg.Go(func() {
+			r := w.Publish(context.Background(), "service:test", w.parse(promo))[0]
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+			if !r.Duplicate {
+				fresh.Store(i, true)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	fresh.Range(func(any, any) bool { n++; return true })
+	if n != 1 {
+		t.Errorf("%d publishers were told that theirs was the first", n)
+	}
+	w.settled()
+	if sent := w.android.wait(t, "push", count(1)); len(sent) != 1 {
+		t.Errorf("%d pushes", len(sent))
+	}
+	r := w.Publish(context.Background(), "service:test", w.parse(strings.Replace(promo, "cek", "lihat", 1)))[0]
+	if !errors.Is(r.Err, inbox.ErrConflict) {
+		t.Errorf("other content under the same id: %v", r.Err)
+	}
+	if r := w.Publish(context.Background(), "service:other", w.parse(promo))[0]; r.Duplicate || r.Err != nil {
+		t.Errorf("another service's id: %+v", r)
+	}
+}
+
+func TestOneReadGoesToSeveralReceivers(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	var want []string
+	for user := range int64(20) {
+		want = append(want, fmt.Sprint(user+1))
+		w.register(user+1, devices.Android, fmt.Sprintf("A%d", user+1))
+	}
+	w.publish(`{"id":"many","type":"campaign","message":"m","receiver_ids":[` + strings.Join(want, ",") + `,"1"]}`)
+	w.android.wait(t, "pushes", count(20))
+	all, err := w.Status(context.Background(), "service:test", "many")
+	if err != nil || len(all) != 20 {
+		t.Errorf("%d receivers, %v", len(all), err)
+	}
+	w.settled()
+}
+
+// What a provider's answers do to the push and to the device.
+func TestOutcomes(t *testing.T) {
+	for _, c := range []struct {
+		result            Result
+		outcome           string
+		kept              bool // the device is still listed
+		dead, retriedSoon bool
+	}{
+		{Result{Outcome: Accepted}, "accepted", true, false, false},
+		{Result{Outcome: Forget, Reason: "UNREGISTERED"}, "forgotten", false, false, false},
+		{Result{Outcome: Forget, Reason: "Unregistered", At: time.Now().Add(-time.Hour)}, "forgotten", true, false, false},
+		{Result{Outcome: Refused, Reason: "PayloadTooLarge"}, "refused", true, true, false},
+		{Result{Outcome: Unsendable, Reason: "SENDER_ID_MISMATCH"}, "unsendable", true, true, false},
+		{Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},
+		{Result{Outcome: Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
+	} {
+		t.Run(c.outcome+"/"+c.result.Reason, func(t *testing.T) {
+			if c.outcome == "dead" { // a backoff is capped; the event's own TTL is shorter
+				c.result.RetryAfter = 2 * time.Minute
+			}
+			w := newWorld(t)
+			first := true
+			var ids []string
+			w.android.answer = func(d *Delivery) Result {
+				ids = append(ids, d.ID)
+				if first {
+					first = false
+					return c.result
+				}
+				return Result{Outcome: Accepted}
+			}
+			w.register(66, devices.Android, "A")
+			w.run()
+			w.publish(strings.Replace(promo, `"title"`, `"options":{"ttl":"1m"},"title"`, 1))
+			s := w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
+			listed, err := w.Devices.List(context.Background(), 66)
+			if err != nil || (len(listed) == 1) != c.kept {
+				t.Errorf("devices %v, %v; kept should be %v", listed, err, c.kept)
+			}
+			letters, err := w.DeadLetters(context.Background(), 10)
+			if err != nil || (len(letters) == 1) != c.dead {
+				t.Errorf("dead letters %v, %v", letters, err)
+			}
+			if c.dead && (letters[0].Reason != c.result.Reason || letters[0].Receiver != 66 || letters[0].Type != "discount") {
+				t.Errorf("dead letter %+v", letters[0])
+			}
+			if c.retriedSoon && (s.Devices[0].Attempts != 2 || ids[0] != ids[1]) {
+				t.Errorf("%d attempts with ids %v", s.Devices[0].Attempts, ids)
+			}
+			w.settled()
+		})
+	}
+}
+
+// A device that its project does not own gets no more pushes until it registers.
+func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	w.android.answer = func(*Delivery) Result { return Result{Outcome: Unsendable, Reason: "SENDER_ID_MISMATCH"} }
+	w.register(66, devices.Android, "A")
+	w.run()
+	w.publish(promo)
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "dead" })
+	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
+	w.status("promo-2", func(s ReceiverStatus) bool { return s.Push == "dead" })
+	if n := len(w.android.sent); n != 1 {
+		t.Errorf("%d attempts", n)
+	}
+	w.android.answer = nil
+	w.register(66, devices.Android, "A")
+	w.publish(strings.Replace(promo, "promo-1", "promo-3", 1))
+	w.status("promo-3", func(s ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 1 })
+}
+
+// An entry's other devices do not wait for one that is retried, and are not sent
+// to again.
+func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
+	w := newWorld(t)
+	failures := 2
+	w.ios.answer = func(*Delivery) Result {
+		if failures--; failures >= 0 {
+			return Result{Outcome: Later, Reason: "ServiceUnavailable", RetryAfter: 20 * time.Millisecond}
+		}
+		return Result{Outcome: Accepted}
+	}
+	w.register(66, devices.Android, "A")
+	w.register(66, devices.IOS, "B")
+	w.run()
+	w.publish(promo)
+	w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" && w.settledNow() })
+	if a, i := len(w.android.sent), len(w.ios.sent); a != 1 || i != 3 {
+		t.Errorf("%d pushes to android, %d to ios", a, i)
+	}
+}
+
+func (w *world) settledNow() bool {
+	out, delayed, _ := w.left()
+	return out == 0 && delayed == 0
+}
+
+// A delayed retry whose place on the screen a newer push has taken is dropped.
+func TestSupersededRetriesAreDropped(t *testing.T) {
+	w := newWorld(t)
+	const offer = `{"id":"%s","type":"nego","receiver_id":66,"message":"%s","details":{"id":1,"state":"waiting"}}`
+	release := make(chan struct{})
+	w.android.answer = func(d *Delivery) Result {
+		if d.Body == "old" {
+			<-release // the newer offer is published meanwhile
+			return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
+		}
+		return Result{Outcome: Accepted}
+	}
+	w.register(66, devices.Android, "A")
+	w.run()
+	w.publish(fmt.Sprintf(offer, "old", "old"))
+	w.android.wait(t, "first attempt", count(1))
+	w.publish(fmt.Sprintf(offer, "new", "new"))
+	close(release)
+	w.status("old", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == "superseded" })
+	w.settled()
+	if n := len(w.android.sent); n != 2 {
+		t.Errorf("%d pushes", n)
+	}
+}
+
+// A push never goes to a device that another user has registered since (G4).
+func TestNoPushToAFormerOwner(t *testing.T) {
+	w := newWorld(t)
+	w.register(66, devices.Android, "SHARED")
+	for i := range 20 {
+		w.publish(strings.Replace(promo, "promo-1", fmt.Sprint("p", i), 1))
+	}
+	w.register(67, devices.Android, "SHARED") // before any of them was sent
+	w.run()
+	w.settled()
+	w.publish(`{"id":"theirs","type":"discount","receiver_id":67,"message":"m"}`)
+	sent := w.android.wait(t, "push", count(1))
+	if len(sent) != 1 || sent[0].Body != "m" {
+		t.Errorf("the new owner's phone got %d pushes, the first %q", len(sent), sent[0].Body)
+	}
+}
+
+// Two users register one token at once while events come in for both.
+func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	type push struct {
+		receiver string
+		at       time.Time
+	}
+	var mu sync.Mutex
+	var pushes []push
+	w.android.answer = func(d *Delivery) Result {
+		mu.Lock()
+		defer mu.Unlock()
+		pushes = append(pushes, push{string(d.Data[1].Value), time.Now()})
+		return Result{Outcome: Accepted}
+	}
+	var wg sync.WaitGroup
+	for _, user := range []int64{66, 67} {
+		wg.Go(func() {
+			for range 20 {
+				w.register(user, devices.Android, "SHARED")
+			}
+		})
+		wg.Go(func() {
+			for i := range 50 {
+				w.publish(fmt.Sprintf(`{"id":"%d-%d","type":"dompet","receiver_id":%d,"message":"m"}`, user, i, user))
+			}
+		})
+	}
+	wg.Wait()
+	owner, err := w.Devices.Owners(context.Background(), []devices.Device{{Platform: devices.Android, Token: "SHARED"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.settled()
+	answered := time.Now()
+	for _, user := range []int64{66, 67} {
+		for i := range 20 {
+			w.publish(fmt.Sprintf(`{"id":"after-%d-%d","type":"dompet","receiver_id":%d,"message":"m"}`, user, i, user))
+		}
+	}
+	w.settled()
+	mu.Lock()
+	defer mu.Unlock()
+	after := 0
+	for _, p := range pushes {
+		if p.at.After(answered) {
+			after++
+			if p.receiver != fmt.Sprint(owner[0].User) {
+				t.Errorf("a push of user %s reached the phone of user %d", p.receiver, owner[0].User)
+			}
+		}
+	}
+	if after != 20 {
+		t.Errorf("%d of 20 pushes reached the owner", after)
+	}
+}
+
+// The entries of a process that died are taken over after the lease.
+func TestTakeOver(t *testing.T) {
+	w := newWorld(t)
+	w.register(66, devices.Android, "A")
+	ctx := context.Background()
+	w.publish(promo)
+	if err := w.createGroups(ctx, Bulk); err != nil {
+		t.Fatal(err)
+	}
+	dead := New(w.Options.withMetrics())
+	if messages, err := dead.read(ctx, Bulk, 10); err != nil || len(messages) != 1 {
+		t.Fatalf("the process that dies read %v, %v", messages, err)
+	}
+	w.run()
+	w.android.wait(t, "taken over", count(1))
+	w.settled()
+}
+
+// withMetrics returns the options for a second dispatcher on the same Redis.
+func (o Options) withMetrics() Options {
+	o.Metrics = nil
+	return o
+}
+
+// An entry that is taken over again and again is buried.
+func TestPoisonIsBuried(t *testing.T) {
+	w := newWorld(t)
+	w.register(66, devices.Android, "A")
+	ctx := context.Background()
+	w.publish(promo)
+	if err := w.createGroups(ctx, Bulk); err != nil {
+		t.Fatal(err)
+	}
+	messages, err := New(w.Options.withMetrics()).read(ctx, Bulk, 10)
+	if err != nil || len(messages) != 1 {
+		t.Fatal(messages, err)
+	}
+	stream := w.outKey(messages[0].partition, Bulk)
+	for range maxTakeOver {
+		if err := w.rdb.Do(ctx, "xclaim", stream, group, "victim", 0, messages[0].id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.run()
+	w.settled()
+	letters, err := w.DeadLetters(ctx, 10)
+	if err != nil || len(letters) != 1 || letters[0].Reason != "poison" {
+		t.Errorf("dead letters %+v, %v", letters, err)
+	}
+	if n := len(w.android.sent); n != 0 {
+		t.Errorf("%d attempts", n)
+	}
+}
+
+// An attempt that lasts longer than others wait before they take over is not
+// taken over: its lease is renewed.
+func TestLeasesAreRenewed(t *testing.T) {
+	w := newWorld(t)
+	w.register(66, devices.Android, "A")
+	release := make(chan struct{})
+	w.android.answer = func(*Delivery) Result { <-release; return Result{Outcome: Accepted} }
+	w.run()
+	w.publish(promo)
+	w.android.wait(t, "attempt", count(1))
+	other := New(w.Options.withMetrics())
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { other.Run(ctx) })
+	wait(ctx, 2*w.Lease) // the time that is under test
+	close(release)
+	w.settled()
+	cancel()
+	wg.Wait()
+	if n := len(w.android.sent); n != 1 {
+		t.Errorf("%d attempts", n)
+	}
+}
+
+// SIGTERM: attempts under way are finished, the rest goes on elsewhere, at once.
+func TestStopHandsBack(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{2, 2, 2}; o.Lease = 30 * time.Second })
+	w.register(66, devices.Android, "A")
+	begun, release := make(chan struct{}, 100), make(chan struct{})
+	w.android.answer = func(*Delivery) Result {
+		begun <- struct{}{}
+		<-release
+		return Result{Outcome: Accepted}
+	}
+	stop := w.run()
+	const events = 40
+	for i := range events {
+		w.publish(strings.Replace(promo, "promo-1", fmt.Sprint("p", i), 1))
+	}
+	<-begun
+	var wg sync.WaitGroup
+	wg.Go(stop)
+	wait(context.Background(), 50*time.Millisecond) // let it see that it is to stop
+	close(release)
+	wg.Wait()
+	first := len(w.android.sent)
+	if out, delayed, _ := w.left(); out+delayed != events-first || first == events {
+		t.Fatalf("%d sent, %d + %d left of %d", first, out, delayed, events)
+	}
+	other := New(w.Options.withMetrics())
+	ctx, cancel := context.WithCancel(context.Background())
+	wg.Go(func() { other.Run(ctx) })
+	w.settled()
+	cancel()
+	wg.Wait()
+	seen := make(map[string]int)
+	for _, d := range w.android.sent {
+		seen[d.ID]++
+	}
+	if len(seen) != events || len(w.android.sent) != events {
+		t.Errorf("%d different of %d pushes, want %d", len(seen), len(w.android.sent), events)
+	}
+}
+
+// A provider that hangs does not hold up the other one (sygnal #104).
+func TestHangingProviderStarvesNobody(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{4, 4, 4} })
+	release := make(chan struct{})
+	defer close(release)
+	w.ios.answer = func(*Delivery) Result { <-release; return Result{Outcome: Later, Reason: "timeout", RetryAfter: time.Minute} }
+	w.register(66, devices.Android, "A")
+	w.register(67, devices.IOS, "B")
+	w.run()
+	for i := range 60 {
+		w.publish(fmt.Sprintf(`{"id":"hang-%d","type":"dompet","receiver_id":67,"message":"m"}`, i))
+	}
+	for i := range 20 {
+		w.publish(fmt.Sprintf(`{"id":"fine-%d","type":"dompet","receiver_id":66,"message":"m"}`, i))
+	}
+	w.android.wait(t, "android while ios hangs", count(20))
+}
+
+func TestRequeueAndDrop(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	w.android.answer = func(*Delivery) Result { return Result{Outcome: Refused, Reason: "INVALID_ARGUMENT"} }
+	w.register(66, devices.Android, "A")
+	w.run()
+	w.publish(promo)
+	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
+	w.eventually("two dead letters", func() bool { _, _, dead := w.left(); return dead == 2 })
+	w.android.mu.Lock()
+	w.android.answer = nil
+	w.android.mu.Unlock()
+	letters, err := w.DeadLetters(ctx, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Requeue(ctx, letters[0].ID), w.Drop(ctx, letters[1].ID)); err != nil {
+		t.Fatal(err)
+	}
+	w.android.wait(t, "requeued", count(3))
+	w.settled()
+	if _, _, dead := w.left(); dead != 0 {
+		t.Errorf("%d dead letters are left", dead)
+	}
+	for _, id := range []string{letters[0].ID, letters[1].ID, "", "x-1-1", "99-1-1", "0-1"} {
+		if err := w.Drop(ctx, id); !errors.Is(err, ErrNoLetter) {
+			t.Errorf("drop %q: %v", id, err)
+		}
+	}
+}
+
+func TestPlatformThatIsOff(t *testing.T) {
+	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
+	w.register(66, devices.IOS, "A")
+	w.run()
+	w.publish(promo)
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "dead" && s.Devices[0].Reason == "off" })
+}
+
+func TestReminder(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	ctx := context.Background()
+	w.register(66, devices.IOS, "OLD")
+	w.publish(promo)
+	w.ios.wait(t, "promo", count(1))
+	d := devices.Device{Platform: devices.Android, Token: "NEW"}
+	for range 2 { // refreshing brings none
+		if _, err := w.Devices.Register(ctx, 66, d, w.Reminder(66)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.settled()
+	sent := w.android.wait(t, "reminder", count(1))
+	if len(sent) != 1 || len(w.ios.sent) != 1 {
+		t.Fatalf("%d reminders, %d to the other device", len(sent), len(w.ios.sent)-1)
+	}
+	var got strings.Builder
+	for _, f := range sent[0].Data {
+		fmt.Fprintf(&got, "%s=%s ", f.Name, f.Value)
+	}
+	want := `type="reminder" receiver_id=66 unread_notifications=1 messages=0 details={"unread_items":{"messages":0,` +
+		`"transactions_need_action_as_seller":0,"transactions_need_action_as_buyer":0,"offers_need_action_as_seller":0,"offers_need_action_as_buyer":0}} `
+	if got.String() != want || !sent[0].Silent() {
+		t.Errorf("got  %s\nwant %s", got.String(), want)
+	}
+}
