@@ -422,7 +422,10 @@ func TestHangingProviderStarvesNobody(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{4, 4, 4} })
 	release := make(chan struct{})
 	defer close(release)
-	w.ios.answer = func(*Delivery) Result { <-release; return Result{Outcome: Later, Reason: "timeout", RetryAfter: time.Minute} }
+	w.ios.answer = func(*Delivery) Result {
+		<-release
+		return Result{Outcome: Later, Reason: "timeout", RetryAfter: time.Minute}
+	}
 	w.register(66, devices.Android, "A")
 	w.register(67, devices.IOS, "B")
 	w.run()

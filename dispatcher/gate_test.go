@@ -1,0 +1,169 @@
+package dispatcher
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A clock that the test moves.
+type clock struct{ now time.Time }
+
+func (c *clock) pass(d time.Duration) { c.now = c.now.Add(d) }
+
+func testGate() (*gate, *clock) {
+	c := &clock{now: time.Unix(1_700_000_000, 0)}
+	m := newMetrics(prometheus.NewRegistry(), nil)
+	return newGate("ios", slog.New(slog.DiscardHandler), func() time.Time { return c.now }, m), c
+}
+
+func admitted(g *gate, l Lane) bool {
+	wait, _ := g.admit(l)
+	return wait == 0
+}
+
+func (c *clock) answer(g *gate, l Lane, r Result) Result {
+	g.report(l, c.now, &r)
+	return r
+}
+
+func TestCircuitOpensAndProbesSlowly(t *testing.T) {
+	g, c := testGate()
+	for range 50 {
+		c.answer(g, Urgent, Result{Outcome: Accepted})
+	}
+	c.answer(g, Urgent, Result{Outcome: Broken, Reason: "InvalidProviderToken"})
+	if admitted(g, Urgent) || admitted(g, Bulk) {
+		t.Error("pushes go on although our credentials are refused")
+	}
+	if testutil.ToFloat64(g.metrics.circuit.WithLabelValues("ios")) != 1 {
+		t.Error("the metric does not say so")
+	}
+	probes := 0
+	for range 3600 {
+		c.pass(time.Second)
+		if admitted(g, Urgent) {
+			probes++
+			if admitted(g, Urgent) {
+				t.Fatal("two probes at once")
+			}
+			c.answer(g, Urgent, Result{Outcome: Broken, Reason: "InvalidProviderToken"})
+		}
+	}
+	if probes < 10 || probes > 20 {
+		t.Errorf("%d probes in an hour", probes)
+	}
+	c.pass(probeMost)
+	if !admitted(g, Urgent) {
+		t.Fatal("no probe")
+	}
+	c.answer(g, Urgent, Result{Outcome: Accepted})
+	if !admitted(g, Urgent) || !admitted(g, Bulk) {
+		t.Error("the circuit stays open after a probe was accepted")
+	}
+}
+
+// A probe that was admitted and not attempted, or met a provider that is away,
+// leaves room for the next.
+func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
+	g, c := testGate()
+	c.answer(g, Urgent, Result{Outcome: Broken})
+	c.pass(probeMost)
+	if !admitted(g, Urgent) {
+		t.Fatal("no probe")
+	}
+	g.release()
+	if !admitted(g, Urgent) {
+		t.Fatal("no probe after one was released")
+	}
+	c.answer(g, Urgent, Result{Outcome: Later, Reason: "timeout"})
+	c.pass(probeMost)
+	if !admitted(g, Urgent) {
+		t.Error("no probe after one timed out")
+	}
+}
+
+func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
+	bad := Result{Outcome: ForgetIfOthersSucceed, Reason: "BadDeviceToken"}
+	g, c := testGate()
+	if r := c.answer(g, Urgent, bad); r.Outcome != Refused {
+		t.Errorf("the first answer of all: %v", r.Outcome)
+	}
+	for range 5 {
+		c.answer(g, Urgent, Result{Outcome: Accepted})
+	}
+	if r := c.answer(g, Urgent, bad); r.Outcome != Forget {
+		t.Errorf("among pushes that succeed: %v", r.Outcome)
+	}
+
+	g, c = testGate() // the wrong environment: every answer is this
+	forgotten := 0
+	for range 200 {
+		if !admitted(g, Urgent) {
+			break
+		}
+		if r := c.answer(g, Urgent, bad); r.Outcome == Forget {
+			forgotten++
+		}
+	}
+	if forgotten > 0 || admitted(g, Urgent) {
+		t.Errorf("%d devices forgotten, circuit open: %v", forgotten, g.open)
+	}
+}
+
+func TestBulkSlowsFirstAndUrgentLast(t *testing.T) {
+	g, c := testGate()
+	slow := Result{Outcome: SlowDown, Reason: "QUOTA_EXCEEDED", RetryAfter: time.Minute}
+	lanes := func() [3]bool { return [3]bool{admitted(g, Urgent), admitted(g, Chat), admitted(g, Bulk)} }
+
+	c.answer(g, Urgent, slow)
+	if got := lanes(); got != [3]bool{true, true, false} {
+		t.Errorf("after the first: %v", got)
+	}
+	c.answer(g, Urgent, slow) // was under way already
+	if got := lanes(); got != [3]bool{true, true, false} {
+		t.Errorf("after one that started before the pause: %v", got)
+	}
+	c.pass(time.Second)
+	c.answer(g, Urgent, slow)
+	if got := lanes(); got != [3]bool{true, false, false} {
+		t.Errorf("after one although bulk pauses: %v", got)
+	}
+	c.pass(time.Second)
+	c.answer(g, Urgent, slow)
+	if got := lanes(); got != [3]bool{true, false, false} {
+		t.Errorf("urgent pushes only wait for themselves: %v", got)
+	}
+	c.pass(2 * time.Minute)
+	if got := lanes(); got != [3]bool{true, true, true} {
+		t.Errorf("afterwards: %v", got)
+	}
+	c.answer(g, Bulk, slow)
+	c.pass(time.Second)
+	c.answer(g, Bulk, slow)
+	if got := lanes(); got != [3]bool{true, true, false} {
+		t.Errorf("bulk pushes slow bulk alone: %v", got)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for _, c := range []struct {
+		r        Result
+		attempts int
+		least    time.Duration
+	}{
+		{Result{RetryAfter: 7 * time.Second, Backoff: time.Hour}, 5, 7 * time.Second},
+		{Result{Backoff: 10 * time.Second}, 1, 10 * time.Second},
+		{Result{Backoff: 10 * time.Second}, 2, 20 * time.Second},
+		{Result{Backoff: 10 * time.Second}, 4, 80 * time.Second},
+		{Result{Backoff: 10 * time.Second}, 1000, maxBackoff},
+		{Result{}, 3, 0},
+	} {
+		if got := backoff(c.r, c.attempts); got < c.least || got > c.least*5/4+1 {
+			t.Errorf("%+v after %d attempts: %v, want from %v", c.r, c.attempts, got, c.least)
+		}
+	}
+}
