@@ -97,9 +97,9 @@ func (b *Batcher) Close() {
 	b.done.Wait()
 }
 
-// Do executes commands and waits for their replies. The error is the first one of
-// the commands, or that of ctx (the commands may still be executed), or ErrClosed.
-// redis.Nil is a reply, not an error.
+// Do executes commands and waits for their replies, for batchTimeout or so at
+// most. The error is the first one of the commands, or ErrClosed, or that of ctx
+// when it ended before they were on their way. redis.Nil is a reply, not an error.
 func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	g := &group{commands: commands, done: make(chan error, 1)}
 	select {
@@ -114,12 +114,7 @@ func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	select {
-	case err := <-g.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return <-g.done // not ctx: the commands are being written to until then
 }
 
 func (b *Batcher) run() {

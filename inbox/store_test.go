@@ -177,7 +177,9 @@ func TestRead(t *testing.T) {
 }
 
 func TestStatesCountInOrder(t *testing.T) {
-	at := func(minute int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute) }
+	at := func(minute int) time.Time {
+		return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute)
+	}
 	state := func(minute, rank int, class Class) State {
 		return State{Resource: "transaction:1", Order: at(minute), Rank: rank, Class: class}
 	}

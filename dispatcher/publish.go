@@ -1,0 +1,139 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// A Published tells what became of one event that was to be published.
+type Published struct {
+	ID        string // the event's id
+	Duplicate bool   // every receiver had it already
+	Err       error  // inbox.ErrConflict, or why storing failed: repeating is safe
+}
+
+// putMost is how many receivers' shares are stored in one round trip; it bounds the
+// memory that a request with many receivers takes.
+const putMost = 128
+
+// Publish stores events of a source ("service:NAME") for each of their receivers,
+// once, and leaves their pushes in the outbox. Results are in the order of the
+// events. An event succeeded when it is stored for every receiver.
+func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Event) []Published {
+	now := d.Now()
+	results := make([]Published, len(events))
+	puts := make([]inbox.Put, 0, putMost)
+	of := make([]int, 0, putMost) // the event that each put is of
+	flush := func() {
+		stored, errs := d.Inbox.Put(ctx, puts)
+		for i, n := range of {
+			d.note(&results[n], events[n], stored[i], errs[i])
+		}
+		puts, of = puts[:0], of[:0]
+	}
+	for n, e := range events {
+		results[n] = Published{ID: e.ID, Duplicate: true}
+		key := e.key(source)
+		for _, receiver := range e.Receivers {
+			puts, of = append(puts, d.put(e, key, receiver, now)), append(of, n)
+			if len(puts) == putMost {
+				flush()
+			}
+		}
+	}
+	if len(puts) > 0 {
+		flush()
+	}
+	for n, r := range results {
+		if r.Err == nil {
+			d.metrics.accepted.WithLabelValues(events[n].Type).Inc()
+		}
+	}
+	for _, l := range d.lanes {
+		l.nudge()
+	}
+	return results
+}
+
+// note adds what became of one receiver's share to an event's result. A conflict
+// outweighs other errors: repeating does not help.
+func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error) {
+	r.Duplicate = r.Duplicate && stored.Duplicate
+	switch {
+	case err == nil && !stored.Duplicate:
+		d.metrics.stored.WithLabelValues(e.Type).Inc()
+	case err != nil && (r.Err == nil || errors.Is(err, inbox.ErrConflict)):
+		r.Err = err
+	}
+}
+
+// put is an event's share of one receiver.
+func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) inbox.Put {
+	p := inbox.Put{
+		Receiver: receiver,
+		ID:       inbox.NewID(now),
+		Event:    key,
+		Content:  e.content,
+		Type:     e.Type,
+		Listed:   e.kind.listed,
+		Body:     e.body(),
+		State:    e.state(receiver, now),
+		Cart:     e.cart,
+	}
+	if e.push && e.cart == nil {
+		entry := d.entry(e, p.ID, key, receiver, now)
+		p.Entry = &inbox.Entry{
+			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
+			Header: entry.header(),
+			Life:   d.RetryFor,
+		}
+		if entry.Tag != p.ID {
+			p.Entry.Tag = entry.Tag
+		}
+	}
+	return p
+}
+
+func (e *Event) state(receiver int64, now time.Time) inbox.State {
+	s := inbox.State{Order: e.time}
+	if s.Order.IsZero() {
+		s.Order = now
+	}
+	if resource := e.resourceName(); e.resource != "" && resource != "" {
+		r, rank, _ := ruleOf(e.resource, e.details.state)
+		s.Resource, s.Rank = resource, rank
+		s.Class = r.class(receiver, e.details.seller, e.details.buyer)
+	}
+	return s
+}
+
+// entry is what the worker needs to push an event to a receiver.
+func (d *Dispatcher) entry(e *Event, id, key string, receiver int64, now time.Time) *entry {
+	worth := cmp.Or(e.ttl, e.kind.worth)
+	return &entry{
+		User:    receiver,
+		Event:   key,
+		ID:      id,
+		Type:    e.Type,
+		Tag:     cmp.Or(e.tag(), id),
+		Expires: now.Add(worth).UnixMilli(),
+		Until:   now.Add(min(worth, d.RetryFor)).UnixMilli(),
+	}
+}
+
+// Reminder returns what devices.Registry.Register enqueues for a device that is
+// new: the documented push that an app receives right after logging in.
+func (d *Dispatcher) Reminder(user int64) devices.Welcome {
+	return func(device devices.Device) (stream, field, value string) {
+		now := d.Now()
+		e := &Event{Type: "reminder", kind: kinds["reminder"], details: details{object: []byte("{" + noUnreadItems)}}
+		entry := d.entry(e, inbox.NewID(now), "", user, now)
+		entry.Owed, entry.body = device.ID, string(e.body())
+		return d.outKey(d.Partitions.OfUser(user), e.kind.lane), "e", entry.value()
+	}
+}
