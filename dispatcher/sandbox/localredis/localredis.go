@@ -124,6 +124,9 @@ func (s *Server) Addr() string { return s.addr }
 // URL returns the URL for redis.url.
 func (s *Server) URL() string { return "redis://" + s.addr + "/0" }
 
+// Dir returns the folder that keeps its data.
+func (s *Server) Dir() string { return s.dir }
+
 // PID returns the process id, for those who measure it.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 

@@ -1,0 +1,117 @@
+package sandbox
+
+import (
+	"cmp"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// fcmBodyLimit is the largest request body that the fake FCM reads, in bytes: far
+// more than a message may have.
+const fcmBodyLimit = 1 << 20
+
+// fcmAPI is FCM's HTTP v1 API: POST /v1/projects/{project}/messages:send.
+type fcmAPI struct {
+	names atomic.Uint64 // makes message names unique
+}
+
+// read implements api.
+func (f *fcmAPI) read(r *http.Request) (*Push, answer, error) {
+	project, ok := sendPath(r.URL.Path)
+	if !ok || r.Method != http.MethodPost {
+		return nil, fcmNotFound, nil
+	}
+	body, err := readBody(r, fcmBodyLimit)
+	if err != nil {
+		return nil, answer{}, err
+	}
+	c := checkFCM(body)
+	p := &Push{
+		Platform: PlatformFCM,
+		Token:    c.token,
+		Body:     c.message,
+		project:  project,
+		dryRun:   c.validateOnly,
+	}
+	if c.bad != nil {
+		return p, c.bad.answer(), nil
+	}
+	return p, answer{}, nil
+}
+
+// sendPath returns the project in the path of a send request.
+func sendPath(path string) (project string, ok bool) {
+	project, ok = strings.CutPrefix(path, "/v1/projects/")
+	if !ok {
+		return "", false
+	}
+	project, ok = strings.CutSuffix(project, "/messages:send")
+	return project, ok && project != "" && onlyLettersDigits(project, "-.:")
+}
+
+// onlyLettersDigits reports whether s has ASCII letters, digits and characters of
+// others alone.
+func onlyLettersDigits(s, others string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && strings.IndexByte(others, c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// readBody reads a request's body, of which at most one byte more than limit.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= limit {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(io.LimitReader(r.Body, limit+1))
+}
+
+// accept implements api.
+func (f *fcmAPI) accept(p *Push) answer {
+	name := make([]byte, 0, 96)
+	name = append(name, "projects/"...)
+	name = append(name, p.project...)
+	name = append(name, "/messages/"...)
+	if p.dryRun {
+		name = append(name, "fake_message_id"...) // FCM's own words
+	} else {
+		name = append(name, "0:"...)
+		name = strconv.AppendInt(name, time.Now().UnixMicro(), 10)
+		name = append(name, '%')
+		name = strconv.AppendUint(name, f.names.Add(1), 16)
+	}
+	p.ID = string(name)
+	return answer{
+		status:      http.StatusOK,
+		contentType: typeJSON,
+		body:        []byte("{\n  \"name\": \"" + p.ID + "\"\n}\n"),
+	}
+}
+
+// refuse implements api.
+func (f *fcmAPI) refuse(_ *Push, r Response) answer {
+	e := findFCMError(r.Status, r.Reason)
+	if r.NoDetails || e.code == "" {
+		return e.answer(nil)
+	}
+	details := []fcmDetail{{Type: typeFCMError, ErrorCode: e.code}}
+	if e.code == codeInvalidArgument {
+		if r.Field != "" && r.Field != tokenField {
+			e.message = "Request contains an invalid argument."
+		}
+		details = append(details, fieldDetail(cmp.Or(r.Field, tokenField), e.message))
+	}
+	return e.answer(details)
+}
+
+// magic implements api.
+func (f *fcmAPI) magic(t *magicToken) Response { return Response{Reason: t.fcm} }

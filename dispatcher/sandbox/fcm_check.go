@@ -1,0 +1,262 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// fcmPayloadLimit is how many bytes the keys and values of data and the texts of
+// notifications may have together.
+const fcmPayloadLimit = 4096
+
+// fcmMaxTTL is the longest android.ttl, in seconds: four weeks.
+const fcmMaxTTL = 28 * 24 * 60 * 60
+
+// fcmTokenLimit is the length from which on no token is genuine.
+const fcmTokenLimit = 4096
+
+// An fcmCheck is what a send request says, and the first thing wrong with it.
+type fcmCheck struct {
+	message                 []byte
+	token, topic, condition string
+	validateOnly            bool
+
+	targets int // how many of token, topic and condition are there
+	size    int // bytes of data and notifications
+	bad     *violation
+}
+
+// checkFCM reads a request's body.
+func checkFCM(body []byte) *fcmCheck {
+	c := new(fcmCheck)
+	if !json.Valid(body) {
+		c.syntax("", "Invalid JSON payload received. Unexpected token.")
+		return c
+	}
+	members(body, func(name, value []byte) bool {
+		switch string(name) {
+		case "message":
+			c.message = value
+			c.object("message", value, c.inMessage)
+		case "validate_only", "validateOnly":
+			c.validateOnly = string(value) == "true"
+		default:
+			c.unknown("", name)
+		}
+		return c.bad == nil
+	})
+	if c.bad == nil {
+		c.whole()
+	}
+	return c
+}
+
+// whole checks what concerns the message as a whole.
+func (c *fcmCheck) whole() {
+	switch {
+	case c.targets == 0:
+		c.invalid("message", "Recipient of the message is not set.")
+	case c.targets > 1:
+		c.invalid("message", "Exactly one of token, topic or condition is required.")
+	case c.token == "" && c.topic == "" && c.condition == "",
+		len(c.token) > fcmTokenLimit,
+		strings.IndexFunc(c.token, unprintable) >= 0:
+		c.invalid(tokenField, fcmErrors[0].message)
+	case c.size > fcmPayloadLimit:
+		c.invalid("", "Message is too large. The maximum is 4K (4096 bytes).")
+	}
+}
+
+func unprintable(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
+
+// inMessage checks one member of a message.
+func (c *fcmCheck) inMessage(name, value []byte) {
+	switch string(name) {
+	case "token":
+		c.target(&c.token, name, value)
+	case "topic":
+		c.target(&c.topic, name, value)
+	case "condition":
+		c.target(&c.condition, name, value)
+	case "data":
+		c.data("message.data", value)
+	case "notification":
+		c.object("message.notification", value, c.inNotification)
+	case "android":
+		c.object("message.android", value, c.inAndroid)
+	case "apns":
+		c.object("message.apns", value, c.inAPNs)
+	case "name", "webpush", "fcm_options", "fcmOptions": // not ours to judge
+	default:
+		c.unknown("message", name)
+	}
+}
+
+func (c *fcmCheck) inNotification(name, value []byte) {
+	switch string(name) {
+	case "title", "body", "image":
+		c.counted("message.notification.", name, value)
+	default:
+		c.unknown("message.notification", name)
+	}
+}
+
+func (c *fcmCheck) inAndroid(name, value []byte) {
+	switch string(snake(name)) {
+	case "ttl":
+		c.ttl(value)
+	case "priority":
+		if !bytes.EqualFold(value, []byte(`"high"`)) && !bytes.EqualFold(value, []byte(`"normal"`)) {
+			c.mistyped("message.android.priority", "type.googleapis.com/google.firebase.fcm.v1.AndroidMessagePriority", value)
+		}
+	case "collapse_key", "restricted_package_name":
+		c.isText("message.android.", name, value)
+	case "data":
+		c.data("message.android.data", value)
+	case "notification":
+		c.object("message.android.notification", value, c.inAndroidNotification)
+	case "fcm_options", "direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok":
+	default:
+		c.unknown("message.android", name)
+	}
+}
+
+func (c *fcmCheck) inAndroidNotification(name, value []byte) {
+	switch string(snake(name)) {
+	case "title", "body", "icon", "color", "sound", "tag", "click_action", "body_loc_key",
+		"title_loc_key", "channel_id", "ticker", "image":
+		c.counted("message.android.notification.", name, value)
+	case "body_loc_args", "title_loc_args", "sticky", "event_time", "local_only",
+		"notification_priority", "default_sound", "default_vibrate_timings",
+		"default_light_settings", "vibrate_timings", "visibility", "notification_count",
+		"light_settings", "proxy", "bypass_proxy_notification":
+	default:
+		c.unknown("message.android.notification", name)
+	}
+}
+
+func (c *fcmCheck) inAPNs(name, value []byte) {
+	switch string(snake(name)) {
+	case "headers", "payload", "fcm_options", "live_activity_token":
+	default:
+		c.unknown("message.apns", name)
+	}
+}
+
+// object calls each with the members of an object until something is wrong.
+func (c *fcmCheck) object(path string, value []byte, each func(name, value []byte)) {
+	if isNull(value) {
+		return
+	}
+	if !isObject(value) {
+		c.mistyped(path, "TYPE_MESSAGE", value)
+		return
+	}
+	members(value, func(name, value []byte) bool {
+		if !isNull(value) {
+			each(name, value)
+		}
+		return c.bad == nil
+	})
+}
+
+// target reads one of the fields of which a message has exactly one.
+func (c *fcmCheck) target(into *string, name, value []byte) {
+	c.targets++
+	if c.isText("message.", name, value) {
+		*into = string(unescape(value))
+	}
+}
+
+// counted checks a string that takes up payload.
+func (c *fcmCheck) counted(path string, name, value []byte) {
+	if c.isText(path, name, value) {
+		c.size += textLen(value)
+	}
+}
+
+// isText checks that the member name of the object at path is a string.
+func (c *fcmCheck) isText(path string, name, value []byte) bool {
+	if !isString(value) {
+		c.mistyped(path+string(name), "TYPE_STRING", value)
+	}
+	return c.bad == nil
+}
+
+// data checks and counts a map of strings.
+func (c *fcmCheck) data(path string, value []byte) {
+	i := 0
+	members(value, func(name, value []byte) bool {
+		if !isString(value) {
+			c.mistyped(path+"["+strconv.Itoa(i)+"].value", "TYPE_STRING", value)
+		} else if reserved(string(name)) {
+			c.invalid(path, "Invalid data payload key: "+string(name))
+		} else {
+			c.size += len(name) + textLen(value)
+		}
+		i++
+		return c.bad == nil
+	})
+	if !isObject(value) {
+		c.mistyped(path, "TYPE_MESSAGE", value)
+	}
+}
+
+// reserved reports whether FCM keeps a key of data to itself.
+func reserved(key string) bool {
+	return key == "from" || key == "message_type" || key == "gcm" ||
+		strings.HasPrefix(key, "gcm.") || strings.HasPrefix(key, "google")
+}
+
+// ttl checks android.ttl, such as "3600s" or "3.5s".
+func (c *fcmCheck) ttl(value []byte) {
+	const path = "message.android.ttl"
+	seconds, ok := seconds(value)
+	if !ok {
+		c.mistyped(path, "type.googleapis.com/google.protobuf.Duration", value)
+	} else if seconds > fcmMaxTTL {
+		c.invalid(path, fmt.Sprintf("TTL must be at most %d seconds.", fcmMaxTTL))
+	}
+}
+
+// seconds reads a duration as protocol buffers write it in JSON.
+func seconds(value []byte) (float64, bool) {
+	digits, ok := bytes.CutSuffix(value, []byte(`s"`))
+	if !ok || len(digits) < 2 || bytes.ContainsFunc(digits[1:], notDecimal) {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(string(digits[1:]), 64)
+	return n, err == nil
+}
+
+func notDecimal(r rune) bool { return (r < '0' || r > '9') && r != '.' }
+
+// The first violation stands.
+
+func (c *fcmCheck) invalid(field, message string) { c.blame(violation{field: field, message: message}) }
+
+func (c *fcmCheck) syntax(field, message string) {
+	c.blame(violation{field: field, message: message, syntax: true})
+}
+
+func (c *fcmCheck) mistyped(path, kind string, value []byte) {
+	c.syntax(path, fmt.Sprintf("Invalid value at '%s' (%s), %s", path, kind, value))
+}
+
+func (c *fcmCheck) unknown(path string, name []byte) {
+	at := ""
+	if path != "" {
+		at = " at '" + path + "'"
+	}
+	c.syntax(path, fmt.Sprintf("Invalid JSON payload received. Unknown name %q%s: Cannot find field.", name, at))
+}
+
+func (c *fcmCheck) blame(v violation) {
+	if c.bad == nil {
+		c.bad = &v
+	}
+}

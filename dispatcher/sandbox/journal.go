@@ -1,0 +1,213 @@
+package sandbox
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The values of Push.Platform.
+const (
+	PlatformFCM  = "fcm"
+	PlatformAPNs = "apns"
+)
+
+// A Push is one request to send a push, and what it was answered. Dry runs and
+// requests to other paths are no pushes.
+type Push struct {
+	// Platform is PlatformFCM or PlatformAPNs.
+	Platform string
+	// Token is the device token; empty when an FCM message goes to a topic or
+	// condition, or names no target.
+	Token string
+	// ID is the apns-id, or the name that FCM gave an accepted message.
+	ID string
+	// Header holds the APNs request's header fields, without the provider token.
+	Header http.Header
+	// Body is the APNs payload, or the value of FCM's "message", as it was sent:
+	// when the push was refused, it may be empty or no JSON, and one that is too
+	// large is cut off.
+	Body json.RawMessage
+	// At is when the request had arrived.
+	At time.Time
+	// Answer is the HTTP status of the answer, or 0 when there was none because
+	// the client gave up or its connection was lost first.
+	Answer int
+	// Reason is the answer's FCM error code or APNs reason; empty when the push
+	// was accepted.
+	Reason string
+
+	project string // FCM: the project of the message's name
+	dryRun  bool   // FCM: validate_only, which is no push
+}
+
+// A journal keeps the newest pushes of each service and tells subscribers and
+// waiters of them.
+type journal struct {
+	onPush  func(*Push)
+	history int
+
+	// listeners counts subscribers and waiters: while it is 0 and no history is
+	// kept, requests do not take the lock.
+	listeners atomic.Int32
+
+	mu      sync.Mutex
+	kept    map[string]*ring
+	last    uint64 // the number of the newest push
+	subs    map[chan Push]struct{}
+	changed chan struct{} // closed and replaced when something happens
+	closed  bool
+}
+
+// A ring holds the newest pushes of one service; next is where the oldest lies
+// once the ring is full.
+type ring struct {
+	entries []entry
+	next    int
+}
+
+// An entry is a push and its number in the order of answers of both services.
+type entry struct {
+	number uint64
+	push   Push
+}
+
+func newJournal(history int, onPush func(*Push)) *journal {
+	return &journal{
+		onPush:  onPush,
+		history: history,
+		kept:    map[string]*ring{PlatformFCM: {}, PlatformAPNs: {}},
+		subs:    make(map[chan Push]struct{}),
+		changed: make(chan struct{}),
+	}
+}
+
+// touch wakes the waiters: something happened that is no push.
+func (j *journal) touch() {
+	if j.listeners.Load() == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.wake()
+}
+
+// record keeps a push and tells of it.
+func (j *journal) record(p *Push) {
+	if j.onPush != nil {
+		j.onPush(p)
+	}
+	if j.history <= 0 && j.listeners.Load() == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.keep(p)
+	for ch := range j.subs {
+		select {
+		case ch <- *p:
+		default: // too slow: documented at Subscribe
+		}
+	}
+	j.wake()
+}
+
+// keep stores p in place of the service's oldest push. The caller holds the lock.
+func (j *journal) keep(p *Push) {
+	if j.history <= 0 {
+		return
+	}
+	j.last++
+	e := entry{number: j.last, push: *p}
+	r := j.kept[p.Platform]
+	if len(r.entries) < j.history {
+		r.entries = append(r.entries, e)
+		return
+	}
+	r.entries[r.next] = e
+	r.next = (r.next + 1) % j.history
+}
+
+// wake tells the waiters to look again. The caller holds the lock.
+func (j *journal) wake() {
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// pushes returns what is kept of the platforms, in the order of the answers.
+func (j *journal) pushes(platforms ...string) []Push {
+	j.mu.Lock()
+	var all []entry
+	for _, platform := range platforms {
+		all = append(all, j.kept[platform].entries...)
+	}
+	j.mu.Unlock()
+
+	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	out := make([]Push, len(all))
+	for i, e := range all {
+		out[i] = e.push
+	}
+	return out
+}
+
+func (j *journal) subscribe(buffer int) (<-chan Push, func()) {
+	ch := make(chan Push, buffer)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		close(ch)
+		return ch, func() {}
+	}
+	j.subs[ch] = struct{}{}
+	j.listeners.Add(1)
+	return ch, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.unsubscribe(ch)
+	}
+}
+
+// unsubscribe closes ch once. The caller holds the lock.
+func (j *journal) unsubscribe(ch chan Push) {
+	if _, ok := j.subs[ch]; !ok {
+		return
+	}
+	delete(j.subs, ch)
+	j.listeners.Add(-1)
+	close(ch)
+}
+
+func (j *journal) wait(ctx context.Context, met func() bool) error {
+	j.listeners.Add(1)
+	defer j.listeners.Add(-1)
+	for {
+		j.mu.Lock()
+		changed := j.changed
+		j.mu.Unlock()
+		if met() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("sandbox: waiting for pushes: %w", ctx.Err())
+		}
+	}
+}
+
+// close ends all subscriptions.
+func (j *journal) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+	for ch := range j.subs {
+		j.unsubscribe(ch)
+	}
+}

@@ -1,0 +1,60 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"testing"
+)
+
+// FuzzMembers compares members with encoding/json on every object.
+func FuzzMembers(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, ` { } `, `{"a":1}`, `{"a":"b","c":{"d":[1,2,{"e":"}"}]},"f":null}`,
+		`{ "a\"" : "\\" , "\u0062" : [ ] }`, `{"a":-1.5e3 ,"b":true}`, `[{"a":1}]`, `"x"`, `1`, `null`,
+		"{\n\t\"a\": {\"b\": \"c\"}\r\n}", `{"":""}`, `{"a":[["]"],"["]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !json.Valid(raw) {
+			return
+		}
+		want := make(map[string]json.RawMessage)
+		if json.Unmarshal(raw, &want) != nil {
+			clear(want) // no object
+		}
+		got := make(map[string]json.RawMessage)
+		members(raw, func(name, value []byte) bool {
+			got[string(bytes.ToValidUTF8(name, []byte("\ufffd")))] = value
+			return true
+		})
+		if !maps.EqualFunc(got, want, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) && isASCII(raw) {
+			t.Errorf("members(%q) = %q, want %q", raw, got, want)
+		}
+	})
+}
+
+// isASCII keeps broken UTF-8 out, which encoding/json replaces.
+func isASCII(raw []byte) bool {
+	return bytes.IndexFunc(raw, func(r rune) bool { return r > 127 }) < 0
+}
+
+func TestTextLen(t *testing.T) {
+	for _, value := range []string{`""`, `"a"`, `"é€😀"`, `"\"\\\/\b\n"`, `"\u0041\u00e9\u20ac\ud83d\ude00!"`} {
+		if got, want := textLen([]byte(value)), len(unescape([]byte(value))); got != want {
+			t.Errorf("textLen(%s) = %d, want %d", value, got, want)
+		}
+	}
+}
+
+func TestMembersStops(t *testing.T) {
+	calls := 0
+	members([]byte(`{"a":1,"b":2}`), func(_, _ []byte) bool {
+		calls++
+		return false
+	})
+	if calls != 1 {
+		t.Errorf("called %d times", calls)
+	}
+}
