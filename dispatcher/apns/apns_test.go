@@ -1,0 +1,348 @@
+package apns
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+// start returns a sandbox and a sender to it that knows its key. change may
+// change the sender's options.
+func start(t testing.TB, opts sandbox.Options, change func(*Options)) (*sandbox.Sandbox, *Sender) {
+	t.Helper()
+	sb, err := sandbox.Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sb.Close() })
+	file, keyID, teamID, err := sb.APNs.WriteKey(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{
+		KeyPEM: key, KeyID: keyID, TeamID: teamID,
+		Topic: "com.example.app", Endpoint: sb.APNs.Endpoint(), RootCAs: sb.CAPool(),
+	}
+	if change != nil {
+		change(&o)
+	}
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return sb, s
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestSend(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, nil)
+	d := delivery()
+	r := s.Send(testContext(t), d)
+	if r != (dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: d.ID}) {
+		t.Fatalf("got %+v", r)
+	}
+	p := sb.Pushes()[0]
+	for name, want := range map[string]string{
+		"apns-id": d.ID, "apns-push-type": "alert", "apns-priority": "10", "apns-expiration": "1800000000",
+		"apns-topic": "com.example.app", "apns-collapse-id": "nego:51588",
+	} {
+		if got := p.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if p.Token != deviceToken || string(p.Body) != string(payload(d)) {
+		t.Errorf("device %s got %s", p.Token, p.Body)
+	}
+}
+
+// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
+// exactly one request for each.
+func TestRows(t *testing.T) {
+	at := time.UnixMilli(1769176131123)
+	later := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: 10 * time.Second}
+	}
+	asked := func(r dispatcher.Result) dispatcher.Result { r.RetryAfter = 90 * time.Second; return r }
+	for _, test := range []struct {
+		answer sandbox.Response
+		want   dispatcher.Result
+	}{
+		{sandbox.Response{Reason: "Unregistered", Timestamp: at}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "Unregistered", At: at}},
+		{sandbox.Response{Reason: "ExpiredToken", Timestamp: at}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "ExpiredToken", At: at}},
+		{sandbox.Response{Reason: "BadDeviceToken"}, dispatcher.Result{Outcome: dispatcher.ForgetIfOthersSucceed, Reason: "BadDeviceToken"}},
+		{sandbox.Response{Reason: "DeviceTokenNotForTopic"}, dispatcher.Result{Outcome: dispatcher.ForgetIfOthersSucceed, Reason: "DeviceTokenNotForTopic"}},
+		{sandbox.Response{Reason: "BadPriority"}, dispatcher.Result{Outcome: dispatcher.Refused, Reason: "BadPriority"}},
+		{sandbox.Response{Reason: "InvalidProviderToken"}, dispatcher.Result{Outcome: dispatcher.Broken, Reason: "InvalidProviderToken", Backoff: 10 * time.Second}},
+		{sandbox.Response{Reason: "PayloadTooLarge"}, dispatcher.Result{Outcome: dispatcher.Refused, Reason: "PayloadTooLarge"}},
+		{sandbox.Response{Reason: "TooManyRequests"}, later("TooManyRequests")},
+		{sandbox.Response{Reason: "TooManyRequests", RetryAfter: 90 * time.Second}, asked(later("TooManyRequests"))},
+		{sandbox.Response{Reason: "TooManyProviderTokenUpdates"}, later("TooManyProviderTokenUpdates")},
+		{sandbox.Response{Reason: "InternalServerError"}, later("InternalServerError")},
+		{sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 90 * time.Second}, asked(later("ServiceUnavailable"))},
+		{sandbox.Response{Reason: "Shutdown"}, later("Shutdown")},
+		{sandbox.Response{Lost: true}, later("connection")},
+	} {
+		t.Run(test.want.Reason, func(t *testing.T) {
+			sb, s := start(t, sandbox.Options{History: 10}, nil)
+			sb.APNs.Fail(deviceToken, -1, test.answer)
+			if got := s.Send(testContext(t), delivery()); got != test.want {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+			if n := len(sb.Pushes()); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+		})
+	}
+}
+
+// A push that is tried again carries the same apns-id and apns-collapse-id.
+func TestRetryIsTheSamePush(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, nil)
+	sb.APNs.Fail(deviceToken, 1, sandbox.Response{Reason: "InternalServerError", Lost: true})
+	for _, want := range []dispatcher.Outcome{dispatcher.Later, dispatcher.Accepted} {
+		if r := s.Send(testContext(t), delivery()); r.Outcome != want {
+			t.Fatalf("got %+v, want %v", r, want)
+		}
+	}
+	p := sb.Pushes()
+	if len(p) != 2 || p[0].ID != p[1].ID || p[0].Header.Get("apns-collapse-id") != p[1].Header.Get("apns-collapse-id") {
+		t.Errorf("got %+v", p)
+	}
+}
+
+// An expired provider token is signed anew, once for all pushes, and the pushes
+// are tried once more.
+func TestExpiredProviderToken(t *testing.T) {
+	c := &clock{time.Now().Add(-25 * time.Minute)}
+	sb, s := start(t, sandbox.Options{LimitTokenUpdates: true}, func(o *Options) { o.Now = c.now })
+	ctx := testContext(t)
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+		t.Fatalf("got %+v", r)
+	}
+	c.t = time.Now()
+	sb.APNs.ExpireTokens()
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+	wg.Wait()
+
+	// The next one is too young to have expired: the clocks differ.
+	sb.APNs.ExpireTokens()
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Broken || r.Reason != "ExpiredProviderToken" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestDeviceTokenCannotReachTheURL(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, nil)
+	for _, token := range []string{"", "../../etc", "a?b", "a b", "token\r\n", strings.Repeat("a", 201)} {
+		d := delivery()
+		d.Device.Token = token
+		if r := s.Send(testContext(t), d); r != (dispatcher.Result{Outcome: dispatcher.Refused, Reason: "BadDeviceToken"}) {
+			t.Errorf("%q: got %+v", token, r)
+		}
+	}
+	if n := len(sb.Pushes()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestInvalidData(t *testing.T) {
+	_, s := start(t, sandbox.Options{}, nil)
+	d := delivery()
+	d.Data[1].Value = json.RawMessage(`{`)
+	if r := s.Send(testContext(t), d); r.Outcome != dispatcher.Refused || r.Reason != "invalid_payload" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestHugePushArrives(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 1}, nil)
+	d := delivery()
+	d.Data[3].Value = json.RawMessage(`{"id":7,"description":"` + strings.Repeat("<kabar> ", 5000) + `"}`)
+	if r := s.Send(testContext(t), d); r.Outcome != dispatcher.Accepted {
+		t.Fatalf("got %+v", r)
+	}
+	if body := string(sb.Pushes()[0].Body); !strings.Contains(body, `"details":{"id":7,"truncated":true}`) {
+		t.Errorf("got %s", body)
+	}
+}
+
+func TestDeadlineAndCancellation(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, nil)
+	sb.APNs.Hang(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "timeout" {
+		t.Errorf("got %+v", r)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "canceled" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// What was under way when APNs went away comes to its end, and pushes go on when
+// it is back.
+func TestOutage(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, nil)
+	ctx := testContext(t)
+	if err := sb.APNs.Refuse(true); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+		t.Errorf("got %+v", r)
+	}
+	if err := sb.APNs.Refuse(false); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// Nothing is lost to a GOAWAY under load.
+func TestGoAwayUnderLoad(t *testing.T) {
+	sb, s := start(t, sandbox.Options{Latency: time.Millisecond}, nil)
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+					t.Errorf("push %d: %+v", i, r)
+				}
+			}
+		})
+	}
+	for _, count := range []int64{50, 150, 300} {
+		if err := sb.Wait(ctx, func() bool { return sb.APNs.Count() >= count }); err != nil {
+			t.Fatal(err)
+		}
+		sb.APNs.GoAway()
+	}
+	wg.Wait()
+}
+
+// A lane whose pushes hang leaves the others alone (G5).
+func TestLanesShareNothing(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.InFlight = map[dispatcher.Lane]int{dispatcher.Bulk: 2} })
+	release := make(chan struct{})
+	sb.APNs.Answer(func(p sandbox.Push) *sandbox.Response {
+		if p.Token == "bulk" {
+			<-release
+		}
+		return nil
+	})
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			d := delivery()
+			d.Lane, d.Device.Token = dispatcher.Bulk, "bulk"
+			if r := s.Send(ctx, d); r.Outcome != dispatcher.Accepted {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+	if err := sb.Wait(ctx, func() bool { return sb.APNs.Pending() > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []dispatcher.Lane{dispatcher.Urgent, dispatcher.Chat} {
+		d := delivery()
+		d.Lane = l
+		if r := s.Send(ctx, d); r.Outcome != dispatcher.Accepted {
+			t.Errorf("%v: %+v", l, r)
+		}
+	}
+	if n := sb.APNs.Connections(); n != 3 {
+		t.Errorf("%d connections, want one a lane", n)
+	}
+	close(release)
+	wg.Wait()
+}
+
+func TestWarm(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 1}, func(o *Options) {
+		o.InFlight = map[dispatcher.Lane]int{dispatcher.Urgent: 100, dispatcher.Chat: 1, dispatcher.Bulk: 1}
+	})
+	if err := s.Warm(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := sb.APNs.Connections(); n != 4 {
+		t.Errorf("%d connections, want 4", n)
+	}
+	if n := len(sb.Pushes()); n != 0 {
+		t.Errorf("%d pushes", n)
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, nil)
+	ctx := testContext(t)
+	for reason, works := range map[string]bool{
+		"BadDeviceToken": true, "Unregistered": true,
+		"InvalidProviderToken": false, "TopicDisallowed": false, "ServiceUnavailable": false,
+	} {
+		sb.APNs.Fail(madeUpToken, 1, sandbox.Response{Reason: reason})
+		err := s.Handshake(ctx)
+		if (err == nil) != works {
+			t.Errorf("%s: %v", reason, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), reason) {
+			t.Errorf("%v does not name %s", err, reason)
+		}
+	}
+	if err := s.Handshake(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	_, key := newKeyPEM(t)
+	good := Options{KeyPEM: key, KeyID: "K", TeamID: "T", Topic: "com.example.app"}
+	for name, change := range map[string]func(*Options){
+		"no topic":             func(o *Options) { o.Topic = "" },
+		"a topic of two lines": func(o *Options) { o.Topic = "a\r\nb" },
+		"no key":               func(o *Options) { o.KeyPEM = nil },
+		"a bad key":            func(o *Options) { o.KeyPEM = []byte("x") },
+		"plain http":           func(o *Options) { o.Endpoint = "http://localhost" },
+		"a path":               func(o *Options) { o.Endpoint = "https://localhost/3/device" },
+		"no host":              func(o *Options) { o.Endpoint = "https://" },
+		"both":                 func(o *Options) { o.Certificate = loadCertificate(t) },
+	} {
+		o := good
+		change(&o)
+		if _, err := New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	s, err := New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}

@@ -1,0 +1,24 @@
+package apns
+
+import (
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/sideshow/apns2/certificate"
+)
+
+// LoadCertificate reads a provider certificate with its key from a .p12 or .pem
+// file. The password is empty for a file without one.
+func LoadCertificate(file, password string) (*tls.Certificate, error) {
+	load := certificate.FromPemFile
+	if ext := strings.ToLower(filepath.Ext(file)); ext == ".p12" || ext == ".pfx" {
+		load = certificate.FromP12File
+	}
+	c, err := load(file, password)
+	if err != nil {
+		return nil, fmt.Errorf("apns: certificate %s: %w", file, err)
+	}
+	return &c, nil
+}

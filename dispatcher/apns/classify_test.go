@@ -1,0 +1,94 @@
+package apns
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/provider"
+)
+
+var now = time.Date(2026, 1, 23, 13, 48, 51, 0, time.UTC)
+
+func TestClassify(t *testing.T) {
+	later := func(reason string, retryAfter time.Duration) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
+	}
+	broken := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: reason, Backoff: 10 * time.Second}
+	}
+	refused := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Refused, Reason: reason}
+	}
+	forgetOne := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.ForgetIfOthersSucceed, Reason: reason}
+	}
+	for _, test := range []struct {
+		name       string
+		status     int
+		body       string
+		retryAfter string
+		want       dispatcher.Result
+	}{
+		{name: "accepted", status: 200, want: dispatcher.Result{ProviderID: "an-id"}},
+		{name: "unregistered", status: 410, body: `{"reason":"Unregistered","timestamp":1769176131123}`,
+			want: dispatcher.Result{Outcome: dispatcher.Forget, Reason: "Unregistered", At: time.UnixMilli(1769176131123)}},
+		{name: "expired token", status: 410, body: `{"reason":"ExpiredToken","timestamp":1769176131123}`,
+			want: dispatcher.Result{Outcome: dispatcher.Forget, Reason: "ExpiredToken", At: time.UnixMilli(1769176131123)}},
+		{name: "410 without a time", status: 410, body: `{"reason":"Unregistered"}`,
+			want: dispatcher.Result{Outcome: dispatcher.Forget, Reason: "Unregistered"}},
+		{name: "bad token", status: 400, body: `{"reason":"BadDeviceToken"}`, want: forgetOne("BadDeviceToken")},
+		{name: "another app's token", status: 400, body: `{"reason":"DeviceTokenNotForTopic"}`, want: forgetOne("DeviceTokenNotForTopic")},
+		{name: "our payload", status: 400, body: `{"reason":"PayloadEmpty"}`, want: refused("PayloadEmpty")},
+		{name: "our header", status: 400, body: `{"reason":"BadCollapseId"}`, want: refused("BadCollapseId")},
+		{name: "our topic", status: 400, body: `{"reason":"TopicDisallowed"}`, want: broken("TopicDisallowed")},
+		{name: "idle", status: 400, body: `{"reason":"IdleTimeout"}`, want: later("IdleTimeout", 0)},
+		{name: "unknown 400", status: 400, body: `{"reason":"Novel"}`, want: refused("http_400")},
+		{name: "expired provider token", status: 403, body: `{"reason":"ExpiredProviderToken"}`, want: broken("ExpiredProviderToken")},
+		{name: "bad provider token", status: 403, body: `{"reason":"InvalidProviderToken"}`, want: broken("InvalidProviderToken")},
+		{name: "another environment's certificate", status: 403, body: `{"reason":"BadCertificateEnvironment"}`, want: broken("BadCertificateEnvironment")},
+		{name: "bad path", status: 404, body: `{"reason":"BadPath"}`, want: broken("BadPath")},
+		{name: "bad method", status: 405, body: `{"reason":"MethodNotAllowed"}`, want: broken("MethodNotAllowed")},
+		{name: "too large", status: 413, body: `{"reason":"PayloadTooLarge"}`, want: refused("PayloadTooLarge")},
+		{name: "device asked too often", status: 429, body: `{"reason":"TooManyRequests"}`, want: later("TooManyRequests", 0)},
+		{name: "and says for how long", status: 429, body: `{"reason":"TooManyRequests"}`, retryAfter: "30", want: later("TooManyRequests", 30*time.Second)},
+		{name: "token renewed too often", status: 429, body: `{"reason":"TooManyProviderTokenUpdates"}`, want: later("TooManyProviderTokenUpdates", 0)},
+		{name: "internal", status: 500, body: `{"reason":"InternalServerError"}`, want: later("InternalServerError", 0)},
+		{name: "unavailable", status: 503, body: `{"reason":"ServiceUnavailable"}`, retryAfter: "Fri, 23 Jan 2026 13:49:51 GMT", want: later("ServiceUnavailable", time.Minute)},
+		{name: "shutting down", status: 503, body: `{"reason":"Shutdown"}`, want: later("Shutdown", 0)},
+		{name: "a proxy's 502", status: 502, body: `<html>`, want: later("http_502", 0)},
+		{name: "unknown", status: 418, want: refused("http_418")},
+		{name: "redirect", status: 302, want: broken("http_302")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := provider.Attempt{Status: test.status, Body: []byte(test.body), Header: http.Header{"Apns-Id": {"an-id"}}}
+			if test.retryAfter != "" {
+				a.Header.Set("Retry-After", test.retryAfter)
+			}
+			if got := classify(&a, now); got != test.want {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestClassifyWithoutAnswer(t *testing.T) {
+	for err, reason := range map[error]string{
+		io.ErrUnexpectedEOF:      "connection",
+		context.DeadlineExceeded: "timeout",
+		context.Canceled:         "canceled",
+	} {
+		want := dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: 10 * time.Second}
+		if got := classify(&provider.Attempt{Err: err}, now); got != want {
+			t.Errorf("%v: got %+v, want %+v", err, got, want)
+		}
+	}
+	// The status came, the rest did not: APNs has the push.
+	a := provider.Attempt{Status: 200, Header: http.Header{}, Err: io.ErrUnexpectedEOF}
+	if got := classify(&a, now); got.Outcome != dispatcher.Accepted {
+		t.Errorf("got %+v, want accepted", got)
+	}
+}

@@ -1,0 +1,137 @@
+package apns
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+	"time"
+
+	"github.com/sideshow/apns2"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/provider"
+)
+
+const (
+	maxPayload    = 4096 // bytes
+	maxCollapseID = 64   // bytes
+)
+
+// notification dresses a delivery for APNs. All headers are always set.
+func notification(d *dispatcher.Delivery, topic string) *apns2.Notification {
+	n := &apns2.Notification{
+		ApnsID:      d.ID,
+		CollapseID:  collapseID(d.Tag),
+		DeviceToken: d.Device.Token,
+		Topic:       topic,
+		Expiration:  d.Expires,
+		Priority:    apns2.PriorityLow,
+		Payload:     payload(d),
+		// A silent push is an alert too: the type background must not have a badge,
+		// and priority 5 is right for both (Apple, "Sending notification requests to
+		// APNs" and "Pushing background updates to your App").
+		PushType: apns2.PushTypeAlert,
+	}
+	if !d.Silent() && d.Lane != dispatcher.Bulk {
+		n.Priority = apns2.PriorityHigh
+	}
+	if never := time.Unix(1, 0); n.Expiration.Before(never) {
+		n.Expiration = never // the SDK leaves the header out for less
+	}
+	return n
+}
+
+// collapseID returns the tag where it is fit to be an apns-collapse-id, else a
+// hash of it, the same every time.
+func collapseID(tag string) string {
+	if len(tag) <= maxCollapseID && isToken(tag) {
+		return tag
+	}
+	sum := sha256.Sum256([]byte(tag))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// isToken reports whether s has visible ASCII characters alone, so that it can
+// stand in a header.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// payload returns the JSON, cut down to what APNs takes.
+func payload(d *dispatcher.Delivery) []byte {
+	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
+	p := build(d, c)
+	if wireSize(p) <= maxPayload {
+		return p
+	}
+	c = provider.Fit(c, maxPayload, func(c provider.Content) int { return wireSize(build(d, c)) })
+	return build(d, c)
+}
+
+// build writes {"aps":{…},"data":{…}}.
+func build(d *dispatcher.Delivery, c provider.Content) []byte {
+	size := 256 + len(c.Title) + len(c.Body) + len(d.Thread)
+	for _, f := range c.Data {
+		size += len(f.Name) + len(f.Value) + 4
+	}
+	b := make([]byte, 0, size)
+	b = append(b, `{"aps":{`...)
+	if !d.Silent() {
+		b = appendAlert(b, c.Title, c.Body)
+		b = append(b, `"sound":"default",`...)
+	} else {
+		b = append(b, `"content-available":1,`...)
+	}
+	b = append(b, `"badge":`...)
+	b = strconv.AppendInt(b, int64(d.Badge), 10)
+	b = append(b, `,"thread-id":`...)
+	b = provider.AppendString(b, d.Thread)
+	if d.Category != "" {
+		b = append(b, `,"category":`...)
+		b = provider.AppendString(b, d.Category)
+	}
+	b = append(b, `},"data":{`...)
+	for i, f := range c.Data {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = provider.AppendString(b, f.Name)
+		b = append(b, ':')
+		b = append(b, f.Value...)
+	}
+	return append(b, "}}"...)
+}
+
+// appendAlert writes what the screen shows; a title or body that is empty is
+// left out.
+func appendAlert(b []byte, title, body string) []byte {
+	b = append(b, `"alert":{`...)
+	if title != "" {
+		b = append(b, `"title":`...)
+		b = provider.AppendString(b, title)
+		if body != "" {
+			b = append(b, ',')
+		}
+	}
+	if body != "" {
+		b = append(b, `"body":`...)
+		b = provider.AppendString(b, body)
+	}
+	return append(b, `},`...)
+}
+
+// wireSize is the payload's size as the SDK sends it: it passes it through
+// encoding/json once more, which writes these characters in six bytes.
+func wireSize(p []byte) int {
+	n := len(p)
+	for _, c := range []byte("<>&") {
+		n += 5 * bytes.Count(p, []byte{c})
+	}
+	return n + 3*(bytes.Count(p, []byte("\u2028"))+bytes.Count(p, []byte("\u2029")))
+}

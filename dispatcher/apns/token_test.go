@@ -1,0 +1,162 @@
+package apns
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v4"
+)
+
+// A clock is a time that tests move.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+func newKey(t *testing.T, curve elliptic.Curve) (*ecdsa.PrivateKey, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func TestSignerSigns(t *testing.T) {
+	key, keyPEM := newKey(t, elliptic.P256())
+	s, err := newSigner(keyPEM, "KEYID12345", "TEAMID1234", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := s.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, ok := strings.CutPrefix(token.header, "bearer ")
+	if !ok {
+		t.Fatalf("header %q", token.header)
+	}
+	var claims jwt.RegisteredClaims
+	parsed, err := jwt.ParseWithClaims(raw, &claims, func(*jwt.Token) (any, error) { return &key.PublicKey, nil },
+		jwt.WithValidMethods([]string{"ES256"}))
+	if err != nil || parsed.Header["kid"] != "KEYID12345" || claims.Issuer != "TEAMID1234" || time.Since(claims.IssuedAt.Time) > time.Minute {
+		t.Errorf("%v: header %v, claims %+v", err, parsed.Header, claims)
+	}
+}
+
+func TestSignerRefusesBadKeys(t *testing.T) {
+	_, good := newKey(t, elliptic.P256())
+	_, other := newKey(t, elliptic.P384())
+	for name, test := range map[string]struct {
+		pem         []byte
+		keyID, team string
+	}{
+		"no key":      {nil, "K", "T"},
+		"no PEM":      {[]byte("hunter2"), "K", "T"},
+		"wrong curve": {other, "K", "T"},
+		"no key id":   {good, "", "T"},
+		"no team":     {good, "K", ""},
+	} {
+		_, err := newSigner(test.pem, test.keyID, test.team, time.Now)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error quotes the key", name)
+		}
+	}
+}
+
+func TestSignerRenewsInTime(t *testing.T) {
+	_, keyPEM := newKey(t, elliptic.P256())
+	c := &clock{now}
+	s, err := newSigner(keyPEM, "K", "T", c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := s.current()
+	for age := time.Duration(0); age < 50*time.Minute; age += time.Minute {
+		c.t = now.Add(age)
+		if token, _ := s.current(); token != first {
+			t.Fatalf("signed anew after %v", age)
+		}
+	}
+	c.t = now.Add(50 * time.Minute)
+	if token, _ := s.current(); token == first {
+		t.Error("still the first token after 50 minutes")
+	}
+}
+
+func TestSignerReplaces(t *testing.T) {
+	_, keyPEM := newKey(t, elliptic.P256())
+	c := &clock{now}
+	s, err := newSigner(keyPEM, "K", "T", c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := s.current()
+	c.t = now.Add(20*time.Minute - time.Second)
+	if _, ok := s.replace(first); ok {
+		t.Error("a young token was replaced")
+	}
+	c.t = now.Add(20 * time.Minute)
+	second, ok := s.replace(first)
+	if !ok || second == first {
+		t.Error("an old token was not replaced")
+	}
+	// Others whose pushes went out with the first one get the same second one.
+	if again, ok := s.replace(first); !ok || again != second {
+		t.Error("one expired token was replaced twice")
+	}
+	if _, ok := s.replace(second); ok {
+		t.Error("a new token was replaced at once")
+	}
+}
+
+// When signing fails, the token that there is does until its hour is over.
+func TestSignerOutlivesFailures(t *testing.T) {
+	_, keyPEM := newKey(t, elliptic.P256())
+	_, other := newKey(t, elliptic.P384())
+	c := &clock{now}
+	s, err := newSigner(keyPEM, "K", "T", c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := s.current()
+	block, _ := pem.Decode(other)
+	key, _ := x509.ParsePKCS8PrivateKey(block.Bytes)
+	s.key = key.(*ecdsa.PrivateKey) // cannot sign ES256
+	c.t = now.Add(55 * time.Minute)
+	if token, err := s.current(); err != nil || token != first {
+		t.Errorf("at 55 minutes: %v", err)
+	}
+	if _, ok := s.replace(first); ok {
+		t.Error("replaced without a key")
+	}
+	c.t = now.Add(time.Hour)
+	if _, err := s.current(); err == nil {
+		t.Error("no error at an hour")
+	}
+}
+
+// A token's age counts the time that the machine slept, which the monotonic
+// clock leaves out.
+func TestAgeCountsSleep(t *testing.T) {
+	signed := time.Now()
+	woken := signed.Add(time.Minute) // both clocks
+	asleep := woken.Round(0).Add(2 * time.Hour)
+	if age := (providerToken{signedAt: signed}).age(woken); age != time.Minute {
+		t.Errorf("age %v", age)
+	}
+	if age := (providerToken{signedAt: signed}).age(asleep); age < 2*time.Hour {
+		t.Errorf("age %v after two hours of sleep", age)
+	}
+}

@@ -1,0 +1,143 @@
+package fcm
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/provider"
+)
+
+// quotaBackoff is the first pause after a 429 that names none, as FCM's
+// documentation asks.
+const quotaBackoff = time.Minute
+
+// The codes that the classification tells apart. Those of FCM are in the
+// answer's details, those of all Google APIs in its status.
+const (
+	unregistered       = "UNREGISTERED"
+	invalidArgument    = "INVALID_ARGUMENT"
+	senderIDMismatch   = "SENDER_ID_MISMATCH"
+	unauthenticated    = "UNAUTHENTICATED"
+	tokenField         = "message.token"
+	invalidTokenPhrase = "registration token"
+)
+
+// known are the codes that may become a reason. Others become the HTTP status:
+// reasons are labels of metrics and must stay few.
+var known = map[string]bool{
+	// FCM
+	unregistered: true, invalidArgument: true, senderIDMismatch: true, "QUOTA_EXCEEDED": true,
+	"UNAVAILABLE": true, "INTERNAL": true, "THIRD_PARTY_AUTH_ERROR": true,
+	// Google
+	"NOT_FOUND": true, unauthenticated: true, "PERMISSION_DENIED": true, "RESOURCE_EXHAUSTED": true,
+	"FAILED_PRECONDITION": true, "DEADLINE_EXCEEDED": true, "UNKNOWN": true, "ABORTED": true,
+}
+
+// An answer is FCM's error body.
+type answer struct {
+	Error struct {
+		Message string
+		Status  string
+		Details []struct {
+			ErrorCode       string
+			FieldViolations []struct{ Field string }
+		}
+	}
+}
+
+// classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
+// FCM's "REST error codes for the HTTP v1 API".
+func classify(a *provider.Attempt, now time.Time) dispatcher.Result {
+	if !a.Answered() {
+		return provider.Unanswered(a.Err)
+	}
+	if a.Status == http.StatusOK {
+		return dispatcher.Result{Outcome: dispatcher.Accepted}
+	}
+	var said answer
+	if json.Unmarshal(a.Body, &said) != nil {
+		said = answer{} // a front end's HTML: only the status counts
+	}
+	r := dispatcher.Result{Outcome: said.outcome(a.Status), Reason: said.reason(a.Status)}
+	switch r.Outcome {
+	case dispatcher.Later, dispatcher.Broken:
+		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), provider.Backoff
+	case dispatcher.SlowDown:
+		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), quotaBackoff
+	}
+	return r
+}
+
+func (a *answer) outcome(status int) dispatcher.Outcome {
+	switch status {
+	case http.StatusBadRequest:
+		if a.blamesToken() {
+			return dispatcher.Forget
+		}
+		return dispatcher.Refused
+	case http.StatusNotFound:
+		if a.code() == unregistered {
+			return dispatcher.Forget
+		}
+		return dispatcher.Broken // no such project, or the endpoint is not FCM
+	case http.StatusForbidden:
+		if a.code() == senderIDMismatch {
+			return dispatcher.Unsendable
+		}
+		return dispatcher.Broken
+	case http.StatusUnauthorized:
+		return dispatcher.Broken
+	case http.StatusTooManyRequests:
+		return dispatcher.SlowDown
+	case http.StatusRequestTimeout:
+		return dispatcher.Later
+	}
+	switch {
+	case status >= 500:
+		return dispatcher.Later
+	case status >= 400:
+		return dispatcher.Refused
+	default:
+		return dispatcher.Broken // a redirect or the like: the endpoint is not FCM
+	}
+}
+
+// code returns FCM's error code, or "" where the answer has none.
+func (a *answer) code() string {
+	for _, d := range a.Error.Details {
+		if d.ErrorCode != "" {
+			return d.ErrorCode
+		}
+	}
+	return ""
+}
+
+// blamesToken reports whether a 400 is about the device's token and not about
+// what we wrote. FCM names the field, or names none and says so in words: its
+// documentation has this body, with nothing else to tell it by.
+func (a *answer) blamesToken() bool {
+	named := false
+	for _, d := range a.Error.Details {
+		for _, v := range d.FieldViolations {
+			if v.Field == tokenField {
+				return true
+			}
+			named = true
+		}
+	}
+	return !named && strings.Contains(a.Error.Message, invalidTokenPhrase)
+}
+
+// reason returns the most telling code that is known.
+func (a *answer) reason(status int) string {
+	if code := a.code(); known[code] {
+		return code
+	}
+	if known[a.Error.Status] {
+		return a.Error.Status
+	}
+	return provider.StatusReason(status)
+}

@@ -1,0 +1,106 @@
+package fcm
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/provider"
+)
+
+var now = time.Date(2026, 1, 23, 13, 48, 51, 0, time.UTC)
+
+// fcmError is the detail that carries FCM's own code.
+func fcmError(code string) string {
+	return `{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + code + `"}`
+}
+
+// badRequest is the detail that names a field.
+func badRequest(field string) string {
+	return `{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"` + field + `","description":"Invalid"}]}`
+}
+
+func body(message, status string, details ...string) string {
+	list := ""
+	for i, d := range details {
+		if i > 0 {
+			list += ","
+		}
+		list += d
+	}
+	return `{"error":{"code":0,"message":"` + message + `","status":"` + status + `","details":[` + list + `]}}`
+}
+
+func TestClassify(t *testing.T) {
+	const invalid = "Request contains an invalid argument."
+	later := func(reason string, retryAfter time.Duration) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
+	}
+	slow := func(reason string, retryAfter time.Duration) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
+	}
+	broken := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: reason, Backoff: 10 * time.Second}
+	}
+	ends := func(o dispatcher.Outcome, reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: o, Reason: reason}
+	}
+	for _, test := range []struct {
+		name       string
+		status     int
+		body       string
+		retryAfter string
+		want       dispatcher.Result
+	}{
+		{name: "accepted", status: 200, body: `{"name":"x"}`, want: dispatcher.Result{}},
+		{name: "unregistered", status: 404, body: body("Requested entity was not found.", "NOT_FOUND", fcmError("UNREGISTERED")),
+			want: ends(dispatcher.Forget, "UNREGISTERED")},
+		{name: "no such project", status: 404, body: body("Requested entity was not found.", "NOT_FOUND"), want: broken("NOT_FOUND")},
+		{name: "not FCM at all", status: 404, body: "<html>", want: broken("http_404")},
+		{name: "the token's field", status: 400, body: body(invalid, "INVALID_ARGUMENT", fcmError("INVALID_ARGUMENT"), badRequest("message.token")),
+			want: ends(dispatcher.Forget, "INVALID_ARGUMENT")},
+		{name: "the token in words", status: 400,
+			body: body("The registration token is not a valid FCM registration token", "INVALID_ARGUMENT", fcmError("INVALID_ARGUMENT")),
+			want: ends(dispatcher.Forget, "INVALID_ARGUMENT")},
+		{name: "another field", status: 400, body: body(invalid, "INVALID_ARGUMENT", badRequest("message.data[0].value")),
+			want: ends(dispatcher.Refused, "INVALID_ARGUMENT")},
+		{name: "another field and those words", status: 400,
+			body: body("Invalid value, not a registration token", "INVALID_ARGUMENT", badRequest("message.android.ttl")),
+			want: ends(dispatcher.Refused, "INVALID_ARGUMENT")},
+		{name: "too large", status: 400, body: body(invalid, "INVALID_ARGUMENT"), want: ends(dispatcher.Refused, "INVALID_ARGUMENT")},
+		{name: "another project's token", status: 403, body: body("SenderId mismatch", "PERMISSION_DENIED", fcmError("SENDER_ID_MISMATCH")),
+			want: ends(dispatcher.Unsendable, "SENDER_ID_MISMATCH")},
+		{name: "not permitted", status: 403, body: body("No.", "PERMISSION_DENIED"), want: broken("PERMISSION_DENIED")},
+		{name: "bad access token", status: 401, body: body("No.", "UNAUTHENTICATED"), want: broken("UNAUTHENTICATED")},
+		{name: "third party", status: 401, body: body("No.", "UNAUTHENTICATED", fcmError("THIRD_PARTY_AUTH_ERROR")), want: broken("THIRD_PARTY_AUTH_ERROR")},
+		{name: "quota", status: 429, body: body("Quota.", "RESOURCE_EXHAUSTED", fcmError("QUOTA_EXCEEDED")), want: slow("QUOTA_EXCEEDED", 0)},
+		{name: "quota without details", status: 429, body: body("Quota.", "RESOURCE_EXHAUSTED"), retryAfter: "120", want: slow("RESOURCE_EXHAUSTED", 2*time.Minute)},
+		{name: "quota without anything", status: 429, want: slow("http_429", 0)},
+		{name: "unavailable", status: 503, body: body("Later.", "UNAVAILABLE", fcmError("UNAVAILABLE")),
+			retryAfter: "Fri, 23 Jan 2026 13:49:51 GMT", want: later("UNAVAILABLE", time.Minute)},
+		{name: "internal", status: 500, body: body("Oops.", "INTERNAL", fcmError("INTERNAL")), want: later("INTERNAL", 0)},
+		{name: "bad gateway", status: 502, body: "<html>", want: later("http_502", 0)},
+		{name: "request timeout", status: 408, want: later("http_408", 0)},
+		{name: "unknown", status: 418, body: body("?", "TEAPOT", fcmError("TEAPOT")), want: ends(dispatcher.Refused, "http_418")},
+		{name: "redirect", status: 302, want: broken("http_302")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := provider.Attempt{Status: test.status, Body: []byte(test.body), Header: http.Header{}}
+			if test.retryAfter != "" {
+				a.Header.Set("Retry-After", test.retryAfter)
+			}
+			if got := classify(&a, now); got != test.want {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestClassifyWithoutAnswer(t *testing.T) {
+	want := dispatcher.Result{Outcome: dispatcher.Later, Reason: "connection", Backoff: 10 * time.Second}
+	if got := classify(&provider.Attempt{Err: io.ErrUnexpectedEOF}, now); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,337 @@
+package fcm
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+// start returns a sandbox and a sender to it. change may change the sender's
+// options.
+func start(t testing.TB, opts sandbox.Options, change func(*Options)) (*sandbox.Sandbox, *Sender) {
+	t.Helper()
+	sb, err := sandbox.Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sb.Close() })
+	o := Options{ProjectID: "kabar-test", Endpoint: sb.FCM.Endpoint(), RootCAs: sb.CAPool()}
+	if change != nil {
+		change(&o)
+	}
+	s, err := New(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return sb, s
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestSend(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, func(o *Options) { o.Now = func() time.Time { return now } })
+	r := s.Send(testContext(t), delivery())
+	p := sb.Pushes()[0]
+	if r != (dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: p.ID}) || !strings.HasPrefix(p.ID, "projects/kabar-test/messages/") {
+		t.Errorf("got %+v for %s", r, p.ID)
+	}
+	want, err := json.Marshal(message(delivery(), now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Token != deviceToken || string(p.Body) != string(want) {
+		t.Errorf("device %s got %s, want %s", p.Token, p.Body, want)
+	}
+	if strings.Contains(string(p.Body), "collapse_key") {
+		t.Error("there is a collapse_key")
+	}
+}
+
+// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
+// exactly one request for each, although the SDK would make five of some.
+func TestRows(t *testing.T) {
+	later := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: 10 * time.Second}
+	}
+	broken := func(reason string) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: reason, Backoff: 10 * time.Second}
+	}
+	slow := func(reason string, retryAfter time.Duration) dispatcher.Result {
+		return dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
+	}
+	asked := func(r dispatcher.Result) dispatcher.Result { r.RetryAfter = 90 * time.Second; return r }
+	for _, test := range []struct {
+		name   string
+		answer sandbox.Response
+		want   dispatcher.Result
+	}{
+		{"unregistered", sandbox.Response{Reason: "UNREGISTERED"}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "UNREGISTERED"}},
+		{"token", sandbox.Response{Reason: "INVALID_ARGUMENT"}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "INVALID_ARGUMENT"}},
+		{"token in words", sandbox.Response{Reason: "INVALID_ARGUMENT", NoDetails: true}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "INVALID_ARGUMENT"}},
+		{"payload", sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"}, dispatcher.Result{Outcome: dispatcher.Refused, Reason: "INVALID_ARGUMENT"}},
+		{"sender", sandbox.Response{Reason: "SENDER_ID_MISMATCH"}, dispatcher.Result{Outcome: dispatcher.Unsendable, Reason: "SENDER_ID_MISMATCH"}},
+		{"third party", sandbox.Response{Reason: "THIRD_PARTY_AUTH_ERROR"}, broken("THIRD_PARTY_AUTH_ERROR")},
+		{"forbidden", sandbox.Response{Status: 403, NoDetails: true}, broken("PERMISSION_DENIED")},
+		{"unauthenticated", sandbox.Response{Status: 401, NoDetails: true}, broken("UNAUTHENTICATED")},
+		{"quota", sandbox.Response{Reason: "QUOTA_EXCEEDED"}, slow("QUOTA_EXCEEDED", 0)},
+		{"quota with time", sandbox.Response{Reason: "QUOTA_EXCEEDED", RetryAfter: 90 * time.Second}, slow("QUOTA_EXCEEDED", 90*time.Second)},
+		{"quota without details", sandbox.Response{Status: 429, NoDetails: true}, slow("RESOURCE_EXHAUSTED", 0)},
+		{"unavailable", sandbox.Response{Reason: "UNAVAILABLE"}, later("UNAVAILABLE")},
+		{"unavailable with time", sandbox.Response{Reason: "UNAVAILABLE", RetryAfter: 90 * time.Second}, asked(later("UNAVAILABLE"))},
+		{"internal", sandbox.Response{Reason: "INTERNAL"}, later("INTERNAL")},
+		{"lost", sandbox.Response{Lost: true}, later("connection")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sb, s := start(t, sandbox.Options{History: 10}, nil)
+			sb.FCM.Fail(deviceToken, -1, test.answer)
+			began := time.Now()
+			if got := s.Send(testContext(t), delivery()); got != test.want {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+			if n := len(sb.Pushes()); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+			if waited := time.Since(began); waited > 900*time.Millisecond {
+				t.Errorf("the SDK waited %v between tries of its own", waited)
+			}
+		})
+	}
+}
+
+func TestHugePushArrives(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 1}, nil)
+	d := delivery()
+	d.Data[3].Value = json.RawMessage(`{"id":7,"description":"` + strings.Repeat("<kabar> ", 5000) + `"}`)
+	d.Body = strings.Repeat("🇮🇩", 1000)
+	if r := s.Send(testContext(t), d); r.Outcome != dispatcher.Accepted {
+		t.Fatalf("got %+v", r)
+	}
+	if body := string(sb.Pushes()[0].Body); !strings.Contains(body, `"details":"{\"id\":7,\"truncated\":true}"`) {
+		t.Errorf("got %s", body)
+	}
+}
+
+func TestDeadlineAndCancellation(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, nil)
+	sb.FCM.Hang(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "timeout" {
+		t.Errorf("got %+v", r)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "canceled" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestOutage(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, nil)
+	ctx := testContext(t)
+	if err := sb.FCM.Refuse(true); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+		t.Errorf("got %+v", r)
+	}
+	if waited := time.Since(began); waited > 900*time.Millisecond {
+		t.Errorf("the SDK waited %v between tries of its own", waited)
+	}
+	if err := sb.FCM.Refuse(false); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// A burst on cold connections opens as many as the load needs; the SDK alone
+// opens hundreds.
+func TestBurst(t *testing.T) {
+	sb, s := start(t, sandbox.Options{Latency: 5 * time.Millisecond}, func(o *Options) {
+		o.InFlight = map[dispatcher.Lane]int{dispatcher.Urgent: 180}
+	})
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() {
+			if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+	wg.Wait()
+	if n := sb.FCM.Connections(); n > 2 {
+		t.Errorf("%d connections for 180 requests in flight, want 2", n)
+	}
+}
+
+func TestWarm(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 1}, func(o *Options) {
+		o.InFlight = map[dispatcher.Lane]int{dispatcher.Urgent: 100, dispatcher.Chat: 1, dispatcher.Bulk: 1}
+	})
+	if err := s.Warm(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := sb.FCM.Connections(); n != 4 {
+		t.Errorf("%d connections, want 4", n)
+	}
+	if n := len(sb.Pushes()); n != 0 {
+		t.Errorf("%d pushes", n)
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 1}, nil)
+	ctx := testContext(t)
+	for _, test := range []struct {
+		answer sandbox.Response
+		works  bool
+	}{
+		{sandbox.Response{}, true},
+		{sandbox.Response{Reason: "UNREGISTERED"}, true},
+		{sandbox.Response{Reason: "INVALID_ARGUMENT"}, true},
+		{sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"}, false},
+		{sandbox.Response{Status: 403, NoDetails: true}, false},
+		{sandbox.Response{Reason: "UNAVAILABLE"}, false},
+	} {
+		sb.FCM.Fail(sandbox.AnyToken, 1, test.answer)
+		if err := s.DryRun(ctx); (err == nil) != test.works {
+			t.Errorf("%+v: %v", test.answer, err)
+		}
+	}
+	if n := len(sb.Pushes()); n != 0 {
+		t.Errorf("%d pushes were sent", n)
+	}
+}
+
+// A fakeGoogle is a fake of Google's token endpoint and of an FCM that takes the newest
+// access token alone.
+type fakeGoogle struct {
+	*httptest.Server
+	tokens atomic.Int32
+	status atomic.Int32 // of the token endpoint, when not zero
+}
+
+func newGoogle(t *testing.T) *fakeGoogle {
+	g := &fakeGoogle{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		if status := g.status.Load(); status != 0 {
+			w.WriteHeader(int(status))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"access_token":"t%d","token_type":"Bearer","expires_in":3600}`, g.tokens.Add(1))
+	})
+	mux.HandleFunc("POST /v1/projects/kabar-test/messages:send", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != fmt.Sprintf("Bearer t%d", g.tokens.Load()) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, body("No.", "UNAUTHENTICATED"))
+			return
+		}
+		fmt.Fprint(w, `{"name":"projects/kabar-test/messages/1"}`)
+	})
+	g.Server = httptest.NewUnstartedServer(mux)
+	g.EnableHTTP2 = true
+	g.StartTLS()
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *fakeGoogle) sender(t *testing.T) *Sender {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(g.Certificate())
+	s, err := New(t.Context(), Options{
+		ProjectID: "kabar-test", Endpoint: g.URL + "/v1", RootCAs: roots,
+		CredentialsJSON: credentials(t, g.URL+"/token"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestAccessToken(t *testing.T) {
+	g := newGoogle(t)
+	s := g.sender(t)
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			d := delivery()
+			d.Lane = dispatcher.Lanes[i%len(dispatcher.Lanes)]
+			if r := s.Send(ctx, d); r.Outcome != dispatcher.Accepted || r.ProviderID != "projects/kabar-test/messages/1" {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+	wg.Wait()
+	if n := g.tokens.Load(); n != 1 {
+		t.Errorf("%d access tokens, want one for all lanes", n)
+	}
+
+	// Revoked: one push finds out, the next has a new one.
+	g.tokens.Add(1)
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Broken || r.Reason != "UNAUTHENTICATED" {
+		t.Errorf("got %+v", r)
+	}
+	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestAccessTokenIsRefused(t *testing.T) {
+	g := newGoogle(t)
+	s := g.sender(t)
+	for status, want := range map[int32]dispatcher.Outcome{400: dispatcher.Broken, 401: dispatcher.Broken, 503: dispatcher.Later} {
+		g.status.Store(status)
+		if r := s.Send(testContext(t), delivery()); r.Outcome != want {
+			t.Errorf("%d: got %+v, want %v", status, r, want)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	good := Options{ProjectID: "kabar-test", Endpoint: "https://localhost/v1"}
+	for name, change := range map[string]func(*Options){
+		"no project":         func(o *Options) { o.ProjectID = "" },
+		"a path as project":  func(o *Options) { o.ProjectID = "a/../b" },
+		"plain http":         func(o *Options) { o.Endpoint = "http://localhost/v1" },
+		"no host":            func(o *Options) { o.Endpoint = "https:///v1" },
+		"no URL":             func(o *Options) { o.Endpoint = "https://a b" },
+		"Google, no account": func(o *Options) { o.Endpoint = "" },
+		"bad credentials":    func(o *Options) { o.CredentialsJSON = []byte("x") },
+	} {
+		o := good
+		change(&o)
+		if _, err := New(t.Context(), o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	s, err := New(t.Context(), good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}

@@ -1,0 +1,105 @@
+package fcm
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"firebase.google.com/go/v4/messaging"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/provider"
+)
+
+const (
+	maxPayload = 4096 // bytes
+	maxTTL     = 28 * 24 * time.Hour
+)
+
+// message dresses a delivery for FCM, cut down to what FCM takes. It has no
+// collapse_key: FCM keeps only four of those for a device. The notification's tag
+// makes a repeat replace what it repeats.
+func message(d *dispatcher.Delivery, now time.Time) *messaging.Message {
+	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
+	data, n := build(d, c)
+	if n > maxPayload {
+		c = provider.Fit(c, maxPayload, func(c provider.Content) int {
+			_, n := build(d, c)
+			return n
+		})
+		data, _ = build(d, c)
+	}
+	ttl := min(max(d.Expires.Sub(now), 0), maxTTL).Truncate(time.Second)
+	android := &messaging.AndroidConfig{Priority: "normal", TTL: &ttl}
+	if !d.Silent() {
+		android.Notification = &messaging.AndroidNotification{Title: c.Title, Body: c.Body, Tag: d.Tag}
+		if d.Lane != dispatcher.Bulk {
+			android.Priority = "high"
+		}
+	}
+	return &messaging.Message{Token: d.Device.Token, Data: data, Android: android}
+}
+
+// build returns the data, one string for every key, and how many bytes FCM
+// counts: those of the data's keys and values and of the notification's texts.
+func build(d *dispatcher.Delivery, c provider.Content) (data map[string]string, size int) {
+	data = make(map[string]string, len(c.Data))
+	for _, f := range c.Data {
+		if v, ok := text(f.Value); ok {
+			data[f.Name] = v
+			size += len(f.Name) + len(v)
+		}
+	}
+	if !d.Silent() {
+		size += len(c.Title) + len(c.Body) + len(d.Tag)
+	}
+	return data, size
+}
+
+// text returns a JSON value as FCM's data carries it: strings as themselves,
+// everything else as compact JSON. It is false for null, which is left out.
+func text(value json.RawMessage) (string, bool) {
+	v := bytes.TrimSpace(value)
+	switch {
+	case len(v) == 0, string(v) == "null":
+		return "", false
+	case v[0] == '"':
+		return unquote(v), true
+	case isCompact(v):
+		return string(v), true
+	}
+	var b bytes.Buffer
+	if json.Compact(&b, v) != nil {
+		return string(v), true
+	}
+	return b.String(), true
+}
+
+// unquote returns the string that the JSON says.
+func unquote(v []byte) string {
+	if bytes.IndexByte(v, '\\') < 0 && len(v) > 1 && utf8.Valid(v) {
+		return string(v[1 : len(v)-1])
+	}
+	var s string
+	if json.Unmarshal(v, &s) != nil {
+		return string(v)
+	}
+	return s
+}
+
+// isCompact reports whether there is no white space outside strings.
+func isCompact(v []byte) bool {
+	inString := false
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case !inString && (c == ' ' || c == '\n' || c == '\t' || c == '\r'):
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,219 @@
+package fcm
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+// newTestTokens returns tokens that fetch does the fetching for; they are named
+// t1, t2 and so on and live an hour.
+func newTestTokens(fetch func(n int) error) *tokens {
+	n := 0
+	return &tokens{now: time.Now, idle: func() {}, fetch: func() (*oauth2.Token, error) {
+		n++
+		if err := fetch(n); err != nil {
+			return nil, err
+		}
+		return &oauth2.Token{AccessToken: "t" + strconv.Itoa(n), Expiry: time.Now().Add(time.Hour)}, nil
+	}}
+}
+
+func TestTokenIsFetchedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tk := newTestTokens(func(int) error { time.Sleep(time.Second); return nil })
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if got, err := tk.get(t.Context()); got != "t1" || err != nil {
+					t.Errorf("got %q, %v", got, err)
+				}
+			})
+		}
+		wg.Wait()
+		tk.close()
+	})
+}
+
+// Five minutes before its end a token is renewed, and nobody waits for that.
+func TestTokenIsRenewedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tk := newTestTokens(func(int) error { time.Sleep(time.Second); return nil })
+		want := func(token string) {
+			t.Helper()
+			if got, err := tk.get(t.Context()); got != token || err != nil {
+				t.Errorf("got %q, %v; want %q", got, err, token)
+			}
+		}
+		want("t1")
+		time.Sleep(54 * time.Minute)
+		want("t1")
+		time.Sleep(2 * time.Minute)
+		before := time.Now()
+		want("t1")
+		if time.Since(before) != 0 {
+			t.Error("a caller waited")
+		}
+		time.Sleep(2 * time.Second)
+		want("t2")
+		tk.close()
+	})
+}
+
+// A renewal that fails is tried again while the old token is still good.
+func TestTokenOutlivesFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := false
+		tk := newTestTokens(func(int) error {
+			if fails {
+				return errors.New("away")
+			}
+			return nil
+		})
+		if _, err := tk.get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fails = true
+		time.Sleep(58 * time.Minute)
+		if got, err := tk.get(t.Context()); got != "t1" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		time.Sleep(2 * time.Minute)
+		if _, err := tk.get(t.Context()); err == nil {
+			t.Error("no error after the token's end")
+		}
+		fails = false
+		if _, err := tk.get(t.Context()); err != nil {
+			t.Error(err)
+		}
+		tk.close()
+	})
+}
+
+func TestTokenObeysTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tk := newTestTokens(func(int) error { time.Sleep(10 * time.Second); return nil })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := tk.get(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		tk.close()
+	})
+}
+
+func TestTokenThatIsDropped(t *testing.T) {
+	tk := newTestTokens(func(int) error { return nil })
+	defer tk.close()
+	first, _ := tk.get(t.Context())
+	tk.drop("another")
+	if again, _ := tk.get(t.Context()); again != first {
+		t.Error("dropped for another one's sake")
+	}
+	tk.drop(first)
+	if second, err := tk.get(t.Context()); second == first || err != nil {
+		t.Errorf("got %q, %v after dropping %q", second, err, first)
+	}
+}
+
+func TestNoToken(t *testing.T) {
+	refused := func(status int) error {
+		return &oauth2.RetrieveError{Response: &http.Response{StatusCode: status}}
+	}
+	for _, test := range []struct {
+		err     error
+		outcome dispatcher.Outcome
+		reason  string
+	}{
+		{refused(400), dispatcher.Broken, "credentials"},
+		{refused(401), dispatcher.Broken, "credentials"},
+		{refused(429), dispatcher.Later, "access_token"},
+		{refused(503), dispatcher.Later, "access_token"},
+		{errors.New("no route"), dispatcher.Later, "access_token"},
+		{context.DeadlineExceeded, dispatcher.Later, "timeout"},
+		{context.Canceled, dispatcher.Later, "canceled"},
+	} {
+		r := noToken(test.err)
+		if r.Outcome != test.outcome || r.Reason != test.reason || r.Backoff == 0 {
+			t.Errorf("%v: got %+v", test.err, r)
+		}
+	}
+}
+
+// credentials returns a service account's file with a new key.
+func credentials(t *testing.T, tokenURI string) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accountFile(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), tokenURI)
+}
+
+func accountFile(keyPEM []byte, tokenURI string) []byte {
+	file, _ := json.Marshal(map[string]string{
+		"type": "service_account", "project_id": "kabar-test", "private_key_id": "1",
+		"private_key": string(keyPEM), "client_email": "kabar@kabar-test.iam.gserviceaccount.com", "token_uri": tokenURI,
+	})
+	return file
+}
+
+func TestBadCredentials(t *testing.T) {
+	for name, file := range map[string][]byte{
+		"not JSON":   []byte("hunter2"),
+		"no type":    []byte(`{}`),
+		"other type": []byte(`{"type":"hunter2"}`),
+		"no key":     accountFile(nil, "https://localhost"),
+		"bad key":    accountFile(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hunter2")}), "https://localhost"),
+	} {
+		_, err := newTokens(file, nil, time.Now)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		} else if name != "other type" && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error quotes the credentials: %v", name, err)
+		}
+	}
+}
+
+func TestKeyFormats(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs1 := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	if err := checkKey(string(pkcs1)); err != nil {
+		t.Errorf("PKCS #1: %v", err)
+	}
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&ec.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkKey(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))); err == nil {
+		t.Error("a public key passed")
+	}
+}

@@ -1,0 +1,416 @@
+package provider
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+// newPool returns a pool to the server that lives as long as the test.
+func newPool(t *testing.T, s *server, inFlight, perConn int) *Pool {
+	t.Helper()
+	p := NewPool(Options{URL: s.url, RootCAs: s.roots, InFlight: inFlight, PerConn: perConn})
+	t.Cleanup(p.Close)
+	return p
+}
+
+// post sends a request with a body and returns its record.
+func post(ctx context.Context, p *Pool, url string) Attempt {
+	var a Attempt
+	req, err := http.NewRequestWithContext(WithAttempt(ctx, &a), http.MethodPost, url+"/push", strings.NewReader("a body"))
+	if err != nil {
+		return Attempt{Err: err}
+	}
+	p.RoundTrip(req) //nolint:bodyclose // needs none
+	return a
+}
+
+// postMany sends n requests at once and fails the test unless all get 200.
+func postMany(t *testing.T, p *Pool, url string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if a := post(ctx, p, url); a.Status != http.StatusOK {
+				t.Errorf("status %d, error %v; want 200", a.Status, a.Err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestPoolRecordsTheAnswer(t *testing.T) {
+	s := newServer(t, 100, func(c *conn, stream uint32) { c.answer(stream, 503, "the body") })
+	p := newPool(t, s, 1, 1)
+	a := Attempt{Authorization: "bearer x"}
+	req, _ := http.NewRequestWithContext(WithAttempt(t.Context(), &a), http.MethodPost, s.url, strings.NewReader("a body"))
+	resp, err := p.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if string(body) != "the body" || string(a.Body) != "the body" || a.Status != 503 || a.Header == nil || a.Err != nil {
+		t.Errorf("got body %q and record %+v", body, a)
+	}
+	if req.Header.Get("Authorization") != "" {
+		t.Error("the caller's request was changed")
+	}
+}
+
+// One request opens a connection; what comes meanwhile waits for its answer and
+// then shares the connection, whether the server allows one stream until then or
+// many. Having been warmed up changes nothing in that.
+func TestColdConnectionTakesOneRequest(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		streams uint32
+		warm    bool
+		first   uint32 // the first push's stream
+	}{
+		{"one stream", 1, false, 1},
+		{"many streams", 100, false, 1},
+		{"one stream, warm", 1, true, 3},
+		{"many streams, warm", 100, true, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var answered atomic.Bool
+			var early atomic.Int32
+			s := newServer(t, test.streams, func(c *conn, stream uint32) {
+				if stream != test.first {
+					if stream > test.first && !answered.Load() {
+						early.Add(1)
+					}
+					c.answer(stream, 200, "")
+					return
+				}
+				time.AfterFunc(20*time.Millisecond, func() {
+					c.allow(100)
+					answered.Store(true)
+					c.answer(stream, 200, "")
+				})
+			})
+			p := newPool(t, s, 50, 50)
+			if test.warm {
+				if err := p.Warm(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			postMany(t, p, s.url, 200)
+			if n := len(s.connections()); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+			if n := early.Load(); n != 0 {
+				t.Errorf("%d more requests before the first was answered", n)
+			}
+		})
+	}
+}
+
+// However many requests wait, there are no more connections than the bound of
+// requests in flight needs, and each carries no more than its bound.
+func TestInFlightIsBounded(t *testing.T) {
+	const inFlight, perConn = 25, 10
+	var mu sync.Mutex
+	total, most := 0, 0
+	perConnMost := map[*conn]int{}
+	now := map[*conn]int{}
+	s := newServer(t, 100, nil)
+	s.serve = func(c *conn, stream uint32) {
+		mu.Lock()
+		defer mu.Unlock()
+		total++
+		now[c]++
+		most, perConnMost[c] = max(most, total), max(perConnMost[c], now[c])
+		time.AfterFunc(5*time.Millisecond, func() {
+			mu.Lock()
+			total--
+			now[c]--
+			mu.Unlock()
+			c.answer(stream, 200, "")
+		})
+	}
+	p := newPool(t, s, inFlight, perConn)
+	postMany(t, p, s.url, 500)
+	if most != inFlight {
+		t.Errorf("%d requests in flight, want %d", most, inFlight)
+	}
+	if n := len(s.connections()); n != 3 {
+		t.Errorf("%d connections, want 3", n)
+	}
+	for _, n := range perConnMost {
+		if n > perConn {
+			t.Errorf("%d requests on one connection, want at most %d", n, perConn)
+		}
+	}
+}
+
+// What a GOAWAY says was not processed is sent again at once, what may have been
+// processed is not; and the connection that replaces the old one takes the full
+// load again.
+func TestGoAway(t *testing.T) {
+	var anew atomic.Int32
+	held := make(chan func(), 1)
+	s := newServer(t, 100, nil)
+	s.serve = func(c *conn, stream uint32) {
+		switch {
+		case c.n > 1:
+			anew.Add(1)
+			c.answer(stream, 200, "")
+		case stream == 1:
+			c.answer(stream, 200, "")
+		case stream == 3:
+			held <- func() { c.nc.Close() }
+		case stream == 41: // 3 was taken, 5 to 41 were not
+			c.goAway(3)
+		}
+	}
+	p := newPool(t, s, 20, 20)
+	postMany(t, p, s.url, 1)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	results := make(chan Attempt, 20)
+	for range 20 {
+		go func() { results <- post(ctx, p, s.url) }()
+	}
+	for i := range 19 {
+		if a := <-results; a.Status != 200 {
+			t.Fatalf("request %d: status %d, error %v", i, a.Status, a.Err)
+		}
+	}
+	(<-held)()
+	if a := <-results; a.Answered() || Unanswered(a.Err).Reason != "connection" {
+		t.Errorf("a request that may have been processed got %d, %v; want a lost connection", a.Status, a.Err)
+	}
+	if n := anew.Load(); n != 19 {
+		t.Errorf("%d requests were sent again, want 19", n)
+	}
+	postMany(t, p, s.url, 500)
+	if n := len(s.connections()); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
+// A connection that goes away again and again while dozens of requests are under
+// way is replaced by one connection at a time, although a new one allows a single
+// stream at first, as APNs does, and whatever the GOAWAY leaves unprocessed.
+func TestGoAwayUnderLoad(t *testing.T) {
+	for name, last := range map[string]uint32{"abrupt": 201, "graceful": everything} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, 1, func(c *conn, stream uint32) {
+				switch {
+				case stream == 1:
+					time.AfterFunc(5*time.Millisecond, func() { c.allow(100); c.answer(stream, 200, "") })
+					return
+				case stream == 201 && c.n < 5:
+					c.goAway(last)
+				}
+				time.AfterFunc(time.Millisecond, func() { c.answer(stream, 200, "") })
+			})
+			p := newPool(t, s, 50, 50)
+			for range 10 {
+				postMany(t, p, s.url, 100)
+			}
+			// 5 would do, but a request that was on its way to the old connection can
+			// take the new one's only stream.
+			if n := s.accepted.Load(); n > 10 {
+				t.Errorf("%d connections, want 5", n)
+			}
+		})
+	}
+}
+
+func TestRefusedStreamIsSentAgain(t *testing.T) {
+	var bodies []string
+	s := newServer(t, 100, nil)
+	s.serve = func(c *conn, stream uint32) {
+		bodies = append(bodies, string(c.body))
+		if stream == 1 {
+			c.reset(stream, http2.ErrCodeRefusedStream)
+			return
+		}
+		c.answer(stream, 200, "")
+	}
+	p := newPool(t, s, 5, 5)
+	if a := post(t.Context(), p, s.url); a.Status != 200 {
+		t.Fatalf("status %d, error %v", a.Status, a.Err)
+	}
+	if len(bodies) != 2 || bodies[0] != "a body" || bodies[1] != "a body" {
+		t.Errorf("bodies %q", bodies)
+	}
+}
+
+// A server that refuses for ever does not keep a request busy for ever.
+func TestRefusedStreamsEnd(t *testing.T) {
+	var n atomic.Int32
+	s := newServer(t, 100, func(c *conn, stream uint32) {
+		n.Add(1)
+		c.reset(stream, http2.ErrCodeRefusedStream)
+	})
+	p := newPool(t, s, 5, 5)
+	if a := post(t.Context(), p, s.url); !errors.Is(a.Err, errUnprocessed) || n.Load() != maxTries {
+		t.Errorf("error %v after %d tries, want %d", a.Err, n.Load(), maxTries)
+	}
+}
+
+// A stream that fails otherwise may have been processed.
+func TestOtherFailuresAreNotSentAgain(t *testing.T) {
+	for name, fail := range map[string]func(*conn, uint32){
+		"reset":     func(c *conn, stream uint32) { c.reset(stream, http2.ErrCodeInternal) },
+		"lost":      func(c *conn, stream uint32) { c.nc.Close() },
+		"gone away": func(c *conn, stream uint32) { c.goAway(stream); c.nc.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var n atomic.Int32
+			s := newServer(t, 100, func(c *conn, stream uint32) { n.Add(1); fail(c, stream) })
+			p := newPool(t, s, 5, 5)
+			a := post(t.Context(), p, s.url)
+			if r := Unanswered(a.Err); a.Answered() || n.Load() != 1 || r.Outcome != dispatcher.Later || r.Reason != "connection" {
+				t.Errorf("status %d, error %v, %d tries, %+v", a.Status, a.Err, n.Load(), r)
+			}
+		})
+	}
+}
+
+// A provider that allows fewer streams than the pool puts on a connection gets
+// the connections that the load needs, and every push.
+func TestFewerStreamsThanExpected(t *testing.T) {
+	s := newServer(t, 5, nil)
+	s.serve = func(c *conn, stream uint32) {
+		time.AfterFunc(time.Millisecond, func() { c.answer(stream, 200, "") })
+	}
+	p := newPool(t, s, 20, 20)
+	postMany(t, p, s.url, 300)
+	// 4 would do if a stream were free the moment it is answered.
+	if n := len(s.connections()); n > 8 {
+		t.Errorf("%d connections for 20 requests in flight on 5 streams each", n)
+	}
+}
+
+func TestWaitingObeysTheContext(t *testing.T) {
+	arrived := make(chan func(), 1)
+	s := newServer(t, 100, func(c *conn, stream uint32) {
+		arrived <- func() { c.answer(stream, 200, "") }
+	})
+	p := newPool(t, s, 1, 1)
+	first := make(chan Attempt, 1)
+	go func() { first <- post(context.Background(), p, s.url) }()
+	finish := <-arrived
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if a := post(ctx, p, s.url); Unanswered(a.Err).Reason != "timeout" {
+		t.Errorf("error %v, want the deadline's", a.Err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if a := post(ctx, p, s.url); Unanswered(a.Err).Reason != "canceled" {
+		t.Errorf("error %v, want the cancellation's", a.Err)
+	}
+	finish()
+	if a := <-first; a.Status != 200 {
+		t.Errorf("status %d, error %v", a.Status, a.Err)
+	}
+	go func() { (<-arrived)() }()
+	postMany(t, p, s.url, 1) // the ones that gave up left nothing behind
+}
+
+// A hung provider costs the request its deadline and not more.
+func TestHungProvider(t *testing.T) {
+	s := newServer(t, 100, func(*conn, uint32) {})
+	p := newPool(t, s, 2, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if a := post(ctx, p, s.url); a.Answered() || Unanswered(a.Err).Reason != "timeout" {
+		t.Errorf("status %d, error %v, want a timeout", a.Status, a.Err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	s := newServer(t, 100, nil)
+	p := newPool(t, s, 2, 2)
+	a := post(t.Context(), p, "https://127.0.0.1:1")
+	if r := Unanswered(a.Err); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+		t.Errorf("error %v, %+v", a.Err, r)
+	}
+}
+
+func TestUntrustedProvider(t *testing.T) {
+	s := newServer(t, 100, nil)
+	p := NewPool(Options{URL: s.url})
+	defer p.Close()
+	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != dispatcher.Broken || r.Reason != "tls_certificate" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// A provider that asks for our certificate gets it.
+func TestClientCertificate(t *testing.T) {
+	shown := make(chan int, 1)
+	s := newServer(t, 100, func(c *conn, stream uint32) {
+		shown <- len(c.nc.(*tls.Conn).ConnectionState().PeerCertificates)
+		c.answer(stream, 200, "")
+	})
+	for certificate, want := range map[*tls.Certificate]int{nil: 0, &s.certificate: 1} {
+		p := NewPool(Options{URL: s.url, RootCAs: s.roots, Certificate: certificate})
+		if a := post(t.Context(), p, s.url); a.Status != 200 {
+			t.Fatalf("status %d, error %v", a.Status, a.Err)
+		}
+		if n := <-shown; n != want {
+			t.Errorf("%d certificates, want %d", n, want)
+		}
+		p.Close()
+	}
+}
+
+// Warming up opens the connections.
+func TestWarm(t *testing.T) {
+	s := newServer(t, 100, func(c *conn, stream uint32) { c.answer(stream, 405, "") })
+	p := newPool(t, s, 30, 10)
+	if err := p.Warm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.connections()); n != 3 {
+		t.Fatalf("%d connections after warming up, want 3", n)
+	}
+	for range 3 {
+		if a := post(t.Context(), p, s.url); a.Status != 405 {
+			t.Fatalf("status %d, error %v", a.Status, a.Err)
+		}
+	}
+	if n := len(s.connections()); n != 3 {
+		t.Errorf("%d connections, want the 3 warm ones", n)
+	}
+}
+
+func TestWarmReportsWhatFails(t *testing.T) {
+	p := NewPool(Options{URL: "https://127.0.0.1:1", InFlight: 2, PerConn: 1})
+	defer p.Close()
+	if err := p.Warm(t.Context()); err == nil {
+		t.Error("no error from a provider that is away")
+	}
+}
+
+func TestClosedPool(t *testing.T) {
+	s := newServer(t, 100, nil)
+	p := newPool(t, s, 1, 1)
+	p.Close()
+	p.Close()
+	if a := post(t.Context(), p, s.url); !errors.Is(a.Err, ErrClosed) {
+		t.Errorf("error %v, want ErrClosed", a.Err)
+	}
+}
