@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// asDaemon makes this test binary behave as kabar itself, so that the tests can
+// start, kill and stop a real process without building another one.
+const asDaemon = "TEST_RUN_AS_KABAR"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asDaemon) != "" {
+		os.Unsetenv(asDaemon)
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const serviceKey = "a service's key"
+
+// A site is a Redis, a provider sandbox, and any number of kabar processes.
+type site struct {
+	t       *testing.T
+	redis   *localredis.Server
+	sandbox *sandbox.Sandbox
+	vars    []string
+}
+
+func newSite(t *testing.T, redisArgs ...string) *site {
+	t.Helper()
+	redis, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: redisArgs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { redis.Close() })
+	box, err := sandbox.Start(sandbox.Options{History: 100_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { box.Close() })
+	ca, err := box.CAFile(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, keyID, teamID, err := box.APNs.WriteKey(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(serviceKey))
+	return &site{t: t, redis: redis, sandbox: box, vars: []string{
+		"KABAR_LISTEN=127.0.0.1:0",
+		"KABAR_ADMIN_LISTEN=127.0.0.1:0",
+		"KABAR_REDIS_URL=" + redis.URL(),
+		"KABAR_SERVICES=shop:" + hex.EncodeToString(sum[:]),
+		"KABAR_FCM_PROJECT_ID=demo",
+		"KABAR_FCM_ENDPOINT=" + box.FCM.Endpoint(),
+		"KABAR_FCM_CA_FILE=" + ca,
+		"KABAR_APNS_KEY_FILE=" + key,
+		"KABAR_APNS_KEY_ID=" + keyID,
+		"KABAR_APNS_TEAM_ID=" + teamID,
+		"KABAR_APNS_TOPIC=id.kabar.demo",
+		"KABAR_APNS_ENDPOINT=" + box.APNs.Endpoint(),
+		"KABAR_APNS_CA_FILE=" + ca,
+		"KABAR_PUSH_LEASE=2s",
+		"KABAR_LOG_FORMAT=text",
+	}}
+}
+
+// command returns a kabar command on this site, not started.
+func (s *site) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(append(os.Environ(), s.vars...), asDaemon+"=1")
+	return cmd
+}
+
+// A process is a running `kabar serve`.
+type process struct {
+	*site
+	cmd        *exec.Cmd
+	url, admin string
+	mu         sync.Mutex
+	log        bytes.Buffer
+	logged     sync.WaitGroup
+	waited     sync.Once
+	exit       error
+}
+
+var serves = regexp.MustCompile(`msg="kabar serves" address=(\S+) admin=(\S+)`)
+
+func (s *site) serve() *process {
+	s.t.Helper()
+	p := &process{site: s, cmd: s.command("serve")}
+	out, err := p.cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ready := make(chan bool, 1)
+	p.logged.Go(func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			p.mu.Lock()
+			fmt.Fprintln(&p.log, lines.Text())
+			p.mu.Unlock()
+			if m := serves.FindStringSubmatch(lines.Text()); m != nil {
+				p.url, p.admin = "http://"+m[1], "http://"+m[2]
+				ready <- true
+			}
+		}
+		close(ready)
+	})
+	s.t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		p.wait()
+		if s.t.Failed() {
+			s.t.Logf("log of kabar %d:\n%s", p.cmd.Process.Pid, p.logs())
+		}
+	})
+	if !<-ready {
+		s.t.Fatalf("kabar did not start:\n%s", p.logs())
+	}
+	return p
+}
+
+func (p *process) logs() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// wait waits for the process' end.
+func (p *process) wait() error {
+	p.waited.Do(func() {
+		p.logged.Wait()
+		p.exit = p.cmd.Wait()
+	})
+	return p.exit
+}
+
+// kill ends the process as kill -9 does.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	p.wait()
+}
+
+// term ends the process as an orchestrator does.
+func (p *process) term() error {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.wait()
+}
+
+// call makes a request and decodes the answer.
+func (p *process) call(method, path, auth, contentType, body string) (int, map[string]any) {
+	p.t.Helper()
+	status, answer, err := p.try(method, path, auth, contentType, body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return status, answer
+}
+
+func (p *process) try(method, path, auth, contentType, body string) (int, map[string]any, error) {
+	req, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	if user, token, ok := strings.Cut(auth, ":"); ok {
+		req.SetBasicAuth(user, token)
+	} else {
+		req.Header.Set("Authorization", "Bearer "+auth)
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, nil, err
+	}
+	var answer map[string]any
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return 0, nil, fmt.Errorf("answer %q: %w", raw, err)
+	}
+	return resp.StatusCode, answer, nil
+}
+
+const (
+	asJSON = "application/json"
+	asForm = "application/x-www-form-urlencoded"
+)
+
+// user makes a user known who signs in with "ID:t".
+func (p *process) user(id int) {
+	p.t.Helper()
+	if status, answer := p.call("PUT", fmt.Sprintf("/v2/users/%d.json", id), serviceKey, asJSON, `{"token":"t"}`); status != 200 {
+		p.t.Fatal(status, answer)
+	}
+}
+
+// device registers a device of a user and waits for the reminder that it gets.
+func (p *process) device(user int, platform, field, token string) {
+	p.t.Helper()
+	status, answer := p.call("POST", "/v2/notifications/"+platform+".json", fmt.Sprint(user, ":t"), asForm, field+"="+token)
+	if status != 200 {
+		p.t.Fatal(status, answer)
+	}
+	p.arrive("reminder for "+token, func() bool { return len(p.pushesTo(token)) > 0 })
+}
+
+func (s *site) pushesTo(token string) []sandbox.Push {
+	var to []sandbox.Push
+	for _, p := range s.sandbox.Pushes() {
+		if p.Token == token {
+			to = append(to, p)
+		}
+	}
+	return to
+}
+
+// arrive waits until the pushes at the sandbox are as wanted.
+func (s *site) arrive(what string, met func() bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.sandbox.Wait(ctx, met); err != nil {
+		s.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (p *process) publish(body string) {
+	p.t.Helper()
+	if status, answer := p.call("POST", "/v2/events.json", serviceKey, asJSON, body); status != 202 {
+		p.t.Fatal(status, answer)
+	}
+}
+
+func event(id string, user int) string {
+	return fmt.Sprintf(`{"id":%q,"type":"dompet","receiver_id":%d,"message":"Dana telah dicairkan %s","details":{"id":%q,"amount":25000}}`, id, user, id, id)
+}
+
+// count returns how often each event's push was accepted by a device.
+func (s *site) count(token string) map[string]int {
+	n := make(map[string]int)
+	for _, p := range s.pushesTo(token) {
+		if p.Answer == http.StatusOK {
+			var message struct{ Data map[string]any }
+			if json.Unmarshal(p.Body, &message) == nil {
+				if text, ok := message.Data["message"].(string); ok {
+					n[text]++
+				}
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/kabar-gateway/kabar/cmd/kabar/internal/app"
+	"github.com/kabar-gateway/kabar/config"
+)
+
+const (
+	checkTimeout = 15 * time.Second
+	maxSkew      = 2 * time.Second
+)
+
+type doctorCmd struct{}
+
+// A check is one thing that the doctor looks at.
+type check struct {
+	name string
+	run  func(ctx context.Context) (says string, err error)
+	cure string // what to do when it fails
+}
+
+// Run implements the command: it fails when a check fails.
+func (doctorCmd) Run(e *env) error {
+	cfg, err := e.load()
+	if err != nil {
+		fmt.Fprintln(e.out, "✗ configuration: see below; kabar config check shows what is in effect")
+		return err
+	}
+	fmt.Fprintln(e.out, "✓ configuration: valid")
+	failed := 0
+	for _, c := range append(redisChecks(cfg), providerChecks(cfg)...) {
+		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
+		says, err := c.run(ctx)
+		cancel()
+		if err != nil {
+			failed++
+			fmt.Fprintf(e.out, "✗ %s: %v\n    → %s\n", c.name, err, c.cure)
+			continue
+		}
+		fmt.Fprintf(e.out, "✓ %s: %s\n", c.name, says)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d checks failed", failed)
+	}
+	return nil
+}
+
+func redisChecks(cfg *config.Config) []check {
+	rdb, err := app.Connect(cfg.Redis)
+	if err != nil {
+		return []check{{"redis", func(context.Context) (string, error) { return "", err }, "correct redis.url"}}
+	}
+	return []check{
+		{"redis", func(ctx context.Context) (string, error) {
+			start := time.Now()
+			if err := rdb.Ping(ctx).Err(); err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("%s answers in %v", cfg.Redis.URL, time.Since(start).Round(time.Microsecond)), nil
+		}, "start Redis, or correct redis.url"},
+		{"durability", func(ctx context.Context) (string, error) {
+			if err := app.CheckDurable(ctx, rdb); err != nil && !cfg.Redis.AllowVolatile {
+				return "", err
+			} else if err != nil {
+				return fmt.Sprintf("%v; redis.allow_volatile accepts that", err), nil
+			}
+			return "append-only file on, nothing is evicted", nil
+		}, "in redis.conf: appendonly yes, maxmemory-policy noeviction"},
+		{"clock", func(ctx context.Context) (string, error) {
+			defer rdb.Close()
+			before := time.Now()
+			at, err := rdb.Time(ctx).Result()
+			if err != nil {
+				return "", err
+			}
+			skew := at.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
+			if skew.Abs() > maxSkew {
+				return "", fmt.Errorf("this machine and Redis differ by %v", skew)
+			}
+			return fmt.Sprintf("differs from Redis' by %v", skew), nil
+		}, "synchronise both clocks (NTP): provider tokens and retries depend on them"},
+	}
+}
+
+func providerChecks(cfg *config.Config) []check {
+	off := func(why string) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return "off: " + why, nil }
+	}
+	fcm := check{"fcm", off("fcm.project_id is not set"), ""}
+	apns := check{"apns", off("neither apns.key_file nor apns.certificate_file is set"), ""}
+	if cfg.FCM.Enabled() {
+		fcm.run = func(ctx context.Context) (string, error) {
+			only := *cfg
+			only.APNs = config.APNs{}
+			s, err := app.NewSenders(ctx, &only)
+			if err != nil {
+				return "", err
+			}
+			defer s.Close()
+			return "a dry run was accepted for project " + cfg.FCM.ProjectID, s.FCM.DryRun(ctx)
+		}
+		fcm.cure = "check that fcm.credentials_file is a service account of fcm.project_id with the role \"Firebase Cloud Messaging API Admin\", and that this machine reaches the endpoint"
+	}
+	if cfg.APNs.Enabled() {
+		apns.run = func(ctx context.Context) (string, error) {
+			only := *cfg
+			only.FCM = config.FCM{}
+			s, err := app.NewSenders(ctx, &only)
+			if err != nil {
+				return "", err
+			}
+			defer s.Close()
+			return "APNs takes our credentials for " + cfg.APNs.Topic, s.APNs.Handshake(ctx)
+		}
+		apns.cure = "check apns.key_id, apns.team_id, apns.topic and apns.environment against Apple's developer pages, and that this machine reaches port 443 of the endpoint"
+	}
+	return []check{fcm, apns}
+}
+
+type healthcheckCmd struct{}
+
+// Run implements the command.
+func (healthcheckCmd) Run(e *env) error {
+	cfg, err := e.load()
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(cfg.AdminListen)
+	if err != nil {
+		return fmt.Errorf("admin_listen: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New("not ready: " + resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+// Package api is Kabar's HTTP interface: for apps the documented endpoints of
+// devices and notifications, for services those that publish events and set
+// users.
+//
+// Each file holds one resource. An endpoint returns a reply, or an error that
+// one table (errors.go) turns into a status, a code and the documented envelope;
+// nothing else writes to a connection. The contract is docs/openapi.yaml, served
+// at /openapi.json; a test compares it with the routes.
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// An Inbox holds what users are shown. [inbox.Store] is one, and documents the
+// methods and their errors.
+type Inbox interface {
+	List(ctx context.Context, user int64, types []string, offset, count int) ([]inbox.Notification, error)
+	Read(ctx context.Context, user int64, id string) (unread int, err error)
+	ReadAll(ctx context.Context, user int64) error
+	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
+	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
+}
+
+// Devices holds users' phones and credentials. [devices.Registry] does, and
+// documents the methods and their errors.
+type Devices interface {
+	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
+	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
+	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
+	Authenticate(ctx context.Context, user int64, token, address string) error
+	SetToken(ctx context.Context, user int64, token string) error
+}
+
+// A Dispatcher publishes events. [dispatcher.Dispatcher] does, and documents the
+// methods and their errors.
+type Dispatcher interface {
+	Parse(raw []byte) (*dispatcher.Event, error)
+	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
+	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
+	PromoTypes() []string
+	Reminder(user int64) devices.Welcome
+}
+
+// What a service may be allowed to do.
+const (
+	ScopeEvents = "events" // publish events and ask what became of them
+	ScopeUsers  = "users"  // set users
+)
+
+// A Service is a backend that may call the service endpoints.
+type Service struct {
+	// Name is unique; the ids of events are unique within it.
+	Name string
+	// KeySHA256 is the digest of the key that the service presents.
+	KeySHA256 [sha256.Size]byte
+	// Scopes are what it may do: everything when nil.
+	Scopes []string
+}
+
+// Options configure the handler. Inbox, Devices and Dispatcher are required.
+type Options struct {
+	Inbox      Inbox
+	Devices    Devices
+	Dispatcher Dispatcher
+	Services   []Service
+	// Location is the zone of the times in answers: UTC when nil.
+	Location *time.Location
+	// Log gets failures of ours; requests at the debug level only, never with
+	// parameters, credentials or bodies. Nothing is logged when nil.
+	Log *slog.Logger
+	// Metrics gets the counts and durations of requests; nil keeps them private.
+	Metrics prometheus.Registerer
+}
+
+type api struct {
+	Options
+	router  *chi.Mux
+	metrics *metrics
+	promo   []string // the types that list.json shows unless told
+	away    throttle // of log lines that say that Redis is away
+}
+
+// New returns a handler that serves the whole public interface. It keeps no
+// state apart from metrics. Deadlines for reading requests and writing answers
+// are the server's; bodies are bounded here.
+func New(opts Options) http.Handler { return newAPI(opts).router }
+
+func newAPI(opts Options) *api {
+	if opts.Location == nil {
+		opts.Location = time.UTC
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = prometheus.NewRegistry()
+	}
+	a := &api{
+		Options: opts,
+		router:  chi.NewRouter(),
+		metrics: newMetrics(opts.Metrics),
+		promo:   opts.Dispatcher.PromoTypes(),
+	}
+	a.routes()
+	return a
+}

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/kabar-gateway/kabar/devices"
+)
+
+// The documented texts of the device endpoints.
+const (
+	textDeviceAdded     = "Device ditambahkan"
+	textDeviceNotAdded  = "Gagal menambahkan device"
+	textDeviceUpdated   = "Device diupdate"
+	textDeviceUnchanged = "Gagal mengupdate device"
+	textDeviceRemoved   = "Device telah dihapus dari daftar"
+	textDeviceOfOther   = "Device dimiliki oleh pengguna lain"
+	textLoggedOut       = "Device telah log out"
+	textNoDevice        = "Device not found"
+	textNotLoggedOut    = "Gagal log out"
+)
+
+// A platform is what the device endpoints of Android and iOS do not share.
+type platform struct {
+	name  devices.Platform
+	token string // the parameter that holds a device's token
+}
+
+var (
+	android = platform{devices.Android, "reg_id"}
+	ios     = platform{devices.IOS, "token"}
+)
+
+// blame gives an error of the registry the parameter's name in this endpoint.
+func (p platform) blame(err error) error {
+	var e *devices.InvalidError
+	if !errors.As(err, &e) {
+		return err
+	}
+	field := e.Field
+	if prefix, ok := strings.CutSuffix(field, "token"); ok {
+		field = prefix + p.token
+	}
+	return wrong(field, e.Problem)
+}
+
+// addDevice: POST /v2/notifications/android.json, …/ios.json
+func (a *api) addDevice(p platform) func(*http.Request, int64) (reply, error) {
+	return func(r *http.Request, user int64) (reply, error) {
+		in, err := readParams(r)
+		if err != nil {
+			return reply{}, because(textDeviceNotAdded, err)
+		}
+		d := devices.Device{
+			Platform:        p.name,
+			Token:           in.text(p.token),
+			Model:           in.text("model"),
+			Manufacturer:    in.text("manufacturer"),
+			ProductName:     in.text("product_name", "name"),
+			AppVersion:      in.text("app_version", "apps_version"),
+			OperatingSystem: in.text("operating_system"),
+		}
+		if err = in.err(); err == nil {
+			_, err = a.Devices.Register(r.Context(), user, d, a.Dispatcher.Reminder(user))
+		}
+		if err != nil {
+			return reply{}, because(textDeviceNotAdded, p.blame(err))
+		}
+		return say(textDeviceAdded)
+	}
+}
+
+// updateDevice: PATCH /v2/notifications/android.json, …/ios.json
+func (a *api) updateDevice(p platform) func(*http.Request, int64) (reply, error) {
+	return func(r *http.Request, user int64) (reply, error) {
+		in, err := readParams(r)
+		if err != nil {
+			return reply{}, because(textDeviceUnchanged, err)
+		}
+		before, after := in.text("old_"+p.token), in.text("new_"+p.token)
+		if err = in.err(); err == nil {
+			_, err = a.Devices.Replace(r.Context(), user, p.name, before, after)
+		}
+		if err != nil {
+			return reply{}, because(textDeviceUnchanged, p.blame(err))
+		}
+		return say(textDeviceUpdated)
+	}
+}
+
+// removeDevice: DELETE /v2/notifications/android.json, …/ios.json
+func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error) {
+	return func(r *http.Request, user int64) (reply, error) {
+		in, err := readParams(r)
+		if err != nil {
+			return reply{}, err
+		}
+		token := in.text(p.token)
+		if err = in.err(); err == nil {
+			err = a.Devices.Remove(r.Context(), user, p.name, token)
+		}
+		switch {
+		case errors.Is(err, devices.ErrNotOwner):
+			return reply{}, because(textDeviceOfOther, err)
+		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // gone is gone
+			return reply{}, p.blame(err)
+		}
+		return say(textDeviceRemoved)
+	}
+}
+
+// logOut: DELETE /v2/notifications/logout.json
+func (a *api) logOut(r *http.Request, user int64) (reply, error) {
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, because(textNotLoggedOut, err)
+	}
+	p, token := android, in.text(android.token)
+	if other := in.text(ios.token); other != "" {
+		if token != "" {
+			in.reject(ios.token, "cannot be given beside reg_id")
+		}
+		p, token = ios, other
+	} else if token == "" {
+		in.reject(android.token, "or token is required")
+	}
+	if err = in.err(); err == nil {
+		err = a.Devices.Remove(r.Context(), user, p.name, token)
+	}
+	switch {
+	case errors.Is(err, devices.ErrNotRegistered):
+		return say(textNoDevice)
+	case err != nil:
+		return reply{}, because(textNotLoggedOut, p.blame(err))
+	}
+	return say(textLoggedOut)
+}

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"strings"
+	"testing"
+)
+
+const (
+	androidPath = "/v2/notifications/android.json"
+	iosPath     = "/v2/notifications/ios.json"
+	logoutPath  = "/v2/notifications/logout.json"
+)
+
+func TestInvalidDevices(t *testing.T) {
+	w := newWorld(t, nil)
+	long := strings.Repeat("x", 201)
+	for _, tc := range []struct {
+		method, path, form string
+		message            string
+		field              string
+	}{
+		{"POST", androidPath, "", textDeviceNotAdded, "reg_id"},
+		{"POST", androidPath, "token=A", textDeviceNotAdded, "reg_id"},
+		{"POST", androidPath, "reg_id=a%20b", textDeviceNotAdded, "reg_id"},
+		{"POST", androidPath, "reg_id=A&model=" + long, textDeviceNotAdded, "model"},
+		{"POST", androidPath, "reg_id=A&manufacturer=%00", textDeviceNotAdded, "manufacturer"},
+		{"POST", androidPath, "reg_id=A&name=" + long, textDeviceNotAdded, "product_name"},
+		{"POST", androidPath, "reg_id=A&apps_version=" + long, textDeviceNotAdded, "app_version"},
+		{"POST", iosPath, "reg_id=A", textDeviceNotAdded, "token"},
+		{"POST", iosPath, "token=..%2F3%2Fdevice", textDeviceNotAdded, "token"},
+		{"POST", iosPath, "token=A&operating_system=%FF", textDeviceNotAdded, "operating_system"},
+		{"PATCH", androidPath, "new_reg_id=B", textDeviceUnchanged, "old_reg_id"},
+		{"PATCH", androidPath, "old_reg_id=A", textDeviceUnchanged, "new_reg_id"},
+		{"PUT", iosPath, "new_token=B", textDeviceUnchanged, "old_token"},
+		{"PATCH", iosPath, "old_token=A&new_token=a:b", textDeviceUnchanged, "new_token"},
+		{"DELETE", androidPath, "", codes[invalid].message, "reg_id"},
+		{"DELETE", iosPath, "reg_id=A", codes[invalid].message, "token"},
+		{"DELETE", logoutPath, "", textNotLoggedOut, "reg_id"},
+		{"DELETE", logoutPath, "reg_id=A&token=B", textNotLoggedOut, "token"},
+		{"DELETE", logoutPath, "token=a:b", textNotLoggedOut, "token"},
+	} {
+		e := w.fails(w.basic(ani, tc.method, tc.path, tc.form), 422, invalid, tc.field)
+		if e.Message != tc.message {
+			t.Errorf("%s %s %s: message %q, want %q", tc.method, tc.path, tc.form, e.Message, tc.message)
+		}
+	}
+	e := w.fails(w.do(call{method: "POST", path: androidPath, auth: ani, media: "text/plain", body: "reg_id=A"}), 415, unsupportedMedia, "Content-Type")
+	if e.Message != textDeviceNotAdded {
+		t.Errorf("message %q", e.Message)
+	}
+	w.fails(w.do(call{method: "POST", path: androidPath, auth: ani, media: typeJSON, body: `{"reg_id":{}}`}), 422, invalid, "reg_id")
+}
+
+func TestDeviceNames(t *testing.T) {
+	w := newWorld(t, nil)
+	// What the sample calls it, what the table calls it, and where it may stand.
+	for token, c := range map[string]call{
+		"A": {media: typeForm, body: "reg_id=A&name=Lumpia&apps_version=1.0"},
+		"B": {media: typeForm, body: "reg_id=B&product_name=Lumpia&app_version=1.0"},
+		"C": {media: typeJSON, body: `{"reg_id":"C","name":"Lumpia","app_version":1.0}`},
+		"D": {media: boundary, body: part("reg_id", "D") + part("name", "Lumpia") + part("app_version", "1.0") + "--XX--"},
+		"E": {path: "?reg_id=E&name=Lumpia&app_version=1.0"},
+	} {
+		c.method, c.path, c.auth = "POST", androidPath+c.path, ani
+		w.must(w.do(c), 200)
+		stored := w.stored("devices:66")
+		for _, want := range []string{`"t":"` + token + `"`, `"n":"Lumpia","v":"1.0"`} {
+			if !strings.Contains(stored[token], want) {
+				t.Errorf("%s: stored %s, want %s", token, stored[token], want)
+			}
+		}
+	}
+}
+
+// stored returns the values of a hash whose key ends with a name, by the letter
+// that is their device token.
+func (w *world) stored(name string) map[string]string {
+	w.t.Helper()
+	keys, err := w.redis.Keys(w.t.Context(), w.t.Name()+":*:"+name).Result()
+	check(w.t, err)
+	if len(keys) != 1 {
+		w.t.Fatalf("keys of %s: %q", name, keys)
+	}
+	values, err := w.redis.HVals(w.t.Context(), keys[0]).Result()
+	check(w.t, err)
+	byToken := make(map[string]string)
+	for _, v := range values {
+		_, after, _ := strings.Cut(v, `"t":"`)
+		byToken[after[:1]] = v
+	}
+	return byToken
+}
+
+func TestANewDeviceGetsTheReminder(t *testing.T) {
+	senders, sent := accepting()
+	w := newWorld(t, senders)
+	w.must(w.basic(ani, "POST", androidPath, "reg_id=A"), 200)
+	w.must(w.basic(ani, "POST", androidPath, "reg_id=A"), 200) // a refresh
+	w.must(w.publish(`{"type":"announcement","receiver_id":66,"message":"m"}`), 202)
+	w.run()
+	got := map[string]int{}
+	for range 2 {
+		got[<-sent]++
+	}
+	if got["reminder"] != 1 || got["announcement"] != 1 {
+		t.Errorf("pushed %v", got)
+	}
+}

@@ -1,0 +1,222 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// A code is the stable, machine-readable word for a failure.
+type code string
+
+const (
+	malformed        code = "malformed"
+	unauthorized     code = "unauthorized"
+	forbidden        code = "forbidden"
+	notFound         code = "not_found"
+	methodNotAllowed code = "method_not_allowed"
+	conflict         code = "conflict"
+	gone             code = "gone"
+	tooLarge         code = "too_large"
+	unsupportedMedia code = "unsupported_media_type"
+	invalid          code = "invalid"
+	rateLimited      code = "rate_limited"
+	internal         code = "internal"
+	unavailable      code = "unavailable"
+)
+
+// codes gives each code its status and text. Where own is set, a text that the
+// documents give for the endpoint says it better.
+var codes = map[code]struct {
+	status  int
+	message string
+	own     bool
+}{
+	malformed:        {http.StatusBadRequest, "Permintaan tidak dapat dibaca", true},
+	unauthorized:     {http.StatusUnauthorized, "Anda harus login terlebih dahulu", false},
+	forbidden:        {http.StatusForbidden, "Anda tidak berhak melakukan ini", true},
+	notFound:         {http.StatusNotFound, "Tidak ditemukan", true},
+	methodNotAllowed: {http.StatusMethodNotAllowed, "Metode tidak didukung", false},
+	conflict:         {http.StatusConflict, "ID ini sudah digunakan untuk isi yang lain", true},
+	gone:             {http.StatusGone, "Harap perbarui aplikasi Anda", false},
+	tooLarge:         {http.StatusRequestEntityTooLarge, "Permintaan terlalu besar", true},
+	unsupportedMedia: {http.StatusUnsupportedMediaType, "Content-Type tidak didukung", true},
+	invalid:          {http.StatusUnprocessableEntity, "Permintaan tidak valid", true},
+	rateLimited:      {http.StatusTooManyRequests, "Terlalu banyak percobaan, coba lagi nanti", false},
+	internal:         {http.StatusInternalServerError, "Terjadi kesalahan pada server, coba lagi nanti", false},
+	unavailable:      {http.StatusServiceUnavailable, "Layanan sedang tidak tersedia, coba lagi nanti", false},
+}
+
+// errorCodes says which code the errors of other packages get.
+var errorCodes = []struct {
+	err  error
+	code code
+}{
+	{devices.ErrUnauthorized, unauthorized},
+	{devices.ErrNotOwner, forbidden},
+	{devices.ErrNotRegistered, notFound},
+	{inbox.ErrNotFound, notFound},
+	{inbox.ErrConflict, conflict},
+	{inbox.ErrReplicas, unavailable},
+	{inbox.ErrClosed, unavailable},
+	{redis.ErrClosed, unavailable},
+	{redis.ErrPoolTimeout, unavailable},
+	{redis.ErrPoolExhausted, unavailable},
+	{context.DeadlineExceeded, unavailable},
+	{context.Canceled, unavailable}, // nobody is left to read it
+	{io.EOF, unavailable},
+	{io.ErrUnexpectedEOF, unavailable},
+}
+
+// redisAway begins the errors of a Redis that cannot serve for now: starting,
+// failing over, full, or unable to write its file.
+var redisAway = []string{
+	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS",
+	"OOM", "MISCONF", "BUSY", "max number of clients reached",
+}
+
+// retryAfter is what a client is told while Redis is away.
+const retryAfter = 2 * time.Second
+
+// A failure is an answer other than success, as an error.
+type failure struct {
+	code    code
+	message string            // the code's when empty
+	fields  map[string]string // what is wrong with which parameter
+	also    map[string]any    // documented members beside status and message
+	header  map[string]string
+	cause   error // for the log; nil when there is nothing to add
+}
+
+func (f *failure) Error() string {
+	if f.cause != nil {
+		return string(f.code) + ": " + f.cause.Error()
+	}
+	return string(f.code)
+}
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// wrong is the failure of one parameter.
+func wrong(field, problem string) *failure {
+	return &failure{code: invalid, fields: map[string]string{field: problem}}
+}
+
+// because gives err the text that the documents have for it, where the request
+// is to blame.
+func because(text string, err error) error {
+	f := *failureOf(err)
+	if codes[f.code].own {
+		f.message = text
+	}
+	return &f
+}
+
+// failureOf turns any error into a failure. One that nobody has foreseen is
+// internal.
+func failureOf(err error) *failure {
+	var (
+		failed  *failure
+		device  *devices.InvalidError
+		event   *dispatcher.InvalidError
+		locked  *devices.LockedOutError
+		network net.Error
+	)
+	switch {
+	case errors.As(err, &failed):
+		return failed
+	case errors.As(err, &device):
+		return wrong(device.Field, device.Problem)
+	case errors.As(err, &event):
+		return &failure{code: invalid, fields: event.Fields}
+	case errors.As(err, &locked):
+		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(locked.RetryAfter)}}
+	}
+	for _, known := range errorCodes {
+		if errors.Is(err, known.err) {
+			return newFailure(known.code, err)
+		}
+	}
+	away := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }
+	if errors.As(err, &network) || slices.ContainsFunc(redisAway, away) {
+		return newFailure(unavailable, err)
+	}
+	return newFailure(internal, err)
+}
+
+func newFailure(c code, cause error) *failure {
+	f := &failure{code: c, cause: cause}
+	if c == unavailable {
+		f.header = map[string]string{"Retry-After": seconds(retryAfter)}
+	}
+	return f
+}
+
+// seconds rounds up to whole seconds, as Retry-After wants it.
+func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+
+// envelope is the failure as JSON.
+func (f *failure) envelope() []byte {
+	body, err := json.Marshal(struct {
+		Status  string            `json:"status"`
+		Message string            `json:"message"`
+		Code    code              `json:"code"`
+		Errors  map[string]string `json:"errors,omitzero"`
+		Also    map[string]any    `json:",embed"`
+	}{"ERROR", f.text(), f.code, f.fields, f.also}, json.Deterministic(true))
+	if err != nil {
+		panic(fmt.Sprintf("marshal envelope: %v", err)) // texts and numbers always marshal
+	}
+	return body
+}
+
+func (f *failure) text() string {
+	if f.message != "" {
+		return f.message
+	}
+	return codes[f.code].message
+}
+
+func (f *failure) reply() reply {
+	return reply{status: codes[f.code].status, body: f.envelope(), header: f.header}
+}
+
+// fail is the reply to an error. What is our fault is logged; the client is not
+// told its cause.
+func (a *api) fail(rt *route, err error) reply {
+	f := failureOf(err)
+	a.report(rt.pattern, f)
+	return f.reply()
+}
+
+func (a *api) report(pattern string, f *failure) {
+	switch {
+	case f.code == internal:
+		a.Log.Error("request failed", "route", pattern, "error", f.cause)
+	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && a.away.pass(time.Now()):
+		a.Log.Warn("Redis is away", "route", pattern, "error", f.cause)
+	}
+}
+
+// A throttle lets something pass once a second.
+type throttle struct{ next atomic.Int64 }
+
+func (t *throttle) pass(now time.Time) bool {
+	next := t.next.Load()
+	return now.UnixNano() >= next && t.next.CompareAndSwap(next, now.Add(time.Second).UnixNano())
+}

@@ -1,0 +1,256 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+// maxEvents bounds the events of a request.
+const maxEvents = 1000
+
+// publish: POST /v2/events.json
+func (a *api) publish(r *http.Request, s *Service) (reply, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body = bytes.TrimSpace(body); len(body) == 0 {
+		return reply{}, bodyProblem(invalid, "must hold an event")
+	}
+	media, _, err := mediaType(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var events [][]byte
+	switch media {
+	case typeJSON, "":
+		if body[0] != '[' {
+			return a.publishOne(r, s, body)
+		}
+		events, err = splitArray(body)
+	case typeNDJSON, typeNDJSON2:
+		events, err = splitLines(body)
+	default:
+		err = unsupported(typeJSON, typeNDJSON)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return a.publishAll(r, s, events)
+}
+
+func (a *api) publishOne(r *http.Request, s *Service, raw []byte) (reply, error) {
+	e, err := a.parse(raw)
+	if err != nil {
+		return reply{}, withID("", err)
+	}
+	p := a.Dispatcher.Publish(r.Context(), s.source(), e)[0]
+	if p.Err != nil {
+		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
+	}
+	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
+}
+
+// withID adds to a failure the id of the event that it concerns: null when that
+// was not understood.
+func withID(id string, err error) error {
+	f := *failureOf(err)
+	f.also = map[string]any{"id": orNull(id)}
+	return &f
+}
+
+// publishAll publishes the events that are valid in one go, and answers for each.
+func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte) (reply, error) {
+	results := make([]dispatcher.Published, len(raw))
+	valid := make([]*dispatcher.Event, 0, len(raw))
+	places := make([]int, 0, len(raw)) // of the valid ones
+	for i, item := range raw {
+		e, err := a.parse(item)
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		valid, places = append(valid, e), append(places, i)
+	}
+	if len(valid) > 0 {
+		for i, p := range a.Dispatcher.Publish(r.Context(), s.source(), valid...) {
+			results[places[i]] = p
+		}
+	}
+	body := []byte(`{"status":"OK","results":[`)
+	for i, p := range results {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		if p.Err != nil {
+			f := failureOf(withID(p.ID, p.Err))
+			a.report("/v2/events.json", f)
+			body = append(body, f.envelope()...)
+			continue
+		}
+		body = appendPublished(body, p)
+	}
+	return reply{status: http.StatusOK, body: append(body, "]}"...)}, nil
+}
+
+// appendPublished writes the answer to one event that was stored. It is written
+// by hand because every event gets one.
+func appendPublished(b []byte, p dispatcher.Published) []byte {
+	b = append(b, `{"status":"OK","id":`...)
+	b, _ = jsontext.AppendQuote(b, p.ID) // it is UTF-8: the dispatcher has read it from JSON, or made it up
+	b = append(b, `,"duplicate":`...)
+	b = strconv.AppendBool(b, p.Duplicate)
+	return append(b, `,"message":null}`...)
+}
+
+// parse reads one event.
+func (a *api) parse(raw []byte) (*dispatcher.Event, error) {
+	if len(raw) > dispatcher.MaxEventSize {
+		return nil, &failure{code: tooLarge, fields: map[string]string{
+			"event": fmt.Sprintf("is larger than %d bytes", dispatcher.MaxEventSize),
+		}}
+	}
+	e, err := a.Dispatcher.Parse(raw)
+	if err != nil && !jsontext.Value(raw).IsValid() { // checked only when there is an error to tell apart
+		f := *failureOf(err)
+		f.code = malformed
+		return nil, &f
+	}
+	return e, err
+}
+
+// splitArray returns the elements of a JSON array, which stay parts of it.
+func splitArray(body []byte) ([][]byte, error) {
+	// Duplicate names and invalid UTF-8 spoil their own event alone.
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if _, err := dec.ReadToken(); err != nil { // the bracket
+		return nil, jsonProblem(err)
+	}
+	var events [][]byte
+	for dec.PeekKind() != ']' {
+		if len(events) == maxEvents {
+			return nil, tooMany()
+		}
+		v, err := dec.ReadValue()
+		if err != nil {
+			return nil, jsonProblem(err)
+		}
+		end := dec.InputOffset()
+		events = append(events, body[end-int64(len(v)):end])
+	}
+	if _, err := dec.ReadToken(); err != nil { // the bracket
+		return nil, jsonProblem(err)
+	}
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, bodyProblem(malformed, "holds more than an array")
+	}
+	return atLeastOne(events)
+}
+
+// splitLines returns the lines of NDJSON that are not blank.
+func splitLines(body []byte) ([][]byte, error) {
+	var events [][]byte
+	for line := range bytes.Lines(body) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if len(events) == maxEvents {
+			return nil, tooMany()
+		}
+		events = append(events, line)
+	}
+	return atLeastOne(events)
+}
+
+func tooMany() *failure {
+	return bodyProblem(tooLarge, fmt.Sprintf("holds more than %d events", maxEvents))
+}
+
+func atLeastOne(events [][]byte) ([][]byte, error) {
+	if len(events) == 0 {
+		return nil, bodyProblem(invalid, "must hold an event")
+	}
+	return events, nil
+}
+
+// showEvent: GET /v2/events/:id.json
+func (a *api) showEvent(r *http.Request, s *Service) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	statuses, err := a.Dispatcher.Status(r.Context(), s.source(), id)
+	if err != nil {
+		return reply{}, err
+	}
+	receivers := make([]receiver, len(statuses))
+	for i, st := range statuses {
+		receivers[i] = a.receiver(st)
+	}
+	return ok(struct {
+		Status    string     `json:"status"`
+		ID        string     `json:"id"`
+		Receivers []receiver `json:"receivers"`
+		Message   *string    `json:"message"`
+	}{"OK", id, receivers, nil})
+}
+
+// receiver is what became of an event for one user.
+type receiver struct {
+	ReceiverID     int64           `json:"receiver_id"`
+	NotificationID string          `json:"notification_id"`
+	StoredAt       string          `json:"stored_at"`
+	Live           bool            `json:"live"`
+	Push           string          `json:"push"`
+	Devices        []deviceOutcome `json:"devices"`
+}
+
+// deviceOutcome is what became of an event on one phone.
+type deviceOutcome struct {
+	Device     string           `json:"device"`
+	Platform   devices.Platform `json:"platform"`
+	Outcome    string           `json:"outcome"`
+	Reason     *string          `json:"reason"`
+	ProviderID *string          `json:"provider_id"`
+	Attempts   int              `json:"attempts"`
+	At         string           `json:"at"`
+}
+
+func (a *api) receiver(st dispatcher.ReceiverStatus) receiver {
+	re := receiver{
+		ReceiverID:     st.Receiver,
+		NotificationID: st.NotificationID,
+		StoredAt:       a.timestamp(st.StoredAt),
+		Live:           st.Live,
+		Push:           st.Push,
+		Devices:        make([]deviceOutcome, len(st.Devices)),
+	}
+	for i, d := range st.Devices {
+		re.Devices[i] = deviceOutcome{
+			Device: d.Device, Platform: d.Platform, Outcome: d.Outcome,
+			Reason: orNull(d.Reason), ProviderID: orNull(d.ProviderID),
+			Attempts: d.Attempts, At: a.timestamp(d.At),
+		}
+	}
+	return re
+}
+
+// timestamp writes a time as the notifications do.
+func (a *api) timestamp(t time.Time) string { return t.In(a.Location).Format(dispatcher.TimeLayout) }
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

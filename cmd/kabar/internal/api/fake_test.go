@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// fakeDispatcher understands any event and fails to publish it with an error.
+type fakeDispatcher struct {
+	Dispatcher
+	calls *int // of Publish
+	err   error
+}
+
+func (fakeDispatcher) PromoTypes() []string { return nil }
+
+func (fakeDispatcher) Parse(raw []byte) (*dispatcher.Event, error) {
+	return &dispatcher.Event{ID: "e"}, nil
+}
+
+func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*dispatcher.Event) []dispatcher.Published {
+	*f.calls++
+	results := make([]dispatcher.Published, len(events))
+	for i, e := range events {
+		results[i] = dispatcher.Published{ID: e.ID, Err: f.err}
+	}
+	return results
+}
+
+// fakeDevices lets everybody sign in.
+type fakeDevices struct{ Devices }
+
+func (fakeDevices) Authenticate(context.Context, int64, string, string) error { return nil }
+
+// fakeInbox fails to count with an error, or panics.
+type fakeInbox struct {
+	Inbox
+	err   error
+	panic any
+}
+
+func (f fakeInbox) Unreads(context.Context, int64) (inbox.Unreads, error) {
+	if f.panic != nil {
+		panic(f.panic)
+	}
+	return inbox.Unreads{}, f.err
+}
+
+// fakeSender accepts every push.
+type fakeSender struct{ types chan string } // of the pushes, as they come
+
+func (s fakeSender) Send(_ context.Context, d *dispatcher.Delivery) dispatcher.Result {
+	s.types <- d.Type
+	return dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: "provider-id"}
+}
+
+// accepting are senders for both platforms, and what they were sent.
+func accepting() (map[devices.Platform]dispatcher.Sender, chan string) {
+	s := fakeSender{types: make(chan string, 10)}
+	return map[devices.Platform]dispatcher.Sender{devices.Android: s, devices.IOS: s}, s.types
+}

@@ -1,0 +1,163 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+)
+
+// A scenario is a documented endpoint and a course of requests that leads to
+// each of its documented answers.
+type scenario struct {
+	Name  string
+	Steps []struct {
+		At      string    // sets the clock
+		Publish string    // events, as the service that publishes them
+		Request string    // a documented command line
+		Status  int       // of its answer
+		Answer  yaml.Node // JSON
+	}
+}
+
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/golden/*.yaml")
+	check(t, err)
+	if len(files) == 0 {
+		t.Fatal("no golden files")
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		check(t, err)
+		var scenarios []scenario
+		check(t, yaml.Unmarshal(raw, &scenarios))
+		platform := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		for _, s := range scenarios {
+			t.Run(platform+"/"+s.Name, func(t *testing.T) {
+				t.Parallel()
+				s.run(t)
+			})
+		}
+	}
+}
+
+func (s scenario) run(t *testing.T) {
+	w := newWorld(t, nil)
+	var newest string
+	for _, step := range s.Steps {
+		if step.At != "" {
+			w.at(step.At)
+		}
+		if step.Publish != "" {
+			for _, r := range w.must(w.publish(step.Publish), 200).envelope(t).Results {
+				if r.Status != "OK" {
+					t.Fatalf("publishing: %+v", r)
+				}
+			}
+		}
+		if step.Request == "" {
+			continue
+		}
+		got := w.do(parseCurl(t, strings.ReplaceAll(step.Request, "$NEWEST", newest)))
+		if got.status != step.Status {
+			t.Errorf("%s\ngot %d %s\nwant %d", step.Request, got.status, got.body, step.Status)
+		}
+		if diff := differ(t, &step.Answer, got); diff != "" {
+			t.Errorf("%s\n%s\ngot %s", step.Request, diff, got.body)
+		}
+		if data := got.envelope(t).Data; len(data) > 0 {
+			newest = data[0].ID
+		}
+	}
+}
+
+// differ says how an answer differs from the documented one, "" when it does
+// not. Members of a success have the documented order; a failure has "code" and
+// "errors" beside.
+func differ(t *testing.T, documented *yaml.Node, got answer) string {
+	t.Helper()
+	var want bytes.Buffer
+	check(t, encodeNode(jsontext.NewEncoder(&want), documented))
+	if got.status < 400 {
+		return differInOrder(want.Bytes(), []byte(got.body))
+	}
+	var wantMembers, gotMembers map[string]any
+	check(t, json.Unmarshal(want.Bytes(), &wantMembers))
+	check(t, json.Unmarshal([]byte(got.body), &gotMembers))
+	delete(gotMembers, "code")
+	delete(gotMembers, "errors")
+	if a, b := fmt.Sprint(wantMembers), fmt.Sprint(gotMembers); a != b {
+		return "want " + a
+	}
+	return ""
+}
+
+// differInOrder compares JSON token by token.
+func differInOrder(want, got []byte) string {
+	w, g := json.NewDecoder(bytes.NewReader(want)), json.NewDecoder(bytes.NewReader(got))
+	for {
+		wantToken, wantErr := w.Token()
+		gotToken, gotErr := g.Token()
+		if errors.Is(wantErr, io.EOF) && errors.Is(gotErr, io.EOF) {
+			return ""
+		}
+		text, _ := wantToken.(string)
+		prefix, wild := strings.CutSuffix(text, "*")
+		if s, ok := gotToken.(string); wild && ok && strings.HasPrefix(s, prefix) {
+			continue
+		}
+		if wantErr != nil || gotErr != nil || wantToken != gotToken {
+			return fmt.Sprintf("byte %d: %v %v, want %v %v", g.InputOffset(), gotToken, gotErr, wantToken, wantErr)
+		}
+	}
+}
+
+// parseCurl reads those options of curl that the documents use.
+func parseCurl(t *testing.T, line string) call {
+	t.Helper()
+	c := call{method: "GET"}
+	words := shellWords(line)
+	for i := 1; i < len(words); i++ {
+		if !strings.HasPrefix(words[i], "-") {
+			u, err := url.Parse(words[i])
+			check(t, err)
+			c.path = u.RequestURI()
+			continue
+		}
+		option, value := words[i], words[i+1]
+		i++
+		switch option {
+		case "-u":
+			c.auth = value
+		case "-X":
+			c.method = value
+		case "--data":
+			c.body, c.media = value, typeForm
+		default:
+			t.Fatalf("%s: unknown option %s", line, option)
+		}
+	}
+	return c
+}
+
+// shellWords splits a command line at spaces outside of double quotes.
+func shellWords(line string) []string {
+	var words []string
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
+	}
+	return words
+}

@@ -1,0 +1,58 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what the handler counts.
+type metrics struct {
+	requests *prometheus.CounterVec   // by route, method, status
+	seconds  *prometheus.HistogramVec // by route, method
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kabar_http_requests_total",
+			Help: "HTTP requests answered.",
+		}, []string{"route", "method", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "kabar_http_request_seconds",
+			Help:    "Time from a request's header to the last byte of its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
+		}, []string{"route", "method"}),
+	}
+	reg.MustRegister(m.requests, m.seconds)
+	return m
+}
+
+// observer counts the requests of one route. What it needs for the route's usual
+// status is looked up beforehand.
+type observer struct {
+	requests *prometheus.CounterVec // by status
+	seconds  prometheus.Observer
+	usual    prometheus.Counter
+	status   int // the usual one
+}
+
+func (m *metrics) route(pattern, method string, usual int) *observer {
+	requests := m.requests.MustCurryWith(prometheus.Labels{"route": pattern, "method": method})
+	return &observer{
+		requests: requests,
+		seconds:  m.seconds.WithLabelValues(pattern, method),
+		usual:    requests.WithLabelValues(strconv.Itoa(usual)),
+		status:   usual,
+	}
+}
+
+func (o *observer) observe(status int, took time.Duration) {
+	if status == o.status {
+		o.usual.Inc()
+	} else {
+		o.requests.WithLabelValues(strconv.Itoa(status)).Inc()
+	}
+	o.seconds.Observe(took.Seconds())
+}

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// The documented texts of the notification endpoints.
+const (
+	textRead    = "Notifikasi ditandai sebagai terbaca"
+	textNotRead = "Notifikasi tersebut tidak dapat ditandai"
+)
+
+// Bounds of list.json.
+const (
+	presetPerPage = 10
+	maxPerPage    = 100
+	maxTypes      = 32
+)
+
+// unreads: GET /v2/notifications/unreads.json
+func (a *api) unreads(r *http.Request, user int64) (reply, error) {
+	n, err := a.Inbox.Unreads(r.Context(), user)
+	if err != nil {
+		return reply{}, err
+	}
+	re, err := ok(struct {
+		Messages           int `json:"messages"`
+		SellerTransactions int `json:"transactions_need_action_as_seller"`
+		TransactionNews    int `json:"transactions_as_buyer"`
+		Notifications      int `json:"unread_notifications"`
+		BuyerTransactions  int `json:"transactions_need_action_as_buyer"`
+		CartItems          int `json:"cart_items"`
+	}{n.Messages, n.SellerTransactions, n.TransactionNews, n.Notifications, n.BuyerTransactions, n.CartItems})
+	re.tagged = true
+	return re, err
+}
+
+// list: GET /v2/notifications/list.json
+func (a *api) list(r *http.Request, user int64) (reply, error) {
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, err
+	}
+	page := in.number("page", 1)
+	perPage := min(in.number("per_page", presetPerPage), maxPerPage)
+	types := in.all("type")
+	if len(types) > maxTypes {
+		in.reject("type", fmt.Sprintf("must name at most %d types", maxTypes))
+	}
+	if err := in.err(); err != nil {
+		return reply{}, err
+	}
+	if len(types) == 0 {
+		types = a.promo
+	}
+	notes, err := a.Inbox.List(r.Context(), user, types, (page-1)*perPage, perPage)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, body: a.appendList(nil, notes), tagged: true}, nil
+}
+
+// appendList writes the answer of list.json. The stored bodies are objects that
+// become part of it as they are.
+func (a *api) appendList(b []byte, notes []inbox.Notification) []byte {
+	b = append(b, `{"status":"OK","data":[`...)
+	for i, n := range notes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"id":"`...)
+		b = append(b, n.ID...)
+		b = append(b, `","created_at":"`...)
+		b = n.CreatedAt.In(a.Location).AppendFormat(b, dispatcher.TimeLayout)
+		b = append(b, `","read_state":`...)
+		b = strconv.AppendBool(b, n.Read)
+		b = append(b, ',')
+		b = append(b, n.Body[1:]...) // after the brace
+	}
+	return append(b, "]}"...)
+}
+
+// readAll: PATCH /v2/notifications.json
+func (a *api) readAll(r *http.Request, user int64) (reply, error) {
+	if err := a.Inbox.ReadAll(r.Context(), user); err != nil {
+		return reply{}, err
+	}
+	return say()
+}
+
+// read: PATCH /v2/notifications/:id.json
+func (a *api) read(r *http.Request, user int64) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	unread, err := a.Inbox.Read(r.Context(), user, id)
+	if errors.Is(err, inbox.ErrNotFound) {
+		return reply{}, &failure{code: notFound, message: textNotRead, also: map[string]any{"unread": unread}}
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(struct {
+		Status  string `json:"status"`
+		Unread  int    `json:"unread"`
+		Message string `json:"message"`
+	}{"OK", unread, textRead})
+}

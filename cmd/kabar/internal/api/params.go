@@ -1,0 +1,226 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// params are the parameters of one request. The query string, a form and a JSON
+// object are equal; where several give a parameter, the body comes first.
+// "name[]" is the same as "name". What is wrong with those that an endpoint
+// reads is collected for err.
+type params struct {
+	values map[string][]string
+	nested map[string]bool   // parameters that are objects, or lists of lists
+	wrong  map[string]string // by parameter
+}
+
+// readParams reads a request's parameters. An empty body has none, whatever its
+// content type.
+func readParams(r *http.Request) (*params, error) {
+	p := &params{values: make(map[string][]string)}
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 {
+		if err := p.readBody(r, body); err != nil {
+			return nil, err
+		}
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &failure{code: malformed, fields: map[string]string{"query": "is not a valid query string"}}
+	}
+	p.addAll(query)
+	return p, nil
+}
+
+// readBody adds what a body says. One without a content type is JSON when it
+// looks like that, else a form.
+func (p *params) readBody(r *http.Request, body []byte) error {
+	media, options, err := mediaType(r)
+	if err == nil && media == "" {
+		media = typeForm
+		if bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+			media = typeJSON
+		}
+	}
+	switch media {
+	case typeJSON:
+		return p.readJSON(body)
+	case typeForm:
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return bodyProblem(malformed, "is not a valid form")
+		}
+		p.addAll(form)
+		return nil
+	case typeMultipart:
+		return p.readMultipart(body, options["boundary"])
+	}
+	return unsupported(typeForm, typeMultipart, typeJSON)
+}
+
+func (p *params) addAll(values url.Values) {
+	for name, list := range values {
+		p.add(name, list...)
+	}
+}
+
+func (p *params) add(name string, values ...string) {
+	name = strings.TrimSuffix(name, "[]")
+	p.values[name] = append(p.values[name], values...)
+}
+
+func (p *params) readMultipart(body []byte, boundary string) error {
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		var value []byte
+		if err == nil {
+			value, err = io.ReadAll(part)
+		}
+		if err != nil {
+			return bodyProblem(malformed, "is not a valid form")
+		}
+		if part.FileName() == "" && part.FormName() != "" {
+			p.add(part.FormName(), string(value))
+		}
+	}
+}
+
+func (p *params) readJSON(body []byte) error {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(body, &members); err != nil {
+		return jsonProblem(err)
+	}
+	for name, value := range members {
+		if value.Kind() != '[' {
+			p.addJSON(name, value)
+			continue
+		}
+		var list []jsontext.Value
+		if err := json.Unmarshal(value, &list); err != nil {
+			return jsonProblem(err)
+		}
+		for _, item := range list {
+			p.addJSON(name, item)
+		}
+	}
+	return nil
+}
+
+// addJSON adds a string, number or truth value. Null is as good as absent.
+func (p *params) addJSON(name string, value jsontext.Value) {
+	switch value.Kind() {
+	case '"':
+		text, err := jsontext.AppendUnquote(nil, value)
+		if err == nil { // always: it was decoded before
+			p.add(name, string(text))
+		}
+	case '0', 't', 'f':
+		p.add(name, string(value))
+	case '{', '[':
+		if p.nested == nil {
+			p.nested = make(map[string]bool)
+		}
+		p.nested[strings.TrimSuffix(name, "[]")] = true
+	}
+}
+
+// jsonProblem says where JSON is malformed, without repeating any of it.
+func jsonProblem(err error) *failure {
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
+		return bodyProblem(malformed, fmt.Sprintf("is not valid JSON at byte %d", syntax.ByteOffset))
+	}
+	return bodyProblem(malformed, "must be a JSON object")
+}
+
+// reject notes what is wrong with a parameter; the first finding stands.
+func (p *params) reject(name, problem string) {
+	if p.wrong == nil {
+		p.wrong = make(map[string]string)
+	}
+	if _, told := p.wrong[name]; !told {
+		p.wrong[name] = problem
+	}
+}
+
+// err is the failure that names every rejected parameter, or nil.
+func (p *params) err() error {
+	if len(p.wrong) == 0 {
+		return nil
+	}
+	return &failure{code: invalid, fields: p.wrong}
+}
+
+// all returns the values of a parameter that are not empty.
+func (p *params) all(name string) []string {
+	if p.nested[name] {
+		p.reject(name, "must be a text, or a list of texts")
+		return nil
+	}
+	var values []string
+	for _, v := range p.values[name] {
+		if v != "" {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// given returns the value of a parameter, which may be empty, and whether there
+// is one.
+func (p *params) given(name string) (string, bool) {
+	if p.nested[name] {
+		p.reject(name, "must be a text or a number")
+		return "", false
+	}
+	if values := p.values[name]; len(values) > 0 {
+		return values[0], true
+	}
+	return "", false
+}
+
+// text returns the value of the first parameter of these names that is not
+// empty, or "".
+func (p *params) text(names ...string) string {
+	for _, name := range names {
+		if v, _ := p.given(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// number returns a whole number of at least 1, or preset when there is none.
+func (p *params) number(name string, preset int) int {
+	text := p.text(name)
+	if text == "" {
+		return preset
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return math.MaxInt32 // more than there is of anything
+	case err != nil || n == 0:
+		p.reject(name, "must be a whole number from 1")
+		return preset
+	}
+	return int(n)
+}

@@ -1,0 +1,96 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// A reply is an answer on its way to the client.
+type reply struct {
+	status int
+	body   []byte            // JSON
+	header map[string]string // beside what every answer has
+	// tagged says that the answer gets an ETag of its body, and that a client
+	// which has that already is told so instead.
+	tagged bool
+}
+
+// ok is a reply of v as JSON.
+func ok(v any) (reply, error) { return replyWith(http.StatusOK, v) }
+
+func replyWith(status int, v any) (reply, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: status, body: body}, nil
+}
+
+// done is the envelope of a success that has nothing to show.
+type done struct {
+	Status  string  `json:"status"`
+	Message *string `json:"message"`
+}
+
+// say is a reply of the success envelope; without a text its message is null.
+func say(text ...string) (reply, error) {
+	d := done{Status: "OK"}
+	if len(text) > 0 {
+		d.Message = &text[0]
+	}
+	return ok(d)
+}
+
+var (
+	jsonType = []string{"application/json; charset=utf-8"}
+	noSniff  = []string{"nosniff"}
+)
+
+// write sends the reply and returns the status that it had in the end.
+func (re reply) write(w http.ResponseWriter, r *http.Request) int {
+	h := w.Header()
+	for name, value := range re.header {
+		h.Set(name, value)
+	}
+	if re.tagged {
+		tag := etag(re.body)
+		h.Set("ETag", `"`+tag+`"`)
+		if hasTag(r.Header, tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return http.StatusNotModified
+		}
+	}
+	h["Content-Type"], h["X-Content-Type-Options"] = jsonType, noSniff
+	h.Set("Content-Length", strconv.Itoa(len(re.body)))
+	w.WriteHeader(re.status)
+	_, _ = w.Write(re.body) // a client that has left needs no answer
+	return re.status
+}
+
+// etag returns the entity tag of a body, without quotes.
+func etag(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:16])
+}
+
+// hasTag reports whether a request says that its sender holds the tag. The
+// documents allow an Etag header in place of If-None-Match, and write tags in
+// quotes of either kind.
+func hasTag(h http.Header, tag string) bool {
+	for _, name := range []string{"If-None-Match", "Etag"} {
+		for _, list := range h[name] {
+			for held := range strings.SplitSeq(list, ",") {
+				held = strings.TrimPrefix(strings.TrimSpace(held), "W/")
+				if held == "*" || strings.Trim(held, `"'`) == tag {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

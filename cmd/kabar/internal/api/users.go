@@ -1,0 +1,132 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// Bounds of what a service may say of a user.
+const (
+	maxName   = 200  // characters, of a username too
+	maxAvatar = 2048 // characters
+	maxToken  = 512  // bytes; the registry's, checked before anything is set
+)
+
+// setUser: PUT /v2/users/:id.json
+func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	user, err := dispatcher.ParseUser(id)
+	if err != nil {
+		return reply{}, wrong("id", err.Error())
+	}
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, err
+	}
+	profile := readProfile(in)
+	token, hasToken := in.given("token")
+	if len(token) > maxToken {
+		in.reject("token", fmt.Sprintf("must have at most %d bytes", maxToken))
+	}
+	if err := in.err(); err != nil {
+		return reply{}, err
+	}
+	// Both are idempotent: when the second fails, repeating the request mends it.
+	if err := a.Inbox.SetProfile(r.Context(), user, profile); err != nil {
+		return reply{}, err
+	}
+	if hasToken {
+		if err := a.Devices.SetToken(r.Context(), user, token); err != nil {
+			return reply{}, err
+		}
+	}
+	return ok(struct {
+		Status  string  `json:"status"`
+		ID      string  `json:"id"`
+		Message *string `json:"message"`
+	}{"OK", id, nil})
+}
+
+// readProfile reads the members of a profile that are given, and rejects those
+// that cannot be one. Name, username and avatar may be empty, which clears them.
+func readProfile(in *params) inbox.Profile {
+	member := func(name string, problem func(string) string) *string {
+		value, ok := in.given(name)
+		if !ok {
+			return nil
+		}
+		if p := problem(value); p != "" {
+			in.reject(name, p)
+		}
+		return &value
+	}
+	p := inbox.Profile{
+		Name:     member("name", nameProblem),
+		Username: member("username", nameProblem),
+		Avatar:   member("avatar", avatarProblem),
+		Locale:   member("locale", localeProblem),
+		Timezone: member("timezone", timezoneProblem),
+	}
+	if value, ok := in.given("admin"); ok {
+		admin := value == "true"
+		if !admin && value != "false" {
+			in.reject("admin", "must be true or false")
+		}
+		p.Admin = &admin
+	}
+	return p
+}
+
+// The problems of a profile's members, "" when there is none.
+
+func nameProblem(s string) string {
+	switch {
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	case utf8.RuneCountInString(s) > maxName:
+		return fmt.Sprintf("must have at most %d characters", maxName)
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "must not contain control characters"
+	}
+	return ""
+}
+
+func avatarProblem(s string) string {
+	if s == "" {
+		return ""
+	}
+	if len(s) > maxAvatar {
+		return fmt.Sprintf("must have at most %d characters", maxAvatar)
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !utf8.ValidString(s) {
+		return "must be an http or https URL"
+	}
+	return ""
+}
+
+func localeProblem(s string) string {
+	if s != "id" && s != "en" {
+		return "must be id or en"
+	}
+	return ""
+}
+
+func timezoneProblem(s string) string {
+	// These two are Go's own names, for UTC and for the zone of the machine.
+	if _, err := time.LoadLocation(s); err != nil || s == "" || s == "Local" {
+		return "must be the name of a time zone, such as Asia/Jakarta"
+	}
+	return ""
+}

@@ -1,0 +1,93 @@
+package api
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// profile returns what is stored of user 66.
+func (w *world) profile() map[string]string {
+	w.t.Helper()
+	keys, err := w.redis.Keys(w.t.Context(), w.t.Name()+":*:u66:profile").Result()
+	check(w.t, err)
+	if len(keys) != 1 {
+		return nil
+	}
+	p, err := w.redis.HGetAll(w.t.Context(), keys[0]).Result()
+	check(w.t, err)
+	delete(p, "known")
+	return p
+}
+
+func TestSetUser(t *testing.T) {
+	w := newWorld(t, nil)
+	set := func(body string, want map[string]string) {
+		t.Helper()
+		got := w.must(w.bearer(directory, "PUT", "/v2/users/66.json", body), 200)
+		if got.body != `{"status":"OK","id":"66","message":null}` {
+			t.Errorf("answered %s", got.body)
+		}
+		if diff := cmp.Diff(want, w.profile()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", body, diff)
+		}
+	}
+	all := map[string]string{
+		"name": "Testing Account", "username": "testingaccount", "avatar": "https://example.com/a.jpg",
+		"locale": "en", "timezone": "Asia/Makassar", "admin": "true",
+	}
+	set(`{"name":"Testing Account","username":"testingaccount","avatar":"https://example.com/a.jpg",
+		"locale":"en","timezone":"Asia/Makassar","admin":true}`, all)
+	set(``, all)
+	set(`{}`, all)
+	set(`{"name":null,"unknown":{"a":[]}}`, all)
+	all["admin"], all["avatar"] = "false", ""
+	set(`{"admin":"false","avatar":""}`, all)
+
+	w.must(w.get(unreadsPath), 200) // the token is as it was
+	set(`{"token":"an0ther"}`, all)
+	w.must(w.get(unreadsPath), 401)
+	w.must(w.basic("66:an0ther", "GET", unreadsPath, ""), 200)
+	set(`{"token":""}`, all)
+	w.must(w.basic("66:an0ther", "GET", unreadsPath, ""), 401)
+}
+
+func TestInvalidUser(t *testing.T) {
+	w := newWorld(t, nil)
+	for body, fields := range map[string][]string{
+		`{"name":"` + strings.Repeat("é", maxName+1) + `"}`: {"name"},
+		`{"name":"a\u0000"}`:               {"name"},
+		`{"username":"a\n"}`:               {"username"},
+		`{"name":["a",{}]}`:                {"name"},
+		`{"avatar":"javascript:alert(1)"}`: {"avatar"},
+		`{"avatar":"/a.jpg"}`:              {"avatar"},
+		`{"avatar":"https://"}`:            {"avatar"},
+		`{"avatar":"https://a/` + strings.Repeat("x", maxAvatar) + `"}`: {"avatar"},
+		`{"locale":"jv"}`:                 {"locale"},
+		`{"locale":""}`:                   {"locale"},
+		`{"timezone":"Mars/Olympus"}`:     {"timezone"},
+		`{"timezone":"Local"}`:            {"timezone"},
+		`{"timezone":""}`:                 {"timezone"},
+		`{"timezone":"../../etc/passwd"}`: {"timezone"},
+		`{"admin":"yes"}`:                 {"admin"},
+		`{"admin":1}`:                     {"admin"},
+		`{"token":"` + strings.Repeat("t", maxToken+1) + `"}`: {"token"},
+		`{"locale":"x","timezone":"y","token":{}}`:            {"locale", "timezone", "token"},
+	} {
+		w.fails(w.bearer(directory, "PUT", "/v2/users/66.json", body), 422, invalid, fields...)
+	}
+	if p := w.profile(); len(p) != 0 {
+		t.Errorf("stored %v", p)
+	}
+	w.must(w.get(unreadsPath), 200) // the token is as it was
+	for _, id := range []string{"066", "0", "-1", "x", "1.5", "99999999999999999999", "%36%36%20"} {
+		w.fails(w.bearer(directory, "PUT", "/v2/users/"+id+".json", "{}"), 422, invalid, "id")
+	}
+	longest := `{"name":"` + strings.Repeat("é", maxName) + `","token":"` + strings.Repeat("t", maxToken) + `"}`
+	w.must(w.bearer(directory, "PUT", "/v2/users/%36%36.json", longest), 200)
+	w.must(w.do(call{method: "PUT", path: "/v2/users/66.json", auth: "Bearer " + directory, media: typeForm, body: "name=Ani&admin=true"}), 200)
+	if p := w.profile(); p["name"] != "Ani" || p["admin"] != "true" {
+		t.Errorf("stored %v", p)
+	}
+}

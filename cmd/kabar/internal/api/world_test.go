@@ -1,0 +1,256 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// Who calls, in tests.
+const (
+	ani       = "66:tok3ntok3n"
+	budi      = "67:tok3nbudi"
+	shop      = "shop-key"  // may do everything
+	shop2     = "shop2-key" // may publish events
+	directory = "users-key" // may set users
+)
+
+var services = []Service{
+	{Name: "shop", KeySHA256: sha256.Sum256([]byte(shop))},
+	{Name: "shop2", KeySHA256: sha256.Sum256([]byte(shop2)), Scopes: []string{ScopeEvents}},
+	{Name: "directory", KeySHA256: sha256.Sum256([]byte(directory)), Scopes: []string{ScopeUsers}},
+}
+
+// A world is the whole handler over the real packages and a Redis, with a clock
+// of its own.
+type world struct {
+	t          *testing.T
+	server     *httptest.Server
+	redis      *redis.Client
+	dispatcher *dispatcher.Dispatcher
+	metrics    *prometheus.Registry
+	log        *logBuffer
+	now        atomic.Pointer[time.Time] // the clock's time; the real one when nil
+}
+
+// newWorld serves over the Redis that the tests share. Ani and Budi can sign in.
+func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *world {
+	t.Helper()
+	addr, err := sharedRedis()
+	check(t, err)
+	w := worldOver(t, addr, senders)
+	w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"token":"tok3ntok3n"}`), 200)
+	w.must(w.bearer(directory, "PUT", "/v2/users/67.json", `{"token":"tok3nbudi"}`), 200)
+	return w
+}
+
+func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatcher.Sender) *world {
+	t.Helper()
+	w := &world{t: t, metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	clock := func() time.Time {
+		if now := w.now.Load(); now != nil {
+			return *now
+		}
+		return time.Now()
+	}
+	jakarta, err := time.LoadLocation("Asia/Jakarta")
+	check(t, err)
+	w.redis = redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1, DialerRetries: 1})
+	parts := inbox.NewPartitions(t.Name(), 4)
+	batcher := inbox.NewBatcher(w.redis, 0)
+	registry := devices.New(devices.Options{
+		Redis: w.redis, Prefix: t.Name(), Tag: parts.Tag,
+		Lockout: devices.Lockout{Failures: 3},
+	})
+	store := inbox.New(inbox.Options{
+		Redis: w.redis, Batcher: batcher, Partitions: parts, Devices: registry.ListKey,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, Most: 1000, Now: clock,
+	})
+	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.dispatcher = dispatcher.New(dispatcher.Options{
+		Redis: w.redis, Partitions: parts, Inbox: store, Devices: registry,
+		Senders: senders, Location: jakarta, Log: log, Now: clock,
+		Types: []dispatcher.Type{{Name: "flash_sale", Lane: dispatcher.Bulk, Message: "Flash sale!"}},
+	})
+	w.server = httptest.NewServer(New(Options{
+		Inbox: store, Devices: registry, Dispatcher: w.dispatcher, Services: services,
+		Location: jakarta, Log: log, Metrics: w.metrics,
+	}))
+	t.Cleanup(func() {
+		w.server.Close()
+		batcher.Close()
+		w.redis.Close()
+	})
+	return w
+}
+
+// run carries pushes until the test ends.
+func (w *world) run() {
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { w.dispatcher.Run(ctx) })
+	w.t.Cleanup(func() { stop(); wg.Wait() })
+}
+
+// at sets the clock.
+func (w *world) at(rfc3339 string) {
+	now, err := time.Parse(time.RFC3339, rfc3339)
+	check(w.t, err)
+	w.now.Store(&now)
+}
+
+// A call is a request of a test.
+type call struct {
+	method, path string
+	auth         string // "user:token", or "Bearer KEY"
+	media        string // Content-Type
+	header       map[string]string
+	body         string
+	chunked      bool // sent without a length
+}
+
+// An answer is what a call got.
+type answer struct {
+	call   call
+	status int
+	header http.Header
+	body   string
+}
+
+// do makes a call, and compares the answer with the OpenAPI document.
+func (w *world) do(c call) answer {
+	w.t.Helper()
+	var body io.Reader = strings.NewReader(c.body)
+	if c.chunked {
+		body = io.MultiReader(body) // hides the length
+	}
+	r, err := http.NewRequestWithContext(w.t.Context(), c.method, w.server.URL+c.path, body)
+	check(w.t, err)
+	if user, token, ok := strings.Cut(c.auth, ":"); ok {
+		r.SetBasicAuth(user, token)
+	} else if c.auth != "" {
+		r.Header.Set("Authorization", c.auth)
+	}
+	if c.media != "" {
+		r.Header.Set("Content-Type", c.media)
+	}
+	for name, value := range c.header {
+		r.Header.Set(name, value)
+	}
+	resp, err := w.server.Client().Do(r)
+	check(w.t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	check(w.t, err)
+	a := answer{call: c, status: resp.StatusCode, header: resp.Header, body: string(raw)}
+	conforms(w.t, a)
+	return a
+}
+
+// basic calls as a user, with a form.
+func (w *world) basic(auth, method, path, form string) answer {
+	w.t.Helper()
+	return w.do(call{method: method, path: path, auth: auth, media: typeForm, body: form})
+}
+
+// bearer calls as a service, with JSON.
+func (w *world) bearer(key, method, path, body string) answer {
+	w.t.Helper()
+	return w.do(call{method: method, path: path, auth: "Bearer " + key, media: typeJSON, body: body})
+}
+
+// publish publishes JSON as the shop.
+func (w *world) publish(body string) answer {
+	w.t.Helper()
+	return w.bearer(shop, "POST", "/v2/events.json", body)
+}
+
+func (w *world) get(path string) answer {
+	w.t.Helper()
+	return w.do(call{method: "GET", path: path, auth: ani})
+}
+
+// must ends the test unless an answer has the status.
+func (w *world) must(a answer, status int) answer {
+	w.t.Helper()
+	if a.status != status {
+		w.t.Fatalf("%s %s: %d %s, want %d", a.call.method, a.call.path, a.status, a.body, status)
+	}
+	return a
+}
+
+// fails checks that an answer is the envelope of a failure. Fields are the
+// parameters that it names.
+func (w *world) fails(a answer, status int, c code, fields ...string) envelopeRead {
+	w.t.Helper()
+	w.must(a, status)
+	e := a.envelope(w.t)
+	if e.Status != "ERROR" || e.Code != c || e.Message == "" {
+		w.t.Errorf("%s %s: %s, want code %s", a.call.method, a.call.path, a.body, c)
+	}
+	for _, f := range fields {
+		if e.Errors[f] == "" {
+			w.t.Errorf("%s %s: errors %v do not name %s", a.call.method, a.call.path, e.Errors, f)
+		}
+	}
+	if len(e.Errors) != len(fields) {
+		w.t.Errorf("%s %s: errors %v, want %v", a.call.method, a.call.path, e.Errors, fields)
+	}
+	return e
+}
+
+// envelopeRead is any envelope, as a client reads it.
+type envelopeRead struct {
+	Status, Message string
+	ID              *string
+	Duplicate       *bool
+	Code            code
+	Unread          *int
+	Errors          map[string]string
+	Results         []envelopeRead
+	Data            []struct{ ID, Type, Message string }
+}
+
+func (a answer) envelope(t *testing.T) envelopeRead {
+	t.Helper()
+	var e envelopeRead
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+		t.Fatalf("%s %s: %q: %v", a.call.method, a.call.path, a.body, err)
+	}
+	return e
+}
+
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

@@ -1,0 +1,199 @@
+// Package app wires the daemon together and runs it: New binds and connects, Run
+// serves, and ending Run's context drains.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/kabar-gateway/kabar/cmd/kabar/internal/api"
+	"github.com/kabar-gateway/kabar/config"
+)
+
+const (
+	headerTimeout = 5 * time.Second  // for a request's header
+	bodyTimeout   = 30 * time.Second // for a request as a whole
+	writeTimeout  = 60 * time.Second // for an answer
+	idleTimeout   = 2 * time.Minute  // for the next request of a connection
+	maxHeader     = 16 << 10         // bytes
+	drainTimeout  = 10 * time.Second // for requests that are being answered
+	warmTimeout   = 5 * time.Second
+)
+
+// An App is one Kabar process. New makes it; Run runs it, once.
+type App struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	core   *Core
+	public listener
+	admin  listener
+
+	draining atomic.Bool
+	onStop   []func() error // in the order of their making; run backwards
+	stopOnce sync.Once
+	stopErr  error
+	warm     func(context.Context)
+}
+
+type listener struct {
+	net.Listener
+	server *http.Server
+}
+
+// New binds the addresses, reads the keys and connects to Redis. Nothing is
+// served yet. When it fails, what it had opened is closed again.
+func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if cfg.Auth.Mode != config.AuthStore {
+		return nil, fmt.Errorf("auth.mode %q is not available in this version; use %q", cfg.Auth.Mode, config.AuthStore)
+	}
+	if a.public.Listener, err = a.listen("listen", cfg.Listen); err != nil {
+		return nil, err
+	}
+	if a.admin.Listener, err = a.listen("admin_listen", cfg.AdminListen); err != nil {
+		return nil, err
+	}
+	senders, err := NewSenders(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	a.closing(func() error { senders.Close(); return nil })
+	a.warm = func(ctx context.Context) { senders.Warm(ctx, log) }
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if a.core, err = OpenCore(ctx, cfg, senders.ByPlatform(), log, reg); err != nil {
+		return nil, err
+	}
+	a.closing(a.core.Close)
+	a.public.server = newServer(api.New(api.Options{
+		Inbox:      a.core.Inbox,
+		Devices:    a.core.Devices,
+		Dispatcher: a.core.Dispatcher,
+		Services:   services(cfg.Services),
+		Location:   cfg.Location(),
+		Log:        log,
+		Metrics:    reg,
+	}), log)
+	a.admin.server = newServer(a.adminHandler(reg), log)
+	a.admin.server.WriteTimeout = 0 // a profile takes as long as it was asked to
+	return a, nil
+}
+
+func (a *App) listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	a.closing(func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // its server has closed it
+			return err
+		}
+		return nil
+	})
+	return l, nil
+}
+
+// closing registers a clean-up, to be run in reverse order.
+func (a *App) closing(f func() error) { a.onStop = append(a.onStop, f) }
+
+func (a *App) close() error {
+	a.stopOnce.Do(func() {
+		for _, f := range slices.Backward(a.onStop) {
+			a.stopErr = errors.Join(a.stopErr, f())
+		}
+	})
+	return a.stopErr
+}
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func services(configured []config.Service) []api.Service {
+	services := make([]api.Service, len(configured))
+	for i, s := range configured {
+		services[i] = api.Service{Name: s.Name, KeySHA256: s.KeySum(), Scopes: s.Scopes}
+	}
+	return services
+}
+
+// Addr returns the address of the public API.
+func (a *App) Addr() net.Addr { return a.public.Addr() }
+
+// AdminAddr returns the address of metrics and health.
+func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
+
+// Run serves until ctx ends, then drains: it is not ready any more, finishes the
+// requests and attempts that are under way, leaves the rest in Redis for another
+// process, and closes everything. The error is nil after a clean stop.
+func (a *App) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var servers, workers sync.WaitGroup
+	for _, l := range []*listener{&a.public, &a.admin} {
+		servers.Go(func() {
+			if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("serve %s: %w", l.Addr(), err))
+			}
+		})
+	}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	workers.Go(func() {
+		warm, cancel := context.WithTimeout(work, warmTimeout)
+		defer cancel()
+		a.warm(warm)
+	})
+	workers.Go(func() { a.core.Dispatcher.Run(work) })
+	a.log.Info("kabar serves", "address", a.Addr().String(), "admin", a.AdminAddr().String())
+
+	<-ctx.Done()
+	a.draining.Store(true)
+	a.log.Info("kabar stops: finishing what is under way")
+	err := a.shutdown(&a.public) // what is accepted now is pushed, or handed back, below
+	stopWork()
+	workers.Wait()
+	err = errors.Join(err, a.shutdown(&a.admin))
+	servers.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return errors.Join(err, a.close())
+}
+
+// shutdown lets a server finish the requests that it is answering.
+func (a *App) shutdown(l *listener) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); err != nil {
+		a.log.Warn("requests were cut off", "address", l.Addr().String(), "error", err)
+		if err := l.server.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", l.Addr(), err)
+		}
+	}
+	return nil
+}

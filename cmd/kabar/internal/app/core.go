@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// A Core is Kabar without its servers: what the daemon and the operator's
+// commands share. Close it.
+type Core struct {
+	Redis      redis.UniversalClient
+	Inbox      *inbox.Store
+	Devices    *devices.Registry
+	Dispatcher *dispatcher.Dispatcher
+
+	batcher *inbox.Batcher
+}
+
+// OpenCore connects to Redis, checks that it is fit to keep what Kabar accepts,
+// and wires the stores and the dispatcher. Senders may be nil where nothing is
+// sent.
+func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]dispatcher.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+	rdb, err := Connect(cfg.Redis)
+	if err != nil {
+		return nil, err
+	}
+	parts := inbox.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
+	if err := prepare(ctx, cfg, rdb, parts); err != nil {
+		_ = rdb.Close() // the first error says what is wrong
+		return nil, err
+	}
+	if reg != nil {
+		observeRedis(rdb, reg)
+	}
+	_, cluster := rdb.(*redis.ClusterClient)
+	c := &Core{Redis: rdb, batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas)}
+	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag})
+	c.Inbox = inbox.New(inbox.Options{
+		Redis:      rdb,
+		Batcher:    c.batcher,
+		Partitions: parts,
+		Devices:    c.Devices.ListKey,
+		Dedupe:     time.Duration(cfg.Dedupe.Window),
+		Keep:       time.Duration(cfg.Retention.Notifications),
+		Most:       cfg.Retention.MaxNotifications,
+		Sharded:    cluster,
+	})
+	c.Dispatcher = dispatcher.New(dispatcher.Options{
+		Redis:      rdb,
+		Partitions: parts,
+		Inbox:      c.Inbox,
+		Devices:    c.Devices,
+		Senders:    senders,
+		InFlight:   budgets(cfg.Push.InFlight),
+		Lease:      time.Duration(cfg.Push.Lease),
+		RetryFor:   time.Duration(cfg.Push.RetryFor),
+		Types:      types(cfg.Types),
+		Location:   cfg.Location(),
+		Cluster:    cluster,
+		Log:        log,
+		Metrics:    reg,
+	})
+	return c, nil
+}
+
+// Close waits for what is on its way to Redis and closes the connections.
+func (c *Core) Close() error {
+	c.batcher.Close()
+	if err := c.Redis.Close(); err != nil {
+		return fmt.Errorf("close Redis: %w", err)
+	}
+	return nil
+}
+
+// prepare waits for Redis, checks it and claims the partitions.
+func prepare(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, parts *inbox.Partitions) error {
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("reach Redis at %s: %w", cfg.Redis.URL, err)
+	}
+	if !cfg.Redis.AllowVolatile {
+		if err := CheckDurable(ctx, rdb); err != nil {
+			return fmt.Errorf("%w (or set redis.allow_volatile to accept that)", err)
+		}
+	}
+	return parts.Claim(ctx, rdb)
+}
+
+func types(declared []config.EventType) []dispatcher.Type {
+	types := make([]dispatcher.Type, len(declared))
+	for i, t := range declared {
+		l, err := dispatcher.ParseLane(t.Lane)
+		if err != nil {
+			panic(err) // config has validated it
+		}
+		types[i] = dispatcher.Type{Name: t.Name, Lane: l, Message: t.Message}
+	}
+	return types
+}
+
+// NewLogger returns the logger that the configuration asks for.
+func NewLogger(c config.Log, w interface{ Write([]byte) (int, error) }) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.SlogLevel()}
+	if strings.EqualFold(c.Format, config.LogText) {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
+}

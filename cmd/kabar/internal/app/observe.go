@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+)
+
+// observeRedis measures every round trip to Redis, apart from the reads that wait
+// for work.
+func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
+	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "kabar_redis_seconds",
+		Help:    "Round trips to Redis.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
+	}, []string{"kind"})
+	errors := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "kabar_redis_errors_total",
+		Help: "Round trips to Redis that failed.",
+	})
+	reg.MustRegister(latency, errors)
+	rdb.AddHook(&redisHook{
+		command:  latency.WithLabelValues("command"),
+		pipeline: latency.WithLabelValues("pipeline"),
+		errors:   errors,
+	})
+}
+
+// A redisHook implements redis.Hook.
+type redisHook struct {
+	command, pipeline prometheus.Observer
+	errors            prometheus.Counter
+}
+
+// DialHook implements redis.Hook.
+func (h *redisHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err != nil {
+			h.errors.Inc()
+		}
+		return conn, err
+	}
+}
+
+// ProcessHook implements redis.Hook.
+func (h *redisHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "xreadgroup" {
+			return next(ctx, cmd)
+		}
+		start := time.Now()
+		err := next(ctx, cmd)
+		h.command.Observe(time.Since(start).Seconds())
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (h *redisHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		start := time.Now()
+		err := next(ctx, cmds)
+		h.pipeline.Observe(time.Since(start).Seconds())
+		return err
+	}
+}

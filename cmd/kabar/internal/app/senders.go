@@ -1,0 +1,161 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/apns"
+	"github.com/kabar-gateway/kabar/dispatcher/fcm"
+)
+
+// Senders are the ways to the providers that the configuration switches on; the
+// others are nil.
+type Senders struct {
+	FCM  *fcm.Sender
+	APNs *apns.Sender
+}
+
+// NewSenders reads keys and certificates and makes the senders. It opens no
+// connection. Close them.
+func NewSenders(ctx context.Context, cfg *config.Config) (*Senders, error) {
+	s := &Senders{}
+	var err error
+	if cfg.FCM.Enabled() {
+		if s.FCM, err = newFCM(ctx, cfg); err != nil {
+			return nil, fmt.Errorf("fcm: %w", err)
+		}
+	}
+	if cfg.APNs.Enabled() {
+		if s.APNs, err = newAPNs(cfg); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("apns: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// ByPlatform returns the senders as the dispatcher wants them.
+func (s *Senders) ByPlatform() map[devices.Platform]dispatcher.Sender {
+	m := make(map[devices.Platform]dispatcher.Sender)
+	if s.FCM != nil {
+		m[devices.Android] = s.FCM
+	}
+	if s.APNs != nil {
+		m[devices.IOS] = s.APNs
+	}
+	return m
+}
+
+// Warm opens connections to the providers. What fails is only logged: pushes wait
+// for a provider that is away.
+func (s *Senders) Warm(ctx context.Context, log *slog.Logger) {
+	if s.FCM != nil {
+		if err := s.FCM.Warm(ctx); err != nil {
+			log.Warn("FCM cannot be reached yet", "error", err)
+		}
+	} else {
+		log.Info("Android push is off: fcm.project_id is not set")
+	}
+	if s.APNs != nil {
+		if err := s.APNs.Warm(ctx); err != nil {
+			log.Warn("APNs cannot be reached yet", "error", err)
+		}
+	} else {
+		log.Info("iOS push is off: neither apns.key_file nor apns.certificate_file is set")
+	}
+}
+
+// Close closes the connections.
+func (s *Senders) Close() {
+	if s.FCM != nil {
+		s.FCM.Close()
+	}
+	if s.APNs != nil {
+		s.APNs.Close()
+	}
+}
+
+func newFCM(ctx context.Context, cfg *config.Config) (*fcm.Sender, error) {
+	o := fcm.Options{
+		ProjectID: cfg.FCM.ProjectID,
+		Endpoint:  cfg.FCM.Endpoint,
+		InFlight:  inFlight(cfg.Push.InFlight),
+	}
+	var err error
+	if o.CredentialsJSON, err = readFile(cfg.FCM.CredentialsFile); err != nil {
+		return nil, fmt.Errorf("credentials_file: %w", err)
+	}
+	if o.RootCAs, err = readCAs(cfg.FCM.CAFile); err != nil {
+		return nil, err
+	}
+	return fcm.New(ctx, o)
+}
+
+func newAPNs(cfg *config.Config) (*apns.Sender, error) {
+	c := cfg.APNs
+	o := apns.Options{
+		KeyID:    c.KeyID,
+		TeamID:   c.TeamID,
+		Topic:    c.Topic,
+		Endpoint: c.Endpoint,
+		InFlight: inFlight(cfg.Push.InFlight),
+	}
+	if o.Endpoint == "" && c.Environment == config.APNsDevelopment {
+		o.Endpoint = apns.Development
+	}
+	var err error
+	if o.KeyPEM, err = readFile(c.KeyFile); err != nil {
+		return nil, fmt.Errorf("key_file: %w", err)
+	}
+	if c.CertificateFile != "" {
+		if o.Certificate, err = apns.LoadCertificate(c.CertificateFile, c.CertificatePassword.Reveal()); err != nil {
+			return nil, err
+		}
+	}
+	if o.RootCAs, err = readCAs(c.CAFile); err != nil {
+		return nil, err
+	}
+	return apns.New(o)
+}
+
+// readFile returns nothing for no name.
+func readFile(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	return os.ReadFile(name)
+}
+
+// readCAs returns nil, the system's certificates, for no name.
+func readCAs(name string) (*x509.CertPool, error) {
+	pem, err := readFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	if pem == nil {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("ca_file holds no certificate")
+	}
+	return pool, nil
+}
+
+func inFlight(c config.InFlight) map[dispatcher.Lane]int {
+	return map[dispatcher.Lane]int{dispatcher.Urgent: c.Urgent, dispatcher.Chat: c.Chat, dispatcher.Bulk: c.Bulk}
+}
+
+func budgets(c config.InFlight) (of [len(dispatcher.Lanes)]int) {
+	for l, n := range inFlight(c) {
+		of[l] = n
+	}
+	return of
+}

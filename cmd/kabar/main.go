@@ -1,0 +1,148 @@
+// Command kabar is the gateway's daemon, and its operator's commands.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/kabar-gateway/kabar/cmd/kabar/internal/app"
+	"github.com/kabar-gateway/kabar/config"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// cli is the command line. Each command is a type with a Run method.
+type cli struct {
+	Config string `help:"Configuration file (YAML). Every key can also be set by a variable, as KABAR_REDIS_URL." type:"existingfile" env:"KABAR_CONFIG" short:"c" placeholder:"FILE"`
+
+	Version kong.VersionFlag `help:"Print the version."`
+
+	Serve       serveCmd       `cmd:"" help:"Run the gateway."`
+	ConfigCmd   configCmd      `cmd:"" name:"config" help:"Look at the configuration."`
+	Send        sendCmd        `cmd:"" help:"Publish events from a file or standard input (JSON, an array, or one a line)."`
+	Event       eventCmd       `cmd:"" help:"Tell what became of an event."`
+	Devices     devicesCmd     `cmd:"" help:"List a user's devices."`
+	Dead        deadCmd        `cmd:"" help:"Look at dead letters, and requeue or drop them."`
+	Doctor      doctorCmd      `cmd:"" help:"Check Redis, the clock, FCM and APNs: what works, what does not, what to do."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 when the gateway of this configuration is ready (for containers)." hidden:""`
+}
+
+// env is what commands get of the world.
+type env struct {
+	ctx    context.Context
+	config string
+	vars   []string
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(&env{ctx: ctx, vars: os.Environ(), in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes a command line and returns the exit code: 0 done, 1 failed, 2 the
+// command line is wrong.
+func run(e *env, args []string) int {
+	var c cli
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("kabar"),
+		kong.Description("Push-notification and messaging gateway."),
+		kong.Vars{"version": version},
+		kong.UsageOnError(),
+		kong.Writers(e.out, e.err),
+		kong.Exit(func(n int) { code = n }), // --help exits here
+	)
+	if err != nil {
+		panic(err) // the grammar above is wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if code >= 0 {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(e.err, "kabar:", err)
+		return 2
+	}
+	e.config = c.Config
+	if err := ctx.Run(e); err != nil {
+		fmt.Fprintln(e.err, "kabar:", err)
+		return 1
+	}
+	return 0
+}
+
+// load reads the configuration.
+func (e *env) load() (*config.Config, error) {
+	vars := make([]string, 0, len(e.vars))
+	for _, v := range e.vars {
+		if !strings.HasPrefix(v, "KABAR_CONFIG=") { // the flag's
+			vars = append(vars, v)
+		}
+	}
+	cfg, err := config.Load(e.config, vars)
+	if err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	return cfg, nil
+}
+
+// core opens what the operator's commands work on.
+func (e *env) core() (*app.Core, error) {
+	cfg, err := e.load()
+	if err != nil {
+		return nil, err
+	}
+	return app.OpenCore(e.ctx, cfg, nil, slog.New(slog.NewTextHandler(e.err, nil)), nil)
+}
+
+type serveCmd struct{}
+
+// Run implements the command.
+func (serveCmd) Run(e *env) error {
+	cfg, err := e.load()
+	if err != nil {
+		return err
+	}
+	a, err := app.New(e.ctx, cfg, app.NewLogger(cfg.Log, e.err))
+	if err != nil {
+		return err
+	}
+	return a.Run(e.ctx)
+}
+
+type configCmd struct {
+	Check configCheckCmd `cmd:"" help:"Validate the configuration and print what is in effect."`
+}
+
+type configCheckCmd struct{}
+
+// Run implements the command.
+func (configCheckCmd) Run(e *env) error {
+	cfg, err := e.load()
+	if err != nil {
+		return err
+	}
+	text, err := cfg.YAML()
+	if err != nil {
+		return err
+	}
+	_, err = e.out.Write(text)
+	return err
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+// source is the event source of a service's name.
+func source(service string) string { return "service:" + service }
+
+type sendCmd struct {
+	File    string `arg:"" optional:"" help:"File with events; standard input when absent or -."`
+	Service string `help:"Name of the service to publish as: ids are unique within it." default:"cli"`
+}
+
+// sendMost is how many events are published in one call.
+const sendMost = 100
+
+// Run implements the command.
+func (c sendCmd) Run(e *env) error {
+	in := e.in
+	if c.File != "" && c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	failed := 0
+	var batch []*dispatcher.Event
+	flush := func() {
+		for _, r := range core.Dispatcher.Publish(e.ctx, source(c.Service), batch...) {
+			switch {
+			case r.Err != nil:
+				failed++
+				fmt.Fprintf(e.out, "%s\tfailed: %v\n", r.ID, r.Err)
+			case r.Duplicate:
+				fmt.Fprintf(e.out, "%s\tduplicate\n", r.ID)
+			default:
+				fmt.Fprintf(e.out, "%s\taccepted\n", r.ID)
+			}
+		}
+		batch = batch[:0]
+	}
+	err = eachEvent(in, func(raw []byte) {
+		event, err := core.Dispatcher.Parse(raw)
+		if err != nil {
+			failed++
+			fmt.Fprintf(e.out, "-\trefused: %v\n", err)
+			return
+		}
+		if batch = append(batch, event); len(batch) == sendMost {
+			flush()
+		}
+	})
+	if len(batch) > 0 {
+		flush()
+	}
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d events were not published", failed)
+	}
+	return err
+}
+
+// eachEvent calls f with each JSON object of a stream of objects or arrays of them.
+func eachEvent(in io.Reader, f func(raw []byte)) error {
+	dec := jsontext.NewDecoder(bufio.NewReader(in), jsontext.AllowDuplicateNames(true))
+	for n := 1; ; n++ {
+		if dec.PeekKind() == '[' || dec.PeekKind() == ']' {
+			if _, err := dec.ReadToken(); err != nil {
+				return fmt.Errorf("event %d: %w", n, err)
+			}
+			continue
+		}
+		raw, err := dec.ReadValue()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("event %d: %w", n, err)
+		}
+		f(bytes.Clone(raw))
+	}
+}
+
+type eventCmd struct {
+	ID      string `arg:"" help:"The event's id."`
+	Service string `help:"Name of the service that published it." default:"cli"`
+}
+
+// Run implements the command.
+func (c eventCmd) Run(e *env) error {
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	all, err := core.Dispatcher.Status(e.ctx, source(c.Service), c.ID)
+	if err != nil {
+		return fmt.Errorf("event %q of service %q: %w", c.ID, c.Service, err)
+	}
+	for _, s := range all {
+		fmt.Fprintf(e.out, "receiver %d: stored %s as %s, push %s, a socket was listening: %t\n",
+			s.Receiver, stamp(s.StoredAt), s.NotificationID, s.Push, s.Live)
+		w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
+		for _, d := range s.Devices {
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tattempts: %d\t%s\t%s\n",
+				d.Device, d.Platform, d.Outcome, cmp.Or(d.Reason, "-"), d.Attempts, stamp(d.At), d.ProviderID)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type devicesCmd struct {
+	User string `arg:"" help:"The user's id."`
+}
+
+// Run implements the command.
+func (c devicesCmd) Run(e *env) error {
+	user, err := dispatcher.ParseUser(c.User)
+	if err != nil {
+		return fmt.Errorf("user %w", err)
+	}
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	list, err := core.Devices.List(e.ctx, user)
+	if err != nil {
+		return err
+	}
+	owners, err := core.Devices.Owners(e.ctx, list)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "DEVICE\tPLATFORM\tTOKEN\tREGISTERED\tMODEL\tSTATE")
+	for i, d := range list {
+		state := "receives"
+		switch {
+		case !owners[i].Owns(user, d):
+			state = "has another owner"
+		case d.Suspended != "":
+			state = "suspended: " + d.Suspended
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Platform, abbreviate(d.Token), stamp(d.RegisteredAt()), cmp.Or(d.Model, "-"), state)
+	}
+	return w.Flush()
+}
+
+// abbreviate shows enough of a token to recognise it, and too little to use it.
+func abbreviate(token string) string {
+	const shown = 6
+	if len(token) <= 2*shown {
+		return token[:len(token)/2] + "…"
+	}
+	return token[:shown] + "…"
+}
+
+func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05.000 MST") }

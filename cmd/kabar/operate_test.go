@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// restartRedis kills Redis and starts it again on the same port and data.
+func (s *site) restartRedis(t *testing.T) (port string) {
+	t.Helper()
+	dir, addr := s.redis.Dir(), s.redis.Addr()
+	if err := s.redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if _, err := fmt.Sscanf(addr, "127.0.0.1:%d", &n); err != nil {
+		t.Fatal(err)
+	}
+	redis, err := localredis.Start(t.Context(), localredis.Options{Dir: dir, Port: n, Args: []string{"--appendfsync", "always"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.redis = redis
+	t.Cleanup(func() { redis.Close() })
+	return fmt.Sprint(n)
+}
+
+// kabar runs a command on the site and returns what it printed.
+func (s *site) kabar(in string, args ...string) (string, error) {
+	cmd := s.command(args...)
+	cmd.Stdin = strings.NewReader(in)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (s *site) must(in string, args ...string) string {
+	s.t.Helper()
+	out, err := s.kabar(in, args...)
+	if err != nil {
+		s.t.Fatalf("kabar %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func TestOperatorsCommands(t *testing.T) {
+	s := newSite(t)
+	p := s.serve()
+	p.user(66)
+	p.device(66, "android", "reg_id", "longenoughtobeabbreviated")
+
+	out := s.must(event("one", 66)+"\n["+event("two", 66)+","+event("three", 66)+"]", "send")
+	if strings.Count(out, "accepted") != 3 {
+		t.Errorf("send: %s", out)
+	}
+	if out := s.must(event("one", 66), "send", "-"); !strings.Contains(out, "one\tduplicate") {
+		t.Errorf("send again: %s", out)
+	}
+	file := filepath.Join(t.TempDir(), "events.json")
+	if err := os.WriteFile(file, []byte(event("one", 67)+`{"type":"nonsense","receiver_id":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.kabar("", "send", file); err == nil || !strings.Contains(out, "refused: type is not a known event type") {
+		t.Errorf("send a bad event: %v %s", err, out)
+	}
+	s.arrive("pushes", func() bool { return len(s.count("longenoughtobeabbreviated")) == 3 })
+
+	out = s.must("", "devices", "66")
+	if !strings.Contains(out, "longen…") || strings.Contains(out, "longenoughto") || !strings.Contains(out, "receives") {
+		t.Errorf("devices: %s", out)
+	}
+	if _, err := s.kabar("", "devices", "066"); err == nil {
+		t.Error("devices of 066")
+	}
+
+	s.sandbox.FCM.Fail(sandbox.AnyToken, 2, sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"})
+	s.must(event("four", 66)+event("five", 66), "send")
+	letters := regexp.MustCompile(`(?m)^\d+-\d+-\d+`)
+	var ids []string
+	s.arrive("dead letters", func() bool {
+		ids = letters.FindAllString(s.must("", "dead", "list"), -1)
+		return len(ids) == 2
+	})
+	if out := s.must("", "event", "four"); !strings.Contains(out, "refused") || !strings.Contains(out, "INVALID_ARGUMENT") {
+		t.Errorf("event: %s", out)
+	}
+	if out := s.must("", "dead", "show", ids[0]); !strings.Contains(out, "Dana telah dicairkan") {
+		t.Errorf("dead show: %s", out)
+	}
+	s.must("", "dead", "requeue", ids[0])
+	s.arrive("requeued", func() bool { return len(s.count("longenoughtobeabbreviated")) == 4 })
+	if out := s.must("", "dead", "drop", "--all"); !strings.Contains(out, "1 dropped") {
+		t.Errorf("dead drop: %s", out)
+	}
+	for _, args := range [][]string{{"dead", "drop"}, {"dead", "drop", ids[0]}, {"dead", "show", "x"}, {"event", "unknown"}} {
+		if out, err := s.kabar("", args...); err == nil {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	s := newSite(t)
+	out := s.must("", "doctor")
+	for _, name := range []string{"configuration", "redis", "durability", "clock", "fcm", "apns"} {
+		if !strings.Contains(out, "✓ "+name) {
+			t.Errorf("%s is not well:\n%s", name, out)
+		}
+	}
+	s.sandbox.APNs.Refuse(true)
+	s.sandbox.FCM.Refuse(true)
+	s.redis.Kill()
+	out, err := s.kabar("", "doctor")
+	if err == nil {
+		t.Error("the doctor finds nothing wrong")
+	}
+	for _, name := range []string{"redis", "fcm", "apns"} {
+		if !strings.Contains(out, "✗ "+name) || !strings.Contains(out, "→") {
+			t.Errorf("%s is said to be well:\n%s", name, out)
+		}
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	s := newSite(t)
+	s.vars = append(s.vars, "KABAR_REDIS_URL=redis://:sesame@127.0.0.1:1/0")
+	if out := s.must("", "config", "check"); !strings.Contains(out, "project_id: demo") || strings.Contains(out, "sesame") {
+		t.Errorf("config check: %s", out)
+	}
+	s.vars = append(s.vars, "KABAR_FCM_PROJEKT_ID=demo")
+	if out, err := s.kabar("", "config", "check"); err == nil || !strings.Contains(out, "KABAR_FCM_PROJECT_ID") {
+		t.Errorf("an unknown variable: %v %s", err, out)
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	s := newSite(t)
+	p := s.serve()
+	s.vars = append(s.vars, "KABAR_ADMIN_LISTEN="+strings.TrimPrefix(p.admin, "http://"))
+	s.must("", "healthcheck")
+	p.kill()
+	if out, err := s.kabar("", "healthcheck"); err == nil {
+		t.Errorf("healthy without a gateway: %s", out)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		args []string
+		code int
+	}{{nil, 0}, {[]string{"--help"}, 0}, {[]string{"--version"}, 0}, {[]string{"serve", "--nonsense"}, 2}, {[]string{"event", "none"}, 1}} {
+		cmd := s.command(c.args...)
+		out, _ := cmd.CombinedOutput() // the code is what counts
+		if got := cmd.ProcessState.ExitCode(); got != c.code {
+			t.Errorf("kabar %v: exit %d, want %d\n%s", c.args, got, c.code, out)
+		}
+	}
+}

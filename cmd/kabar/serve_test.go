@@ -1,0 +1,299 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+// A service publishes; the user's Android phone and iPhone get it, through the
+// real SDKs over the real protocols, and what became of it can be asked.
+func TestPublishToPush(t *testing.T) {
+	s := newSite(t)
+	p := s.serve()
+	p.user(66)
+	p.device(66, "android", "reg_id", "ASD223SDA")
+	p.device(66, "ios", "token", "RAG2314EN")
+	raw, err := os.ReadFile(filepath.Join("..", "..", "dispatcher", "testdata", "samples", "transaction.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.publish(string(raw[:len(raw)-2]) + `,"id":"trx-52001-paid"}`)
+	s.arrive("both pushes", func() bool { return len(s.pushesTo("ASD223SDA")) == 2 && len(s.pushesTo("RAG2314EN")) == 2 })
+
+	android, ios := s.pushesTo("ASD223SDA")[1], s.pushesTo("RAG2314EN")[1]
+	var sample struct{ Details map[string]any }
+	var fcm struct {
+		Data    map[string]string
+		Android struct {
+			Priority     string
+			CollapseKey  *string `json:"collapse_key"`
+			Notification struct{ Tag, Body string }
+		}
+	}
+	var apns struct {
+		APS struct {
+			Alert struct{ Body string }
+			Badge int
+		}
+		Data struct{ Details map[string]any }
+	}
+	for raw, into := range map[string]any{string(raw): &sample, string(android.Body): &fcm, string(ios.Body): &apns} {
+		if err := json.Unmarshal([]byte(raw), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if fcm.Data["type"] != "transaction" || fcm.Data["receiver_id"] != "66" || fcm.Android.Priority != "high" ||
+		fcm.Android.Notification.Tag != "transaction:52001" || fcm.Android.CollapseKey != nil {
+		t.Errorf("FCM got %s", android.Body)
+	}
+	var details map[string]any
+	if err := json.Unmarshal([]byte(fcm.Data["details"]), &details); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []map[string]any{details, apns.Data.Details} {
+		items, _ := got["unread_items"].(map[string]any)
+		if items["transactions_need_action_as_seller"] != 1.0 || items["unread_notifications"] != 1.0 {
+			t.Errorf("unread_items %v", items)
+		}
+	}
+	if apns.APS.Alert.Body != "Transaksi baru dari Liem Lie Wie" || apns.APS.Badge != 1 {
+		t.Errorf("APNs got %s", ios.Body)
+	}
+	for _, header := range []string{"Apns-Id", "Apns-Push-Type", "Apns-Priority", "Apns-Expiration", "Apns-Topic", "Apns-Collapse-Id"} {
+		if ios.Header.Get(header) == "" {
+			t.Errorf("no %s header", header)
+		}
+	}
+	for deadline := 0; ; deadline++ {
+		_, status := p.call("GET", "/v2/events/trx-52001-paid.json", serviceKey, "", "")
+		text, _ := json.Marshal(status)
+		if strings.Count(string(text), `"outcome":"accepted"`) == 2 {
+			break
+		}
+		if deadline > 1000 {
+			t.Fatalf("status %s", text)
+		}
+	}
+	if logs := p.logs(); strings.Contains(logs, "ASD223SDA") || strings.Contains(logs, "Transaksi") || strings.Contains(logs, serviceKey) {
+		t.Errorf("tokens, keys or texts in the log:\n%s", logs)
+	}
+}
+
+// kill -9 between acceptance and push: another process delivers, and the inbox
+// holds what was accepted (G1).
+func TestKillBetweenAcceptanceAndPush(t *testing.T) {
+	s := newSite(t)
+	first := s.serve()
+	first.user(66)
+	first.device(66, "android", "reg_id", "A")
+	s.sandbox.FCM.Hang(true) // the provider gets the pushes and never answers
+	const events = 300
+	for i := range events {
+		first.publish(event(fmt.Sprint("e", i), 66))
+	}
+	s.arrive("pushes under way", func() bool { return s.sandbox.FCM.Pending() > 0 })
+	first.kill()
+	s.sandbox.FCM.Hang(false)
+	second := s.serve()
+	s.arrive("everything delivered", func() bool { return len(s.count("A")) == events })
+	_, list := second.call("GET", "/v2/notifications/list.json?type=dompet&per_page=100&page=3", "66:t", "", "")
+	if n := len(list["data"].([]any)); n != 100 {
+		t.Errorf("the inbox' third hundred has %d", n)
+	}
+	if _, unreads := second.call("GET", "/v2/notifications/unreads.json", "66:t", "", ""); unreads["unread_notifications"] != float64(events) {
+		t.Errorf("unreads %v", unreads)
+	}
+}
+
+// Redis itself is killed: with appendfsync always nothing accepted is lost (G1).
+func TestKillRedis(t *testing.T) {
+	s := newSite(t, "--appendfsync", "always")
+	p := s.serve()
+	p.user(66)
+	p.device(66, "android", "reg_id", "A")
+	var accepted sync.Map
+	var failed atomic.Int32
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 500 {
+				id := fmt.Sprintf("%d-%d", w, i)
+				status, _, err := p.try("POST", "/v2/events.json", serviceKey, asJSON, event(id, 66))
+				if err == nil && status == http.StatusAccepted {
+					accepted.Store("Dana telah dicairkan "+id, true)
+				} else if failed.Add(1) > 8 {
+					return
+				}
+			}
+		})
+	}
+	s.arrive("some pushes", func() bool { return len(s.pushesTo("A")) > 50 })
+	port := s.restartRedis(t)
+	wg.Wait()
+	s.arrive("every accepted event delivered", func() bool {
+		got, all := s.count("A"), true
+		accepted.Range(func(id, _ any) bool { all = got[id.(string)] > 0; return all })
+		return all
+	})
+	if failed.Load() == 0 {
+		t.Logf("no request failed while Redis on port %s was away", port)
+	}
+}
+
+// SIGTERM under load: nothing that was accepted is lost, nothing is pushed twice,
+// and the exit code is 0.
+func TestTermUnderLoad(t *testing.T) {
+	s := newSite(t)
+	first, second := s.serve(), s.serve()
+	first.user(66)
+	first.device(66, "android", "reg_id", "A")
+	var accepted sync.Map
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 200 {
+				to := []*process{first, second}[i%2]
+				id := fmt.Sprintf("%d-%d", w, i)
+				status, _, err := to.try("POST", "/v2/events.json", serviceKey, asJSON, event(id, 66))
+				if err == nil && status == http.StatusAccepted {
+					accepted.Store("Dana telah dicairkan "+id, true)
+				}
+			}
+		})
+	}
+	s.arrive("some pushes", func() bool { return len(s.pushesTo("A")) > 100 })
+	if err := first.term(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	wg.Wait()
+	s.arrive("every accepted event delivered", func() bool {
+		got, all := s.count("A"), true
+		accepted.Range(func(id, _ any) bool { all = got[id.(string)] > 0; return all })
+		return all
+	})
+	for id, n := range s.count("A") {
+		if n > 1 {
+			t.Errorf("%s was pushed %d times", id, n)
+		}
+	}
+}
+
+// The provider is away: pushes wait, and go out when it is back.
+func TestProviderOutage(t *testing.T) {
+	s := newSite(t)
+	p := s.serve()
+	p.user(66)
+	p.device(66, "ios", "token", "A")
+	s.sandbox.APNs.Fail(sandbox.AnyToken, 5, sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 1})
+	for i := range 20 {
+		p.publish(event(fmt.Sprint("e", i), 66))
+	}
+	s.arrive("everything delivered", func() bool { return len(s.count("A")) == 20 })
+	again := make(map[string]int)
+	for _, push := range s.pushesTo("A") {
+		again[push.ID]++
+	}
+	retried := 0
+	for _, n := range again {
+		if n > 1 {
+			retried++
+		}
+	}
+	if retried != 5 {
+		t.Errorf("%d retries kept their apns-id, want 5", retried)
+	}
+}
+
+func TestServeRefusesAVolatileRedis(t *testing.T) {
+	for name, args := range map[string][]string{
+		"no append-only file": {"--appendonly", "no"},
+		"evicts":              {"--maxmemory-policy", "allkeys-lru"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, args...)
+			out, err := s.command("serve").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), name) || !strings.Contains(string(out), "redis.allow_volatile") {
+				t.Errorf("exit %v: %s", err, out)
+			}
+			s.vars = append(s.vars, "KABAR_REDIS_ALLOW_VOLATILE=true")
+			if err := s.serve().term(); err != nil {
+				t.Errorf("although told otherwise: %v", err)
+			}
+		})
+	}
+}
+
+func TestServeRefusesOtherPartitions(t *testing.T) {
+	s := newSite(t)
+	if err := s.serve().term(); err != nil {
+		t.Fatal(err)
+	}
+	s.vars = append(s.vars, "KABAR_REDIS_PARTITIONS=8")
+	out, err := s.command("serve").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "redis.partitions") || !strings.Contains(string(out), "16") {
+		t.Errorf("exit %v: %s", err, out)
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	s := newSite(t)
+	p := s.serve()
+	get := func(url string) (int, string) {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	p.user(66)
+	p.device(66, "android", "reg_id", "A")
+	p.publish(event("e", 66))
+	s.arrive("push", func() bool { return len(s.count("A")) == 1 })
+	for path, want := range map[string]string{
+		"/healthz": "ok", "/readyz": "ready", "/debug/pprof/": "goroutine",
+		"/metrics": `kabar_events_accepted_total{type="dompet"} 1`,
+	} {
+		if status, body := get(p.admin + path); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %.200s", path, status, body)
+		}
+	}
+	_, metrics := get(p.admin + "/metrics")
+	for _, name := range []string{
+		"kabar_events_stored_total", "kabar_pushes_total{outcome=\"accepted\",platform=\"android\"", "kabar_push_latency_seconds",
+		"kabar_outbox_entries", "kabar_outbox_oldest_seconds", "kabar_delayed_entries", "kabar_dead_letters", "kabar_redis_seconds", "kabar_circuit_open",
+	} {
+		if !strings.Contains(metrics, name) {
+			t.Errorf("no metric %s", name)
+		}
+	}
+	if status, _ := get(p.url + "/debug/pprof/"); status != 404 {
+		t.Errorf("profiles on the public port: %d", status)
+	}
+	if err := s.redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := get(p.admin + "/healthz"); status != 200 {
+		t.Errorf("healthz without Redis: %d", status)
+	}
+	if status, _ := get(p.admin + "/readyz"); status != 503 {
+		t.Errorf("readyz without Redis: %d", status)
+	}
+	if status, answer := p.call("POST", "/v2/events.json", serviceKey, asJSON, event("f", 66)); status != 503 || answer["code"] != "unavailable" {
+		t.Errorf("publishing without Redis: %d %v", status, answer)
+	}
+}
