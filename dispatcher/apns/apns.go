@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -56,16 +55,11 @@ type Options struct {
 // A Sender carries pushes to APNs. Its lanes share nothing but the provider
 // token. It is safe for concurrent use.
 type Sender struct {
-	topic  string
-	now    func() time.Time
-	signer *signer // nil with a certificate
-	lanes  [len(dispatcher.Lanes)]lane
-}
-
-// A lane is the SDK's client with connections of its own.
-type lane struct {
-	client *apns2.Client
-	pool   *provider.Pool
+	topic   string
+	now     func() time.Time
+	signer  *signer // nil with a certificate
+	pools   provider.Lanes
+	clients [len(dispatcher.Lanes)]*apns2.Client
 }
 
 // New returns a sender that has no connection yet. Its errors are those of the
@@ -94,14 +88,9 @@ func New(o Options) (*Sender, error) {
 			return nil, fmt.Errorf("apns: provider token: %w", err)
 		}
 	}
-	for _, l := range dispatcher.Lanes {
-		pool := provider.NewPool(provider.Options{
-			URL: endpoint, InFlight: o.InFlight[l], RootCAs: o.RootCAs, Certificate: o.Certificate,
-		})
-		s.lanes[l] = lane{pool: pool, client: &apns2.Client{Host: endpoint, HTTPClient: &http.Client{
-			Transport:     pool,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}}}
+	s.pools = provider.NewLanes(provider.Options{URL: endpoint, RootCAs: o.RootCAs, Certificate: o.Certificate}, o.InFlight)
+	for l, pool := range s.pools {
+		s.clients[l] = &apns2.Client{Host: endpoint, HTTPClient: provider.Client(pool)}
 	}
 	return s, nil
 }
@@ -150,7 +139,7 @@ func (s *Sender) push(ctx context.Context, l dispatcher.Lane, n *apns2.Notificat
 // attempt makes one request.
 func (s *Sender) attempt(ctx context.Context, l dispatcher.Lane, n *apns2.Notification, authorization string) dispatcher.Result {
 	a := provider.Attempt{Authorization: authorization}
-	_, err := s.lanes[l].client.PushWithContext(provider.WithAttempt(ctx, &a), n)
+	_, err := s.clients[l].PushWithContext(provider.WithAttempt(ctx, &a), n)
 	if err != nil && !a.Answered() && a.Err == nil {
 		// The SDK could not even make a request of it: the data is no JSON.
 		return dispatcher.Result{Outcome: dispatcher.Refused, Reason: "invalid_payload"}
@@ -160,24 +149,10 @@ func (s *Sender) attempt(ctx context.Context, l dispatcher.Lane, n *apns2.Notifi
 
 // Warm opens the connections of all lanes ahead of the first push. Its error
 // says which could not be opened; pushes open them when they can.
-func (s *Sender) Warm(ctx context.Context) error {
-	errs := make(chan error, len(s.lanes))
-	for _, l := range s.lanes {
-		go func() { errs <- l.pool.Warm(ctx) }()
-	}
-	var err error
-	for range s.lanes {
-		err = errors.Join(err, <-errs)
-	}
-	return err
-}
+func (s *Sender) Warm(ctx context.Context) error { return s.pools.Warm(ctx) }
 
 // Close closes the connections. Call it when no push is under way.
-func (s *Sender) Close() {
-	for _, l := range s.lanes {
-		l.pool.Close()
-	}
-}
+func (s *Sender) Close() { s.pools.Close() }
 
 // madeUpToken is no device's.
 var madeUpToken = strings.Repeat("0", 64)

@@ -49,15 +49,10 @@ type Options struct {
 // A Sender carries pushes to FCM. Its lanes share nothing but the access token.
 // It is safe for concurrent use.
 type Sender struct {
-	now    func() time.Time
-	tokens *tokens // nil without credentials
-	lanes  [len(dispatcher.Lanes)]lane
-}
-
-// A lane is the SDK's client with connections of its own.
-type lane struct {
-	client *messaging.Client
-	pool   *provider.Pool
+	now     func() time.Time
+	tokens  *tokens // nil without credentials
+	pools   provider.Lanes
+	clients [len(dispatcher.Lanes)]*messaging.Client
 }
 
 // New returns a sender that has no connection and no access token yet. Its
@@ -85,14 +80,12 @@ func New(ctx context.Context, o Options) (*Sender, error) {
 	case strings.HasSuffix(endpoint.Hostname(), "googleapis.com"):
 		return nil, errors.New("fcm: Google's endpoint needs credentials")
 	}
-	for _, l := range dispatcher.Lanes {
-		pool := provider.NewPool(provider.Options{URL: o.Endpoint, InFlight: o.InFlight[l], RootCAs: o.RootCAs})
-		client, err := newClient(ctx, o, pool)
-		if err != nil {
+	s.pools = provider.NewLanes(provider.Options{URL: o.Endpoint, RootCAs: o.RootCAs}, o.InFlight)
+	for l, pool := range s.pools {
+		if s.clients[l], err = newClient(ctx, o, pool); err != nil {
 			s.Close()
 			return nil, fmt.Errorf("fcm: %w", err)
 		}
-		s.lanes[l] = lane{client, pool}
 	}
 	return s, nil
 }
@@ -104,10 +97,7 @@ func newClient(ctx context.Context, o Options, pool *provider.Pool) (*messaging.
 		option.WithTelemetryDisabled(),
 		// It makes the SDK forget any credentials; requests get the access token
 		// from their provider.Attempt.
-		option.WithHTTPClient(&http.Client{
-			Transport:     onceOnly{pool},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}))
+		option.WithHTTPClient(provider.Client(onceOnly{pool})))
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +129,7 @@ func (o onceOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 // Send makes one attempt to push d.
 func (s *Sender) Send(ctx context.Context, d *dispatcher.Delivery) dispatcher.Result {
 	return s.attempt(ctx, func(ctx context.Context) (string, error) {
-		return s.lanes[d.Lane].client.Send(ctx, message(d, s.now()))
+		return s.clients[d.Lane].Send(ctx, message(d, s.now()))
 	})
 }
 
@@ -173,30 +163,20 @@ func (s *Sender) attempt(ctx context.Context, send func(context.Context) (string
 // the first push. Its error says what could not be done; pushes do it when they
 // can.
 func (s *Sender) Warm(ctx context.Context) error {
-	errs := make(chan error, len(s.lanes))
-	for _, l := range s.lanes {
-		go func() { errs <- l.pool.Warm(ctx) }()
-	}
 	var err error
 	if s.tokens != nil {
 		_, err = s.tokens.get(ctx)
 	}
-	for range s.lanes {
-		err = errors.Join(err, <-errs)
-	}
-	return err
+	return errors.Join(err, s.pools.Warm(ctx))
 }
 
-// Close closes the connections. Call it when no push is under way.
+// Close closes the connections. Call it when no push is under way. It may wait
+// ten seconds for an access token that is being fetched.
 func (s *Sender) Close() {
 	if s.tokens != nil {
 		s.tokens.close()
 	}
-	for _, l := range s.lanes {
-		if l.pool != nil {
-			l.pool.Close()
-		}
-	}
+	s.pools.Close()
 }
 
 // DryRun asks FCM to judge, and not to send, a push to a device that does not
@@ -204,7 +184,7 @@ func (s *Sender) Close() {
 // credentials and project work. Otherwise the error says what does not.
 func (s *Sender) DryRun(ctx context.Context) error {
 	r := s.attempt(ctx, func(ctx context.Context) (string, error) {
-		return s.lanes[dispatcher.Urgent].client.SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "doctor"}})
+		return s.clients[dispatcher.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "doctor"}})
 	})
 	switch r.Outcome {
 	case dispatcher.Accepted, dispatcher.Forget:

@@ -101,7 +101,7 @@ func (p *Pool) Close() {
 // answer does not matter, and does not count as the first answer of a
 // connection.
 func (p *Pool) Warm(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(withPermit(ctx), http.MethodHead, p.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.url, nil)
 	if err != nil {
 		return fmt.Errorf("warm up: %w", err)
 	}
