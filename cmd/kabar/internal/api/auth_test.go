@@ -39,6 +39,7 @@ func TestFailedSignInsAreLimited(t *testing.T) {
 	w := newWorld(t, nil)
 	w.must(w.get(unreadsPath), 200)
 	for range 3 {
+		w.server.Client().CloseIdleConnections() // another port is no other address
 		w.fails(w.basic("66:guess", "GET", unreadsPath, ""), 401, unauthorized)
 		w.fails(w.basic("67:guess", "GET", unreadsPath, ""), 401, unauthorized)
 	}

@@ -76,7 +76,7 @@ func TestDeviceNames(t *testing.T) {
 // that is their device token.
 func (w *world) stored(name string) map[string]string {
 	w.t.Helper()
-	keys, err := w.redis.Keys(w.t.Context(), w.t.Name()+":*:"+name).Result()
+	keys, err := w.redis.Keys(w.t.Context(), w.prefix+":*:"+name).Result()
 	check(w.t, err)
 	if len(keys) != 1 {
 		w.t.Fatalf("keys of %s: %q", name, keys)
@@ -97,7 +97,13 @@ func TestANewDeviceGetsTheReminder(t *testing.T) {
 	w.must(w.basic(ani, "POST", androidPath, "reg_id=A"), 200)
 	w.must(w.basic(ani, "POST", androidPath, "reg_id=A"), 200) // a refresh
 	w.must(w.publish(`{"type":"announcement","receiver_id":66,"message":"m"}`), 202)
+	keys, err := w.redis.Keys(t.Context(), w.prefix+":*:out:*").Result()
+	check(t, err)
+	if len(keys) != 1 || w.redis.XLen(t.Context(), keys[0]).Val() != 2 {
+		t.Errorf("%q do not hold two entries", keys)
+	}
 	w.run()
+	check(t, poll(func() bool { return len(sent) == 2 }))
 	got := map[string]int{}
 	for range 2 {
 		got[<-sent]++

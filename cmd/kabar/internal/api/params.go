@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -208,19 +207,23 @@ func (p *params) text(names ...string) string {
 	return ""
 }
 
+// most is as good as any greater number: there is not so much of anything, and
+// it can be multiplied with a page's length.
+const most = 10_000_000
+
 // number returns a whole number of at least 1, or preset when there is none.
 func (p *params) number(name string, preset int) int {
 	text := p.text(name)
 	if text == "" {
 		return preset
 	}
-	n, err := strconv.ParseUint(text, 10, 31)
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return math.MaxInt32 // more than there is of anything
-	case err != nil || n == 0:
+	n, err := strconv.ParseUint(text, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return most
+	}
+	if err != nil || n == 0 {
 		p.reject(name, "must be a whole number from 1")
 		return preset
 	}
-	return int(n)
+	return int(min(n, most))
 }

@@ -29,8 +29,8 @@ func (a *api) routes() {
 		a.handle(route{pattern: pattern, limit: smallBody, usual: http.StatusOK, serve: serve}, methods...)
 	}
 	const get, post, patch, put, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete
-	// Older apps send PUT where the documents say PATCH.
 
+	// Older apps send PUT where the documents say PATCH.
 	for _, p := range []platform{android, ios} {
 		path := "/v2/notifications/" + string(p.name) + ".json"
 		small(a.forUser(a.addDevice(p)), path, post)

@@ -10,7 +10,7 @@ import (
 // profile returns what is stored of user 66.
 func (w *world) profile() map[string]string {
 	w.t.Helper()
-	keys, err := w.redis.Keys(w.t.Context(), w.t.Name()+":*:u66:profile").Result()
+	keys, err := w.redis.Keys(w.t.Context(), w.prefix+":*:u66:profile").Result()
 	check(w.t, err)
 	if len(keys) != 1 {
 		return nil
@@ -72,8 +72,8 @@ func TestInvalidUser(t *testing.T) {
 		`{"timezone":"../../etc/passwd"}`: {"timezone"},
 		`{"admin":"yes"}`:                 {"admin"},
 		`{"admin":1}`:                     {"admin"},
-		`{"token":"` + strings.Repeat("t", maxToken+1) + `"}`: {"token"},
-		`{"locale":"x","timezone":"y","token":{}}`:            {"locale", "timezone", "token"},
+		`{"name":"Ani","token":"` + strings.Repeat("t", maxToken+1) + `"}`: {"token"},
+		`{"locale":"x","timezone":"y","token":{}}`:                         {"locale", "timezone", "token"},
 	} {
 		w.fails(w.bearer(directory, "PUT", "/v2/users/66.json", body), 422, invalid, fields...)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,6 +43,7 @@ var services = []Service{
 // of its own.
 type world struct {
 	t          *testing.T
+	prefix     string // of its keys in Redis
 	server     *httptest.Server
 	redis      *redis.Client
 	dispatcher *dispatcher.Dispatcher
@@ -49,6 +51,9 @@ type world struct {
 	log        *logBuffer
 	now        atomic.Pointer[time.Time] // the clock's time; the real one when nil
 }
+
+// worlds counts them, because a test may run several times.
+var worlds atomic.Int64
 
 // newWorld serves over the Redis that the tests share. Ani and Budi can sign in.
 func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *world {
@@ -63,7 +68,7 @@ func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *wor
 
 func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatcher.Sender) *world {
 	t.Helper()
-	w := &world{t: t, metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	w := &world{t: t, prefix: fmt.Sprint(t.Name(), worlds.Add(1)), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
 	clock := func() time.Time {
 		if now := w.now.Load(); now != nil {
 			return *now
@@ -73,10 +78,10 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 	jakarta, err := time.LoadLocation("Asia/Jakarta")
 	check(t, err)
 	w.redis = redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1, DialerRetries: 1})
-	parts := inbox.NewPartitions(t.Name(), 4)
+	parts := inbox.NewPartitions(w.prefix, 4)
 	batcher := inbox.NewBatcher(w.redis, 0)
 	registry := devices.New(devices.Options{
-		Redis: w.redis, Prefix: t.Name(), Tag: parts.Tag,
+		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag,
 		Lockout: devices.Lockout{Failures: 3},
 	})
 	store := inbox.New(inbox.Options{
