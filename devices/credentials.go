@@ -34,8 +34,8 @@ func (e *LockedOutError) Error() string {
 	return fmt.Sprintf("too many failed sign-ins, try again in %v", e.RetryAfter)
 }
 
-// maxCredential bounds what a user signs in with, in bytes.
-const maxCredential = 512
+// MaxCredential bounds what a user signs in with, in bytes.
+const MaxCredential = 512
 
 const digestSize = sha256.Size
 
@@ -49,8 +49,8 @@ func (r *Registry) SetToken(ctx context.Context, user int64, token string) error
 	if err := validUser(user); err != nil {
 		return err
 	}
-	if len(token) > maxCredential {
-		return &InvalidError{"token", fmt.Sprintf("has more than %d bytes", maxCredential)}
+	if len(token) > MaxCredential {
+		return &InvalidError{"token", fmt.Sprintf("has more than %d bytes", MaxCredential)}
 	}
 	var err error
 	if token == "" {

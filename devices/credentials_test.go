@@ -60,7 +60,7 @@ func TestAuthenticate(t *testing.T) {
 func TestSetTokenBounds(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
-		longest := strings.Repeat("t", maxCredential)
+		longest := strings.Repeat("t", MaxCredential)
 		check(t, r.SetToken(t.Context(), ani, longest))
 		wantSignIn(t, r, ani, longest, home, nil)
 		wantInvalid(t, r.SetToken(t.Context(), ani, longest+"t"), "token")

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/kabar-gateway/kabar/cmd/kabar/internal/app"
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
 	"github.com/kabar-gateway/kabar/config"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/kabar-gateway/kabar/cmd/kabar/internal/app"
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
 	"github.com/kabar-gateway/kabar/config"
 )
 

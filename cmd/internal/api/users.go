@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -17,7 +18,6 @@ import (
 const (
 	maxName   = 200  // characters, of a username too
 	maxAvatar = 2048 // characters
-	maxToken  = 512  // bytes; the registry's, checked before anything is set
 )
 
 // setUser: PUT /v2/users/:id.json
@@ -36,8 +36,8 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	}
 	profile := readProfile(in)
 	token, hasToken := in.given("token")
-	if len(token) > maxToken {
-		in.reject("token", fmt.Sprintf("must have at most %d bytes", maxToken))
+	if len(token) > devices.MaxCredential {
+		in.reject("token", fmt.Sprintf("must have at most %d bytes", devices.MaxCredential))
 	}
 	if err := in.err(); err != nil {
 		return reply{}, err

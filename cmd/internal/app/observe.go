@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -27,6 +29,15 @@ func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 		pipeline: latency.WithLabelValues("pipeline"),
 		errors:   errors,
 	})
+}
+
+// A redisLog has the Redis client's own complaints, such as every failed dial, at
+// the debug level: what matters of them is logged by whoever asked.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the client's logger.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, v...))
 }
 
 // A redisHook implements redis.Hook.

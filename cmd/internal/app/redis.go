@@ -37,6 +37,7 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 		IsClusterMode:         a.Kind == config.RedisCluster,
 		ClientName:            "kabar",
 		DialTimeout:           dialTimeout,
+		DialerRetries:         1, // the commands are retried
 		ReadTimeout:           answerTimeout,
 		WriteTimeout:          answerTimeout,
 		ContextTimeoutEnabled: true,

@@ -16,8 +16,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/cmd/kabar/internal/api"
+	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/config"
 )
 
@@ -60,6 +61,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 			err = errors.Join(err, a.close())
 		}
 	}()
+	redis.SetLogger(redisLog{log})
 	if cfg.Auth.Mode != config.AuthStore {
 		return nil, fmt.Errorf("auth.mode %q is not available in this version; use %q", cfg.Auth.Mode, config.AuthStore)
 	}
