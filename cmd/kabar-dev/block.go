@@ -1,0 +1,81 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/rivo/uniseg"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+const (
+	columns   = 79 // of a block
+	bodyLines = 4  // of a text on the lock screen, as on a phone
+	factLines = 4  // of what else a push says
+)
+
+var platformNames = map[devices.Platform]string{devices.Android: "Android", devices.IOS: "iOS"}
+
+// block is how an arrival looks: the lock screen of its phone where something
+// appears there, and below it what else the push says.
+func (p paint) block(a arrival) string {
+	m := readMessage(a.push)
+	heading := clean(fmt.Sprintf("%s  %s (%s) of %s", a.push.At.Local().Format("15:04:05"),
+		cmp.Or(phoneName(a.phone), "phone"), platformNames[a.phone.Platform], cmp.Or(a.owner, "nobody")))
+	var b strings.Builder
+	switch problem := refusal(m.provider, a.push); {
+	case problem != "":
+		fmt.Fprintf(&b, "%s\n  %s\n", heading, p.red("did not arrive: "+problem))
+		return b.String()
+	case m.silent:
+		fmt.Fprintf(&b, "%s\n  nothing on the screen: data for the app alone\n", heading)
+	default:
+		p.lockScreen(&b, heading, m)
+	}
+	p.facts(&b, m)
+	return b.String()
+}
+
+// refusal says why a push did not reach its phone; "" when it did.
+func refusal(provider string, push *sandbox.Push) string {
+	switch {
+	case push.Answer == 0:
+		return provider + " gave no answer before the connection ended"
+	case push.Reason != "":
+		return fmt.Sprintf("%s answered %d %s", provider, push.Answer, push.Reason)
+	}
+	return ""
+}
+
+// lockScreen draws what appears on the phone.
+func (p paint) lockScreen(b *strings.Builder, heading string, m message) {
+	const inner = columns - 4 // without the frame
+	heading = shorten(heading, inner-2)
+	fill := strings.Repeat("─", columns-5-uniseg.StringWidth(heading))
+	fmt.Fprintf(b, "%s %s %s\n", p.cyan("╭─"), heading, p.cyan(fill+"╮"))
+	line := func(text string, dress func(string) string) {
+		space := strings.Repeat(" ", inner-uniseg.StringWidth(text))
+		fmt.Fprintf(b, "%s %s%s %s\n", p.cyan("│"), dress(text), space, p.cyan("│"))
+	}
+	for _, l := range wrap(m.title, inner, 1) {
+		line(l, p.bold)
+	}
+	plain := func(s string) string { return s }
+	for _, l := range wrap(m.body, inner, bodyLines) {
+		line(l, plain)
+	}
+	fmt.Fprintln(b, p.cyan("╰"+strings.Repeat("─", columns-2)+"╯"))
+}
+
+// facts lists what a push says beside the texts, in columns of name and value.
+func (p paint) facts(b *strings.Builder, m message) {
+	for _, f := range m.facts {
+		for _, l := range wrap(f.value, columns-len("  unread_items  "), factLines) {
+			fmt.Fprintln(b, p.dim(fmt.Sprintf("  %-12s  %s", f.name, l)))
+			f.name = "" // on the first line alone
+		}
+	}
+}

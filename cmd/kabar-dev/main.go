@@ -1,0 +1,110 @@
+// Command kabar-dev is the playground: one command that starts Redis, fake FCM
+// and APNs, the gateway, demo users and their phones, prints what to try, and
+// shows each push as it reaches a phone.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// stopSignals end the playground cleanly: Ctrl-C, a supervisor's request, and a
+// terminal that is closed, which would otherwise leave redis-server behind.
+var stopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+
+// flags is the command line.
+type flags struct {
+	Listen      string `help:"Address of the gateway; ${listen}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
+	AdminListen string `help:"Address of metrics and health; ${admin}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
+	Data        string `help:"Folder that keeps Redis' data for the next run; ${default} unless set." default:"./kabar-data" placeholder:"DIR"`
+	InMemory    bool   `help:"Use the embedded Redis even where redis-server is installed, and keep nothing."`
+}
+
+// errUsage reports a command line that is wrong.
+var errUsage = errors.New("see --help")
+
+func main() {
+	signal.Ignore(syscall.SIGPIPE) // a reader of the output that has left is an error of its own
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals...)
+	err := run(ctx, os.Stdout, os.Stderr, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kabar-dev:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	case errors.Is(err, errAborted):
+		return 130 // as shells have it for an interrupt
+	default:
+		return 1
+	}
+}
+
+// run runs the playground until ctx ends, and then stops it; a signal meanwhile
+// cuts that short. The error is nil after a clean stop, and wraps errUsage or
+// errAborted where it is one of them.
+func run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
+	f, err := parse(stdout, stderr, args)
+	if f == nil || err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := &playground{flags: *f, stdout: stdout, stderr: stderr, fail: cancel}
+	done := make(chan error, 1)
+	go func() { done <- p.play(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, stopSignals...)
+	defer signal.Stop(again)
+	fmt.Fprintln(stdout, "\nStopping. Ctrl-C again aborts.")
+	select {
+	case err := <-done:
+		return err
+	case <-again:
+		return errors.Join(errAborted, p.abort())
+	}
+}
+
+// parse reads the command line. Without an error, nil stands for one that asked
+// for help and got it.
+func parse(stdout, stderr io.Writer, args []string) (*flags, error) {
+	f := &flags{}
+	helped := false
+	parser, err := kong.New(f,
+		kong.Name("kabar-dev"),
+		kong.Description("The playground: everything that Kabar needs in one process, with demo users and phones, and what to try."),
+		kong.Vars{"listen": presetListen, "admin": presetAdmin},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }), // --help exits here
+	)
+	if err != nil {
+		panic(err) // the grammar above is wrong
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case helped:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w (%w)", err, errUsage)
+	}
+	return f, nil
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// demoKey is what the demo service publishes with. Everybody knows it, which is
+// why the playground listens on this machine alone.
+const demoKey = "demo-key"
+
+// demoService is the service that has the key.
+func demoService() config.Service {
+	sum := sha256.Sum256([]byte(demoKey))
+	return config.Service{Name: "demo", KeySHA256: hex.EncodeToString(sum[:])}
+}
+
+// A person is a demo user with the phones that the playground registers.
+type person struct {
+	ID             int64
+	Name, Username string
+	Token          string // what they sign in with
+	Phones         []devices.Device
+}
+
+// people are the users of the documents' samples, with their tokens where the
+// documents have one.
+var people = []person{
+	{ID: 66, Name: "Testing Account", Username: "testingaccount", Token: "tok3ntok3n", Phones: []devices.Device{
+		{Platform: devices.Android, Token: "demo-android-66", Manufacturer: "Samsung", Model: "Galaxy A54"},
+		{Platform: devices.IOS, Token: "demoiphone66", Model: "iPhone 15", OperatingSystem: "iOS 18"},
+	}},
+	{ID: 15, Name: "Me Ow", Username: "meow", Token: "tokenkeyiskmzwa8awaa", Phones: []devices.Device{
+		{Platform: devices.Android, Token: "demo-android-15", Manufacturer: "Xiaomi", Model: "Redmi Note 12"},
+	}},
+	{ID: 52357, Name: "Liem Lie Wie", Username: "ebenhaezernet", Token: "demo-52357", Phones: []devices.Device{
+		{Platform: devices.IOS, Token: "demoiphone52357", Model: "iPhone SE", OperatingSystem: "iOS 17"},
+	}},
+	{ID: 110677, Name: "Demo Seller", Username: "demoseller", Token: "JheQQS0OKApu3hGJwkRH"},
+}
+
+// phoneName is how people call a phone: its maker and model.
+func phoneName(d devices.Device) string {
+	return strings.TrimSpace(d.Manufacturer + " " + d.Model)
+}
+
+// met reports whether the demo users are there already, from an earlier run.
+func met(ctx context.Context, core *app.Core) (bool, error) {
+	_, err := core.Inbox.Profile(ctx, people[0].ID)
+	if errors.Is(err, inbox.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// introduce makes the demo users known, and registers their phones. Where they
+// are known already it refreshes them.
+func introduce(ctx context.Context, core *app.Core) error {
+	for _, p := range people {
+		profile := inbox.Profile{Name: &p.Name, Username: &p.Username}
+		if err := core.Inbox.SetProfile(ctx, p.ID, profile); err != nil {
+			return fmt.Errorf("demo user %d: %w", p.ID, err)
+		}
+		if err := core.Devices.SetToken(ctx, p.ID, p.Token); err != nil {
+			return fmt.Errorf("demo user %d: %w", p.ID, err)
+		}
+		for _, phone := range p.Phones {
+			if _, err := core.Devices.Register(ctx, p.ID, phone, core.Dispatcher.Reminder(p.ID)); err != nil {
+				return fmt.Errorf("demo phone of user %d: %w", p.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// The playground's own event, so that the first user has something to read.
+const (
+	welcomeSource = "service:kabar-dev"
+	welcomeEvent  = `{"type": "announcement", "receiver_id": 66,
+		"title": "Welcome to Kabar", "message": "This notification waits in the inbox until it is marked as read."}`
+)
+
+// welcome sends the first user an announcement and returns the id of their
+// notification.
+func welcome(ctx context.Context, core *app.Core) (string, error) {
+	event, err := core.Dispatcher.Parse([]byte(welcomeEvent))
+	if err != nil {
+		return "", fmt.Errorf("welcome: %w", err)
+	}
+	published := core.Dispatcher.Publish(ctx, welcomeSource, event)[0]
+	if published.Err != nil {
+		return "", fmt.Errorf("welcome: %w", published.Err)
+	}
+	receivers, err := core.Dispatcher.Status(ctx, welcomeSource, published.ID)
+	if err != nil {
+		return "", fmt.Errorf("welcome: %w", err)
+	}
+	return receivers[0].NotificationID, nil
+}
+
+// A directory tells whose phone a device token is: the phone, and its owner, as
+// "66 Testing Account", or "" where nobody owns it.
+type directory func(ctx context.Context, platform devices.Platform, token string) (phone devices.Device, owner string)
+
+// newDirectory returns the directory of the gateway's own registry.
+func newDirectory(core *app.Core) directory {
+	return func(ctx context.Context, platform devices.Platform, token string) (devices.Device, string) {
+		phone := devices.Device{Platform: platform, Token: token}
+		owners, err := core.Devices.Owners(ctx, []devices.Device{phone})
+		if err != nil || owners[0].User == 0 {
+			return phone, ""
+		}
+		user := owners[0].User
+		listed, err := core.Devices.List(ctx, user)
+		if err != nil {
+			return phone, ""
+		}
+		for _, l := range listed {
+			if l.Platform == platform && l.Token == token {
+				phone = l
+			}
+		}
+		owner := strconv.FormatInt(user, 10)
+		if p, err := core.Inbox.Profile(ctx, user); err == nil && p.Name != nil {
+			owner += " " + *p.Name
+		}
+		return phone, owner
+	}
+}

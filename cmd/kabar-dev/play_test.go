@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// commands returns the commands that a guide prints, in its order.
+func commands(guide string) []string {
+	var all []string
+	for paragraph := range strings.SplitSeq(guide, "\n\n") {
+		if strings.HasPrefix(paragraph, "curl ") {
+			all = append(all, paragraph)
+		}
+	}
+	return all
+}
+
+// paste runs a command as a person does who pastes it into a shell.
+func paste(t *testing.T, command string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var problem strings.Builder
+	shell := exec.CommandContext(ctx, "sh", "-c", command)
+	shell.Stderr = &problem
+	answer, err := shell.Output()
+	if err != nil {
+		t.Fatalf("%s\n%v\n%s%s", command, err, answer, problem.String())
+	}
+	return string(answer)
+}
+
+// pasteUntil pastes a question again until the answer matches.
+func pasteUntil(t *testing.T, command, want string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		answer := paste(t, command)
+		if regexp.MustCompile(want).MatchString(answer) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s\nanswers %s\nwhich does not match %s", command, answer, want)
+		}
+	}
+}
+
+// The commands of the guide, by what they do.
+const (
+	register = iota
+	transaction
+	offer
+	became
+	promotion
+	unread
+	list
+	listOthers
+	readOne
+	readAll
+	removed
+	metrics
+	howMany
+)
+
+func needCurl(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed, so that the printed commands cannot be tried")
+	}
+}
+
+func needRedis(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip(localredis.ErrNotInstalled)
+	}
+}
+
+// TestNewcomer starts the playground, and pastes everything that it prints.
+func TestNewcomer(t *testing.T) {
+	needCurl(t)
+	t.Run("redis-server", func(t *testing.T) {
+		needRedis(t)
+		t.Parallel()
+		g := launch(t, "--data", t.TempDir())
+		g.out.wait(t, "redis-server, a child of this process, on 127.0.0.1:", 1)
+		g.out.wait(t, "data is kept in", 1)
+		pasteAll(t, g)
+		g.stop(t)
+		g.out.wait(t, "Stopped. The data is kept for the next run.", 1)
+	})
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		g := launch(t, "--in-memory")
+		g.out.wait(t, "embedded in this process, as --in-memory asks for", 1)
+		g.out.wait(t, "nothing is kept: the data is gone when this stops", 1)
+		pasteAll(t, g)
+		g.stop(t)
+		g.out.wait(t, "Stopped. The data is gone.", 1)
+	})
+}
+
+func pasteAll(t *testing.T, g *game) {
+	// What the start itself brings.
+	g.out.wait(t, "(Android) of 66 Testing Account\n  nothing on the screen", 1)
+	g.out.wait(t, "(iOS) of 52357 Liem Lie Wie\n  nothing on the screen", 1)
+	g.out.wait(t, "│ Welcome to Kabar  ", 2)
+
+	curl := commands(g.out.String())
+	if len(curl) != howMany {
+		t.Fatalf("%d commands are printed, not %d", len(curl), howMany)
+	}
+	for _, step := range []struct {
+		command int
+		answer  string // a regular expression
+		push    string // printed afterwards, on so many phones in all
+		phones  int
+	}{
+		{register, `^{"status":"OK","message":"Device ditambahkan"}\n$`, "Nokia GG-P4124H (Android) of 66 Testing Account\n  nothing on the screen", 1},
+		{register, `"Device ditambahkan"`, "", 0},
+		{transaction, `^{"status":"OK","id":"[0-9a-f]{24}","duplicate":false,"message":null}\n$`, "│ Transaksi baru dari Liem Lie Wie  ", 3},
+		{offer, `^{"status":"OK","id":"nego-51588-waiting","duplicate":false,`, "│ Anda mendapatkan tawaran nego dari Me Ow  ", 3},
+		{offer, `"duplicate":true`, "", 0},
+		{transaction, `"duplicate":false`, "│ Transaksi baru dari Liem Lie Wie  ", 6},
+		{promotion, `"duplicate":false`, "│ contoh diskon kategori  ", 4},
+		{unread, `^{"messages":0,"transactions_need_action_as_seller":1,"transactions_as_buyer":0,"unread_notifications":5,`, "", 0},
+		{list, `(?s)^{"status":"OK","data":\[{"id":"[0-9a-f]{24}",.*"contoh diskon kategori".*"Welcome to Kabar"`, "", 0},
+		{listOthers, `"type":"transaction".*"type":"nego".*"type":"transaction"`, "", 0},
+		{readOne, `^{"status":"OK","unread":4,"message":"Notifikasi ditandai sebagai terbaca"}\n$`, "", 0},
+		{readAll, `^{"status":"OK","message":null}\n$`, "", 0},
+		{unread, `"unread_notifications":0,`, "", 0},
+		{removed, `"Device ditambahkan"`, "Nokia 3310 (Android) of 15 Me Ow\n  did not arrive: FCM answered 404 UNREGISTERED", 1},
+	} {
+		if answer := paste(t, curl[step.command]); !regexp.MustCompile(step.answer).MatchString(answer) {
+			t.Fatalf("%s\nanswers %s\nwhich does not match %s", curl[step.command], answer, step.answer)
+		}
+		if step.push != "" {
+			g.out.wait(t, step.push, step.phones)
+		}
+	}
+	pasteUntil(t, curl[became], `^{"status":"OK","id":"nego-51588-waiting",.*"push":"done".*"platform":"android","outcome":"accepted"`)
+	pasteUntil(t, curl[metrics], `kabar_pushes_total{outcome="forgotten",platform="android",reason="UNREGISTERED"} 1`)
+
+	if log := g.err.String(); log != "" {
+		t.Errorf("the log is not quiet:\n%s", log)
+	}
+	text := g.out.String()
+	for _, want := range []string{
+		"FCM, high priority, tag transaction:52001",
+		"APNs, priority 10, collapse id transaction:52001, badge 2",
+		"type=transaction receiver_id=66",
+		"id=52001 transaction={id=52001 state=paid}",
+		"APNs, priority 5, collapse id reminder, badge ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing shows %q:\n%s", want, text)
+		}
+	}
+	// The repeats rang nowhere: what was published after them has arrived.
+	if n := strings.Count(text, "│ Anda mendapatkan tawaran nego"); n != 3 {
+		t.Errorf("the offer was shown %d times, on 3 phones", n)
+	}
+	if n := strings.Count(text, "GG-P4124H (Android) of 66 Testing Account\n  nothing on the screen"); n != 1 {
+		t.Errorf("a phone that registered twice was greeted %d times", n)
+	}
+}
+
+// TestSecondRun finds what the first one left.
+func TestSecondRun(t *testing.T) {
+	needCurl(t)
+	needRedis(t)
+	t.Parallel()
+	data := t.TempDir()
+	first := launch(t, "--data", data)
+	curl := commands(first.out.String())
+	paste(t, curl[register])
+	paste(t, curl[offer])
+	first.out.wait(t, "│ Anda mendapatkan tawaran nego", 3)
+	first.stop(t)
+
+	second := launch(t, "--data", data)
+	second.out.wait(t, "data of an earlier run was found in "+data, 1)
+	second.out.wait(t, "│ Welcome to Kabar", 3) // the Nokia is still there
+	curl = commands(second.out.String())
+	if answer := paste(t, curl[offer]); !strings.Contains(answer, `"duplicate":true`) {
+		t.Errorf("the offer of the first run: %s", answer)
+	}
+	paste(t, curl[transaction])
+	second.out.wait(t, "│ Transaksi baru dari Liem Lie Wie", 3)
+	if answer := paste(t, curl[unread]); !strings.Contains(answer, `"unread_notifications":4,`) { // two of them welcomes
+		t.Errorf("unread after both runs: %s", answer)
+	}
+	if text := second.out.String(); strings.Contains(text, "nothing on the screen") {
+		t.Errorf("a phone that was registered already is greeted again:\n%s", text)
+	}
+}
+
+// TestDataInUse refuses what another playground works with.
+func TestDataInUse(t *testing.T) {
+	needRedis(t)
+	t.Parallel()
+	data := t.TempDir()
+	launch(t, "--data", data)
+	err := run(t.Context(), newConsole(), newConsole(), append([]string{"--data", data}, free...))
+	if err == nil || !strings.Contains(err.Error(), "another kabar-dev runs over "+data) || exitCode(err) != 1 {
+		t.Errorf("a second playground over the same data: %v", err)
+	}
+}
+
+// TestWithoutRedisServer falls back to the embedded Redis.
+func TestWithoutRedisServer(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	g := launch(t, "--data", t.TempDir())
+	g.out.wait(t, "embedded in this process, since redis-server is not installed", 1)
+}
+
+// TestTakenPort says which flag to change.
+func TestTakenPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, flag := range []string{"--listen", "--admin-listen"} {
+		args := []string{"--in-memory", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", flag, l.Addr().String()}
+		err := run(t.Context(), newConsole(), newConsole(), args)
+		want := flag + " " + l.Addr().String() + ": another program listens there; choose another port, or leave " + flag + " out for a free one"
+		if err == nil || err.Error() != want || exitCode(err) != 1 {
+			t.Errorf("%s: %v, not %q", flag, err, want)
+		}
+	}
+}
+
+// TestStoppedAtOnce returns cleanly when it is told to stop before it has begun.
+func TestStoppedAtOnce(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := run(ctx, newConsole(), newConsole(), append([]string{"--in-memory"}, free...)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	out := newConsole()
+	if err := run(t.Context(), out, out, []string{"--help"}); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"--listen", "127.0.0.1:8080", "--admin-listen", "--data", "./kabar-data", "--in-memory"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("--help does not mention %s:\n%s", want, out)
+		}
+	}
+	for _, args := range [][]string{{"--lisen", ":1"}, {"now"}} {
+		if err := run(t.Context(), out, out, args); !errors.Is(err, errUsage) || exitCode(err) != 2 {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// A closed is an output whose reader has left.
+type closed struct{}
+
+var errClosed = errors.New("broken pipe")
+
+func (closed) Write([]byte) (int, error) { return 0, errClosed }
+
+// TestOutputGone stops, since nobody looks on any more.
+func TestOutputGone(t *testing.T) {
+	err := run(t.Context(), closed{}, newConsole(), append([]string{"--in-memory"}, free...))
+	if !errors.Is(err, errClosed) {
+		t.Errorf("run over a closed output: %v", err)
+	}
+}

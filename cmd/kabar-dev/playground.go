@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+// errAborted reports that the playground was told twice to stop, and did not
+// finish what was under way.
+var errAborted = errors.New("aborted: what was under way was not finished")
+
+// A playground is everything that one run starts. Call play once; abort may be
+// called meanwhile.
+type playground struct {
+	flags
+	stdout, stderr io.Writer
+	fail           func(error) // stops the run for a reason
+
+	store   atomic.Pointer[store] // nil until it is started
+	found   bool                  // whether an earlier run left data
+	core    *app.Core
+	gateway *app.App
+
+	onStop []func() error // in the order of their making; run backwards
+}
+
+// closing registers a clean-up, to be run in reverse order.
+func (p *playground) closing(f func() error) { p.onStop = append(p.onStop, f) }
+
+func (p *playground) close() error {
+	var err error
+	for _, f := range slices.Backward(p.onStop) {
+		err = errors.Join(err, f())
+	}
+	p.onStop = nil
+	return err
+}
+
+// abort ends Redis without waiting for those who use it.
+func (p *playground) abort() error {
+	if s := p.store.Load(); s != nil {
+		return s.kill()
+	}
+	return nil
+}
+
+// play starts everything, prints what to try, serves until ctx ends, and stops
+// everything: the gateway first and Redis last.
+func (p *playground) play(ctx context.Context) error {
+	g, err := p.start(ctx)
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // it was told to stop before it had started
+		}
+		return errors.Join(err, p.close())
+	}
+	if err := g.print(p.stdout); err != nil {
+		p.fail(fmt.Errorf("print: %w", err))
+	}
+	if err = errors.Join(p.gateway.Run(ctx), p.close()); err == nil {
+		fmt.Fprintf(p.stdout, "Stopped. %s\n", g.goodbye())
+	}
+	return err
+}
+
+// start starts everything but the gateway's serving, and returns what to print.
+// Pushes move only once that begins.
+func (p *playground) start(ctx context.Context) (*guide, error) {
+	cfg, err := p.configure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log := app.NewLogger(cfg.Log, p.stderr)
+	if p.core, err = app.OpenCore(ctx, cfg, nil, log, nil); err != nil {
+		return nil, err
+	}
+	p.closing(p.core.Close)
+	screen := newScreen(p.stdout, newDirectory(p.core), p.fail)
+	p.closing(screen.close)
+	keys, err := os.MkdirTemp("", "kabar-dev-")
+	if err != nil {
+		return nil, fmt.Errorf("start the providers: %w", err)
+	}
+	defer os.RemoveAll(keys) // the gateway reads them once, when it is made
+	if err := p.provide(cfg, keys, screen.show); err != nil {
+		return nil, err
+	}
+	greeting, err := p.populate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("the playground's own configuration: %w", err)
+	}
+	if p.gateway, err = app.New(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+	return p.guide(cfg, greeting), nil
+}
+
+// populate makes the demo users known, with something to read, and returns the id
+// of that notification.
+func (p *playground) populate(ctx context.Context) (greeting string, err error) {
+	if p.found, err = met(ctx, p.core); err != nil {
+		return "", err
+	}
+	if err := introduce(ctx, p.core); err != nil {
+		return "", err
+	}
+	return welcome(ctx, p.core)
+}
+
+// configure chooses the addresses, starts Redis, and returns the configuration
+// that has them.
+func (p *playground) configure(ctx context.Context) (*config.Config, error) {
+	cfg := config.Default()
+	var err error
+	if cfg.Listen, err = address("--listen", p.Listen, presetListen); err != nil {
+		return nil, err
+	}
+	if cfg.AdminListen, err = address("--admin-listen", p.AdminListen, presetAdmin); err != nil {
+		return nil, err
+	}
+	s, err := openStore(ctx, p.Data, p.InMemory)
+	if err != nil {
+		return nil, err
+	}
+	p.store.Store(s)
+	p.closing(s.close)
+	cfg.Redis.URL = config.URL(s.url)
+	cfg.Redis.AllowVolatile = s.embedded
+	cfg.Services = []config.Service{demoService()}
+	cfg.Log = config.Log{Level: "warn", Format: config.LogText} // pushes are the show
+	return cfg, nil
+}
+
+// provide starts the fake FCM and APNs, whose keys go into a folder, and has the
+// configuration send there.
+func (p *playground) provide(cfg *config.Config, keys string, onPush func(*sandbox.Push)) error {
+	providers, err := sandbox.Start(sandbox.Options{OnPush: onPush})
+	if err != nil {
+		return err
+	}
+	p.closing(providers.Close)
+	ca, err := providers.CAFile(keys)
+	if err != nil {
+		return fmt.Errorf("start the providers: %w", err)
+	}
+	cfg.FCM = config.FCM{ProjectID: "kabar-demo", Endpoint: providers.FCM.Endpoint(), CAFile: ca}
+	cfg.APNs.Topic = "com.example.kabar"
+	cfg.APNs.Endpoint, cfg.APNs.CAFile = providers.APNs.Endpoint(), ca
+	cfg.APNs.KeyFile, cfg.APNs.KeyID, cfg.APNs.TeamID, err = providers.APNs.WriteKey(keys)
+	if err != nil {
+		return fmt.Errorf("start the providers: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// Where the playground listens unless told otherwise: on this machine alone,
+// since everybody knows its keys.
+const (
+	presetListen = "127.0.0.1:8080"
+	presetAdmin  = "127.0.0.1:9090"
+)
+
+// address returns what to listen on: what the flag was given, else the preset,
+// else, where that port is taken, any free one. An address that was asked for and
+// cannot be had is an error.
+func address(flag, given, preset string) (string, error) {
+	if given != "" {
+		err := tryListen(given)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return "", fmt.Errorf("%s %s: another program listens there; choose another port, or leave %s out for a free one", flag, given, flag)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", flag, err)
+		}
+		return given, nil
+	}
+	err := tryListen(preset)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(preset)
+		return net.JoinHostPort(host, "0"), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	return preset, nil
+}
+
+func tryListen(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// local returns the address under which this machine reaches a listener: one
+// that listens everywhere is reached through loopback.
+func local(a net.Addr) string {
+	tcp := a.(*net.TCPAddr)
+	ip := tcp.IP
+	if ip.IsUnspecified() {
+		ip = net.IPv4(127, 0, 0, 1)
+	}
+	return (&net.TCPAddr{IP: ip, Port: tcp.Port, Zone: tcp.Zone}).String()
+}
+
+// instead says that a preset port was taken and what was found in its place, or
+// nothing where it was free, or not wanted.
+func instead(given, preset string, got net.Addr) string {
+	_, wanted, _ := net.SplitHostPort(preset)
+	_, port, _ := net.SplitHostPort(got.String())
+	if given != "" || port == wanted {
+		return ""
+	}
+	return fmt.Sprintf("port %s is taken, using %s", wanted, port)
+}
