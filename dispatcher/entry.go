@@ -16,28 +16,33 @@ import (
 type entry struct {
 	User    int64  `json:"u"`
 	Event   string `json:"e,omitzero"` // digest of the event; empty when it has no record
-	ID      string `json:"n"`          // of the notification
 	Type    string `json:"y"`
-	Tag     string `json:"g"`
+	Tag     string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
 	Expires int64  `json:"x"`          // when a phone no longer needs it, ms
 	Until   int64  `json:"r"`          // when it is no longer retried, ms
 	Attempt int    `json:"a,omitzero"` // attempts that were made
 	Owed    string `json:"o,omitzero"` // the one device that it is for; empty: all of the user's
+	ID      string `json:"n"`          // of the notification; the last one: see header
 
 	body string
 }
 
-// header returns the part before the line break.
+// headerEnd is what follows the notification's id in the first line of an entry.
+const headerEnd = `"}`
+
+// header returns the first line up to the notification's id.
 func (e *entry) header() string {
-	b, err := json.Marshal(e)
+	anonymous := *e
+	anonymous.ID = ""
+	b, err := json.Marshal(&anonymous)
 	if err != nil {
 		panic(fmt.Sprintf("marshal outbox header: %v", err)) // plain strings and numbers always marshal
 	}
-	return string(b)
+	return strings.TrimSuffix(string(b), headerEnd)
 }
 
 // value returns the entry as it stands in Redis.
-func (e *entry) value() string { return e.header() + "\n" + e.body }
+func (e *entry) value() string { return e.header() + e.ID + headerEnd + "\n" + e.body }
 
 // retry returns the entry for the device that is still owed the push.
 func (e *entry) retry(device string, attempts int) *entry {
@@ -46,7 +51,6 @@ func (e *entry) retry(device string, attempts int) *entry {
 	return &again
 }
 
-// acceptedAt is when the event was accepted.
 func parseEntry(value string) (*entry, error) {
 	header, body, ok := strings.Cut(value, "\n")
 	if !ok {

@@ -15,28 +15,36 @@ import (
 // numbers, and for retries whether a newer push shows in their place.
 func (l *lane) gather(ctx context.Context, works []*work) error {
 	d := l.d
-	commands := make([]*inbox.Command, 0, 3*len(works))
+	commands := make([]*inbox.Command, 0, 2*len(works))
 	for _, w := range works {
 		commands = append(commands,
 			inbox.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
-			d.Inbox.UnreadsCommand(ctx, w.entry.User),
-			inbox.NewCommand(ctx, "get", d.Inbox.TagKey(w.entry.User, w.entry.Tag)))
+			d.Inbox.UnreadsCommand(ctx, w.entry.User))
+	}
+	newest := make(map[*work]*inbox.Command)
+	for _, w := range works {
+		if w.entry.Attempt > 0 && w.entry.Tag != "" {
+			newest[w] = d.Inbox.NewestCommand(ctx, w.entry.User, w.entry.Tag)
+			commands = append(commands, newest[w])
+		}
 	}
 	if err := l.batcher.Do(ctx, commands...); err != nil {
 		return err
 	}
 	for i, w := range works {
-		listed, err := commands[3*i].StringSlice()
+		listed, err := commands[2*i].StringSlice()
 		if err != nil {
 			return fmt.Errorf("list devices: %w", err)
 		}
 		if w.devices, err = devices.ParseList(listed); err != nil {
 			return err
 		}
-		if w.unreads, err = inbox.ReadUnreads(commands[3*i+1]); err != nil {
+		if w.unreads, err = inbox.ReadUnreads(commands[2*i+1]); err != nil {
 			return err
 		}
-		w.newest, _ = commands[3*i+2].Text() // "" when there is none
+		if c := newest[w]; c != nil {
+			w.newest = inbox.ReadNewest(c)
+		}
 	}
 	return nil
 }

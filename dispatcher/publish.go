@@ -29,16 +29,19 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Even
 	results := make([]Published, len(events))
 	puts := make([]inbox.Put, 0, putMost)
 	of := make([]int, 0, putMost) // the event that each put is of
+	receivers := make(map[string][]int64)
 	flush := func() {
-		stored, errs := d.Inbox.Put(ctx, puts)
+		stored, errs := d.Inbox.Put(ctx, puts, receivers)
 		for i, n := range of {
 			d.note(&results[n], events[n], stored[i], errs[i])
 		}
 		puts, of = puts[:0], of[:0]
+		clear(receivers)
 	}
 	for n, e := range events {
 		results[n] = Published{ID: e.ID, Duplicate: true}
 		key := e.key(source)
+		receivers[key] = append(receivers[key], e.Receivers...)
 		for _, receiver := range e.Receivers {
 			puts, of = append(puts, d.put(e, key, receiver, now)), append(of, n)
 			if len(puts) == putMost {
@@ -76,24 +79,19 @@ func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error
 func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) inbox.Put {
 	p := inbox.Put{
 		Receiver: receiver,
-		ID:       inbox.NewID(now),
 		Event:    key,
 		Content:  e.content,
 		Type:     e.Type,
 		Listed:   e.kind.listed,
 		Body:     e.body(),
+		Subject:  e.tag(),
 		State:    e.state(receiver, now),
 		Cart:     e.cart,
 	}
 	if e.push && e.cart == nil {
-		entry := d.entry(e, p.ID, key, receiver, now)
 		p.Entry = &inbox.Entry{
 			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
-			Header: entry.header(),
-			Life:   d.RetryFor,
-		}
-		if entry.Tag != p.ID {
-			p.Entry.Tag = entry.Tag
+			Header: d.entry(e, key, receiver, now).header(),
 		}
 	}
 	return p
@@ -104,23 +102,22 @@ func (e *Event) state(receiver int64, now time.Time) inbox.State {
 	if s.Order.IsZero() {
 		s.Order = now
 	}
-	if resource := e.resourceName(); e.resource != "" && resource != "" {
+	if e.resource != "" && e.tag() != "" {
 		r, rank, _ := ruleOf(e.resource, e.details.state)
-		s.Resource, s.Rank = resource, rank
-		s.Class = r.class(receiver, e.details.seller, e.details.buyer)
+		s.Rank, s.Class = rank, r.class(receiver, e.details.seller, e.details.buyer)
 	}
 	return s
 }
 
-// entry is what the worker needs to push an event to a receiver.
-func (d *Dispatcher) entry(e *Event, id, key string, receiver int64, now time.Time) *entry {
+// entry is what the worker needs to push an event to a receiver. The notification's
+// id comes from the script that stores it.
+func (d *Dispatcher) entry(e *Event, key string, receiver int64, now time.Time) *entry {
 	worth := cmp.Or(e.ttl, e.kind.worth)
 	return &entry{
 		User:    receiver,
 		Event:   key,
-		ID:      id,
 		Type:    e.Type,
-		Tag:     cmp.Or(e.tag(), id),
+		Tag:     e.tag(),
 		Expires: now.Add(worth).UnixMilli(),
 		Until:   now.Add(min(worth, d.RetryFor)).UnixMilli(),
 	}
@@ -132,8 +129,8 @@ func (d *Dispatcher) Reminder(user int64) devices.Welcome {
 	return func(device devices.Device) (stream, field, value string) {
 		now := d.Now()
 		e := &Event{Type: "reminder", kind: kinds["reminder"], details: details{object: []byte("{" + noUnreadItems)}}
-		entry := d.entry(e, inbox.NewID(now), "", user, now)
-		entry.Owed, entry.body = device.ID, string(e.body())
+		entry := d.entry(e, "", user, now)
+		entry.ID, entry.Owed, entry.body = inbox.NewID(now), device.ID, string(e.body())
 		return d.outKey(d.Partitions.OfUser(user), e.kind.lane), "e", entry.value()
 	}
 }

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -36,16 +37,13 @@ func (d *Dispatcher) render(w *work) (Delivery, error) {
 		Type:    e.Type,
 		Data:    fields,
 		Body:    body.Message,
-		Tag:     e.Tag,
-		Thread:  e.Tag,
+		Tag:     cmp.Or(e.Tag, e.ID),
+		Thread:  cmp.Or(e.Tag, e.Type),
 		Badge:   w.unreads.Badge(),
 		Expires: milli(e.Expires),
 	}
 	if body.Title != nil {
 		r.Title = *body.Title
-	}
-	if e.Tag == e.ID {
-		r.Thread = e.Type
 	}
 	return r, nil
 }

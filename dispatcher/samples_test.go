@@ -53,7 +53,7 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			entry := &entry{User: 66, ID: id, Type: e.Type, Tag: id, body: string(e.body())}
+			entry := &entry{User: 66, ID: id, Type: e.Type, body: string(e.body())}
 			delivery, err := d.render(&work{entry: entry, unreads: numbers})
 			if err != nil {
 				t.Fatal(err)

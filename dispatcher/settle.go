@@ -27,14 +27,14 @@ type work struct {
 
 	devices []devices.Device
 	unreads inbox.Unreads
-	newest  string // id of the newest notification under the entry's tag
+	newest  string // for a retry, the id of the newest notification under its tag
 
 	left atomic.Int32 // jobs that are not finished
 
-	mu      sync.Mutex
-	fields  []any // of the event's record
-	delayed []any // delay in ms and entry, by turns
-	dead    []any // device, reason and entry, by turns
+	mu       sync.Mutex
+	outcomes []byte // lines for the event's record
+	delayed  []any  // delay in ms and entry, by turns
+	dead     []any  // device, reason and entry, by turns
 }
 
 // A deviceStatus is what a record tells of an event on one device.
@@ -57,7 +57,7 @@ func (w *work) note(device string, s deviceStatus) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.fields = append(w.fields, inbox.DeviceField(device), b)
+	w.outcomes = append(w.outcomes, inbox.DeviceOutcome(device, string(b))...)
 }
 
 func (w *work) delay(e *entry, by time.Duration) {
@@ -215,14 +215,13 @@ func (l *lane) write(batch []*work) {
 func (l *lane) settleCommand(ctx context.Context, w *work) *inbox.Command {
 	stream := l.d.outKey(w.key.partition, l.lane)
 	record := stream
-	fields := w.fields
+	outcomes := ""
 	if w.entry != nil && w.entry.Event != "" {
 		record = l.d.Inbox.RecordKey(w.entry.User, w.entry.Event)
-		fields = append(fields, "push", w.progress())
+		outcomes = string(w.outcomes) + inbox.PushOutcome(w.progress())
 	}
-	args := make([]any, 0, 8+len(fields)+len(w.delayed)+len(w.dead))
-	args = append(args, group, l.d.consumer, w.key.id, l.lane.String())
-	args = append(append(args, len(fields)/2), fields...)
+	args := make([]any, 0, 7+len(w.delayed)+len(w.dead))
+	args = append(args, group, l.d.consumer, w.key.id, l.lane.String(), outcomes)
 	args = append(append(args, len(w.delayed)/2), w.delayed...)
 	args = append(append(args, len(w.dead)/3), w.dead...)
 	return settleScript.Command(ctx, []string{

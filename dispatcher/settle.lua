@@ -2,21 +2,19 @@
 --
 -- KEYS  1 stream  2 delayed  3 dead  4 record (or the stream again: none)
 -- ARGV  1 group  2 consumer  3 id  4 lane
---       5 number of record fields, then field and value of each
---       next: number of delayed entries, then delay in ms and entry of each
+--       5 lines for the record, or ''
+--       6 number of delayed entries, then delay in ms and entry of each
 --       next: number of dead letters, then device, reason and entry of each
 -- Reply 1, or 0 when another consumer holds the entry by now
 
 local stream, id = KEYS[1], ARGV[3]
 if #redis.call('XPENDING', stream, ARGV[1], id, id, 1, ARGV[2]) == 0 then return 0 end
 
-local i = 5
+local i = 6
 local function number() i = i + 1; return tonumber(ARGV[i - 1]) end
 
-local fields = {}
-for n = 1, number() * 2 do fields[n] = ARGV[i]; i = i + 1 end
-if #fields > 0 and KEYS[4] ~= stream and redis.call('EXISTS', KEYS[4]) == 1 then
-  redis.call('HSET', KEYS[4], unpack(fields))
+if ARGV[5] ~= '' and redis.call('EXISTS', KEYS[4]) == 1 then -- it may have expired
+  redis.call('APPEND', KEYS[4], ARGV[5])
 end
 
 local delayed = number()

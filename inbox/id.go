@@ -2,29 +2,29 @@ package inbox
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
 )
 
-// IDLen is the length of an id in characters.
-const IDLen = 24
+// IDLen is the length of an id in characters, suffixLen that of its random end.
+const (
+	IDLen     = 24
+	suffixLen = 11
+)
 
 // NewID returns an id of 24 lower-case hex digits that sorts by time: 8 digits of
 // seconds, as in the documents' samples, 5 of microseconds, 11 random ones.
 func NewID(now time.Time) string {
-	var b [12]byte
-	binary.BigEndian.PutUint32(b[:4], uint32(now.Unix()))
-	if _, err := rand.Read(b[6:]); err != nil {
-		panic(err) // never happens: crypto/rand aborts the process instead
-	}
-	micros := uint32(now.Nanosecond() / 1000)
-	b[4] = byte(micros >> 12)
-	b[5] = byte(micros >> 4)
-	b[6] = byte(micros<<4) | b[6]&0x0f
-	return hex.EncodeToString(b[:])
+	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + newSuffix()
+}
+
+// newSuffix returns the random end of an id.
+func newSuffix() string {
+	var b [(suffixLen + 1) / 2]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])[:suffixLen]
 }
 
 // IDTime returns the moment, to the microsecond, at which an id was made.

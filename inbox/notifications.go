@@ -1,13 +1,15 @@
 package inbox
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // ErrNotFound reports that the user has no such thing.
@@ -21,43 +23,70 @@ type Notification struct {
 	Body      json.RawMessage // object: type, title, message, details
 }
 
-//go:embed list.lua
-var listSource string
-var listScript = script(listSource)
+// listChunk is how many notifications are read in one round trip; those of other
+// types are left out here.
+const listChunk = 100
 
 // List returns count notifications of the given types from offset on, the newest
 // first. Past the end there are none.
 func (s *Store) List(ctx context.Context, user int64, types []string, offset, count int) ([]Notification, error) {
 	k := s.keys(user)
-	args := make([]any, 0, 2+len(types))
-	args = append(args, offset, count)
-	for _, t := range types {
-		args = append(args, t)
-	}
-	c := listScript.Command(ctx, []string{k.list(), k.notes(), k.unread()}, args...)
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return nil, fmt.Errorf("list notifications: %w", err)
-	}
-	reply, err := c.Slice()
-	if err != nil {
-		return nil, fmt.Errorf("list notifications: %w", err)
-	}
-	notes := make([]Notification, 0, len(reply)/3)
-	for i := 0; i+2 < len(reply); i += 3 {
-		id, _ := reply[i].(string)
-		read, _ := reply[i+1].(int64)
-		stored, ok := reply[i+2].(string)
-		if !ok {
-			continue // expired between two commands of the script
-		}
-		at, err := IDTime(id)
+	notes := make([]Notification, 0, count)
+	for last := "+"; len(notes) < count; {
+		chunk, err := s.Redis.XRevRangeN(ctx, k.notes(), last, "-", listChunk).Result()
 		if err != nil {
 			return nil, fmt.Errorf("list notifications: %w", err)
 		}
-		_, body, _ := bytes.Cut([]byte(stored), []byte("\n"))
-		notes = append(notes, Notification{ID: id, CreatedAt: at, Read: read == 1, Body: body})
+		for _, m := range chunk {
+			if t, _ := m.Values["t"].(string); !slices.Contains(types, t) {
+				continue
+			}
+			if offset--; offset >= 0 || len(notes) == count {
+				continue
+			}
+			n, err := newNotification(m)
+			if err != nil {
+				return nil, err
+			}
+			notes = append(notes, n)
+		}
+		if len(chunk) < listChunk {
+			break
+		}
+		last = "(" + chunk[len(chunk)-1].ID
 	}
-	return notes, nil
+	return notes, s.fillRead(ctx, k, notes)
+}
+
+func newNotification(m redis.XMessage) (Notification, error) {
+	id, _ := m.Values["i"].(string)
+	body, _ := m.Values["b"].(string)
+	at, err := IDTime(id)
+	if err != nil {
+		return Notification{}, fmt.Errorf("list notifications: %w", err)
+	}
+	return Notification{ID: id, CreatedAt: at, Body: json.RawMessage(body)}, nil
+}
+
+// fillRead looks up which notifications were read.
+func (s *Store) fillRead(ctx context.Context, k userKeys, notes []Notification) error {
+	if len(notes) == 0 {
+		return nil
+	}
+	pipe := s.Redis.Pipeline()
+	scores := make([]*redis.FloatCmd, len(notes))
+	for i, n := range notes {
+		scores[i] = pipe.ZScore(ctx, k.unread(), n.ID)
+	}
+	_, _ = pipe.Exec(ctx) // each reply holds its own error
+	for i := range notes {
+		err := scores[i].Err()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return fmt.Errorf("list notifications: %w", err)
+		}
+		notes[i].Read = err != nil
+	}
+	return nil
 }
 
 //go:embed read.lua
@@ -69,7 +98,11 @@ var readScript = script(readSource)
 // ErrNotFound and the number is right all the same.
 func (s *Store) Read(ctx context.Context, user int64, id string) (unread int, err error) {
 	k := s.keys(user)
-	c := readScript.Command(ctx, []string{k.notes(), k.unread(), k.open(), k.states()}, id)
+	at, err := IDTime(id)
+	if err != nil {
+		id, at = "", s.Now() // the script counts the unread ones all the same
+	}
+	c := readScript.Command(ctx, []string{k.notes(), k.unread(), k.open(), k.meta()}, id, at.UnixMicro())
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("read notification: %w", err)
 	}

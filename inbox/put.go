@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,34 +30,35 @@ const (
 	MessageUnread            // unread messages
 )
 
-// A State is what an event says of a resource.
+// A State is what an event says of its subject.
 type State struct {
-	Resource string    // such as "transaction:52001"; empty when there is none
-	Order    time.Time // states count in the order of these …
-	Rank     int       // … and of these where the times are the same
-	Class    Class     // the counter that the state enters
+	Order time.Time // states count in the order of these …
+	Rank  int       // … and of these where the times are the same; 0: there is no state
+	Class Class     // the counter that the state enters
 }
 
 // An Entry is what a stored event leaves in the outbox.
 type Entry struct {
-	Stream string        // in the receiver's partition
-	Header string        // no line break; the notification's body is appended to it
-	Tag    string        // what the push replaces on the screen; empty when nothing
-	Life   time.Duration // how long the push may be retried
+	Stream string // in the receiver's partition
+	// Header is one line that ends where the notification's id, a quote, a closing
+	// brace and on the next line its body are to be appended.
+	Header string
 }
 
 // A Put is one event for one receiver.
 type Put struct {
 	Receiver int64
-	ID       string // of the notification, from NewID; sorts it
 	Event    string // digest of the event's source and id, which make it idempotent
 	Content  string // digest of what was sent
 	Type     string
 	Listed   bool   // whether it enters the list and the unread counter
 	Body     []byte // JSON object: type, title, message, details
-	State    State
+	Subject  string // what it is about, such as "transaction:52001"; or ""
+	State    State  // of the subject; its Order counts for a cart too
 	Cart     *int   // the number of items in the cart, for a cart event, which tells nobody
 	Entry    *Entry // nil when nothing is to be pushed
+
+	suffix string
 }
 
 // A Stored is what became of a Put.
@@ -72,23 +74,22 @@ var putScript = script(putSource)
 
 // Put stores events, each atomically and once. Results and errors (ErrConflict,
 // or what Redis said) are in the order of the puts. One pipeline carries all of
-// them, together with those of concurrent callers.
-func (s *Store) Put(ctx context.Context, puts []Put) ([]Stored, []error) {
-	commands := make([]*Command, 0, 3*len(puts))
+// them, together with those of concurrent callers. Receivers are those of events,
+// by Put.Event, that Records is to find: they need be given once.
+func (s *Store) Put(ctx context.Context, puts []Put, receivers map[string][]int64) ([]Stored, []error) {
+	index := s.indexCommands(ctx, receivers)
 	scripts := make([]*Command, len(puts))
 	for i := range puts {
-		p := &puts[i]
-		scripts[i] = s.putCommand(ctx, p)
-		index := s.receivers(p.Event)
-		commands = append(commands,
-			NewCommand(ctx, "sadd", index, p.Receiver),
-			NewCommand(ctx, "pexpire", index, s.remember().Milliseconds()),
-			scripts[i])
+		puts[i].suffix = newSuffix()
+		scripts[i] = s.putCommand(ctx, &puts[i])
 	}
-	common := s.Batcher.Do(ctx, commands...)
+	common := s.Batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
+	if common == nil {
+		common = s.mergeIndex(ctx, index)
+	}
 	results, errs := make([]Stored, len(puts)), make([]error, len(puts))
 	for i, c := range scripts {
-		results[i], errs[i] = putResult(c.Cmd, puts[i].ID, common)
+		results[i], errs[i] = putResult(c.Cmd, puts[i].suffix, common)
 		if errs[i] != nil && !errors.Is(errs[i], ErrConflict) {
 			errs[i] = fmt.Errorf("store event for user %d: %w", puts[i].Receiver, errs[i])
 		}
@@ -100,33 +101,30 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 	k := s.keys(p.Receiver)
 	record := k.record(p.Event)
 	keys := []string{
-		record, k.meta(), k.list(), k.notes(), k.unread(), k.open(), k.states(), k.log(),
-		s.Devices(p.Receiver), record, record,
+		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), s.Devices(p.Receiver), record,
 	}
-	listed, cart, header, life := "", "", "", int64(1)
+	listed, cart, header := "", "", ""
 	if p.Listed {
 		listed = p.Type
 	}
 	if p.Cart != nil {
 		cart = strconv.Itoa(*p.Cart)
 	}
-	if e := p.Entry; e != nil {
-		keys[9], header, life = e.Stream, e.Header, max(1, e.Life.Milliseconds())
-		if e.Tag != "" {
-			keys[10] = k.tag(e.Tag)
-		}
+	if p.Entry != nil {
+		keys[7], header = p.Entry.Stream, p.Entry.Header
 	}
+	now := s.Now()
 	return putScript.Command(ctx, keys,
-		p.ID, p.Content, s.remember().Milliseconds(), p.Body, listed,
-		s.Keep.Milliseconds(), NewID(s.Now().Add(-s.Keep)), s.Most,
-		p.State.Resource, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
+		p.suffix, p.Content, s.remember().Milliseconds(), p.Body, listed,
+		(s.Keep + expireEvery).Milliseconds(), now.Add(-s.Keep).UnixMicro(), s.Most,
+		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
-		header, life)
+		header, now.UnixMilli()/expireEvery.Milliseconds())
 }
 
 // putResult reads the script's reply; when there is none because the whole
 // pipeline failed, common says why.
-func putResult(cmd *redis.Cmd, id string, common error) (Stored, error) {
+func putResult(cmd *redis.Cmd, suffix string, common error) (Stored, error) {
 	reply, err := cmd.Slice()
 	if err != nil {
 		return Stored{}, err

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,56 +16,127 @@ type Record struct {
 	Receiver int64
 	ID       string // of the notification
 	Live     bool   // whether a socket was listening when the event was stored
-	Push     string // "none", "waiting", "retrying", "done" or "dead"
-	// Devices holds, by device id, what the dispatcher wrote of each.
+	Push     string // "none", "waiting", or what an outcome said last
+	// Devices holds, by device id, what the dispatcher wrote of each last.
 	Devices map[string]string
 }
 
-// deviceField begins the fields of a record that hold a device's outcome.
-const deviceField = "d:"
-
-// RecordKey returns the key of the record of an event for a receiver, for the
-// scripts that settle its pushes.
+// RecordKey returns the key of the record of an event for a receiver, a string to
+// which the scripts that settle its pushes append lines.
 func (s *Store) RecordKey(receiver int64, event string) string {
 	return s.keys(receiver).record(event)
 }
 
-// DeviceField returns the field of a record that holds what became of the event
-// on a device.
-func DeviceField(device string) string { return deviceField + device }
+// deviceLine and pushLine begin the lines of outcomes.
+const (
+	deviceLine = "device "
+	pushLine   = "push "
+)
 
-// TagKey returns the key that holds the id of the newest notification that shows
-// under a tag.
-func (s *Store) TagKey(receiver int64, tag string) string { return s.keys(receiver).tag(tag) }
+// DeviceOutcome is the line that tells what became of the event on a device.
+func DeviceOutcome(device, outcome string) string {
+	return deviceLine + device + " " + outcome + "\n"
+}
+
+// PushOutcome is the line that tells what became of the event's pushes on the whole.
+func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
+
+// NewestCommand returns the command that reads the id of the newest notification
+// about a subject, to be read with ReadNewest after Batcher.Do.
+func (s *Store) NewestCommand(ctx context.Context, user int64, subject string) *Command {
+	return NewCommand(ctx, "hget", s.keys(user).meta(), "r:"+subject)
+}
+
+// ReadNewest reads the reply to NewestCommand: "" when there is none.
+func ReadNewest(c *Command) string {
+	text, _ := c.Text() // nil: there is none
+	return text[strings.LastIndexByte(text, ' ')+1:]
+}
+
+// An index is the writing of events' receivers.
+type index struct {
+	events    []string
+	receivers map[string][]int64
+	commands  []*Command
+}
+
+// indexCommands notes the receivers of events, so that Records finds them.
+func (s *Store) indexCommands(ctx context.Context, receivers map[string][]int64) index {
+	x := index{receivers: receivers}
+	for event, users := range receivers {
+		x.events = append(x.events, event)
+		x.commands = append(x.commands, s.indexCommand(ctx, event, joinUsers(users)))
+	}
+	return x
+}
+
+// mergeIndex adds the receivers that an event had before, from another request.
+func (s *Store) mergeIndex(ctx context.Context, x index) error {
+	var again []*Command
+	for i, event := range x.events {
+		before, _ := x.commands[i].Text() // nil: there were none
+		if all := joinUsers(append(splitUsers(before), x.receivers[event]...)); before != "" && all != before {
+			again = append(again, s.indexCommand(ctx, event, all))
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	return s.Batcher.Do(ctx, again...)
+}
+
+// indexCommand writes an event's receivers and returns those before.
+func (s *Store) indexCommand(ctx context.Context, event, users string) *Command {
+	return NewCommand(ctx, "set", s.receivers(event), users, "px", s.remember().Milliseconds(), "get")
+}
+
+// joinUsers writes users, each once, in order.
+func joinUsers(users []int64) string {
+	users = slices.Clone(users)
+	slices.Sort(users)
+	users = slices.Compact(users)
+	b := make([]byte, 0, 8*len(users))
+	for i, user := range users {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, user, 10)
+	}
+	return string(b)
+}
+
+func splitUsers(text string) []int64 {
+	var users []int64
+	for field := range strings.FieldsSeq(text) {
+		if user, err := strconv.ParseInt(field, 10, 64); err == nil {
+			users = append(users, user)
+		}
+	}
+	return users
+}
 
 // Records returns what became of an event for each of its receivers, ordered by
 // receiver. The error is ErrNotFound when the event is not known (any more).
 func (s *Store) Records(ctx context.Context, event string) ([]Record, error) {
-	members, err := s.Redis.SMembers(ctx, s.receivers(event)).Result()
-	if err != nil {
+	text, err := s.Redis.Get(ctx, s.receivers(event)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("read receivers: %w", err)
 	}
-	users := make([]int64, 0, len(members))
-	for _, m := range members {
-		if user, err := strconv.ParseInt(m, 10, 64); err == nil {
-			users = append(users, user)
-		}
-	}
-	slices.Sort(users)
+	users := splitUsers(text)
 	pipe := s.Redis.Pipeline()
-	replies := make([]*redis.MapStringStringCmd, len(users))
+	replies := make([]*redis.StringCmd, len(users))
 	for i, user := range users {
-		replies[i] = pipe.HGetAll(ctx, s.RecordKey(user, event))
+		replies[i] = pipe.Get(ctx, s.RecordKey(user, event))
 	}
 	if len(users) > 0 {
-		if _, err := pipe.Exec(ctx); err != nil {
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 			return nil, fmt.Errorf("read records: %w", err)
 		}
 	}
 	records := make([]Record, 0, len(users))
 	for i, user := range users {
-		if fields := replies[i].Val(); len(fields) > 0 { // else the receiver was named, but storing failed
-			records = append(records, newRecord(user, fields))
+		if text := replies[i].Val(); text != "" { // else the receiver was named, but storing failed
+			records = append(records, newRecord(user, text))
 		}
 	}
 	if len(records) == 0 {
@@ -73,17 +145,19 @@ func (s *Store) Records(ctx context.Context, event string) ([]Record, error) {
 	return records, nil
 }
 
-func newRecord(user int64, fields map[string]string) Record {
-	r := Record{
-		Receiver: user,
-		ID:       fields["id"],
-		Live:     fields["live"] != "0",
-		Push:     fields["push"],
-		Devices:  make(map[string]string),
+func newRecord(user int64, text string) Record {
+	head, lines, _ := strings.Cut(text, "\n")
+	r := Record{Receiver: user, Devices: make(map[string]string)}
+	if f := strings.Split(head, " "); len(f) == 5 {
+		r.ID, r.Live, r.Push = f[1], f[3] != "0", f[4]
 	}
-	for name, value := range fields {
-		if device, ok := strings.CutPrefix(name, deviceField); ok {
-			r.Devices[device] = value
+	for line := range strings.Lines(lines) {
+		line = strings.TrimSuffix(line, "\n")
+		if outcome, ok := strings.CutPrefix(line, pushLine); ok {
+			r.Push = outcome
+		} else if outcome, ok := strings.CutPrefix(line, deviceLine); ok {
+			device, status, _ := strings.Cut(outcome, " ")
+			r.Devices[device] = status
 		}
 	}
 	return r

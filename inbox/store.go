@@ -16,6 +16,7 @@ func script(source string) *Script { return NewScript(common + source) }
 const (
 	replayFor    = 7 * 24 * time.Hour // how long the replay log of an idle user is kept
 	replayFrames = 128                // frames in a replay log, roughly
+	expireEvery  = 24 * time.Hour     // how often expiries of what grows are renewed
 	minRemember  = 7 * 24 * time.Hour // GET /v2/events/:id.json answers for at least so long
 )
 

@@ -21,14 +21,14 @@ const user = 66
 // note is a Put of a listed notification.
 func note(event, typ string) Put {
 	return Put{
-		Receiver: user, ID: NewID(time.Now()), Event: event, Content: "c", Type: typ, Listed: true,
+		Receiver: user, Event: event, Content: "c", Type: typ, Listed: true,
 		Body: fmt.Appendf(nil, `{"type":%q,"title":null,"message":"m","details":{}}`, typ),
 	}
 }
 
 func put(t *testing.T, s *Store, p Put) Stored {
 	t.Helper()
-	stored, errs := s.Put(context.Background(), []Put{p})
+	stored, errs := s.Put(context.Background(), []Put{p}, nil)
 	if errs[0] != nil {
 		t.Fatal(errs[0])
 	}
@@ -62,7 +62,7 @@ func TestPutStoresOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range publishers {
 			wg.Go(func() {
-				r, errs := s.Put(context.Background(), []Put{note("same", "discount")})
+				r, errs := s.Put(context.Background(), []Put{note("same", "discount")}, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				if errs[0] != nil {
@@ -94,7 +94,7 @@ func TestPutRefusesOtherContent(t *testing.T) {
 		first := put(t, s, note("e", "discount"))
 		other := note("e", "discount")
 		other.Content = "changed"
-		_, errs := s.Put(context.Background(), []Put{other})
+		_, errs := s.Put(context.Background(), []Put{other}, nil)
 		if !errors.Is(errs[0], ErrConflict) {
 			t.Errorf("error %v, want ErrConflict", errs[0])
 		}
@@ -109,9 +109,19 @@ func TestPutRepeatedByTheClientIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("e", "discount")
-		first, again := put(t, s, p), put(t, s, p)
-		if again != first || again.Duplicate {
-			t.Errorf("first %+v, again %+v", first, again)
+		p.suffix = newSuffix()
+		ctx := context.Background()
+		var stored []Stored
+		for range 2 {
+			c := s.putCommand(ctx, &p)
+			result, err := putResult(c.Cmd, p.suffix, s.Batcher.Do(ctx, c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored = append(stored, result)
+		}
+		if stored[0] != stored[1] || stored[1].Duplicate {
+			t.Errorf("first %+v, again %+v", stored[0], stored[1])
 		}
 	})
 }
@@ -123,9 +133,9 @@ func TestListPagesAndTypes(t *testing.T) {
 		for i := range 450 {
 			typ := []string{"discount", "campaign", "transaction"}[i%3]
 			p := note(strconv.Itoa(i), typ)
-			put(t, s, p)
+			stored := put(t, s, p)
 			if typ != "transaction" {
-				want = append([]string{p.ID}, want...)
+				want = append([]string{stored.ID}, want...)
 			}
 		}
 		var got []string
@@ -181,7 +191,7 @@ func TestStatesCountInOrder(t *testing.T) {
 		return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute)
 	}
 	state := func(minute, rank int, class Class) State {
-		return State{Resource: "transaction:1", Order: at(minute), Rank: rank, Class: class}
+		return State{Order: at(minute), Rank: rank, Class: class}
 	}
 	for name, c := range map[string]struct {
 		states []State
@@ -191,14 +201,14 @@ func TestStatesCountInOrder(t *testing.T) {
 		"moves on":          {[]State{state(1, 5, SellerTransactions), state(2, 6, NoClass)}, Unreads{}},
 		"late":              {[]State{state(2, 6, BuyerTransactions), state(1, 5, TransactionNews)}, Unreads{BuyerTransactions: 1}},
 		"same time by rank": {[]State{state(1, 6, NoClass), state(1, 5, SellerTransactions)}, Unreads{}},
-		"offers":            {[]State{{Resource: "nego:1", Order: at(1), Rank: 1, Class: SellerOffers}}, Unreads{SellerOffers: 1}},
+		"offers":            {[]State{{Order: at(1), Rank: 1, Class: SellerOffers}}, Unreads{SellerOffers: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 				s := newStore(t, rdb)
 				for i, st := range c.states {
 					p := note(strconv.Itoa(i), "transaction")
-					p.State = st
+					p.Subject, p.State = "transaction:1", st
 					put(t, s, p)
 				}
 				got := unreads(t, s)
@@ -222,22 +232,22 @@ func TestCountersCannotDrift(t *testing.T) {
 		var puts []Put
 		newest := make(map[string]State)
 		for i := range 300 {
+			subject := "transaction:" + strconv.Itoa(rng.IntN(20))
 			st := State{
-				Resource: "transaction:" + strconv.Itoa(rng.IntN(20)),
-				Order:    time.UnixMicro(1_700_000_000_000_000 + rng.Int64N(50)),
-				Rank:     i + 1, // no two alike
-				Class:    Class(rng.IntN(4)),
+				Order: time.UnixMicro(1_700_000_000_000_000 + rng.Int64N(50)),
+				Rank:  i + 1, // no two alike
+				Class: Class(rng.IntN(4)),
 			}
-			if n := newest[st.Resource]; st.Order.After(n.Order) || st.Order.Equal(n.Order) && st.Rank > n.Rank {
-				newest[st.Resource] = st
+			if n := newest[subject]; st.Order.After(n.Order) || st.Order.Equal(n.Order) && st.Rank > n.Rank {
+				newest[subject] = st
 			}
 			p := note(strconv.Itoa(i), "transaction")
-			p.State = st
+			p.Subject, p.State = subject, st
 			puts = append(puts, p, p)
 		}
 		rng.Shuffle(len(puts), func(i, j int) { puts[i], puts[j] = puts[j], puts[i] })
 		for chunk := range slices.Chunk(puts, 50) {
-			if _, errs := s.Put(context.Background(), chunk); errors.Join(errs...) != nil {
+			if _, errs := s.Put(context.Background(), chunk, nil); errors.Join(errs...) != nil {
 				t.Fatal(errors.Join(errs...))
 			}
 		}
@@ -266,7 +276,7 @@ func TestReadingTransactionNews(t *testing.T) {
 		ctx := context.Background()
 		news := func(event string, resource string, minute int) Stored {
 			p := note(event, "transaction")
-			p.State = State{Resource: resource, Order: time.Unix(int64(60*minute), 0), Rank: 1, Class: TransactionNews}
+			p.Subject, p.State = resource, State{Order: time.Unix(int64(60*minute), 0), Rank: 1, Class: TransactionNews}
 			return put(t, s, p)
 		}
 		old, newest := news("a", "transaction:1", 1), news("b", "transaction:1", 2)
@@ -294,7 +304,7 @@ func TestCartSaysTheNewest(t *testing.T) {
 		s := newStore(t, rdb)
 		for i, c := range []struct{ minute, items, want int }{{2, 4, 4}, {1, 9, 4}, {3, 0, 0}} {
 			p := Put{
-				Receiver: user, ID: NewID(time.Now()), Event: strconv.Itoa(i), Type: "cart", Body: []byte("{}"),
+				Receiver: user, Event: strconv.Itoa(i), Type: "cart", Body: []byte("{}"),
 				Cart: &c.items, State: State{Order: time.Unix(int64(60*c.minute), 0)},
 			}
 			put(t, s, p)
@@ -305,39 +315,46 @@ func TestCartSaysTheNewest(t *testing.T) {
 	})
 }
 
+// The oldest notifications go, a few more than allowed at a time, and with them
+// what counted them.
 func TestNotificationsAreBounded(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.Most = 10 })
 		var last Stored
-		for i := range 25 {
+		for i := range 200 {
 			last = put(t, s, note(strconv.Itoa(i), "discount"))
-		}
-		page := list(t, s, 0, 100, "discount")
-		if len(page) != 10 || page[0].ID != last.ID {
-			t.Errorf("%d are kept, the newest is %v", len(page), page[0])
-		}
-		if u := unreads(t, s); u.Notifications != 10 {
-			t.Errorf("%d unread of 10", u.Notifications)
-		}
-		if n := rdb.HLen(context.Background(), string(s.keys(user).notes())).Val(); n != 10 {
-			t.Errorf("%d bodies of 10", n)
+			page := list(t, s, 0, 100, "discount")
+			if most := 10 + 32; len(page) > most || page[0].ID != last.ID {
+				t.Fatalf("%d are kept, the newest is %v", len(page), page[0])
+			}
+			if u := unreads(t, s); u.Notifications != len(page) {
+				t.Fatalf("%d unread of %d", u.Notifications, len(page))
+			}
 		}
 	})
 }
 
+// What is older than allowed goes when the user gets something new, once a day,
+// and an idle user's all at once.
 func TestOldNotificationsGo(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, func(o *Options) { o.Keep = time.Hour })
-		old := note("old", "discount")
-		old.ID = NewID(time.Now().Add(-2 * time.Hour))
-		put(t, s, old)
-		young := put(t, s, note("young", "discount"))
-		if page := list(t, s, 0, 10, "discount"); len(page) != 1 || page[0].ID != young.ID {
+		now := time.Now()
+		s := newStore(t, rdb, func(o *Options) {
+			o.Keep = time.Hour
+			o.Now = func() time.Time { return now }
+		})
+		put(t, s, note("old", "discount"))
+		ttl := rdb.PTTL(context.Background(), s.keys(user).notes()).Val()
+		if ttl <= time.Hour || ttl > time.Hour+expireEvery {
+			t.Errorf("an idle user's notifications expire in %v", ttl)
+		}
+		now = now.Add(expireEvery)
+		put(t, s, note("young", "discount")) // by our clock even this one is too old
+		if page := list(t, s, 0, 10, "discount"); len(page) != 0 {
 			t.Errorf("kept %v", page)
 		}
-		ttl := rdb.PTTL(context.Background(), s.keys(user).list()).Val()
-		if ttl <= 0 || ttl > time.Hour {
-			t.Errorf("an idle user's list expires in %v", ttl)
+		if u := unreads(t, s); u.Notifications != 0 {
+			t.Errorf("%d unread of none", u.Notifications)
 		}
 	})
 }
@@ -347,23 +364,24 @@ func TestPutEnqueuesForDevicesOnly(t *testing.T) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		stream := s.parts.Key(s.parts.OfUser(user), "out")
-		entry := &Entry{Stream: stream, Header: `{"u":66}`, Tag: "transaction:1", Life: time.Hour}
+		entry := &Entry{Stream: stream, Header: `{"u":66,"n":"`}
 		p := note("without", "transaction")
-		p.Entry = entry
+		p.Subject, p.Entry = "transaction:1", entry
 		put(t, s, p)
 		if n := rdb.XLen(ctx, stream).Val(); n != 0 {
 			t.Fatalf("%d entries for a user without devices", n)
 		}
 		rdb.HSet(ctx, s.Devices(user), "d", "{}")
 		p = note("with", "transaction")
-		p.Entry = entry
+		p.Subject, p.Entry = "transaction:1", entry
 		stored := put(t, s, p)
 		got := rdb.XRange(ctx, stream, "-", "+").Val()
-		if len(got) != 1 || got[0].Values["e"] != `{"u":66}`+"\n"+string(p.Body) {
+		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+"\"}\n"+string(p.Body) {
 			t.Errorf("entries %v", got)
 		}
-		if newest := rdb.Get(ctx, s.TagKey(user, "transaction:1")).Val(); newest != stored.ID {
-			t.Errorf("newest under the tag %q, want %q", newest, stored.ID)
+		c := s.NewestCommand(ctx, user, "transaction:1")
+		if err := s.Batcher.Do(ctx, c); err != nil || ReadNewest(c) != stored.ID {
+			t.Errorf("newest about the subject %q, want %q, %v", ReadNewest(c), stored.ID, err)
 		}
 	})
 }
@@ -380,17 +398,24 @@ func TestPutPublishesAndLogs(t *testing.T) {
 		var prev string
 		for i := range 3 {
 			p := note(strconv.Itoa(i), "discount")
-			stored := put(t, s, p)
+			results, errs := s.Put(ctx, []Put{p}, map[string][]int64{p.Event: {user}})
+			if errs[0] != nil {
+				t.Fatal(errs[0])
+			}
+			stored := results[0]
 			msg := (<-sub.Channel()).Payload
 			head, body, _ := strings.Cut(msg, "\n")
 			f := strings.Fields(head)
-			if f[0] != stored.Seq || i > 0 && f[1] != prev || f[2] != p.ID || body != string(p.Body) {
+			if f[0] != "event" || f[1] != stored.Seq || i > 0 && f[2] != prev || f[3] != stored.ID || body != string(p.Body) {
 				t.Errorf("frame %q after %s of %+v", msg, prev, stored)
 			}
 			prev = stored.Seq
 		}
-		if n := rdb.XLen(ctx, s.keys(user).log()).Val(); n != 3 {
-			t.Errorf("%d frames in the log", n)
+		p := note("unlisted", "message")
+		p.Listed = false
+		put(t, s, p)
+		if listed, log := rdb.XLen(ctx, s.keys(user).notes()).Val(), rdb.XLen(ctx, s.keys(user).log()).Val(); listed != 3 || log != 1 {
+			t.Errorf("%d frames in the list, %d in the log", listed, log)
 		}
 		records, err := s.Records(ctx, "2")
 		if err != nil || len(records) != 1 || !records[0].Live {
@@ -419,14 +444,17 @@ func TestRecords(t *testing.T) {
 		}
 		a, b := note("e", "discount"), note("e", "discount")
 		b.Receiver = 7
-		if _, errs := s.Put(ctx, []Put{a, b}); errors.Join(errs...) != nil {
-			t.Fatal(errs)
+		// From two requests: the receivers add up.
+		first, errs := s.Put(ctx, []Put{a}, map[string][]int64{"e": {user}})
+		second, more := s.Put(ctx, []Put{b}, map[string][]int64{"e": {7, 7}})
+		if err := errors.Join(append(errs, more...)...); err != nil {
+			t.Fatal(err)
 		}
-		rdb.HSet(ctx, s.RecordKey(7, "e"), DeviceField("d1"), "outcome")
+		rdb.Append(ctx, s.RecordKey(7, "e"), DeviceOutcome("d1", "an outcome")+DeviceOutcome("d1", "the last outcome")+PushOutcome("done"))
 		got, err := s.Records(ctx, "e")
 		want := []Record{
-			{Receiver: 7, ID: b.ID, Push: "none", Devices: map[string]string{"d1": "outcome"}},
-			{Receiver: user, ID: a.ID, Push: "none", Devices: map[string]string{}},
+			{Receiver: 7, ID: second[0].ID, Push: "done", Devices: map[string]string{"d1": "the last outcome"}},
+			{Receiver: user, ID: first[0].ID, Push: "none", Devices: map[string]string{}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Error(diff, err)

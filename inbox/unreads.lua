@@ -5,10 +5,17 @@
 
 local open = KEYS[3]
 local of = {0, 0, 0, 0, 0, 0}
-if redis.call('EXISTS', open) == 1 then
-  for class = 1, 6 do of[class] = size(open, class) end
+local total = redis.call('ZCARD', open)
+if total > 32 then
+  for class = 1, 6 do of[class] = redis.call('ZCOUNT', open, class, class) end
+elseif total > 0 then -- one call costs less than six
+  local all = redis.call('ZRANGE', open, 0, -1, 'WITHSCORES')
+  for i = 2, #all, 2 do
+    local class = tonumber(all[i])
+    of[class] = of[class] + 1
+  end
 end
 return {
-  of[MESSAGE], of[SELLER], of[NEWS], redis.call('SCARD', KEYS[2]), of[BUYER],
+  of[MESSAGE], of[SELLER], of[NEWS], redis.call('ZCARD', KEYS[2]), of[BUYER],
   tonumber(redis.call('HGET', KEYS[1], 'cart') or '0'), of[OFFER_SELLER], of[OFFER_BUYER],
 }

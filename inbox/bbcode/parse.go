@@ -1,0 +1,159 @@
+package bbcode
+
+import "strings"
+
+// maxDepth bounds how deep blocks nest; browsers and HTML parsers give up, each
+// in its own way, a few hundred elements down.
+const maxDepth = 8
+
+// A token is a stretch of the message: text, or what is written like a tag.
+type token struct {
+	source string // as typed
+	tag    tag
+	end    bool   // [/…]
+	paired bool   // has its other half; a tag that has not is text
+	arg    string // what follows "=" in a beginning, and in the end that is paired with it
+	opener int    // of a paired end its beginning; of an unpaired beginning the one before it of the same tag
+}
+
+// parse splits s and finds the pairs.
+func parse(s string) []token {
+	tokens := scan(s)
+	pair(tokens)
+	return tokens
+}
+
+// scan splits s into tokens that are s when joined. It reads every byte once: no
+// tag contains a "[", so that what failed to be one can be passed over as text.
+func scan(s string) []token {
+	var tokens []token
+	begin, at := 0, 0 // of the text so far, and where to look on
+	for {
+		bracket := strings.IndexByte(s[at:], '[')
+		if bracket < 0 {
+			break
+		}
+		at += bracket
+		length := strings.IndexAny(s[at+1:], "[]\n") + 1
+		if length == 0 {
+			break
+		}
+		if s[at+length] != ']' {
+			at += length
+			continue
+		}
+		t, ok := read(s[at : at+length+1])
+		if ok {
+			if begin < at {
+				tokens = append(tokens, token{source: s[begin:at]})
+			}
+			tokens = append(tokens, t)
+			begin = at + length + 1
+		}
+		at += length + 1
+	}
+	if begin < len(s) {
+		tokens = append(tokens, token{source: s[begin:]})
+	}
+	return tokens
+}
+
+// read returns the tag that source is, which is in brackets and contains none. It
+// is not ok when there is no such tag.
+func read(source string) (t token, ok bool) {
+	inner, end := strings.CutPrefix(source[1:len(source)-1], "/")
+	name, arg, hasArg := strings.Cut(inner, "=")
+	if len(name) > longestName || end && hasArg {
+		return token{}, false
+	}
+	known := names[strings.ToLower(name)]
+	return token{source: source, tag: known, end: end, arg: unquote(strings.TrimSpace(arg))}, known != text
+}
+
+// unquote strips a pair of quotes around s.
+func unquote(s string) string {
+	if n := len(s); n >= 2 && (s[0] == '"' || s[0] == '\'') && s[n-1] == s[0] {
+		return s[1 : n-1]
+	}
+	return s
+}
+
+// pair marks the tokens that are halves of a pair. Its work for a token is
+// bounded, whatever came before.
+func pair(tokens []token) {
+	p := pairing{tokens: tokens}
+	for i := range p.open {
+		p.open[i] = -1
+	}
+	lastCodeEnd := -1
+	for i, t := range tokens {
+		if t.tag == code && t.end {
+			lastCodeEnd = i
+		}
+	}
+	inCode := -1 // where it began
+	for i, t := range tokens {
+		switch {
+		case inCode >= 0:
+			if t.tag == code && t.end {
+				p.join(inCode, i)
+				inCode = -1
+			}
+		case t.tag == text || t.tag == item:
+		case t.tag == code:
+			if !t.end && i < lastCodeEnd { // so that it does end
+				inCode = i
+			}
+		case t.tag.isBlock():
+			p.block(i)
+		default:
+			p.inline(i)
+		}
+	}
+}
+
+type pairing struct {
+	tokens []token
+	open   [tagCount]int // the last unpaired beginning, -1 without one
+	blocks []int         // unpaired beginnings of blocks, at most maxDepth
+}
+
+func (p *pairing) join(begin, end int) {
+	p.tokens[begin].paired = true
+	p.tokens[end].paired = true
+	p.tokens[end].arg = p.tokens[begin].arg
+	p.tokens[end].opener = begin
+}
+
+// inline handles a tag whose pairs may overlap those of others.
+func (p *pairing) inline(i int) {
+	t := &p.tokens[i]
+	begin := p.open[t.tag]
+	switch {
+	case !t.end:
+		t.opener = begin
+		p.open[t.tag] = i
+	case begin >= 0:
+		p.open[t.tag] = p.tokens[begin].opener
+		p.join(begin, i)
+	}
+}
+
+// block handles a tag whose pairs nest: blocks that were begun inside of one that
+// ends, and did not end, are no blocks.
+func (p *pairing) block(i int) {
+	t := &p.tokens[i]
+	if !t.end {
+		if len(p.blocks) < maxDepth {
+			p.blocks = append(p.blocks, i)
+		}
+		return
+	}
+	for depth := len(p.blocks) - 1; depth >= 0; depth-- {
+		if begin := p.blocks[depth]; p.tokens[begin].tag == t.tag {
+			p.blocks = p.blocks[:depth]
+			p.join(begin, i)
+			return
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// BenchmarkPut stores events for many users in pipelines of 100, on a Redis that
+// writes an append-only file, and reports what Redis' process spends on an event,
+// beside a bare script of one SET.
+func BenchmarkPut(b *testing.B) {
+	server, err := localredis.Start(b.Context(), localredis.Options{Args: []string{"--auto-aof-rewrite-percentage", "0"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Close()
+	rdb := client(b, server.Addr())
+	s := newStore(b, rdb)
+	ctx := context.Background()
+	for u := range int64(2_000) {
+		rdb.HSet(ctx, s.Devices(u+1), "d", "{}")
+	}
+	body := []byte(`{"type":"transaction","title":null,"message":"m","details":{"text":"` + strings.Repeat("x", 1000) + `","unread_items":null}}`)
+	bare := NewScript("-- bare\nreturn redis.call('SET', KEYS[1], ARGV[1])")
+	n := 0
+	b.Run("put", func(b *testing.B) {
+		measure(b, rdb, func(count int) {
+			puts := make([]Put, count)
+			receivers := make(map[string][]int64, count)
+			for i := range puts {
+				n++
+				u := int64(n%2_000 + 1)
+				receivers[fmt.Sprintf("%032x", n)] = []int64{u}
+				puts[i] = Put{
+					Receiver: u, Event: fmt.Sprintf("%032x", n), Content: strconv.Itoa(n), Type: "transaction", Listed: true, Body: body,
+					Subject: "transaction:" + strconv.Itoa(n), State: State{Order: time.Now(), Rank: 5, Class: SellerTransactions},
+					Entry: &Entry{Stream: s.parts.Key(s.parts.OfUser(u), "out"), Header: `{"u":66,"e":"0123456789abcdef0123456789abcdef","n":"`},
+				}
+			}
+			if _, errs := s.Put(ctx, puts, receivers); errs[0] != nil {
+				b.Fatal(errs[0])
+			}
+		})
+	})
+	b.Run("bare", func(b *testing.B) {
+		measure(b, rdb, func(count int) {
+			commands := make([]*Command, count)
+			for i := range commands {
+				n++
+				commands[i] = bare.Command(ctx, []string{"bare" + strconv.Itoa(n%2_000)}, body)
+			}
+			if err := s.Batcher.Do(ctx, commands...); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+}
+
+// measure runs b.N operations in pipelines of 100 and reports Redis' CPU time of one.
+func measure(b *testing.B, rdb redis.UniversalClient, do func(count int)) {
+	before := redisCPU(b, rdb)
+	for left := b.N; left > 0; left -= 100 {
+		do(min(left, 100))
+	}
+	if os.Getenv("STATS") != "" {
+		fmt.Println(rdb.Info(context.Background(), "commandstats").Val())
+	}
+	b.ReportMetric((redisCPU(b, rdb)-before)*1e6/float64(b.N), "redis-µs/op")
+}
+
+// redisCPU returns the seconds of CPU that Redis' process has used.
+func redisCPU(b *testing.B, rdb redis.UniversalClient) float64 {
+	info, err := rdb.Info(context.Background(), "cpu").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	total := 0.0
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_sys" || name == "used_cpu_user" {
+			seconds, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			total += seconds
+		}
+	}
+	return total
+}
