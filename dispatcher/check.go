@@ -33,8 +33,7 @@ func absent(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }
 func scalar(v jsontext.Value) (string, bool) {
 	switch v.Kind() {
 	case '"':
-		text, err := jsontext.AppendUnquote(nil, v)
-		return string(text), err == nil
+		return string(member{key: v}.name()), true
 	case '0':
 		return string(v), true
 	}
@@ -78,12 +77,20 @@ func (c *checker) text(field string, v jsontext.Value, most int) string {
 }
 
 // receivers returns the users of receiver_id and receiver_ids, each once.
-func (c *checker) receivers(one jsontext.Value, many []jsontext.Value) []int64 {
+func (c *checker) receivers(one, list jsontext.Value) []int64 {
+	var many []jsontext.Value
+	if !absent(list) {
+		if list.Kind() != '[' {
+			c.wrong("receiver_ids", "must be an array")
+			return nil
+		}
+		eachElement(list, func(v jsontext.Value) { many = append(many, v) })
+	}
 	switch {
 	case !absent(one) && len(many) > 0:
 		c.wrong("receiver_ids", "cannot be given beside receiver_id")
 		return nil
-	case absent(one) && many == nil:
+	case absent(one) && absent(list):
 		c.wrong("receiver_id", "is required")
 		return nil
 	case !absent(one):
@@ -142,6 +149,30 @@ func (c *checker) time(field string, v jsontext.Value, now time.Time) time.Time 
 		c.wrong(field, "lies more than a day ahead")
 	}
 	return at
+}
+
+// options returns the time to live, 0 when there is none, and whether to push.
+func (c *checker) options(v jsontext.Value) (ttl time.Duration, push bool) {
+	push = true
+	if absent(v) {
+		return 0, push
+	}
+	err := eachMember(v, func(m member) {
+		switch string(m.name()) {
+		case "ttl":
+			ttl = c.ttl(m.value)
+		case "push":
+			if kind := m.value.Kind(); kind != 't' && kind != 'f' && kind != 'n' {
+				c.wrong("options.push", "must be true or false")
+			} else {
+				push = kind != 'f'
+			}
+		}
+	})
+	if err != nil {
+		c.wrong("options", "must be an object")
+	}
+	return ttl, push
 }
 
 // ttl returns a duration in Go's notation or a number of seconds.

@@ -1,12 +1,6 @@
 package dispatcher
 
-import (
-	"bytes"
-	"errors"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-)
+import "github.com/go-json-experiment/json/jsontext"
 
 // details are an event's details, and what the rules need of them.
 type details struct {
@@ -23,8 +17,10 @@ type details struct {
 	cartItems     jsontext.Value
 }
 
-// noUnreadItems ends the details that are kept.
-const noUnreadItems = `"unread_items":null}`
+const (
+	noUnreadItems = `"unread_items":null}` // ends the details that are kept
+	noImage       = `"image_url":null,`
+)
 
 // parseDetails reads details: an object, or nothing. What they say of unread items
 // is dropped; promotions get the image_url that all their samples have.
@@ -34,101 +30,68 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 		raw = jsontext.Value("{}")
 	}
 	if raw.Kind() != '{' {
-		return d, errors.New("must be an object")
+		return d, errNotObject
 	}
-	var resource, transaction jsontext.Value
-	resource = raw
-	out := bytes.NewBuffer(make([]byte, 0, len(raw)+len(noUnreadItems)+len(`"image_url":null,`)))
+	var transaction jsontext.Value
+	resource := raw
+	out := make([]byte, 0, len(raw)+len(noUnreadItems)+len(noImage)+1)
 	image := !promo
-	out.WriteByte('{')
-	err := eachMember(raw, func(name string, key, value jsontext.Value) {
-		switch name {
+	out = append(out, '{')
+	err := eachMember(raw, func(m member) {
+		switch string(m.name()) {
 		case "unread_items":
 			return
 		case "image_url":
 			image = true
 		case "transaction":
-			transaction = value
+			transaction = m.value
 		case "cart_items":
-			d.cartItems = value
+			d.cartItems = m.value
 		case "inbox_id":
-			d.conversation, _ = scalar(value)
+			d.conversation, _ = scalar(m.value)
 		}
-		out.Write(key)
-		out.WriteByte(':')
-		out.Write(value)
-		out.WriteByte(',')
+		out = append(append(out, m.key...), ':')
+		out = append(appendCompact(out, m.value), ',')
 	})
 	if err != nil {
-		return d, errors.New("must be an object without repeated names")
+		return d, errNotObject
 	}
 	if !image {
-		out.WriteString(`"image_url":null,`)
+		out = append(out, noImage...)
 	}
-	out.WriteString(noUnreadItems)
-	d.object = out.Bytes()
+	d.object = append(out, noUnreadItems...)
 	if transaction.Kind() == '{' {
 		d.path, resource = "details.transaction", transaction
 	}
-	return d, d.readResource(resource)
-}
-
-// eachMember calls f with each member of an object, compact.
-func eachMember(object jsontext.Value, f func(name string, key, value jsontext.Value)) error {
-	compact := object
-	if bytes.ContainsAny(object, " \t\r\n") {
-		compact = object.Clone()
-		if err := compact.Compact(); err != nil {
-			return err
-		}
-	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(compact)) // a Buffer is read in place
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != '}' {
-		key, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		key = key.Clone()
-		name, _ := scalar(key)
-		value, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		f(name, key, value.Clone())
-	}
-	return nil
+	d.readResource(resource)
+	return d, nil
 }
 
 // readResource takes the fields that the rules need from a transaction or offer.
-func (d *details) readResource(object jsontext.Value) error {
-	type person struct {
-		ID jsontext.Value `json:"id"`
-	}
-	var r struct {
-		ID        jsontext.Value `json:"id"`
-		State     jsontext.Value `json:"state"`
-		UpdatedAt jsontext.Value `json:"updated_at"`
-		Seller    jsontext.Value `json:"seller"`
-		Buyer     jsontext.Value `json:"buyer"`
-	}
-	if err := json.Unmarshal(object, &r); err != nil {
-		return errors.New("must be an object without repeated names")
-	}
-	d.id, _ = scalar(r.ID)
-	d.state, _ = scalar(r.State)
-	d.updatedAt = r.UpdatedAt
-	idOf := func(v jsontext.Value) int64 {
-		var p person
-		if v.Kind() != '{' || json.Unmarshal(v, &p) != nil {
-			return 0
+func (d *details) readResource(object jsontext.Value) {
+	_ = eachMember(object, func(m member) { // it is an object
+		switch string(m.name()) {
+		case "id":
+			d.id, _ = scalar(m.value)
+		case "state":
+			d.state, _ = scalar(m.value)
+		case "updated_at":
+			d.updatedAt = m.value
+		case "seller":
+			d.seller = userOf(m.value)
+		case "buyer":
+			d.buyer = userOf(m.value)
 		}
-		s, _ := scalar(p.ID)
-		user, _ := ParseUser(s)
-		return user
-	}
-	d.seller, d.buyer = idOf(r.Seller), idOf(r.Buyer)
-	return nil
+	})
+}
+
+// userOf returns the id of an embedded user, 0 when there is none.
+func userOf(v jsontext.Value) (user int64) {
+	_ = eachMember(v, func(m member) { // else there is none
+		if string(m.name()) == "id" {
+			s, _ := scalar(m.value)
+			user, _ = ParseUser(s)
+		}
+	})
+	return user
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,7 +14,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -60,21 +60,38 @@ type Event struct {
 	resource string // the table of rules that the state is from, or ""
 }
 
-// wireEvent is an event as services send it.
+// wireEvent is an event as services send it: valid JSON values, or nothing.
 type wireEvent struct {
-	ID          jsontext.Value   `json:"id"`
-	Type        jsontext.Value   `json:"type"`
-	ReceiverID  jsontext.Value   `json:"receiver_id"`
-	ReceiverIDs []jsontext.Value `json:"receiver_ids"`
-	Time        jsontext.Value   `json:"time"`
-	Message     jsontext.Value   `json:"message"`
-	Title       jsontext.Value   `json:"title"`
-	Details     jsontext.Value   `json:"details"`
-	Options     struct {
-		TTL  jsontext.Value `json:"ttl"`
-		Push *bool          `json:"push"`
-	} `json:"options"`
-	Data jsontext.Value `json:"data"` // the wrapper that most documented samples have
+	id, kind, receiver, receivers, time, message, title, details, options, data jsontext.Value
+}
+
+// readWire takes the members of an event that Kabar knows.
+func readWire(raw []byte) (w wireEvent, err error) {
+	err = eachMember(raw, func(m member) {
+		switch string(m.name()) {
+		case "id":
+			w.id = m.value
+		case "type":
+			w.kind = m.value
+		case "receiver_id":
+			w.receiver = m.value
+		case "receiver_ids":
+			w.receivers = m.value
+		case "time":
+			w.time = m.value
+		case "message":
+			w.message = m.value
+		case "title":
+			w.title = m.value
+		case "details":
+			w.details = m.value
+		case "options":
+			w.options = m.value
+		case "data": // the wrapper that most documented samples have
+			w.data = m.value
+		}
+	})
+	return w, err
 }
 
 // A Parser reads events. It is immutable and safe for concurrent use.
@@ -91,23 +108,39 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if len(raw) > MaxEventSize {
 		return nil, invalid("event", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
 	}
-	var w wireEvent
-	if err := json.Unmarshal(raw, &w); err != nil {
-		return nil, invalid("event", jsonProblem(err))
+	if err := validate(raw); err != nil {
+		return nil, err
 	}
-	if w.Type == nil && w.Data.Kind() == '{' {
-		inner := w.Data
-		w = wireEvent{}
-		if err := json.Unmarshal(inner, &w); err != nil {
-			return nil, invalid("data", jsonProblem(err))
-		}
+	w, err := readWire(raw)
+	if err == nil && w.kind == nil && w.data.Kind() == '{' {
+		w, err = readWire(w.data)
+	}
+	if err != nil {
+		return nil, invalid("event", err.Error())
 	}
 	return p.event(&w)
 }
 
+// validate reports where raw is not one JSON value.
+func validate(raw []byte) error {
+	if jsontext.Value(raw).IsValid() {
+		return nil
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
+	_, err := dec.ReadValue()
+	if err == nil {
+		_, err = dec.ReadValue() // what follows it
+	}
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		return invalid("event", fmt.Sprintf("is not valid JSON at byte %d", syntax.ByteOffset))
+	}
+	return invalid("event", "is not valid JSON")
+}
+
 func (p *Parser) event(w *wireEvent) (*Event, error) {
 	c := &checker{}
-	e := &Event{ID: c.id(w.ID), Type: c.text("type", w.Type, 64), title: nil, push: true}
+	e := &Event{ID: c.id(w.id), Type: c.text("type", w.kind, 64), push: true}
 	if e.ID == "" {
 		e.ID = p.newID()
 	}
@@ -115,27 +148,24 @@ func (p *Parser) event(w *wireEvent) (*Event, error) {
 	if e.kind, ok = p.kinds[e.Type]; !ok && c.fine("type") {
 		c.wrong("type", cmp.Or(map[bool]string{e.Type == "": "is required"}[true], "is not a known event type"))
 	}
-	e.Receivers = c.receivers(w.ReceiverID, w.ReceiverIDs)
-	e.time = c.time("time", w.Time, p.now())
-	e.message = c.text("message", w.Message, maxMessage)
+	e.Receivers = c.receivers(w.receiver, w.receivers)
+	e.time = c.time("time", w.time, p.now())
+	e.message = c.text("message", w.message, maxMessage)
 	if e.message == "" {
 		e.message = p.texts[e.Type]
 	}
-	if title := c.text("title", w.Title, maxTitle); title != "" {
+	if title := c.text("title", w.title, maxTitle); title != "" {
 		e.title = &title
 	}
-	e.ttl = c.ttl(w.Options.TTL)
-	if w.Options.Push != nil {
-		e.push = *w.Options.Push
-	}
-	e.readDetails(c, w.Details, p.now())
+	e.ttl, e.push = c.options(w.options)
+	e.readDetails(c, w.details, p.now())
 	if e.message == "" && ok && e.Type != "cart" && e.Type != "reminder" {
 		c.wrong("message", "is required")
 	}
 	if len(c.fields) > 0 {
 		return nil, &InvalidError{Fields: c.fields}
 	}
-	e.content = e.digest(w)
+	e.content = w.digest()
 	return e, nil
 }
 
@@ -167,18 +197,12 @@ func (e *Event) readDetails(c *checker, raw jsontext.Value, now time.Time) {
 
 // digest sums what makes two events the same: all but the id and the receivers.
 // Members of objects may come in any order.
-func (e *Event) digest(w *wireEvent) string {
-	h := sha256.New()
-	for _, v := range []jsontext.Value{w.Type, w.Time, w.Message, w.Title, w.Details, w.Options.TTL} {
-		canonical := bytes.Clone(v)
-		if err := (*jsontext.Value)(&canonical).Canonicalize(jsontext.CanonicalizeRawInts(false)); err != nil {
-			canonical = v // cannot be: it was parsed
-		}
-		h.Write(canonical)
-		h.Write([]byte{0})
+func (w *wireEvent) digest() string {
+	total := uint64(0)
+	for _, v := range []jsontext.Value{w.kind, w.time, w.message, w.title, w.details, w.options} {
+		total = mix(total, digestOf(v))
 	}
-	h.Write(strconv.AppendBool(nil, e.push))
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return strconv.FormatUint(total, 16)
 }
 
 // key is the digest under which the inbox knows an event of a source.
@@ -192,20 +216,6 @@ func EventKey(source, id string) string {
 
 func invalid(field, problem string) *InvalidError {
 	return &InvalidError{Fields: map[string]string{field: problem}}
-}
-
-// jsonProblem says where JSON is malformed without repeating any of it.
-func jsonProblem(err error) string {
-	switch e := err.(type) { // the decoder returns these unwrapped
-	case *jsontext.SyntacticError:
-		return fmt.Sprintf("is not valid JSON at byte %d", e.ByteOffset)
-	case *json.SemanticError:
-		if e.JSONPointer != "" {
-			return fmt.Sprintf("has the wrong type at %s", e.JSONPointer)
-		}
-		return "must be a JSON object"
-	}
-	return "is not valid JSON"
 }
 
 // printable reports whether s is UTF-8 without control characters other than

@@ -30,7 +30,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 	}{
 		{`{`, map[string]string{"event": "is not valid JSON at byte 1"}},
 		{`[]`, map[string]string{"event": "must be a JSON object"}},
-		{`{"type":"discount","receiver_ids":7,"message":"m"}`, map[string]string{"event": "has the wrong type at /receiver_ids"}},
+		{`{"type":"discount","receiver_ids":7,"message":"m"}`, map[string]string{"receiver_ids": "must be an array"}},
 		{`{}`, map[string]string{"type": "is required", "receiver_id": "is required"}},
 		{`{"type":"discount","receiver_id":66}`, map[string]string{"message": "is required"}},
 		{with("id", `{}`), map[string]string{"id": "must be a string"}},
@@ -49,7 +49,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		{with("title", `7`), map[string]string{"title": "must be a string"}},
 		{with("title", long(201)), map[string]string{"title": "must have at most 200 characters"}},
 		{with("title", `"a\u0000b"`), map[string]string{"title": "must not contain control characters"}},
-		{with("details", `"text"`), map[string]string{"details": "must be an object"}},
+		{with("details", `"text"`), map[string]string{"details": "must be a JSON object"}},
 		{with("options", `{"ttl":"forever"}`), map[string]string{"options.ttl": `must be a duration from "1s" to "672h"`}},
 		{with("options", `{"ttl":-5}`), map[string]string{"options.ttl": `must be a duration from "1s" to "672h"`}},
 		{`{"type":"cart","receiver_id":66}`, map[string]string{"details.cart_items": "must be a whole number, 0 or more"}},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/inbox"
@@ -19,16 +18,12 @@ const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
 // gets: the shape of the seeds' "Android Notifications Data Samples".
 func (d *Dispatcher) render(w *work) (Delivery, error) {
 	e := w.entry
-	var body struct {
-		Title   *string        `json:"title"`
-		Message string         `json:"message"`
-		Details jsontext.Value `json:"details"`
-	}
-	if err := json.Unmarshal([]byte(e.body), &body); err != nil {
+	title, message, details, err := readBody([]byte(e.body))
+	if err != nil {
 		return Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
 	}
 	k := d.parser.kinds[e.Type]
-	fields, err := d.data(e, k, body.Title, body.Message, body.Details, w.unreads)
+	fields, err := d.data(e, k, title, message, details, w.unreads)
 	if err != nil {
 		return Delivery{}, err
 	}
@@ -36,16 +31,36 @@ func (d *Dispatcher) render(w *work) (Delivery, error) {
 		Lane:    k.lane,
 		Type:    e.Type,
 		Data:    fields,
-		Body:    body.Message,
+		Body:    message,
 		Tag:     cmp.Or(e.Tag, e.ID),
 		Thread:  cmp.Or(e.Tag, e.Type),
 		Badge:   w.unreads.Badge(),
 		Expires: milli(e.Expires),
 	}
-	if body.Title != nil {
-		r.Title = *body.Title
+	if title != nil {
+		r.Title = *title
 	}
 	return r, nil
+}
+
+// readBody takes a notification's body, as Event.body made it, apart.
+func readBody(body []byte) (title *string, message string, details jsontext.Value, err error) {
+	if !jsontext.Value(body).IsValid() {
+		return nil, "", nil, errNotObject
+	}
+	err = eachMember(body, func(m member) {
+		switch string(m.name()) {
+		case "title":
+			if text, ok := scalar(m.value); ok {
+				title = &text
+			}
+		case "message":
+			message, _ = scalar(m.value)
+		case "details":
+			details = m.value
+		}
+	})
+	return title, message, details, err
 }
 
 // data lists the top-level keys of a push's data in the samples' order.

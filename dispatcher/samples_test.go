@@ -121,7 +121,7 @@ func object(fields []Field) []byte {
 func members(t *testing.T, object []byte) []string {
 	t.Helper()
 	var names []string
-	if err := eachMember(object, func(name string, _, _ jsonValue) { names = append(names, name) }); err != nil {
+	if err := eachMember(object, func(m member) { names = append(names, string(m.name())) }); err != nil {
 		t.Fatal(err)
 	}
 	return names

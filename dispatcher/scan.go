@@ -1,0 +1,152 @@
+package dispatcher
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The functions of this file walk JSON that is known to be valid, without
+// reflection and without copying. Publishing reads every event through them: four
+// passes of a decoder were a fifth of what a push costs.
+
+var errNotObject = errors.New("must be a JSON object")
+
+// member is a member of an object: name and value as they stand, quotes included.
+type member struct{ key, value jsontext.Value }
+
+// name returns the name as text. Compared as string(m.name()) it is not copied.
+func (m member) name() []byte {
+	if bytes.IndexByte(m.key, '\\') < 0 {
+		return m.key[1 : len(m.key)-1]
+	}
+	name, _ := jsontext.AppendUnquote(nil, m.key) // it is valid
+	return name
+}
+
+// eachMember calls f with the members of a valid object in order.
+func eachMember(object []byte, f func(m member)) error {
+	i := skipSpace(object, 0)
+	if i == len(object) || object[i] != '{' {
+		return errNotObject
+	}
+	for i = skipSpace(object, i+1); object[i] != '}'; {
+		end := skipString(object, i)
+		m := member{key: object[i:end]}
+		start := skipSpace(object, skipSpace(object, end)+1) // past the colon
+		i = skipValue(object, start)
+		m.value = object[start:i]
+		f(m)
+		if i = skipSpace(object, i); object[i] == ',' {
+			i = skipSpace(object, i+1)
+		}
+	}
+	return nil
+}
+
+// eachElement calls f with the elements of a valid array in order.
+func eachElement(array []byte, f func(v jsontext.Value)) {
+	for i := skipSpace(array, 1); array[i] != ']'; {
+		end := skipValue(array, i)
+		f(array[i:end])
+		if i = skipSpace(array, end); array[i] == ',' {
+			i = skipSpace(array, i+1)
+		}
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && isSpace(b[i]) {
+		i++
+	}
+	return i
+}
+
+// skipString returns the index after the string that begins at i.
+func skipString(b []byte, i int) int {
+	for i++; b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// skipValue returns the index after the value that begins at i.
+func skipValue(b []byte, i int) int {
+	switch b[i] {
+	case '"':
+		return skipString(b, i)
+	case '{', '[':
+		for depth := 0; ; {
+			switch b[i] {
+			case '"':
+				i = skipString(b, i)
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+			i++
+		}
+	}
+	for i < len(b) && !isSpace(b[i]) && b[i] != ',' && b[i] != '}' && b[i] != ']' {
+		i++
+	}
+	return i
+}
+
+// appendCompact appends a valid value without the white space between its tokens.
+func appendCompact(dst, value []byte) []byte {
+	for i := 0; i < len(value); {
+		switch c := value[i]; {
+		case c == '"':
+			end := skipString(value, i)
+			dst = append(dst, value[i:end]...)
+			i = end
+		case isSpace(c):
+			i++
+		default:
+			dst = append(dst, c)
+			i++
+		}
+	}
+	return dst
+}
+
+// digestOf is a digest of a valid value: the same whatever white space it has, and in
+// whatever order the members of its objects come.
+func digestOf(value []byte) uint64 {
+	value = bytes.TrimSpace(value)
+	switch {
+	case len(value) == 0:
+		return 0
+	case value[0] == '{':
+		total := uint64(len("{}"))
+		_ = eachMember(value, func(m member) { // it is an object
+			total += mix(xxhash.Sum64(m.key), digestOf(m.value))
+		})
+		return mix('{', total)
+	case value[0] == '[':
+		total := uint64(len("[]"))
+		eachElement(value, func(v jsontext.Value) { total = mix(total, digestOf(v)) })
+		return mix('[', total)
+	}
+	return xxhash.Sum64(value)
+}
+
+// mix joins two digests; their order matters.
+func mix(a, b uint64) uint64 {
+	var buf [16]byte
+	binary.LittleEndian.PutUint64(buf[:8], a)
+	binary.LittleEndian.PutUint64(buf[8:], b)
+	return xxhash.Sum64(buf[:])
+}
