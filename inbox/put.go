@@ -119,7 +119,7 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 		(s.Keep + expireEvery).Milliseconds(), now.Add(-s.Keep).UnixMicro(), s.Most,
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
-		header, now.UnixMilli()/expireEvery.Milliseconds())
+		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime())
 }
 
 // putResult reads the script's reply; when there is none because the whole

@@ -22,6 +22,7 @@
 --      17 frames        how many frames the log keeps
 --      18 push          header of the outbox entry up to the notification's id, or ''
 --      19 day           changes when expiries are to be renewed
+--      20 now           microseconds, for tests; or '': Redis' time
 -- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content.
 
@@ -37,7 +38,7 @@ end
 
 local known = redis.call('HMGET', meta, 'seq', 'day', subject == '' and 'cart_at' or 'r:' .. subject)
 local last = tonumber(known[1] or '0')
-local now = next_seq(last)
+local now = next_seq(last, ARGV[20])
 local seq, prev = digits(now), digits(last)
 local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .. ARGV[1]
 local set = {'seq', seq}

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	_ "embed"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,7 +36,8 @@ type Options struct {
 	Most int
 	// Sharded says that live frames go through sharded pub/sub, as on a cluster.
 	Sharded bool
-	// Now is the clock; time.Now when nil.
+	// Now is the clock of tests. When it is nil, sequence numbers and ids follow
+	// Redis' clock, and the rest time.Now.
 	Now func() time.Time
 }
 
@@ -45,18 +47,27 @@ type Store struct {
 	Options
 	parts   *Partitions
 	publish string
+	test    bool // Now is that of a test
 }
 
 // New returns a store over opts.
 func New(opts Options) *Store {
-	if opts.Now == nil {
-		opts.Now = time.Now
+	s := &Store{Options: opts, parts: opts.Partitions, publish: "publish", test: opts.Now != nil}
+	if !s.test {
+		s.Now = time.Now
 	}
-	s := &Store{Options: opts, parts: opts.Partitions, publish: "publish"}
 	if opts.Sharded {
 		s.publish = "spublish"
 	}
 	return s
+}
+
+// testTime is what scripts are given as the time: "" stands for Redis' own.
+func (s *Store) testTime() string {
+	if !s.test {
+		return ""
+	}
+	return strconv.FormatInt(s.Now().UnixMicro(), 10)
 }
 
 // remember is how long an event's record is kept.

@@ -70,7 +70,7 @@ func TestRefusedEvents(t *testing.T) {
 		"unknown type":       {typeJSON, `{"type":"x","receiver_id":66}`, 422, invalid, []string{"type"}},
 		"receiver":           {typeJSON, `{"type":"dompet","message":"m","receiver_id":"066"}`, 422, invalid, []string{"receiver_id"}},
 		"a string":           {typeJSON, `"event"`, 422, invalid, []string{"event"}},
-		"null":               {typeJSON, `null`, 422, invalid, []string{"type", "receiver_id"}},
+		"null":               {typeJSON, `null`, 422, invalid, []string{"event"}},
 		"cut off":            {typeJSON, `{"type":"dompet"`, 400, malformed, []string{"event"}},
 		"two without a list": {typeJSON, event + event, 400, malformed, []string{"event"}},
 		"names twice":        {typeJSON, `{"type":"dompet","type":"dompet"}`, 400, malformed, []string{"event"}},
