@@ -56,17 +56,18 @@ func (s *Senders) ByPlatform() map[devices.Platform]dispatcher.Sender {
 // Warm opens connections to the providers. What fails is only logged: pushes wait
 // for a provider that is away.
 func (s *Senders) Warm(ctx context.Context, log *slog.Logger) {
-	if s.FCM != nil {
-		if err := s.FCM.Warm(ctx); err != nil {
-			log.Warn("FCM cannot be reached yet", "error", err)
+	warm := func(provider string, open func(context.Context) error) {
+		if err := open(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			log.Warn(provider+" cannot be reached yet", "error", err)
 		}
+	}
+	if s.FCM != nil {
+		warm("FCM", s.FCM.Warm)
 	} else {
 		log.Info("Android push is off: fcm.project_id is not set")
 	}
 	if s.APNs != nil {
-		if err := s.APNs.Warm(ctx); err != nil {
-			log.Warn("APNs cannot be reached yet", "error", err)
-		}
+		warm("APNs", s.APNs.Warm)
 	} else {
 		log.Info("iOS push is off: neither apns.key_file nor apns.certificate_file is set")
 	}
