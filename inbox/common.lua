@@ -16,3 +16,31 @@ local function next_seq(last, test)
   local t = redis.call('TIME')
   return math.max(last + 1, tonumber(t[1]) * 1000000 + tonumber(t[2]))
 end
+
+-- millis returns Redis' time in milliseconds.
+local function millis()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- advance raises the user's sequence number. It returns the new one and the one
+-- before, as text.
+local function advance(meta)
+  local last = tonumber(redis.call('HGET', meta, 'seq') or '0')
+  local seq = digits(next_seq(last, ''))
+  redis.call('HSET', meta, 'seq', seq)
+  return seq, digits(last)
+end
+
+-- log_frame notes a frame that is in no list for sockets that come back: kind and
+-- id say what it shows, body is the rest where nothing else keeps it.
+local function log_frame(log, seq, prev, kind, id, body, frames, life)
+  redis.call('XADD', log, 'MAXLEN', '~', frames, seq .. '-0', 'i', id, 'p', prev, 'k', kind, 'b', body)
+  redis.call('PEXPIRE', log, life)
+end
+
+-- publish hands a frame to the user's live sockets and returns how many processes
+-- listen. Frames that are not logged have the sequence numbers 0.
+local function publish(command, channel, kind, seq, prev, id, body)
+  return redis.call(command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+end

@@ -102,7 +102,7 @@ func (s *Store) Read(ctx context.Context, user int64, id string) (unread int, er
 	if err != nil {
 		id, at = "", s.Now() // the script counts the unread ones all the same
 	}
-	c := readScript.Command(ctx, []string{k.notes(), k.unread(), k.open(), k.meta()}, id, at.UnixMicro())
+	c := readScript.Command(ctx, []string{k.notes(), k.unread(), k.open(), k.meta()}, id, at.UnixMicro(), s.publish, k.channel())
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("read notification: %w", err)
 	}
@@ -123,7 +123,7 @@ var readAllScript = script(readAllSource)
 // ReadAll marks every notification of the user as read.
 func (s *Store) ReadAll(ctx context.Context, user int64) error {
 	k := s.keys(user)
-	c := readAllScript.Command(ctx, []string{k.unread(), k.open()})
+	c := readAllScript.Command(ctx, []string{k.unread(), k.open()}, s.publish, k.channel())
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("read all notifications: %w", err)
 	}

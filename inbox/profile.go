@@ -35,13 +35,18 @@ func (s *Store) SetProfile(ctx context.Context, user int64, p Profile) error {
 
 // Profile returns what is known of a user, or ErrNotFound.
 func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
-	fields, err := s.Redis.HGetAll(ctx, s.keys(user).profile()).Result()
+	profiles, err := s.Profiles(ctx, user)
 	if err != nil {
-		return Profile{}, fmt.Errorf("read profile: %w", err)
+		return Profile{}, err
 	}
-	if len(fields) == 0 {
+	p, known := profiles[user]
+	if !known {
 		return Profile{}, ErrNotFound
 	}
+	return p, nil
+}
+
+func newProfile(fields map[string]string) Profile {
 	text := func(name string) *string {
 		if v, ok := fields[name]; ok {
 			return &v
@@ -56,5 +61,5 @@ func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
 		admin := v == "true"
 		p.Admin = &admin
 	}
-	return p, nil
+	return p
 }

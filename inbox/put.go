@@ -51,12 +51,13 @@ type Put struct {
 	Event    string // digest of the event's source and id, which make it idempotent
 	Content  string // digest of what was sent
 	Type     string
-	Listed   bool   // whether it enters the list and the unread counter
-	Body     []byte // JSON object: type, title, message, details
-	Subject  string // what it is about, such as "transaction:52001"; or ""
-	State    State  // of the subject; its Order counts for a cart too
-	Cart     *int   // the number of items in the cart, for a cart event, which tells nobody
-	Entry    *Entry // nil when nothing is to be pushed
+	Listed   bool     // whether it enters the list and the unread counter
+	Body     []byte   // JSON object: type, title, message, details
+	Subject  string   // what it is about, such as "transaction:52001"; or ""
+	State    State    // of the subject; its Order counts for a cart too
+	Cart     *int     // the number of items in the cart, for a cart event, which tells nobody
+	Contact  *Contact // of a transaction with a state, with whom; else nil
+	Entry    *Entry   // nil when nothing is to be pushed
 
 	suffix string
 }
@@ -102,6 +103,11 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 	record := k.record(p.Event)
 	keys := []string{
 		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), s.Devices(p.Receiver), record,
+		k.contacts(), k.recentContacts(),
+	}
+	contact, with := "", ""
+	if p.Contact != nil {
+		contact, with = p.Contact.field(), p.Contact.stored()
 	}
 	listed, cart, header := "", "", ""
 	if p.Listed {
@@ -119,7 +125,8 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 		(s.Keep + expireEvery).Milliseconds(), now.Add(-s.Keep).UnixMicro(), s.Most,
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
-		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime())
+		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime(),
+		contact, with, mostContacts)
 }
 
 // putResult reads the script's reply; when there is none because the whole

@@ -3,6 +3,7 @@
 -- KEYS  1 record  2 meta  3 notes  4 unread  5 open  6 log
 --       7 devices (of the devices package; without any, nothing is enqueued)
 --       8 outbox stream, or the record again when nothing is to be pushed
+--       9 contacts  10 recent contacts
 -- ARGV  1 suffix        last 11 digits of the notification's id
 --       2 content       digest of what was sent
 --       3 remember      how long the record is kept, ms
@@ -23,6 +24,9 @@
 --      18 push          header of the outbox entry up to the notification's id, or ''
 --      19 day           changes when expiries are to be renewed
 --      20 now           microseconds, for tests; or '': Redis' time
+--      21 contact       field of contacts, or '' for none
+--      22 with          what contacts keeps of it
+--      23 contacts      how many are kept
 -- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content.
 
@@ -41,7 +45,7 @@ local last = tonumber(known[1] or '0')
 local now = next_seq(last, ARGV[20])
 local seq, prev = digits(now), digits(last)
 local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .. ARGV[1]
-local set = {'seq', seq}
+local set = {}
 
 -- The state, unless a newer one is known (guarantee G6); and what is the newest
 -- notification about the subject.
@@ -51,15 +55,22 @@ if subject ~= '' then
   local o, r = tonumber(ARGV[10]), tonumber(ARGV[11])
   if r > 0 and (o > tonumber(order) or (o == tonumber(order) and r > tonumber(rank))) then
     order, rank, told = ARGV[10], ARGV[11], id
+    if ARGV[21] ~= '' then
+      redis.call('HSET', KEYS[9], ARGV[21], ARGV[22])
+      redis.call('ZADD', KEYS[10], order, ARGV[21])
+      if redis.call('ZCARD', KEYS[10]) > tonumber(ARGV[23]) then
+        redis.call('HDEL', KEYS[9], redis.call('ZPOPMIN', KEYS[10])[1])
+      end
+    end
     if ARGV[12] ~= '0' then
       redis.call('ZADD', KEYS[5], ARGV[12], subject)
     elseif known[3] then
       redis.call('ZREM', KEYS[5], subject)
     end
   end
-  set[3], set[4] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. id
+  set[1], set[2] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. id
 elseif cart ~= '' and tonumber(ARGV[10]) >= tonumber(known[3] or '0') then
-  set[3], set[4], set[5], set[6] = 'cart', cart, 'cart_at', ARGV[10]
+  set[1], set[2], set[3], set[4] = 'cart', cart, 'cart_at', ARGV[10]
 end
 
 if type ~= '' then
@@ -76,14 +87,18 @@ if type ~= '' then
     set[#set + 1], set[#set + 2] = 'day', ARGV[19]
   end
 elseif cart == '' then
-  redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[17], seq .. '-0', 'i', id, 'p', prev, 'k', 'event', 'b', body)
-  redis.call('PEXPIRE', KEYS[6], ARGV[16])
+  log_frame(KEYS[6], seq, prev, 'event', id, body, ARGV[17], ARGV[16])
 end
-redis.call('HSET', meta, unpack(set))
+if cart == '' then -- a cart is in no log, and takes no number
+  set[#set + 1], set[#set + 2] = 'seq', seq
+end
+if #set > 0 then redis.call('HSET', meta, unpack(set)) end
 
 local listening = 0
 if cart == '' then
-  listening = redis.call(ARGV[14], ARGV[15], 'event ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+  listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, body)
+else
+  publish(ARGV[14], ARGV[15], 'unreads', '0', '0', '-', '')
 end
 local push = 'none'
 if ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then

@@ -1,0 +1,198 @@
+package attachments
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/fileblob" // file://
+	_ "gocloud.dev/blob/memblob"  // mem://
+	_ "gocloud.dev/blob/s3blob"   // s3://
+	"gocloud.dev/gcerrors"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrType says that a file is not of a type that is kept.
+	ErrType = errors.New("files of this type are not kept")
+	// ErrTooLarge says that a file has more than MaxSize bytes.
+	ErrTooLarge = errors.New("the file is too large")
+	// ErrNotFound says that there is no such file.
+	ErrNotFound = errors.New("there is no such file")
+)
+
+// MaxSize bounds a file, in bytes.
+const MaxSize = 10 << 20
+
+const (
+	headSize = 3072 // bytes that tell a file's type
+	keySize  = 16   // bytes
+	folder   = "chat_attachments/"
+)
+
+// Options say where a store keeps files.
+type Options struct {
+	// URL is the bucket's.
+	URL string
+	// Redis counts the files; Prefix begins the counter's key.
+	Redis  redis.UniversalClient
+	Prefix string
+}
+
+// A Store keeps files. It is safe for concurrent use.
+type Store struct {
+	bucket  *blob.Bucket
+	redis   redis.UniversalClient
+	counter string // key of a string, kept for ever: the id of the newest file
+}
+
+// Open opens the bucket. A folder is created when it is missing; whether S3 can be
+// reached shows with the first file. Close the store.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	address, err := bucketURL(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := blob.OpenBucket(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket for attachments: %w", err)
+	}
+	return &Store{bucket: bucket, redis: opts.Redis, counter: opts.Prefix + ":attachments"}, nil
+}
+
+// bucketURL adds to the address of a folder what makes it work where /tmp is
+// another file system, and on the first start.
+func bucketURL(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", errors.New("open bucket for attachments: not a URL") // the error would repeat a secret in it
+	}
+	if u.Scheme != "file" {
+		return address, nil
+	}
+	if u.Host != "" && u.Host != "." && u.Host != "localhost" {
+		return "", fmt.Errorf("open bucket for attachments: write file://./%s%s for a folder below this one, or file:///… for any", u.Host, u.Path)
+	}
+	query := u.Query()
+	for name, preset := range map[string]string{"create_dir": "true", "no_tmp_dir": "true", "dir_file_mode": strconv.Itoa(0o750)} {
+		if !query.Has(name) {
+			query.Set(name, preset)
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// Close closes the bucket.
+func (s *Store) Close() error {
+	if err := s.bucket.Close(); err != nil {
+		return fmt.Errorf("close bucket for attachments: %w", err)
+	}
+	return nil
+}
+
+// An Attachment is a file that is kept.
+type Attachment struct {
+	ID   int64  // counts files
+	Key  string // 32 hex digits that nobody can guess
+	Name string // fit for a URL
+	Type string // its media type
+	Size int64  // bytes
+}
+
+// Put keeps a file that a user sends, under a name like the one that it has with
+// them. Nothing is kept when it fails: the error is ErrType, ErrTooLarge, that of
+// r, the bucket's or Redis'.
+func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (Attachment, error) {
+	head := make([]byte, headSize)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return Attachment{}, fmt.Errorf("read file: %w", err)
+	}
+	head = head[:n]
+	t, ok := detect(head)
+	if !ok {
+		return Attachment{}, ErrType
+	}
+	id, err := s.redis.Incr(ctx, s.counter).Result()
+	if err != nil {
+		return Attachment{}, fmt.Errorf("number attachment: %w", err)
+	}
+	a := Attachment{ID: id, Key: newKey(), Name: safeName(name, t), Type: t.media}
+	a.Size, err = s.write(ctx, &a, user, io.MultiReader(bytes.NewReader(head), r))
+	return a, err
+}
+
+// write stores a file whole or not at all.
+func (s *Store) write(ctx context.Context, a *Attachment, user int64, r io.Reader) (int64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w, err := s.bucket.NewWriter(ctx, path(a.Key, a.Name), &blob.WriterOptions{
+		ContentType: a.Type,
+		Metadata:    map[string]string{"user": strconv.FormatInt(user, 10), "id": strconv.FormatInt(a.ID, 10)},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store attachment: %w", err)
+	}
+	size, err := io.Copy(w, io.LimitReader(r, MaxSize+1))
+	if err == nil && size > MaxSize {
+		err = ErrTooLarge
+	}
+	if err != nil {
+		cancel() // before Close: nothing is kept
+	}
+	closeErr := w.Close()
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return 0, err
+	case err != nil:
+		return 0, fmt.Errorf("store attachment: %w", err)
+	case closeErr != nil:
+		return 0, fmt.Errorf("store attachment: %w", closeErr)
+	}
+	return size, nil
+}
+
+func newKey() string {
+	var key [keySize]byte
+	rand.Read(key[:]) // never fails
+	return hex.EncodeToString(key[:])
+}
+
+func path(key, name string) string { return folder + key + "/" + name }
+
+// A File is an open file. Close it.
+type File struct {
+	io.ReadSeekCloser
+	Type    string // its media type, one of those that are kept
+	Size    int64  // bytes
+	ModTime time.Time
+}
+
+// Get opens a file by its key and its name. The error is ErrNotFound or the
+// bucket's. Reading fails once ctx has ended.
+func (s *Store) Get(ctx context.Context, key, name string) (*File, error) {
+	if raw, err := hex.DecodeString(key); err != nil || len(raw) != keySize || !isSafe(name) {
+		return nil, ErrNotFound
+	}
+	r, err := s.bucket.NewReader(ctx, path(key, name), nil)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open attachment: %w", err)
+	}
+	if !isKept(r.ContentType()) { // somebody else has put it there
+		return nil, errors.Join(ErrNotFound, r.Close())
+	}
+	return &File{ReadSeekCloser: r, Type: r.ContentType(), Size: r.Size(), ModTime: r.ModTime()}, nil
+}

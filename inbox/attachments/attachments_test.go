@@ -1,0 +1,231 @@
+package attachments
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func picture(t *testing.T, encode func(io.Writer, image.Image) error) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := encode(&b, image.NewGray(image.Rect(0, 0, 30, 30))); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func pngPicture(t *testing.T) string { return picture(t, png.Encode) }
+
+// onEveryBucket runs a test over a folder and over memory.
+func onEveryBucket(t *testing.T, test func(t *testing.T, s *Store, folder string)) {
+	t.Run("folder", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "made", "when missing")
+		test(t, open(t, "file://"+dir), dir)
+	})
+	t.Run("memory", func(t *testing.T) { test(t, open(t, "mem://"), "") })
+}
+
+func open(t *testing.T, url string) *Store {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	s, err := Open(t.Context(), Options{URL: url, Redis: rdb, Prefix: "kabar"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), rdb.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func read(t *testing.T, s *Store, a Attachment) (*File, string) {
+	t.Helper()
+	f, err := s.Get(t.Context(), a.Key, a.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, string(content)
+}
+
+func TestFilesComeBackAsTheyWere(t *testing.T) {
+	onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
+		content := pngPicture(t) + strings.Repeat("x", 1<<20)
+		var keys []string
+		for id := int64(1); id <= 3; id++ {
+			a, err := s.Put(t.Context(), 66, "foto.jpg", iotest.HalfReader(strings.NewReader(content[:len(content)/int(id)])))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.ID != id || a.Name != "foto.png" || a.Type != "image/png" || a.Size != int64(len(content)/int(id)) || len(a.Key) != 32 {
+				t.Errorf("%+v", a)
+			}
+			f, got := read(t, s, a)
+			if got != content[:a.Size] || f.Size != a.Size || f.Type != a.Type || f.ModTime.IsZero() {
+				t.Errorf("%d bytes, %+v", len(got), f)
+			}
+			keys = append(keys, a.Key)
+		}
+		if slices.Sort(keys); len(slices.Compact(keys)) != 3 {
+			t.Errorf("keys %q", keys)
+		}
+	})
+}
+
+func TestTypes(t *testing.T) {
+	box := func(brand string) string {
+		return "\x00\x00\x00\x20ftyp" + brand + "\x00\x00\x02\x00" + brand + "isomiso2" + strings.Repeat("\x00", 40)
+	}
+	for name, c := range map[string]struct{ content, want string }{
+		"png":             {pngPicture(t), "image/png"},
+		"jpeg":            {picture(t, func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, nil) }), "image/jpeg"},
+		"gif":             {"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "image/gif"},
+		"webp":            {"RIFF\x24\x00\x00\x00WEBPVP8 \x18\x00\x00\x00", "image/webp"},
+		"pdf":             {"%PDF-1.7\n", "application/pdf"},
+		"mp4":             {box("mp42"), "video/mp4"},
+		"voice of iPhone": {box("M4A "), "audio/mp4"},
+		"voice in ogg":    {"OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x13OpusHead\x01\x01", "audio/ogg"},
+		"mp3":             {"\xff\xfb\x90\x64\x00\x00", "audio/mpeg"},
+		"mp3 with a tag":  {"ID3\x03\x00\x00\x00\x00\x00\x0a" + strings.Repeat("\x00", 10) + "\xff\xfb\x90\x64", "audio/mpeg"},
+		"aac":             {"\xff\xf1\x50\x80\x00\x1f\xfc", "audio/aac"},
+
+		"nothing":        {"", ""},
+		"text":           {"halo", ""},
+		"html":           {"<html><script>alert(1)</script>", ""},
+		"svg":            {`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>`, ""},
+		"javascript":     {"#!/usr/bin/env node\nalert(1)", ""},
+		"zip":            {"PK\x03\x04\x14\x00\x00\x00\x00\x00", ""},
+		"windows":        {"MZ\x90\x00\x03", ""},
+		"elf":            {"\x7fELF\x02\x01\x01", ""},
+		"flash":          {"CWS\x0a", ""},
+		"bmp":            {"BM\x1e\x00\x00\x00", ""},
+		"iPhone's photo": {box("heic"), ""},
+		"xml":            {`<?xml version="1.0"?><x/>`, ""},
+	} {
+		got, ok := detect([]byte(c.content))
+		if ok != (c.want != "") || got.media != c.want {
+			t.Errorf("%s is %q", name, got.media)
+		}
+	}
+}
+
+func TestNothingIsKeptOfWhatFails(t *testing.T) {
+	broken := errors.New("broken")
+	onEveryBucket(t, func(t *testing.T, s *Store, dir string) {
+		content := pngPicture(t)
+		for name, c := range map[string]struct {
+			r    io.Reader
+			want error
+		}{
+			"another type":      {strings.NewReader("halo"), ErrType},
+			"too large":         {io.MultiReader(strings.NewReader(content), io.LimitReader(zeros{}, MaxSize)), ErrTooLarge},
+			"endless":           {io.MultiReader(strings.NewReader(content), zeros{}), ErrTooLarge},
+			"broken half-way":   {io.MultiReader(strings.NewReader(content+strings.Repeat("x", 2*headSize)), iotest.ErrReader(broken)), broken},
+			"broken at once":    {iotest.ErrReader(broken), broken},
+			"cut off, in form":  {io.MultiReader(strings.NewReader(content+strings.Repeat("x", 2*headSize)), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
+			"larger by a byte":  {strings.NewReader(content + strings.Repeat("x", MaxSize+1-len(content))), ErrTooLarge},
+			"of another's name": {strings.NewReader("<html>"), ErrType},
+		} {
+			a, err := s.Put(t.Context(), 66, "a.png", c.r)
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if a.Key != "" {
+				if _, err := s.Get(t.Context(), a.Key, a.Name); !errors.Is(err, ErrNotFound) {
+					t.Errorf("%s: is there, %v", name, err)
+				}
+			}
+		}
+		if dir == "" {
+			return
+		}
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				t.Errorf("%s is left", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// zeros is an endless file.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func TestFilesThatAreNotThere(t *testing.T) {
+	onEveryBucket(t, func(t *testing.T, s *Store, dir string) {
+		a, err := s.Put(t.Context(), 66, "a.png", strings.NewReader(pngPicture(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct{ key, name string }{
+			{a.Key, "b.png"}, {a.Key, ""}, {a.Key, "a.png.attrs"}, {a.Key, "../" + a.Key + "/a.png"}, {a.Key, "a.html"},
+			{"", "a.png"}, {a.Key[1:], "a.png"}, {"../" + a.Key, "a.png"}, {strings.Repeat("0", 32), "a.png"}, {"x", "a.png"},
+		} {
+			if _, err := s.Get(t.Context(), c.key, c.name); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%q/%q: %v", c.key, c.name, err)
+			}
+		}
+		if dir == "" {
+			return
+		}
+		// What somebody else has put there is not served.
+		if err := os.WriteFile(filepath.Join(dir, folder, a.Key, "a.png.attrs"), []byte(`{"user.content_type":"text/html"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Get(t.Context(), a.Key, a.Name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("as HTML: %v", err)
+		}
+	})
+}
+
+func TestBuckets(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := open(t, "file://./attachments")
+	if _, err := s.Put(t.Context(), 66, "a.png", strings.NewReader(pngPicture(t))); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir("attachments/" + folder); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	open(t, "s3://bucket?region=ap-southeast-3&endpoint=http://127.0.0.1:9&use_path_style=true") // asks nobody
+	for _, bad := range []string{"file://attachments", "file://x/y", "ftp://x", "nonsense", "://", "file:///dev/null/x"} {
+		if _, err := Open(context.Background(), Options{URL: bad}); err == nil {
+			t.Errorf("%s: opened", bad)
+		}
+	}
+	if _, err := Open(context.Background(), Options{URL: "s3://key:s3cret@bucket\x00"}); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,348 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+)
+
+const partner = 15
+
+// sending is a message from one of the two to the other.
+func sending(from, to int64, body string) *Sending {
+	return &Sending{
+		Message: Message{
+			ID: NewID(time.Now()), Conversation: ConversationID(from, to), Sender: from, Receiver: to, Body: body,
+		},
+		Frame:   []byte(`{}`),
+		Handoff: "handoff " + body,
+	}
+}
+
+// carry sends a message and hands it over.
+func carry(t testing.TB, s *Store, m *Sending) string {
+	t.Helper()
+	ctx := context.Background()
+	id, err := s.Send(ctx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.ID = id
+	if err := errors.Join(s.Receive(ctx, m), s.Done(ctx, m.Sender, m.Handoff)); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func bodies(t *testing.T, s *Store, of int64) []string {
+	t.Helper()
+	page, err := s.Messages(context.Background(), of, ConversationID(user, partner), 0, 100)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for _, m := range page {
+		texts = append(texts, m.Body)
+	}
+	return texts
+}
+
+func TestMessageReachesBothCopies(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		m := sending(partner, user, "mantab gan")
+		m.Category, m.Product = 5, "mwza"
+		carry(t, s, m)
+		carry(t, s, sending(user, partner, "sip"))
+		for _, who := range []int64{user, partner} {
+			if diff := cmp.Diff([]string{"sip", "mantab gan"}, bodies(t, s, who)); diff != "" {
+				t.Errorf("user %d: %s", who, diff)
+			}
+		}
+		if u := unreads(t, s); u.Messages != 1 {
+			t.Errorf("%d unread", u.Messages)
+		}
+		got, err := s.Message(context.Background(), user, m.ID)
+		if err != nil || got.Body != m.Body || got.Category != 5 || got.Product != "mwza" || got.Read || got.Sender != partner {
+			t.Errorf("message %+v, %v", got, err)
+		}
+		if _, err := s.Message(context.Background(), 7, m.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a third one's look: %v", err)
+		}
+	})
+}
+
+func TestMessageIsSentOncePerClientID(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		var ids []string
+		for range 3 {
+			m := sending(user, partner, "halo")
+			m.ClientID = "c1"
+			ids = append(ids, carry(t, s, m))
+		}
+		if ids[0] != ids[1] || ids[1] != ids[2] || len(bodies(t, s, partner)) != 1 || len(bodies(t, s, user)) != 1 {
+			t.Errorf("ids %v, %d received", ids, len(bodies(t, s, partner)))
+		}
+		m := sending(user, partner, "other")
+		m.ClientID = "c1"
+		if id, err := s.Send(ctx, m); !errors.Is(err, ErrConflict) || id != ids[0] {
+			t.Errorf("other content under the same client id: %s, %v", id, err)
+		}
+	})
+}
+
+// The hand-off makes a crash between the two scripts harmless, and carrying it out
+// twice, or after the receiver has deleted the message, changes nothing.
+func TestHandoffSurvivesACrash(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		later := time.Now().Add(2 * handoffAfter)
+		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
+		ctx := context.Background()
+		m := sending(user, partner, "halo")
+		if _, err := s.Send(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		due, err := s.Handoffs(ctx, s.parts.OfUser(user), 10)
+		if diff := cmp.Diff([]string{m.Handoff}, due); diff != "" || err != nil {
+			t.Fatal(diff, err)
+		}
+		for range 2 {
+			if err := s.Receive(ctx, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(bodies(t, s, partner)); n != 1 {
+			t.Fatalf("received %d times", n)
+		}
+		if err := errors.Join(s.DeleteMessage(ctx, partner, m.ID), s.Receive(ctx, m)); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(bodies(t, s, partner)); n != 0 {
+			t.Errorf("a deleted message came back")
+		}
+		if err := s.Done(ctx, user, m.Handoff); err != nil {
+			t.Fatal(err)
+		}
+		if due, err := s.Handoffs(ctx, s.parts.OfUser(user), 10); len(due) != 0 || err != nil {
+			t.Errorf("hand-offs %v, %v", due, err)
+		}
+	})
+}
+
+func TestReadingMessages(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		conversation := ConversationID(user, partner)
+		var ids []string
+		for i := range 5 {
+			ids = append(ids, carry(t, s, sending(partner, user, strconv.Itoa(i))))
+		}
+		read := func(r Reading, want, left int) {
+			t.Helper()
+			r.User, r.Conversation = user, conversation
+			if n, err := s.ReadMessages(ctx, r); n != want || err != nil {
+				t.Errorf("%+v marked %d, %v; want %d", r, n, err, want)
+			}
+			if err := s.Seen(ctx, partner, r, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			if u := unreads(t, s); u.Messages != left {
+				t.Errorf("%d unread, want %d", u.Messages, left)
+			}
+			for _, who := range []int64{user, partner} {
+				page, err := s.Messages(ctx, who, conversation, 0, 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				unread := 0
+				for _, m := range page {
+					if !m.Read {
+						unread++
+					}
+				}
+				if unread != left {
+					t.Errorf("user %d sees %d unread, want %d", who, unread, left)
+				}
+			}
+		}
+		read(Reading{Message: ids[3]}, 1, 4)
+		read(Reading{Message: ids[3]}, 0, 4)
+		read(Reading{UpTo: ids[1]}, 2, 2)
+		if in, err := s.Inbox(ctx, user, true, 0, 10); len(in) != 1 || err != nil {
+			t.Errorf("unread inboxes %v, %v", in, err)
+		}
+		read(Reading{UpTo: ids[4]}, 2, 0)
+		if in, err := s.Inbox(ctx, user, true, 0, 10); len(in) != 0 || err != nil {
+			t.Errorf("unread inboxes %v, %v", in, err)
+		}
+	})
+}
+
+func TestInboxIsOrderedByTheNewestMessage(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		for i := range 12 {
+			carry(t, s, sending(int64(100+i), user, "from "+strconv.Itoa(i)))
+		}
+		carry(t, s, sending(user, 103, "back"))
+		var got []int64
+		for offset := 0; offset < 20; offset += 5 {
+			page, err := s.Inbox(ctx, user, false, offset, 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range page {
+				got = append(got, c.Partner)
+			}
+		}
+		want := []int64{103, 111, 110, 109, 108, 107, 106, 105, 104, 102, 101, 100}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestDeleting(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		conversation := ConversationID(user, partner)
+		for i := range 250 {
+			carry(t, s, sending(partner, user, "pesan nomor "+strconv.Itoa(i)))
+		}
+		if err := s.DeleteConversation(ctx, user, conversation); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteConversation(ctx, user, conversation); !errors.Is(err, ErrNotFound) {
+			t.Errorf("again: %v", err)
+		}
+		if n := len(bodies(t, s, partner)); n != 100 { // a page of it
+			t.Errorf("the partner's copy has %d on its first page", n)
+		}
+		if u := unreads(t, s); u.Messages != 0 {
+			t.Errorf("%d unread of a deleted conversation", u.Messages)
+		}
+		k := s.keys(user)
+		for _, left := range []int64{
+			rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(), rdb.SCard(ctx, k.trash()).Val(), rdb.ZCard(ctx, k.inboxes()).Val(),
+		} {
+			if left != 0 {
+				t.Errorf("%d left", left)
+			}
+		}
+		id := carry(t, s, sending(partner, user, "baru"))
+		if diff := cmp.Diff([]string{"baru"}, bodies(t, s, user)); diff != "" {
+			t.Errorf("a new message brings back the conversation alone: %s", diff)
+		}
+		if err := s.DeleteMessage(ctx, user, id); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteMessage(ctx, user, id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("again: %v", err)
+		}
+		if in, err := s.Inbox(ctx, user, false, 0, 10); len(in) != 0 || err != nil {
+			t.Errorf("an empty conversation is listed: %v %v", in, err)
+		}
+		if u := unreads(t, s); u.Messages != 0 || rdb.ZCard(ctx, k.words()).Val() != 0 {
+			t.Errorf("a deleted message left %+v", u)
+		}
+	})
+}
+
+func TestSearch(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		for from, texts := range map[int64][]string{
+			101: {"Nanya om, bantal bibir masih ada?", "warna pink"},
+			102: {"OM NANYA dong", "bantal"},
+			103: {"bantalnya sudah dikirim", "pinknya cakep"},
+		} {
+			for _, text := range texts {
+				carry(t, s, sending(from, user, text))
+			}
+		}
+		for text, want := range map[string][]int64{
+			`"nanya om"`:        {101, 102},
+			"om nanya":          {101, 102},
+			"nanya bantal":      {101}, // both in one message
+			"bant":              {101, 102, 103},
+			"bant nanya":        nil, // only the last word may be cut short
+			"nanya bant":        {101},
+			"pink":              {101, 103},
+			"KIRIM":             nil,
+			"dikirim BANTALNYA": {103},
+			"":                  nil,
+			"!?":                nil,
+		} {
+			page, err := s.Search(ctx, user, text, false, 0, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int64
+			for _, c := range page {
+				got = append(got, c.Partner)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q: %s", text, diff)
+			}
+		}
+	})
+}
+
+// Random sends, reads and deletions leave the number of unread messages as a
+// simple model has it.
+func TestUnreadMessagesCannotDrift(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		unread := make(map[string]int64) // id to sender
+		for i := range 300 {
+			from := int64(100 + rng.IntN(4))
+			conversation := ConversationID(user, from)
+			switch rng.IntN(5) {
+			case 0, 1, 2:
+				unread[carry(t, s, sending(from, user, fmt.Sprint("m", i)))] = from
+			case 3:
+				if _, err := s.ReadMessages(ctx, Reading{User: user, Conversation: conversation, UpTo: NewID(time.Now())}); err != nil {
+					t.Fatal(err)
+				}
+				for id, sender := range unread {
+					if sender == from {
+						delete(unread, id)
+					}
+				}
+			case 4:
+				for id := range unread {
+					if err := s.DeleteMessage(ctx, user, id); err != nil {
+						t.Fatal(err)
+					}
+					delete(unread, id)
+					break
+				}
+			}
+			if u := unreads(t, s); u.Messages != len(unread) {
+				t.Fatalf("step %d: %d unread, the model has %d", i, u.Messages, len(unread))
+			}
+		}
+	})
+}

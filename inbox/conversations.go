@@ -1,0 +1,222 @@
+package inbox
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed conversation.lua
+	conversationSource string
+	//go:embed read_messages.lua
+	readMessagesSource string
+	//go:embed seen.lua
+	seenSource string
+
+	conversationScript = script(conversationSource)
+	readMessagesScript = script(readMessagesSource)
+	seenScript         = script(seenSource)
+)
+
+// A Conversation is one entry of a user's inbox.
+type Conversation struct {
+	ID      string
+	Partner int64
+	Last    Message // the one with the greatest id
+}
+
+// Inbox returns the conversations of a user from offset on, the one with the
+// newest message first; with unread only those that have unread messages.
+func (s *Store) Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]Conversation, error) {
+	key := s.keys(user).inboxes()
+	if unread {
+		key = s.keys(user).unreadInboxes()
+	}
+	ids, err := s.Redis.ZRevRange(ctx, key, int64(offset), int64(offset+count-1)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list inbox: %w", err)
+	}
+	return s.conversations(ctx, user, ids)
+}
+
+// conversations looks up conversations and their last messages, in two round trips.
+// Those that were deleted meanwhile are left out.
+func (s *Store) conversations(ctx context.Context, user int64, ids []string) ([]Conversation, error) {
+	k := s.keys(user)
+	pages := make([]*Command, len(ids))
+	for i, id := range ids {
+		pages[i] = s.pageCommand(ctx, k, id, 0, 1)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	if err := s.Batcher.Do(ctx, pages...); err != nil {
+		return nil, fmt.Errorf("list inbox: %w", err)
+	}
+	all := make([]Conversation, 0, len(ids))
+	for i, id := range ids {
+		last, err := readPage(pages[i])
+		if err != nil {
+			return nil, err
+		}
+		if len(last) == 1 {
+			all = append(all, Conversation{ID: id, Partner: last[0].Partner(user), Last: last[0]})
+		}
+	}
+	return all, nil
+}
+
+func (s *Store) pageCommand(ctx context.Context, k userKeys, conversation string, offset, count int) *Command {
+	return conversationScript.Command(ctx, []string{
+		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(),
+	}, offset, count)
+}
+
+func readPage(c *Command) ([]Message, error) {
+	reply, err := c.Slice()
+	if err != nil {
+		return nil, fmt.Errorf("read conversation: %w", err)
+	}
+	page := make([]Message, 0, len(reply)/3)
+	for i := 0; i+2 < len(reply); i += 3 {
+		id, _ := reply[i].(string)
+		read, _ := reply[i+1].(int64)
+		stored, ok := reply[i+2].(string)
+		if !ok {
+			continue // a message without a body cannot be shown
+		}
+		m, err := parseMessage(id, stored, read == 1)
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, m)
+	}
+	return page, nil
+}
+
+// Messages returns messages of a user's conversation from offset on, the newest
+// first, or ErrNotFound when the user has no such conversation.
+func (s *Store) Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]Message, error) {
+	k := s.keys(user)
+	page := s.pageCommand(ctx, k, conversation, offset, count)
+	known := NewCommand(ctx, "zscore", k.inboxes(), conversation)
+	if err := s.Batcher.Do(ctx, page, known); err != nil {
+		return nil, fmt.Errorf("read conversation: %w", err)
+	}
+	if errors.Is(known.Err(), redis.Nil) {
+		return nil, ErrNotFound
+	}
+	return readPage(page)
+}
+
+// Message returns one message of a user's, or ErrNotFound.
+func (s *Store) Message(ctx context.Context, user int64, id string) (Message, error) {
+	k := s.keys(user)
+	stored, err := s.Redis.HGet(ctx, k.bodies(), id).Result()
+	if errors.Is(err, redis.Nil) || !ValidID(id) {
+		return Message{}, ErrNotFound
+	}
+	if err != nil {
+		return Message{}, fmt.Errorf("read message: %w", err)
+	}
+	m, err := parseMessage(id, stored, false)
+	if err != nil {
+		return Message{}, err
+	}
+	pipe := s.Redis.Pipeline()
+	kept := pipe.ZScore(ctx, k.messages(m.Conversation), id)
+	received := pipe.ZScore(ctx, k.received(m.Conversation), id)
+	sent := pipe.ZScore(ctx, k.sent(m.Conversation), id)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return Message{}, fmt.Errorf("read message: %w", err)
+	}
+	if kept.Err() != nil { // its conversation was deleted
+		return Message{}, ErrNotFound
+	}
+	m.Read = received.Err() != nil && sent.Err() != nil
+	return m, nil
+}
+
+// A Reading says what a user has read of a conversation.
+type Reading struct {
+	User         int64
+	Conversation string
+	Message      string // one message alone; or ""
+	UpTo         string // all up to this one
+	Partner      int64  // the other one
+	// Handoff tells the partner; see Sending.Handoff.
+	Handoff string `json:"-"`
+}
+
+// readMost is how many messages one script marks.
+const readMost = 500
+
+// ReadMessages marks messages that the user received as read, and leaves the
+// hand-off to their sender when there were any. It returns how many there were.
+func (s *Store) ReadMessages(ctx context.Context, r Reading) (int, error) {
+	k := s.keys(r.User)
+	keys := []string{
+		k.received(r.Conversation), k.open(), k.unreadInboxes(), s.handoffs(s.parts.OfUser(r.User)),
+	}
+	total := 0
+	for {
+		c := readMessagesScript.Command(ctx, keys,
+			r.Conversation, r.Message, r.UpTo, readMost, r.Handoff, handoffAfter.Milliseconds(), s.publish, k.channel())
+		if err := s.Batcher.Do(ctx, c); err != nil {
+			return total, fmt.Errorf("mark messages as read: %w", err)
+		}
+		reply, err := c.Int64Slice()
+		if err != nil || len(reply) != 2 {
+			return total, fmt.Errorf("mark messages as read: reply %v: %w", reply, err)
+		}
+		total += int(reply[0])
+		if reply[1] == 0 {
+			return total, nil
+		}
+	}
+}
+
+// NewestUnread returns the id of the newest message of a conversation that the
+// user has not read, or "".
+func (s *Store) NewestUnread(ctx context.Context, user int64, conversation string) (string, error) {
+	ids, err := s.Redis.ZRevRange(ctx, s.keys(user).received(conversation), 0, 0).Result()
+	if err != nil {
+		return "", fmt.Errorf("read conversation: %w", err)
+	}
+	if len(ids) == 0 {
+		return "", nil
+	}
+	return ids[0], nil
+}
+
+// Seen notes in a sender's copy what their partner has read. Frame is what the
+// sender's sockets show, JSON. It is harmless to repeat.
+func (s *Store) Seen(ctx context.Context, sender int64, r Reading, frame []byte) error {
+	k := s.keys(sender)
+	c := seenScript.Command(ctx, []string{k.sent(r.Conversation)}, r.Message, r.UpTo, s.publish, k.channel(), frame)
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("note what was read: %w", err)
+	}
+	return nil
+}
+
+// Partner returns the other one of a user's conversation, or ErrNotFound.
+func (s *Store) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
+	text, err := s.Redis.HGet(ctx, s.keys(user).conversation(conversation), "partner").Result()
+	if errors.Is(err, redis.Nil) {
+		return 0, ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read conversation: %w", err)
+	}
+	partner, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("conversation %s: partner: %w", conversation, err)
+	}
+	return partner, nil
+}

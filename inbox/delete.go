@@ -1,0 +1,116 @@
+package inbox
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed delete_message.lua
+	deleteMessageSource string
+	//go:embed delete_conversation.lua
+	deleteConversationSource string
+	//go:embed purge.lua
+	purgeSource string
+
+	deleteMessageScript      = script(deleteMessageSource)
+	deleteConversationScript = script(deleteConversationSource)
+	purgeScript              = script(purgeSource)
+)
+
+// DeleteMessage deletes a message from the user's own copy. The partner keeps
+// theirs. The error is ErrNotFound when the user has no such message.
+func (s *Store) DeleteMessage(ctx context.Context, user int64, id string) error {
+	m, err := s.Message(ctx, user, id)
+	if err != nil {
+		return err
+	}
+	k := s.keys(user)
+	args := append([]any{id, m.Conversation, s.publish, k.channel()}, m.postings()...)
+	c := deleteMessageScript.Command(ctx, []string{
+		k.messages(m.Conversation), k.received(m.Conversation), k.sent(m.Conversation), k.bodies(), k.words(), k.open(),
+		k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
+	}, args...)
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("delete message: %w", err)
+	}
+	if n, err := c.Int(); err != nil || n == 0 {
+		return errors.Join(ErrNotFound, err)
+	}
+	return nil
+}
+
+// DeleteConversation deletes the user's own copy of a conversation. A new message
+// brings it back, without the old ones. The error is ErrNotFound when the user has
+// no such conversation.
+func (s *Store) DeleteConversation(ctx context.Context, user int64, conversation string) error {
+	k := s.keys(user)
+	gone := k.messages(conversation) + ":" + NewID(s.Now())
+	c := deleteConversationScript.Command(ctx, []string{
+		k.messages(conversation), k.received(conversation), k.sent(conversation), k.open(), k.inboxes(), k.unreadInboxes(),
+		k.conversation(conversation), k.trash(), gone,
+	}, conversation, s.publish, k.channel())
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("delete conversation: %w", err)
+	}
+	if n, err := c.Int(); err != nil || n == 0 {
+		return errors.Join(ErrNotFound, err)
+	}
+	return s.purge(ctx, user)
+}
+
+// purgeMost is how many messages one script purges.
+const purgeMost = 100
+
+// purge removes what deleted conversations have left, of this and of interrupted
+// earlier calls.
+func (s *Store) purge(ctx context.Context, user int64) error {
+	k := s.keys(user)
+	trash, err := s.Redis.SMembers(ctx, k.trash()).Result()
+	if err != nil {
+		return fmt.Errorf("purge messages: %w", err)
+	}
+	for _, key := range trash {
+		for {
+			ids, err := s.Redis.ZRange(ctx, key, 0, purgeMost-1).Result()
+			if err != nil {
+				return fmt.Errorf("purge messages: %w", err)
+			}
+			if err := s.purgeMessages(ctx, k, key, ids); err != nil {
+				return fmt.Errorf("purge messages: %w", err)
+			}
+			if len(ids) < purgeMost {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) purgeMessages(ctx context.Context, k userKeys, key string, ids []string) error {
+	args := []any{len(ids)}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	if len(ids) > 0 {
+		bodies, err := s.Redis.HMGet(ctx, k.bodies(), ids...).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		for i, body := range bodies {
+			if stored, ok := body.(string); ok {
+				m, err := parseMessage(ids[i], stored, true)
+				if err != nil {
+					return err
+				}
+				args = append(args, m.postings()...)
+			}
+		}
+	}
+	c := purgeScript.Command(ctx, []string{key, k.trash(), k.bodies(), k.words()}, args...)
+	return s.Batcher.Do(ctx, c)
+}

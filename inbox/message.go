@@ -1,0 +1,115 @@
+package inbox
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// A Message is one message of a conversation, as one of the two has it.
+type Message struct {
+	ID           string
+	Conversation string
+	Sender       int64
+	Receiver     int64
+	Body         string // BBCode as sent
+	Category     int
+	Product      string // id of the product that it asks about, or ""
+	ClientID     string // the sender's own id for it, or ""
+	CreatedAt    time.Time
+	Read         bool // by its receiver
+}
+
+// Partner returns the other one of a message's two users.
+func (m *Message) Partner(user int64) int64 {
+	if user == m.Sender {
+		return m.Receiver
+	}
+	return m.Sender
+}
+
+// storedMessage is what Redis keeps of a message. The id tells when it was made.
+type storedMessage struct {
+	Conversation string `json:"c"`
+	Sender       int64  `json:"s"`
+	Receiver     int64  `json:"r"`
+	Body         string `json:"b"`
+	Category     int    `json:"k,omitempty"`
+	Product      string `json:"p,omitempty"`
+	ClientID     string `json:"i,omitempty"`
+}
+
+func (m *Message) stored() string {
+	b, err := json.Marshal(storedMessage{m.Conversation, m.Sender, m.Receiver, m.Body, m.Category, m.Product, m.ClientID})
+	if err != nil {
+		panic(fmt.Sprintf("marshal message: %v", err)) // plain strings and numbers always marshal
+	}
+	return string(b)
+}
+
+func parseMessage(id, stored string, read bool) (Message, error) {
+	var s storedMessage
+	if err := json.Unmarshal([]byte(stored), &s); err != nil {
+		return Message{}, fmt.Errorf("message %s: %w", id, err)
+	}
+	at, err := IDTime(id)
+	if err != nil {
+		return Message{}, err
+	}
+	return Message{
+		ID: id, Conversation: s.Conversation, Sender: s.Sender, Receiver: s.Receiver, Body: s.Body,
+		Category: s.Category, Product: s.Product, ClientID: s.ClientID, CreatedAt: at, Read: read,
+	}, nil
+}
+
+// ConversationID is the id of the conversation of two users, whoever asks.
+func ConversationID(a, b int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%d", min(a, b), max(a, b)))
+	return hex.EncodeToString(sum[:IDLen/2])
+}
+
+// score is a number that sorts as the id does, to the microsecond.
+func score(id string) string {
+	n, err := strconv.ParseInt(id[:13], 16, 64)
+	if err != nil {
+		panic(fmt.Sprintf("id %q is not from NewID", id))
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+const (
+	maxWord  = 40  // characters of a word that a search looks at
+	maxWords = 300 // different words of a message that a search finds
+)
+
+// Words returns the different words of a text in the form in which they are
+// searched: lower case, letters and digits alone.
+func Words(text string) []string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
+	})
+	for i, w := range words {
+		if r := []rune(w); len(r) > maxWord {
+			words[i] = string(r[:maxWord])
+		}
+	}
+	slices.Sort(words)
+	words = slices.Compact(words)
+	return words[:min(len(words), maxWords)]
+}
+
+// postings returns the members of the user's words that lead to a message.
+func (m *Message) postings() []any {
+	words := Words(m.Body)
+	postings := make([]any, len(words))
+	for i, w := range words {
+		postings[i] = w + "\x00" + m.ID + m.Conversation
+	}
+	return postings
+}

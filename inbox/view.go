@@ -1,0 +1,94 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/bbcode"
+)
+
+// MessageTime is how messages write times: RFC 3339 with seconds.
+const MessageTime = time.RFC3339
+
+// An InstantMessage is a message as the conversation endpoint shows it.
+type InstantMessage struct {
+	ID             string `json:"id"`
+	Body           string `json:"body"`
+	CreatedAt      string `json:"created_at"`
+	InboxID        string `json:"inbox_id"`
+	Read           bool   `json:"read"`
+	ReceiverID     string `json:"receiver_id"`
+	ReceiverName   string `json:"receiver_name"`
+	ReceiverAvatar string `json:"receiver_avatar"`
+	SenderID       string `json:"sender_id"`
+	SenderName     string `json:"sender_name"`
+	SenderAvatar   string `json:"sender_avatar"`
+	UpdatedAt      string `json:"updated_at"`
+}
+
+// View returns a message as it is shown to either of the two, with times in the
+// given zone.
+func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMessage {
+	at := m.CreatedAt.In(zone).Format(MessageTime)
+	return InstantMessage{
+		ID:             m.ID,
+		Body:           bbcode.HTML(m.Body),
+		CreatedAt:      at,
+		InboxID:        m.Conversation,
+		Read:           m.Read,
+		ReceiverID:     strconv.FormatInt(m.Receiver, 10),
+		ReceiverName:   receiver.DisplayName(m.Receiver),
+		ReceiverAvatar: receiver.avatar(),
+		SenderID:       strconv.FormatInt(m.Sender, 10),
+		SenderName:     sender.DisplayName(m.Sender),
+		SenderAvatar:   sender.avatar(),
+		UpdatedAt:      at,
+	}
+}
+
+// DisplayName is what others see of a user: the name, else the username, else
+// something that tells users apart.
+func (p Profile) DisplayName(user int64) string {
+	for _, name := range []*string{p.Name, p.Username} {
+		if name != nil && *name != "" {
+			return *name
+		}
+	}
+	return "Pengguna " + strconv.FormatInt(user, 10)
+}
+
+func (p Profile) avatar() string {
+	if p.Avatar == nil {
+		return ""
+	}
+	return *p.Avatar
+}
+
+// Profiles returns what is known of users, in one round trip. A user who is not
+// known has no entry.
+func (s *Store) Profiles(ctx context.Context, users ...int64) (map[int64]Profile, error) {
+	pipe := s.Redis.Pipeline()
+	replies := make(map[int64]*redis.MapStringStringCmd, len(users))
+	for _, user := range users {
+		if replies[user] == nil {
+			replies[user] = pipe.HGetAll(ctx, s.keys(user).profile())
+		}
+	}
+	if len(replies) == 0 {
+		return nil, nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("read profiles: %w", err)
+	}
+	profiles := make(map[int64]Profile, len(replies))
+	for user, reply := range replies {
+		if fields := reply.Val(); len(fields) > 0 {
+			profiles[user] = newProfile(fields)
+		}
+	}
+	return profiles, nil
+}
