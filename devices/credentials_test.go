@@ -39,7 +39,17 @@ func TestAuthenticate(t *testing.T) {
 		r, other := s.registry(Options{}), s.registry(Options{})
 		ctx := t.Context()
 		wantSignIn(t, r, ani, "tok3ntok3n", home, ErrUnauthorized)
+		is := func(token string, want bool) {
+			t.Helper()
+			if got, err := r.TokenIs(ctx, ani, token); got != want || err != nil {
+				t.Errorf("token is %q: %v, %v", token, got, err)
+			}
+		}
+		is("", true)
 		check(t, r.SetToken(ctx, ani, "tok3ntok3n"))
+		is("tok3ntok3n", true)
+		is("another", false)
+		is("", false)
 		for range 2 { // verified, then known
 			wantSignIn(t, other, ani, "tok3ntok3n", home, nil)
 		}

@@ -32,6 +32,13 @@ func (k keys) failures(user int64, address [digestSize]byte) string {
 	return k.ofUser(user, "failures") + ":" + hex.EncodeToString(address[:16])
 }
 
+// ticket is a string: the user for whom a ticket, given as its digest, stands. Kept
+// until it is redeemed, for TicketLife at most.
+func (k keys) ticket(digest [digestSize]byte) string {
+	id := hex.EncodeToString(digest[:])
+	return k.prefix + ":" + k.tag(id) + ":ticket:" + id
+}
+
 func (k keys) ofUser(user int64, kind string) string {
 	id := strconv.FormatInt(user, 10)
 	return k.prefix + ":" + k.tag(id) + ":" + kind + ":" + id

@@ -1,6 +1,11 @@
 package dispatcher
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // details are an event's details, and what the rules need of them.
 type details struct {
@@ -13,7 +18,8 @@ type details struct {
 	path          string         // where the resource stands, for errors
 	state         string         // of a transaction or offer, or ""
 	updatedAt     jsontext.Value // likewise
-	seller, buyer int64          // likewise; 0 when unknown
+	seller, buyer person         // likewise; id 0 when unknown
+	items         []string       // names of what a transaction is about
 	cartItems     jsontext.Value
 }
 
@@ -78,20 +84,75 @@ func (d *details) readResource(object jsontext.Value) {
 		case "updated_at":
 			d.updatedAt = m.value
 		case "seller":
-			d.seller = userOf(m.value)
+			d.seller = readPerson(m.value)
 		case "buyer":
-			d.buyer = userOf(m.value)
+			d.buyer = readPerson(m.value)
+		case "products":
+			d.items = readItems(m.value)
 		}
 	})
 }
 
-// userOf returns the id of an embedded user, 0 when there is none.
-func userOf(v jsontext.Value) (user int64) {
-	_ = eachMember(v, func(m member) { // else there is none
-		if string(m.name()) == "id" {
+// A person is one of the two in a transaction or offer.
+type person struct {
+	id           int64
+	name, avatar string
+}
+
+// Bounds of what a contact list shows of a transaction.
+const (
+	maxItems  = 20
+	maxItem   = 200 // characters of an item's or a person's name
+	maxAvatar = 2048
+)
+
+// readPerson reads a seller or buyer. What is not as documented is as good as
+// absent: no rule needs it.
+func readPerson(v jsontext.Value) (p person) {
+	_ = eachMember(v, func(m member) { // else there is nobody
+		switch string(m.name()) {
+		case "id":
 			s, _ := scalar(m.value)
-			user, _ = ParseUser(s)
+			p.id, _ = ParseUser(s)
+		case "name":
+			s, _ := scalar(m.value)
+			p.name = cut(s, maxItem)
+		case "avatar":
+			s, _ := scalar(m.value)
+			if len(s) <= maxAvatar && (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) {
+				p.avatar = s
+			}
 		}
 	})
-	return user
+	return p
+}
+
+// readItems reads the names of products, each once.
+func readItems(v jsontext.Value) (items []string) {
+	if v.Kind() != '[' {
+		return nil
+	}
+	eachElement(v, func(product jsontext.Value) {
+		_ = eachMember(product, func(m member) { // what is no object has no name
+			if string(m.name()) != "name" || len(items) == maxItems {
+				return
+			}
+			s, _ := scalar(m.value)
+			if name := cut(s, maxItem); name != "" && !slices.Contains(items, name) {
+				items = append(items, name)
+			}
+		})
+	})
+	return items
+}
+
+// cut returns the first characters of a text.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most])
+	}
+	return s
 }

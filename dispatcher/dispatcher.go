@@ -37,6 +37,11 @@ type Options struct {
 	RetryFor time.Duration
 	// Types are the event types that the configuration declares.
 	Types []Type
+	// LiveGrace is how long a chat push waits for one of the receiver's live
+	// sockets to show the message; 0 switches that off.
+	LiveGrace time.Duration
+	// Admins are administrators beside those whose profile says so.
+	Admins []int64
 	// Location is the zone of the times in pushes: UTC unless set.
 	Location *time.Location
 	// Cluster says that one read cannot span the outbox streams of all partitions.

@@ -22,6 +22,7 @@ type entry struct {
 	Until   int64  `json:"r"`          // when it is no longer retried, ms
 	Attempt int    `json:"a,omitzero"` // attempts that were made
 	Owed    string `json:"o,omitzero"` // the one device that it is for; empty: all of the user's
+	From    string `json:"f,omitzero"` // name of a message's sender
 	ID      string `json:"n"`          // of the notification; the last one: see header
 
 	body string
@@ -41,8 +42,11 @@ func (e *entry) header() string {
 	return strings.TrimSuffix(string(b), headerEnd)
 }
 
+// line returns the whole first line.
+func (e *entry) line() string { return e.header() + e.ID + headerEnd }
+
 // value returns the entry as it stands in Redis.
-func (e *entry) value() string { return e.header() + e.ID + headerEnd + "\n" + e.body }
+func (e *entry) value() string { return e.line() + "\n" + e.body }
 
 // retry returns the entry for the device that is still owed the push.
 func (e *entry) retry(device string, attempts int) *entry {
@@ -101,6 +105,9 @@ func (e *Event) resourceName() string {
 	return e.Type + ":" + strings.ReplaceAll(e.details.id, "\n", " ")
 }
 
+// chatTag begins the tag of a conversation's pushes.
+const chatTag = "message:"
+
 // tag names what the push replaces on the screen: the news of one transaction,
 // offer or conversation replace each other. It is empty where nothing does.
 func (e *Event) tag() string {
@@ -109,7 +116,7 @@ func (e *Event) tag() string {
 		return e.resourceName()
 	case "message":
 		if c := e.details.conversation; c != "" && len(c) <= maxResourceID {
-			return "message:" + c
+			return chatTag + c
 		}
 	case "reminder":
 		return "reminder"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -21,8 +22,12 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 			inbox.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
 			d.Inbox.UnreadsCommand(ctx, w.entry.User))
 	}
-	newest := make(map[*work]*inbox.Command)
+	newest, chats := make(map[*work]*inbox.Command), make(map[*work]*inbox.Command)
 	for _, w := range works {
+		if conversation, ok := strings.CutPrefix(w.entry.Tag, chatTag); ok && w.entry.From != "" {
+			chats[w] = d.Inbox.AttentionCommand(ctx, w.entry.User, conversation, w.entry.ID)
+			commands = append(commands, chats[w])
+		}
 		if w.entry.Attempt > 0 && w.entry.Tag != "" {
 			newest[w] = d.Inbox.NewestCommand(ctx, w.entry.User, w.entry.Tag)
 			commands = append(commands, newest[w])
@@ -45,6 +50,11 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 		if c := newest[w]; c != nil {
 			w.newest = inbox.ReadNewest(c)
 		}
+		if c := chats[w]; c != nil {
+			if w.attention, err = inbox.ReadAttention(c); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -58,6 +68,8 @@ func (l *lane) send(ctx context.Context, w *work) {
 		w.bury(e.Owed, "expired", e.value())
 	case e.Attempt > 0 && w.newest > e.ID:
 		w.note(e.Owed, deviceStatus{Outcome: "superseded", Attempts: e.Attempt})
+	case w.attention.Paid:
+		w.note(e.Owed, deviceStatus{Outcome: "read", Attempts: e.Attempt})
 	default:
 		l.start(ctx, w)
 		return

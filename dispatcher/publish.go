@@ -87,6 +87,7 @@ func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) in
 		Subject:  e.tag(),
 		State:    e.state(receiver, now),
 		Cart:     e.cart,
+		Contact:  e.contact(receiver),
 	}
 	if e.push && e.cart == nil {
 		p.Entry = &inbox.Entry{
@@ -104,9 +105,30 @@ func (e *Event) state(receiver int64, now time.Time) inbox.State {
 	}
 	if e.resource != "" && e.tag() != "" {
 		r, rank, _ := ruleOf(e.resource, e.details.state)
-		s.Rank, s.Class = rank, r.class(receiver, e.details.seller, e.details.buyer)
+		s.Rank, s.Class = rank, r.class(receiver, e.details.seller.id, e.details.buyer.id)
 	}
 	return s
+}
+
+// contact is with whom a receiver has the transaction that the event tells of, or
+// nil.
+func (e *Event) contact(receiver int64) *inbox.Contact {
+	d := &e.details
+	if e.Type != "transaction" || d.seller.id == 0 || d.buyer.id == 0 || d.seller.id == d.buyer.id {
+		return nil
+	}
+	role, with := inbox.Seller, d.seller
+	switch receiver {
+	case d.buyer.id:
+	case d.seller.id:
+		role, with = inbox.Buyer, d.buyer
+	default:
+		return nil
+	}
+	return &inbox.Contact{
+		Role: role, Partner: with.id, Name: with.name, Avatar: with.avatar,
+		Transaction: e.resourceName(), Items: d.items,
+	}
 }
 
 // entry is what the worker needs to push an event to a receiver. The notification's

@@ -18,12 +18,12 @@ const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
 // gets: the shape of the seeds' "Android Notifications Data Samples".
 func (d *Dispatcher) render(w *work) (Delivery, error) {
 	e := w.entry
-	title, message, details, err := readBody([]byte(e.body))
+	b, err := readBody([]byte(e.body))
 	if err != nil {
 		return Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
 	}
 	k := d.parser.kinds[e.Type]
-	fields, err := d.data(e, k, title, message, details, w.unreads)
+	fields, err := d.data(e, k, b, w.unreads)
 	if err != nil {
 		return Delivery{}, err
 	}
@@ -31,40 +31,48 @@ func (d *Dispatcher) render(w *work) (Delivery, error) {
 		Lane:    k.lane,
 		Type:    e.Type,
 		Data:    fields,
-		Body:    message,
+		Body:    collapsed(b.message, e.From, w.attention.Unread),
 		Tag:     cmp.Or(e.Tag, e.ID),
 		Thread:  cmp.Or(e.Tag, e.Type),
 		Badge:   w.unreads.Badge(),
 		Expires: milli(e.Expires),
 	}
-	if title != nil {
-		r.Title = *title
+	if b.title != nil {
+		r.Title = *b.title
 	}
 	return r, nil
 }
 
-// readBody takes a notification's body, as Event.body made it, apart.
-func readBody(body []byte) (title *string, message string, details jsontext.Value, err error) {
+// A content is a notification's body, as Event.body made it, taken apart.
+type content struct {
+	kind, message string
+	title         *string
+	details       jsontext.Value
+}
+
+func readBody(body []byte) (c content, err error) {
 	if !jsontext.Value(body).IsValid() {
-		return nil, "", nil, errNotObject
+		return content{}, errNotObject
 	}
 	err = eachMember(body, func(m member) {
 		switch string(m.name()) {
+		case "type":
+			c.kind, _ = scalar(m.value)
 		case "title":
 			if text, ok := scalar(m.value); ok {
-				title = &text
+				c.title = &text
 			}
 		case "message":
-			message, _ = scalar(m.value)
+			c.message, _ = scalar(m.value)
 		case "details":
-			details = m.value
+			c.details = m.value
 		}
 	})
-	return title, message, details, err
+	return c, err
 }
 
 // data lists the top-level keys of a push's data in the samples' order.
-func (d *Dispatcher) data(e *entry, k kind, title *string, message string, details jsontext.Value, n inbox.Unreads) ([]Field, error) {
+func (d *Dispatcher) data(e *entry, k kind, b content, n inbox.Unreads) ([]Field, error) {
 	quoted := func(s string) []byte { return appendString(nil, s) }
 	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 	if k.promo {
@@ -73,8 +81,8 @@ func (d *Dispatcher) data(e *entry, k kind, title *string, message string, detai
 			return nil, err
 		}
 		titleJSON := []byte("null")
-		if title != nil {
-			titleJSON = quoted(*title)
+		if b.title != nil {
+			titleJSON = quoted(*b.title)
 		}
 		return []Field{
 			{"id", quoted(e.ID)},
@@ -82,11 +90,11 @@ func (d *Dispatcher) data(e *entry, k kind, title *string, message string, detai
 			{"read_state", []byte("false")},
 			{"type", quoted(e.Type)},
 			{"title", titleJSON},
-			{"message", quoted(message)},
-			{"details", []byte(details)},
+			{"message", quoted(b.message)},
+			{"details", []byte(b.details)},
 		}, nil
 	}
-	filled := fillUnreadItems(details, unreadItems(e.Type, n))
+	filled := fillUnreadItems(b.details, unreadItems(e.Type, n))
 	fields := []Field{{"type", quoted(e.Type)}, {"receiver_id", number(e.User)}}
 	if e.Type == "reminder" {
 		return append(fields,
@@ -94,7 +102,7 @@ func (d *Dispatcher) data(e *entry, k kind, title *string, message string, detai
 			Field{"messages", number(int64(n.Messages))},
 			Field{"details", filled}), nil
 	}
-	return append(fields, Field{"message", quoted(message)}, Field{"details", filled}), nil
+	return append(fields, Field{"message", quoted(b.message)}, Field{"details", filled}), nil
 }
 
 // fillUnreadItems puts the numbers where parseDetails left room for them.

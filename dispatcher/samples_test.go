@@ -104,19 +104,6 @@ func sampleNumbers(t *testing.T, sample map[string]any) (string, inbox.Unreads) 
 	return id, n
 }
 
-// object writes fields as one JSON object.
-func object(fields []Field) []byte {
-	var b strings.Builder
-	for i, f := range fields {
-		b.WriteString(map[bool]string{true: "{", false: ","}[i == 0])
-		b.Write(appendString(nil, f.Name))
-		b.WriteString(":")
-		b.Write(f.Value)
-	}
-	b.WriteString("}")
-	return []byte(b.String())
-}
-
 // members lists the names of an object's members in order.
 func members(t *testing.T, object []byte) []string {
 	t.Helper()

@@ -28,6 +28,8 @@ type work struct {
 	devices []devices.Device
 	unreads inbox.Unreads
 	newest  string // for a retry, the id of the newest notification under its tag
+	// attention is what the receiver of a message has done with it.
+	attention inbox.Attention
 
 	left atomic.Int32 // jobs that are not finished
 

@@ -72,6 +72,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { d.returnDue(ctx, b) })
 	all.Go(func() { d.trimDead(ctx) })
+	all.Go(func() { d.handOver(ctx) })
 	for _, l := range d.lanes {
 		all.Go(func() { l.run(ctx) })
 	}

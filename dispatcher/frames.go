@@ -1,0 +1,170 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// A Frame is one frame of the websocket protocol kabar.v1 from the server.
+type Frame struct {
+	Kind      string // one of inbox' kinds of frames
+	Seq, Prev int64  // 0 for frames that are not replayed
+	Text      []byte // JSON; empty for inbox.FrameUnreads, which UnreadsFrame makes
+}
+
+// ParseFrame makes a frame of what a user's channel carries.
+func (d *Dispatcher) ParseFrame(user int64, payload string) (Frame, error) {
+	f, err := inbox.ParseFrame(payload)
+	if err != nil {
+		return Frame{}, err
+	}
+	return d.frame(user, f)
+}
+
+func (d *Dispatcher) frame(user int64, f inbox.Frame) (Frame, error) {
+	frame := Frame{Kind: f.Kind, Seq: f.Seq, Prev: f.Prev}
+	if f.Seq > 0 && f.Body == "" {
+		// Deleted since it was logged; the chain of numbers stays whole.
+		frame.Text = numbered(f, fmt.Sprintf(`"event":{"type":"deleted","id":%q}`, f.ID))
+		return frame, nil
+	}
+	switch f.Kind {
+	case inbox.FrameUnreads:
+		return frame, nil
+	case inbox.FrameRead:
+		frame.Text = []byte(`{"op":"read",` + f.Body + `}`)
+		return frame, nil
+	case inbox.FrameMessage:
+		frame.Text = numbered(f, f.Body)
+		return frame, nil
+	case inbox.FrameEvent:
+		event, err := d.eventJSON(user, f.ID, f.Body)
+		frame.Text = numbered(f, `"event":`+string(event))
+		return frame, err
+	}
+	return Frame{}, fmt.Errorf("unknown kind of frame %q", f.Kind)
+}
+
+// numbered returns an event frame.
+func numbered(f inbox.Frame, members string) []byte {
+	return fmt.Appendf(nil, `{"op":"event","seq":%d,"prev":%d,%s}`, f.Seq, f.Prev, members)
+}
+
+// eventJSON is what a push's data says of a notification, as one object. The
+// receiver's numbers come in frames of their own.
+func (d *Dispatcher) eventJSON(user int64, id, body string) ([]byte, error) {
+	b, err := readBody([]byte(body))
+	if err != nil {
+		return nil, fmt.Errorf("body of notification %s: %w", id, err)
+	}
+	k := d.parser.kinds[b.kind]
+	e := &entry{User: user, ID: id, Type: b.kind}
+	var fields []Field
+	if k.promo {
+		fields, err = d.data(e, k, b, inbox.Unreads{})
+	} else {
+		fields = []Field{
+			{"type", appendString(nil, b.kind)}, {"receiver_id", strconv.AppendInt(nil, user, 10)},
+			{"message", appendString(nil, b.message)}, {"details", []byte(b.details)},
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return object(fields), nil
+}
+
+// object writes fields as one JSON object.
+func object(fields []Field) []byte {
+	b := []byte{'{'}
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, f.Name)
+		b = append(b, ':')
+		b = append(b, f.Value...)
+	}
+	return append(b, '}')
+}
+
+// messageFrame is what the frame of a message says, apart from its numbers.
+func (d *Dispatcher) messageFrame(m *inbox.Message, body []byte, profiles map[int64]inbox.Profile) []byte {
+	view, err := json.Marshal(m.View(profiles[m.Sender], profiles[m.Receiver], d.Location))
+	if err != nil {
+		panic(fmt.Sprintf("marshal message: %v", err)) // strings always marshal
+	}
+	event, err := d.eventJSON(m.Receiver, m.ID, string(body))
+	if err != nil {
+		panic(fmt.Sprintf("our own notification: %v", err))
+	}
+	return fmt.Appendf(nil, `"event":%s,"instant_message":%s`, event, view)
+}
+
+// readFrame is what tells a sender what was read.
+func readFrame(r *inbox.Reading) []byte {
+	upTo := r.UpTo
+	if r.Message != "" {
+		upTo = r.Message
+	}
+	return fmt.Appendf(nil, `"conversation_id":%q,"user_id":"%d","message_id":%q`, r.Conversation, r.User, upTo)
+}
+
+// UnreadsJSON is a user's numbers as unreads.json shows them.
+func UnreadsJSON(u inbox.Unreads) []byte {
+	return fmt.Appendf(nil, `{"messages":%d,"transactions_need_action_as_seller":%d,"transactions_as_buyer":%d,`+
+		`"unread_notifications":%d,"transactions_need_action_as_buyer":%d,"cart_items":%d}`,
+		u.Messages, u.SellerTransactions, u.TransactionNews, u.Notifications, u.BuyerTransactions, u.CartItems)
+}
+
+// Replay returns the frames of a user after a sequence number and the newest one.
+// known is false when the gap is larger than the log.
+func (d *Dispatcher) Replay(ctx context.Context, user, since int64) (frames []Frame, newest int64, known bool, err error) {
+	logged, newest, known, err := d.Inbox.Replay(ctx, user, since)
+	if err != nil || !known {
+		return nil, newest, known, err
+	}
+	if err := d.fillMessages(ctx, user, logged); err != nil {
+		return nil, 0, false, err
+	}
+	for _, f := range logged {
+		frame, err := d.frame(user, f)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		frames = append(frames, frame)
+	}
+	return frames, newest, true, nil
+}
+
+// fillMessages makes the bodies of message frames, which the log only refers to.
+func (d *Dispatcher) fillMessages(ctx context.Context, user int64, frames []inbox.Frame) error {
+	var ids []string
+	for _, f := range frames {
+		if f.Kind == inbox.FrameMessage {
+			ids = append(ids, f.ID)
+		}
+	}
+	messages, err := d.Inbox.MessagesByID(ctx, user, ids)
+	if err != nil || len(messages) == 0 {
+		return err
+	}
+	var users []int64
+	for _, m := range messages {
+		users = append(users, m.Sender, m.Receiver)
+	}
+	profiles, err := d.Inbox.Profiles(ctx, users...)
+	if err != nil {
+		return err
+	}
+	for i, f := range frames {
+		if m, ok := messages[f.ID]; ok && f.Kind == inbox.FrameMessage {
+			frames[i].Body = string(d.sending(&m, profiles).Frame)
+		}
+	}
+	return nil
+}
