@@ -1,0 +1,156 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+// Errors of Accept that leave the answer to the caller.
+var (
+	// ErrSubprotocol: the client does not ask for Subprotocol.
+	ErrSubprotocol = errors.New("the subprotocol " + Subprotocol + " is required")
+	// ErrHandshake wraps what is wrong with a handshake that was answered already.
+	ErrHandshake = errors.New("websocket handshake")
+)
+
+// joinWithin is how long a socket waits for its hello, while Redis is away.
+const joinWithin = 10 * time.Second
+
+// Accept makes a request the socket of a user who has been authenticated. With
+// since it resumes after that frame. It returns as soon as the connection was
+// taken over; everything else happens in goroutines of the hub, so that the
+// server's can end.
+//
+// The error is ErrSubprotocol or ErrClosed, which the caller answers, or wraps
+// ErrHandshake: then it was answered.
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, since *int64) error {
+	if !offers(r, Subprotocol) {
+		return ErrSubprotocol
+	}
+	h.mu.RLock() // held so that Drain sees every socket that was let in
+	defer h.mu.RUnlock()
+	if h.full {
+		return ErrClosed
+	}
+	taken := &hijacking{ResponseWriter: w, timeout: h.WriteTimeout}
+	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.OriginPatterns}
+	if h.Compression {
+		opts.CompressionMode = websocket.CompressionNoContextTakeover
+	}
+	ws, err := websocket.Accept(taken, r, opts)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	ws.SetReadLimit(h.MaxFrame)
+	s := &socket{hub: h, ws: ws, conn: taken.conn, behind: true}
+	fresh, ok := h.enter(s, user)
+	h.sockets.Add(1)
+	h.work.Go(func() { h.begin(s, fresh, ok, since) })
+	return nil
+}
+
+// begin brings a socket to where everything runs by itself, or closes it.
+func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
+	defer func() {
+		if !h.start(s.read) { // afresh: this stack has become large
+			s.leave()
+		}
+	}()
+	if !admitted {
+		s.close(codeTooMany, "too many sockets")
+		return
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, joinWithin)
+	defer cancel()
+	missed, err := h.join(ctx, s, fresh, since)
+	if err != nil {
+		h.Log.Warn("a socket cannot be greeted", "error", err)
+		s.close(codeAway, "try again later")
+		return
+	}
+	h.start(func() { h.bring(s, missed) })
+}
+
+// bring sends what a socket has missed before it came, and while it did.
+func (h *Hub) bring(s *socket, missed []dispatcher.Frame) {
+	if more := s.pushAll(missed); more || !s.settled() {
+		h.catchUp(s)
+	}
+}
+
+func offers(r *http.Request, protocol string) bool {
+	for _, list := range r.Header.Values("Sec-WebSocket-Protocol") {
+		if slices.ContainsFunc(strings.Split(list, ","), func(p string) bool {
+			return strings.EqualFold(strings.TrimSpace(p), protocol)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// join waits until the user's channel is subscribed, and sends hello. It returns
+// the frames that are to follow.
+func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) ([]dispatcher.Frame, error) {
+	a := s.audience
+	if fresh {
+		h.start(func() { h.announce(a) })
+	}
+	for delay := retryFirst; ; delay *= 2 {
+		missed, err := h.greet(ctx, s, since)
+		if err == nil || !pause(ctx, delay) {
+			return missed, err
+		}
+	}
+}
+
+// greet sends hello. Its seq is the frame after which the socket's frames begin.
+func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []dispatcher.Frame, err error) {
+	a := s.audience
+	if err := h.bus.await(ctx, a); err != nil {
+		return nil, err
+	}
+	revoked, err := h.revokedAt(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	changes := a.changes.Load()
+	unreads, err := h.Inbox.Unreads(ctx, a.user)
+	if err != nil {
+		return nil, err
+	}
+	seq := int64(math.MaxInt64) // no frame is as new as that
+	if since != nil {
+		h.metrics.resumes.Inc()
+		seq = *since
+	}
+	missed, newest, known, err := h.replay(a.user, seq)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		seq = newest
+	}
+	s.mu.Lock()
+	s.seq, s.revoked, s.greeted = seq, revoked, true
+	s.push(h.hello(seq, unreads))
+	s.checkRevoked()
+	s.mu.Unlock()
+	if !known && since != nil {
+		s.resync(newest)
+	}
+	if a.changes.Load() != changes {
+		h.count(a)
+	}
+	return missed, nil
+}

@@ -1,0 +1,130 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+const (
+	retryFirst = 50 * time.Millisecond
+	retryMost  = 2 * time.Second
+)
+
+// catchUp brings a socket that is behind what the log has after its last frame,
+// until nothing is missing. It is the only one to queue logged frames meanwhile.
+func (h *Hub) catchUp(s *socket) {
+	delay := retryFirst
+	for !s.closed() {
+		more, err := h.catchUpOnce(s)
+		switch {
+		case err == nil && !more:
+			return
+		case err == nil:
+			delay = retryFirst
+		default:
+			h.Log.Warn("the replay log cannot be read", "error", err)
+			if !pause(h.ctx, delay) {
+				return
+			}
+			delay = min(2*delay, retryMost)
+		}
+	}
+}
+
+// catchUpOnce reads the log once. more says that something is still missing.
+func (h *Hub) catchUpOnce(s *socket) (more bool, err error) {
+	s.mu.Lock()
+	since := s.seq
+	s.again, s.heard = false, 0
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	defer cancel()
+	revoked, err := h.revokedAt(ctx, s.audience) // may have been missed, too
+	if err != nil {
+		return true, err
+	}
+	s.revoke(revoked)
+	frames, newest, known, err := h.replay(s.audience.user, since)
+	if err != nil {
+		return true, err
+	}
+	if !known {
+		s.resync(newest)
+	} else if more = s.pushAll(frames); more {
+		return true, nil
+	}
+	if !s.settled() {
+		return true, nil
+	}
+	h.count(s.audience) // numbers may have changed unheard
+	return false, nil
+}
+
+// settled reports whether nothing is missing any more, and if so lets live frames
+// follow.
+func (s *socket) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = s.again || s.heard > s.seq
+	return !s.behind
+}
+
+// replay reads the log, a bounded number of times at once.
+func (h *Hub) replay(user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error) {
+	select {
+	case h.reads <- struct{}{}:
+		defer func() { <-h.reads }()
+	case <-h.ctx.Done():
+		return nil, 0, false, h.ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	defer cancel()
+	return h.Dispatcher.Replay(ctx, user, since)
+}
+
+// resync tells the client that it has to fetch afresh.
+func (s *socket) resync(newest int64) {
+	s.hub.metrics.resyncs.Inc()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq = newest
+	s.push(fmt.Appendf(nil, `{"op":"resync","seq":%d}`, newest))
+}
+
+// pushAll queues frames of the log, but no more at once than the queue may hold,
+// and waits until they were written. When there are more it reports true: those
+// are read again, so that no slow client keeps them in memory.
+func (s *socket) pushAll(frames []dispatcher.Frame) (more bool) {
+	s.waitForRoom()
+	size := 0
+	for i, f := range frames {
+		if size += len(f.Text); i > 0 && (i >= s.hub.QueueFrames/2 || size > s.hub.QueueBytes/2) {
+			return true
+		}
+		s.mu.Lock()
+		if f.Seq > s.seq {
+			s.seq = f.Seq
+			s.push(f.Text)
+		}
+		s.mu.Unlock()
+	}
+	return false
+}
+
+// waitForRoom waits until nothing is queued. The write timeout bounds it.
+func (s *socket) waitForRoom() {
+	s.mu.Lock()
+	if s.frames == 0 || s.closing != 0 || s.why != "" {
+		s.mu.Unlock()
+		return
+	}
+	if s.room == nil {
+		s.room = make(chan struct{})
+	}
+	room := s.room
+	s.mu.Unlock()
+	<-room
+}

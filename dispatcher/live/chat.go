@@ -1,0 +1,150 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// send does what POST /v2/messages.json does.
+func (s *socket) send(ctx context.Context, r *request) *answer {
+	user := s.audience.user
+	m, err := r.outgoing()
+	echo := []member{{"id", nil}, {"client_id", orNull(m.ClientID)}, {"conversation_id", nil}}
+	if m.Receiver > 0 && m.Receiver != user {
+		echo[2].value = inbox.ConversationID(user, m.Receiver)
+	}
+	if !s.audience.maySend(s.hub.Sends) {
+		return failure("rate_limited", textTooMany, echo...)
+	}
+	if err == nil {
+		echo[0].value, err = s.hub.Dispatcher.Send(ctx, user, m)
+	}
+	if err != nil {
+		echo[0].value = nil
+		text, code := dispatcher.SendFailure(err)
+		if code == "unavailable" {
+			s.hub.Log.Warn("a message cannot be sent", "error", err)
+		}
+		if fields := fieldsOf(err); fields != nil {
+			echo = append(echo, member{"errors", fields})
+		}
+		return failure(code, text, echo...)
+	}
+	return ack(append(echo, member{"message", dispatcher.TextSent})...)
+}
+
+// fieldsOf says what is to blame for a message that was not sent.
+func fieldsOf(err error) map[string]string {
+	var problems *dispatcher.InvalidError
+	switch {
+	case errors.As(err, &problems):
+		return problems.Fields
+	case errors.Is(err, dispatcher.ErrUnknownReceiver):
+		return map[string]string{"receiver_id": "is not a user whom Kabar knows"}
+	case errors.Is(err, dispatcher.ErrAdminsOnly):
+		return map[string]string{"category": "must be 0 unless the receiver is an administrator"}
+	}
+	return nil
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// outgoing reads the message of a request. The error is a
+// *dispatcher.InvalidError; what could be read is returned beside it.
+func (r *request) outgoing() (dispatcher.OutgoingMessage, error) {
+	in := r.Message
+	wrong := make(map[string]string)
+	read := func(name string, v jsontext.Value, required bool) string {
+		value, ok := text(v)
+		switch {
+		case !ok:
+			wrong[name] = "must be a string"
+		case required && value == "":
+			wrong[name] = "is required"
+		}
+		return value
+	}
+	m := dispatcher.OutgoingMessage{
+		Body:     read("body_bb", in.Body, true),
+		ClientID: read("client_id", in.ClientID, false),
+		Product:  read("product_id", r.Product, false),
+	}
+	var err error
+	if receiver := read("receiver_id", in.Receiver, true); receiver != "" {
+		if m.Receiver, err = dispatcher.ParseUser(receiver); err != nil {
+			wrong["receiver_id"] = err.Error()
+		}
+	}
+	if category := read("category", in.Category, true); category != "" {
+		if m.Category, err = strconv.Atoi(category); err != nil {
+			wrong["category"] = "must be a number"
+		}
+	}
+	if len(wrong) > 0 {
+		return m, &dispatcher.InvalidError{Fields: wrong}
+	}
+	return m, nil
+}
+
+// markRead marks a conversation, up to a message, or a notification as read.
+func (s *socket) markRead(ctx context.Context, r *request) *answer {
+	user := s.audience.user
+	if r.NotificationID != "" {
+		unread, err := s.hub.Inbox.Read(ctx, user, r.NotificationID)
+		switch {
+		case errors.Is(err, inbox.ErrNotFound):
+			return failure("not_found", textNotRead, member{"unread", unread})
+		case err != nil:
+			return s.away(err)
+		}
+		return ack(member{"unread", unread}, member{"message", textRead})
+	}
+	if r.MessageID != "" && !inbox.ValidID(r.MessageID) {
+		return invalid(textInvalid, map[string]string{"message_id": "is not the id of a message"})
+	}
+	if _, failed := s.partner(ctx, r); failed != nil {
+		return failed
+	}
+	if err := s.hub.Dispatcher.ReadConversation(ctx, user, r.Conversation, r.MessageID); err != nil {
+		return s.away(err)
+	}
+	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
+}
+
+// partner returns the other one of the conversation that a request is about.
+func (s *socket) partner(ctx context.Context, r *request) (int64, *answer) {
+	if !inbox.ValidID(r.Conversation) {
+		return 0, invalid(textInvalid, map[string]string{"conversation_id": "is not the id of a conversation"})
+	}
+	partner, err := s.hub.Inbox.Partner(ctx, s.audience.user, r.Conversation)
+	switch {
+	case errors.Is(err, inbox.ErrNotFound):
+		return 0, failure("forbidden", textForbidden, member{"conversation_id", r.Conversation})
+	case err != nil:
+		return 0, s.away(err)
+	}
+	return partner, nil
+}
+
+// typing tells the partner that this user is typing.
+func (s *socket) typing(ctx context.Context, r *request) *answer {
+	partner, failed := s.partner(ctx, r)
+	if failed != nil {
+		return failed
+	}
+	if err := s.hub.publish(ctx, partner, kindTyping, typingBody(r.Conversation, s.audience.user)); err != nil {
+		return s.away(err)
+	}
+	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
+}

@@ -1,0 +1,228 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A client that stops reading is closed with 4003, and loses nothing.
+func TestSlowReader(t *testing.T) {
+	w := newWorld(t)
+	p := w.start(func(o *Options) { o.QueueFrames = 20 })
+	c := p.dial(66)
+	since := c.next("hello").Seq
+	body := strings.Repeat("x", 3900)
+	var want []string
+	closed := func() bool { return testutil.ToFloat64(p.metrics.closed.WithLabelValues("4003")) > 0 || p.slow(66) }
+	for !closed() {
+		want = append(want, w.send(15, 66, body))
+		if len(want) > 5000 {
+			t.Fatal("it is never closed")
+		}
+	}
+	var got []string
+	for {
+		f, err := c.receive()
+		if err != nil {
+			if code := websocket.CloseStatus(err); code != codeTooSlow {
+				t.Fatalf("closed with %d: %v", code, err)
+			}
+			break
+		}
+		if f.Op == "event" {
+			got, since = append(got, f.InstantMessage.ID), f.Seq
+		}
+	}
+	if len(got) == len(want) {
+		t.Error("nothing was left out")
+	}
+	if len(want)-len(got) > 100 {
+		t.Skipf("%d of %d frames are no longer in the log", len(want)-len(got), len(want))
+	}
+	c = p.dial(66, since)
+	for len(got) < len(want) {
+		f := c.next("event", "resync")
+		if f.Op == "resync" {
+			t.Fatal("the log was too short for this test")
+		}
+		got = append(got, f.InstantMessage.ID)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("message %d is %s, want %s", i, got[i], want[i])
+		}
+	}
+}
+
+// slow reports whether a socket of the user is being closed.
+func (p *process) slow(user int64) (slow bool) {
+	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
+	return slow
+}
+
+func TestTooManyFrames(t *testing.T) {
+	w := newWorld(t)
+	p := w.start(func(o *Options) { o.Frames = Rate{1, 5} })
+	c := p.dial(66)
+	c.next("hello")
+	for i := range 10 {
+		c.write(fmt.Sprintf(`{"op":"seen","ref":%d,"seq":1}`, i))
+	}
+	limited := 0
+	for range 10 {
+		if f := c.next("ack", "error"); f.Code == "rate_limited" {
+			limited++
+		}
+	}
+	if limited < 4 || limited > 5 {
+		t.Errorf("%d frames were too many", limited)
+	}
+	for range 30 {
+		_ = c.ws.Write(t.Context(), websocket.MessageText, []byte(`{"op":"seen","seq":1}`)) // it may be closed by now
+	}
+	if code := c.closed(); code != codeTooMany {
+		t.Errorf("closed with %d", code)
+	}
+}
+
+func TestFramesThatCannotBeUnderstood(t *testing.T) {
+	w := newWorld(t)
+	c := w.start().dial(66)
+	c.next("hello")
+	for _, text := range []string{
+		``, `{`, `[]`, `{"op":1}`, `{"op":"send","op":"read"}`, `{"op":"dance","ref":"d"}`, `{"ref":{}}`, "\xff",
+	} {
+		c.write(text)
+		if f := c.next("error", "ack"); f.Op != "error" || f.Code != "malformed" || f.Status != "ERROR" || f.Message != textMalformed {
+			t.Errorf("%q: %s", text, f.raw)
+		}
+	}
+	for range 20 {
+		c.write(`{`)
+	}
+	if code := c.closed(); code != codeTooMany {
+		t.Errorf("closed with %d", code)
+	}
+}
+
+func TestLargeFrame(t *testing.T) {
+	w := newWorld(t)
+	c := w.start(func(o *Options) { o.MaxFrame = 1000 }).dial(66)
+	c.next("hello")
+	c.write(`{"op":"` + strings.Repeat("x", 2000) + `"}`)
+	if code := c.closed(); code != websocket.StatusMessageTooBig {
+		t.Errorf("closed with %d", code)
+	}
+}
+
+func TestKick(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.start(), w.start()
+	a, b, other := one.dial(66), two.dial(66), one.dial(15)
+	for _, c := range []*client{a, b, other} {
+		c.next("hello")
+	}
+	if err := one.Kick(t.Context(), 66); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*client{a, b} {
+		if code := c.closed(); code != codeRevoked {
+			t.Errorf("closed with %d", code)
+		}
+	}
+	id := w.send(66, 15, "masih di sini?")
+	if f := other.next("event"); f.InstantMessage.ID != id {
+		t.Error(f.raw)
+	}
+}
+
+// A revocation that pub/sub has lost is noticed when the connection is renewed;
+// sockets that were opened since stay.
+func TestKickThatWasLost(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	old := p.dial(66)
+	old.next("hello")
+	a := p.find(w.Inbox.Channel(66))
+	l := a.line.Load()
+	l.change(a.channel, false) // so that it hears nothing
+	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })
+	if err := p.Kick(t.Context(), 66); err != nil {
+		t.Fatal(err)
+	}
+	fresh := p.dial(66)
+	fresh.next("hello")
+	l.change(a.channel, true)
+	if code := old.closed(); code != codeRevoked {
+		t.Errorf("closed with %d", code)
+	}
+	id := w.send(15, 66, "halo")
+	if f := fresh.next("event"); f.InstantMessage.ID != id {
+		t.Error(f.raw)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.start(), w.start()
+	c := one.dial(66)
+	since := c.next("hello").Seq
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		one.Drain(context.Background())
+	}()
+	if code := c.closed(); code != codeRestart {
+		t.Errorf("closed with %d", code)
+	}
+	<-drained
+	if _, err := one.tryDial(66); err == nil {
+		t.Error("a closing hub takes sockets")
+	}
+	id := w.send(15, 66, "meanwhile")
+	if f := two.dial(66, since).next("event"); f.InstantMessage.ID != id {
+		t.Error(f.raw)
+	}
+	one.stop()
+}
+
+// A peer that does not answer pings is dropped; one that does stays.
+func TestPing(t *testing.T) {
+	w := newWorld(t)
+	p := w.start(func(o *Options) { o.PingInterval = time.Second })
+	dead, alive := p.dial(66), p.dial(66)
+	dead.next("hello") // and reads no more, so that nobody answers
+	alive.next("hello")
+	var err error
+	done := make(chan struct{})
+	go func() { defer close(done); _, err = alive.receive() }()
+	eventually(t, "dropped", func() bool { return testutil.ToFloat64(p.metrics.closed.WithLabelValues("silent")) == 1 })
+	pause(t.Context(), 2*p.PingInterval) // long enough to drop the other one, were it not answering
+	w.send(15, 66, "halo")
+	if <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := p.sockets.Load(); n != 1 {
+		t.Errorf("%d sockets are left", n)
+	}
+}
+
+func TestTooManySockets(t *testing.T) {
+	w := newWorld(t)
+	p := w.start(func(o *Options) { o.MaxSockets = 2 })
+	first := p.dial(66)
+	first.next("hello")
+	p.dial(66).next("hello")
+	if code := p.dial(66).closed(); code != codeTooMany {
+		t.Errorf("closed with %d", code)
+	}
+	first.ws.CloseNow()
+	eventually(t, "there is room", func() bool { return p.sockets.Load() == 1 })
+	p.dial(66).next("hello")
+}

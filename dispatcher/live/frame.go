@@ -1,0 +1,73 @@
+package live
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// The kinds of frames that processes publish to each other beside inbox'. They are
+// not logged.
+const (
+	kindTyping   = "typing"   // body: the frame's members after op
+	kindPresence = "presence" // the same
+	kindRevoked  = "revoked"  // closes the user's sockets; its seq is the moment, Unix µs
+)
+
+// hello is the first frame of a socket.
+func (h *Hub) hello(seq int64, u inbox.Unreads) []byte {
+	return fmt.Appendf(nil, `{"op":"hello","seq":%d,"unreads":%s,"ping_interval":%d,"max_frame":%d}`,
+		seq, dispatcher.UnreadsJSON(u), int(h.PingInterval.Seconds()), h.MaxFrame)
+}
+
+func unreadsFrame(u inbox.Unreads) []byte {
+	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, dispatcher.UnreadsJSON(u))
+}
+
+// A request is a frame from a client. Each op has its own members.
+type request struct {
+	Op  string         `json:"op"`
+	Ref jsontext.Value `json:"ref"` // a string or a number, sent back as it is
+
+	// send: what POST /v2/messages.json takes
+	Message struct {
+		Receiver jsontext.Value `json:"receiver_id"`
+		Category jsontext.Value `json:"category"`
+		Body     jsontext.Value `json:"body_bb"`
+		ClientID jsontext.Value `json:"client_id"`
+	} `json:"instant_message"`
+	Product jsontext.Value `json:"product_id"`
+
+	Conversation   string         `json:"conversation_id"` // read, typing, presence
+	MessageID      string         `json:"message_id"`      // read, optional
+	NotificationID string         `json:"notification_id"` // read, instead of the conversation's
+	Seq            jsontext.Value `json:"seq"`             // seen
+}
+
+const maxRef = 128 // bytes
+
+// text returns the text of a string or a number, since numbers may arrive as
+// strings and the reverse; ok is false for anything else but null and nothing.
+func text(v jsontext.Value) (text string, ok bool) {
+	switch {
+	case len(v) == 0 || v.Kind() == 'n':
+		return "", true
+	case v.Kind() == '"':
+		b, err := jsontext.AppendUnquote(nil, v)
+		return string(b), err == nil
+	case v.Kind() == '0':
+		return string(v), true
+	}
+	return "", false
+}
+
+// number returns a number; ok is false when it is none, or negative.
+func number(v jsontext.Value) (n int64, ok bool) {
+	s, _ := text(v)
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == s
+}

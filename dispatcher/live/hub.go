@@ -1,0 +1,227 @@
+package live
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// Subprotocol is what clients must ask for.
+const Subprotocol = "kabar.v1"
+
+// A Dispatcher makes frames and carries out what clients ask for.
+// [dispatcher.Dispatcher] is one, and documents the methods and their errors.
+type Dispatcher interface {
+	ParseFrame(user int64, payload string) (dispatcher.Frame, error)
+	Replay(ctx context.Context, user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error)
+	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
+	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
+}
+
+// An Inbox holds what users are shown. [inbox.Store] is one, and documents the
+// methods and their errors.
+type Inbox interface {
+	Channel(user int64) string
+	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
+	Read(ctx context.Context, user int64, id string) (unread int, err error)
+	Partner(ctx context.Context, user int64, conversation string) (int64, error)
+	SeenUpTo(ctx context.Context, user, seq int64) error
+}
+
+// A Rate is how often something may happen.
+type Rate struct {
+	PerSecond float64
+	Burst     int
+}
+
+// Options configure a Hub. Redis, Batcher, Dispatcher and Inbox are required.
+type Options struct {
+	Redis      redis.UniversalClient
+	Batcher    *inbox.Batcher
+	Dispatcher Dispatcher
+	Inbox      Inbox
+	// Sharded says that frames go through sharded pub/sub, as on a cluster.
+	Sharded bool
+	// PingInterval is how long a client may be silent before it is pinged: 30 s
+	// unless set. One that then stays silent for half as long is dropped.
+	PingInterval time.Duration
+	// MaxFrame bounds what a client sends in one frame, in bytes: 32 KiB unless set.
+	MaxFrame int64
+	// QueueFrames and QueueBytes bound what waits for one socket: 256 and 1 MiB
+	// unless set.
+	QueueFrames, QueueBytes int
+	// WriteTimeout is how long a client may take to receive what is written at
+	// once, 64 KiB or so: 10 s unless set.
+	WriteTimeout time.Duration
+	// Linger is how long a user without sockets stays subscribed, and online, so
+	// that coming back is cheap: 30 s unless set.
+	Linger time.Duration
+	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
+	MaxSockets int
+	// Frames limits what one socket may ask for, 20 a second and 60 at once unless
+	// set; Sends limits the messages of one user over all sockets in this process,
+	// 10 a second and 50 at once unless set.
+	Frames, Sends Rate
+	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
+	// [websocket.AcceptOptions].
+	OriginPatterns []string
+	// Compression offers permessage-deflate, without context takeover.
+	Compression bool
+	// Location is the zone of the times in frames: UTC unless set.
+	Location *time.Location
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+}
+
+func (o *Options) defaults() {
+	o.PingInterval = cmp.Or(o.PingInterval, 30*time.Second)
+	o.MaxFrame = cmp.Or(o.MaxFrame, 32<<10)
+	o.QueueFrames = cmp.Or(o.QueueFrames, 256)
+	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
+	o.Linger = cmp.Or(o.Linger, 30*time.Second)
+	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
+	o.Frames = cmp.Or(o.Frames, Rate{20, 60})
+	o.Sends = cmp.Or(o.Sends, Rate{10, 50})
+	o.Location = cmp.Or(o.Location, time.UTC)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+}
+
+const (
+	shards      = 64
+	maxReads    = 64               // of the replay log, at a time
+	askTimeout  = 10 * time.Second // for what a client asks of Redis
+	stopWithin  = 5 * time.Second  // for sockets that Run still finds when it ends
+	drainSpread = time.Second      // over which Drain closes sockets
+)
+
+// ErrClosed is returned for sockets that come while the hub is closing: they
+// should go to another process.
+var ErrClosed = errors.New("the hub is closing")
+
+// A Hub holds the sockets of this process. Its methods are safe for concurrent
+// use.
+type Hub struct {
+	Options
+	id      string // of this process
+	seed    maphash.Seed
+	shards  [shards]shard
+	bus     bus
+	reads   chan struct{} // one entry for each reader of the log
+	counts  counting
+	metrics *metrics
+	sockets atomic.Int64
+	created atomic.Int64  // audiences, ever
+	idle    chan struct{} // gets a token when the last socket has gone
+
+	ctx    context.Context // ends after the last socket is gone
+	cancel context.CancelFunc
+	mu     sync.RWMutex // guards the two below; held for reading while one is started
+	full   bool         // no more sockets
+	over   bool         // no more goroutines
+	work   sync.WaitGroup
+}
+
+// New returns a hub. Sockets are served while Run runs.
+func New(opts Options) *Hub {
+	opts.defaults()
+	h := &Hub{
+		Options: opts, id: uuid.NewString()[:8], seed: maphash.MakeSeed(),
+		reads: make(chan struct{}, maxReads), idle: make(chan struct{}, 1),
+	}
+	for i := range h.shards {
+		h.shards[i].audiences = make(map[string]*audience)
+	}
+	h.bus = bus{hub: h, lines: make(map[string]*line)}
+	h.counts.wake = make(chan struct{}, 1)
+	h.metrics = newMetrics(opts.Metrics, h)
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// Run keeps the hub going until ctx ends. Then it closes the sockets that Drain
+// has left, and returns when all that the hub started has ended.
+func (h *Hub) Run(ctx context.Context) {
+	h.start(h.pingLoop)
+	h.start(h.tidyLoop)
+	h.start(h.countLoop)
+	<-ctx.Done()
+	bounded, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	h.Drain(bounded)
+	h.leaveSoon(bounded)
+	h.mu.Lock()
+	h.over = true
+	h.mu.Unlock()
+	h.cancel()
+	h.work.Wait()
+}
+
+// start runs f in a goroutine that Run waits for. It reports false when the hub
+// is over.
+func (h *Hub) start(f func()) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.over {
+		return false
+	}
+	h.work.Go(f)
+	return true
+}
+
+// Drain takes no more sockets, and closes those there are with 1012, a few at a
+// time, so that their clients come back to another process at once, but not all
+// in the same moment. It waits until they are gone; those that still are there
+// when ctx ends are dropped.
+func (h *Hub) Drain(ctx context.Context) {
+	h.mu.Lock()
+	h.full = true
+	h.mu.Unlock()
+	for i := range h.shards {
+		for _, a := range h.shards[i].all() {
+			a.each(func(s *socket) { s.close(codeRestart, "restarting: resume at once") })
+		}
+		if h.sockets.Load() > shards {
+			pause(ctx, drainSpread/shards)
+		}
+	}
+	for h.sockets.Load() > 0 {
+		select {
+		case <-h.idle:
+		case <-ctx.Done():
+			for _, a := range h.audiences() {
+				a.each(func(s *socket) { s.drop("restart") })
+			}
+			return
+		}
+	}
+}
+
+// pause waits, and reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,247 @@
+package live
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+func TestHello(t *testing.T) {
+	w := newWorld(t)
+	w.send(15, 66, "halo")
+	c := w.start().dial(66)
+	f, err := c.receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Op != "hello" || f.Seq != w.newest(66) || f.PingInterval != 30 || f.MaxFrame != 32<<10 || f.Unreads["messages"] != 1 || len(f.Unreads) != 6 {
+		t.Errorf("hello %+v", f)
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	w := newWorld(t)
+	p := w.start(func(o *Options) { o.OriginPatterns = []string{"app.example.com"} })
+	for name, c := range map[string]struct {
+		protocol, origin string
+		status           int
+	}{
+		"without the subprotocol": {"", "", 400},
+		"with another one":        {"kabar.v9", "", 400},
+		"among several":           {"other, kabar.v1", "", 101},
+		"from our page":           {Subprotocol, "https://app.example.com", 101},
+		"from somebody's page":    {Subprotocol, "https://evil.example.com", 403},
+	} {
+		opts := &websocket.DialOptions{HTTPHeader: http.Header{}}
+		if c.protocol != "" {
+			opts.Subprotocols = strings.Split(c.protocol, ", ")
+		}
+		if c.origin != "" {
+			opts.HTTPHeader.Set("Origin", c.origin)
+		}
+		ws, resp, err := websocket.Dial(t.Context(), p.url+"?user=66", opts)
+		if resp == nil || resp.StatusCode != c.status {
+			t.Errorf("%s: %v, %v", name, resp, err)
+		}
+		if err == nil {
+			if ws.Subprotocol() != Subprotocol {
+				t.Errorf("%s: speaks %q", name, ws.Subprotocol())
+			}
+			ws.CloseNow()
+		}
+	}
+}
+
+func TestEventsReachEverySocketInOrder(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.start(), w.start() // as two processes
+	clients := []*client{one.dial(66), one.dial(66), two.dial(66)}
+	var seq []int64
+	for _, c := range clients {
+		seq = append(seq, c.next("hello").Seq)
+	}
+	w.publish(66, "promo-1")
+	first := w.send(15, 66, "satu")
+	second := w.send(15, 66, "dua")
+	for i, c := range clients {
+		for _, want := range []string{"", first, second} {
+			f := c.next("event")
+			if f.Prev != seq[i] || f.Seq <= f.Prev || f.InstantMessage.ID != want {
+				t.Errorf("frame %s after %d, want message %q", f.raw, seq[i], want)
+			}
+			seq[i] = f.Seq
+		}
+	}
+}
+
+func TestResume(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	c := p.dial(66)
+	c.next("hello")
+	w.publish(66, "p0")
+	since := c.next("event").Seq
+	c.ws.CloseNow()
+	var want []string
+	for i := range 5 {
+		want = append(want, w.send(15, 66, fmt.Sprint("m", i)))
+	}
+	c = p.dial(66, since)
+	f, err := c.receive()
+	if err != nil || f.Op != "hello" || f.Seq != since {
+		t.Fatalf("hello %+v, %v", f, err)
+	}
+	want = append(want, w.send(15, 66, "live"))
+	for _, id := range want {
+		f := c.next("event", "resync")
+		if f.Op != "event" || f.Prev != since || f.InstantMessage.ID != id {
+			t.Errorf("%s after %d, want %s", f.raw, since, id)
+		}
+		since = f.Seq
+	}
+}
+
+func TestResumeFromNowhere(t *testing.T) {
+	w := newWorld(t)
+	w.publish(66, "p0")
+	p := w.start()
+	c := p.dial(66, 12345)
+	if f := c.next("hello"); f.Seq != w.newest(66) {
+		t.Errorf("hello %s", f.raw)
+	}
+	if f := c.next("resync", "event"); f.Op != "resync" || f.Seq != w.newest(66) {
+		t.Errorf("%s", f.raw)
+	}
+	id := w.send(15, 66, "halo")
+	if f := c.next("event"); f.InstantMessage.ID != id {
+		t.Errorf("%s", f.raw)
+	}
+}
+
+// What the pub/sub connection loses is read from the log.
+func TestLostConnectionIsFilled(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	c := p.dial(66)
+	c.next("hello")
+	var want []string
+	for i := range 30 {
+		if i%10 == 5 {
+			if err := w.rdb.Do(t.Context(), "client", "kill", "type", "pubsub").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want = append(want, w.send(15, 66, fmt.Sprint(i)))
+	}
+	for _, id := range want {
+		if f := c.next("event"); f.InstantMessage.ID != id {
+			t.Fatalf("%s, want %s", f.raw, id)
+		}
+	}
+	if testutil.ToFloat64(p.metrics.renewals) == 0 {
+		t.Error("the connection was not lost")
+	}
+}
+
+// A frame whose predecessor never came makes the hub read the log.
+func TestGapIsFilled(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	c := p.dial(66)
+	c.next("hello")
+	channel := w.Inbox.Channel(66)
+	p.find(channel).line.Load().change(channel, false) // so that it hears nothing
+	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == 0 })
+	sub := w.rdb.Subscribe(t.Context(), channel)
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{w.send(15, 66, "a"), w.send(15, 66, "b"), w.send(15, 66, "c")}
+	for i := range want {
+		m, err := sub.ReceiveMessage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i != 1 { // is lost
+			p.deliver(channel, m.Payload)
+		}
+	}
+	for _, id := range want {
+		if f := c.next("event"); f.InstantMessage.ID != id {
+			t.Errorf("%s, want %s", f.raw, id)
+		}
+	}
+}
+
+func TestGapBeyondTheLog(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	c := p.dial(66)
+	c.next("hello")
+	w.publish(66, "first")
+	since := c.next("event").Seq
+	c.ws.CloseNow()
+	for i := range 400 {
+		w.publish(66, fmt.Sprint("p", i))
+	}
+	c = p.dial(66, since)
+	if f := c.next("resync", "event"); f.Op != "resync" || f.Seq != w.newest(66) {
+		t.Errorf("%s", f.raw)
+	}
+}
+
+func TestUnreadsAreCountedOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.start().dial(66)
+	c.next("hello")
+	const n = 20
+	for i := range n {
+		w.send(15, 66, fmt.Sprint(i))
+	}
+	frames := 0
+	for {
+		f := c.next("unreads")
+		frames++
+		if f.Unreads["messages"] == n {
+			break
+		}
+	}
+	if frames > n/2 {
+		t.Errorf("%d frames for a burst of %d", frames, n)
+	}
+	if err := w.ReadConversation(t.Context(), 66, inbox.ConversationID(15, 66), ""); err != nil {
+		t.Fatal(err)
+	}
+	if f := c.next("unreads"); f.Unreads["messages"] != 0 {
+		t.Errorf("after reading: %s", f.raw)
+	}
+}
+
+func TestCompression(t *testing.T) {
+	w := newWorld(t)
+	p := w.start(func(o *Options) { o.Compression = true })
+	ws, resp, err := websocket.Dial(t.Context(), p.url+"?user=66", &websocket.DialOptions{
+		Subprotocols: []string{Subprotocol}, CompressionMode: websocket.CompressionNoContextTakeover,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	if ext := resp.Header.Get("Sec-WebSocket-Extensions"); !strings.Contains(ext, "permessage-deflate") {
+		t.Errorf("extensions %q", ext)
+	}
+	c := &client{t: t, ws: ws}
+	c.next("hello")
+	body := strings.Repeat("halo ", 400)
+	c.write(`{"op":"send","instant_message":{"receiver_id":15,"category":0,"body_bb":"` + body + `"}}`)
+	if f := c.next("event"); f.InstantMessage.Body != body {
+		t.Error(f.raw)
+	}
+}

@@ -1,0 +1,286 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections()
+	if err := localredis.StopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// patient is how long a test waits for what should happen at once.
+const patient = 20 * time.Second
+
+// A world is a dispatcher and an inbox under keys of their own, in which the users
+// 15 and 66 know each other.
+type world struct {
+	*dispatcher.Dispatcher
+	t       testing.TB
+	rdb     redis.UniversalClient
+	batcher *inbox.Batcher
+	sharded bool
+}
+
+var worlds atomic.Int64
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	server, err := localredis.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false)
+}
+
+func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool) *world {
+	t.Helper()
+	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
+	parts := inbox.NewPartitions(prefix, 4)
+	b := inbox.NewBatcher(rdb, 0)
+	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag})
+	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
+	w.Dispatcher = dispatcher.New(dispatcher.Options{
+		Redis: rdb, Partitions: parts, Devices: registry,
+		Inbox: inbox.New(inbox.Options{
+			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
+			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, Most: 1000, Sharded: sharded,
+		}),
+	})
+	for user, name := range map[int64]string{15: "Me Ow", 66: "Testing Account"} {
+		if err := w.Inbox.SetProfile(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { b.Close(); rdb.Close() })
+	return w
+}
+
+func (w *world) send(from, to int64, text string) string {
+	w.t.Helper()
+	id, err := w.Send(context.Background(), from, dispatcher.OutgoingMessage{Receiver: to, Body: text})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
+const promo = `{"id":"%s","type":"discount","receiver_id":%d,"title":"t","message":"m","details":{"image_url":null}}`
+
+func (w *world) publish(user int64, id string) {
+	w.t.Helper()
+	e, err := w.Parse(fmt.Appendf(nil, promo, id, user))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if r := w.Publish(context.Background(), "service:test", e)[0]; r.Err != nil {
+		w.t.Fatal(r.Err)
+	}
+}
+
+// newest returns the number of a user's newest frame.
+func (w *world) newest(user int64) int64 {
+	w.t.Helper()
+	_, newest, _, err := w.Replay(context.Background(), user, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return newest
+}
+
+// A process is a hub behind an HTTP server, as one process of Kabar has them.
+type process struct {
+	*Hub
+	w    *world
+	url  string
+	stop func()
+}
+
+// start starts a process. The user of a socket is in the query.
+func (w *world) start(change ...func(*Options)) *process {
+	w.t.Helper()
+	opts := Options{
+		Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox, Sharded: w.sharded,
+		Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), Metrics: prometheus.NewRegistry(),
+	}
+	for _, f := range change {
+		f(&opts)
+	}
+	p := &process{Hub: New(opts), w: w}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	server := httptest.NewServer(http.HandlerFunc(p.serve))
+	p.url = server.URL
+	p.stop = sync.OnceFunc(func() { cancel(); running.Wait(); server.Close() })
+	w.t.Cleanup(p.stop)
+	return p
+}
+
+func (p *process) serve(w http.ResponseWriter, r *http.Request) {
+	user, _ := strconv.ParseInt(r.FormValue("user"), 10, 64)
+	var since *int64
+	if n, err := strconv.ParseInt(r.FormValue("since"), 10, 64); err == nil {
+		since = &n
+	}
+	switch err := p.Accept(w, r, user, since); {
+	case errors.Is(err, ErrSubprotocol):
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, ErrClosed):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+// testWriter sends log lines to the test's own log.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+// A frame is what a client received.
+type frame struct {
+	Op             string
+	Seq, Prev      int64
+	Ref            any
+	Status         string
+	Code           string
+	Message        any
+	ID             string
+	Conversation   string `json:"conversation_id"`
+	UserID         string `json:"user_id"`
+	MessageID      string `json:"message_id"`
+	Online         bool
+	LastSeen       string `json:"last_seen"`
+	Unread         int
+	Errors         map[string]string
+	Unreads        map[string]int
+	PingInterval   int `json:"ping_interval"`
+	MaxFrame       int `json:"max_frame"`
+	Event          struct{ Type, ID string }
+	InstantMessage struct{ ID, Body string } `json:"instant_message"`
+	raw            string
+}
+
+// A client is the other end of a socket.
+type client struct {
+	t  testing.TB
+	ws *websocket.Conn
+}
+
+func (p *process) dial(user int64, since ...int64) *client {
+	p.w.t.Helper()
+	c, err := p.tryDial(user, since...)
+	if err != nil {
+		p.w.t.Fatal(err)
+	}
+	return c
+}
+
+func (p *process) tryDial(user int64, since ...int64) (*client, error) {
+	url := fmt.Sprintf("%s/?user=%d", p.url, user)
+	if len(since) > 0 {
+		url += fmt.Sprintf("&since=%d", since[0])
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(1 << 20)
+	p.w.t.Cleanup(func() { ws.CloseNow() })
+	return &client{t: p.w.t, ws: ws}, nil
+}
+
+func (c *client) receive() (frame, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	_, b, err := c.ws.Read(ctx)
+	if err != nil {
+		return frame{}, err
+	}
+	f := frame{raw: string(b)}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return frame{}, fmt.Errorf("%s: %w", b, err)
+	}
+	return f, nil
+}
+
+// next returns the next frame with one of the ops; others are passed over.
+func (c *client) next(ops ...string) frame {
+	c.t.Helper()
+	for {
+		f, err := c.receive()
+		if err != nil {
+			c.t.Fatalf("waiting for %v: %v", ops, err)
+		}
+		for _, op := range ops {
+			if f.Op == op {
+				return f
+			}
+		}
+	}
+}
+
+// closed returns the code that the server closed with.
+func (c *client) closed() websocket.StatusCode {
+	c.t.Helper()
+	for {
+		if _, err := c.receive(); err != nil {
+			return websocket.CloseStatus(err)
+		}
+	}
+}
+
+func (c *client) write(text string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	if err := c.ws.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patient); !ok(); {
+		if !time.Now().Before(deadline) {
+			t.Fatalf("%s: not so after %v", what, patient)
+		}
+		pause(context.Background(), 2*time.Millisecond)
+	}
+}

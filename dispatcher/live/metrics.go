@@ -1,0 +1,40 @@
+package live
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are what the hub counts.
+type metrics struct {
+	frames   prometheus.Counter
+	received *prometheus.CounterVec // by op
+	closed   *prometheus.CounterVec // by why
+	resumes  prometheus.Counter
+	resyncs  prometheus.Counter
+	catchUps prometheus.Counter
+	renewals prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	vector := func(name, help, label string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+		reg.MustRegister(c)
+		return c
+	}
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kabar_live_sockets", Help: "Open sockets.",
+	}, func() float64 { return float64(h.sockets.Load()) }))
+	return &metrics{
+		frames:   counter("kabar_live_frames_sent_total", "Frames written to sockets, pings included."),
+		received: vector("kabar_live_frames_received_total", "Frames received from clients.", "op"),
+		closed: vector("kabar_live_sockets_closed_total",
+			"Sockets that were closed, by our close code, or client, lost, silent, stuck.", "why"),
+		resumes:  counter("kabar_live_resumes_total", "Sockets that came back with since."),
+		resyncs:  counter("kabar_live_resyncs_total", "Gaps that were larger than the replay log."),
+		catchUps: counter("kabar_live_catch_ups_total", "Times that an open socket had to read the replay log."),
+		renewals: counter("kabar_live_bus_renewals_total", "Times that a pub/sub connection was renewed."),
+	}
+}

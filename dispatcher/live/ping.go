@@ -1,0 +1,35 @@
+package live
+
+import "time"
+
+// pingLoop pings sockets that are silent, and drops those that stay so, until the
+// hub is over. One walk over all of them costs less than a timer for each.
+func (h *Hub) pingLoop() {
+	const walks = 4 // in an interval
+	for pause(h.ctx, h.PingInterval/walks) {
+		for i := range h.shards {
+			now := time.Now().UnixMilli()
+			for _, a := range h.shards[i].all() {
+				a.each(func(s *socket) { s.checkAlive(now) })
+			}
+		}
+	}
+}
+
+// checkAlive pings a socket that has been silent for the interval, and drops one
+// that was so for half as long again.
+func (s *socket) checkAlive(now int64) {
+	interval := s.hub.PingInterval.Milliseconds()
+	silent := now - s.conn.heard.Load()
+	s.mu.Lock()
+	ping := silent >= interval && !s.pinged && s.greeted
+	s.pinged = silent >= interval && (s.pinged || ping)
+	drop := silent >= interval+interval/2 && s.pinged && !ping
+	if ping {
+		s.push(nil)
+	}
+	s.mu.Unlock()
+	if drop {
+		s.drop("silent")
+	}
+}

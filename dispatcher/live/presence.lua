@@ -1,0 +1,34 @@
+-- Notes that a user is online in a process, or has left it.
+--
+-- KEYS  1 online (sorted set: audience, scored with when it is forgotten, Unix ms)
+--       2 last seen (string, Unix ms)
+--       3 watchers (sorted set: user, scored likewise)
+-- ARGV  1 audience  2 for how long it counts, ms; 0 when the user has left it
+--       3 how long ago the user was seen, ms  4 how long that is remembered, ms
+-- Reply {last seen, online now 1 or 0, watchers…}: watchers only when the user came
+--       or went
+
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local life = tonumber(ARGV[2])
+
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local before = redis.call('ZCARD', KEYS[1])
+if life > 0 then
+  redis.call('ZADD', KEYS[1], now + life, ARGV[1])
+  if redis.call('PTTL', KEYS[1]) < life then redis.call('PEXPIRE', KEYS[1], life) end
+else
+  redis.call('ZREM', KEYS[1], ARGV[1])
+end
+local last = now - tonumber(ARGV[3])
+local known = tonumber(redis.call('GET', KEYS[2]) or '0')
+if last > known then
+  redis.call('SET', KEYS[2], string.format('%.0f', last), 'PX', ARGV[4])
+else
+  last = known
+end
+local after = redis.call('ZCARD', KEYS[1])
+local online = after > 0 and 1 or 0
+if (before > 0) == (after > 0) then return {last, online} end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+return {last, online, unpack(redis.call('ZRANGE', KEYS[3], 0, -1))}

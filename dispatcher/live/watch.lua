@@ -1,0 +1,14 @@
+-- Says whether a user is online, and tells a watcher of changes for a while.
+--
+-- KEYS  as presence.lua
+-- ARGV  1 watcher  2 for how long, ms  3 how many watchers at most: the oldest go
+-- Reply {last seen or 0, online 1 or 0}
+
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+
+redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[3]))
+redis.call('PEXPIRE', KEYS[3], ARGV[2])
+local online = redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') > 0 and 1 or 0
+return {tonumber(redis.call('GET', KEYS[2]) or '0'), online}
