@@ -16,10 +16,10 @@ func (c Dedupe) validate(p *problems) {
 
 // Attachments says where files sent in chats are kept.
 type Attachments struct {
-	URL URL `yaml:"url" doc:"bucket for files sent in chats: file://directory, s3://bucket?…, or any other bucket URL"`
+	URL URL `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
 }
 
-var bucketURL = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://.`)
+var bucketURL = regexp.MustCompile(`^(mem://|[a-z][a-z0-9+.-]*://.)`)
 
 func (c Attachments) validate(p *problems) {
 	if !bucketURL.MatchString(c.URL.Reveal()) {

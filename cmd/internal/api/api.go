@@ -1,5 +1,5 @@
 // Package api is Kabar's HTTP interface: for apps the documented endpoints of
-// devices and notifications, for services those that publish events and set
+// devices, notifications and messages, for services those that publish events and set
 // users.
 //
 // Each file holds one resource. An endpoint returns a reply, or an error that
@@ -11,6 +11,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
 // An Inbox holds what users are shown. [inbox.Store] is one, and documents the
@@ -31,6 +33,15 @@ type Inbox interface {
 	ReadAll(ctx context.Context, user int64) error
 	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
 	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
+	Profiles(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
+
+	Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
+	Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]inbox.Conversation, error)
+	Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]inbox.Message, error)
+	Message(ctx context.Context, user int64, id string) (inbox.Message, error)
+	DeleteConversation(ctx context.Context, user int64, conversation string) error
+	DeleteMessage(ctx context.Context, user int64, id string) error
+	Contacts(ctx context.Context, user int64) ([]inbox.Contact, error)
 }
 
 // Devices holds users' phones and credentials. [devices.Registry] does, and
@@ -41,16 +52,30 @@ type Devices interface {
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
 	Authenticate(ctx context.Context, user int64, token, address string) error
 	SetToken(ctx context.Context, user int64, token string) error
+	TokenIs(ctx context.Context, user int64, token string) (bool, error)
+	Issue(ctx context.Context, user int64) (ticket string, err error)
+	Redeem(ctx context.Context, ticket string) (user int64, err error)
 }
 
-// A Dispatcher publishes events. [dispatcher.Dispatcher] does, and documents the
-// methods and their errors.
+// A Dispatcher publishes events and sends messages. [dispatcher.Dispatcher] does,
+// and documents the methods and their errors.
 type Dispatcher interface {
 	Parse(raw []byte) (*dispatcher.Event, error)
 	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
 	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
 	PromoTypes() []string
 	Reminder(user int64) devices.Welcome
+
+	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
+	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
+	ReadMessage(ctx context.Context, user int64, m *inbox.Message) error
+}
+
+// Attachments keeps the files of chats. [attachments.Store] does, and documents the
+// methods and their errors.
+type Attachments interface {
+	Put(ctx context.Context, user int64, name string, r io.Reader) (attachments.Attachment, error)
+	Get(ctx context.Context, key, name string) (*attachments.File, error)
 }
 
 // What a service may be allowed to do.
@@ -75,6 +100,12 @@ type Options struct {
 	Devices    Devices
 	Dispatcher Dispatcher
 	Services   []Service
+	// Attachments and Live may be nil: their endpoints are not there then.
+	Attachments Attachments
+	Live        Live
+	// PublicURL is where clients reach Kabar, such as "https://chat.example.com":
+	// what the request says when empty.
+	PublicURL string
 	// Location is the zone of the times in answers: UTC when nil.
 	Location *time.Location
 	// Log gets failures of ours; requests at the debug level only, never with

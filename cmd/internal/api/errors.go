@@ -18,7 +18,9 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
 // A code is the stable, machine-readable word for a failure.
@@ -72,6 +74,10 @@ var errorCodes = []struct {
 	{devices.ErrNotRegistered, notFound},
 	{inbox.ErrNotFound, notFound},
 	{inbox.ErrConflict, conflict},
+	{dispatcher.ErrUnknownReceiver, notFound},
+	{dispatcher.ErrAdminsOnly, forbidden},
+	{attachments.ErrNotFound, notFound},
+	{live.ErrClosed, unavailable},
 	{inbox.ErrReplicas, unavailable},
 	{inbox.ErrClosed, unavailable},
 	{redis.ErrClosed, unavailable},
@@ -124,6 +130,13 @@ func because(text string, err error) error {
 	if codes[f.code].own {
 		f.message = text
 	}
+	return &f
+}
+
+// with adds to a failure the members that the documents have for it.
+func with(members map[string]any, err error) error {
+	f := *failureOf(err)
+	f.also = members
 	return &f
 }
 

@@ -22,6 +22,7 @@ type scenario struct {
 	Name  string
 	Steps []struct {
 		At      string    // sets the clock
+		Users   string    // members of the people who take part, JSON by id
 		Publish string    // events, as the service that publishes them
 		Request string    // a documented command line
 		Status  int       // of its answer
@@ -52,10 +53,17 @@ func TestGolden(t *testing.T) {
 
 func (s scenario) run(t *testing.T) {
 	w := newWorld(t, nil)
-	var newest string
+	var newest, last string
 	for _, step := range s.Steps {
 		if step.At != "" {
 			w.at(step.At)
+		}
+		var users map[string]json.RawMessage
+		if step.Users != "" {
+			check(t, json.Unmarshal([]byte(step.Users), &users))
+		}
+		for id, members := range users {
+			w.must(w.bearer(directory, "PUT", "/v2/users/"+id+".json", string(members)), 200)
 		}
 		if step.Publish != "" {
 			for _, r := range w.must(w.publish(step.Publish), 200).envelope(t).Results {
@@ -67,15 +75,23 @@ func (s scenario) run(t *testing.T) {
 		if step.Request == "" {
 			continue
 		}
-		got := w.do(parseCurl(t, strings.ReplaceAll(step.Request, "$NEWEST", newest)))
+		got := w.do(parseCurl(t, strings.NewReplacer("$NEWEST", newest, "$SENT", last).Replace(step.Request)))
 		if got.status != step.Status {
 			t.Errorf("%s\ngot %d %s\nwant %d", step.Request, got.status, got.body, step.Status)
 		}
 		if diff := differ(t, &step.Answer, got); diff != "" {
 			t.Errorf("%s\n%s\ngot %s", step.Request, diff, got.body)
 		}
-		if data := got.envelope(t).Data; len(data) > 0 {
-			newest = data[0].ID
+		var members struct {
+			ID   any
+			Data []struct{ ID string }
+		}
+		check(t, json.Unmarshal([]byte(got.body), &members))
+		if len(members.Data) > 0 {
+			newest = members.Data[0].ID
+		}
+		if id, ok := members.ID.(string); ok && got.call.method == "POST" {
+			last = id
 		}
 	}
 }
@@ -140,8 +156,17 @@ func parseCurl(t *testing.T, line string) call {
 			c.auth = value
 		case "-X":
 			c.method = value
-		case "--data":
-			c.body, c.media = value, typeForm
+		case "--data", "-d":
+			c.body = value
+			if c.media == "" {
+				c.media = typeForm
+			}
+		case "-H":
+			_, media, _ := strings.Cut(value, ":")
+			c.media = strings.TrimSpace(media)
+		case "-F":
+			name, file, _ := strings.Cut(value, "=@")
+			c.media, c.body = boundary, filePart(name, file, uploads[filepath.Ext(file)])+"--XX--"
 		default:
 			t.Fatalf("%s: unknown option %s", line, option)
 		}
@@ -149,15 +174,31 @@ func parseCurl(t *testing.T, line string) call {
 	return c
 }
 
-// shellWords splits a command line at spaces outside of double quotes.
+// shellWords splits a command line at spaces outside of quotes, which it drops.
 func shellWords(line string) []string {
 	var words []string
-	for i, part := range strings.Split(line, `"`) {
-		if i%2 == 1 {
-			words = append(words, part)
-		} else {
-			words = append(words, strings.Fields(part)...)
+	var quote rune
+	var word strings.Builder
+	quoted := false // a word that may be empty
+	end := func() {
+		if word.Len() > 0 || quoted {
+			words = append(words, word.String())
+		}
+		word.Reset()
+		quoted = false
+	}
+	for _, r := range line {
+		switch {
+		case quote == 0 && r == ' ':
+			end()
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, quoted = r, true
+		case r == quote:
+			quote = 0
+		default:
+			word.WriteRune(r)
 		}
 	}
+	end()
 	return words
 }

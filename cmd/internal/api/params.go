@@ -139,7 +139,28 @@ func (p *params) addJSON(name string, value jsontext.Value) {
 			p.nested = make(map[string]bool)
 		}
 		p.nested[strings.TrimSuffix(name, "[]")] = true
+		if value.Kind() == '{' && !strings.Contains(name, "[") {
+			p.addMembers(name, value)
+		}
 	}
+}
+
+// addMembers adds the members of an object as a form names them: "object[member]".
+// Objects within are left out.
+func (p *params) addMembers(name string, object jsontext.Value) {
+	var members map[string]jsontext.Value
+	if json.Unmarshal(object, &members) != nil {
+		return // never: it was decoded before
+	}
+	for member, value := range members {
+		p.addJSON(name+"["+member+"]", value)
+	}
+}
+
+// page returns the bounds of the page that is asked for.
+func (p *params) page() (offset, count int) {
+	count = min(p.number("per_page", presetPerPage), maxPerPage)
+	return (p.number("page", 1) - 1) * count, count
 }
 
 // jsonProblem says where JSON is malformed, without repeating any of it.

@@ -162,3 +162,20 @@ type timeoutError struct{}
 func (timeoutError) Error() string   { return "i/o timeout" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
+
+func TestMembersOfAnObject(t *testing.T) {
+	deep := strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000)
+	p, err := read("POST", "im[d]=query", typeJSON, `{"im":{"a":"x","b":7,"c":null,"d":["y","z"],"e":{"f":1}},"im[g]":"h","list":[{"a":1}],"deep":`+deep+`}`)
+	check(t, err)
+	for name, want := range map[string]string{"im[a]": "x", "im[b]": "7", "im[c]": "", "im[g]": "h", "im[e][f]": "", "im": "", "deep[a]": ""} {
+		if got := p.text(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if got := p.values["im[d]"]; len(got) != 1 || got[0] != "query" {
+		t.Errorf("im[d] is %q", got)
+	}
+	if n := len(p.values) + len(p.nested); n > 12 {
+		t.Errorf("%d parameters", n)
+	}
+}

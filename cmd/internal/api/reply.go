@@ -18,6 +18,8 @@ type reply struct {
 	// tagged says that the answer gets an ETag of its body, and that a client
 	// which has that already is told so instead.
 	tagged bool
+	// serve, when set, writes everything but header, and returns the status.
+	serve func(w http.ResponseWriter, r *http.Request) int
 }
 
 // ok is a reply of v as JSON.
@@ -56,6 +58,9 @@ func (re reply) write(w http.ResponseWriter, r *http.Request) int {
 	h := w.Header()
 	for name, value := range re.header {
 		h.Set(name, value)
+	}
+	if re.serve != nil {
+		return re.serve(w, r)
 	}
 	if re.tagged {
 		tag := etag(re.body)

@@ -44,6 +44,22 @@ func (a *api) routes() {
 	small(a.forUser(a.readAll), "/v2/notifications.json", patch, put)
 	small(a.forUser(a.read), "/v2/notifications/{id}.json", patch, put)
 
+	small(a.forUser(a.showInbox), "/v2/messages.json", get)
+	small(a.forUser(a.createMessage), "/v2/messages.json", post)
+	small(a.forUser(emoticons()), "/v2/messages/emoticons.json", get)
+	small(a.forUser(a.showConversation), "/v2/messages/{id}.json", get)
+	small(a.forUser(a.deleteConversation), "/v2/messages/{id}.json", del)
+	small(a.forUser(a.showMessage), "/v2/messages/im/{id}.json", get)
+	small(a.forUser(a.deleteMessage), "/v2/messages/im/{id}.json", del)
+	small(a.forUser(a.contactList), "/v2/users/contact_list.json", get)
+	for _, path := range []string{"/v2/chat_attachments.json", "/v2/users/chat_attachments.json"} {
+		upload := route{pattern: path, limit: uploadBody, usual: http.StatusOK, serve: a.forUser(a.attach), patience: patience}
+		a.handle(upload, post)
+	}
+	small(a.showAttachment, attachmentsPath+"{key}/{name}", get)
+	small(a.forUser(a.ticket), "/v2/live/ticket.json", post)
+	a.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.openSocket}, get)
+
 	events := route{pattern: "/v2/events.json", limit: eventsBody, usual: http.StatusAccepted}
 	events.serve = a.forService(ScopeEvents, a.publish)
 	a.handle(events, post)
@@ -67,6 +83,8 @@ type route struct {
 	limit   int64 // of the body, in bytes
 	usual   int   // the status of success
 	serve   endpoint
+	// patience is how long the body may take, when that is not the server's.
+	patience time.Duration
 }
 
 // handle adds a route for each of the methods.
@@ -117,6 +135,9 @@ func (a *api) answer(rt *route, w http.ResponseWriter, r *http.Request) (re repl
 		}
 	}()
 	r.Body = http.MaxBytesReader(w, r.Body, rt.limit)
+	if rt.patience > 0 {
+		extend(w, rt.patience)
+	}
 	re, err := rt.serve(r)
 	if err != nil {
 		return a.fail(rt, err)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -47,7 +48,7 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 		return reply{}, err
 	}
 	if hasToken {
-		if err := a.Devices.SetToken(r.Context(), user, token); err != nil {
+		if err := a.setToken(r.Context(), user, token); err != nil {
 			return reply{}, err
 		}
 	}
@@ -56,6 +57,22 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 		ID      string  `json:"id"`
 		Message *string `json:"message"`
 	}{"OK", id, nil})
+}
+
+// setToken sets what a user signs in with. Another one than before ends the live
+// sockets that the one before had opened.
+func (a *api) setToken(ctx context.Context, user int64, token string) error {
+	same, err := a.Devices.TokenIs(ctx, user, token)
+	if err != nil {
+		return err
+	}
+	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+		return err
+	}
+	if same || a.Live == nil {
+		return nil
+	}
+	return a.Live.Kick(ctx, user)
 }
 
 // readProfile reads the members of a profile that are given, and rejects those

@@ -22,6 +22,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
 // Who calls, in tests.
@@ -47,6 +48,8 @@ type world struct {
 	server     *httptest.Server
 	redis      *redis.Client
 	dispatcher *dispatcher.Dispatcher
+	options    Options
+	files      *attachments.Store
 	metrics    *prometheus.Registry
 	log        *logBuffer
 	now        atomic.Pointer[time.Time] // the clock's time; the real one when nil
@@ -94,12 +97,17 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
 		Types: []dispatcher.Type{{Name: "flash_sale", Lane: dispatcher.Bulk, Message: "Flash sale!"}},
 	})
-	w.server = httptest.NewServer(New(Options{
-		Inbox: store, Devices: registry, Dispatcher: w.dispatcher, Services: services,
+	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name()})
+	check(t, err)
+	w.options = Options{
+		Attachments: w.files,
+		Inbox:       store, Devices: registry, Dispatcher: w.dispatcher, Services: services,
 		Location: jakarta, Log: log, Metrics: w.metrics,
-	}))
+	}
+	w.server = httptest.NewServer(New(w.options))
 	t.Cleanup(func() {
 		w.server.Close()
+		check(t, w.files.Close())
 		batcher.Close()
 		w.redis.Close()
 	})

@@ -20,6 +20,8 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/live"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
 const (
@@ -37,6 +39,7 @@ type App struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	core   *Core
+	hub    *live.Hub
 	public listener
 	admin  listener
 
@@ -83,14 +86,33 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	a.closing(a.core.Close)
-	a.public.server = newServer(api.New(api.Options{
-		Inbox:      a.core.Inbox,
-		Devices:    a.core.Devices,
+	files, err := attachments.Open(ctx, attachments.Options{
+		URL: cfg.Attachments.URL.Reveal(), Redis: a.core.Redis, Prefix: cfg.Redis.Prefix,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attachments: %w", err)
+	}
+	a.closing(files.Close)
+	a.hub = live.New(live.Options{
+		Redis:      a.core.Redis,
+		Batcher:    a.core.Batcher,
 		Dispatcher: a.core.Dispatcher,
-		Services:   services(cfg.Services),
+		Inbox:      a.core.Inbox,
+		Sharded:    a.core.Sharded,
 		Location:   cfg.Location(),
 		Log:        log,
 		Metrics:    reg,
+	})
+	a.public.server = newServer(api.New(api.Options{
+		Inbox:       a.core.Inbox,
+		Devices:     a.core.Devices,
+		Dispatcher:  a.core.Dispatcher,
+		Services:    services(cfg.Services),
+		Attachments: files,
+		Live:        a.hub,
+		Location:    cfg.Location(),
+		Log:         log,
+		Metrics:     reg,
 	}), log)
 	a.admin.server = newServer(a.adminHandler(reg), log)
 	a.admin.server.WriteTimeout = 0 // a profile takes as long as it was asked to
@@ -171,11 +193,13 @@ func (a *App) Run(ctx context.Context) error {
 		a.warm(warm)
 	})
 	workers.Go(func() { a.core.Dispatcher.Run(work) })
+	workers.Go(func() { a.hub.Run(work) })
 	a.log.Info("kabar serves", "address", a.Addr().String(), "admin", a.AdminAddr().String())
 
 	<-ctx.Done()
 	a.draining.Store(true)
 	a.log.Info("kabar stops: finishing what is under way")
+	a.drainSockets()
 	err := a.shutdown(&a.public) // what is accepted now is pushed, or handed back, below
 	stopWork()
 	workers.Wait()
@@ -185,6 +209,13 @@ func (a *App) Run(ctx context.Context) error {
 		err = errors.Join(cause, err)
 	}
 	return errors.Join(err, a.close())
+}
+
+// drainSockets tells the clients of live sockets to resume elsewhere.
+func (a *App) drainSockets() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	a.hub.Drain(ctx)
 }
 
 // shutdown lets a server finish the requests that it is answering.

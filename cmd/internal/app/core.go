@@ -24,7 +24,8 @@ type Core struct {
 	Devices    *devices.Registry
 	Dispatcher *dispatcher.Dispatcher
 
-	batcher *inbox.Batcher
+	Batcher *inbox.Batcher
+	Sharded bool // pub/sub is that of a cluster
 }
 
 // OpenCore connects to Redis, checks that it is fit to keep what Kabar accepts,
@@ -44,11 +45,11 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		observeRedis(rdb, reg)
 	}
 	_, cluster := rdb.(*redis.ClusterClient)
-	c := &Core{Redis: rdb, batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas)}
+	c := &Core{Redis: rdb, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
 	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:      rdb,
-		Batcher:    c.batcher,
+		Batcher:    c.Batcher,
 		Partitions: parts,
 		Devices:    c.Devices.ListKey,
 		Dedupe:     time.Duration(cfg.Dedupe.Window),
@@ -65,6 +66,8 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		InFlight:   budgets(cfg.Push.InFlight),
 		Lease:      time.Duration(cfg.Push.Lease),
 		RetryFor:   time.Duration(cfg.Push.RetryFor),
+		LiveGrace:  time.Duration(cfg.Push.LiveGrace),
+		Admins:     cfg.Auth.Admins,
 		Types:      types(cfg.Types),
 		Location:   cfg.Location(),
 		Cluster:    cluster,
@@ -76,7 +79,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 
 // Close waits for what is on its way to Redis and closes the connections.
 func (c *Core) Close() error {
-	c.batcher.Close()
+	c.Batcher.Close()
 	if err := c.Redis.Close(); err != nil {
 		return fmt.Errorf("close Redis: %w", err)
 	}

@@ -1,0 +1,183 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/attachments"
+)
+
+// textFileRefused is the documented text for a file of a type that is not kept.
+const textFileRefused = "Format file tidak diijinkan"
+
+// uploadBody bounds the request that brings a file, in bytes.
+const uploadBody = attachments.MaxSize + 64<<10
+
+// patience is how long a file may take on its way to or from a phone.
+const patience = 5 * time.Minute
+
+// extend gives a request more time than the server does.
+func extend(w http.ResponseWriter, d time.Duration) {
+	until := time.Now().Add(d)
+	c := http.NewResponseController(w)
+	_ = errors.Join(c.SetReadDeadline(until), c.SetWriteDeadline(until)) // a writer that has none needs none
+}
+
+const attachmentsPath = "/v2/chat_attachments/"
+
+// attach: POST /v2/chat_attachments.json, /v2/users/chat_attachments.json
+func (a *api) attach(r *http.Request, user int64) (reply, error) {
+	if a.Attachments == nil {
+		return reply{}, &failure{code: notFound}
+	}
+	kept, err := a.keep(r, user)
+	if err != nil {
+		return reply{}, with(map[string]any{"id": nil, "url": nil}, err)
+	}
+	return ok(struct {
+		Status  string  `json:"status"`
+		ID      int64   `json:"id"`
+		URL     string  `json:"url"`
+		Message *string `json:"message"`
+	}{"OK", kept.ID, a.publicURL(r) + attachmentsPath + kept.Key + "/" + kept.Name, nil})
+}
+
+// keep stores the file that a form brings.
+func (a *api) keep(r *http.Request, user int64) (attachments.Attachment, error) {
+	file, name, err := formFile(r)
+	if err != nil {
+		return attachments.Attachment{}, err
+	}
+	kept, err := a.Attachments.Put(r.Context(), user, name, file)
+	switch {
+	case err == nil:
+	case errors.Is(err, attachments.ErrType):
+		err = &failure{code: unsupportedMedia, message: textFileRefused, fields: map[string]string{
+			"file": "must be one of " + strings.Join(attachments.Extensions(), ", "),
+		}}
+	case errors.Is(err, attachments.ErrTooLarge):
+		err = &failure{code: tooLarge, fields: map[string]string{
+			"file": fmt.Sprintf("is larger than %d bytes", attachments.MaxSize),
+		}}
+	case file.err != nil:
+		err = unsent(file.err)
+	}
+	return kept, err
+}
+
+// formFile finds the part "file" of a form, and the name that it has there.
+func formFile(r *http.Request) (*upload, string, error) {
+	form, err := r.MultipartReader()
+	if err != nil {
+		return nil, "", unsupported(typeMultipart)
+	}
+	for {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			return nil, "", wrong("file", "is required")
+		}
+		if err != nil {
+			return nil, "", unsent(err)
+		}
+		if part.FormName() == "file" {
+			return &upload{part: part}, part.FileName(), nil
+		}
+	}
+}
+
+// An upload is a file on its way, and notes why it did not arrive.
+type upload struct {
+	part *multipart.Part
+	err  error
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.part.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		u.err = err
+	}
+	return n, err
+}
+
+// unsent is the failure of a body that ends before its time.
+func unsent(err error) error {
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		return bodyTooLarge(over.Limit)
+	}
+	return bodyProblem(malformed, "is not a complete form")
+}
+
+// publicURL is the scheme and host under which clients reach Kabar: what the
+// configuration says, else what this one has used. What a proxy or the client says
+// of the scheme is believed, since nobody else sees the answer.
+func (a *api) publicURL(r *http.Request) string {
+	if a.PublicURL != "" {
+		return strings.TrimSuffix(a.PublicURL, "/")
+	}
+	scheme := "http"
+	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		scheme = "https"
+	}
+	return scheme + "://" + cmp.Or(r.Host, "localhost")
+}
+
+// showAttachment: GET /v2/chat_attachments/:key/:name. The key is what opens it.
+func (a *api) showAttachment(r *http.Request) (reply, error) {
+	if a.Attachments == nil {
+		return reply{}, &failure{code: notFound}
+	}
+	key, name := r.PathValue("key"), r.PathValue("name")
+	file, err := a.Attachments.Get(r.Context(), key, name)
+	if err != nil {
+		return reply{}, err
+	}
+	disposition := "attachment"
+	if attachments.Inline(file.Type) {
+		disposition = "inline"
+	}
+	return reply{
+		header: map[string]string{
+			"Content-Type":            file.Type,
+			"Content-Disposition":     mime.FormatMediaType(disposition, map[string]string{"filename": name}),
+			"Content-Security-Policy": "default-src 'none'; sandbox",
+			"X-Content-Type-Options":  "nosniff",
+			"Cache-Control":           "private, max-age=31536000, immutable",
+			"ETag":                    `"` + key + `"`, // a key never gets another content
+		},
+		serve: func(w http.ResponseWriter, r *http.Request) int {
+			defer file.Close()
+			return serveFile(w, r, file)
+		},
+	}, nil
+}
+
+// serveFile answers with a file, or the part of it that is asked for.
+func serveFile(w http.ResponseWriter, r *http.Request, file *attachments.File) int {
+	extend(w, patience)
+	noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	http.ServeContent(noted, r, "", file.ModTime, file)
+	return noted.status
+}
+
+// A statusWriter notes the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

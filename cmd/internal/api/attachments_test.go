@@ -1,0 +1,217 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/gif"
+	"image/png"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/inbox/attachments"
+)
+
+const (
+	uploadPath = "/v2/chat_attachments.json"
+	pdf        = "%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n"
+)
+
+// uploads are files as they are named.
+var uploads = map[string]string{
+	".png":  picture(func(w *bytes.Buffer, m image.Image) error { return png.Encode(w, m) }),
+	".gif":  picture(func(w *bytes.Buffer, m image.Image) error { return gif.Encode(w, m, nil) }),
+	".pdf":  pdf,
+	".html": "<!doctype html><script>alert(1)</script>",
+	".svg":  `<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`,
+	".exe":  "MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00",
+	".zip":  "PK\x03\x04\x14\x00\x00\x00\x00\x00",
+	".txt":  "halo",
+	"":      "",
+}
+
+func picture(encode func(w *bytes.Buffer, m image.Image) error) string {
+	var b bytes.Buffer
+	if err := encode(&b, image.NewGray(image.Rect(0, 0, 30, 30))); err != nil {
+		panic(err)
+	}
+	return b.String()
+}
+
+// filePart is the part of a form that brings a file.
+func filePart(field, name, content string) string {
+	return fmt.Sprintf("--XX\r\nContent-Disposition: form-data; name=%q; filename=%q\r\nContent-Type: image/png\r\n\r\n%s\r\n", field, name, content)
+}
+
+func (w *world) upload(name, content string) answer {
+	w.t.Helper()
+	return w.do(call{method: "POST", path: uploadPath, auth: ani, media: boundary, body: filePart("file", name, content) + "--XX--"})
+}
+
+// uploaded is what an upload is answered with.
+type uploaded struct {
+	ID  *int64
+	URL *string
+}
+
+func (a answer) uploaded(t *testing.T) uploaded {
+	t.Helper()
+	var u uploaded
+	check(t, json.Unmarshal([]byte(a.body), &u))
+	return u
+}
+
+// fetch gets a file by its address, as anybody may.
+func (w *world) fetch(address string, header map[string]string) answer {
+	w.t.Helper()
+	u, err := url.Parse(address)
+	check(w.t, err)
+	return w.do(call{method: "GET", path: u.EscapedPath(), header: header})
+}
+
+func TestTheContentDecidesNotTheName(t *testing.T) {
+	w := newWorld(t, nil)
+	for name, tc := range map[string]struct{ content, kept, media, disposition string }{
+		"foto.png":            {".png", "foto.png", "image/png", "inline"},
+		"foto.html":           {".png", "foto.png", "image/png", "inline"},
+		"../../etc/p asswd":   {".gif", "p-asswd.gif", "image/gif", "inline"},
+		`C:\Gambar\fotö 1.é`:  {".png", "fot-1.png", "image/png", "inline"},
+		"":                    {".png", "file.png", "image/png", "inline"},
+		"nota.pdf":            {".pdf", "nota.pdf", "application/pdf", "attachment"},
+		"foto.png.exe":        {".pdf", "foto-png.pdf", "application/pdf", "attachment"},
+		"<script>.png":        {".png", "script.png", "image/png", "inline"},
+		"a.php;.jpg%00.pdf":   {".png", "a-php-jpg-00.png", "image/png", "inline"},
+		"%2e%2e%2f%2e%2e.png": {".png", "2e-2e-2f-2e-2e.png", "image/png", "inline"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := w.must(w.upload(name, uploads[tc.content]), 200).uploaded(t)
+			if got.ID == nil || got.URL == nil || !strings.HasPrefix(*got.URL, w.server.URL+attachmentsPath) || !strings.HasSuffix(*got.URL, "/"+tc.kept) {
+				t.Fatalf("answered %+v", got)
+			}
+			file := w.must(w.fetch(*got.URL, nil), 200)
+			if file.body != uploads[tc.content] {
+				t.Errorf("%d bytes, want %d", len(file.body), len(uploads[tc.content]))
+			}
+			for name, want := range map[string]string{
+				"Content-Type":            tc.media,
+				"Content-Disposition":     tc.disposition + "; filename=" + tc.kept,
+				"X-Content-Type-Options":  "nosniff",
+				"Content-Security-Policy": "default-src 'none'; sandbox",
+				"Cache-Control":           "private, max-age=31536000, immutable",
+			} {
+				if got := file.header.Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestFilesOfOtherTypesAreRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, content := range []string{".html", ".svg", ".exe", ".zip", ".txt", ""} {
+		got := w.upload("foto.png", uploads[content])
+		e := w.fails(got, 415, unsupportedMedia, "file")
+		if u := got.uploaded(t); e.Message != textFileRefused || u.ID != nil || u.URL != nil || !strings.Contains(got.body, `"url":null`) {
+			t.Errorf("%s: %s", content, got.body)
+		}
+	}
+}
+
+func TestUploadsThatCannotBeRead(t *testing.T) {
+	w := newWorld(t, nil)
+	png := uploads[".png"]
+	large := strings.Repeat("x", attachments.MaxSize+1-len(png))
+	for name, tc := range map[string]struct {
+		media, body string
+		status      int
+		code        code
+		field       string
+	}{
+		"no form":         {typeJSON, "{}", 415, unsupportedMedia, "Content-Type"},
+		"nothing":         {"", "", 415, unsupportedMedia, "Content-Type"},
+		"another part":    {boundary, filePart("foto", "a.png", png) + "--XX--", 422, invalid, "file"},
+		"an empty form":   {boundary, "--XX--", 422, invalid, "file"},
+		"cut off":         {boundary, strings.TrimSuffix(filePart("file", "a.png", png+large[:5000]), "\r\n"), 400, malformed, "body"},
+		"cut off at once": {boundary, "--XX\r\nContent-Dis", 400, malformed, "body"},
+		"too large":       {boundary, filePart("file", "a.png", png+large) + "--XX--", 413, tooLarge, "file"},
+		"far too large":   {boundary, part("x", large) + filePart("file", "a.png", png+large) + "--XX--", 413, tooLarge, "body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := w.do(call{method: "POST", path: uploadPath, auth: ani, media: tc.media, body: tc.body})
+			w.fails(got, tc.status, tc.code, tc.field)
+			if !strings.Contains(got.body, `"id":null,"url":null`) {
+				t.Error(got.body)
+			}
+		})
+	}
+	w.fails(w.do(call{method: "POST", path: uploadPath, media: boundary, body: filePart("file", "a.png", png) + "--XX--"}), 401, unauthorized)
+	w.must(w.upload("a.png", png+large[1:]), 200) // exactly as large as may be
+}
+
+func TestPartsOfFiles(t *testing.T) {
+	w := newWorld(t, nil)
+	png := uploads[".png"]
+	address := *w.must(w.upload("a.png", png), 200).uploaded(t).URL
+	whole := w.must(w.fetch(address, nil), 200)
+	tag := whole.header.Get("ETag")
+	if len(tag) != 34 || whole.header.Get("Accept-Ranges") != "bytes" {
+		t.Errorf("%v", whole.header)
+	}
+	if got := w.fetch(address, map[string]string{"Range": "bytes=4-9"}); got.status != 206 || got.body != png[4:10] {
+		t.Errorf("a part: %d %q", got.status, got.body)
+	}
+	if got := w.fetch(address, map[string]string{"Range": "bytes=-5"}); got.status != 206 || got.body != png[len(png)-5:] {
+		t.Errorf("the end: %d %q", got.status, got.body)
+	}
+	w.must(w.fetch(address, map[string]string{"Range": "bytes=9999-"}), 416)
+	if got := w.fetch(address, map[string]string{"If-None-Match": tag}); got.status != 304 || got.body != "" {
+		t.Errorf("what the client has: %d %q", got.status, got.body)
+	}
+}
+
+func TestFilesThatAreNotThere(t *testing.T) {
+	w := newWorld(t, nil)
+	address := *w.must(w.upload("a.png", uploads[".png"]), 200).uploaded(t).URL
+	stem := strings.TrimSuffix(address, "/a.png")
+	for _, other := range []string{
+		stem + "/b.png", stem + "/a.png.attrs", stem + "/a.html", stem + "/A.png", stem + "/..%2fa.png",
+		stem[:len(stem)-1] + "/a.png", strings.Repeat("0", 32) + "/a.png", stem[:len(stem)-32] + "../a.png",
+	} {
+		if !strings.HasPrefix(other, "http") {
+			other = w.server.URL + attachmentsPath + other
+		}
+		w.fails(w.fetch(other, nil), 404, notFound)
+	}
+}
+
+func TestAddressOfAFile(t *testing.T) {
+	for want, tc := range map[string]struct {
+		public string
+		header http.Header
+	}{
+		"http://kabar.test":            {"", nil},
+		"https://kabar.test":           {"", http.Header{"X-Forwarded-Proto": {"https"}}},
+		"http://kabar.test#odd":        {"", http.Header{"X-Forwarded-Proto": {"javascript"}}},
+		"https://chat.example.com":     {"https://chat.example.com/", nil},
+		"https://chat.example.com/api": {"https://chat.example.com/api", http.Header{"X-Forwarded-Proto": {"http"}}},
+	} {
+		a := &api{Options: Options{PublicURL: tc.public}}
+		r := &http.Request{Host: "kabar.test", Header: tc.header}
+		if got := a.publicURL(r); got != strings.TrimSuffix(want, "#odd") {
+			t.Errorf("%+v: %s", tc, got)
+		}
+	}
+}
+
+func TestWithoutABucketThereAreNoAttachments(t *testing.T) {
+	h := New(Options{Devices: fakeDevices{}, Dispatcher: fakeDispatcher{}})
+	for _, c := range []call{{method: "POST", path: uploadPath}, {method: "GET", path: attachmentsPath + "x/a.png"}} {
+		if got := request(h, c.method, c.path, ""); got.status != 404 {
+			t.Errorf("%s %s: %d", c.method, c.path, got.status)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"cmp"
+	"net/http"
+)
+
+// A contact is somebody with whom the user has had transactions.
+type contact struct {
+	PartnerType      string   `json:"partner_type"`
+	PartnerID        int64    `json:"partner_id"`
+	PartnerName      string   `json:"partner_name"`
+	PartnerAvatarURL string   `json:"partner_avatar_url"`
+	Items            []string `json:"items"`
+}
+
+// contactList: GET /v2/users/contact_list.json
+func (a *api) contactList(r *http.Request, user int64) (reply, error) {
+	known, err := a.Inbox.Contacts(r.Context(), user)
+	if err != nil {
+		return reply{}, err
+	}
+	partners := make([]int64, len(known))
+	for i, c := range known {
+		partners[i] = c.Partner
+	}
+	profiles, err := a.Inbox.Profiles(r.Context(), partners...)
+	if err != nil {
+		return reply{}, err
+	}
+	contacts := make([]contact, len(known))
+	for i, c := range known {
+		p := profiles[c.Partner] // says better than an old transaction who somebody is
+		if c.Name != "" && (p.Name == nil || *p.Name == "") {
+			p.Name = &c.Name
+		}
+		contacts[i] = contact{
+			PartnerType:      c.Role,
+			PartnerID:        c.Partner,
+			PartnerName:      p.DisplayName(c.Partner),
+			PartnerAvatarURL: cmp.Or(avatarOf(p), c.Avatar),
+			Items:            append([]string{}, c.Items...),
+		}
+	}
+	re, err := ok(struct {
+		Status  string    `json:"status"`
+		Body    []contact `json:"body"`
+		Message *string   `json:"message"`
+	}{"OK", contacts, nil})
+	re.tagged = true
+	return re, err
+}

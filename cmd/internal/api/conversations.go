@@ -1,0 +1,226 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/bbcode"
+)
+
+// The documented texts of conversations.
+const (
+	textNotYours               = "Gagal membaca message, hanya bisa membuka inbox milik masing-masing"
+	textConversationDeleted    = "Conversation berhasil dihapus"
+	textConversationNotDeleted = "Conversation gagal dihapus"
+)
+
+// maxSearch bounds the words that are searched, in characters.
+const maxSearch = 200
+
+// An inboxEntry is a conversation as the inbox shows it.
+type inboxEntry struct {
+	ID              string `json:"id"`
+	UpdatedAt       string `json:"updated_at"`
+	PartnerID       string `json:"partner_id"`
+	PartnerName     string `json:"partner_name"`
+	PartnerAvatar   string `json:"partner_avatar"`
+	UserID          string `json:"user_id"`
+	UserName        string `json:"user_name"`
+	LastMessage     string `json:"last_message"`
+	LastMessageRead bool   `json:"last_message_read"` // by its receiver
+	LastMessageSent string `json:"last_message_sent"`
+}
+
+// showInbox: GET /v2/messages.json
+func (a *api) showInbox(r *http.Request, user int64) (reply, error) {
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, err
+	}
+	offset, count := in.page()
+	unread := in.text("filter") == "unread"
+	search := in.text("search")
+	if utf8.RuneCountInString(search) > maxSearch {
+		in.reject("search", fmt.Sprintf("must have at most %d characters", maxSearch))
+	}
+	if err := in.err(); err != nil {
+		return reply{}, err
+	}
+	var conversations []inbox.Conversation
+	if search != "" {
+		conversations, err = a.Inbox.Search(r.Context(), user, search, unread, offset, count)
+	} else {
+		conversations, err = a.Inbox.Inbox(r.Context(), user, unread, offset, count)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	entries, err := a.inboxEntries(r, user, conversations)
+	if err != nil {
+		return reply{}, err
+	}
+	n, err := a.Inbox.Unreads(r.Context(), user)
+	if err != nil {
+		return reply{}, err
+	}
+	re, err := ok(struct {
+		Status string       `json:"status"`
+		Unread int          `json:"unread"`
+		Inbox  []inboxEntry `json:"inbox"`
+	}{"OK", n.Messages, entries})
+	re.tagged = true
+	return re, err
+}
+
+func (a *api) inboxEntries(r *http.Request, user int64, conversations []inbox.Conversation) ([]inboxEntry, error) {
+	users := []int64{user}
+	for _, c := range conversations {
+		users = append(users, c.Partner)
+	}
+	profiles, err := a.Inbox.Profiles(r.Context(), users...)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]inboxEntry, len(conversations))
+	for i, c := range conversations {
+		partner := profiles[c.Partner]
+		at := c.Last.CreatedAt.In(a.Location).Format(inbox.MessageTime)
+		entries[i] = inboxEntry{
+			ID:              c.ID,
+			UpdatedAt:       at,
+			PartnerID:       strconv.FormatInt(c.Partner, 10),
+			PartnerName:     partner.DisplayName(c.Partner),
+			PartnerAvatar:   avatarOf(partner),
+			UserID:          strconv.FormatInt(user, 10),
+			UserName:        profiles[user].DisplayName(user),
+			LastMessage:     oneLine(bbcode.Text(c.Last.Body)),
+			LastMessageRead: c.Last.Read,
+			LastMessageSent: at,
+		}
+	}
+	return entries, nil
+}
+
+func avatarOf(p inbox.Profile) string {
+	if p.Avatar == nil {
+		return ""
+	}
+	return *p.Avatar
+}
+
+// oneLine makes of a text what an entry of a list has room for.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// showConversation: GET /v2/messages/:id.json
+func (a *api) showConversation(r *http.Request, user int64) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, notYours(err)
+	}
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, notYours(err)
+	}
+	offset, count := in.page()
+	keepUnread := in.text("keep_unread") == "1"
+	if err := in.err(); err != nil {
+		return reply{}, notYours(err)
+	}
+	messages, err := a.readConversation(r, user, id, keepUnread, offset, count)
+	if err != nil {
+		return reply{}, notYours(err)
+	}
+	shown, err := a.views(r, messages)
+	if err != nil {
+		return reply{}, notYours(err)
+	}
+	re, err := ok(struct {
+		Status          string                 `json:"status"`
+		InstantMessages []inbox.InstantMessage `json:"instant_messages"`
+		Message         *string                `json:"message"`
+	}{"OK", shown, nil})
+	re.tagged = true
+	return re, err
+}
+
+// readConversation flags a conversation as read, unless that is to be kept, and
+// returns a page of it as it is then. In this order nothing is flagged that comes
+// while the page is being read.
+func (a *api) readConversation(r *http.Request, user int64, id string, keepUnread bool, offset, count int) ([]inbox.Message, error) {
+	if !inbox.ValidID(id) {
+		return nil, inbox.ErrNotFound
+	}
+	if !keepUnread {
+		if err := a.Dispatcher.ReadConversation(r.Context(), user, id, ""); err != nil {
+			return nil, err
+		}
+	}
+	return a.Inbox.Messages(r.Context(), user, id, offset, count)
+}
+
+// views returns messages as clients see them.
+func (a *api) views(r *http.Request, messages []inbox.Message) ([]inbox.InstantMessage, error) {
+	users := make(map[int64]bool)
+	for _, m := range messages {
+		users[m.Sender], users[m.Receiver] = true, true
+	}
+	profiles, err := a.Inbox.Profiles(r.Context(), slices.Collect(maps.Keys(users))...)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]inbox.InstantMessage, len(messages))
+	for i, m := range messages {
+		shown[i] = m.View(profiles[m.Sender], profiles[m.Receiver], a.Location)
+	}
+	return shown, nil
+}
+
+// notYours is the failure of reading: a conversation or message that the user does
+// not have is somebody else's, as far as anybody can tell.
+func notYours(err error) error {
+	if errors.Is(err, inbox.ErrNotFound) {
+		err = &failure{code: forbidden, message: textNotYours}
+	}
+	return with(map[string]any{"instant_messages": nil}, err)
+}
+
+// deleteConversation: DELETE /v2/messages/:id.json. The documented sample deletes a
+// message by this path as well.
+func (a *api) deleteConversation(r *http.Request, user int64) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if !inbox.ValidID(id) {
+		return reply{}, notDeleted(id, textConversationNotDeleted, inbox.ErrNotFound)
+	}
+	err = a.Inbox.DeleteConversation(r.Context(), user, id)
+	if errors.Is(err, inbox.ErrNotFound) {
+		if err = a.Inbox.DeleteMessage(r.Context(), user, id); err == nil {
+			return deleted(id, textMessageDeleted)
+		}
+	}
+	if err != nil {
+		return reply{}, notDeleted(id, textConversationNotDeleted, err)
+	}
+	return deleted(id, textConversationDeleted)
+}
+
+func deleted(id, text string) (reply, error) {
+	return ok(struct {
+		Status  string `json:"status"`
+		ID      string `json:"id"`
+		Message string `json:"message"`
+	}{"OK", id, text})
+}
+
+func notDeleted(id, text string, err error) error {
+	return with(map[string]any{"id": strings.ToValidUTF8(id, "\ufffd")}, because(text, err))
+}

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/live"
+)
+
+// Live holds the websockets of users. [live.Hub] does, and documents the method and
+// its errors: those that leave the answer to the caller are answered here.
+type Live interface {
+	Accept(w http.ResponseWriter, r *http.Request, user int64, since *int64) error
+	// Kick closes the sockets of a user whose credentials have changed.
+	Kick(ctx context.Context, user int64) error
+}
+
+const livePath = "/v2/live"
+
+// ticket: POST /v2/live/ticket.json
+func (a *api) ticket(r *http.Request, user int64) (reply, error) {
+	ticket, err := a.Devices.Issue(r.Context(), user)
+	if err != nil {
+		return reply{}, err
+	}
+	re, err := ok(struct {
+		Status    string  `json:"status"`
+		Ticket    string  `json:"ticket"`
+		ExpiresIn int     `json:"expires_in"` // seconds
+		Message   *string `json:"message"`
+	}{"OK", ticket, int(devices.TicketLife / time.Second), nil})
+	re.header = map[string]string{"Cache-Control": "no-store"}
+	return re, err
+}
+
+// openSocket: GET /v2/live
+func (a *api) openSocket(r *http.Request) (reply, error) {
+	if a.Live == nil {
+		return reply{}, &failure{code: notFound}
+	}
+	query := r.URL.Query() // a handshake has no body
+	user, err := a.socketUser(r, query.Get("ticket"))
+	if err != nil {
+		return reply{}, err
+	}
+	var since *int64
+	if text := query.Get("since"); text != "" {
+		seq, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || seq < 0 {
+			return reply{}, wrong("since", "must be the seq of a frame")
+		}
+		since = &seq
+	}
+	return reply{serve: func(w http.ResponseWriter, r *http.Request) int {
+		noted := &statusWriter{ResponseWriter: w, status: http.StatusSwitchingProtocols}
+		err := a.Live.Accept(noted, r, user, since)
+		if errors.Is(err, live.ErrSubprotocol) {
+			err = wrong("Sec-WebSocket-Protocol", "must offer "+live.Subprotocol)
+		}
+		if err != nil && !errors.Is(err, live.ErrHandshake) {
+			return a.fail(&route{pattern: livePath}, err).write(w, r)
+		}
+		return noted.status
+	}}, nil
+}
+
+// socketUser returns the user of a ticket, or, without one, of HTTP Basic.
+func (a *api) socketUser(r *http.Request, ticket string) (int64, error) {
+	if ticket == "" {
+		return a.user(r)
+	}
+	user, err := a.Devices.Redeem(r.Context(), ticket)
+	if errors.Is(err, devices.ErrUnauthorized) {
+		return 0, signInFirst(basicChallenge)
+	}
+	return user, err
+}

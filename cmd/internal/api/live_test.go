@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/live"
+)
+
+// fakeLive notes whom it lets in.
+type fakeLive struct {
+	user  int64
+	since *int64
+	err   error
+	write int // status that it answers itself, when set
+}
+
+func (l *fakeLive) Kick(context.Context, int64) error { return nil }
+
+func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, since *int64) error {
+	l.user, l.since = user, since
+	if l.write != 0 {
+		w.WriteHeader(l.write)
+	}
+	return l.err
+}
+
+// withLive is a handler over what a world has, and sockets.
+func (w *world) withLive(l Live) http.Handler {
+	opts := w.options
+	opts.Live, opts.Metrics = l, nil
+	return New(opts)
+}
+
+// handshake asks for a socket.
+func handshake(h http.Handler, query, user, token string) answer {
+	r := httptest.NewRequest("GET", livePath+query, nil)
+	if user != "" {
+		r.SetBasicAuth(user, token)
+	}
+	return serve(h, r)
+}
+
+func (w *world) ticket() string {
+	w.t.Helper()
+	got := w.must(w.basic(ani, "POST", "/v2/live/ticket.json", ""), 200)
+	m := regexp.MustCompile(`^\{"status":"OK","ticket":"([A-Za-z0-9_-]{43})","expires_in":30,"message":null\}$`).FindStringSubmatch(got.body)
+	if m == nil || got.header.Get("Cache-Control") != "no-store" {
+		w.t.Fatalf("ticket %s %v", got.body, got.header)
+	}
+	return m[1]
+}
+
+func TestSocketsAreSignedIn(t *testing.T) {
+	w := newWorld(t, nil)
+	ticket := w.ticket()
+	for _, tc := range []struct {
+		name, query, user, token string
+		status                   int
+		want                     int64
+	}{
+		{"as apps", "", "66", "tok3ntok3n", 200, 66},
+		{"with a ticket", "?ticket=" + ticket, "", "", 200, 66},
+		{"with a spent ticket", "?ticket=" + ticket, "", "", 401, 0},
+		{"a spent ticket beside a credential", "?ticket=" + ticket, "66", "tok3ntok3n", 401, 0},
+		{"with another ticket", "?ticket=x", "", "", 401, 0},
+		{"with an empty ticket", "?ticket=", "", "", 401, 0},
+		{"with a wrong token", "", "66", "wrong", 401, 0},
+		{"with nothing", "", "", "", 401, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := &fakeLive{}
+			got := handshake(w.withLive(l), tc.query, tc.user, tc.token)
+			if got.status != tc.status || l.user != tc.want {
+				t.Errorf("status %d, user %d: %s", got.status, l.user, got.body)
+			}
+			if tc.status == 401 {
+				if e := got.envelope(t); e.Code != unauthorized || e.Message == "" {
+					t.Error(got.body)
+				}
+			}
+		})
+	}
+}
+
+func TestSocketsResume(t *testing.T) {
+	w := newWorld(t, nil)
+	for query, want := range map[string]int64{"": -1, "?since=": -1, "?since=0": 0, "?since=1390459731000001": 1390459731000001} {
+		l := &fakeLive{}
+		handshake(w.withLive(l), query, "66", "tok3ntok3n")
+		if l.user != 66 || (l.since == nil) != (want < 0) || l.since != nil && *l.since != want {
+			t.Errorf("%s: %v", query, l.since)
+		}
+	}
+	for _, bad := range []string{"x", "-1", "1.5", "99999999999999999999", "%201"} {
+		l := &fakeLive{}
+		got := handshake(w.withLive(l), "?since="+bad, "66", "tok3ntok3n")
+		if e := got.envelope(t); got.status != 422 || e.Errors["since"] == "" || l.user != 0 {
+			t.Errorf("since %s: %d %s", bad, got.status, got.body)
+		}
+	}
+}
+
+func TestSocketsThatAreNotAccepted(t *testing.T) {
+	w := newWorld(t, nil)
+	for name, tc := range map[string]struct {
+		live   Live
+		status int
+	}{
+		"there are none":     {nil, 404},
+		"while it closes":    {&fakeLive{err: live.ErrClosed}, 503},
+		"without kabar.v1":   {&fakeLive{err: live.ErrSubprotocol}, 422},
+		"for another reason": {&fakeLive{err: errors.New("x")}, 500},
+		"answered already":   {&fakeLive{err: fmt.Errorf("%w: x", live.ErrHandshake), write: 426}, 426},
+	} {
+		if got := handshake(w.withLive(tc.live), "", "66", "tok3ntok3n"); got.status != tc.status {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+	}
+}
