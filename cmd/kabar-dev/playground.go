@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 
@@ -138,6 +139,14 @@ func (p *playground) configure(ctx context.Context) (*config.Config, error) {
 	p.closing(s.close)
 	cfg.Redis.URL = config.URL(s.url)
 	cfg.Redis.AllowVolatile = s.embedded
+	cfg.Attachments.URL = "mem://"
+	if !s.embedded {
+		folder, err := filepath.Abs(filepath.Join(p.Data, "attachments"))
+		if err != nil {
+			return nil, err
+		}
+		cfg.Attachments.URL = config.URL("file://" + filepath.ToSlash(folder))
+	}
 	cfg.Services = []config.Service{demoService()}
 	cfg.Log = config.Log{Level: "warn", Format: config.LogText} // pushes are the show
 	return cfg, nil

@@ -81,6 +81,7 @@ func newSite(t *testing.T, redisArgs ...string) *site {
 		"KABAR_APNS_TOPIC=id.kabar.demo",
 		"KABAR_APNS_ENDPOINT=" + box.APNs.Endpoint(),
 		"KABAR_APNS_CA_FILE=" + ca,
+		"KABAR_ATTACHMENTS_URL=file://" + t.TempDir(),
 		"KABAR_PUSH_LEASE=2s",
 		"KABAR_LOG_FORMAT=text",
 	}}
