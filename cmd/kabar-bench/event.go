@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// transaction is an event in the shape of the documented sample, whose numbers
+// stand for those of an event and its receiver.
+//
+//go:embed transaction.json
+var transaction []byte
+
+const (
+	sampleNumber   = "9000000"
+	sampleReceiver = "8000000"
+)
+
+// compactTransaction is how a service sends it.
+var compactTransaction = func() string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, transaction); err != nil {
+		panic(fmt.Sprintf("transaction.json: %v", err))
+	}
+	return b.String()
+}()
+
+// event returns the event of a transaction that asks its receiver, the seller, to
+// act. The number makes its id and its resource unique.
+func event(number, receiver int64, push bool) string {
+	return strings.NewReplacer(
+		sampleNumber, strconv.FormatInt(number, 10),
+		sampleReceiver, strconv.FormatInt(receiver, 10),
+		`"push":true`, `"push":`+strconv.FormatBool(push),
+	).Replace(compactTransaction)
+}
+
+// A request is the body of one request to publish events.
+type request struct {
+	body  []byte
+	first int // the place of its first event among all of them
+	count int
+}
+
+// requests returns what publishes one event to each of the users 1 to n, batch
+// events at a time: single objects, or arrays. The events are numbered on from
+// first.
+func requests(first int64, n, batch int, push bool) []request {
+	all := make([]request, 0, (n+batch-1)/batch)
+	for at := 0; at < n; at += batch {
+		count := min(batch, n-at)
+		events := make([]string, count)
+		for i := range events {
+			place := int64(at + i)
+			events[i] = event(first+place, place+1, push)
+		}
+		body := strings.Join(events, ",")
+		if batch > 1 {
+			body = "[" + body + "]"
+		}
+		all = append(all, request{[]byte(body), at, count})
+	}
+	return all
+}
+
+// A provider is one of the ways to phones.
+type provider string
+
+// The providers.
+const (
+	apns provider = "apns"
+	fcm  provider = "fcm"
+)
+
+// title is how people write it.
+func (p provider) title() string {
+	if p == apns {
+		return "APNs"
+	}
+	return "FCM"
+}
+
+// token returns the token of a user's only device, of the length and alphabet
+// that the provider's tokens have.
+func (p provider) token(user int64) string {
+	sum := sha256.Sum256([]byte("device of " + strconv.FormatInt(user, 10)))
+	if p == apns {
+		return hex.EncodeToString(sum[:])
+	}
+	text := base64.RawURLEncoding.EncodeToString(sum[:])
+	return text[:22] + ":APA91b" + text + text + text + text[:5]
+}
+
+// secret returns the token that a user signs in with.
+func secret(user int64) string { return "secret-of-" + strconv.FormatInt(user, 10) }

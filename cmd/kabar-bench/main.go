@@ -1,0 +1,113 @@
+// Command kabar-bench measures Kabar on this machine. A scenario starts all that
+// it needs as processes of their own, on free ports of 127.0.0.1, puts load on
+// the gateway, and prints what one unit of work costs beside what the same work
+// costs without a gateway, in the same run.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line. Each scenario is a type with a Run method.
+type cli struct {
+	output
+
+	Push pushCmd `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
+
+	Sandbox sandboxCmd `cmd:"" name:"serve-sandbox" hidden:""`
+	Bare    bareCmd    `cmd:"" name:"serve-bare" hidden:""`
+}
+
+// env is what commands get of the world.
+type env struct {
+	ctx    context.Context
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	output output
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(&env{ctx: ctx, in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes a command line and returns the exit code: 0 done, 1 failed, 2 the
+// command line is wrong.
+func run(e *env, args []string) int {
+	var c cli
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("kabar-bench"),
+		kong.Description("Measures Kabar on this machine."),
+		kong.UsageOnError(),
+		kong.Writers(e.out, e.err),
+		kong.Exit(func(n int) { code = n }), // --help exits here
+	)
+	if err != nil {
+		panic(err) // the grammar above is wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if code >= 0 {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(e.err, "kabar-bench:", err)
+		return 2
+	}
+	e.output = c.output
+	if err := ctx.Run(e); err != nil {
+		fmt.Fprintln(e.err, "kabar-bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// progress tells whoever waits how far a scenario has come.
+func (e *env) progress(format string, args ...any) {
+	fmt.Fprintf(e.err, format+"\n", args...)
+}
+
+// output says where a scenario's report goes.
+type output struct {
+	JSON bool   `name:"json" help:"Print JSON instead of tables."`
+	File string `name:"output" short:"o" help:"Write the JSON into this file, too." type:"path" placeholder:"FILE"`
+}
+
+// A report is what a scenario has measured. It marshals to JSON.
+type report interface {
+	// tables writes the report for people.
+	tables(w io.Writer) error
+}
+
+// write puts a report where the command line asks for it.
+func (e *env) write(r report) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	text = append(text, '\n')
+	if e.output.File != "" {
+		if err := os.WriteFile(e.output.File, text, 0o644); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+	}
+	if e.output.JSON {
+		_, err = e.out.Write(text)
+		return err
+	}
+	return r.tables(e.out)
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain runs the tests, or, in the processes that they start, a child.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "serve-") {
+		main()
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(daemonDir)
+		os.Exit(code)
+	}))
+}
+
+var daemonDir string
+
+// buildOnce builds the daemon for all tests.
+var buildOnce = sync.OnceValues(func() (path string, err error) {
+	if daemonDir, err = os.MkdirTemp("", "kabar-bench-test-"); err != nil {
+		return "", err
+	}
+	return buildDaemon(context.Background(), daemonDir)
+})
+
+// daemon returns the path of the daemon.
+func daemon(t *testing.T) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A result is what a command line has brought.
+type result struct {
+	code     int
+	out, err string
+}
+
+// runWith runs a command line; onProgress, unless nil, is called with what it says
+// on the way.
+func runWith(ctx context.Context, onProgress func(string), args ...string) result {
+	var out bytes.Buffer
+	said := &listener{tell: onProgress}
+	code := run(&env{ctx: ctx, in: strings.NewReader(""), out: &out, err: said}, args)
+	return result{code, out.String(), said.text.String()}
+}
+
+// A listener is a writer that several processes' output goes to.
+type listener struct {
+	tell func(string)
+
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *listener) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	l.text.Write(p)
+	l.mu.Unlock()
+	if l.tell != nil {
+		l.tell(string(p))
+	}
+	return len(p), nil
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"nothing", nil, 0, "push"},
+		{"help", []string{"push", "--help"}, 0, "--users=10000"},
+		{"hidden", []string{"--help"}, 0, "Measures Kabar on this machine."},
+		{"unknown", []string{"pull"}, 2, "pull"},
+		{"no users", []string{"push", "--users=0"}, 2, "--users must be between 1 and 1000000"},
+		{"too many rounds", []string{"push", "--rounds=101"}, 2, "--rounds must be between"},
+		{"negative latency", []string{"push", "--latency=-1s"}, 2, "--latency"},
+		{"negative rate", []string{"push", "--rate=-1"}, 2, "--rate"},
+		{"unknown provider", []string{"push", "--provider=adm"}, 2, "adm"},
+		{"no such daemon", []string{"push", "--kabar=/does/not/exist"}, 2, "/does/not/exist"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := runWith(t.Context(), nil, c.args...)
+			if got.code != c.code || !strings.Contains(got.out+got.err, c.says) {
+				t.Errorf("code %d, want %d, and %q in:\n%s%s", got.code, c.code, c.says, got.out, got.err)
+			}
+			if strings.Contains(got.out, "serve-") {
+				t.Errorf("the children's commands are shown:\n%s", got.out)
+			}
+		})
+	}
+}
+
+// A plain report has nothing but a name.
+type plain struct {
+	Name string `json:"name"`
+}
+
+func (p plain) tables(w io.Writer) error {
+	_, err := w.Write([]byte("table of " + p.Name + "\n"))
+	return err
+}
+
+func TestWrite(t *testing.T) {
+	const text = "{\n  \"name\": \"x\"\n}\n"
+	for _, c := range []struct {
+		name string
+		json bool
+		file bool
+		want string
+	}{
+		{"table", false, false, "table of x\n"},
+		{"JSON", true, false, text},
+		{"table and file", false, true, "table of x\n"},
+		{"JSON and file", true, true, text},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			e := &env{out: &out, output: output{JSON: c.json}}
+			if c.file {
+				e.output.File = filepath.Join(t.TempDir(), "report.json")
+			}
+			if err := e.write(plain{"x"}); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != c.want {
+				t.Errorf("printed %q, want %q", &out, c.want)
+			}
+			if !c.file {
+				return
+			}
+			if got, err := os.ReadFile(e.output.File); err != nil || string(got) != text {
+				t.Errorf("the file has %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// decode reads JSON that has no other members than v.
+func decode(t *testing.T, text string, v any) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+}

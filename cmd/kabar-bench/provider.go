@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+// sandboxCmd runs the provider sandbox for the process that started it.
+type sandboxCmd struct{}
+
+// Run implements the command.
+func (sandboxCmd) Run(e *env) error {
+	s := &Providers{}
+	defer s.close()
+	return serveParent(e, s)
+}
+
+// Providers are the fake FCM and APNs as a child serves them. They keep what they
+// were sent since Forget.
+type Providers struct {
+	sandbox *sandbox.Sandbox
+
+	mu       sync.Mutex
+	pushes   []answered
+	want     int
+	complete chan struct{} // closed when there are as many pushes as wanted; nil before Wait
+}
+
+// An answered push and when, on this machine's clock, its answer was sent.
+type answered struct {
+	push *sandbox.Push
+	at   time.Time
+}
+
+// SandboxOptions say how the sandbox starts.
+type SandboxOptions struct {
+	Latency time.Duration // of every answer
+	Dir     string        // for certificates and keys
+}
+
+// Addresses are what a client of the sandbox needs.
+type Addresses struct {
+	FCM, APNs, CAFile      string
+	KeyFile, KeyID, TeamID string // for APNs' provider tokens
+}
+
+// Start starts the sandbox.
+func (p *Providers) Start(o SandboxOptions, a *Addresses) (err error) {
+	p.sandbox, err = sandbox.Start(sandbox.Options{Latency: o.Latency, OnPush: p.note})
+	if err != nil {
+		return err
+	}
+	a.FCM, a.APNs = p.sandbox.FCM.Endpoint(), p.sandbox.APNs.Endpoint()
+	if a.CAFile, err = p.sandbox.CAFile(o.Dir); err != nil {
+		return err
+	}
+	a.KeyFile, a.KeyID, a.TeamID, err = p.sandbox.APNs.WriteKey(o.Dir)
+	return err
+}
+
+// note keeps a push that is about to be answered.
+func (p *Providers) note(push *sandbox.Push) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pushes = append(p.pushes, answered{push, time.Now()})
+	if p.complete != nil && len(p.pushes) == p.want {
+		close(p.complete)
+	}
+}
+
+// Forget drops what was received and makes room for the next so many pushes.
+func (p *Providers) Forget(room int, _ *None) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pushes = make([]answered, 0, room)
+	return nil
+}
+
+// Until is what Wait waits for.
+type Until struct {
+	Pushes int
+	Within time.Duration
+}
+
+// Wait waits until so many pushes were answered since Forget, and returns how
+// many were when it is over. Only one Wait may run at a time.
+func (p *Providers) Wait(u Until, received *int) error {
+	p.mu.Lock()
+	complete := make(chan struct{})
+	if len(p.pushes) >= u.Pushes {
+		close(complete)
+	} else {
+		p.want, p.complete = u.Pushes, complete
+	}
+	p.mu.Unlock()
+
+	timer := time.NewTimer(u.Within)
+	defer timer.Stop()
+	select {
+	case <-complete:
+	case <-timer.C:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.complete = nil
+	*received = len(p.pushes)
+	return nil
+}
+
+// A Receipt is one push as the provider saw it.
+type Receipt struct {
+	Tag    string // of the notification: the apns-collapse-id, or Android's tag
+	Token  string
+	Status int   // of the answer
+	At     int64 // when it was answered, ns since 1970
+}
+
+// Receipts returns all pushes since Forget, in the order of their answers.
+func (p *Providers) Receipts(_ None, receipts *[]Receipt) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.pushes {
+		*receipts = append(*receipts, Receipt{
+			Tag:    tagOf(a.push),
+			Token:  a.push.Token,
+			Status: a.push.Answer,
+			At:     a.at.UnixNano(),
+		})
+	}
+	return nil
+}
+
+// tagOf returns what the push replaces on the screen. In FCM's message the tag is
+// the only member of that name: the quotes of what the data holds are escaped.
+func tagOf(p *sandbox.Push) string {
+	if p.Platform == sandbox.PlatformAPNs {
+		return p.Header.Get("Apns-Collapse-Id")
+	}
+	_, rest, _ := bytes.Cut(p.Body, []byte(`"tag":"`))
+	tag, _, _ := bytes.Cut(rest, []byte(`"`))
+	return string(tag)
+}
+
+// A Sample is a push for the bare loop to repeat.
+type Sample struct {
+	Header http.Header // of APNs
+	Body   []byte      // APNs' payload, or FCM's message
+}
+
+// Sample returns one of the pushes since Forget.
+func (p *Providers) Sample(_ None, s *Sample) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.pushes) > 0 {
+		push := p.pushes[0].push
+		s.Header, s.Body = push.Header, push.Body
+	}
+	return nil
+}
+
+func (p *Providers) close() {
+	if p.sandbox != nil {
+		_ = p.sandbox.Close() // the process ends anyway
+	}
+}
+
+// tagPrefix begins the tag of an event of ours; the number of its transaction
+// follows.
+const tagPrefix = "transaction:"
+
+// number returns the number of the event that was pushed, or 0 when it is none of
+// ours.
+func (r *Receipt) number() int64 {
+	text, ok := strings.CutPrefix(r.Tag, tagPrefix)
+	n, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil {
+		return 0
+	}
+	return n
+}
+
+// A sandboxProcess is the sandbox as a process of its own.
+type sandboxProcess struct {
+	*child
+	Addresses
+}
+
+// startSandbox starts a sandbox that answers after latency and keeps its files
+// in dir.
+func startSandbox(ctx context.Context, e *env, latency time.Duration, dir string) (*sandboxProcess, error) {
+	c, err := startChild("serve-sandbox", e.err)
+	if err != nil {
+		return nil, err
+	}
+	s := &sandboxProcess{child: c}
+	if err := s.call(ctx, "Start", SandboxOptions{latency, dir}, &s.Addresses); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return s, nil
+}
+
+// forget makes the sandbox ready for a round.
+func (s *sandboxProcess) forget(ctx context.Context, room int) error {
+	return s.call(ctx, "Forget", room, &None{})
+}
+
+// wait waits for so many pushes, at most for a while. That fewer have come then is
+// for the receipts to tell.
+func (s *sandboxProcess) wait(ctx context.Context, pushes int, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		var received int
+		// A short call each, so that the child is never kept from ending.
+		err := s.call(ctx, "Wait", Until{pushes, time.Second}, &received)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil
+		case err != nil || received >= pushes:
+			return err
+		}
+	}
+}
+
+func (s *sandboxProcess) receipts(ctx context.Context) (receipts []Receipt, err error) {
+	err = s.call(ctx, "Receipts", None{}, &receipts)
+	return receipts, err
+}
+
+func (s *sandboxProcess) sample(ctx context.Context) (sample Sample, err error) {
+	err = s.call(ctx, "Sample", None{}, &sample)
+	return sample, err
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// What Redis' CPU is spent on.
+const (
+	workStore = "publish"
+	workPush  = "publish and push"
+)
+
+// The goals, in µs of CPU: of Redis for an event, of the gateway for a push.
+const (
+	goalStore     = 40
+	goalStorePush = 70
+)
+
+var goals = map[provider]map[int]float64{ // by events a request
+	apns: {1: 150, 100: 110},
+	fcm:  {1: 190, 100: 145},
+}
+
+// A pushReport is what the scenario push has measured. CPU is user and system time
+// of the process, in µs a push or an event; latencies are in ms.
+type pushReport struct {
+	Scenario string       `json:"scenario"`
+	Machine  machine      `json:"machine"`
+	Settings pushSettings `json:"settings"`
+	Pushes   []pushRow    `json:"pushes"`
+	Redis    []redisRow   `json:"redis"`
+}
+
+// pushSettings are those of the flags that make a difference.
+type pushSettings struct {
+	Users           int     `json:"users"`
+	Rounds          int     `json:"rounds"`
+	LatencyMS       float64 `json:"provider_latency_ms"`
+	Publishers      int     `json:"publishers"`
+	BatchPublishers int     `json:"batch_publishers"`
+	InFlight        int     `json:"in_flight"`
+	Rate            float64 `json:"events_per_second_at_most"` // 0: as fast as they are taken
+}
+
+// A pushRow compares the gateway with the bare loop, in one case.
+type pushRow struct {
+	Provider            provider `json:"provider"`
+	Batch               int      `json:"events_per_request"`
+	PushesPerSecond     figure   `json:"pushes_per_second"`
+	BarePushesPerSecond figure   `json:"bare_pushes_per_second"`
+	GatewayCPU          figure   `json:"gateway_cpu_us"`
+	BareCPU             figure   `json:"bare_cpu_us"`
+	Ratio               float64  `json:"gateway_to_bare"` // of the CPU medians
+	Goal                float64  `json:"goal_gateway_cpu_us"`
+	Met                 bool     `json:"goal_met"`
+	RedisCPU            figure   `json:"redis_cpu_us"`
+	LatencyP50          figure   `json:"latency_p50_ms"`
+	LatencyP99          figure   `json:"latency_p99_ms"`
+}
+
+func newPushRow(p provider, batch int) pushRow {
+	return pushRow{Provider: p, Batch: batch, Goal: goals[p][batch]}
+}
+
+// add notes a round of the gateway and one of the bare loop.
+func (r *pushRow) add(o outcome, barePerSecond, bareCPU float64) {
+	r.PushesPerSecond.add(o.pushesPerSecond)
+	r.GatewayCPU.add(o.gateway)
+	r.RedisCPU.add(o.redis)
+	r.LatencyP50.add(o.p50)
+	r.LatencyP99.add(o.p99)
+	r.BarePushesPerSecond.add(barePerSecond)
+	r.BareCPU.add(bareCPU)
+	r.Ratio = ratio(r.GatewayCPU.Median, r.BareCPU.Median)
+	r.Met = r.GatewayCPU.Median <= r.Goal
+}
+
+// A redisRow compares what Redis does for an event with one small script.
+type redisRow struct {
+	Work     string   `json:"work"`
+	Provider provider `json:"provider,omitempty"`
+	Batch    int      `json:"events_per_request"`
+	CPU      figure   `json:"redis_cpu_us"`
+	Bare     figure   `json:"bare_script_cpu_us"`
+	Ratio    float64  `json:"redis_to_bare"` // of the medians
+	Goal     float64  `json:"goal_redis_cpu_us"`
+	Met      bool     `json:"goal_met"`
+}
+
+// compareRedis adds rows of Redis' work for the pushes to those of publishing
+// alone, and holds all of them against the bare script.
+func (r *pushReport) compareRedis() {
+	bare := make(map[int]figure)
+	for _, row := range r.Redis {
+		bare[row.Batch] = row.Bare
+	}
+	for _, row := range r.Pushes {
+		r.Redis = append(r.Redis, redisRow{
+			Work: workPush, Provider: row.Provider, Batch: row.Batch,
+			CPU: row.RedisCPU, Bare: bare[row.Batch], Goal: goalStorePush,
+		})
+	}
+	for i := range r.Redis {
+		row := &r.Redis[i]
+		row.Ratio = ratio(row.CPU.Median, row.Bare.Median)
+		row.Met = row.CPU.Median <= row.Goal
+	}
+}
+
+// tables implements report.
+func (r *pushReport) tables(w io.Writer) error {
+	m, s := r.Machine, r.Settings
+	_, err := fmt.Fprintf(w, "%d users with one device each, providers answer in %g ms, medians of %d rounds\n"+
+		"%s/%s, %d CPUs, %s, Redis %s with an append-only file, fsync every second\n\n%s\n%s",
+		s.Users, s.LatencyMS, s.Rounds, m.OS, m.Arch, m.CPUs, m.Go, m.Redis, align(r.pushTable()), align(r.redisTable()))
+	return err
+}
+
+func (r *pushReport) pushTable() [][]string {
+	rows := [][]string{
+		{"", "pushes/s", "", "gateway CPU", "bare loop", "", "", "Redis CPU", "latency", "ms"},
+		{"events a request", "gateway", "bare", "µs a push", "µs a push", "ratio", "goal", "µs a push", "p50", "p99"},
+	}
+	for _, p := range r.Pushes {
+		rows = append(rows, []string{
+			fmt.Sprintf("%s, %d", p.Provider.title(), p.Batch),
+			fmt.Sprintf("%.0f", p.PushesPerSecond.Median), fmt.Sprintf("%.0f", p.BarePushesPerSecond.Median),
+			tenths(p.GatewayCPU), tenths(p.BareCPU), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
+			tenths(p.RedisCPU), tenths(p.LatencyP50), tenths(p.LatencyP99),
+		})
+	}
+	return rows
+}
+
+func (r *pushReport) redisTable() [][]string {
+	rows := [][]string{
+		{"", "Redis CPU", "bare script", "", ""},
+		{"events a request", "µs an event", "µs", "ratio", "goal"},
+	}
+	for _, p := range r.Redis {
+		name := p.Work
+		if p.Provider != "" {
+			name += ", " + p.Provider.title()
+		}
+		rows = append(rows, []string{
+			fmt.Sprintf("%s, %d", name, p.Batch),
+			tenths(p.CPU), tenths(p.Bare), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
+		})
+	}
+	return rows
+}
+
+func tenths(f figure) string { return fmt.Sprintf("%.1f", f.Median) }
+
+func goal(most float64, met bool) string {
+	if met {
+		return fmt.Sprintf("≤ %g: met", most)
+	}
+	return fmt.Sprintf("≤ %g: not met", most)
+}
+
+// align lays out rows of as many cells each: the first column to the left, the
+// others to the right.
+func align(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
+	for _, cells := range rows {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, cells := range rows {
+		line := fmt.Sprintf("%-*s", widths[0], cells[0])
+		for i, cell := range cells[1:] {
+			line += fmt.Sprintf("  %*s", widths[i+1], cell)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
+}

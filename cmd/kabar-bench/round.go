@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// roundTimeout bounds how long a round waits for its pushes.
+	roundTimeout = 2 * time.Minute
+	// settleTimeout bounds how long the gateway may take to write outcomes after
+	// the last push was answered.
+	settleTimeout = time.Minute
+)
+
+// An outcome is what one round has shown. CPU is in µs a push, latencies are in ms.
+type outcome struct {
+	pushesPerSecond float64
+	gateway, redis  float64
+	p50, p99        float64
+}
+
+// round publishes one event to each of n users and waits until every push was
+// answered and its outcome is written. The error is errWrongPushes unless each
+// phone got its push exactly once.
+//
+// A push's latency runs from the start of the request that published its event,
+// on this process' clock, to the moment at which the provider begins to answer, on
+// the sandbox's: both are this machine's. Where the gateway is fed as fast as it
+// takes events, that includes waiting for its turn.
+func (w *world) round(ctx context.Context, p provider, first int64, n, batch int, at pace) (outcome, error) {
+	all := requests(first, n, batch, true)
+	if err := w.sandbox.forget(ctx, n); err != nil {
+		return outcome{}, err
+	}
+	m, err := startMeter(ctx, w.gateway.pid(), w.redis.PID())
+	if err != nil {
+		return outcome{}, err
+	}
+	sent, err := w.gateway.publish(ctx, all, at)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := w.sandbox.wait(ctx, n, roundTimeout); err != nil {
+		return outcome{}, err
+	}
+	if err := w.settled(ctx); err != nil {
+		return outcome{}, err
+	}
+	cpu, err := m.used(ctx, n)
+	if err != nil {
+		return outcome{}, err
+	}
+	receipts, err := w.sandbox.receipts(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	latencies, took, err := match(p, first, sent, receipts)
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{
+		pushesPerSecond: float64(n) / took.Seconds(),
+		gateway:         cpu[0],
+		redis:           cpu[1],
+		p50:             percentile(latencies, 50),
+		p99:             percentile(latencies, 99),
+	}, nil
+}
+
+// settled waits until the gateway has written all outcomes. That it does not come
+// to an end is for the receipts to explain.
+func (w *world) settled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	err := w.gateway.settled(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+var errWrongPushes = errors.New("not every phone got its push exactly once")
+
+// match finds the push of each event among what the provider has received. It
+// returns their latencies in ms, sorted, and the time from the first request to
+// the last answer.
+func match(p provider, first int64, sent []time.Time, receipts []Receipt) (latencies []float64, took time.Duration, err error) {
+	count := make([]int, len(sent))
+	var refused, strays, missing, repeated int
+	var last int64
+	for _, r := range receipts {
+		place := r.number() - first
+		switch {
+		case place < 0 || place >= int64(len(sent)) || r.Token != p.token(place+1):
+			strays++
+			continue
+		case r.Status != 200:
+			refused++
+			continue
+		}
+		count[place]++
+		latencies = append(latencies, float64(r.At-sent[place].UnixNano())/1e6)
+		last = max(last, r.At)
+	}
+	for _, n := range count {
+		if n == 0 {
+			missing++
+		}
+		repeated += max(0, n-1)
+	}
+	if refused+strays+missing+repeated > 0 {
+		return nil, 0, fmt.Errorf("%w: of %d, %d are missing and %d came again; %d were refused, %d went elsewhere",
+			errWrongPushes, len(sent), missing, repeated, refused, strays)
+	}
+	slices.Sort(latencies)
+	begin := slices.MinFunc(sent, time.Time.Compare)
+	return latencies, time.Duration(last - begin.UnixNano()), nil
+}
+
+// bareRound sends one push to each of n users through the bare loop. It returns
+// pushes a second and the loop's CPU in µs a push.
+func (w *world) bareRound(ctx context.Context, loop *bareLoop, n int) (perSecond, cpu float64, err error) {
+	if err := w.sandbox.forget(ctx, n); err != nil {
+		return 0, 0, err
+	}
+	m, err := startMeter(ctx, loop.pid())
+	if err != nil {
+		return 0, 0, err
+	}
+	took, err := loop.push(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	used, err := m.used(ctx, n)
+	if err != nil {
+		return 0, 0, err
+	}
+	return float64(n) / took.Seconds(), used[0], nil
+}
+
+// storeRound publishes one event to each of n users that is pushed to nobody. It
+// returns Redis' CPU in µs an event: the gateway's, and that of the bare script
+// for the same events.
+func (w *world) storeRound(ctx context.Context, first int64, n, batch int, at pace) (redis, bare float64, err error) {
+	m, err := startMeter(ctx, w.redis.PID())
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := w.gateway.publish(ctx, requests(first, n, batch, false), at); err != nil {
+		return 0, 0, err
+	}
+	stored, err := m.used(ctx, n)
+	if err != nil {
+		return 0, 0, err
+	}
+	if m, err = startMeter(ctx, w.redis.PID()); err != nil {
+		return 0, 0, err
+	}
+	if err := w.runBareScript(ctx, requests(first, n, 1, false)); err != nil {
+		return 0, 0, err
+	}
+	scripts, err := m.used(ctx, n)
+	if err != nil {
+		return 0, 0, err
+	}
+	return stored[0], scripts[0], nil
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// A world is a gateway with all that it needs: Redis with an append-only file that
+// is fsynced every second, the provider sandbox, and a folder for their files.
+// Each is a process of its own. Close it.
+type world struct {
+	redis   *localredis.Server
+	rdb     *redis.Client
+	sandbox *sandboxProcess
+	gateway *gateway
+
+	onClose []func() error // run backwards
+}
+
+// worldOptions say what a world is like.
+type worldOptions struct {
+	binary   string        // the daemon
+	latency  time.Duration // of the providers
+	inFlight int           // of the urgent lane, to each provider
+}
+
+// openWorld starts everything. When it fails, nothing is left running.
+func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error) {
+	w := &world{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	dir, err := os.MkdirTemp("", "kabar-bench-")
+	if err != nil {
+		return nil, err
+	}
+	w.closing(func() error { return os.RemoveAll(dir) })
+
+	// Rewriting the append-only file in the middle of a round would be noise.
+	w.redis, err = localredis.Start(ctx, localredis.Options{Group: true, Args: []string{"--auto-aof-rewrite-percentage", "0"}})
+	if err != nil {
+		return nil, err
+	}
+	w.closing(w.redis.Close)
+	w.rdb = redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
+	w.closing(w.rdb.Close)
+
+	if w.sandbox, err = startSandbox(ctx, e, o.latency, dir); err != nil {
+		return nil, err
+	}
+	w.closing(w.sandbox.close)
+	w.gateway, err = startGateway(ctx, gatewayOptions{
+		binary:   o.binary,
+		redisURL: w.redis.URL(),
+		provider: w.sandbox.Addresses,
+		inFlight: o.inFlight,
+	}, e.err)
+	if err != nil {
+		return nil, err
+	}
+	w.closing(w.gateway.close)
+	return w, nil
+}
+
+// closing registers a clean-up.
+func (w *world) closing(f func() error) { w.onClose = append(w.onClose, f) }
+
+// close ends everything, in the reverse order of its start.
+func (w *world) close() error {
+	var err error
+	for _, f := range slices.Backward(w.onClose) {
+		err = errors.Join(err, f())
+	}
+	w.onClose = nil
+	return err
+}
+
+// enrolTimeout bounds the registration of all users, and of the pushes which that
+// brings.
+const enrolTimeout = 5 * time.Minute
+
+// enrol gives each of the users 1 to n one device, and waits for the reminders
+// that the devices get.
+func (w *world) enrol(ctx context.Context, p provider, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	if err := w.gateway.enrol(ctx, p, n); err != nil {
+		return err
+	}
+	if err := w.sandbox.wait(ctx, n, enrolTimeout); err != nil {
+		return err
+	}
+	return w.gateway.settled(ctx)
+}
+
+var (
+	//go:embed bare.lua
+	bareSource string
+	bareScript = redis.NewScript(bareSource)
+)
+
+// barePipeline is how many scripts the bare loop sends to Redis at a time.
+const barePipeline = 100
+
+// runBareScript runs the least of all storing scripts once for each event of the
+// requests, pipelined.
+func (w *world) runBareScript(ctx context.Context, all []request) error {
+	if err := bareScript.Load(ctx, w.rdb).Err(); err != nil {
+		return fmt.Errorf("bare script: %w", err)
+	}
+	pipe := w.rdb.Pipeline()
+	for i, r := range all {
+		user := strconv.Itoa(i + 1)
+		bareScript.EvalSha(ctx, pipe, []string{"bare:{" + user + "}:texts", "bare:{" + user + "}:list"},
+			user, r.body, 1000, (24 * time.Hour).Milliseconds(), "bare:"+user)
+		if pipe.Len() < barePipeline && i < len(all)-1 {
+			continue
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return fmt.Errorf("bare script: %w", err)
+		}
+	}
+	return nil
+}
+
+// A Machine is what the figures were measured on.
+type machine struct {
+	OS    string `json:"os"`
+	Arch  string `json:"arch"`
+	CPUs  int    `json:"cpus"`
+	Go    string `json:"go"`
+	Redis string `json:"redis"`
+}
+
+// machine describes this one.
+func (w *world) machine(ctx context.Context) (machine, error) {
+	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}
+	info, err := w.rdb.Info(ctx, "server").Result()
+	if err != nil {
+		return m, fmt.Errorf("ask Redis about its version: %w", err)
+	}
+	for line := range strings.Lines(info) {
+		if version, ok := strings.CutPrefix(line, "redis_version:"); ok {
+			m.Redis = strings.TrimSpace(version)
+		}
+	}
+	return m, nil
+}
