@@ -40,7 +40,7 @@ if seen then
   return {content == ARGV[2] and 0 or -1, id, seq}
 end
 
-local known = redis.call('HMGET', meta, 'seq', 'day', subject == '' and 'cart_at' or 'r:' .. subject)
+local known = redis.call('HMGET', meta, 'seq', 'day', subject == '' and 'cart_at' or 'r:' .. subject, 'kept')
 local last = tonumber(known[1] or '0')
 local now = next_seq(last, ARGV[20])
 local seq, prev = digits(now), digits(last)
@@ -76,8 +76,9 @@ end
 if type ~= '' then
   redis.call('XADD', notes, seq .. '-0', 'i', id, 'p', prev, 't', type, 'r', subject, 'b', body)
   redis.call('ZADD', KEYS[4], seq, id)
+  local kept = tonumber(known[4] or '0') + 1
   -- Many at a time, but seldom.
-  if redis.call('XLEN', notes) > tonumber(ARGV[8]) + 32 or known[2] ~= ARGV[19] then
+  if kept > tonumber(ARGV[8]) + 32 or known[2] ~= ARGV[19] then
     redis.call('XTRIM', notes, 'MAXLEN', ARGV[8])
     redis.call('XTRIM', notes, 'MINID', ARGV[7])
     local oldest = redis.call('XRANGE', notes, '-', '+', 'COUNT', 1)[1]
@@ -85,7 +86,9 @@ if type ~= '' then
     redis.call('PEXPIRE', notes, ARGV[6])
     redis.call('PEXPIRE', KEYS[4], ARGV[6])
     set[#set + 1], set[#set + 2] = 'day', ARGV[19]
+    kept = redis.call('XLEN', notes)
   end
+  set[#set + 1], set[#set + 2] = 'kept', kept
 elseif cart == '' then
   log_frame(KEYS[6], seq, prev, 'event', id, body, ARGV[17], ARGV[16])
 end
