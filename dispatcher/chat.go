@@ -80,6 +80,7 @@ type handoff struct {
 	Reading *inbox.Reading `json:"r,omitzero"`
 }
 
+// String returns the hand-off as it lies in Redis.
 func (h handoff) String() string {
 	b, err := json.Marshal(h)
 	if err != nil {

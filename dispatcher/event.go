@@ -33,6 +33,7 @@ const (
 // An InvalidError tells what is wrong with an event, by field.
 type InvalidError struct{ Fields map[string]string }
 
+// Error lists the fields in order. It repeats nothing of what was sent.
 func (e *InvalidError) Error() string {
 	var parts []string
 	for field, problem := range e.Fields {
