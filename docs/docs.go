@@ -7,3 +7,9 @@ import _ "embed" // the documents
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
+
+// AsyncAPI is the AsyncAPI 3.0 document of the websocket protocol kabar.v1, in
+// YAML.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -197,8 +198,9 @@ type frame struct {
 
 // A client is the other end of a socket.
 type client struct {
-	t  testing.TB
-	ws *websocket.Conn
+	t       testing.TB
+	ws      *websocket.Conn
+	checked map[string]int // frames of an op that were compared with the document
 }
 
 func (p *process) dial(user int64, since ...int64) *client {
@@ -237,7 +239,20 @@ func (c *client) receive() (frame, error) {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return frame{}, fmt.Errorf("%s: %w", b, err)
 	}
+	c.check(f)
 	return f, nil
+}
+
+// check compares the first frames of each op with the document: all of them would
+// take too long, as each comparison compiles the schema.
+func (c *client) check(f frame) {
+	const enough = 3
+	if c.checked == nil {
+		c.checked = make(map[string]int)
+	}
+	if c.checked[f.Op]++; c.checked[f.Op] <= enough {
+		conforms(c.t, []byte(f.raw))
+	}
 }
 
 // next returns the next frame with one of the ops; others are passed over.
@@ -261,7 +276,11 @@ func (c *client) closed() websocket.StatusCode {
 	c.t.Helper()
 	for {
 		if _, err := c.receive(); err != nil {
-			return websocket.CloseStatus(err)
+			code := websocket.CloseStatus(err)
+			if !slices.Contains(protocolOf(c.t).codes, int(code)) {
+				c.t.Errorf("close code %d is not documented", code)
+			}
+			return code
 		}
 	}
 }

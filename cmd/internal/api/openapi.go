@@ -12,19 +12,25 @@ import (
 	"github.com/kabar-gateway/kabar/docs"
 )
 
-// openAPI: GET /openapi.json, the document as JSON, made once.
-func openAPI() endpoint {
-	body, err := openAPIJSON(docs.OpenAPI)
+// openAPI: GET /openapi.json
+func openAPI() endpoint { return served("openapi.yaml", docs.OpenAPI) }
+
+// asyncAPI: GET /asyncapi.json
+func asyncAPI() endpoint { return served("asyncapi.yaml", docs.AsyncAPI) }
+
+// served answers with one of our documents as JSON, made once.
+func served(name string, document []byte) endpoint {
+	body, err := documentJSON(document)
 	if err != nil {
-		panic(fmt.Sprintf("docs/openapi.yaml: %v", err)) // it is part of the program
+		panic(fmt.Sprintf("docs/%s: %v", name, err)) // it is part of the program
 	}
 	return func(*http.Request) (reply, error) {
 		return reply{status: http.StatusOK, body: body, tagged: true}, nil
 	}
 }
 
-// openAPIJSON converts YAML to JSON and keeps the order of members.
-func openAPIJSON(document []byte) ([]byte, error) {
+// documentJSON converts YAML to JSON and keeps the order of members.
+func documentJSON(document []byte) ([]byte, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(document, &root); err != nil {
 		return nil, fmt.Errorf("read YAML: %w", err)

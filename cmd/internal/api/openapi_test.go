@@ -18,7 +18,7 @@ import (
 
 // document is the OpenAPI document as it is served.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
-	body, err := openAPIJSON(docs.OpenAPI)
+	body, err := documentJSON(docs.OpenAPI)
 	if err != nil {
 		return nil, err
 	}
@@ -71,16 +71,20 @@ func TestOpenAPIHasEveryCode(t *testing.T) {
 	}
 }
 
-func TestOpenAPIIsServed(t *testing.T) {
+// The documents are served as JSON, with their members in order.
+func TestDocumentsAreServed(t *testing.T) {
 	w := newWorld(t, nil)
-	got := w.must(w.do(call{method: "GET", path: "/openapi.json"}), 200)
-	var doc struct{ OpenAPI string }
-	check(t, json.Unmarshal([]byte(got.body), &doc))
-	if doc.OpenAPI != "3.1.0" || !strings.HasPrefix(got.header.Get("Content-Type"), "application/json") {
-		t.Errorf("OpenAPI %q as %s", doc.OpenAPI, got.header.Get("Content-Type"))
-	}
-	if !strings.HasPrefix(got.body, `{"openapi":"3.1.0","info":{"title":"Kabar"`) {
-		t.Errorf("members have lost their order: %.80s", got.body)
+	for path, start := range map[string]string{
+		"/openapi.json":  `{"openapi":"3.1.0","info":{"title":"Kabar"`,
+		"/asyncapi.json": `{"asyncapi":"3.0.0","info":{"title":"Kabar's live sockets"`,
+	} {
+		got := w.must(w.do(call{method: "GET", path: path}), 200)
+		if !json.Valid([]byte(got.body)) || !strings.HasPrefix(got.body, start) {
+			t.Errorf("%s is %.80s", path, got.body)
+		}
+		if kind := got.header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
+			t.Errorf("%s is served as %s", path, kind)
+		}
 	}
 }
 

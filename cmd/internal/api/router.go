@@ -67,6 +67,7 @@ func (a *api) routes() {
 	small(a.forService(ScopeUsers, a.setUser), "/v2/users/{id}.json", put)
 
 	small(openAPI(), "/openapi.json", get)
+	small(asyncAPI(), "/asyncapi.json", get)
 
 	unmatched := func(serve endpoint) http.HandlerFunc {
 		rt := route{pattern: "unmatched", method: "any", usual: http.StatusNotFound, serve: serve}
