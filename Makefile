@@ -18,9 +18,10 @@ lint: ## formatting, vet, staticcheck
 	go run $(STATICCHECK) ./...
 
 .PHONY: tools
-tools: ## see that Go and redis-server are here; install redis-server where that can be done
+tools: ## see that Go and redis-server are here; install redis-server and chromium where that can be done
 	@command -v go >/dev/null || { echo "Go is missing: see https://go.dev/doc/install" >&2; exit 1; }
 	@sh ./.ci/redis-server
+	@sh ./.ci/chromium
 
 .PHONY: build
 build: ## build the daemon, the playground and the load generator into bin/

@@ -22,26 +22,28 @@ var samples embed.FS
 // A guide is what the playground prints once it runs: where everything is, and
 // what to try.
 type guide struct {
-	Public, Admin               string // host:port
-	PublicInstead, AdminInstead string // why it is not the usual port
-	Redis, Data                 string
-	FCM, APNs                   string
-	Key                         string
-	People                      []person
-	Welcome                     string // id of the notification that is there to be read
-	Kept                        bool   // whether data outlives the run
+	Public, Admin, Page                      string // host:port
+	PublicInstead, AdminInstead, PageInstead string // why it is not the usual port
+	Redis, Data                              string
+	FCM, APNs                                string
+	Key                                      string
+	People                                   []person
+	Welcome                                  string // id of the notification that is there to be read
+	Kept                                     bool   // whether data outlives the run
 
 	paint paint
 }
 
 func (p *playground) guide(cfg *config.Config, welcome string) *guide {
 	s := p.store.Load()
-	public, admin := p.gateway.Addr(), p.gateway.AdminAddr()
+	public, admin, page := p.gateway.Addr(), p.gateway.AdminAddr(), p.page.listener.Addr()
 	return &guide{
 		Public:        local(public),
 		Admin:         local(admin),
+		Page:          local(page),
 		PublicInstead: instead(p.Listen, presetListen, public),
 		AdminInstead:  instead(p.AdminListen, presetAdmin, admin),
+		PageInstead:   instead(p.PageListen, presetPage, page),
 		Redis:         s.about,
 		Data:          p.data(),
 		FCM:           cfg.FCM.Endpoint,

@@ -46,12 +46,14 @@ func TestGuideQuotes(t *testing.T) {
 
 func TestGuideSays(t *testing.T) {
 	g := &guide{
-		Public: "127.0.0.1:54321", PublicInstead: "port 8080 is taken, using 54321", Admin: "127.0.0.1:9090",
+		Public: "127.0.0.1:54321", PublicInstead: "port 8080 is taken, using 54321", Admin: "127.0.0.1:9090", Page: "127.0.0.1:8090",
 		Key: demoKey, People: people, Welcome: "569346de6976613129050000", Kept: true,
 	}
 	text := printed(t, g)
 	for _, want := range []string{
 		"gateway    http://127.0.0.1:54321  (port 8080 is taken, using 54321)\n",
+		"page       http://127.0.0.1:8090\n",
+		"Look at a chat: open http://127.0.0.1:8090 in a browser.",
 		"metrics    http://127.0.0.1:9090/metrics\n",
 		"users      66 Testing Account      token tok3ntok3n            Samsung Galaxy A54, iPhone 15\n",
 		"           110677 Demo Seller      token JheQQS0OKApu3hGJwkRH  no phone yet\n",

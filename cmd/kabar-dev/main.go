@@ -1,6 +1,6 @@
 // Command kabar-dev is the playground: one command that starts Redis, fake FCM
-// and APNs, the gateway, demo users and their phones, prints what to try, and
-// shows each push as it reaches a phone.
+// and APNs, the gateway, demo users and their phones, prints what to try, shows
+// each push as it reaches a phone, and serves a page where two of them chat.
 package main
 
 import (
@@ -23,6 +23,7 @@ var stopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 type flags struct {
 	Listen      string `help:"Address of the gateway; ${listen}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
 	AdminListen string `help:"Address of metrics and health; ${admin}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
+	PageListen  string `help:"Address of the page to look at; ${page}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
 	Data        string `help:"Folder that keeps Redis' data for the next run; ${default} unless set." default:"./kabar-data" placeholder:"DIR"`
 	InMemory    bool   `help:"Use the embedded Redis even where redis-server is installed, and keep nothing."`
 }
@@ -92,7 +93,7 @@ func parse(stdout, stderr io.Writer, args []string) (*flags, error) {
 	parser, err := kong.New(f,
 		kong.Name("kabar-dev"),
 		kong.Description("The playground: everything that Kabar needs in one process, with demo users and phones, and what to try."),
-		kong.Vars{"listen": presetListen, "admin": presetAdmin},
+		kong.Vars{"listen": presetListen, "admin": presetAdmin, "page": presetPage},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }), // --help exits here
 	)

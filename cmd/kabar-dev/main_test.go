@@ -74,7 +74,7 @@ func (c *console) wait(t *testing.T, want string, times int) {
 const ready = "Pushes appear from here on."
 
 // free makes a playground listen on ports that nobody has.
-var free = []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
+var free = []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--page-listen", "127.0.0.1:0"}
 
 // A game is a playground that runs in the test's process.
 type game struct {

@@ -19,7 +19,9 @@ const valueMost = 32 // columns of one value in the data's summary
 type message struct {
 	provider    string // the service's name
 	title, body string
-	silent      bool // nothing appears on the screen
+	silent      bool   // nothing appears on the screen
+	tag         string // pushes of the same one replace each other on the screen
+	badge       *int   // on the app's icon; nil where the push does not say it
 	facts       []fact
 }
 
@@ -54,7 +56,7 @@ func readFCM(p *sandbox.Push) message {
 		push = append(push, priority+" priority")
 	}
 	if n := w.Android.Notification; n != nil {
-		m.title, m.body = n.Title, n.Body
+		m.title, m.body, m.tag = n.Title, n.Body, n.Tag
 		push = append(push, "tag "+n.Tag)
 	}
 	m.facts = append(m.facts, fact{"push", strings.Join(push, ", ")})
@@ -74,13 +76,16 @@ func readAPNs(p *sandbox.Push) message {
 		Data jsontext.Value `json:"data"`
 	}
 	_ = json.Unmarshal(p.Body, &w) // see above
-	m := message{provider: "APNs", silent: w.APS.Alert == nil}
+	m := message{
+		provider: "APNs", silent: w.APS.Alert == nil,
+		tag: p.Header.Get("Apns-Collapse-Id"), badge: w.APS.Badge,
+	}
 	push := []string{"APNs", "priority " + cmp.Or(p.Header.Get("Apns-Priority"), "10")}
 	if a := w.APS.Alert; a != nil {
 		m.title, m.body = a.Title, a.Body
 	}
-	if id := p.Header.Get("Apns-Collapse-Id"); id != "" {
-		push = append(push, "collapse id "+id)
+	if m.tag != "" {
+		push = append(push, "collapse id "+m.tag)
 	}
 	if w.APS.Badge != nil {
 		push = append(push, fmt.Sprintf("badge %d", *w.APS.Badge))

@@ -227,8 +227,8 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, flag := range []string{"--listen", "--admin-listen"} {
-		args := []string{"--in-memory", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", flag, l.Addr().String()}
+	for _, flag := range []string{"--listen", "--admin-listen", "--page-listen"} {
+		args := append(append([]string{"--in-memory"}, free...), flag, l.Addr().String())
 		err := run(t.Context(), newConsole(), newConsole(), args)
 		want := flag + " " + l.Addr().String() + ": another program listens there; choose another port, or leave " + flag + " out for a free one"
 		if err == nil || err.Error() != want || exitCode(err) != 1 {
@@ -251,7 +251,7 @@ func TestCommandLine(t *testing.T) {
 	if err := run(t.Context(), out, out, []string{"--help"}); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"--listen", "127.0.0.1:8080", "--admin-listen", "--data", "./kabar-data", "--in-memory"} {
+	for _, want := range []string{"--listen", "127.0.0.1:8080", "--admin-listen", "--page-listen", "127.0.0.1:8090", "--data", "./kabar-data", "--in-memory"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("--help does not mention %s:\n%s", want, out)
 		}

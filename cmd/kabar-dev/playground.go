@@ -30,6 +30,7 @@ type playground struct {
 	found   bool                  // whether an earlier run left data
 	core    *app.Core
 	gateway *app.App
+	page    *page
 
 	onStop []func() error // in the order of their making; run backwards
 }
@@ -87,6 +88,9 @@ func (p *playground) start(ctx context.Context) (*guide, error) {
 	p.closing(p.core.Close)
 	screen := newScreen(p.stdout, newDirectory(p.core), p.fail)
 	p.closing(screen.close)
+	if err := p.look(screen); err != nil {
+		return nil, err
+	}
 	keys, err := os.MkdirTemp("", "kabar-dev-")
 	if err != nil {
 		return nil, fmt.Errorf("start the providers: %w", err)
@@ -105,7 +109,23 @@ func (p *playground) start(ctx context.Context) (*guide, error) {
 	if p.gateway, err = app.New(ctx, cfg, log); err != nil {
 		return nil, err
 	}
+	p.page.serve(local(p.gateway.Addr()), p.fail)
 	return p.guide(cfg, greeting), nil
+}
+
+// look opens the page, which shows what the screen does.
+func (p *playground) look(s *screen) error {
+	listen, err := address("--page-listen", p.PageListen, presetPage)
+	if err != nil {
+		return err
+	}
+	board := newBoard()
+	if p.page, err = openPage(listen, board); err != nil {
+		return err
+	}
+	p.closing(p.page.close)
+	s.also = board.show
+	return nil
 }
 
 // populate makes the demo users known, with something to read, and returns the id

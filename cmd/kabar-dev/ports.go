@@ -12,6 +12,7 @@ import (
 const (
 	presetListen = "127.0.0.1:8080"
 	presetAdmin  = "127.0.0.1:9090"
+	presetPage   = "127.0.0.1:8090"
 )
 
 // address returns what to listen on: what the flag was given, else the preset,

@@ -23,6 +23,7 @@ type screen struct {
 	paint paint
 	find  directory
 	fail  func(error)
+	also  func(arrival) // sees every arrival, without delay, when set; set it before show is called
 
 	queue  chan arrival
 	missed atomic.Int64
@@ -58,6 +59,9 @@ func (s *screen) show(p *sandbox.Push) {
 	}
 	a := arrival{push: p}
 	a.phone, a.owner = s.find(ctx, platform, p.Token)
+	if s.also != nil {
+		s.also(a)
+	}
 	select {
 	case s.queue <- a:
 	default:

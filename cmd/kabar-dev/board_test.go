@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/devices"
+)
+
+func TestBoard(t *testing.T) {
+	a := arrival{push: fcmPush(fcmBody), owner: "66 Testing Account", phone: devices.Device{
+		Platform: devices.Android, Token: "secret-token", Manufacturer: "Nokia", Model: "3310",
+	}}
+	b := newBoard()
+	_, slow, leaveSlow := b.watch(0)
+	defer leaveSlow()
+	for range boardKept + 1 {
+		b.show(a)
+	}
+	n := 0
+	for range slow { // closed, since it has fallen behind
+		n++
+	}
+	if n != boardBehind {
+		t.Errorf("a slow page got %d pushes before it was cut off, not %d", n, boardBehind)
+	}
+
+	kept, follow, leave := b.watch(0)
+	if len(kept) != boardKept || kept[0].number != 2 {
+		t.Errorf("%d pushes are kept, from %d on", len(kept), kept[0].number)
+	}
+	b.show(a)
+	if got := <-follow; got.number != boardKept+2 {
+		t.Errorf("number %d follows", got.number)
+	}
+	leave()
+	kept, _, leave = b.watch(boardKept + 1)
+	defer leave()
+	if len(kept) != 1 {
+		t.Fatalf("%d pushes are new to who knows all but one", len(kept))
+	}
+	view := string(kept[0].view)
+	for _, want := range []string{`"name":"Nokia 3310","platform":"Android"`, `"owner":"66 Testing Account"`, `"title":"Nego"`, `"provider":"FCM"`} {
+		if !strings.Contains(view, want) {
+			t.Errorf("no %s in %s", want, view)
+		}
+	}
+	if strings.Contains(view, "secret-token") {
+		t.Errorf("the device token is shown: %s", view)
+	}
+}
+
+// TestScreenTellsTheBoard has both show the same.
+func TestScreenTellsTheBoard(t *testing.T) {
+	out := newConsole()
+	find := func(_ context.Context, p devices.Platform, token string) (devices.Device, string) {
+		return devices.Device{Platform: p, Token: token}, "15 Me Ow"
+	}
+	s := newScreen(out, find, func(err error) { t.Error(err) })
+	b := newBoard()
+	s.also = b.show
+	s.show(fcmPush(fcmBody))
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	kept, _, leave := b.watch(0)
+	defer leave()
+	if len(kept) != 1 || !strings.Contains(string(kept[0].view), `"owner":"15 Me Ow"`) {
+		t.Errorf("on the board: %v", kept)
+	}
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// A browser is a Chromium without a window that shows one page, driven over its
+// DevTools protocol.
+type browser struct {
+	t    *testing.T
+	conn *websocket.Conn
+	last int
+}
+
+var browsers = []string{"chromium", "chromium-browser", "google-chrome"}
+
+// browse opens a page, or skips the test where there is no browser.
+func browse(t *testing.T, url string) *browser {
+	t.Helper()
+	program := ""
+	for _, name := range browsers {
+		if found, err := exec.LookPath(name); err == nil {
+			program = found
+			break
+		}
+	}
+	if program == "" {
+		t.Skipf("none of %v is installed, so that the page cannot be looked at", browsers)
+	}
+	profile, err := os.MkdirTemp("", "kabar-dev-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{
+		"--headless", "--remote-debugging-port=0", "--user-data-dir=" + profile, "--window-size=1400,1000",
+		"--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-extensions",
+	}
+	if os.Geteuid() == 0 {
+		args = append(args, "--no-sandbox") // Chromium does not start without it
+	}
+	said := newConsole()
+	cmd := exec.Command(program, append(args, "about:blank")...)
+	cmd.Stderr, cmd.WaitDelay = said, time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		os.RemoveAll(profile) // as far as its other processes have let go of it
+	})
+	said.wait(t, "/devtools/browser/", 1)
+	m := regexp.MustCompile(`DevTools listening on ws://([^/]+)/`).FindStringSubmatch(said.String())
+	b := &browser{t: t}
+	b.attach(m[1])
+	for _, call := range []struct {
+		method string
+		params map[string]any
+	}{
+		{"Emulation.setDeviceMetricsOverride", map[string]any{"width": 1400, "height": 1000, "deviceScaleFactor": 1, "mobile": false}},
+		{"Page.navigate", map[string]any{"url": url}},
+	} {
+		if _, err := b.call(t.Context(), call.method, call.params); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// attach opens a tab and takes hold of it.
+func (b *browser) attach(address string) {
+	b.t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(b.t.Context(), "PUT", "http://"+address+"/json/new", nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	var tab struct {
+		Address string `json:"webSocketDebuggerUrl"`
+	}
+	if err != nil || json.Unmarshal(body, &tab) != nil {
+		b.t.Fatalf("a new tab: %s %v", body, err)
+	}
+	b.conn, _, err = websocket.Dial(b.t.Context(), tab.Address, &websocket.DialOptions{HTTPClient: &client})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.conn.SetReadLimit(32 << 20)
+	b.t.Cleanup(func() { b.conn.CloseNow() })
+}
+
+// call calls a method of the protocol.
+func (b *browser) call(ctx context.Context, method string, params map[string]any) (json.RawMessage, error) {
+	b.last++
+	request, err := json.Marshal(map[string]any{"id": b.last, "method": method, "params": params})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.conn.Write(ctx, websocket.MessageText, request); err != nil {
+		return nil, err
+	}
+	for {
+		_, answer, err := b.conn.Read(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", method, err)
+		}
+		var a struct {
+			ID     int
+			Result json.RawMessage
+			Error  json.RawMessage
+		}
+		switch err := json.Unmarshal(answer, &a); {
+		case err != nil:
+			return nil, err
+		case a.ID != b.last: // an event
+		case a.Error != nil:
+			return nil, fmt.Errorf("%s: %s", method, a.Error)
+		default:
+			return a.Result, nil
+		}
+	}
+}
+
+// run runs JavaScript in the page and waits for what it promises.
+func (b *browser) run(script string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	result, err := b.call(ctx, "Runtime.evaluate", map[string]any{"expression": script, "awaitPromise": true})
+	if err != nil {
+		b.t.Fatalf("%s\n%v", script, err)
+	}
+	var r struct{ ExceptionDetails json.RawMessage }
+	if err := json.Unmarshal(result, &r); err != nil || r.ExceptionDetails != nil {
+		b.t.Fatalf("%s\n%s %v", script, r.ExceptionDetails, err)
+	}
+}
+
+// await waits until the page makes a condition true.
+func (b *browser) await(condition string) {
+	b.t.Helper()
+	most := (patience - 5*time.Second).Milliseconds()
+	b.run(fmt.Sprintf(`new Promise((met, failed) => {
+		const $ = (selector) => document.querySelector(selector);
+		const text = (selector) => $(selector)?.textContent ?? "";
+		const look = () => { if (%s) { clearInterval(timer); met(); } };
+		const timer = setInterval(look, 20);
+		setTimeout(() => { clearInterval(timer); failed(document.body.innerText); }, %d);
+	})`, condition, most))
+}
+
+// write types a text where the selector points.
+func (b *browser) write(selector, text string) {
+	b.t.Helper()
+	b.run(fmt.Sprintf(`document.querySelector(%q).focus()`, selector))
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	if _, err := b.call(ctx, "Input.insertText", map[string]any{"text": text}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.run(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
+}
+
+// picture leaves a screenshot among the test's artifacts.
+func (b *browser) picture(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	result, err := b.call(ctx, "Page.captureScreenshot", map[string]any{"captureBeyondViewport": true})
+	var shot struct{ Data []byte }
+	if err != nil || json.Unmarshal(result, &shot) != nil {
+		b.t.Logf("no screenshot: %v", err)
+		return
+	}
+	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), name), shot.Data, 0o644); err != nil {
+		b.t.Log(err)
+	}
+}
+
+// TestChatInBrowser has a buyer write to a seller, and looks at what both see.
+func TestChatInBrowser(t *testing.T) {
+	t.Parallel()
+	g := launch(t, "--in-memory")
+	b := browse(t, visit(t, g).url)
+	defer b.picture("chat.png")
+	b.await(`text("#buyer .state") === "online" && text("#seller .state") === "online"`)
+	b.await(`document.documentElement.scrollWidth <= innerWidth`)
+
+	// What is sent is seen at once, as the gateway made it, and runs nothing.
+	b.write("#buyer input[name=text]", `[b]masih[/b] ada? <img src=x onerror="hacked=1">`)
+	b.click("#buyer form button")
+	b.await(`text("#seller .theirs strong") === "masih" && text("#seller .theirs .body").includes("<img src=x")`)
+	b.await(`text("#buyer .own footer").includes("sent") && !$(".messages img") && !window.hacked`)
+	b.await(`text("#seller dd[data-name=messages]") === "1" && $("#seller .theirs.unread")`)
+
+	// Unread after the grace, it rings on the seller's phones, not on the buyer's.
+	b.await(`[...document.querySelectorAll(".phone")].filter((phone) =>
+		phone.querySelector("h3").textContent.includes("of 66") &&
+		phone.querySelector(".lock").textContent.includes("Anda mendapatkan pesan dari Me Ow")).length === 2`)
+	b.await(`text('.phone[data-platform="iOS"] .badge') === "2"`) // the welcome is unread too
+	b.await(`![...document.querySelectorAll(".phone")].some((phone) =>
+		phone.querySelector("h3").textContent.includes("of 15") && phone.textContent.includes("pesan dari"))`)
+
+	// The seller writes back, and the buyer sees it coming.
+	b.write("#seller input[name=text]", "masih")
+	b.await(`text("#buyer .partner").includes("is typing")`)
+	b.click("#seller form button")
+	b.await(`text("#buyer .theirs .body") === "masih" && text("#buyer .partner").includes("is online")`)
+
+	// Reading tells the sender, and empties the counter.
+	b.click("#seller .read")
+	b.await(`text("#buyer .own footer").includes("✓✓ read") && text("#seller dd[data-name=messages]") === "0"`)
+
+	// The page has a sample published with a key that it does not have.
+	b.run(`[...document.querySelectorAll("#publish button")].find((b) => b.textContent === "transaction").click()`)
+	b.await(`text("#answer").startsWith("transaction: 202") && text("#phones").includes("Transaksi baru dari Liem Lie Wie")`)
+	b.await(`["hello", "send", "ack", "event", "typing", "read", "unreads", "presence"].every((op) => text("#log").includes('"op":"' + op + '"'))`)
+	b.await(`!document.documentElement.outerHTML.includes("demo-key")`)
+
+	// What is sent while nobody is there comes on resuming, once.
+	b.click("#seller .line")
+	b.await(`text("#seller .state") === "offline"`)
+	b.write("#buyer input[name=text]", "oke")
+	b.click("#buyer form button")
+	b.await(`[...document.querySelectorAll("#buyer .own .body")].some((body) => body.textContent === "oke")`)
+	b.click("#seller .line")
+	b.await(`[...document.querySelectorAll("#seller .theirs .body")].filter((body) => body.textContent === "oke").length === 1`)
+}
