@@ -70,7 +70,7 @@ func (s *Store) find(ctx context.Context, k userKeys, text string) (map[string]b
 	found := make(map[string]bool)
 	first, others := ranges[0], ranges[1:]
 	for at := 0; at < searchMost; at += searchChunk {
-		postings, err := s.Redis.ZRangeByLex(ctx, k.words(), &redis.ZRangeBy{
+		postings, err := s.Redis.ZRevRangeByLex(ctx, k.words(), &redis.ZRangeBy{
 			Min: first.min, Max: first.max, Offset: int64(at), Count: searchChunk,
 		}).Result()
 		if err != nil {
