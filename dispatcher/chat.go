@@ -232,24 +232,19 @@ func (d *Dispatcher) tell(ctx context.Context, r *inbox.Reading) error {
 
 const (
 	handoffEvery = time.Second
-	handoffMost  = 100
+	handoffMost  = 100 // of each partition, at a time
 )
 
 // handOver carries out what requests that died have left, until ctx ends.
 func (d *Dispatcher) handOver(ctx context.Context) {
 	for wait(ctx, handoffEvery) {
-		for p := range d.Partitions.Len() {
-			due, err := d.Inbox.Handoffs(ctx, p, handoffMost)
-			if err != nil {
-				if ctx.Err() == nil {
-					d.Log.Warn("hand-offs cannot be read", "error", err)
-				}
-				break
-			}
-			for _, text := range due {
-				if err := d.carryOut(ctx, text); err != nil && ctx.Err() == nil {
-					d.Log.Error("a hand-off cannot be carried out", "error", err)
-				}
+		due, err := d.Inbox.Handoffs(ctx, handoffMost)
+		if err != nil && ctx.Err() == nil {
+			d.Log.Warn("hand-offs cannot be read", "error", err)
+		}
+		for _, text := range due {
+			if err := d.carryOut(ctx, text); err != nil && ctx.Err() == nil {
+				d.Log.Error("a hand-off cannot be carried out", "error", err)
 			}
 		}
 	}

@@ -23,8 +23,6 @@ func (c *checker) wrong(field, problem string) {
 	}
 }
 
-func (c *checker) fine(field string) bool { return c.fields[field] == "" }
-
 // absent reports whether a field was left out or null.
 func absent(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }
 

@@ -8,5 +8,9 @@
 // owner allows (queue.go, gate.go), and settles the entry with what came of it:
 // done, to be tried again, or dead (settle.go, dead.go).
 //
-// Senders for the providers are in the packages fcm and apns.
+// Messages between users go from one copy of the conversation to the other, with
+// a hand-off in between (chat.go). What live sockets show is made in frames.go.
+//
+// Senders for the providers are in the packages fcm and apns, the websockets in
+// live.
 package dispatcher

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -146,8 +145,10 @@ func (p *Parser) event(w *wireEvent) (*Event, error) {
 		e.ID = p.newID()
 	}
 	var ok bool
-	if e.kind, ok = p.kinds[e.Type]; !ok && c.fine("type") {
-		c.wrong("type", cmp.Or(map[bool]string{e.Type == "": "is required"}[true], "is not a known event type"))
+	if e.kind, ok = p.kinds[e.Type]; e.Type == "" {
+		c.wrong("type", "is required")
+	} else if !ok {
+		c.wrong("type", "is not a known event type")
 	}
 	e.Receivers = c.receivers(w.receiver, w.receivers)
 	e.time = c.time("time", w.time, p.now())

@@ -115,7 +115,7 @@ func TestHandoffSurvivesACrash(t *testing.T) {
 		if _, err := s.Send(ctx, m); err != nil {
 			t.Fatal(err)
 		}
-		due, err := s.Handoffs(ctx, s.parts.OfUser(user), 10)
+		due, err := s.Handoffs(ctx, 10)
 		if diff := cmp.Diff([]string{m.Handoff}, due); diff != "" || err != nil {
 			t.Fatal(diff, err)
 		}
@@ -136,7 +136,7 @@ func TestHandoffSurvivesACrash(t *testing.T) {
 		if err := s.Done(ctx, user, m.Handoff); err != nil {
 			t.Fatal(err)
 		}
-		if due, err := s.Handoffs(ctx, s.parts.OfUser(user), 10); len(due) != 0 || err != nil {
+		if due, err := s.Handoffs(ctx, 10); len(due) != 0 || err != nil {
 			t.Errorf("hand-offs %v, %v", due, err)
 		}
 	})

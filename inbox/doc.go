@@ -1,6 +1,6 @@
 // Package inbox keeps what Kabar knows of each user in Redis: notifications,
-// unread counters, the replay log of live frames, profiles, and a record of what
-// became of each event.
+// conversations, unread counters, the replay log of live frames, profiles,
+// contacts, and a record of what became of each event.
 //
 // Everything of one user lies in one Redis slot, that of the user's partition,
 // and changes in one Lua script (guarantee G7). The scripts are in .lua files;

@@ -123,12 +123,25 @@ func (s *Store) Done(ctx context.Context, user int64, handoff string) error {
 	return nil
 }
 
-// Handoffs returns hand-offs of a partition that are due, at most the given number.
-// They stay until Done: carrying one out twice is harmless.
-func (s *Store) Handoffs(ctx context.Context, partition, most int) ([]string, error) {
-	c := NewCommand(ctx, "zrangebyscore", s.handoffs(partition), "-inf", strconv.FormatInt(s.Now().UnixMilli(), 10), "limit", 0, most)
-	if err := s.Batcher.Do(ctx, c); err != nil {
+// Handoffs returns hand-offs that are due, at most the given number of each
+// partition, in one round trip. They stay until Done: carrying one out twice is
+// harmless.
+func (s *Store) Handoffs(ctx context.Context, most int) ([]string, error) {
+	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
+	commands := make([]*Command, s.parts.Len())
+	for p := range commands {
+		commands[p] = NewCommand(ctx, "zrangebyscore", s.handoffs(p), "-inf", now, "limit", 0, most)
+	}
+	if err := s.Batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read hand-offs: %w", err)
 	}
-	return c.StringSlice()
+	var due []string
+	for _, c := range commands {
+		texts, err := c.StringSlice()
+		if err != nil {
+			return nil, fmt.Errorf("read hand-offs: %w", err)
+		}
+		due = append(due, texts...)
+	}
+	return due, nil
 }
