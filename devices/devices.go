@@ -41,6 +41,10 @@ type Options struct {
 	// (their id in decimal) or a device token lives in. Required; called
 	// concurrently; the same key must always get the same tag.
 	Tag func(key string) string
+	// Listing returns the key of a sorted set in the user's partition, and the
+	// member that lists the user there as one of whom something is kept.
+	// Required; called concurrently.
+	Listing func(user int64) (key, member string)
 	// MaxPerUser is how many devices a user may have; registering one more
 	// drops the least recently registered. 20 when zero.
 	MaxPerUser int
@@ -54,6 +58,7 @@ type Options struct {
 type Registry struct {
 	redis      redis.UniversalClient
 	keys       keys
+	listing    func(user int64) (key, member string)
 	maxPerUser int
 	lockout    Lockout
 	known      knownGood
@@ -64,6 +69,7 @@ func New(o Options) *Registry {
 	return &Registry{
 		redis:      o.Redis,
 		keys:       keys{prefix: cmp.Or(o.Prefix, "kabar"), tag: o.Tag},
+		listing:    o.Listing,
 		maxPerUser: cmp.Or(o.MaxPerUser, 20),
 		lockout: Lockout{
 			Failures: cmp.Or(o.Lockout.Failures, 10),

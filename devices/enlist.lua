@@ -4,7 +4,8 @@
 -- device that is new in the list.
 --
 -- KEYS[1]  hash: the user's devices
--- KEYS[2]  stream: where to announce it; absent when it is not to be
+-- KEYS[2]  sorted set: the partition's users
+-- KEYS[3]  stream: where to announce it; absent when it is not to be
 -- ARGV[1]  device id
 -- ARGV[2]  platform
 -- ARGV[3]  token
@@ -13,7 +14,8 @@
 -- ARGV[6]  the most devices
 -- ARGV[7]  the token whose place it takes, or ""
 -- ARGV[8]  the generation up to which that one is taken off the list
--- ARGV[9], ARGV[10]  field and value of the announcement
+-- ARGV[9]  the user as a member of the partition's users
+-- ARGV[10], ARGV[11]  field and value of the announcement
 --
 -- Reply: { state, each dropped device as JSON ... }. The state is
 --   "new"        it was not in the list
@@ -57,13 +59,14 @@ end
 
 -- The announcement first: of the writes it alone could fail, for a key that is
 -- no stream.
-if state == 'new' and KEYS[2] then
-  redis.call('XADD', KEYS[2], '*', ARGV[9], ARGV[10])
+if state == 'new' and KEYS[3] then
+  redis.call('XADD', KEYS[3], '*', ARGV[10], ARGV[11])
 end
 for _, other in ipairs(gone) do
   redis.call('HDEL', KEYS[1], other)
 end
 if state ~= 'older' then
   redis.call('HSET', KEYS[1], id, ARGV[5])
+  redis.call('ZADD', KEYS[2], 0, ARGV[9])
 end
 return reply

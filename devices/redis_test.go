@@ -99,13 +99,19 @@ type store struct {
 
 // registry returns a registry with the test's own keys.
 func (s store) registry(o Options) *Registry {
-	o.Redis, o.Prefix, o.Tag = s.client, s.prefix, tag
+	o.Redis, o.Prefix, o.Tag, o.Listing = s.client, s.prefix, tag, listing
 	return New(o)
 }
 
 // tag spreads keys over 16 partitions.
 func tag(key string) string {
 	return fmt.Sprintf("{p%d}", crc32.ChecksumIEEE([]byte(key))%16)
+}
+
+// listing lists all users of a partition in one set.
+func listing(user int64) (key, member string) {
+	id := strconv.FormatInt(user, 10)
+	return "test:" + tag(id) + ":users", id
 }
 
 // onEveryRedis runs a test on a real server, a cluster and the embedded Redis.

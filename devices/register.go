@@ -167,8 +167,9 @@ func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state str
 	if err != nil {
 		return "", nil, fmt.Errorf("list device: %w", err)
 	}
-	keys := []string{r.keys.devices(p.user)}
-	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation}
+	users, member := r.listing(p.user)
+	keys := []string{r.keys.devices(p.user), users}
+	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation, member}
 	if p.welcome != nil {
 		stream, field, value := p.welcome(d)
 		keys = append(keys, stream)

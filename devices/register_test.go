@@ -288,3 +288,14 @@ func TestACallerWhoLeavesDoesNotStrandTheDevice(t *testing.T) {
 		wantList(t, r, ani, d)
 	})
 }
+
+// A user with a device is one of whom something is kept.
+func TestRegisterListsTheUser(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		key, member := listing(ani)
+		check(t, s.client.ZRem(t.Context(), key, member).Err())
+		register(t, r, ani, phone("A"))
+		check(t, s.client.ZScore(t.Context(), key, member).Err())
+	})
+}

@@ -24,9 +24,10 @@ local function millis()
 end
 
 -- advance raises the user's sequence number. It returns the new one and the one
--- before, as text.
-local function advance(meta)
+-- before, as text. A user who had none enters the partition's users.
+local function advance(meta, users, member)
   local last = tonumber(redis.call('HGET', meta, 'seq') or '0')
+  if last == 0 then redis.call('ZADD', users, 0, member) end
   local seq = digits(next_seq(last, ''))
   redis.call('HSET', meta, 'seq', seq)
   return seq, digits(last)

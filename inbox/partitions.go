@@ -87,6 +87,20 @@ func (p *Partitions) Key(i int, name string) string {
 	return p.prefix + ":" + p.tags[i] + ":" + name
 }
 
+// Users returns the key of partition i's users: a sorted set, kept for ever, all
+// scores 0, with a member for everyone of whom something is kept; see Listing.
+func (p *Partitions) Users(i int) string { return p.Key(i, "users") }
+
+// Listing returns the key and the member that list a user among those of the
+// partition. The scripts that keep the first thing of a user add it.
+func (p *Partitions) Listing(user int64) (key, member string) {
+	return p.Users(p.OfUser(user)), userMember(user)
+}
+
+// userMember writes a user's id with as many digits as the largest one has, so that
+// members sort as ids do.
+func userMember(user int64) string { return fmt.Sprintf("%019d", user) }
+
 // Claim writes the number of partitions to Redis at the first start and compares
 // it at every later one. The error is ErrPartitions when it differs.
 func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // A Profile is what services have said of a user. In SetProfile, nil leaves a
@@ -27,7 +29,11 @@ func (s *Store) SetProfile(ctx context.Context, user int64, p Profile) error {
 	if p.Admin != nil {
 		fields = append(fields, "admin", strconv.FormatBool(*p.Admin))
 	}
-	if err := s.Redis.HSet(ctx, s.keys(user).profile(), fields...).Err(); err != nil {
+	users, member := s.parts.Listing(user)
+	pipe := s.Redis.TxPipeline()
+	pipe.ZAdd(ctx, users, redis.Z{Member: member})
+	pipe.HSet(ctx, s.keys(user).profile(), fields...)
+	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("set profile: %w", err)
 	}
 	return nil

@@ -101,9 +101,10 @@ func (s *Store) Put(ctx context.Context, puts []Put, receivers map[string][]int6
 func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 	k := s.keys(p.Receiver)
 	record := k.record(p.Event)
+	users, member := s.parts.Listing(p.Receiver)
 	keys := []string{
 		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), s.Devices(p.Receiver), record,
-		k.contacts(), k.recentContacts(),
+		k.contacts(), k.recentContacts(), users,
 	}
 	contact, with := "", ""
 	if p.Contact != nil {
@@ -126,7 +127,7 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
 		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime(),
-		contact, with, mostContacts)
+		contact, with, mostContacts, member)
 }
 
 // putResult reads the script's reply; when there is none because the whole

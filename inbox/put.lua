@@ -3,7 +3,7 @@
 -- KEYS  1 record  2 meta  3 notes  4 unread  5 open  6 log
 --       7 devices (of the devices package; without any, nothing is enqueued)
 --       8 outbox stream, or the record again when nothing is to be pushed
---       9 contacts  10 recent contacts
+--       9 contacts  10 recent contacts  11 users of the partition
 -- ARGV  1 suffix        last 11 digits of the notification's id
 --       2 content       digest of what was sent
 --       3 remember      how long the record is kept, ms
@@ -27,6 +27,7 @@
 --      21 contact       field of contacts, or '' for none
 --      22 with          what contacts keeps of it
 --      23 contacts      how many are kept
+--      24 user          member of users
 -- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content.
 
@@ -96,6 +97,7 @@ if cart == '' then -- a cart is in no log, and takes no number
   set[#set + 1], set[#set + 2] = 'seq', seq
 end
 if #set > 0 then redis.call('HSET', meta, unpack(set)) end
+if not known[1] then redis.call('ZADD', KEYS[11], 0, ARGV[24]) end
 
 local listening = 0
 if cart == '' then

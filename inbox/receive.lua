@@ -3,12 +3,13 @@
 --
 -- KEYS  1 record  2 meta  3 inboxes  4 unread inboxes  5 conversation  6 messages
 --       7 received  8 bodies  9 words  10 log  11 open  12 devices
---      13 outbox stream  14 delayed set
+--      13 outbox stream  14 delayed set  15 users of the partition
 -- ARGV  1 id  2 remember, ms  3 message  4 conversation id  5 partner  6 score
 --       7 publish  8 channel  9 frame  10 replay, ms  11 frames
 --      12 first line of the outbox entry  13 its body  14 subject of the push
 --      15 grace for a receiver with a live socket, ms
---      16… postings
+--      16 member of users
+--      17… postings
 -- Reply 1 stored, 0 stored before
 
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -19,9 +20,9 @@ redis.call('HSET', KEYS[5], 'partner', ARGV[5])
 redis.call('ZADD', KEYS[6], 0, id)
 redis.call('ZADD', KEYS[7], 0, id)
 redis.call('HSET', KEYS[8], id, ARGV[3])
-for i = 16, #ARGV do redis.call('ZADD', KEYS[9], 0, ARGV[i]) end
+for i = 17, #ARGV do redis.call('ZADD', KEYS[9], 0, ARGV[i]) end
 redis.call('ZADD', KEYS[11], MESSAGE, id)
-local seq, prev = advance(KEYS[2])
+local seq, prev = advance(KEYS[2], KEYS[15], ARGV[16])
 log_frame(KEYS[10], seq, prev, 'message', id, '', ARGV[11], ARGV[10])
 local listening = publish(ARGV[7], ARGV[8], 'message', seq, prev, id, ARGV[9])
 

@@ -57,15 +57,16 @@ func (s *Store) Send(ctx context.Context, m *Sending) (id string, err error) {
 		unique = "client\x00" + m.ClientID
 	}
 	key := sha256.Sum256([]byte(unique))
+	users, member := s.parts.Listing(m.Sender)
 	args := []any{
 		m.ID, hex.EncodeToString(sum[:16]), s.remember().Milliseconds(), m.stored(),
 		m.Conversation, m.Receiver, score(m.ID), m.Handoff, handoffAfter.Milliseconds(),
-		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
+		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames, member,
 	}
 	c := sendScript.Command(ctx, []string{
 		k.record("s" + hex.EncodeToString(key[:16])), k.meta(), k.inboxes(), k.conversation(m.Conversation),
 		k.messages(m.Conversation), k.sent(m.Conversation), k.bodies(), k.words(), k.log(),
-		s.handoffs(s.parts.OfUser(m.Sender)), k.unreadInboxes(),
+		s.handoffs(s.parts.OfUser(m.Sender)), k.unreadInboxes(), users,
 	}, append(args, m.postings()...)...)
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return "", fmt.Errorf("store message: %w", err)
@@ -86,6 +87,7 @@ func (s *Store) Send(ctx context.Context, m *Sending) (id string, err error) {
 func (s *Store) Receive(ctx context.Context, m *Sending) error {
 	k := s.keys(m.Receiver)
 	p, devices := m.Push, s.Devices(m.Receiver)
+	users, member := s.parts.Listing(m.Receiver)
 	if p == nil { // as if there were no device
 		nothing := k.record("none")
 		p, devices = &MessagePush{Stream: nothing, Delayed: nothing}, nothing
@@ -93,12 +95,12 @@ func (s *Store) Receive(ctx context.Context, m *Sending) error {
 	args := []any{
 		m.ID, s.remember().Milliseconds(), m.stored(), m.Conversation, m.Sender, score(m.ID),
 		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
-		p.Line, p.Body, p.Subject, p.Grace.Milliseconds(),
+		p.Line, p.Body, p.Subject, p.Grace.Milliseconds(), member,
 	}
 	c := receiveScript.Command(ctx, []string{
 		s.MessageRecordKey(m.Receiver, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
 		k.messages(m.Conversation), k.received(m.Conversation), k.bodies(), k.words(), k.log(), k.open(),
-		devices, p.Stream, p.Delayed,
+		devices, p.Stream, p.Delayed, users,
 	}, append(args, m.postings()...)...)
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("hand message over: %w", err)

@@ -2,12 +2,13 @@
 -- hand-off to the receiver.
 --
 -- KEYS  1 record  2 meta  3 inboxes  4 conversation  5 messages  6 sent  7 bodies
---       8 words  9 log  10 handoffs  11 unread inboxes
+--       8 words  9 log  10 handoffs  11 unread inboxes  12 users of the partition
 -- ARGV  1 id  2 content (digest of what was sent)  3 remember, ms
 --       4 message (storedMessage)  5 conversation id  6 partner  7 score
 --       8 hand-off  9 its delay, ms
 --      10 publish  11 channel  12 frame  13 replay, ms  14 frames
---      15… postings
+--      15 member of users
+--      16… postings
 -- Reply {status, id}: 1 stored, 0 sent before (id is the first one's), -1 sent
 --       before with other content
 
@@ -25,9 +26,9 @@ redis.call('HSET', KEYS[4], 'partner', ARGV[6])
 redis.call('ZADD', KEYS[5], 0, id)
 redis.call('ZADD', KEYS[6], 0, id)
 redis.call('HSET', KEYS[7], id, ARGV[4])
-for i = 15, #ARGV do redis.call('ZADD', KEYS[8], 0, ARGV[i]) end
+for i = 16, #ARGV do redis.call('ZADD', KEYS[8], 0, ARGV[i]) end
 redis.call('ZADD', KEYS[10], digits(millis() + tonumber(ARGV[9])), ARGV[8])
-local seq, prev = advance(KEYS[2])
+local seq, prev = advance(KEYS[2], KEYS[12], ARGV[15])
 log_frame(KEYS[9], seq, prev, 'message', id, '', ARGV[14], ARGV[13])
 publish(ARGV[10], ARGV[11], 'message', seq, prev, id, ARGV[12])
 return {1, id}

@@ -46,7 +46,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	}
 	_, cluster := rdb.(*redis.ClusterClient)
 	c := &Core{Redis: rdb, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
-	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag})
+	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:      rdb,
 		Batcher:    c.Batcher,
