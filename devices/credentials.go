@@ -44,7 +44,7 @@ const digestSize = sha256.Size
 // not to be guessed. An empty token takes the user's away. Every process goes
 // by it at once.
 //
-// An error is an [*InvalidError], or Redis'.
+// An error is [ErrErased], an [*InvalidError], or Redis'.
 func (r *Registry) SetToken(ctx context.Context, user int64, token string) error {
 	if err := validUser(user); err != nil {
 		return err
@@ -52,15 +52,20 @@ func (r *Registry) SetToken(ctx context.Context, user int64, token string) error
 	if len(token) > MaxCredential {
 		return &InvalidError{"token", fmt.Sprintf("has more than %d bytes", MaxCredential)}
 	}
-	var err error
 	if token == "" {
-		err = r.redis.Del(ctx, r.keys.credential(user)).Err()
-	} else {
-		digest := sha256.Sum256([]byte(token))
-		err = r.redis.Set(ctx, r.keys.credential(user), digest[:], 0).Err()
+		if err := r.redis.Del(ctx, r.keys.credential(user)).Err(); err != nil {
+			return fmt.Errorf("take user's token away: %w", err)
+		}
+		return nil
 	}
+	digest := sha256.Sum256([]byte(token))
+	keys := []string{r.keys.credential(user), r.tombstone(user)}
+	set, err := setTokenScript.Run(ctx, r.redis, keys, digest[:]).Bool()
 	if err != nil {
 		return fmt.Errorf("set user's token: %w", err)
+	}
+	if !set {
+		return ErrErased
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func TestInvalid(t *testing.T) {
 	check(t, err)
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
-	r := New(Options{Redis: client, Prefix: t.Name(), Tag: tag, Listing: listing})
+	r := New(Options{Redis: client, Prefix: t.Name(), Tag: tag, Listing: listing, Tombstone: tombstone})
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := r.Register(t.Context(), ani, tc.device, nil)

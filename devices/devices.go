@@ -45,6 +45,10 @@ type Options struct {
 	// member that lists the user there as one of whom something is kept.
 	// Required; called concurrently.
 	Listing func(user int64) (key, member string)
+	// Tombstone returns the key of a hash in the user's partition that has the
+	// field "erased" while the user is an erased one. Required; called
+	// concurrently.
+	Tombstone func(user int64) string
 	// MaxPerUser is how many devices a user may have; registering one more
 	// drops the least recently registered. 20 when zero.
 	MaxPerUser int
@@ -59,6 +63,7 @@ type Registry struct {
 	redis      redis.UniversalClient
 	keys       keys
 	listing    func(user int64) (key, member string)
+	tombstone  func(user int64) string
 	maxPerUser int
 	lockout    Lockout
 	known      knownGood
@@ -70,6 +75,7 @@ func New(o Options) *Registry {
 		redis:      o.Redis,
 		keys:       keys{prefix: cmp.Or(o.Prefix, "kabar"), tag: o.Tag},
 		listing:    o.Listing,
+		tombstone:  o.Tombstone,
 		maxPerUser: cmp.Or(o.MaxPerUser, 20),
 		lockout: Lockout{
 			Failures: cmp.Or(o.Lockout.Failures, 10),

@@ -5,7 +5,8 @@
 --
 -- KEYS[1]  hash: the user's devices
 -- KEYS[2]  sorted set: the partition's users
--- KEYS[3]  stream: where to announce it; absent when it is not to be
+-- KEYS[3]  hash: the user's tombstone, if it has the field erased
+-- KEYS[4]  stream: where to announce it; absent when it is not to be
 -- ARGV[1]  device id
 -- ARGV[2]  platform
 -- ARGV[3]  token
@@ -22,6 +23,10 @@
 --   "refreshed"  it was
 --   "older"      a newer registration of the token is listed, and stays
 --   "taken"      another token has this device id; nothing was changed
+--   "erased"     the user was erased; nothing was changed
+if redis.call('HEXISTS', KEYS[3], 'erased') == 1 then
+  return { 'erased' }
+end
 local id, platform, token = ARGV[1], ARGV[2], ARGV[3]
 local generation, most, replaced = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
 
@@ -59,8 +64,8 @@ end
 
 -- The announcement first: of the writes it alone could fail, for a key that is
 -- no stream.
-if state == 'new' and KEYS[3] then
-  redis.call('XADD', KEYS[3], '*', ARGV[10], ARGV[11])
+if state == 'new' and KEYS[4] then
+  redis.call('XADD', KEYS[4], '*', ARGV[10], ARGV[11])
 end
 for _, other in ipairs(gone) do
   redis.call('HDEL', KEYS[1], other)

@@ -23,7 +23,7 @@ func TestInterleavings(t *testing.T) {
 		for seed := range uint64(60) {
 			for _, crashes := range []bool{false, true} {
 				w := &world{
-					t: t, r: New(Options{Redis: s.client, Prefix: fmt.Sprint(s.prefix, seed, crashes), Tag: tag, Listing: listing}),
+					t: t, r: New(Options{Redis: s.client, Prefix: fmt.Sprint(s.prefix, seed, crashes), Tag: tag, Listing: listing, Tombstone: tombstone}),
 					rand: rand.New(rand.NewPCG(seed, 0)), crashes: crashes, generations: map[string]int64{},
 				}
 				if w.run(16); t.Failed() {

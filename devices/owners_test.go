@@ -80,7 +80,7 @@ func BenchmarkOwners(b *testing.B) {
 	}
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
-	r := New(Options{Redis: client, Prefix: b.Name(), Tag: tag, Listing: listing})
+	r := New(Options{Redis: client, Prefix: b.Name(), Tag: tag, Listing: listing, Tombstone: tombstone})
 	ds := make([]Device, 100)
 	for i := range ds {
 		if ds[i], err = r.Register(b.Context(), int64(i+1), phone(fmt.Sprint("T", i)), nil); err != nil {

@@ -99,7 +99,7 @@ type store struct {
 
 // registry returns a registry with the test's own keys.
 func (s store) registry(o Options) *Registry {
-	o.Redis, o.Prefix, o.Tag, o.Listing = s.client, s.prefix, tag, listing
+	o.Redis, o.Prefix, o.Tag, o.Listing, o.Tombstone = s.client, s.prefix, tag, listing, tombstone
 	return New(o)
 }
 
@@ -112,6 +112,12 @@ func tag(key string) string {
 func listing(user int64) (key, member string) {
 	id := strconv.FormatInt(user, 10)
 	return "test:" + tag(id) + ":users", id
+}
+
+// tombstone is a key in the user's partition.
+func tombstone(user int64) string {
+	id := strconv.FormatInt(user, 10)
+	return "test:" + tag(id) + ":gone:" + id
 }
 
 // onEveryRedis runs a test on a real server, a cluster and the embedded Redis.

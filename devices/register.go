@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,8 +14,11 @@ import (
 // device that is claimed and not listed gets no pushes.
 const finishWithin = 5 * time.Second
 
-// taken is the word of enlist.lua for a device id that another token has.
-const taken = "taken"
+// Words of enlist.lua.
+const (
+	taken  = "taken"  // another token has the device id
+	erased = "erased" // the user was erased
+)
 
 // Welcome returns an entry, of one field, for a stream in the user's partition.
 type Welcome func(Device) (stream, field, value string)
@@ -28,7 +32,7 @@ type Welcome func(Device) (stream, field, value string)
 // added to its stream in the same script. Welcome may be nil, and may be called
 // without its entry being used.
 //
-// An error is an [*InvalidError], or Redis'; after the latter the device may
+// An error is [ErrErased], an [*InvalidError], or Redis'; after the latter the device may
 // belong to nobody, and registering again mends that.
 func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome Welcome) (Device, error) {
 	if err := cmp.Or(validUser(user), d.validate()); err != nil {
@@ -43,7 +47,7 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome W
 // to somebody else; the old one belongs to nobody afterwards, unless it was
 // registered again meanwhile. With two equal tokens it is a refresh.
 //
-// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token,
+// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [ErrErased],
 // [*InvalidError], and Redis'; after the latter it may be repeated.
 func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken, newToken string) (Device, error) {
 	if err := cmp.Or(validUser(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
@@ -133,6 +137,9 @@ func (r *Registry) settle(ctx context.Context, p placement, claimed Device, befo
 	if err != nil {
 		return "", err
 	}
+	if state == erased { // since the request was let in
+		return "", errors.Join(ErrErased, r.disown(ctx, p.user, claimed))
+	}
 	r.tidy(ctx, p.user, claimed, before, dropped)
 	return state, nil
 }
@@ -168,7 +175,7 @@ func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state str
 		return "", nil, fmt.Errorf("list device: %w", err)
 	}
 	users, member := r.listing(p.user)
-	keys := []string{r.keys.devices(p.user), users}
+	keys := []string{r.keys.devices(p.user), users, r.tombstone(p.user)}
 	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation, member}
 	if p.welcome != nil {
 		stream, field, value := p.welcome(d)

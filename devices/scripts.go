@@ -25,11 +25,17 @@ var (
 	suspendLua string
 	//go:embed sign_in.lua
 	signInLua string
+	//go:embed set_token.lua
+	setTokenLua string
+	//go:embed disown.lua
+	disownLua string
 
-	claimScript   = redis.NewScript(claimLua)
-	enlistScript  = redis.NewScript(enlistLua)
-	releaseScript = redis.NewScript(releaseLua)
-	unlistScript  = redis.NewScript(unlistLua)
-	suspendScript = redis.NewScript(suspendLua)
-	signInScript  = redis.NewScript(signInLua)
+	claimScript    = redis.NewScript(claimLua)
+	enlistScript   = redis.NewScript(enlistLua)
+	releaseScript  = redis.NewScript(releaseLua)
+	unlistScript   = redis.NewScript(unlistLua)
+	suspendScript  = redis.NewScript(suspendLua)
+	signInScript   = redis.NewScript(signInLua)
+	setTokenScript = redis.NewScript(setTokenLua)
+	disownScript   = redis.NewScript(disownLua)
 )

@@ -35,7 +35,8 @@ func (r *Registry) Issue(ctx context.Context, user int64) (ticket string, err er
 }
 
 // Redeem returns the user for whom a ticket stands, and spends it. The error is
-// [ErrUnauthorized] when there is no such ticket any more, or Redis'.
+// [ErrUnauthorized] when there is no such ticket any more or its user
+// was erased, or Redis'.
 func (r *Registry) Redeem(ctx context.Context, ticket string) (user int64, err error) {
 	text, err := r.redis.GetDel(ctx, r.keys.ticket(sha256.Sum256([]byte(ticket)))).Result()
 	if errors.Is(err, redis.Nil) {
@@ -46,6 +47,11 @@ func (r *Registry) Redeem(ctx context.Context, ticket string) (user int64, err e
 	}
 	if user, err = strconv.ParseInt(text, 10, 64); err != nil {
 		return 0, fmt.Errorf("redeem ticket: %w", err)
+	}
+	if erased, err := r.erased(ctx, user); err != nil {
+		return 0, err
+	} else if erased {
+		return 0, ErrUnauthorized
 	}
 	return user, nil
 }

@@ -18,5 +18,9 @@ func (d *Dispatcher) deadKey(partition int) string {
 	return d.Partitions.Key(partition, "dead")
 }
 
+// careKey is a hash, kept for ever: which process takes care of what users keep
+// (holder, until, in milliseconds), and how far it has come (at, a walk).
+func (d *Dispatcher) careKey() string { return d.Partitions.Key(0, "care") }
+
 // group is the name of the one consumer group of each outbox stream.
 const group = "workers"

@@ -105,7 +105,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	parts := inbox.NewPartitions(prefix, 4)
 	b := inbox.NewBatcher(rdb, 0)
 	w := &world{t: t, rdb: rdb, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
-	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing})
+	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	opts := Options{
 		Redis: rdb, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{

@@ -19,6 +19,7 @@ type metrics struct {
 	retries  *prometheus.CounterVec   // by platform, reason
 	dead     *prometheus.CounterVec   // by lane, reason
 	circuit  *prometheus.GaugeVec     // by platform
+	swept    *prometheus.CounterVec   // by kind
 }
 
 func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
@@ -33,6 +34,7 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 		pushed:   counter("kabar_pushes_total", "Attempts to push to a device, by the provider's answer.", "platform", "outcome", "reason"),
 		retries:  counter("kabar_push_retries_total", "Pushes put off for another attempt.", "platform", "reason"),
 		dead:     counter("kabar_dead_letters_total", "Pushes buried.", "lane", "reason"),
+		swept:    counter("kabar_swept_total", "What was dropped because it was kept for long enough.", "kind"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "kabar_push_latency_seconds",
 			Help:    "Time from accepting an event to the provider's acceptance of its push.",

@@ -68,7 +68,7 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Even
 func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error) {
 	r.Duplicate = r.Duplicate && stored.Duplicate
 	switch {
-	case err == nil && !stored.Duplicate:
+	case err == nil && !stored.Duplicate && !stored.Erased:
 		d.metrics.stored.WithLabelValues(e.Type).Inc()
 	case err != nil && (r.Err == nil || errors.Is(err, inbox.ErrConflict)):
 		r.Err = err

@@ -26,6 +26,10 @@ func (k userKeys) sent(conversation string) string {
 	return k.conversation(conversation) + ":unseen"
 }
 
+// gone is a string, expiring after tombstoneFor: an id; when the partner was
+// erased, nothing in this conversation came after it, and what still does is dropped.
+func (k userKeys) gone(conversation string) string { return k.conversation(conversation) + ":gone" }
+
 // bodies is a hash: message id to storedMessage as JSON.
 func (k userKeys) bodies() string { return string(k) + "messages" }
 
@@ -44,6 +48,15 @@ func (k userKeys) contacts() string { return string(k) + "contacts" }
 // recentContacts is a sorted set, kept for ever: the fields of contacts, scored
 // with the order of the transaction's newest state.
 func (k userKeys) recentContacts() string { return string(k) + "contacts:recent" }
+
+// partners is a set, kept for ever: those to whom this user has sent a message. It
+// is how erasing finds the words that they keep.
+func (k userKeys) partners() string { return string(k) + "partners" }
+
+// erasures is a sorted set of a partition: users that are being erased, scored with
+// the moment, in milliseconds, at which somebody else than the request that began
+// it goes on.
+func (s *Store) erasures(partition int) string { return s.parts.Key(partition, "erasures") }
 
 // handoffs is a sorted set of a partition: what is to be told to a partner, scored
 // with the moment, in milliseconds, at which somebody else than the request that

@@ -33,6 +33,31 @@ local function advance(meta, users, member)
   return seq, digits(last)
 end
 
+-- score_of returns a number that sorts as a message's id does, to the microsecond.
+local function score_of(id)
+  return digits(tonumber(string.sub(id, 1, 13), 16))
+end
+
+-- was_erased reports whether the user's tombstone stands.
+local function was_erased(meta)
+  return redis.call('HEXISTS', meta, 'erased') == 1
+end
+
+-- forget_news takes the news of transactions out of their counter whose
+-- notification is unread no more because it is kept no more.
+local function forget_news(open, meta, unread)
+  local gone = 0
+  for _, subject in ipairs(redis.call('ZRANGEBYSCORE', open, NEWS, NEWS)) do
+    local state = redis.call('HGET', meta, 'r:' .. subject)
+    local told = state and string.match(state, '^%S+ %S+ (%S+)')
+    if not told or not redis.call('ZSCORE', unread, told) then
+      redis.call('ZREM', open, subject)
+      gone = gone + 1
+    end
+  end
+  return gone
+end
+
 -- log_frame notes a frame that is in no list for sockets that come back: kind and
 -- id say what it shows, body is the rest where nothing else keeps it.
 local function log_frame(log, seq, prev, kind, id, body, frames, life)

@@ -10,14 +10,14 @@ import (
 )
 
 var (
-	//go:embed delete_message.lua
-	deleteMessageSource string
+	//go:embed delete_messages.lua
+	deleteMessagesSource string
 	//go:embed delete_conversation.lua
 	deleteConversationSource string
 	//go:embed purge.lua
 	purgeSource string
 
-	deleteMessageScript      = script(deleteMessageSource)
+	deleteMessagesScript     = script(deleteMessagesSource)
 	deleteConversationScript = script(deleteConversationSource)
 	purgeScript              = script(purgeSource)
 )
@@ -29,12 +29,7 @@ func (s *Store) DeleteMessage(ctx context.Context, user int64, id string) error 
 	if err != nil {
 		return err
 	}
-	k := s.keys(user)
-	args := append([]any{id, m.Conversation, s.publish, k.channel()}, m.postings()...)
-	c := deleteMessageScript.Command(ctx, []string{
-		k.messages(m.Conversation), k.received(m.Conversation), k.sent(m.Conversation), k.bodies(), k.words(), k.open(),
-		k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
-	}, args...)
+	c := s.deleteCommand(ctx, s.keys(user), m.Conversation, m)
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("delete message: %w", err)
 	}
@@ -42,6 +37,22 @@ func (s *Store) DeleteMessage(ctx context.Context, user int64, id string) error 
 		return errors.Join(ErrNotFound, err)
 	}
 	return nil
+}
+
+// deleteCommand deletes messages of one conversation, purgeMost of them at most; its
+// reply is how many there were.
+func (s *Store) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *Command {
+	args := []any{conversation, s.publish, k.channel(), len(messages)}
+	for i := range messages {
+		args = append(args, messages[i].ID)
+	}
+	for i := range messages {
+		args = append(args, messages[i].postings()...)
+	}
+	return deleteMessagesScript.Command(ctx, []string{
+		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(), k.words(), k.open(),
+		k.inboxes(), k.unreadInboxes(), k.conversation(conversation),
+	}, args...)
 }
 
 // DeleteConversation deletes the user's own copy of a conversation. A new message

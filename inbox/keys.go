@@ -5,15 +5,22 @@ import "strconv"
 // userKeys builds the keys of one user. All of them share the partition's tag.
 type userKeys string
 
-func (s *Store) keys(user int64) userKeys {
+func (s *Store) keys(user int64) userKeys { return s.parts.keys(user) }
+
+func (p *Partitions) keys(user int64) userKeys {
 	id := strconv.FormatInt(user, 10)
-	return userKeys(s.parts.Key(s.parts.Of(id), "u"+id+":"))
+	return userKeys(p.Key(p.Of(id), "u"+id+":"))
 }
 
 // meta is a hash, kept for ever: seq (the last sequence number), day (when expiries
-// were renewed), kept (the number of notes, or more when they expired), cart, cart_at, and for each subject, such as "transaction:52001",
-// "r:SUBJECT" to "ORDER RANK TOLD NEWEST": the newest state that was accepted, the
-// id of the notification that told it, and that of the newest one about it.
+// were renewed), kept (the number of notes, or more when they expired), cart,
+// cart_at, seen, and for each subject, such as "transaction:52001", "r:SUBJECT" to
+// "ORDER RANK TOLD NEWEST": the newest state that was accepted, the id of the
+// notification that told it, and that of the newest one about it. Subjects that are
+// in no counter are forgotten when nothing has come about them for forgetAfter.
+//
+// Of an erased user it is the tombstone, expiring after tombstoneFor: the field
+// erased alone; see erasure.lua.
 func (k userKeys) meta() string { return string(k) + "meta" }
 
 // notes is a stream, expiring when it has not grown for the time that notifications
@@ -40,8 +47,37 @@ func (k userKeys) profile() string { return string(k) + "profile" }
 // "CONTENT ID SEQ LISTENING PUSH" on the first line, then one line per outcome.
 func (k userKeys) record(event string) string { return string(k) + "e:" + event }
 
+// records is a sorted set: the events that have a record, scored with when that
+// expires, in milliseconds, and trimmed by the sweep. It is how erasing finds them.
+func (k userKeys) records() string { return string(k) + "records" }
+
 // channel is the pub/sub channel of the user's live frames.
 func (k userKeys) channel() string { return string(k) + "live" }
+
+// LiveKeys are the keys of a user that live sockets are served from. They lie in the
+// user's slot.
+type LiveKeys struct {
+	// Online is a sorted set, expiring: the audiences, one a process, that hold
+	// sockets of the user.
+	Online string
+	// Seen is a string, kept for as long as dispatcher/live says: when the user was
+	// last online.
+	Seen string
+	// Watchers is a sorted set, expiring: who is told when the user comes or goes.
+	Watchers string
+	// Revoked is a string, kept for a day: when the user's sockets were revoked,
+	// Unix µs.
+	Revoked string
+	// Tombstone is a hash that has the field erased when the user was erased.
+	Tombstone string
+}
+
+// LiveKeys returns a user's.
+func (s *Store) LiveKeys(user int64) LiveKeys {
+	k := s.keys(user)
+	channel := k.channel()
+	return LiveKeys{channel + ":online", channel + ":seen", channel + ":watchers", channel + ":revoked", k.meta()}
+}
 
 // receivers is a string, expiring like record: the receivers of an event.
 func (s *Store) receivers(event string) string {

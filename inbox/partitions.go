@@ -97,6 +97,10 @@ func (p *Partitions) Listing(user int64) (key, member string) {
 	return p.Users(p.OfUser(user)), userMember(user)
 }
 
+// Tombstone returns the key of a hash that has the field "erased" while a user is
+// an erased one.
+func (p *Partitions) Tombstone(user int64) string { return p.keys(user).meta() }
+
 // userMember writes a user's id with as many digits as the largest one has, so that
 // members sort as ids do.
 func userMember(user int64) string { return fmt.Sprintf("%019d", user) }

@@ -2,11 +2,15 @@ package inbox
 
 import (
 	"context"
+	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
-
-	"github.com/redis/go-redis/v9"
 )
+
+//go:embed set_profile.lua
+var setProfileSource string
+var setProfileScript = script(setProfileSource)
 
 // A Profile is what services have said of a user. In SetProfile, nil leaves a
 // field as it is.
@@ -16,25 +20,28 @@ type Profile struct {
 }
 
 // SetProfile sets the fields that are given. A user with a profile is one whom
-// Kabar knows, even with no field set.
+// Kabar knows, even with no field set; one who was erased begins anew by it. The
+// error is ErrErasing while the user is being erased.
 func (s *Store) SetProfile(ctx context.Context, user int64, p Profile) error {
-	fields := []any{"known", "1"}
+	users, member := s.parts.Listing(user)
+	args := []any{user, member, "known", "1"}
 	for name, value := range map[string]*string{
 		"name": p.Name, "username": p.Username, "avatar": p.Avatar, "locale": p.Locale, "timezone": p.Timezone,
 	} {
 		if value != nil {
-			fields = append(fields, name, *value)
+			args = append(args, name, *value)
 		}
 	}
 	if p.Admin != nil {
-		fields = append(fields, "admin", strconv.FormatBool(*p.Admin))
+		args = append(args, "admin", strconv.FormatBool(*p.Admin))
 	}
-	users, member := s.parts.Listing(user)
-	pipe := s.Redis.TxPipeline()
-	pipe.ZAdd(ctx, users, redis.Z{Member: member})
-	pipe.HSet(ctx, s.keys(user).profile(), fields...)
-	if _, err := pipe.Exec(ctx); err != nil {
+	k := s.keys(user)
+	c := setProfileScript.Command(ctx, []string{k.meta(), k.profile(), users, s.erasures(s.parts.OfUser(user))}, args...)
+	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("set profile: %w", err)
+	}
+	if n, err := c.Int(); err != nil || n == 0 {
+		return errors.Join(ErrErasing, err)
 	}
 	return nil
 }

@@ -67,6 +67,7 @@ type Stored struct {
 	ID        string // of the notification that stands for the event
 	Seq       string // of its frame
 	Duplicate bool   // it had been stored before; nothing was changed
+	Erased    bool   // the receiver's tombstone stands: it was dropped
 }
 
 //go:embed put.lua
@@ -104,7 +105,7 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 	users, member := s.parts.Listing(p.Receiver)
 	keys := []string{
 		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), s.Devices(p.Receiver), record,
-		k.contacts(), k.recentContacts(), users,
+		k.contacts(), k.recentContacts(), users, k.records(),
 	}
 	contact, with := "", ""
 	if p.Contact != nil {
@@ -127,7 +128,7 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
 		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime(),
-		contact, with, mostContacts, member)
+		contact, with, mostContacts, member, p.Event)
 }
 
 // putResult reads the script's reply; when there is none because the whole
@@ -144,7 +145,7 @@ func putResult(cmd *redis.Cmd, suffix string, common error) (Stored, error) {
 		return Stored{}, common
 	}
 	status, _ := reply[0].(int64)
-	stored := Stored{Duplicate: status == 0}
+	stored := Stored{Duplicate: status == 0, Erased: status == 2}
 	stored.ID, _ = reply[1].(string)
 	stored.Seq, _ = reply[2].(string)
 	if status < 0 {

@@ -3,7 +3,7 @@
 -- KEYS  1 record  2 meta  3 notes  4 unread  5 open  6 log
 --       7 devices (of the devices package; without any, nothing is enqueued)
 --       8 outbox stream, or the record again when nothing is to be pushed
---       9 contacts  10 recent contacts  11 users of the partition
+--       9 contacts  10 recent contacts  11 users of the partition  12 records
 -- ARGV  1 suffix        last 11 digits of the notification's id
 --       2 content       digest of what was sent
 --       3 remember      how long the record is kept, ms
@@ -28,8 +28,9 @@
 --      22 with          what contacts keeps of it
 --      23 contacts      how many are kept
 --      24 user          member of users
+--      25 event         member of records
 -- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
---       -1 stored before with other content.
+--       -1 stored before with other content, 2 dropped because the user was erased.
 
 local record, meta, notes = KEYS[1], KEYS[2], KEYS[3]
 local body, type, subject, cart = ARGV[4], ARGV[5], ARGV[9], ARGV[13]
@@ -41,12 +42,17 @@ if seen then
   return {content == ARGV[2] and 0 or -1, id, seq}
 end
 
-local known = redis.call('HMGET', meta, 'seq', 'day', subject == '' and 'cart_at' or 'r:' .. subject, 'kept')
+local known = redis.call('HMGET', meta, 'seq', 'day', subject == '' and 'cart_at' or 'r:' .. subject, 'kept', 'erased')
 local last = tonumber(known[1] or '0')
 local now = next_seq(last, ARGV[20])
 local seq, prev = digits(now), digits(last)
 local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .. ARGV[1]
 local set = {}
+
+if known[5] then -- what became of the event can be asked; nothing else is kept
+  redis.call('SET', record, ARGV[2] .. ' ' .. id .. ' ' .. seq .. ' 0 erased\n', 'PX', ARGV[3])
+  return {2, id, seq}
+end
 
 -- The state, unless a newer one is known (guarantee G6); and what is the newest
 -- notification about the subject.
@@ -74,6 +80,7 @@ elseif cart ~= '' and tonumber(ARGV[10]) >= tonumber(known[3] or '0') then
   set[1], set[2], set[3], set[4] = 'cart', cart, 'cart_at', ARGV[10]
 end
 
+local trimmed = false
 if type ~= '' then
   redis.call('XADD', notes, seq .. '-0', 'i', id, 'p', prev, 't', type, 'r', subject, 'b', body)
   redis.call('ZADD', KEYS[4], seq, id)
@@ -87,7 +94,7 @@ if type ~= '' then
     redis.call('PEXPIRE', notes, ARGV[6])
     redis.call('PEXPIRE', KEYS[4], ARGV[6])
     set[#set + 1], set[#set + 2] = 'day', ARGV[19]
-    kept = redis.call('XLEN', notes)
+    kept, trimmed = redis.call('XLEN', notes), true
   end
   set[#set + 1], set[#set + 2] = 'kept', kept
 elseif cart == '' then
@@ -97,6 +104,7 @@ if cart == '' then -- a cart is in no log, and takes no number
   set[#set + 1], set[#set + 2] = 'seq', seq
 end
 if #set > 0 then redis.call('HSET', meta, unpack(set)) end
+if trimmed then forget_news(KEYS[5], meta, KEYS[4]) end
 if not known[1] then redis.call('ZADD', KEYS[11], 0, ARGV[24]) end
 
 local listening = 0
@@ -111,4 +119,5 @@ if ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then
   push = 'waiting'
 end
 redis.call('SET', record, ARGV[2] .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', ARGV[3])
+redis.call('ZADD', KEYS[12], digits(math.floor(now / 1000) + tonumber(ARGV[3])), ARGV[25])
 return {1, id, seq}

@@ -48,7 +48,8 @@ const handoffAfter = 5 * time.Second
 
 // Send stores a message in its sender's copy, once per ClientID (or, without one,
 // per ID), and leaves the hand-off. The id is the first one's when the message had
-// been sent before. The error is ErrConflict when that was another message.
+// been sent before. The error is ErrConflict when that was another message, and
+// ErrErased when the sender was erased.
 func (s *Store) Send(ctx context.Context, m *Sending) (id string, err error) {
 	k := s.keys(m.Sender)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
@@ -56,17 +57,18 @@ func (s *Store) Send(ctx context.Context, m *Sending) (id string, err error) {
 	if m.ClientID != "" {
 		unique = "client\x00" + m.ClientID
 	}
-	key := sha256.Sum256([]byte(unique))
+	name := sha256.Sum256([]byte(unique))
+	record := "s" + hex.EncodeToString(name[:16])
 	users, member := s.parts.Listing(m.Sender)
 	args := []any{
 		m.ID, hex.EncodeToString(sum[:16]), s.remember().Milliseconds(), m.stored(),
 		m.Conversation, m.Receiver, score(m.ID), m.Handoff, handoffAfter.Milliseconds(),
-		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames, member,
+		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames, member, record,
 	}
 	c := sendScript.Command(ctx, []string{
-		k.record("s" + hex.EncodeToString(key[:16])), k.meta(), k.inboxes(), k.conversation(m.Conversation),
+		k.record(record), k.meta(), k.inboxes(), k.conversation(m.Conversation),
 		k.messages(m.Conversation), k.sent(m.Conversation), k.bodies(), k.words(), k.log(),
-		s.handoffs(s.parts.OfUser(m.Sender)), k.unreadInboxes(), users,
+		s.handoffs(s.parts.OfUser(m.Sender)), k.unreadInboxes(), users, k.records(), k.partners(),
 	}, append(args, m.postings()...)...)
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return "", fmt.Errorf("store message: %w", err)
@@ -76,14 +78,18 @@ func (s *Store) Send(ctx context.Context, m *Sending) (id string, err error) {
 		return "", fmt.Errorf("store message: reply %v: %w", reply, err)
 	}
 	id, _ = reply[1].(string)
-	if status, _ := reply[0].(int64); status < 0 {
+	switch status, _ := reply[0].(int64); status {
+	case -1:
 		return id, ErrConflict
+	case -2:
+		return "", ErrErased
 	}
 	return id, nil
 }
 
 // Receive stores a message in its receiver's copy, once, also when they have
-// deleted it since, and enqueues the push.
+// deleted it since, and enqueues the push. What is to or from an erased user is
+// dropped.
 func (s *Store) Receive(ctx context.Context, m *Sending) error {
 	k := s.keys(m.Receiver)
 	p, devices := m.Push, s.Devices(m.Receiver)
@@ -95,12 +101,12 @@ func (s *Store) Receive(ctx context.Context, m *Sending) error {
 	args := []any{
 		m.ID, s.remember().Milliseconds(), m.stored(), m.Conversation, m.Sender, score(m.ID),
 		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
-		p.Line, p.Body, p.Subject, p.Grace.Milliseconds(), member,
+		p.Line, p.Body, p.Subject, p.Grace.Milliseconds(), member, MessageEvent(m.ID),
 	}
 	c := receiveScript.Command(ctx, []string{
 		s.MessageRecordKey(m.Receiver, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
 		k.messages(m.Conversation), k.received(m.Conversation), k.bodies(), k.words(), k.log(), k.open(),
-		devices, p.Stream, p.Delayed, users,
+		devices, p.Stream, p.Delayed, users, k.records(), k.gone(m.Conversation),
 	}, append(args, m.postings()...)...)
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("hand message over: %w", err)

@@ -34,6 +34,8 @@ type Options struct {
 	// Keep and Most bound a user's notifications by age and number.
 	Keep time.Duration
 	Most int
+	// KeepMessages bounds messages by age; 0 keeps them for ever.
+	KeepMessages time.Duration
 	// Sharded says that live frames go through sharded pub/sub, as on a cluster.
 	Sharded bool
 	// Now is the clock of tests. When it is nil, sequence numbers and ids follow

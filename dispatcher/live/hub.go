@@ -34,6 +34,8 @@ type Dispatcher interface {
 // methods and their errors.
 type Inbox interface {
 	Channel(user int64) string
+	LiveKeys(user int64) inbox.LiveKeys
+	Revoke(ctx context.Context, user int64) error
 	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
 	Read(ctx context.Context, user int64, id string) (unread int, err error)
 	Partner(ctx context.Context, user int64, conversation string) (int64, error)

@@ -71,7 +71,7 @@ func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool) *world {
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
 	parts := inbox.NewPartitions(prefix, 4)
 	b := inbox.NewBatcher(rdb, 0)
-	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing})
+	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
 	w.Dispatcher = dispatcher.New(dispatcher.Options{
 		Redis: rdb, Partitions: parts, Devices: registry,

@@ -37,12 +37,18 @@ type sighting struct {
 	ago      time.Duration // since the user was here
 }
 
+// presenceKeys are what presence.lua and watch.lua work on.
+func (h *Hub) presenceKeys(user int64) []string {
+	k := h.Inbox.LiveKeys(user)
+	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
+}
+
 // note writes sightings, and tells those who watch users who came or went.
 func (h *Hub) note(ctx context.Context, sightings []sighting) error {
 	for some := range slices.Chunk(sightings, presenceMost) {
 		commands := make([]*inbox.Command, len(some))
 		for i, s := range some {
-			commands[i] = presenceScript.Command(ctx, presenceKeys(s.audience.channel),
+			commands[i] = presenceScript.Command(ctx, h.presenceKeys(s.audience.user),
 				fmt.Sprint(h.id, ".", s.audience.number), s.online.Milliseconds(), s.ago.Milliseconds(), lastSeenFor.Milliseconds())
 		}
 		if err := h.Batcher.Do(ctx, commands...); err != nil {
@@ -95,7 +101,7 @@ func (s *socket) presence(ctx context.Context, r *request) *answer {
 		return failed
 	}
 	h := s.hub
-	c := watchScript.Command(ctx, presenceKeys(h.Inbox.Channel(partner)),
+	c := watchScript.Command(ctx, h.presenceKeys(partner),
 		s.audience.user, watchFor.Milliseconds(), maxWatchers)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return s.away(err)

@@ -3,11 +3,16 @@
 -- KEYS  1 online (sorted set: audience, scored with when it is forgotten, Unix ms)
 --       2 last seen (string, Unix ms)
 --       3 watchers (sorted set: user, scored likewise)
+--       4 tombstone (hash: the user was erased when it has the field erased)
 -- ARGV  1 audience  2 for how long it counts, ms; 0 when the user has left it
 --       3 how long ago the user was seen, ms  4 how long that is remembered, ms
 -- Reply {last seen, online now 1 or 0, watchers…}: watchers only when the user came
 --       or went
 
+if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+  return {0, 0}
+end
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 local life = tonumber(ARGV[2])

@@ -4,6 +4,7 @@
 -- ARGV  1 watcher  2 for how long, ms  3 how many watchers at most: the oldest go
 -- Reply {last seen or 0, online 1 or 0}
 
+if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then return {0, 0} end
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 

@@ -50,9 +50,9 @@ type Options struct {
 
 // A Store keeps files. It is safe for concurrent use.
 type Store struct {
-	bucket  *blob.Bucket
-	redis   redis.UniversalClient
-	counter string // key of a string, kept for ever: the id of the newest file
+	bucket *blob.Bucket
+	redis  redis.UniversalClient
+	prefix string
 }
 
 // Open opens the bucket. A folder is created when it is missing; whether S3 can be
@@ -66,7 +66,16 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket for attachments: %w", err)
 	}
-	return &Store{bucket: bucket, redis: opts.Redis, counter: opts.Prefix + ":attachments"}, nil
+	return &Store{bucket: bucket, redis: opts.Redis, prefix: opts.Prefix}, nil
+}
+
+// counter is a string, kept for ever: the id of the newest file.
+func (s *Store) counter() string { return s.prefix + ":attachments" }
+
+// files is a set, kept until the user is erased: where the files lie that a user has
+// sent.
+func (s *Store) files(user int64) string {
+	return s.counter() + ":" + strconv.FormatInt(user, 10)
 }
 
 // bucketURL adds to the address of a folder what makes it work where /tmp is
@@ -123,13 +132,45 @@ func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (
 	if !ok {
 		return Attachment{}, ErrType
 	}
-	id, err := s.redis.Incr(ctx, s.counter).Result()
+	id, err := s.redis.Incr(ctx, s.counter()).Result()
 	if err != nil {
 		return Attachment{}, fmt.Errorf("number attachment: %w", err)
 	}
 	a := Attachment{ID: id, Key: newKey(), Name: safeName(name, t), Type: t.media}
+	// Before the file: what is not named there could not be erased.
+	if err := s.redis.SAdd(ctx, s.files(user), path(a.Key, a.Name)).Err(); err != nil {
+		return Attachment{}, fmt.Errorf("note attachment: %w", err)
+	}
 	a.Size, err = s.write(ctx, &a, user, io.MultiReader(bytes.NewReader(head), r))
+	if err != nil {
+		_ = s.redis.SRem(context.WithoutCancel(ctx), s.files(user), path(a.Key, a.Name)).Err() // it names nothing
+	}
 	return a, err
+}
+
+// eraseMost is how many files are listed in one round trip.
+const eraseMost = 100
+
+// Erase deletes the files that a user has sent. It may be repeated; the error is the
+// bucket's or Redis'.
+func (s *Store) Erase(ctx context.Context, user int64) error {
+	for {
+		paths, err := s.redis.SRandMemberN(ctx, s.files(user), eraseMost).Result()
+		if err != nil {
+			return fmt.Errorf("list attachments: %w", err)
+		}
+		if len(paths) == 0 {
+			return nil
+		}
+		for _, p := range paths {
+			if err := s.bucket.Delete(ctx, p); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+				return fmt.Errorf("erase attachment: %w", err)
+			}
+			if err := s.redis.SRem(ctx, s.files(user), p).Err(); err != nil {
+				return fmt.Errorf("erase attachment: %w", err)
+			}
+		}
+	}
 }
 
 // write stores a file whole or not at all.

@@ -69,6 +69,7 @@ type Dispatcher interface {
 	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
 	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
 	ReadMessage(ctx context.Context, user int64, m *inbox.Message) error
+	Erase(ctx context.Context, user int64) error
 }
 
 // Attachments keeps the files of chats. [attachments.Store] does, and documents the
@@ -76,12 +77,13 @@ type Dispatcher interface {
 type Attachments interface {
 	Put(ctx context.Context, user int64, name string, r io.Reader) (attachments.Attachment, error)
 	Get(ctx context.Context, key, name string) (*attachments.File, error)
+	Erase(ctx context.Context, user int64) error
 }
 
 // What a service may be allowed to do.
 const (
 	ScopeEvents = "events" // publish events and ask what became of them
-	ScopeUsers  = "users"  // set users
+	ScopeUsers  = "users"  // set and erase users
 )
 
 // A Service is a backend that may call the service endpoints.

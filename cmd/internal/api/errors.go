@@ -79,6 +79,9 @@ var errorCodes = []struct {
 	{attachments.ErrNotFound, notFound},
 	{live.ErrClosed, unavailable},
 	{inbox.ErrReplicas, unavailable},
+	{inbox.ErrErasing, unavailable},
+	{inbox.ErrErased, unavailable}, // since the request was let in; the next one is not
+	{devices.ErrErased, unavailable},
 	{inbox.ErrClosed, unavailable},
 	{redis.ErrClosed, unavailable},
 	{redis.ErrPoolTimeout, unavailable},

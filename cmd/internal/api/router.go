@@ -65,6 +65,7 @@ func (a *api) routes() {
 	a.handle(events, post)
 	small(a.forService(ScopeEvents, a.showEvent), "/v2/events/{id}.json", get)
 	small(a.forService(ScopeUsers, a.setUser), "/v2/users/{id}.json", put)
+	small(a.forService(ScopeUsers, a.eraseUser), "/v2/users/{id}.json", del)
 
 	small(openAPI(), "/openapi.json", get)
 	small(asyncAPI(), "/asyncapi.json", get)

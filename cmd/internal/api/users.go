@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -23,13 +24,9 @@ const (
 
 // setUser: PUT /v2/users/:id.json
 func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
-	id, err := pathID(r)
+	user, err := pathUser(r)
 	if err != nil {
 		return reply{}, err
-	}
-	user, err := dispatcher.ParseUser(id)
-	if err != nil {
-		return reply{}, wrong("id", err.Error())
 	}
 	in, err := readParams(r)
 	if err != nil {
@@ -52,11 +49,47 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 			return reply{}, err
 		}
 	}
+	return userDone(user)
+}
+
+// eraseUser: DELETE /v2/users/:id.json
+func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
+	user, err := pathUser(r)
+	if err != nil {
+		return reply{}, err
+	}
+	// When this fails nothing is erased yet; when the other does, what is left is
+	// erased in the background. Repeating the request is right in either case.
+	if a.Attachments != nil {
+		if err := a.Attachments.Erase(r.Context(), user); err != nil {
+			return reply{}, err
+		}
+	}
+	if err := a.Dispatcher.Erase(r.Context(), user); err != nil {
+		return reply{}, err
+	}
+	return userDone(user)
+}
+
+// pathUser returns the user in the request's path.
+func pathUser(r *http.Request) (int64, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return 0, err
+	}
+	user, err := dispatcher.ParseUser(id)
+	if err != nil {
+		return 0, wrong("id", err.Error())
+	}
+	return user, nil
+}
+
+func userDone(user int64) (reply, error) {
 	return ok(struct {
 		Status  string  `json:"status"`
 		ID      string  `json:"id"`
 		Message *string `json:"message"`
-	}{"OK", id, nil})
+	}{"OK", strconv.FormatInt(user, 10), nil})
 }
 
 // setToken sets what a user signs in with. Another one than before ends the live

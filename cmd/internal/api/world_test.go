@@ -84,7 +84,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 	parts := inbox.NewPartitions(w.prefix, 4)
 	batcher := inbox.NewBatcher(w.redis, 0)
 	registry := devices.New(devices.Options{
-		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag, Listing: parts.Listing,
+		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone,
 		Lockout: devices.Lockout{Failures: 3},
 	})
 	store := inbox.New(inbox.Options{

@@ -46,16 +46,17 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	}
 	_, cluster := rdb.(*redis.ClusterClient)
 	c := &Core{Redis: rdb, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
-	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing})
+	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	c.Inbox = inbox.New(inbox.Options{
-		Redis:      rdb,
-		Batcher:    c.Batcher,
-		Partitions: parts,
-		Devices:    c.Devices.ListKey,
-		Dedupe:     time.Duration(cfg.Dedupe.Window),
-		Keep:       time.Duration(cfg.Retention.Notifications),
-		Most:       cfg.Retention.MaxNotifications,
-		Sharded:    cluster,
+		Redis:        rdb,
+		Batcher:      c.Batcher,
+		Partitions:   parts,
+		Devices:      c.Devices.ListKey,
+		Dedupe:       time.Duration(cfg.Dedupe.Window),
+		Keep:         time.Duration(cfg.Retention.Notifications),
+		Most:         cfg.Retention.MaxNotifications,
+		KeepMessages: time.Duration(cfg.Retention.Messages),
+		Sharded:      cluster,
 	})
 	c.Dispatcher = dispatcher.New(dispatcher.Options{
 		Redis:      rdb,

@@ -1,6 +1,6 @@
 -- Notes that a user's token is not good any more, and tells the user's sockets.
 --
--- KEYS  1 revoked (string, Unix µs)
+-- KEYS  1 revoked
 -- ARGV  1 for how long it is remembered, ms  2 publish  3 channel
 -- Reply the moment
 
