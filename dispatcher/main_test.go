@@ -85,6 +85,7 @@ type world struct {
 	*Dispatcher
 	t            *testing.T
 	rdb          redis.UniversalClient
+	prefix       string
 	android, ios *phone
 	reg          *prometheus.Registry
 }
@@ -104,7 +105,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
 	parts := inbox.NewPartitions(prefix, 4)
 	b := inbox.NewBatcher(rdb, 0)
-	w := &world{t: t, rdb: rdb, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
+	w := &world{t: t, rdb: rdb, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
 	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	opts := Options{
 		Redis: rdb, Partitions: parts, Devices: registry,

@@ -1,0 +1,375 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// Who is erased, and who is not.
+const (
+	erased  = 660066
+	partner = 15
+	other   = 77
+)
+
+// fill makes a user known, and has them take part in everything there is: marked
+// texts end with what mark says.
+func (w *world) fill(user int64, mark string) {
+	w.t.Helper()
+	ctx := context.Background()
+	name, token := "Nama"+mark, "credential"+mark
+	check := func(err error) {
+		w.t.Helper()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	check(w.Inbox.SetProfile(ctx, user, inbox.Profile{Name: &name}))
+	check(w.Inbox.SetProfile(ctx, partner, inbox.Profile{}))
+	check(w.Inbox.SetProfile(ctx, other, inbox.Profile{}))
+	check(w.Devices.SetToken(ctx, user, token))
+	w.register(user, devices.Android, "phone"+mark)
+	w.register(user, devices.IOS, "iphone"+mark)
+	w.register(partner, devices.Android, "partners")
+	_, err := w.Devices.Issue(ctx, user)
+	check(err)
+
+	for i, state := range []string{"pending", "paid"} {
+		w.publish(fmt.Sprintf(`{"id":"t%s%d","type":"transaction","receiver_ids":[%d,%d],"message":"x","details":{"transaction":
+			{"id":"5%d","state":%q,"seller":{"id":%d,"name":"Penjual"},"buyer":{"id":%d,"name":"Nama%s"},"products":[{"name":"barang"}]}}}`,
+			mark, i, user, partner, user%1000, state, partner, user, mark))
+	}
+	w.publish(fmt.Sprintf(`{"id":"d%s","type":"dompet","receiver_id":%d,"message":"dana%s","details":{"id":1}}`, mark, user, mark))
+	w.publish(fmt.Sprintf(`{"id":"m%s","type":"reminder","receiver_id":%d,"message":"ingat%s"}`, mark, user, mark))
+	w.publish(fmt.Sprintf(`{"id":"c%s","type":"cart","receiver_id":%d,"details":{"cart_items":4}}`, mark, user))
+	send := func(from, to int64, body string) {
+		w.t.Helper()
+		_, err := w.Send(ctx, from, OutgoingMessage{Receiver: to, Body: body, ClientID: fmt.Sprint(body, to)})
+		check(err)
+	}
+	send(user, partner, "kata"+mark)
+	send(partner, user, "jawaban")
+	send(partner, other, "lain")
+	check(w.ReadConversation(ctx, user, inbox.ConversationID(user, partner), ""))
+	// One conversation that only the partner has still.
+	send(user, other, "rahasia"+mark)
+	check(w.Inbox.DeleteConversation(ctx, user, inbox.ConversationID(user, other)))
+}
+
+// traces returns the keys under the world's prefix in which, in the name or in what
+// they hold, one of the texts stands.
+func (w *world) traces(texts ...string) []string {
+	w.t.Helper()
+	ctx := context.Background()
+	var found []string
+	all := w.rdb.Scan(ctx, 0, w.prefix+":*", 1000).Iterator()
+	for all.Next(ctx) {
+		held := all.Val() + "\n" + w.content(all.Val())
+		for _, text := range texts {
+			if strings.Contains(held, text) {
+				found = append(found, all.Val())
+				break
+			}
+		}
+	}
+	if err := all.Err(); err != nil {
+		w.t.Fatal(err)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// content returns all that a key holds.
+func (w *world) content(key string) string {
+	w.t.Helper()
+	ctx := context.Background()
+	var held any
+	var err error
+	switch kind := w.rdb.Type(ctx, key).Val(); kind {
+	case "string":
+		held, err = w.rdb.Get(ctx, key).Result()
+	case "hash":
+		held, err = w.rdb.HGetAll(ctx, key).Result()
+	case "set":
+		held, err = w.rdb.SMembers(ctx, key).Result()
+	case "zset":
+		held, err = w.rdb.ZRange(ctx, key, 0, -1).Result()
+	case "stream":
+		held, err = w.rdb.XRange(ctx, key, "-", "+").Result()
+	case "none": // it has expired
+	default:
+		w.t.Fatalf("%s is a %s", key, kind)
+	}
+	if err != nil && !errors.Is(err, redis.Nil) {
+		w.t.Fatal(err)
+	}
+	return fmt.Sprint(held)
+}
+
+// remains fails the test unless nothing of the erased user is left, apart from the
+// tombstone and what expires within minutes.
+func (w *world) remains(mark string) {
+	w.t.Helper()
+	ctx := context.Background()
+	id := fmt.Sprint(erased)
+	for _, key := range w.traces(id, mark) {
+		held := w.content(key)
+		ttl := w.rdb.PTTL(ctx, key).Val()
+		switch {
+		case key == w.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
+		case strings.HasSuffix(key, ":u"+id+":live:revoked"):
+		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= devices.TicketLife:
+		case strings.HasSuffix(key, ":erasures") && held == "["+id+"]": // to be done once more
+		case !strings.Contains(key, id) && !strings.Contains(held, mark) && w.partners(key):
+		// What services have told the partner of their transaction is the partner's.
+		case strings.HasSuffix(key, fmt.Sprintf(":u%d:notes", partner)):
+		case strings.Contains(key, ":out:") || strings.Contains(key, ":dead"):
+			for value := range strings.SplitSeq(held, "map[e:") {
+				if entryConcerns(strings.TrimSpace(value), erased) || strings.Contains(value, "kata") {
+					w.t.Errorf("%s holds %s", key, value)
+				}
+			}
+		default:
+			w.t.Errorf("%s is left, for %v: %.300s", key, ttl, held)
+		}
+	}
+}
+
+// partners reports whether a key holds the partner's own words to the user.
+func (w *world) partners(key string) bool {
+	for _, name := range []string{"messages", "c:" + inbox.ConversationID(erased, partner)} {
+		if strings.HasSuffix(key, fmt.Sprintf(":u%d:%s", partner, name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// later has the world's clock run ahead, so that what waits is due.
+func later(o *Options) {
+	clock := func() time.Time { return time.Now().Add(time.Hour) }
+	store := o.Inbox.Options
+	store.Now = clock
+	o.Inbox = inbox.New(store)
+}
+
+// queue leaves something of a user in every queue.
+func (w *world) queue(user int64, mark string) {
+	w.t.Helper()
+	ctx := context.Background()
+	for p := range w.Partitions.Len() {
+		for _, l := range Lanes {
+			for to, from := range map[int64]string{user: "", partner: "Nama" + mark} {
+				e := &entry{User: to, Type: "message", From: from, ID: inbox.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
+				e.body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
+				w.rdb.ZAdd(ctx, w.delayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(p, l), Values: []any{"e", e.value()}})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.deadKey(p), Values: []any{"lane", l.String(), "device", "", "reason", "x", "e", e.value()}})
+			}
+		}
+	}
+	m := &inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
+	s := w.sending(m, nil)
+	if _, err := w.Inbox.Send(ctx, s); err != nil { // and the process dies before it is handed over
+		w.t.Fatal(err)
+	}
+}
+
+// Everything of a user is erased, wherever it lies; another user's things stay.
+func TestErase(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	w.fill(erased, "XYZZY")
+	w.queue(erased, "XYZZY")
+	w.fill(88, "PLUGH")
+	w.queue(88, "PLUGH")
+	before := len(w.traces("PLUGH", ":u88:"))
+	if n := len(w.traces("XYZZY", fmt.Sprintf(":u%d:", erased))); n < 40 {
+		t.Fatalf("%d traces before: the test proves little", n)
+	}
+	if err := w.Erase(ctx, erased); err != nil {
+		t.Fatal(err)
+	}
+	w.remains("XYZZY")
+	if after := len(w.traces("PLUGH", ":u88:")); after != before {
+		t.Errorf("another user has %d traces, had %d", after, before)
+	}
+	u, err := w.Inbox.Unreads(ctx, partner)
+	if err != nil || u.Messages != 1 { // that of user 88; the other's is gone
+		t.Errorf("the partner has %d unread messages, %v", u.Messages, err)
+	}
+
+	// What comes afterwards is dropped, and says so.
+	w.publish(fmt.Sprintf(`{"id":"late","type":"dompet","receiver_id":%d,"message":"danaXYZZY"}`, erased))
+	if s := w.status("late", func(ReceiverStatus) bool { return true }); s.Push != "erased" {
+		t.Errorf("a later event: %+v", s)
+	}
+	if found := w.traces("danaXYZZY"); len(found) > 0 {
+		t.Errorf("a later event is kept in %v", found)
+	}
+	if _, err := w.Send(ctx, partner, OutgoingMessage{Receiver: erased, Body: "halo"}); !errors.Is(err, ErrUnknownReceiver) {
+		t.Errorf("a message to the erased user: %v", err)
+	}
+	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "haloXYZZY"}); !errors.Is(err, inbox.ErrErased) {
+		t.Errorf("a message from the erased user: %v", err)
+	}
+	if _, err := w.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, devices.ErrErased) {
+		t.Errorf("a device of the erased user: %v", err)
+	}
+	if err := w.Devices.SetToken(ctx, erased, "again"); !errors.Is(err, devices.ErrErased) {
+		t.Errorf("a credential of the erased user: %v", err)
+	}
+	if err := w.Erase(ctx, erased); err != nil {
+		t.Errorf("erasing again: %v", err)
+	}
+
+	// A service makes the user known anew.
+	if err := w.Inbox.SetProfile(ctx, erased, inbox.Profile{}); err != nil {
+		t.Fatal(err)
+	}
+	w.publish(fmt.Sprintf(`{"id":"anew","type":"dompet","receiver_id":%d,"message":"m"}`, erased))
+	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "halo"}); err != nil {
+		t.Error(err)
+	}
+	if u, err := w.Inbox.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
+		t.Errorf("anew: %+v, %v", u, err)
+	}
+	if page, err := w.Inbox.Messages(ctx, partner, inbox.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
+		t.Errorf("the partner has %v, %v", page, err)
+	}
+}
+
+// dying lets a number of round trips through and fails from then on, as for a
+// process that dies.
+type dying struct{ left atomic.Int32 }
+
+var errDead = errors.New("the process is dead")
+
+func (*dying) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (d *dying) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if d.left.Add(-1) < 0 {
+			cmd.SetErr(errDead)
+			return errDead
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (d *dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if d.left.Add(-1) < 0 {
+			for _, c := range cmds {
+				c.SetErr(errDead)
+			}
+			return errDead
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// Whenever the process dies after the tombstone, another one erases the rest.
+func TestEraseSurvivesACrash(t *testing.T) {
+	ctx := context.Background()
+	for trips := int32(1); ; trips += 5 {
+		done := false
+		t.Run(fmt.Sprint(trips), func(t *testing.T) {
+			w := newWorld(t)
+			w.fill(erased, "XYZZY")
+			w.queue(erased, "XYZZY")
+			first := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr)
+			hook := &dying{}
+			hook.left.Store(trips)
+			first.rdb.AddHook(hook)
+			err := first.Erase(ctx, erased)
+			done = err == nil
+			if err != nil && !errors.Is(err, errDead) {
+				t.Fatal(err)
+			}
+			if !w.rdb.HExists(ctx, w.Partitions.Tombstone(erased), "erased").Val() {
+				return // it died before anything
+			}
+			if err != nil && !errors.Is(w.Inbox.SetProfile(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
+				t.Error("made known while being erased")
+			}
+			second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, later)
+			if err := second.finishErasures(ctx); err != nil {
+				t.Fatal(err)
+			}
+			w.remains("XYZZY")
+		})
+		if done || t.Failed() {
+			return
+		}
+	}
+}
+
+// One process at a time takes care; another goes on where it has stopped.
+func TestCareGoesOn(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Lease = 50 * time.Millisecond })
+	ctx := context.Background()
+	b := inbox.NewBatcher(w.rdb, 0)
+	t.Cleanup(b.Close)
+	second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr)
+	if held, _, _, err := w.holdCare(ctx, b, "2 66 99"); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	if held, _, _, err := second.holdCare(ctx, b, ""); err != nil || held {
+		t.Fatal("held by two", err)
+	}
+	w.eventually("the first one's hold ends", func() bool {
+		held, at, _, err := second.holdCare(ctx, b, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held && at == walk{2, 66, 99}
+	})
+}
+
+// The loop sweeps all users of all partitions, and then rests.
+func TestCareSweeps(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	for user := range 20 {
+		w.publish(fmt.Sprintf(`{"id":"e%d","type":"dompet","receiver_id":%d,"message":"m"}`, user, user+1))
+	}
+	second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, func(o *Options) {
+		store := o.Inbox.Options
+		store.Now = func() time.Time { return time.Now().Add(91 * day) }
+		o.Inbox = inbox.New(store)
+	})
+	b := inbox.NewBatcher(w.rdb, 0)
+	t.Cleanup(b.Close)
+	for range w.Partitions.Len() {
+		if err := second.careOnce(ctx, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for user := range int64(20) {
+		if u, err := w.Inbox.Unreads(ctx, user+1); err != nil || u.Notifications != 0 {
+			t.Errorf("user %d has %d notifications, %v", user+1, u.Notifications, err)
+		}
+	}
+	w.publish(`{"id":"late","type":"dompet","receiver_id":1,"message":"m"}`)
+	if err := second.careOnce(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := w.Inbox.Unreads(ctx, 1); err != nil || u.Notifications != 1 {
+		t.Errorf("it does not rest: %d notifications, %v", u.Notifications, err)
+	}
+}
