@@ -1,0 +1,220 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// aged returns the same store at a later time.
+func aged(s *Store, by time.Duration, change ...func(*Options)) *Store {
+	opts := s.Options
+	opts.Now = func() time.Time { return time.Now().Add(by) }
+	for _, f := range change {
+		f(&opts)
+	}
+	return New(opts)
+}
+
+func sweep(t *testing.T, s *Store, users ...int64) Swept {
+	t.Helper()
+	swept, err := s.Sweep(context.Background(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return swept
+}
+
+// What is too old leaves the list and the counters of an idle user; a transaction
+// that asks for something stays counted, news that nobody can read any more do not.
+func TestSweepNotifications(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		s := newStore(t, rdb)
+		for i := range 250 {
+			put(t, s, note(fmt.Sprint(i), "discount"))
+		}
+		for subject, class := range map[string]Class{"transaction:1": SellerTransactions, "transaction:2": TransactionNews} {
+			p := note(subject, "transaction")
+			p.Subject, p.State = subject, State{Order: time.Now(), Rank: 5, Class: class}
+			put(t, s, p)
+		}
+		if swept := sweep(t, s, user, partner); swept != (Swept{}) {
+			t.Errorf("swept %+v of what is new", swept)
+		}
+		later := aged(s, s.Keep+time.Hour)
+		if swept := sweep(t, later, user, partner); swept != (Swept{Notifications: 252, Subjects: 1}) {
+			t.Errorf("swept %+v", swept)
+		}
+		if u := unreads(t, s); u != (Unreads{SellerTransactions: 1}) {
+			t.Errorf("counted %+v", u)
+		}
+		if n := len(list(t, s, 0, 100, "discount")); n != 0 {
+			t.Errorf("%d are listed", n)
+		}
+		meta := rdb.HGetAll(ctx, s.keys(user).meta()).Val()
+		if meta["kept"] != "0" || meta["r:transaction:1"] == "" || meta["r:transaction:2"] != "" {
+			t.Errorf("meta %v", meta)
+		}
+		if n := rdb.Exists(ctx, s.keys(user).records()).Val(); n != 0 {
+			t.Error("records that have expired are still listed")
+		}
+	})
+}
+
+// Only what is too old goes, and a state that is late is still told from a newer one.
+func TestSweepKeepsWhatIsNew(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		old := aged(s, -s.Keep-time.Hour)
+		p := note("old", "transaction")
+		p.Subject, p.State = "transaction:1", State{Order: old.Now(), Rank: 5, Class: TransactionNews}
+		put(t, old, p)
+		p.Event, p.State = "new", State{Order: time.Now(), Rank: 6}
+		put(t, s, p)
+		sweep(t, s, user)
+		if n := len(list(t, s, 0, 10, "transaction")); n != 1 {
+			t.Errorf("%d are listed", n)
+		}
+		p.Event, p.State = "late", State{Order: time.Now().Add(-time.Minute), Rank: 5, Class: SellerTransactions}
+		put(t, s, p)
+		if u := unreads(t, s); u != (Unreads{Notifications: 2}) {
+			t.Errorf("counted %+v", u)
+		}
+	})
+}
+
+// Messages that are too old leave both copies, each at its own sweep, the search and
+// the counters; a conversation without any leaves the inbox.
+func TestSweepMessages(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		const keep = 30 * 24 * time.Hour
+		s := newStore(t, rdb, func(o *Options) { o.KeepMessages = keep })
+		send := func(from int64, body string, ago time.Duration) {
+			m := sending(from, user, body)
+			m.ID = NewID(time.Now().Add(-ago))
+			carry(t, s, m)
+		}
+		for i := range 120 { // more than one script drops
+			send(partner, fmt.Sprint("lama ", i), keep+time.Hour)
+		}
+		send(partner, "baru", 0)
+		for i := range sweepInboxes + 20 { // more than one page, each conversation empty in the end
+			send(1000+int64(i), "lama sekali", keep+2*time.Hour)
+		}
+		if swept := sweep(t, s, user); swept.Messages != 120+sweepInboxes+20 {
+			t.Errorf("swept %+v", swept)
+		}
+		if u := unreads(t, s); u.Messages != 1 {
+			t.Errorf("%d unread", u.Messages)
+		}
+		if got := bodies(t, s, user); strings.Join(got, ",") != "baru" {
+			t.Errorf("left are %v", got)
+		}
+		inbox, err := s.Inbox(ctx, user, false, 0, 100)
+		if err != nil || len(inbox) != 1 || inbox[0].Partner != partner {
+			t.Errorf("inbox %v, %v", inbox, err)
+		}
+		k := s.keys(user)
+		if n, words := rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(); n != 1 || words != 1 {
+			t.Errorf("%d bodies and %d postings", n, words)
+		}
+		if n := len(bodies(t, s, partner)); n != 100 { // the page; theirs is not swept yet
+			t.Errorf("the partner has %d", n)
+		}
+		forEver := aged(s, 10*keep, func(o *Options) { o.KeepMessages = 0 })
+		if swept := sweep(t, forEver, user, partner); swept.Messages != 0 {
+			t.Errorf("swept %+v although messages are kept for ever", swept)
+		}
+	})
+}
+
+// News whose notification is pushed out of a full list leave the counter with it.
+func TestNewsLeaveWithTheirNotification(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, func(o *Options) { o.Most = 10 })
+		p := note("news", "transaction")
+		p.Subject, p.State = "transaction:1", State{Order: time.Now(), Rank: 5, Class: TransactionNews}
+		put(t, s, p)
+		for i := range 50 {
+			put(t, s, note(fmt.Sprint(i), "discount"))
+		}
+		if u := unreads(t, s); u.TransactionNews != 0 || u.Notifications > 50 {
+			t.Errorf("counted %+v", u)
+		}
+	})
+}
+
+// A message that a request hands over after its sender was erased is dropped, and
+// so is one to an erased user; the next one of a user who is known anew is not.
+func TestErasedUsersMessagesAreDropped(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		s := newStore(t, rdb)
+		late := sending(partner, user, "terlambat")
+		to := sending(user, partner, "untuk dia")
+		if _, err := s.Send(ctx, late); err != nil {
+			t.Fatal(err)
+		}
+		erase := func() {
+			partners, err := s.Partners(ctx, partner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range partners {
+				err = errors.Join(err, s.EraseAt(ctx, p, partner))
+			}
+			if err := errors.Join(err, s.EraseUser(ctx, partner, partners), s.FinishErasure(ctx, partner, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Bury(ctx, partner, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetProfile(ctx, partner, Profile{}); !errors.Is(err, ErrErasing) {
+			t.Errorf("made known while being erased: %v", err)
+		}
+		erase()
+		if err := errors.Join(s.Receive(ctx, late), s.Receive(ctx, to)); err != nil {
+			t.Fatal(err)
+		}
+		for _, who := range []int64{user, partner} {
+			if got := bodies(t, s, who); len(got) != 0 {
+				t.Errorf("user %d has %v", who, got)
+			}
+		}
+		p := note("e", "discount")
+		p.Receiver = partner
+		if stored := put(t, s, p); !stored.Erased {
+			t.Errorf("stored for an erased user: %+v", stored)
+		}
+
+		// Once more, when what was under way has ended, and then no more.
+		later := aged(s, time.Second)
+		for round, want := range []int{1, 0} {
+			due, err := later.Erasures(ctx, 10)
+			if err != nil || len(due) != want {
+				t.Fatalf("round %d: %v, %v", round, due, err)
+			}
+			for range due {
+				if goOn, err := s.ResumeErasure(ctx, partner, time.Minute); !goOn || err != nil {
+					t.Fatal(goOn, err)
+				}
+				erase()
+			}
+		}
+		if err := s.SetProfile(ctx, partner, Profile{}); err != nil {
+			t.Fatal(err)
+		}
+		carry(t, s, sending(partner, user, "halo lagi"))
+		if got := bodies(t, s, user); strings.Join(got, ",") != "halo lagi" {
+			t.Errorf("user has %v", got)
+		}
+	})
+}
