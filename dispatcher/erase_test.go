@@ -172,6 +172,9 @@ func (w *world) queue(user int64, mark string) {
 	for p := range w.Partitions.Len() {
 		for _, l := range Lanes {
 			for to, from := range map[int64]string{user: "", partner: "Nama" + mark} {
+				if w.Partitions.OfUser(to) != p {
+					continue
+				}
 				e := &entry{User: to, Type: "message", From: from, ID: inbox.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
 				e.body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
 				w.rdb.ZAdd(ctx, w.delayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})

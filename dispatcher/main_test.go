@@ -122,8 +122,29 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 		f(&opts)
 	}
 	w.Dispatcher = New(opts)
-	t.Cleanup(func() { b.Close(); rdb.Close() })
+	t.Cleanup(func() { b.Close(); w.audit(); rdb.Close() })
 	return w
+}
+
+// audit fails the test when what it has left in Redis does not add up.
+func (w *world) audit() {
+	ctx := context.Background()
+	rdb := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own
+	defer rdb.Close()
+	if rdb.Ping(ctx).Err() != nil {
+		return // the test has ended it
+	}
+	b := inbox.NewBatcher(rdb, 0)
+	defer b.Close()
+	opts := w.Options
+	opts.Redis, opts.Metrics = rdb, nil
+	store := opts.Inbox.Options
+	store.Redis, store.Batcher = rdb, b
+	opts.Inbox = inbox.New(store)
+	err := New(opts).AuditAll(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })
+	if err != nil {
+		w.t.Errorf("audit: %v", err)
+	}
 }
 
 // testWriter sends log lines to the test's own log.

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -65,5 +66,25 @@ func newStore(t testing.TB, rdb redis.UniversalClient, change ...func(*Options))
 	for _, f := range change {
 		f(&opts)
 	}
-	return New(opts)
+	s := New(opts)
+	t.Cleanup(func() { audit(t, s) })
+	return s
+}
+
+// audit fails the test when what it has left in Redis does not add up.
+func audit(t testing.TB, s *Store) {
+	t.Helper()
+	ctx := context.Background()
+	for p := range s.parts.Len() {
+		users, err := s.UsersAfter(ctx, p, 0, 1000)
+		if err != nil {
+			t.Errorf("audit: %v", err)
+		}
+		for _, user := range users {
+			found, err := s.Audit(ctx, user, nil, false)
+			if err != nil || len(found) > 0 {
+				t.Errorf("audit: %+v, %v", found, err)
+			}
+		}
+	}
 }

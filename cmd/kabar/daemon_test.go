@@ -67,7 +67,7 @@ func newSite(t *testing.T, redisArgs ...string) *site {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(serviceKey))
-	return &site{t: t, redis: redis, sandbox: box, vars: []string{
+	s := &site{t: t, redis: redis, sandbox: box, vars: []string{
 		"KABAR_LISTEN=127.0.0.1:0",
 		"KABAR_ADMIN_LISTEN=127.0.0.1:0",
 		"KABAR_REDIS_URL=" + redis.URL(),
@@ -85,6 +85,17 @@ func newSite(t *testing.T, redisArgs ...string) *site {
 		"KABAR_PUSH_LEASE=2s",
 		"KABAR_LOG_FORMAT=text",
 	}}
+	t.Cleanup(s.audit)
+	return s
+}
+
+// audit fails the test when what it has left in Redis does not add up. It runs when
+// the test's processes have ended.
+func (s *site) audit() {
+	out, err := s.command("audit").CombinedOutput()
+	if err != nil && !strings.Contains(string(out), "reach Redis") && !strings.Contains(string(out), "redis.") { // the test has ended it, or it is unfit
+		s.t.Errorf("audit: %v\n%s", err, out)
+	}
 }
 
 // command returns a kabar command on this site, not started.

@@ -1,0 +1,318 @@
+package inbox
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed audit_notes.lua
+	auditNotesSource string
+	//go:embed audit_subject.lua
+	auditSubjectSource string
+	//go:embed audit_messages.lua
+	auditMessagesSource string
+
+	auditNotesScript    = script(auditNotesSource)
+	auditSubjectScript  = script(auditSubjectSource)
+	auditMessagesScript = script(auditMessagesSource)
+)
+
+// auditMost is how many things one script compares.
+const auditMost = 100
+
+// A Finding is something of a user that is not as it should be.
+type Finding struct {
+	User    int64
+	Set     string // where, such as "unread" or "open"
+	Member  string
+	Problem string // continues a sentence that begins with the member
+}
+
+// Rules returns the counters that a subject is in when its newest state has a rank,
+// for its seller and for its buyer. known is false for subjects that have no states.
+type Rules func(subject string, rank int) (seller, buyer Class, known bool)
+
+// Audit recomputes from what is stored what a user's counters are the sizes of, and
+// returns what differs: unread notifications that are not listed, subjects in another
+// counter than their newest state says, unread messages that are not counted or the
+// reverse, messages without body or conversation, conversations that are not where
+// their newest message is. With repair each difference is mended in the script that
+// finds it; calling it again tells whether that was possible. Users may change
+// meanwhile: every script compares what is there at one moment.
+//
+// It cannot tell whether a state was lost, which role a user has in an offer, or in a
+// transaction that has left the contacts, and what the newest cart said.
+func (s *Store) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
+	a := &auditor{s: s, ctx: ctx, k: s.keys(user), user: user, rules: rules, repair: repair}
+	for _, check := range []func() error{a.notes, a.messages, a.subjects} {
+		if err := check(); err != nil {
+			return a.found, fmt.Errorf("audit user %d: %w", user, err)
+		}
+	}
+	return a.found, nil
+}
+
+// An auditor audits one user.
+type auditor struct {
+	s      *Store
+	ctx    context.Context
+	k      userKeys
+	user   int64
+	rules  Rules
+	repair bool
+	found  []Finding
+}
+
+// run has a script compare, and keeps what it finds.
+func (a *auditor) run(script *Script, keys []string, args ...any) error {
+	repair := 0
+	if a.repair {
+		repair = 1
+	}
+	c := script.Command(a.ctx, keys, append([]any{repair}, args...)...)
+	if err := a.s.Batcher.Do(a.ctx, c); err != nil {
+		return err
+	}
+	reply, err := c.StringSlice()
+	if err != nil {
+		return err
+	}
+	for i := 0; i+2 < len(reply); i += 3 {
+		a.found = append(a.found, Finding{a.user, reply[i], reply[i+1], reply[i+2]})
+	}
+	return nil
+}
+
+func (a *auditor) notes() error {
+	_, member := a.s.parts.Listing(a.user)
+	keys := []string{a.k.meta(), a.k.notes(), a.k.unread(), a.s.parts.Users(a.s.parts.OfUser(a.user))}
+	ids, err := a.s.Redis.ZRange(a.ctx, a.k.unread(), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	for first := 0; first == 0 || first < len(ids); first += auditMost {
+		if err := a.run(auditNotesScript, keys, append([]any{member}, anys(ids[first:min(first+auditMost, len(ids))])...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func anys(texts []string) []any {
+	all := make([]any, len(texts))
+	for i, t := range texts {
+		all[i] = t
+	}
+	return all
+}
+
+// A chat is what messages there are to compare in one conversation.
+type chat struct {
+	partner string
+	ids     map[string]bool
+}
+
+// messages compares all conversations that are named anywhere.
+func (a *auditor) messages() error {
+	chats, err := a.chats()
+	if err != nil {
+		return err
+	}
+	for id, c := range chats {
+		keys := []string{
+			a.k.messages(id), a.k.received(id), a.k.sent(id), a.k.bodies(), a.k.open(), a.k.inboxes(), a.k.unreadInboxes(),
+			a.k.conversation(id), a.k.trash(),
+		}
+		ids := make([]string, 0, len(c.ids))
+		for m := range c.ids {
+			ids = append(ids, m)
+		}
+		slices.Sort(ids)
+		for first := 0; first == 0 || first < len(ids); first += auditMost {
+			some := anys(ids[first:min(first+auditMost, len(ids))])
+			if err := a.run(auditMessagesScript, keys, append([]any{id, c.partner}, some...)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// chats collects every message by its conversation, "" for counted ones that are in
+// none.
+func (a *auditor) chats() (map[string]*chat, error) {
+	chats := make(map[string]*chat)
+	of := func(id string) *chat {
+		if chats[id] == nil {
+			chats[id] = &chat{ids: make(map[string]bool)}
+		}
+		return chats[id]
+	}
+	stored := make(map[string]bool)
+	err := a.scan(a.k.bodies(), func(id, body string) error {
+		m, err := parseMessage(id, body, false)
+		if err != nil {
+			return err
+		}
+		c := of(m.Conversation)
+		c.partner, c.ids[id], stored[id] = strconv.FormatInt(m.Partner(a.user), 10), true, true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range []string{a.k.inboxes(), a.k.unreadInboxes()} {
+		ids, err := a.s.Redis.ZRange(a.ctx, key, 0, -1).Result()
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			of(id)
+		}
+	}
+	for id, c := range chats {
+		for _, key := range []string{a.k.messages(id), a.k.received(id), a.k.sent(id)} {
+			ids, err := a.s.Redis.ZRange(a.ctx, key, 0, -1).Result()
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range ids {
+				c.ids[m], stored[m] = true, true
+			}
+		}
+	}
+	class := strconv.Itoa(int(MessageUnread))
+	counted, err := a.s.Redis.ZRangeByScore(a.ctx, a.k.open(), &redis.ZRangeBy{Min: class, Max: class}).Result()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range counted {
+		if !stored[id] {
+			of("").ids[id] = true
+		}
+	}
+	return chats, nil
+}
+
+// scan calls f with the fields of a hash.
+func (a *auditor) scan(key string, f func(field, value string) error) error {
+	for cursor := uint64(0); ; {
+		page, next, err := a.s.Redis.HScan(a.ctx, key, cursor, "", auditMost).Result()
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(page); i += 2 {
+			if err := f(page[i], page[i+1]); err != nil {
+				return err
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// subjects compares the counters of transactions and offers with their states.
+func (a *auditor) subjects() error {
+	if a.rules == nil {
+		return nil
+	}
+	open, err := a.s.Redis.ZRangeWithScores(a.ctx, a.k.open(), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	in := make(map[string]Class, len(open))
+	for _, z := range open {
+		if subject, _ := z.Member.(string); Class(z.Score) != MessageUnread {
+			in[subject] = Class(z.Score)
+		}
+	}
+	roles, err := a.roles()
+	if err != nil {
+		return err
+	}
+	var suspects []any
+	err = a.scan(a.k.meta(), func(field, state string) error {
+		subject, ok := strings.CutPrefix(field, "r:")
+		if !ok {
+			return nil
+		}
+		class := in[subject]
+		delete(in, subject)
+		if want := a.wanted(subject, state, roles[subject], class); want != nil {
+			suspects = append(suspects, subject, state, want)
+		}
+		return nil
+	})
+	for subject := range in {
+		suspects = append(suspects, subject, "", "")
+	}
+	for some := range slices.Chunk(suspects, 3*auditMost) {
+		if err := a.run(auditSubjectScript, []string{a.k.meta(), a.k.open(), a.k.unread()}, some...); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// A role is what a user was in a transaction when a state came.
+type role struct{ name, order string }
+
+// roles returns the roles that the user has in the transactions of the contacts.
+func (a *auditor) roles() (map[string]role, error) {
+	recent, err := a.s.Redis.ZRangeWithScores(a.ctx, a.k.recentContacts(), 0, -1).Result() // mostContacts at most
+	if err != nil {
+		return nil, err
+	}
+	roles := make(map[string]role, len(recent))
+	for _, z := range recent {
+		field, _ := z.Member.(string)
+		c, err := parseContact(field, "{}")
+		if err != nil {
+			return nil, err
+		}
+		r := role{Seller, strconv.FormatFloat(z.Score, 'f', 0, 64)}
+		if c.Role == Seller {
+			r.name = Buyer
+		}
+		roles[c.Transaction] = r
+	}
+	return roles, nil
+}
+
+// wanted is what audit_subject.lua is to compare the class of a subject with, or nil
+// when it is right as far as can be told.
+func (a *auditor) wanted(subject, state string, r role, class Class) any {
+	words := strings.Split(state, " ")
+	if len(words) != 4 {
+		return nil
+	}
+	rank, err := strconv.Atoi(words[1])
+	if err != nil {
+		return nil
+	}
+	if r.order != words[0] { // the newest state did not say who is who
+		r.name = ""
+	}
+	seller, buyer, known := a.rules(subject, rank)
+	switch {
+	case !known && class == NoClass:
+		return nil
+	case !known:
+		return int(NoClass)
+	case r.name == Seller:
+		return int(seller)
+	case r.name == Buyer:
+		return int(buyer)
+	case class == NoClass || class == seller || class == buyer:
+		return nil
+	}
+	return "" // neither of the two: nobody knows which
+}
