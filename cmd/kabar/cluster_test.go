@@ -119,4 +119,11 @@ func TestCluster(t *testing.T) {
 		t.Errorf("unreads %v", unreads)
 	}
 	s.must("", "doctor")
+	if status, answer := second.call("DELETE", "/v2/users/1.json", serviceKey, "", ""); status != 200 {
+		t.Errorf("erase: %d %v", status, answer)
+	}
+	if status, _ := second.call("GET", "/v2/notifications/unreads.json", "1:t", "", ""); status != 401 {
+		t.Errorf("the erased user signs in: %d", status)
+	}
+	s.must("", "audit")
 }

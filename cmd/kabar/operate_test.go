@@ -28,7 +28,6 @@ func (s *site) restartRedis(t *testing.T) (port string) {
 		t.Fatal(err)
 	}
 	s.redis = redis
-	t.Cleanup(func() { redis.Close() })
 	return fmt.Sprint(n)
 }
 

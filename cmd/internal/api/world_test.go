@@ -108,6 +108,9 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 	t.Cleanup(func() {
 		w.server.Close()
 		check(t, w.files.Close())
+		if w.redis.Ping(context.Background()).Err() == nil { // else the test has ended it
+			check(t, w.dispatcher.AuditAll(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }))
+		}
 		batcher.Close()
 		w.redis.Close()
 	})

@@ -1,0 +1,119 @@
+package inbox
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sampleRules has one state, 5, that asks the seller and is news to the buyer.
+func sampleRules(subject string, rank int) (seller, buyer Class, known bool) {
+	return SellerTransactions, TransactionNews, strings.HasPrefix(subject, "transaction:") && rank == 5
+}
+
+// Each way in which sets can differ is found, named and mended.
+func TestAudit(t *testing.T) {
+	damages := []struct {
+		name, want string
+		do         func(ctx context.Context, s *Store, k userKeys, note, message string)
+	}{
+		{"unread without a note", "unread zzz is in no list", func(ctx context.Context, s *Store, k userKeys, note, _ string) {
+			s.Redis.ZAdd(ctx, k.unread(), redis.Z{Score: 5, Member: "zzz"})
+		}},
+		{"fewer kept than there are", "meta kept is less", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.HSet(ctx, k.meta(), "kept", 0)
+		}},
+		{"a user who is not listed", "users", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			users, member := s.parts.Listing(user)
+			s.Redis.ZRem(ctx, users, member)
+		}},
+		{"a message without a body", "messages", func(ctx context.Context, s *Store, k userKeys, _, m string) {
+			s.Redis.HDel(ctx, k.bodies(), m)
+		}},
+		{"a body without a conversation", "bodies", func(ctx context.Context, s *Store, k userKeys, _, m string) {
+			s.Redis.ZRem(ctx, k.messages(ConversationID(user, partner)), m)
+		}},
+		{"an unread message that is not counted", "is unread and not counted", func(ctx context.Context, s *Store, k userKeys, _, m string) {
+			s.Redis.ZRem(ctx, k.open(), m)
+		}},
+		{"a counted message that is read", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, m string) {
+			s.Redis.ZRem(ctx, k.received(ConversationID(user, partner)), m)
+		}},
+		{"a counted message of none", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(MessageUnread), Member: NewID(time.Now())})
+		}},
+		{"a conversation out of the inbox", "inboxes", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZRem(ctx, k.inboxes(), ConversationID(user, partner))
+		}},
+		{"a conversation out of the unread ones", "inboxes:unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZRem(ctx, k.unreadInboxes(), ConversationID(user, partner))
+		}},
+		{"a conversation that is not in order", "is not where its newest message is", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZAdd(ctx, k.inboxes(), redis.Z{Score: 1, Member: ConversationID(user, partner)})
+		}},
+		{"a conversation with nobody", "does not say with whom", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.Del(ctx, k.conversation(ConversationID(user, partner)))
+		}},
+		{"a subject in another counter", "has class 4, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(SellerOffers), Member: "transaction:1"})
+		}},
+		{"a subject that is not counted", "has class 0, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZRem(ctx, k.open(), "transaction:1")
+		}},
+		{"news without an unread notification", "has class 3, should have 0", func(ctx context.Context, s *Store, k userKeys, note, _ string) {
+			s.Redis.ZRem(ctx, k.unread(), note)
+		}},
+		{"a subject without a state", "has no state", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(SellerOffers), Member: "nego:9"})
+		}},
+	}
+	for _, d := range damages {
+		t.Run(strings.ReplaceAll(d.name, " ", "_"), func(t *testing.T) {
+			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+				ctx := context.Background()
+				s := newStore(t, rdb)
+				message := sending(partner, user, "halo")
+				carry(t, s, message)
+				var news Stored
+				for subject, class := range map[string]Class{"transaction:1": SellerTransactions, "transaction:2": TransactionNews} {
+					p := note(subject, "transaction")
+					p.Subject, p.State = subject, State{Order: time.Now(), Rank: 5, Class: class}
+					role := Buyer // the partner's
+					if class == TransactionNews {
+						role = Seller
+					}
+					p.Contact = &Contact{Role: role, Partner: partner, Transaction: subject}
+					if stored := put(t, s, p); class == TransactionNews {
+						news = stored
+					}
+				}
+				look := func(repair bool) []Finding {
+					found, err := s.Audit(ctx, user, sampleRules, repair)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return found
+				}
+				if found := look(false); len(found) > 0 {
+					t.Fatalf("before: %+v", found)
+				}
+				d.do(ctx, s, s.keys(user), news.ID, message.ID)
+				found := look(true)
+				told := false
+				for _, f := range found {
+					told = told || strings.Contains(f.Set+" "+f.Member+" "+f.Problem, d.want)
+				}
+				if !told {
+					t.Errorf("found %+v, want %s", found, d.want)
+				}
+				look(true) // what was mended may show more
+				if found := look(false); len(found) > 0 {
+					t.Errorf("not mended: %+v", found)
+				}
+			})
+		})
+	}
+}
