@@ -47,12 +47,20 @@ func TestSweepNotifications(t *testing.T) {
 		if swept := sweep(t, s, user, partner); swept != (Swept{}) {
 			t.Errorf("swept %+v of what is new", swept)
 		}
+		sockets := rdb.Subscribe(ctx, s.Channel(user))
+		defer sockets.Close()
+		if _, err := sockets.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
 		later := aged(s, s.Keep+time.Hour)
 		if swept := sweep(t, later, user, partner); swept != (Swept{Notifications: 252, Subjects: 1}) {
 			t.Errorf("swept %+v", swept)
 		}
 		if u := unreads(t, s); u != (Unreads{SellerTransactions: 1}) {
 			t.Errorf("counted %+v", u)
+		}
+		if m, err := sockets.ReceiveMessage(ctx); err != nil || !strings.HasPrefix(m.Payload, FrameUnreads) {
+			t.Errorf("sockets hear %v, %v", m, err)
 		}
 		if n := len(list(t, s, 0, 100, "discount")); n != 0 {
 			t.Errorf("%d are listed", n)

@@ -37,7 +37,7 @@ func TestOtherMethods(t *testing.T) {
 		{"DELETE", "/v2/events.json", "POST"},
 		{"BREW", "/v2/events.json", "POST"},
 		{"POST", "/v2/events/a.b.json", "GET"},
-		{"POST", "/v2/users/66.json", "PUT"},
+		{"POST", "/v2/users/66.json", "DELETE, PUT"},
 		{"POST", "/openapi.json", "GET"},
 	} {
 		got := w.do(call{method: tc.method, path: tc.path})

@@ -3,10 +3,12 @@ package api
 import (
 	"strings"
 	"testing"
-
-	"github.com/kabar-gateway/kabar/devices"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // profile returns what is stored of user 66.
@@ -92,4 +94,38 @@ func TestInvalidUser(t *testing.T) {
 	if p := w.profile(); p["name"] != "Ani" || p["admin"] != "true" {
 		t.Errorf("stored %v", p)
 	}
+}
+
+func TestEraseUser(t *testing.T) {
+	w := newWorld(t, nil)
+	const path = "/v2/users/66.json"
+	w.must(w.bearer(directory, "PUT", path, `{"name":"Ani"}`), 200)
+	w.fails(w.bearer(shop2, "DELETE", path, ""), 403, forbidden, "scope")
+	w.fails(w.do(call{method: "DELETE", path: path, auth: ani}), 401, unauthorized)
+	w.fails(w.bearer(directory, "DELETE", "/v2/users/066.json", ""), 422, invalid, "id")
+	w.must(w.get(unreadsPath), 200)
+	for range 2 { // it may be repeated
+		got := w.must(w.bearer(directory, "DELETE", path, ""), 200)
+		if got.body != `{"status":"OK","id":"66","message":null}` {
+			t.Errorf("answered %s", got.body)
+		}
+	}
+	w.must(w.get(unreadsPath), 401)
+	if p := w.profile(); p != nil {
+		t.Errorf("left is %v", p)
+	}
+	w.must(w.publish(`{"id":"e","type":"dompet","receiver_id":66,"message":"m"}`), 202)
+	if got := w.must(w.bearer(shop, "GET", "/v2/events/e.json", ""), 200); !strings.Contains(got.body, `"push":"erased"`) {
+		t.Errorf("what became of it: %s", got.body)
+	}
+	w.must(w.bearer(directory, "PUT", path, `{"token":"tok3ntok3n"}`), 200)
+	if got := w.must(w.get(unreadsPath), 200); !strings.Contains(got.body, `"unread_notifications":0`) {
+		t.Errorf("anew: %s", got.body)
+	}
+
+	// While things are being erased, a service is to come again.
+	if err := w.options.Inbox.(*inbox.Store).Bury(t.Context(), 66, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.fails(w.bearer(directory, "PUT", path, `{}`), 503, unavailable)
 }
