@@ -18,5 +18,11 @@ if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[8], ARGV[2]) 
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('ZREM', KEYS[7], ARGV[2])
   redis.call('DEL', KEYS[9])
+else
+  -- The conversation takes the place of the newest message that is left.
+  local newest = redis.call('ZRANGE', KEYS[1], -1, -1)[1]
+  local score = digits(tonumber(string.sub(newest, 1, 13), 16))
+  redis.call('ZADD', KEYS[7], 'XX', score, ARGV[2])
+  redis.call('ZADD', KEYS[8], 'XX', score, ARGV[2])
 end
 return 1

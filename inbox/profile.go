@@ -52,20 +52,36 @@ func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
 	return p, nil
 }
 
-func newProfile(fields map[string]string) Profile {
-	text := func(name string) *string {
-		if v, ok := fields[name]; ok {
+// profileFields are the fields of the profile hash, in the order in which newProfile
+// reads them.
+var profileFields = []any{"known", "name", "username", "avatar", "locale", "timezone", "admin"}
+
+// profileCommand returns the command that reads a user's profile, for readProfile.
+func (s *Store) profileCommand(ctx context.Context, user int64) *Command {
+	return NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, profileFields...)...)
+}
+
+// readProfile puts the reply to profileCommand into profiles, unless the user is
+// not known.
+func readProfile(c *Command, user int64, profiles map[int64]Profile) error {
+	reply, err := c.Slice()
+	if err != nil || len(reply) != len(profileFields) {
+		return fmt.Errorf("read profile: %d fields: %w", len(reply), err)
+	}
+	text := func(i int) *string {
+		if v, ok := reply[i].(string); ok {
 			return &v
 		}
 		return nil
 	}
-	p := Profile{
-		Name: text("name"), Username: text("username"), Avatar: text("avatar"),
-		Locale: text("locale"), Timezone: text("timezone"),
+	if text(0) == nil {
+		return nil
 	}
-	if v, ok := fields["admin"]; ok {
-		admin := v == "true"
+	p := Profile{Name: text(1), Username: text(2), Avatar: text(3), Locale: text(4), Timezone: text(5)}
+	if v := text(6); v != nil {
+		admin := *v == "true"
 		p.Admin = &admin
 	}
-	return p
+	profiles[user] = p
+	return nil
 }
