@@ -13,11 +13,14 @@ import (
 
 // Send sends a message and returns its id, which is the first one's when the same
 // ClientID was sent before. Once it returns no error both will have the message,
-// whatever dies. The error is ErrUnknownReceiver, ErrAdminsOnly, *InvalidError,
-// inbox.ErrConflict, or Redis'; after the latter sending again is safe with a
-// ClientID.
+// whatever dies. The error is *InvalidError, *LimitError, ErrUnknownReceiver,
+// ErrAdminsOnly, inbox.ErrConflict, or Redis'; after the latter sending again is
+// safe with a ClientID.
 func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) (id string, err error) {
 	if err := m.check(sender); err != nil {
+		return "", err
+	}
+	if err := d.sends.take(sender, d.Now()); err != nil {
 		return "", err
 	}
 	message := inbox.Message{

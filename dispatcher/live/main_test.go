@@ -57,29 +57,33 @@ type world struct {
 
 var worlds atomic.Int64
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	server, err := localredis.Shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false)
+	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false, change...)
 }
 
-func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool) *world {
+func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
 	parts := inbox.NewPartitions(prefix, 4)
 	b := inbox.NewBatcher(rdb, 0)
 	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing})
 	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
-	w.Dispatcher = dispatcher.New(dispatcher.Options{
+	opts := dispatcher.Options{
 		Redis: rdb, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
 			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, Most: 1000, Sharded: sharded,
 		}),
-	})
+	}
+	for _, f := range change {
+		f(&opts)
+	}
+	w.Dispatcher = dispatcher.New(opts)
 	for user, name := range map[int64]string{15: "Me Ow", 66: "Testing Account"} {
 		if err := w.Inbox.SetProfile(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
 			t.Fatal(err)

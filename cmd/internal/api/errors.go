@@ -148,6 +148,7 @@ func failureOf(err error) *failure {
 		device  *devices.InvalidError
 		event   *dispatcher.InvalidError
 		locked  *devices.LockedOutError
+		limit   *dispatcher.LimitError
 		network net.Error
 	)
 	switch {
@@ -159,6 +160,9 @@ func failureOf(err error) *failure {
 		return &failure{code: invalid, fields: event.Fields}
 	case errors.As(err, &locked):
 		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(locked.RetryAfter)}}
+	}
+	if errors.As(err, &limit) {
+		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(limit.RetryAfter)}}
 	}
 	for _, known := range errorCodes {
 		if errors.Is(err, known.err) {
