@@ -150,6 +150,38 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 	}
 }
 
+// The sender repeats a message whose request has died: that hands it over.
+func TestRepeatedMessageIsHandedOver(t *testing.T) {
+	w := newChat(t)
+	ctx := context.Background()
+	m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
+	profiles, err := w.Inbox.Prepare(ctx, &m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err := w.storeFirst(ctx, &m, profiles); s == nil || err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		id, err := w.Send(ctx, 15, OutgoingMessage{Receiver: 66, Body: "satu", ClientID: "c1"})
+		if err != nil || id != m.ID {
+			t.Fatalf("sent again as %s, %v; want %s", id, err, m.ID)
+		}
+	}
+	if n := w.unreadMessages(66); n != 1 {
+		t.Errorf("%d received", n)
+	}
+	next := w.send(15, 66, "dua")
+	frames, _, _, err := w.Inbox.Replay(ctx, 66, 0)
+	if err != nil || len(frames) != 2 || frames[0].ID != m.ID || frames[1].ID != next {
+		t.Errorf("the receiver's log has %+v, %v", frames, err)
+	}
+	handoffs := w.Partitions.Key(w.Partitions.OfUser(15), "handoffs")
+	if n, err := w.Redis.ZCard(ctx, handoffs).Result(); err != nil || n != 0 {
+		t.Errorf("%d hand-offs are left, %v", n, err)
+	}
+}
+
 // Both write at once, through processes whose clocks differ: both see everything,
 // in the order of the ids.
 func TestMessagesComeInTheOrderOfTheirIDs(t *testing.T) {

@@ -39,11 +39,16 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 		return "", cmp.Or(d.Inbox.Unbind(ctx, &message), ErrAdminsOnly)
 	}
 	s, before, err := d.storeFirst(ctx, &message, profiles)
-	if s == nil {
-		return message.ID, err // failed; or sent before: its second copy is under way or done
+	if err != nil {
+		return "", err
 	}
 	// The message is kept from here on: what fails now the hand-off repeats.
-	if err := d.deliver(ctx, s, before); err != nil {
+	if s != nil {
+		err = d.deliver(ctx, s, before)
+	} else { // sent before, by a request that may have died
+		err = d.catchUp(ctx, message.First(), message.Conversation)
+	}
+	if err != nil {
 		d.Log.Warn("a message is handed over later", "error", err)
 	}
 	d.lanes[Chat].nudge()
@@ -74,7 +79,6 @@ func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles 
 		case errors.As(err, &order):
 			m.ID = inbox.After(order.Newest, d.Now())
 		case err != nil:
-			m.ID = ""
 			return nil, "", err
 		case id != m.ID:
 			m.ID = id
@@ -83,7 +87,6 @@ func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles 
 			return s, before, nil
 		}
 	}
-	m.ID = ""
 	return nil, "", err
 }
 

@@ -60,17 +60,22 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 }
 
 // setToken sets what a user signs in with. Another one than before ends the live
-// sockets that the one before had opened.
+// sockets that the one before had opened: first, since a repeat of the request,
+// when storing succeeded and the rest failed, could not tell; and again, for those
+// that came back in between.
 func (a *api) setToken(ctx context.Context, user int64, token string) error {
 	same, err := a.Devices.TokenIs(ctx, user, token)
 	if err != nil {
 		return err
 	}
-	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+	if same || a.Live == nil {
+		return a.Devices.SetToken(ctx, user, token)
+	}
+	if err := a.Live.Kick(ctx, user); err != nil {
 		return err
 	}
-	if same || a.Live == nil {
-		return nil
+	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+		return err
 	}
 	return a.Live.Kick(ctx, user)
 }

@@ -109,6 +109,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		Dispatcher:  a.core.Dispatcher,
 		Services:    services(cfg.Services),
 		Attachments: files,
+		PublicURL:   cfg.Attachments.PublicURL,
 		Live:        a.hub,
 		Location:    cfg.Location(),
 		Log:         log,
