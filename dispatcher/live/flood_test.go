@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -89,9 +90,11 @@ func (f *flooder) listen(c *client) {
 // socket. Beyond the burst none is a message; what others send meanwhile, to the
 // same receiver too, is acknowledged and arrives.
 func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
-	w := newWorld(t)
 	const burst, frames, rounds = 50, 10_000, 10
-	p := w.start(func(o *Options) { o.Sends = Rate{0.0001, burst} }) // the default, without time's help
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Sends = dispatcher.Rate{PerSecond: 0.0001, Burst: burst} // the default, without time's help
+	})
+	p := w.start()
 	pairs := []pair{{users: [2]int64{66, 100}}}
 	for user := int64(101); user < 115; user += 2 {
 		pairs = append(pairs, pair{users: [2]int64{user, user + 1}})
