@@ -10,7 +10,10 @@ import (
 // Ten thousand messages from one user at once are limited; others do not notice.
 func TestSendsOfOneUserAreLimited(t *testing.T) {
 	clock := time.Now()
-	w := newChat(t, func(o *Options) { o.Now = func() time.Time { return clock } })
+	w := newChat(t, func(o *Options) {
+		o.Now = func() time.Time { return clock }
+		o.Sends = Rate{} // the default
+	})
 	ctx := context.Background()
 	var limit *LimitError
 	sent := 0

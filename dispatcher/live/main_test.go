@@ -74,6 +74,7 @@ func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ..
 	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing})
 	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
+		Sends: dispatcher.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Redis: rdb, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
 			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
