@@ -25,11 +25,17 @@ var (
 	suspendLua string
 	//go:embed sign_in.lua
 	signInLua string
+	//go:embed count_failure.lua
+	countFailureLua string
+	//go:embed forgive.lua
+	forgiveLua string
 
-	claimScript   = redis.NewScript(claimLua)
-	enlistScript  = redis.NewScript(enlistLua)
-	releaseScript = redis.NewScript(releaseLua)
-	unlistScript  = redis.NewScript(unlistLua)
-	suspendScript = redis.NewScript(suspendLua)
-	signInScript  = redis.NewScript(signInLua)
+	claimScript        = redis.NewScript(claimLua)
+	enlistScript       = redis.NewScript(enlistLua)
+	releaseScript      = redis.NewScript(releaseLua)
+	unlistScript       = redis.NewScript(unlistLua)
+	suspendScript      = redis.NewScript(suspendLua)
+	signInScript       = redis.NewScript(signInLua)
+	countFailureScript = redis.NewScript(countFailureLua)
+	forgiveScript      = redis.NewScript(forgiveLua)
 )
