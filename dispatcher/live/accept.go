@@ -25,13 +25,15 @@ var (
 const joinWithin = 10 * time.Second
 
 // Accept makes a request the socket of a user who has been authenticated. With
-// since it resumes after that frame. It returns as soon as the connection was
+// since it resumes after that frame. Until is when the user's credential expires,
+// zero when it does not: the socket is closed with 4001 then, a ping interval later
+// at most. It returns as soon as the connection was
 // taken over; everything else happens in goroutines of the hub, so that the
 // server's can end.
 //
 // The error is ErrSubprotocol or ErrClosed, which the caller answers, or wraps
 // ErrHandshake: then it was answered.
-func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, since *int64) error {
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error {
 	if !offers(r, Subprotocol) {
 		return ErrSubprotocol
 	}
@@ -51,6 +53,9 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, since *
 	}
 	ws.SetReadLimit(h.MaxFrame)
 	s := &socket{hub: h, ws: ws, conn: taken.conn, behind: true}
+	if !until.IsZero() {
+		s.until = until.UnixMilli()
+	}
 	fresh, ok := h.enter(s, user)
 	h.sockets.Add(1)
 	h.work.Go(func() { h.begin(s, fresh, ok, since) })

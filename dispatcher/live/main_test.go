@@ -161,7 +161,11 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 	if n, err := strconv.ParseInt(r.FormValue("since"), 10, 64); err == nil {
 		since = &n
 	}
-	switch err := p.Accept(w, r, user, since); {
+	var until time.Time
+	if ms, err := strconv.ParseInt(r.FormValue("until"), 10, 64); err == nil {
+		until = time.UnixMilli(ms)
+	}
+	switch err := p.Accept(w, r, user, until, since); {
 	case errors.Is(err, ErrSubprotocol):
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, ErrClosed):
@@ -218,13 +222,17 @@ func (p *process) dial(user int64, since ...int64) *client {
 }
 
 func (p *process) tryDial(user int64, since ...int64) (*client, error) {
-	url := fmt.Sprintf("%s/?user=%d", p.url, user)
+	query := fmt.Sprintf("user=%d", user)
 	if len(since) > 0 {
-		url += fmt.Sprintf("&since=%d", since[0])
+		query += fmt.Sprintf("&since=%d", since[0])
 	}
+	return p.dialQuery(query)
+}
+
+func (p *process) dialQuery(query string) (*client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
+	ws, _, err := websocket.Dial(ctx, p.url+"/?"+query, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
 	if err != nil {
 		return nil, err
 	}

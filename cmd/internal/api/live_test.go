@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
@@ -16,6 +17,7 @@ import (
 // fakeLive notes whom it lets in.
 type fakeLive struct {
 	user  int64
+	until time.Time
 	since *int64
 	err   error
 	write int // status that it answers itself, when set
@@ -29,8 +31,8 @@ func (l *fakeLive) Kick(context.Context, int64) error {
 	return l.kickErr
 }
 
-func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, since *int64) error {
-	l.user, l.since = user, since
+func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, until time.Time, since *int64) error {
+	l.user, l.until, l.since = user, until, since
 	if l.write != 0 {
 		w.WriteHeader(l.write)
 	}

@@ -37,7 +37,10 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	}
 	profile := readProfile(in)
 	token, hasToken := in.given("token")
-	if len(token) > devices.MaxCredential {
+	switch {
+	case hasToken && a.SignIn != nil:
+		in.reject("token", "must not be set: users' tokens are kept elsewhere (auth.mode)")
+	case len(token) > devices.MaxCredential:
 		in.reject("token", fmt.Sprintf("must have at most %d bytes", devices.MaxCredential))
 	}
 	if err := in.err(); err != nil {

@@ -14,6 +14,7 @@ type flights struct {
 	group  singleflight.Group
 	ctx    context.Context // of every call; ends with close
 	cancel context.CancelFunc
+	mu     sync.RWMutex // held for reading while work is begun
 	work   sync.WaitGroup
 }
 
@@ -23,13 +24,17 @@ func newFlights() *flights {
 	return f
 }
 
-// do returns what call returns, or ctx' error when that ends first.
+// do returns what call returns, ctx' error when that ends first, or ErrUnavailable
+// after close.
 func (f *flights) do(ctx context.Context, key string, call func(context.Context) error) error {
 	done := make(chan error, 1)
-	f.work.Go(func() {
+	begun := f.begin(func() {
 		_, err, _ := f.group.Do(key, func() (any, error) { return nil, call(f.ctx) })
 		done <- err
 	})
+	if !begun {
+		return ErrUnavailable
+	}
 	select {
 	case err := <-done:
 		return err
@@ -38,9 +43,21 @@ func (f *flights) do(ctx context.Context, key string, call func(context.Context)
 	}
 }
 
-// close ends the calls that are under way and waits for them. No other may be
-// started meanwhile or later.
+// begin runs work in a goroutine that close waits for, unless that has begun.
+func (f *flights) begin(work func()) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.ctx.Err() != nil {
+		return false
+	}
+	f.work.Go(work)
+	return true
+}
+
+// close ends the calls that are under way and waits for them.
 func (f *flights) close() {
+	f.mu.Lock()
 	f.cancel()
+	f.mu.Unlock()
 	f.work.Wait()
 }

@@ -78,7 +78,7 @@ func TestUpstreamTrickles(t *testing.T) {
 	})
 }
 
-// Closing ends what is under way.
+// Closing ends what is under way, and what comes later is not begun.
 func TestUpstreamCloses(t *testing.T) {
 	asked := make(chan bool, 1)
 	u, err := NewUpstream(UpstreamOptions{Options: newOffice().options(), URL: "http://upstream.test/",
@@ -88,7 +88,9 @@ func TestUpstreamCloses(t *testing.T) {
 	go func() { done <- u.Authenticate(context.Background(), ani, "tok3n", home) }()
 	<-asked
 	check(t, u.Close())
-	if err := <-done; !errors.Is(err, ErrUnavailable) {
-		t.Error(err)
+	for _, err := range []error{<-done, u.Authenticate(t.Context(), ani, "tok3n", home)} {
+		if !errors.Is(err, ErrUnavailable) {
+			t.Error(err)
+		}
 	}
 }
