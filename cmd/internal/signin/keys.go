@@ -135,8 +135,7 @@ func (k *keys) load(ctx context.Context) error {
 // names none gets the only one that fits. The error is devices.ErrUnauthorized, or
 // ErrUnavailable while there are no keys.
 func (k *keys) find(ctx context.Context, id string, alg jose.SignatureAlgorithm) (any, error) {
-	key, loaded := k.choose(id, alg)
-	if key != nil {
+	if key, _ := k.choose(id, alg); key != nil {
 		return key, nil
 	}
 	if err := k.flights.do(ctx, "", k.refresh); err != nil {
@@ -145,7 +144,8 @@ func (k *keys) find(ctx context.Context, id string, alg jose.SignatureAlgorithm)
 		}
 		k.warn("the keys of auth.jwks cannot be read", err)
 	}
-	if key, loaded = k.choose(id, alg); key != nil {
+	key, loaded := k.choose(id, alg)
+	if key != nil {
 		return key, nil
 	}
 	if !loaded {
