@@ -28,5 +28,6 @@ build: ## build the daemon, the playground and the load generator into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
 
 .PHONY: bench
-bench: tools ## measure pushes, beside the bare limits of the same run
+bench: tools ## measure pushes and live sockets, beside the bare limits of the same run
 	go run ./cmd/kabar-bench push
+	go run ./cmd/kabar-bench live

@@ -19,6 +19,8 @@ type Auth struct {
 	JWKS            URL     `yaml:"jwks" doc:"file or http(s) URL of the keys that sign tokens; mode jwt needs this or hs256_secret"`
 	HS256Secret     Secret  `yaml:"hs256_secret" doc:"shared secret that signs tokens, at least 32 bytes; instead of jwks"`
 	HS256SecretFile string  `yaml:"hs256_secret_file" doc:"file with hs256_secret"`
+	Issuer          string  `yaml:"issuer" doc:"what iss of a signed token must be; anything when empty"`
+	Audience        string  `yaml:"audience" doc:"what aud of a signed token must contain; anything when empty"`
 	Admins          []int64 `yaml:"admins" doc:"ids of the users who are administrators; the variable takes 1,2,…"`
 }
 

@@ -16,7 +16,8 @@ func (c Dedupe) validate(p *problems) {
 
 // Attachments says where files sent in chats are kept.
 type Attachments struct {
-	URL URL `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
+	URL       URL    `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
+	PublicURL string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files; empty: as the request did"`
 }
 
 var bucketURL = regexp.MustCompile(`^(mem://|[a-z][a-z0-9+.-]*://.)`)
@@ -24,6 +25,9 @@ var bucketURL = regexp.MustCompile(`^(mem://|[a-z][a-z0-9+.-]*://.)`)
 func (c Attachments) validate(p *problems) {
 	if !bucketURL.MatchString(c.URL.Reveal()) {
 		p.add("attachments.url", "must be a bucket URL, like file://./attachments or s3://bucket")
+	}
+	if c.PublicURL != "" {
+		p.url("attachments.public_url", c.PublicURL, "http", "https")
 	}
 }
 

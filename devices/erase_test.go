@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 )
 
 // Erasing leaves neither tokens nor credential, and takes from nobody else.
@@ -19,7 +20,7 @@ func TestErase(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ticket, err := r.Issue(ctx, 660066)
+		ticket, err := r.Issue(ctx, 660066, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func TestErase(t *testing.T) {
 		if left != 0 {
 			t.Errorf("%d keys are left", left)
 		}
-		if _, err := r.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
+		if _, _, err := r.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
 			t.Errorf("a ticket from before: %v", err)
 		}
 		// A registration that was let in before has nothing to show for it either.

@@ -32,8 +32,9 @@ func (k keys) failures(user int64, address [digestSize]byte) string {
 	return k.ofUser(user, "failures") + ":" + hex.EncodeToString(address[:16])
 }
 
-// ticket is a string: the user for whom a ticket, given as its digest, stands. Kept
-// until it is redeemed, for TicketLife at most.
+// ticket is a string "user" or "user until" (Unix ms): for whom a ticket, given as
+// its digest, stands, and when the credential behind it expires. Kept until it is
+// redeemed, for TicketLife at most.
 func (k keys) ticket(digest [digestSize]byte) string {
 	id := hex.EncodeToString(digest[:])
 	return k.prefix + ":" + k.tag(id) + ":ticket:" + id

@@ -25,17 +25,23 @@ var (
 	suspendLua string
 	//go:embed sign_in.lua
 	signInLua string
+	//go:embed count_failure.lua
+	countFailureLua string
+	//go:embed forgive.lua
+	forgiveLua string
 	//go:embed set_token.lua
 	setTokenLua string
 	//go:embed disown.lua
 	disownLua string
 
-	claimScript    = redis.NewScript(claimLua)
-	enlistScript   = redis.NewScript(enlistLua)
-	releaseScript  = redis.NewScript(releaseLua)
-	unlistScript   = redis.NewScript(unlistLua)
-	suspendScript  = redis.NewScript(suspendLua)
-	signInScript   = redis.NewScript(signInLua)
-	setTokenScript = redis.NewScript(setTokenLua)
-	disownScript   = redis.NewScript(disownLua)
+	claimScript        = redis.NewScript(claimLua)
+	enlistScript       = redis.NewScript(enlistLua)
+	releaseScript      = redis.NewScript(releaseLua)
+	unlistScript       = redis.NewScript(unlistLua)
+	suspendScript      = redis.NewScript(suspendLua)
+	signInScript       = redis.NewScript(signInLua)
+	countFailureScript = redis.NewScript(countFailureLua)
+	forgiveScript      = redis.NewScript(forgiveLua)
+	setTokenScript     = redis.NewScript(setTokenLua)
+	disownScript       = redis.NewScript(disownLua)
 )

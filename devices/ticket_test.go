@@ -12,23 +12,24 @@ func TestTicketIsGoodOnce(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		ctx := context.Background()
 		r := s.registry(Options{})
-		first, err := r.Issue(ctx, 66)
+		until := time.UnixMilli(1390459731000)
+		first, err := r.Issue(ctx, 66, time.Time{})
 		check(t, err)
-		second, err := r.Issue(ctx, 67)
+		second, err := r.Issue(ctx, 67, until)
 		check(t, err)
 		if first == second || len(first) != 43 || strings.ContainsAny(first, "+/=") {
 			t.Errorf("tickets %q and %q", first, second)
 		}
-		if user, err := r.Redeem(ctx, first); user != 66 || err != nil {
-			t.Errorf("the first one stands for %d, %v", user, err)
+		if user, until, err := r.Redeem(ctx, first); user != 66 || !until.IsZero() || err != nil {
+			t.Errorf("the first one stands for %d until %v, %v", user, until, err)
 		}
 		for _, ticket := range []string{first, "", "x", second + "x", strings.ToLower(second)} {
-			if user, err := r.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
+			if user, _, err := r.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
 				t.Errorf("%q stands for %d, %v", ticket, user, err)
 			}
 		}
-		if user, err := r.Redeem(ctx, second); user != 67 || err != nil {
-			t.Errorf("the second one stands for %d, %v", user, err)
+		if user, got, err := r.Redeem(ctx, second); user != 67 || !got.Equal(until) || err != nil {
+			t.Errorf("the second one stands for %d until %v, %v", user, got, err)
 		}
 	})
 }
@@ -36,7 +37,7 @@ func TestTicketIsGoodOnce(t *testing.T) {
 func TestTicketIsNotKept(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		ctx := context.Background()
-		ticket, err := s.registry(Options{}).Issue(ctx, 66)
+		ticket, err := s.registry(Options{}).Issue(ctx, 66, time.Time{})
 		check(t, err)
 		keys, err := s.client.Keys(ctx, s.prefix+":*:ticket:*").Result()
 		check(t, err)
@@ -50,7 +51,7 @@ func TestTicketIsNotKept(t *testing.T) {
 			return
 		}
 		s.mini.FastForward(TicketLife + time.Second)
-		if _, err := s.registry(Options{}).Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
+		if _, _, err := s.registry(Options{}).Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
 			t.Errorf("after its time: %v", err)
 		}
 	})
@@ -59,7 +60,7 @@ func TestTicketIsNotKept(t *testing.T) {
 func TestTicketForNobody(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		var invalid *InvalidError
-		if _, err := s.registry(Options{}).Issue(context.Background(), 0); !errors.As(err, &invalid) {
+		if _, err := s.registry(Options{}).Issue(context.Background(), 0, time.Time{}); !errors.As(err, &invalid) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -86,7 +86,7 @@ func (d *Dispatcher) auditQueues(ctx context.Context, p int, f func(inbox.Findin
 	}
 	return d.Inbox.DropHandoffs(ctx, p, func(text string) bool {
 		var h handoff
-		if err := json.Unmarshal([]byte(text), &h); err != nil || h.Message == nil && h.Reading == nil {
+		if err := json.Unmarshal([]byte(text), &h); err != nil || h.Pending == nil && h.Reading == nil {
 			f(inbox.Finding{Set: "handoffs", Member: "a hand-off", Problem: "cannot be read"})
 		}
 		return false

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json"
 
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
@@ -73,71 +70,8 @@ func (m *OutgoingMessage) check(sender int64) error {
 	return nil
 }
 
-// A handoff is what the script in one user's partition leaves to be done in
-// their partner's.
-type handoff struct {
-	Message *inbox.Message `json:"m,omitzero"`
-	Reading *inbox.Reading `json:"r,omitzero"`
-}
-
-// String returns the hand-off as it lies in Redis.
-func (h handoff) String() string {
-	b, err := json.Marshal(h)
-	if err != nil {
-		panic(fmt.Sprintf("marshal hand-off: %v", err)) // plain strings and numbers always marshal
-	}
-	return string(b)
-}
-
-// Send sends a message and returns its id, which is the first one's when the same
-// ClientID was sent before. Once it returns no error both will have the message,
-// whatever dies. The error is ErrUnknownReceiver, ErrAdminsOnly, *InvalidError,
-// inbox.ErrConflict, or Redis'; after the latter sending again is safe with a
-// ClientID.
-func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) (id string, err error) {
-	if err := m.check(sender); err != nil {
-		return "", err
-	}
-	profiles, err := d.Inbox.Profiles(ctx, sender, m.Receiver)
-	if err != nil {
-		return "", err
-	}
-	receiver, known := profiles[m.Receiver]
-	if !known {
-		return "", ErrUnknownReceiver
-	}
-	if m.Category > 0 && !d.isAdmin(m.Receiver, receiver) {
-		return "", ErrAdminsOnly
-	}
-	message := inbox.Message{
-		ID: inbox.NewID(d.Now()), Conversation: inbox.ConversationID(sender, m.Receiver),
-		Sender: sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
-	}
-	message.CreatedAt, _ = inbox.IDTime(message.ID)
-	s := d.sending(&message, profiles)
-	if id, err = d.Inbox.Send(ctx, s); err != nil {
-		return id, err
-	}
-	if id != message.ID {
-		return id, nil // sent before: its hand-off is under way or done
-	}
-	// The message is kept from here on: what fails now the hand-off repeats.
-	if err := d.deliver(ctx, s); err != nil {
-		d.Log.Warn("a message is handed over later", "error", err)
-	}
-	d.lanes[Chat].nudge()
-	return id, nil
-}
-
 func (d *Dispatcher) isAdmin(user int64, p inbox.Profile) bool {
 	return p.Admin != nil && *p.Admin || slices.Contains(d.Admins, user)
-}
-
-func (d *Dispatcher) deliver(ctx context.Context, s *inbox.Sending) error {
-	if err := d.Inbox.Receive(ctx, s); err != nil {
-		return err
-	}
-	return d.Inbox.Done(ctx, s.Sender, s.Handoff)
 }
 
 // sending is what both copies of a message need.
@@ -157,6 +91,7 @@ func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile)
 		Message: *m,
 		Frame:   d.messageFrame(m, body, profiles),
 		Handoff: handoff{Message: m}.String(),
+		Pointer: handoff{Pending: &pending{m.First(), m.Conversation}}.String(),
 		Push: &inbox.MessagePush{
 			Stream:  d.outKey(partition, Chat),
 			Line:    entry.line(),
@@ -224,51 +159,16 @@ func (d *Dispatcher) markRead(ctx context.Context, r inbox.Reading) error {
 
 // tell hands a read receipt to the sender of what was read.
 func (d *Dispatcher) tell(ctx context.Context, r *inbox.Reading) error {
-	if err := d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r)); err != nil {
+	err := d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r))
+	if errors.Is(err, inbox.ErrPending) {
+		if err = d.catchUp(ctx, min(r.User, r.Partner), r.Conversation); err == nil {
+			err = d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r))
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return d.Inbox.Done(ctx, r.User, r.Handoff)
-}
-
-const (
-	handoffEvery = time.Second
-	handoffMost  = 100 // of each partition, at a time
-)
-
-// handOver carries out what requests that died have left, until ctx ends.
-func (d *Dispatcher) handOver(ctx context.Context) {
-	for wait(ctx, handoffEvery) {
-		due, err := d.Inbox.Handoffs(ctx, handoffMost)
-		if err != nil && ctx.Err() == nil {
-			d.Log.Warn("hand-offs cannot be read", "error", err)
-		}
-		for _, text := range due {
-			if err := d.carryOut(ctx, text); err != nil && ctx.Err() == nil {
-				d.Log.Error("a hand-off cannot be carried out", "error", err)
-			}
-		}
-	}
-}
-
-func (d *Dispatcher) carryOut(ctx context.Context, text string) error {
-	var h handoff
-	if err := json.Unmarshal([]byte(text), &h); err != nil {
-		return fmt.Errorf("hand-off: %w", err)
-	}
-	switch {
-	case h.Reading != nil:
-		h.Reading.Handoff = text
-		return d.tell(ctx, h.Reading)
-	case h.Message != nil:
-		profiles, err := d.Inbox.Profiles(ctx, h.Message.Sender, h.Message.Receiver)
-		if err != nil {
-			return err
-		}
-		s := d.sending(h.Message, profiles)
-		s.Handoff = text
-		return d.deliver(ctx, s)
-	}
-	return errors.New("hand-off: neither a message nor a reading")
 }
 
 // collapsed is what the screen says of a run of messages in one conversation.

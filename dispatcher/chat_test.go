@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,31 +109,120 @@ func TestMessageIsPushed(t *testing.T) {
 	}
 }
 
-// The process dies between the sender's and the receiver's script: another one
-// hands the message over.
+// The process dies between the scripts of the two copies, whichever is first:
+// another one hands the message over.
 func TestCrashBetweenTheTwoCopies(t *testing.T) {
+	for name, c := range map[string]struct{ from, to int64 }{
+		"the receiver's is missing": {15, 66},
+		"the sender's is missing":   {66, 15},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newChat(t)
+			w.register(c.to, devices.Android, "A")
+			ctx := context.Background()
+			m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: c.from, Receiver: c.to, Body: "halo"}
+			profiles, err := w.Inbox.Prepare(ctx, &m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s, _, err := w.storeFirst(ctx, &m, profiles); s == nil || err != nil {
+				t.Fatal(err)
+			}
+			if page, err := w.Inbox.Messages(ctx, 66, m.Conversation, 0, 10); err == nil {
+				t.Fatalf("before the hand-off: %v", page)
+			}
+			w.run()
+			w.android.wait(t, "push", count(1))
+			w.eventually("nothing is pending", func() bool {
+				due, err := w.Inbox.Pending(ctx, m.First(), m.Conversation, 1)
+				return err == nil && len(due) == 0
+			})
+			if n := w.unreadMessages(c.to); n != 1 {
+				t.Errorf("%d received", n)
+			}
+			for _, user := range []int64{15, 66} {
+				page, err := w.Inbox.Messages(ctx, user, m.Conversation, 0, 10)
+				if err != nil || len(page) != 1 || page[0].ID != m.ID {
+					t.Errorf("page of %d: %+v, %v", user, page, err)
+				}
+			}
+		})
+	}
+}
+
+// The sender repeats a message whose request has died: that hands it over.
+func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	w := newChat(t)
-	w.register(66, devices.Android, "A")
 	ctx := context.Background()
-	profiles, err := w.Inbox.Profiles(ctx, 15, 66)
+	m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
+	profiles, err := w.Inbox.Prepare(ctx, &m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "halo", CreatedAt: time.Now()}
-	if _, err := w.Inbox.Send(ctx, w.sending(&m, profiles)); err != nil {
+	if s, _, err := w.storeFirst(ctx, &m, profiles); s == nil || err != nil {
 		t.Fatal(err)
 	}
-	if n := w.unreadMessages(66); n != 0 {
-		t.Fatalf("%d received before the hand-off", n)
+	for range 2 {
+		id, err := w.Send(ctx, 15, OutgoingMessage{Receiver: 66, Body: "satu", ClientID: "c1"})
+		if err != nil || id != m.ID {
+			t.Fatalf("sent again as %s, %v; want %s", id, err, m.ID)
+		}
 	}
-	w.run()
-	sent := w.android.wait(t, "push", count(1))
-	if n := w.unreadMessages(66); n != 1 || len(sent) != 1 {
-		t.Errorf("%d received, %d pushes", n, len(sent))
+	if n := w.unreadMessages(66); n != 1 {
+		t.Errorf("%d received", n)
 	}
-	page, err := w.Inbox.Messages(ctx, 66, m.Conversation, 0, 10)
-	if err != nil || len(page) != 1 || page[0].ID != m.ID {
-		t.Errorf("page %+v, %v", page, err)
+	next := w.send(15, 66, "dua")
+	frames, _, _, err := w.Inbox.Replay(ctx, 66, 0)
+	if err != nil || len(frames) != 2 || frames[0].ID != m.ID || frames[1].ID != next {
+		t.Errorf("the receiver's log has %+v, %v", frames, err)
+	}
+	handoffs := w.Partitions.Key(w.Partitions.OfUser(15), "handoffs")
+	if n, err := w.Redis.ZCard(ctx, handoffs).Result(); err != nil || n != 0 {
+		t.Errorf("%d hand-offs are left, %v", n, err)
+	}
+}
+
+// Both write at once, through processes whose clocks differ: both see everything,
+// in the order of the ids.
+func TestMessagesComeInTheOrderOfTheirIDs(t *testing.T) {
+	w := newChat(t)
+	behind := newWorld(t, func(o *Options) {
+		o.Now = func() time.Time { return time.Now().Add(-100 * time.Millisecond) }
+	})
+	const each = 12
+	var wg sync.WaitGroup
+	for i, d := range []*Dispatcher{w.Dispatcher, behind.Dispatcher, w.Dispatcher, behind.Dispatcher} {
+		from, to := int64(15), int64(66)
+		if i >= 2 {
+			from, to = to, from
+		}
+		wg.Go(func() {
+			for n := range each {
+				if _, err := d.Send(context.Background(), from, OutgoingMessage{Receiver: to, Body: fmt.Sprint(n)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var first []string
+	for _, user := range []int64{15, 66} {
+		frames, _, _, err := w.Inbox.Replay(context.Background(), user, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, f := range frames {
+			ids = append(ids, f.ID)
+		}
+		if !slices.IsSorted(ids) || len(ids) != 4*each {
+			t.Errorf("user %d was told of %d messages, in order: %v", user, len(ids), slices.IsSorted(ids))
+		}
+		if first == nil {
+			first = ids
+		} else if diff := cmp.Diff(first, ids); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 

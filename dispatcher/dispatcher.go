@@ -40,6 +40,9 @@ type Options struct {
 	// LiveGrace is how long a chat push waits for one of the receiver's live
 	// sockets to show the message; 0 switches that off.
 	LiveGrace time.Duration
+	// Sends limits the messages of one user, over all their sockets and requests to
+	// this process: 10 a second and 50 at once unless set.
+	Sends Rate
 	// Admins are administrators beside those whose profile says so.
 	Admins []int64
 	// Location is the zone of the times in pushes: UTC unless set.
@@ -60,12 +63,14 @@ type Dispatcher struct {
 	consumer string // this process' name in the outbox' consumer groups
 	lanes    [len(Lanes)]*lane
 	metrics  *metrics
+	sends    *limiter
 }
 
 // New returns a dispatcher. It publishes at once; pushes move while Run runs.
 func New(opts Options) *Dispatcher {
 	opts.Lease = cmp.Or(opts.Lease, 30*time.Second)
 	opts.RetryFor = cmp.Or(opts.RetryFor, day)
+	opts.Sends = cmp.Or(opts.Sends, Rate{10, 50})
 	opts.Location = cmp.Or(opts.Location, time.UTC)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -79,6 +84,7 @@ func New(opts Options) *Dispatcher {
 	host, _ := os.Hostname() // only for people who read XINFO
 	d := &Dispatcher{
 		Options:  opts,
+		sends:    newLimiter(opts.Sends),
 		consumer: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8]),
 	}
 	d.parser = newParser(opts.Types, opts.Now)

@@ -68,6 +68,10 @@ func (d *Dispatcher) erase(ctx context.Context, user int64) error {
 		return err
 	}
 	for _, partner := range partners {
+		// What the partner has sent, and has not got back yet.
+		if err := d.catchUp(ctx, min(user, partner), inbox.ConversationID(user, partner)); err != nil {
+			return err
+		}
 		if err := d.Inbox.EraseAt(ctx, partner, user); err != nil {
 			return err
 		}
@@ -168,6 +172,6 @@ func handoffConcerns(text string, user int64) bool {
 	if json.Unmarshal([]byte(text), &h) != nil {
 		return false
 	}
-	return h.Message != nil && (h.Message.Sender == user || h.Message.Receiver == user) ||
+	return h.Pending != nil && h.Pending.First == user ||
 		h.Reading != nil && (h.Reading.User == user || h.Reading.Partner == user)
 }

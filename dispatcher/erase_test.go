@@ -43,7 +43,7 @@ func (w *world) fill(user int64, mark string) {
 	w.register(user, devices.Android, "phone"+mark)
 	w.register(user, devices.IOS, "iphone"+mark)
 	w.register(partner, devices.Android, "partners")
-	_, err := w.Devices.Issue(ctx, user)
+	_, err := w.Devices.Issue(ctx, user, time.Time{})
 	check(err)
 
 	for i, state := range []string{"pending", "paid"} {
@@ -184,8 +184,11 @@ func (w *world) queue(user int64, mark string) {
 		}
 	}
 	m := &inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
-	s := w.sending(m, nil)
-	if _, err := w.Inbox.Send(ctx, s); err != nil { // and the process dies before it is handed over
+	profiles, err := w.Inbox.Prepare(ctx, m)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, _, err := w.storeFirst(ctx, m, profiles); err != nil { // and the process dies before it is handed over
 		w.t.Fatal(err)
 	}
 }
@@ -210,7 +213,7 @@ func TestErase(t *testing.T) {
 		t.Errorf("another user has %d traces, had %d", after, before)
 	}
 	u, err := w.Inbox.Unreads(ctx, partner)
-	if err != nil || u.Messages != 1 { // that of user 88; the other's is gone
+	if err != nil || u.Messages != 2 { // those of user 88; the other's are gone
 		t.Errorf("the partner has %d unread messages, %v", u.Messages, err)
 	}
 

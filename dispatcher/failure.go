@@ -14,6 +14,7 @@ const (
 	textNotSent    = "Gagal mengirim pesan"
 	textFormat     = "Gagal mengirim pesan: harap menggunakan format yang seharusnya"
 	textNoReceiver = "Tidak dapat mengirim pesan kepada pembeli"
+	textTooMany    = "Terlalu banyak percobaan, coba lagi nanti"
 	textAdminsOnly = "Pengiriman pesan untuk kategori ini hanya dapat ditujukan kepada admin"
 )
 
@@ -21,7 +22,10 @@ const (
 // text, and the stable word that the HTTP interface and sockets share.
 func SendFailure(err error) (text, code string) {
 	var invalid *InvalidError
+	var limit *LimitError
 	switch {
+	case errors.As(err, &limit):
+		return textTooMany, "rate_limited"
 	case errors.As(err, &invalid):
 		if problem := invalid.Fields["receiver_id"]; len(invalid.Fields) == 1 && problem != "" && problem != "is required" {
 			return textNoReceiver, "invalid"

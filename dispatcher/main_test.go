@@ -115,6 +115,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 		}),
 		Senders: map[devices.Platform]Sender{devices.Android: w.android, devices.IOS: w.ios},
 		Lease:   2 * time.Second,
+		Sends:   Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Metrics: w.reg,
 	}

@@ -65,6 +65,50 @@ func BenchmarkPut(b *testing.B) {
 	})
 }
 
+// BenchmarkSearch searches a mailbox of 50,000 messages, and reports beside it what
+// a bare look at as many postings takes: all that there are of a word, in one
+// ZRANGEBYLEX of the same Redis.
+func BenchmarkSearch(b *testing.B) {
+	server, err := localredis.Start(b.Context(), localredis.Options{Args: []string{"--auto-aof-rewrite-percentage", "0"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Close()
+	rdb := client(b, server.Addr())
+	s := newStore(b, rdb)
+	fillMailbox(b, s)
+	ctx := context.Background()
+	for _, c := range []struct{ name, text, bare string }{
+		{"rare", "langka", "langka"},
+		{"common", "barang", "barang"},
+		{"old", "sering", "sering"},
+		{"prefix", "bar", "barang"},
+		{"words", "langka barang nomor7", "langka"},
+		{"common words", "barang sering", "sering"},
+		{"common word and prefix", "barang ser", "sering"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			before := redisCPU(b, rdb)
+			for b.Loop() {
+				if _, err := s.Search(ctx, user, c.text, false, 0, 10); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((redisCPU(b, rdb)-before)*1e6/float64(b.N), "redis-µs/op")
+		})
+		b.Run(c.name+"/bare", func(b *testing.B) {
+			before := redisCPU(b, rdb)
+			for b.Loop() {
+				bounds := redis.ZRangeBy{Min: "[" + c.bare + "\x00", Max: "(" + c.bare + "\x01"}
+				if err := rdb.ZRangeByLex(ctx, s.keys(user).words(), &bounds).Err(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((redisCPU(b, rdb)-before)*1e6/float64(b.N), "redis-µs/op")
+		})
+	}
+}
+
 // measure runs b.N operations in pipelines of 100 and reports Redis' CPU time of one.
 func measure(b *testing.B, rdb redis.UniversalClient, do func(count int)) {
 	before := redisCPU(b, rdb)

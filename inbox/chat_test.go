@@ -18,12 +18,15 @@ const partner = 15
 
 // sending is a message from one of the two to the other.
 func sending(from, to int64, body string) *Sending {
+	id := NewID(time.Now())
 	return &Sending{
 		Message: Message{
-			ID: NewID(time.Now()), Conversation: ConversationID(from, to), Sender: from, Receiver: to, Body: body,
+			ID: id, Conversation: ConversationID(from, to), Sender: from, Receiver: to, Body: body,
 		},
+		Once:    id,
 		Frame:   []byte(`{}`),
 		Handoff: "handoff " + body,
+		Pointer: "pointer",
 	}
 }
 
@@ -31,15 +34,26 @@ func sending(from, to int64, body string) *Sending {
 func carry(t testing.TB, s *Store, m *Sending) string {
 	t.Helper()
 	ctx := context.Background()
-	id, err := s.Send(ctx, m)
-	if err != nil {
+	if _, err := s.Prepare(ctx, &m.Message); err != nil {
 		t.Fatal(err)
 	}
-	m.ID = id
-	if err := errors.Join(s.Receive(ctx, m), s.Done(ctx, m.Sender, m.Handoff)); err != nil {
-		t.Fatal(err)
+	for {
+		id, before, err := s.StoreFirst(ctx, m)
+		if order := new(OrderError); errors.As(err, &order) {
+			m.ID = After(order.Newest, time.Now())
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id != m.ID {
+			return id
+		}
+		if err := errors.Join(s.StoreSecond(ctx, m, before), s.Delivered(ctx, m)); err != nil {
+			t.Fatal(err)
+		}
+		return id
 	}
-	return id
 }
 
 func bodies(t *testing.T, s *Store, of int64) []string {
@@ -90,54 +104,28 @@ func TestMessageIsSentOncePerClientID(t *testing.T) {
 		var ids []string
 		for range 3 {
 			m := sending(user, partner, "halo")
-			m.ClientID = "c1"
+			m.ClientID, m.Once = "c1", "c1"
 			ids = append(ids, carry(t, s, m))
 		}
 		if ids[0] != ids[1] || ids[1] != ids[2] || len(bodies(t, s, partner)) != 1 || len(bodies(t, s, user)) != 1 {
 			t.Errorf("ids %v, %d received", ids, len(bodies(t, s, partner)))
 		}
-		m := sending(user, partner, "other")
-		m.ClientID = "c1"
-		if id, err := s.Send(ctx, m); !errors.Is(err, ErrConflict) || id != ids[0] {
-			t.Errorf("other content under the same client id: %s, %v", id, err)
-		}
-	})
-}
-
-// The hand-off makes a crash between the two scripts harmless, and carrying it out
-// twice, or after the receiver has deleted the message, changes nothing.
-func TestHandoffSurvivesACrash(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		later := time.Now().Add(2 * handoffAfter)
-		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
-		ctx := context.Background()
-		m := sending(user, partner, "halo")
-		if _, err := s.Send(ctx, m); err != nil {
-			t.Fatal(err)
-		}
-		due, err := s.Handoffs(ctx, 10)
-		if diff := cmp.Diff([]string{m.Handoff}, due); diff != "" || err != nil {
-			t.Fatal(diff, err)
-		}
-		for range 2 {
-			if err := s.Receive(ctx, m); err != nil {
-				t.Fatal(err)
+		for what, m := range map[string]*Sending{
+			"content": sending(user, partner, "other"), "receiver": sending(user, 100, "halo"),
+		} {
+			m.ClientID = "c1"
+			if _, err := s.Prepare(ctx, &m.Message); !errors.Is(err, ErrConflict) {
+				t.Errorf("other %s under the same client id: %v", what, err)
 			}
 		}
-		if n := len(bodies(t, s, partner)); n != 1 {
-			t.Fatalf("received %d times", n)
-		}
-		if err := errors.Join(s.DeleteMessage(ctx, partner, m.ID), s.Receive(ctx, m)); err != nil {
+		m := sending(user, partner, "halo")
+		m.ClientID = "c1"
+		if err := s.Unbind(ctx, &m.Message); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(bodies(t, s, partner)); n != 0 {
-			t.Errorf("a deleted message came back")
-		}
-		if err := s.Done(ctx, user, m.Handoff); err != nil {
-			t.Fatal(err)
-		}
-		if due, err := s.Handoffs(ctx, 10); len(due) != 0 || err != nil {
-			t.Errorf("hand-offs %v, %v", due, err)
+		m.Body = "other"
+		if _, err := s.Prepare(ctx, &m.Message); err != nil {
+			t.Errorf("after it was given back: %v", err)
 		}
 	})
 }
@@ -199,7 +187,7 @@ func TestInboxIsOrderedByTheNewestMessage(t *testing.T) {
 		for i := range 12 {
 			carry(t, s, sending(int64(100+i), user, "from "+strconv.Itoa(i)))
 		}
-		carry(t, s, sending(user, 103, "back"))
+		back := carry(t, s, sending(user, 103, "back"))
 		var got []int64
 		for offset := 0; offset < 20; offset += 5 {
 			page, err := s.Inbox(ctx, user, false, offset, 5)
@@ -213,6 +201,15 @@ func TestInboxIsOrderedByTheNewestMessage(t *testing.T) {
 		want := []int64{103, 111, 110, 109, 108, 107, 106, 105, 104, 102, 101, 100}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
+		}
+
+		// Without its newest message a conversation is as old as the one before.
+		if err := s.DeleteMessage(ctx, user, back); err != nil {
+			t.Fatal(err)
+		}
+		page, err := s.Inbox(ctx, user, false, 0, 1)
+		if err != nil || len(page) != 1 || page[0].Partner != 111 {
+			t.Errorf("first is %+v, %v", page, err)
 		}
 	})
 }

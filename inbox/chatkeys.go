@@ -58,6 +58,16 @@ func (k userKeys) partners() string { return string(k) + "partners" }
 // it goes on.
 func (s *Store) erasures(partition int) string { return s.parts.Key(partition, "erasures") }
 
+// heads is a hash, kept for ever: conversation id to the id of the newest message
+// that this copy was given, also after it was deleted.
+func (k userKeys) heads() string { return string(k) + "heads" }
+
+// pending is a sorted set, all scores 0, in the first copy of a conversation: what
+// its second copy has not been given yet, "ID HANDOFF" without the space.
+func (k userKeys) pending(conversation string) string {
+	return k.conversation(conversation) + ":pending"
+}
+
 // handoffs is a sorted set of a partition: what is to be told to a partner, scored
 // with the moment, in milliseconds, at which somebody else than the request that
 // left it does so.

@@ -43,6 +43,11 @@ local function was_erased(meta)
   return redis.call('HEXISTS', meta, 'erased') == 1
 end
 
+-- remember_record notes an event's record, so that erasing finds it while it lives.
+local function remember_record(records, life, event)
+  redis.call('ZADD', records, digits(millis() + tonumber(life)), event)
+end
+
 -- forget_news takes the news of transactions out of their counter whose
 -- notification is unread no more because it is kept no more.
 local function forget_news(open, meta, unread)

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -194,13 +195,21 @@ func (s *Store) NewestUnread(ctx context.Context, user int64, conversation strin
 	return ids[0], nil
 }
 
+// ErrPending reports that a copy has not been given a message yet.
+var ErrPending = errors.New("the message is still pending")
+
 // Seen notes in a sender's copy what their partner has read. Frame is what the
-// sender's sockets show, JSON. It is harmless to repeat.
+// sender's sockets show, JSON. It is harmless to repeat. The error is ErrPending
+// when the copy has not been given yet what was read.
 func (s *Store) Seen(ctx context.Context, sender int64, r Reading, frame []byte) error {
 	k := s.keys(sender)
-	c := seenScript.Command(ctx, []string{k.sent(r.Conversation)}, r.Message, r.UpTo, s.publish, k.channel(), frame)
+	c := seenScript.Command(ctx, []string{k.sent(r.Conversation), k.heads()},
+		r.Message, r.UpTo, s.publish, k.channel(), frame, r.Conversation)
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("note what was read: %w", err)
+	}
+	if n, err := c.Int(); err != nil || n < 0 {
+		return cmp.Or(err, ErrPending)
 	}
 	return nil
 }

@@ -207,11 +207,11 @@ func (s *Store) EraseUser(ctx context.Context, user int64, partners []int64) err
 	keys := trash
 	for _, partner := range partners {
 		c := ConversationID(user, partner)
-		keys = append(keys, k.conversation(c), k.messages(c), k.received(c), k.sent(c), k.gone(c))
+		keys = append(keys, k.conversation(c), k.messages(c), k.received(c), k.sent(c), k.gone(c), k.pending(c))
 	}
 	live := s.LiveKeys(user)
 	keys = append(keys, k.notes(), k.unread(), k.open(), k.log(), k.profile(), k.inboxes(), k.unreadInboxes(),
-		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.records(),
+		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.records(), k.heads(),
 		live.Online, live.Seen, live.Watchers,
 		k.partners()) // the last one: what leads to the others goes after them
 	for some := range slices.Chunk(keys, eraseMost) {

@@ -20,6 +20,15 @@ func NewID(now time.Time) string {
 	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + newSuffix()
 }
 
+// After returns a new id that lies above another one: that of now, or else of the
+// microsecond after it.
+func After(id string, now time.Time) string {
+	if at, err := IDTime(id); err == nil && !now.Truncate(time.Microsecond).After(at) {
+		now = at.Add(time.Microsecond)
+	}
+	return NewID(now)
+}
+
 // newSuffix returns the random end of an id.
 func newSuffix() string {
 	var b [(suffixLen + 1) / 2]byte

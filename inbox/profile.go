@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"strconv"
 )
@@ -23,27 +22,47 @@ type Profile struct {
 // Kabar knows, even with no field set; one who was erased begins anew by it. The
 // error is ErrErasing while the user is being erased.
 func (s *Store) SetProfile(ctx context.Context, user int64, p Profile) error {
-	users, member := s.parts.Listing(user)
-	args := []any{user, member, "known", "1"}
+	fields := []any{"known", "1"}
 	for name, value := range map[string]*string{
 		"name": p.Name, "username": p.Username, "avatar": p.Avatar, "locale": p.Locale, "timezone": p.Timezone,
 	} {
 		if value != nil {
-			args = append(args, name, *value)
+			fields = append(fields, name, *value)
 		}
 	}
 	if p.Admin != nil {
-		args = append(args, "admin", strconv.FormatBool(*p.Admin))
+		fields = append(fields, "admin", strconv.FormatBool(*p.Admin))
 	}
+	set, err := s.setProfile(ctx, user, "lift", fields)
+	if err == nil && !set {
+		return ErrErasing
+	}
+	return err
+}
+
+// Welcome makes a user known who has signed in. The error is ErrErased when the
+// user was erased: only SetProfile has them begin anew.
+func (s *Store) Welcome(ctx context.Context, user int64) error {
+	set, err := s.setProfile(ctx, user, "leave", []any{"known", "1"})
+	if err == nil && !set {
+		return ErrErased
+	}
+	return err
+}
+
+func (s *Store) setProfile(ctx context.Context, user int64, tombstone string, fields []any) (set bool, err error) {
 	k := s.keys(user)
-	c := setProfileScript.Command(ctx, []string{k.meta(), k.profile(), users, s.erasures(s.parts.OfUser(user))}, args...)
+	users, member := s.parts.Listing(user)
+	keys := []string{k.meta(), k.profile(), users, s.erasures(s.parts.OfUser(user))}
+	c := setProfileScript.Command(ctx, keys, append([]any{user, member, tombstone}, fields...)...)
 	if err := s.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("set profile: %w", err)
+		return false, fmt.Errorf("set profile: %w", err)
 	}
-	if n, err := c.Int(); err != nil || n == 0 {
-		return errors.Join(ErrErasing, err)
+	n, err := c.Int()
+	if err != nil {
+		return false, fmt.Errorf("set profile: %w", err)
 	}
-	return nil
+	return n == 1, nil
 }
 
 // Profile returns what is known of a user, or ErrNotFound.
@@ -59,20 +78,36 @@ func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
 	return p, nil
 }
 
-func newProfile(fields map[string]string) Profile {
-	text := func(name string) *string {
-		if v, ok := fields[name]; ok {
+// profileFields are the fields of the profile hash, in the order in which newProfile
+// reads them.
+var profileFields = []any{"known", "name", "username", "avatar", "locale", "timezone", "admin"}
+
+// profileCommand returns the command that reads a user's profile, for readProfile.
+func (s *Store) profileCommand(ctx context.Context, user int64) *Command {
+	return NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, profileFields...)...)
+}
+
+// readProfile puts the reply to profileCommand into profiles, unless the user is
+// not known.
+func readProfile(c *Command, user int64, profiles map[int64]Profile) error {
+	reply, err := c.Slice()
+	if err != nil || len(reply) != len(profileFields) {
+		return fmt.Errorf("read profile: %d fields: %w", len(reply), err)
+	}
+	text := func(i int) *string {
+		if v, ok := reply[i].(string); ok {
 			return &v
 		}
 		return nil
 	}
-	p := Profile{
-		Name: text("name"), Username: text("username"), Avatar: text("avatar"),
-		Locale: text("locale"), Timezone: text("timezone"),
+	if text(0) == nil {
+		return nil
 	}
-	if v, ok := fields["admin"]; ok {
-		admin := v == "true"
+	p := Profile{Name: text(1), Username: text(2), Avatar: text(3), Locale: text(4), Timezone: text(5)}
+	if v := text(6); v != nil {
+		admin := *v == "true"
 		p.Admin = &admin
 	}
-	return p
+	profiles[user] = p
+	return nil
 }

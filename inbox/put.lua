@@ -119,5 +119,5 @@ if ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then
   push = 'waiting'
 end
 redis.call('SET', record, ARGV[2] .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', ARGV[3])
-redis.call('ZADD', KEYS[12], digits(math.floor(now / 1000) + tonumber(ARGV[3])), ARGV[25])
+remember_record(KEYS[12], ARGV[3], ARGV[25])
 return {1, id, seq}

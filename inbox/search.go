@@ -3,7 +3,6 @@ package inbox
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,40 +10,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const (
-	searchChunk = 1000  // postings read in one round trip
-	searchMost  = 20000 // postings of the rarest word that are looked at
-)
+// searchChunk is how many postings are read in one round trip: few enough that none
+// of its commands holds Redis for much longer than a millisecond.
+const searchChunk = 500
 
 // Search returns the conversations of a user from offset on that have a message
 // with all the words of a text, the one with the newest message first. Words may
 // stand in any order and case; the last one may be the beginning of a word.
 func (s *Store) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
-	found, err := s.find(ctx, s.keys(user), text)
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	key := s.keys(user).inboxes()
+	k := s.keys(user)
+	list := k.inboxes()
 	if unread {
-		key = s.keys(user).unreadInboxes()
+		list = k.unreadInboxes()
 	}
-	ids := make([]string, 0, len(found))
-	for id := range found {
-		ids = append(ids, id)
-	}
-	scores, err := s.Redis.ZMScore(ctx, key, ids...).Result()
+	hits, err := s.find(ctx, k, list, text)
 	if err != nil {
-		return nil, fmt.Errorf("search: %w", err)
-	}
-	type hit struct {
-		id    string
-		score float64
-	}
-	hits := make([]hit, 0, len(ids))
-	for i, id := range ids {
-		if scores[i] > 0 { // 0: not in the inbox (any more)
-			hits = append(hits, hit{id, scores[i]})
-		}
+		return nil, err
 	}
 	slices.SortFunc(hits, func(a, b hit) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), strings.Compare(a.id, b.id))
@@ -56,34 +37,66 @@ func (s *Store) Search(ctx context.Context, user int64, text string, unread bool
 	return s.conversations(ctx, user, page)
 }
 
-// find returns the conversations with a message that has all the words. It walks
-// the postings of the rarest word, the newest first, and checks the others.
-func (s *Store) find(ctx context.Context, k userKeys, text string) (map[string]bool, error) {
+// A hit is a conversation that has what is searched.
+type hit struct {
+	id    string
+	score float64
+}
+
+// find returns the conversations of a list with a message that has all the words.
+// It walks the postings of the rarest word, which are the newest first unless it is
+// a prefix, and checks the others, until it has the whole list or has seen all
+// postings: what it costs is bounded by the user's own messages.
+func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit, error) {
 	ranges := wordRanges(text)
 	if len(ranges) == 0 {
 		return nil, nil
 	}
-	rarest, err := s.rarestFirst(ctx, k, ranges)
-	if err != nil || !rarest {
+	listed, all, err := s.rarestFirst(ctx, k, list, ranges)
+	if err != nil || !all {
 		return nil, err
 	}
 	found := make(map[string]bool)
+	var hits []hit
 	first, others := ranges[0], ranges[1:]
-	for at := 0; at < searchMost; at += searchChunk {
+	for int64(len(hits)) < listed {
 		postings, err := s.Redis.ZRevRangeByLex(ctx, k.words(), &redis.ZRangeBy{
-			Min: first.min, Max: first.max, Offset: int64(at), Count: searchChunk,
+			Min: first.min, Max: first.max, Count: searchChunk,
 		}).Result()
 		if err != nil {
 			return nil, fmt.Errorf("search: %w", err)
 		}
-		if err := s.keepMatching(ctx, k, postings, others, found); err != nil {
+		matching, err := s.matching(ctx, k, postings, others, found)
+		if err != nil {
+			return nil, err
+		}
+		if hits, err = s.appendListed(ctx, hits, list, matching); err != nil {
 			return nil, err
 		}
 		if len(postings) < searchChunk {
 			break
 		}
+		first.max = "(" + postings[len(postings)-1]
 	}
-	return found, nil
+	return hits, nil
+}
+
+// appendListed adds those conversations that are in a list. Others were deleted,
+// or are read where what is unread is searched.
+func (s *Store) appendListed(ctx context.Context, hits []hit, list string, conversations []string) ([]hit, error) {
+	if len(conversations) == 0 {
+		return hits, nil
+	}
+	scores, err := s.Redis.ZMScore(ctx, list, conversations...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	for i, id := range conversations {
+		if scores[i] > 0 { // 0: not in it
+			hits = append(hits, hit{id, scores[i]})
+		}
+	}
+	return hits, nil
 }
 
 // A wordRange is the range of a word's postings.
@@ -115,79 +128,87 @@ func searchWords(text string) []string {
 	return words[:min(len(words), most)]
 }
 
-// rarestFirst moves the range with the fewest postings to the front, and reports
-// whether every range has any.
-func (s *Store) rarestFirst(ctx context.Context, k userKeys, ranges []wordRange) (bool, error) {
+// rarestFirst moves the range with the fewest postings to the front. It returns the
+// size of a list of conversations, and whether every range has postings.
+func (s *Store) rarestFirst(ctx context.Context, k userKeys, list string, ranges []wordRange) (listed int64, all bool, err error) {
 	pipe := s.Redis.Pipeline()
+	size := pipe.ZCard(ctx, list)
 	sizes := make([]*redis.IntCmd, len(ranges))
 	for i, r := range ranges {
 		sizes[i] = pipe.ZLexCount(ctx, k.words(), r.min, r.max)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return false, fmt.Errorf("search: %w", err)
+		return 0, false, fmt.Errorf("search: %w", err)
 	}
 	best := 0
 	for i := range ranges {
 		if sizes[i].Val() == 0 {
-			return false, nil
+			return size.Val(), false, nil
 		}
 		if sizes[i].Val() < sizes[best].Val() {
 			best = i
 		}
 	}
 	ranges[0], ranges[best] = ranges[best], ranges[0]
-	return true, nil
+	return size.Val(), true, nil
 }
 
-// keepMatching adds the conversations of those postings whose message has the
-// other words too.
-func (s *Store) keepMatching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) error {
+// matching returns the conversations of those postings whose message has the other
+// words too, and adds them to those that were found: each is returned once.
+func (s *Store) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
 	var tails []string // id and conversation
 	for _, p := range postings {
 		if _, tail, ok := strings.Cut(p, "\x00"); ok && len(tail) == 2*IDLen && !found[tail[IDLen:]] {
 			tails = append(tails, tail)
 		}
 	}
-	if len(others) == 0 {
-		for _, tail := range tails {
-			found[tail[IDLen:]] = true
-		}
-		return nil
-	}
 	if len(tails) == 0 {
-		return nil
+		return nil, nil
 	}
-	pipe := s.Redis.Pipeline()
-	has := make([][]func() bool, len(tails))
+	has := make([]func(i int) bool, len(others))
+	if len(others) > 0 {
+		pipe := s.Redis.Pipeline()
+		for i, o := range others {
+			has[i] = queueHas(ctx, pipe, k, o, tails)
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, fmt.Errorf("search: %w", err)
+		}
+	}
+	var conversations []string
 	for i, tail := range tails {
-		for _, o := range others {
-			has[i] = append(has[i], queueHas(ctx, pipe, k, o, tail))
+		conversation := tail[IDLen:]
+		lacks := func(has func(int) bool) bool { return !has(i) }
+		if !found[conversation] && !slices.ContainsFunc(has, lacks) {
+			found[conversation] = true
+			conversations = append(conversations, conversation)
 		}
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("search: %w", err)
-	}
-	for i, tail := range tails {
-		all := true
-		for _, has := range has[i] {
-			all = all && has()
-		}
-		if all {
-			found[tail[IDLen:]] = true
-		}
-	}
-	return nil
+	return conversations, nil
 }
 
-// queueHas asks whether a message has a word, or one that begins with it.
-func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange, tail string) func() bool {
+// queueHas asks whether messages have a word, or one that begins with it, in one
+// command: the function tells of each, once the pipeline was executed.
+func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange, tails []string) func(i int) bool {
 	if r.word != "" {
-		c := pipe.ZScore(ctx, k.words(), r.word+"\x00"+tail)
-		return func() bool { return c.Err() == nil }
+		args := []any{"zmscore", k.words()}
+		for _, tail := range tails {
+			args = append(args, r.word+"\x00"+tail)
+		}
+		scores := pipe.Do(ctx, args...) // ZMScore cannot tell 0, which they all have, from none
+		return func(i int) bool {
+			all, _ := scores.Val().([]any)
+			return i < len(all) && all[i] != nil
+		}
 	}
-	body := pipe.HGet(ctx, k.bodies(), tail[:IDLen])
-	return func() bool {
-		m, err := parseMessage(tail[:IDLen], body.Val(), false)
+	ids := make([]string, len(tails))
+	for i, tail := range tails {
+		ids[i] = tail[:IDLen]
+	}
+	bodies := pipe.HMGet(ctx, k.bodies(), ids...)
+	return func(i int) bool {
+		body, _ := bodies.Val()[i].(string)
+		m, err := parseMessage(ids[i], body, false)
 		return err == nil && slices.ContainsFunc(Words(m.Body), func(w string) bool {
 			return strings.HasPrefix(w, strings.TrimPrefix(r.min, "["))
 		})

@@ -5,32 +5,37 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"strconv"
 	"time"
 )
 
 var (
-	//go:embed send.lua
-	sendSource string
-	//go:embed receive.lua
-	receiveSource string
+	//go:embed prepare.lua
+	prepareSource string
+	//go:embed store_message.lua
+	storeMessageSource string
+	//go:embed delivered.lua
+	deliveredSource string
 
-	sendScript    = script(sendSource)
-	receiveScript = script(receiveSource)
+	prepareScript      = script(prepareSource)
+	storeMessageScript = script(storeMessageSource)
+	deliveredScript    = script(deliveredSource)
 )
 
-// A Sending is a message on its way: what both copies need.
+// A Sending is a message on its way: what its copies need.
 type Sending struct {
 	Message
+	// Once makes storing it idempotent: the sender's ClientID, or else a text of
+	// this message alone, the same for every proposed ID.
+	Once string
 	// Frame is what live sockets show, JSON.
 	Frame []byte
-	// Entry is the receiver's push; its Body is that of the outbox entry. nil when
-	// there is none.
+	// Push is what the receiver's phones get; nil when that is nothing.
 	Push *MessagePush
-	// Handoff is what Handoffs hands out when the request that sent the message
-	// has not called Receive and Done in time.
-	Handoff string
+	// Handoff is what Pending hands out until Delivered; not empty. Pointer is
+	// what Handoffs hands out when that takes too long.
+	Handoff, Pointer string
 }
 
 // A MessagePush is what a message leaves in the receiver's outbox.
@@ -43,75 +48,173 @@ type MessagePush struct {
 	Grace   time.Duration // how long it waits there when the receiver has a live socket
 }
 
+// An OrderError reports a message that cannot follow the newest one of a copy.
+type OrderError struct {
+	Newest string // id of the newest message, or "" where there is none
+}
+
+// Error says so.
+func (e *OrderError) Error() string { return "the message does not follow the newest one" }
+
 // handoffAfter is how long the request that left a hand-off has to do it itself.
 const handoffAfter = 5 * time.Second
 
-// Send stores a message in its sender's copy, once per ClientID (or, without one,
-// per ID), and leaves the hand-off. The id is the first one's when the message had
-// been sent before. The error is ErrConflict when that was another message, and
-// ErrErased when the sender was erased.
-func (s *Store) Send(ctx context.Context, m *Sending) (id string, err error) {
-	k := s.keys(m.Sender)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
-	unique := "id\x00" + m.ID
+// First returns the one of a conversation's two users in whose copy its messages
+// get their order: both copies show them in it, and so do both users' sockets.
+func (m *Message) First() int64 { return min(m.Sender, m.Receiver) }
+
+// second returns the other one.
+func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
+
+// Prepare readies a message for StoreFirst in one round trip: it returns the
+// profiles of its two users, of those that are known, and binds the ClientID, if
+// there is one, to this message. The error is ErrConflict when it is bound to
+// another one, and ErrErased when the sender was erased.
+func (s *Store) Prepare(ctx context.Context, m *Message) (map[int64]Profile, error) {
+	k, content := s.keys(m.Sender), ""
 	if m.ClientID != "" {
-		unique = "client\x00" + m.ClientID
+		content = digest(fmt.Sprintf("%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
 	}
-	name := sha256.Sum256([]byte(unique))
-	record := "s" + hex.EncodeToString(name[:16])
-	users, member := s.parts.Listing(m.Sender)
+	commands := []*Command{
+		s.profileCommand(ctx, m.Sender), s.profileCommand(ctx, m.Receiver),
+		prepareScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.records(), k.partners()},
+			content, s.remember().Milliseconds(), bound(m), m.Receiver),
+	}
+	if err := s.Batcher.Do(ctx, commands...); err != nil {
+		return nil, fmt.Errorf("prepare message: %w", err)
+	}
+	switch done, err := commands[2].Int(); {
+	case err != nil:
+		return nil, fmt.Errorf("prepare message: %w", err)
+	case done == 0:
+		return nil, ErrConflict
+	case done < 0:
+		return nil, ErrErased
+	}
+	profiles := make(map[int64]Profile, 2)
+	for i, user := range []int64{m.Sender, m.Receiver} {
+		if err := readProfile(commands[i], user, profiles); err != nil {
+			return nil, err
+		}
+	}
+	return profiles, nil
+}
+
+// Unbind gives the ClientID of a message back that cannot be sent, so that another
+// one may have it.
+func (s *Store) Unbind(ctx context.Context, m *Message) error {
+	if m.ClientID == "" {
+		return nil
+	}
+	c := NewCommand(ctx, "del", s.keys(m.Sender).record(bound(m)))
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("unbind client id: %w", err)
+	}
+	return nil
+}
+
+// bound is the name under which a sender's record says what the ClientID is bound to.
+func bound(m *Message) string { return "c" + digest(m.ClientID) }
+
+// StoreFirst stores a message in its first copy, once per sender and Once, and
+// leaves the second one pending. From then on both will have it, whatever dies. It
+// returns the id under which the message is stored, which is another one when it
+// had been stored before, and the id of the one before it in the conversation, for
+// StoreSecond. The error is an *OrderError when m.ID is not above all ids of the
+// conversation: propose one that is. It is ErrErased when the copy's user
+// was erased.
+func (s *Store) StoreFirst(ctx context.Context, m *Sending) (id, before string, err error) {
+	status, id, err := s.storeMessage(ctx, m, m.First(), "")
+	switch {
+	case err != nil:
+		return "", "", err
+	case status == dropped:
+		return "", "", ErrErased
+	case status < 0:
+		return "", "", &OrderError{Newest: id}
+	case status == 0:
+		return id, unknown, nil
+	}
+	return m.ID, id, nil
+}
+
+// unknown stands for the id before a message of which it is not known, anyone for
+// any id.
+const (
+	unknown = "?"
+	anyone  = "*"
+)
+
+// dropped is the status of a message that was dropped because one of its users was
+// erased.
+const dropped = -2
+
+// StoreSecond stores a message in its second copy, once, also when its user has
+// deleted it since. Before is what StoreFirst returned. What is to or from an erased
+// user is dropped. The error is an *OrderError
+// when the copy lacks a message before it: what is Pending has to be stored first.
+func (s *Store) StoreSecond(ctx context.Context, m *Sending, before string) error {
+	status, newest, err := s.storeMessage(ctx, m, m.second(), before)
+	if err == nil && status < 0 && status != dropped {
+		return &OrderError{Newest: newest}
+	}
+	return err
+}
+
+// StorePending stores the first message that is Pending in its second copy, once:
+// what was before it is there already, or was lost to a failover.
+func (s *Store) StorePending(ctx context.Context, m *Sending) error {
+	_, _, err := s.storeMessage(ctx, m, m.second(), anyone)
+	return err
+}
+
+// storeMessage runs store_message.lua for a user's copy.
+func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before string) (status int64, id string, err error) {
+	k := s.keys(user)
+	users, member := s.parts.Listing(user)
+	onceName := "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once))
+	once := k.record(onceName)
+	role, mine := "sender", k.sent(m.Conversation)
+	push, devices := &MessagePush{Stream: once, Delayed: once}, once // without a line none is used
+	if user == m.Receiver {
+		role, mine = "receiver", k.received(m.Conversation)
+		if m.Push != nil {
+			push, devices = m.Push, s.Devices(user)
+		}
+	}
+	handoff := ""
+	if user == m.First() {
+		handoff = m.Handoff
+	}
 	args := []any{
-		m.ID, hex.EncodeToString(sum[:16]), s.remember().Milliseconds(), m.stored(),
-		m.Conversation, m.Receiver, score(m.ID), m.Handoff, handoffAfter.Milliseconds(),
-		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames, member, record,
+		m.ID, s.remember().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
+		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
+		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
+		before, handoff, m.Pointer, handoffAfter.Milliseconds(), MessageEvent(m.ID), onceName,
 	}
-	c := sendScript.Command(ctx, []string{
-		k.record(record), k.meta(), k.inboxes(), k.conversation(m.Conversation),
-		k.messages(m.Conversation), k.sent(m.Conversation), k.bodies(), k.words(), k.log(),
-		s.handoffs(s.parts.OfUser(m.Sender)), k.unreadInboxes(), users, k.records(), k.partners(),
+	c := storeMessageScript.Command(ctx, []string{
+		s.MessageRecordKey(user, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
+		k.messages(m.Conversation), mine, k.bodies(), k.words(), k.log(), k.open(),
+		devices, push.Stream, push.Delayed, users, k.heads(),
+		once, k.pending(m.Conversation), s.handoffs(s.parts.OfUser(user)),
+		k.records(), k.gone(m.Conversation),
 	}, append(args, m.postings()...)...)
 	if err := s.Batcher.Do(ctx, c); err != nil {
-		return "", fmt.Errorf("store message: %w", err)
+		return 0, "", fmt.Errorf("store message: %w", err)
 	}
 	reply, err := c.Slice()
 	if err != nil || len(reply) != 2 {
-		return "", fmt.Errorf("store message: reply %v: %w", reply, err)
+		return 0, "", fmt.Errorf("store message: reply %v: %w", reply, err)
 	}
+	status, _ = reply[0].(int64)
 	id, _ = reply[1].(string)
-	switch status, _ := reply[0].(int64); status {
-	case -1:
-		return id, ErrConflict
-	case -2:
-		return "", ErrErased
-	}
-	return id, nil
+	return status, id, nil
 }
 
-// Receive stores a message in its receiver's copy, once, also when they have
-// deleted it since, and enqueues the push. What is to or from an erased user is
-// dropped.
-func (s *Store) Receive(ctx context.Context, m *Sending) error {
-	k := s.keys(m.Receiver)
-	p, devices := m.Push, s.Devices(m.Receiver)
-	users, member := s.parts.Listing(m.Receiver)
-	if p == nil { // as if there were no device
-		nothing := k.record("none")
-		p, devices = &MessagePush{Stream: nothing, Delayed: nothing}, nothing
-	}
-	args := []any{
-		m.ID, s.remember().Milliseconds(), m.stored(), m.Conversation, m.Sender, score(m.ID),
-		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
-		p.Line, p.Body, p.Subject, p.Grace.Milliseconds(), member, MessageEvent(m.ID),
-	}
-	c := receiveScript.Command(ctx, []string{
-		s.MessageRecordKey(m.Receiver, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
-		k.messages(m.Conversation), k.received(m.Conversation), k.bodies(), k.words(), k.log(), k.open(),
-		devices, p.Stream, p.Delayed, users, k.records(), k.gone(m.Conversation),
-	}, append(args, m.postings()...)...)
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("hand message over: %w", err)
-	}
-	return nil
+// digest is a text in a form that is fit for a key.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }
 
 // MessageEvent is the name under which a received message has its record.
@@ -122,34 +225,39 @@ func (s *Store) MessageRecordKey(receiver int64, id string) string {
 	return s.RecordKey(receiver, MessageEvent(id))
 }
 
-// Done takes a hand-off back that has been carried out. It is harmless to repeat.
-func (s *Store) Done(ctx context.Context, user int64, handoff string) error {
-	c := NewCommand(ctx, "zrem", s.handoffs(s.parts.OfUser(user)), handoff)
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("clear hand-off: %w", err)
+// Pending returns what waits for a conversation's second copy, by Sending.Handoff,
+// in the order in which it is to be stored: at most the given number.
+func (s *Store) Pending(ctx context.Context, first int64, conversation string, most int) ([]string, error) {
+	members, err := s.Redis.ZRange(ctx, s.keys(first).pending(conversation), 0, int64(most-1)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read what is pending: %w", err)
 	}
-	return nil
+	for i, member := range members {
+		if len(member) < IDLen {
+			return nil, errors.New("read what is pending: no id")
+		}
+		members[i] = member[IDLen:]
+	}
+	return members, nil
 }
 
-// Handoffs returns hand-offs that are due, at most the given number of each
-// partition, in one round trip. They stay until Done: carrying one out twice is
-// harmless.
-func (s *Store) Handoffs(ctx context.Context, most int) ([]string, error) {
-	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
-	commands := make([]*Command, s.parts.Len())
-	for p := range commands {
-		commands[p] = NewCommand(ctx, "zrangebyscore", s.handoffs(p), "-inf", now, "limit", 0, most)
+// Delivered takes back what was pending for a message's second copy. It is
+// harmless to repeat.
+func (s *Store) Delivered(ctx context.Context, m *Sending) error {
+	return s.delivered(ctx, m.First(), m.Conversation, m.ID+m.Handoff, m.Pointer)
+}
+
+// NothingPending takes back a pointer for which nothing is pending.
+func (s *Store) NothingPending(ctx context.Context, first int64, conversation, pointer string) error {
+	return s.delivered(ctx, first, conversation, "", pointer)
+}
+
+func (s *Store) delivered(ctx context.Context, first int64, conversation, member, pointer string) error {
+	c := deliveredScript.Command(ctx, []string{
+		s.keys(first).pending(conversation), s.handoffs(s.parts.OfUser(first)),
+	}, member, pointer)
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("clear what was pending: %w", err)
 	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("read hand-offs: %w", err)
-	}
-	var due []string
-	for _, c := range commands {
-		texts, err := c.StringSlice()
-		if err != nil {
-			return nil, fmt.Errorf("read hand-offs: %w", err)
-		}
-		due = append(due, texts...)
-	}
-	return due, nil
+	return nil
 }

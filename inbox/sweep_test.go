@@ -167,9 +167,10 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 		s := newStore(t, rdb)
 		late := sending(partner, user, "terlambat")
 		to := sending(user, partner, "untuk dia")
-		if _, err := s.Send(ctx, late); err != nil {
+		if _, err := s.Prepare(ctx, &late.Message); err != nil {
 			t.Fatal(err)
 		}
+		first(t, s, late)
 		erase := func() {
 			partners, err := s.Partners(ctx, partner)
 			if err != nil {
@@ -189,8 +190,14 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 			t.Errorf("made known while being erased: %v", err)
 		}
 		erase()
-		if err := errors.Join(s.Receive(ctx, late), s.Receive(ctx, to)); err != nil {
+		if err := s.StorePending(ctx, late); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := s.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
+			t.Errorf("sent by an erased user: %v", err)
+		}
+		if _, _, err := s.StoreFirst(ctx, to); !errors.Is(err, ErrErased) {
+			t.Errorf("sent to an erased user: %v", err)
 		}
 		for _, who := range []int64{user, partner} {
 			if got := bodies(t, s, who); len(got) != 0 {
@@ -216,6 +223,9 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 				}
 				erase()
 			}
+		}
+		if err := s.Welcome(ctx, partner); !errors.Is(err, ErrErased) {
+			t.Errorf("signing in lifted the tombstone: %v", err)
 		}
 		if err := s.SetProfile(ctx, partner, Profile{}); err != nil {
 			t.Fatal(err)

@@ -3,10 +3,9 @@ package inbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
 )
@@ -71,23 +70,23 @@ func (p Profile) avatar() string {
 // Profiles returns what is known of users, in one round trip. A user who is not
 // known has no entry.
 func (s *Store) Profiles(ctx context.Context, users ...int64) (map[int64]Profile, error) {
-	pipe := s.Redis.Pipeline()
-	replies := make(map[int64]*redis.MapStringStringCmd, len(users))
-	for _, user := range users {
-		if replies[user] == nil {
-			replies[user] = pipe.HGetAll(ctx, s.keys(user).profile())
-		}
-	}
-	if len(replies) == 0 {
+	users = slices.Clone(users)
+	slices.Sort(users)
+	users = slices.Compact(users)
+	if len(users) == 0 {
 		return nil, nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	commands := make([]*Command, len(users))
+	for i, user := range users {
+		commands[i] = s.profileCommand(ctx, user)
+	}
+	if err := s.Batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read profiles: %w", err)
 	}
-	profiles := make(map[int64]Profile, len(replies))
-	for user, reply := range replies {
-		if fields := reply.Val(); len(fields) > 0 {
-			profiles[user] = newProfile(fields)
+	profiles := make(map[int64]Profile, len(users))
+	for i, user := range users {
+		if err := readProfile(commands[i], user, profiles); err != nil {
+			return nil, err
 		}
 	}
 	return profiles, nil

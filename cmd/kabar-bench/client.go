@@ -83,6 +83,16 @@ func (c *client) asService(r *http.Request) { r.Header.Set("Authorization", "Bea
 
 // enrol sets the users 1 to n and registers one device for each of them.
 func (c *client) enrol(ctx context.Context, p provider, n int) error {
+	return eachUser(ctx, n, func(ctx context.Context, user int64) error {
+		if err := c.setUser(ctx, user); err != nil {
+			return err
+		}
+		return c.registerDevice(ctx, p, user)
+	})
+}
+
+// eachUser enrols the users 1 to n by means of one, a few at a time.
+func eachUser(ctx context.Context, n int, one func(ctx context.Context, user int64) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var last atomic.Int64
 	for range enrollers {
@@ -92,7 +102,7 @@ func (c *client) enrol(ctx context.Context, p provider, n int) error {
 				if user > int64(n) {
 					return nil
 				}
-				if err := c.enrolOne(ctx, p, user); err != nil {
+				if err := one(ctx, user); err != nil {
 					return fmt.Errorf("enrol user %d: %w", user, err)
 				}
 			}
@@ -101,21 +111,29 @@ func (c *client) enrol(ctx context.Context, p provider, n int) error {
 	return group.Wait()
 }
 
-func (c *client) enrolOne(ctx context.Context, p provider, user int64) error {
+// setUser sets a user's name and the token that the user signs in with.
+func (c *client) setUser(ctx context.Context, user int64) error {
+	return c.setToken(ctx, user, secret(user))
+}
+
+func (c *client) setToken(ctx context.Context, user int64, token string) error {
 	id := strconv.FormatInt(user, 10)
-	set, err := json.Marshal(map[string]string{"name": "Toko " + id, "token": secret(user)})
+	set, err := json.Marshal(map[string]string{"name": "Toko " + id, "token": token})
 	if err != nil {
 		return err
 	}
-	if _, err := c.do(ctx, http.MethodPut, c.api+"/v2/users/"+id+".json", "application/json", set, c.asService); err != nil {
-		return err
-	}
+	_, err = c.do(ctx, http.MethodPut, c.api+"/v2/users/"+id+".json", "application/json", set, c.asService)
+	return err
+}
+
+// registerDevice registers a user's only device.
+func (c *client) registerDevice(ctx context.Context, p provider, user int64) error {
 	path, device := "/v2/notifications/android.json", url.Values{"reg_id": {p.token(user)}}
 	if p == apns {
 		path, device = "/v2/notifications/ios.json", url.Values{"token": {p.token(user)}}
 	}
-	_, err = c.do(ctx, http.MethodPost, c.api+path, "application/x-www-form-urlencoded", []byte(device.Encode()),
-		func(r *http.Request) { r.SetBasicAuth(id, secret(user)) })
+	_, err := c.do(ctx, http.MethodPost, c.api+path, "application/x-www-form-urlencoded", []byte(device.Encode()),
+		func(r *http.Request) { r.SetBasicAuth(strconv.FormatInt(user, 10), secret(user)) })
 	return err
 }
 
@@ -213,6 +231,18 @@ func (c *client) settled(ctx context.Context) error {
 	})
 }
 
+// empty waits until the gateway has no sockets.
+func (c *client) empty(ctx context.Context) error {
+	return until(ctx, "the gateway's sockets are closed", func() (bool, error) {
+		text, err := c.do(ctx, http.MethodGet, c.admin+"/metrics", "", nil, nil)
+		if err != nil {
+			return false, err
+		}
+		open, err := sumOf(text, "kabar_live_sockets ")
+		return open == 0, err
+	})
+}
+
 // until asks until the answer is yes.
 func until(ctx context.Context, what string, ask func() (bool, error)) error {
 	tick := time.NewTicker(askEvery)
@@ -256,7 +286,21 @@ func sumOf(metrics []byte, prefix string) (float64, error) {
 // profile writes a CPU profile of the gateway's next seconds into a file.
 func (c *client) profile(ctx context.Context, seconds int, file string) error {
 	seconds = min(seconds, int(requestTimeout.Seconds())-1)
-	text, err := c.do(ctx, http.MethodGet, c.admin+"/debug/pprof/profile?seconds="+strconv.Itoa(seconds), "", nil, nil)
+	return c.save(ctx, "profile?seconds="+strconv.Itoa(seconds), file)
+}
+
+// heap writes a profile of the gateway's live heap into a file.
+func (c *client) heap(ctx context.Context, file string) error { return c.save(ctx, "heap?gc=1", file) }
+
+// collect has the gateway collect its garbage, by asking for a heap profile.
+func (c *client) collect(ctx context.Context) error {
+	_, err := c.do(ctx, http.MethodGet, c.admin+"/debug/pprof/heap?gc=1", "", nil, nil)
+	return err
+}
+
+// save writes one of the gateway's profiles into a file.
+func (c *client) save(ctx context.Context, profile, file string) error {
+	text, err := c.do(ctx, http.MethodGet, c.admin+"/debug/pprof/"+profile, "", nil, nil)
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}

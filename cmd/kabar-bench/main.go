@@ -21,9 +21,11 @@ type cli struct {
 	output
 
 	Push pushCmd `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
+	Live liveCmd `cmd:"" help:"Live sockets: memory of idle ones, CPU and latency of an event, thousands that come back at once."`
 
-	Sandbox sandboxCmd `cmd:"" name:"serve-sandbox" hidden:""`
-	Bare    bareCmd    `cmd:"" name:"serve-bare" hidden:""`
+	Sandbox     sandboxCmd     `cmd:"" name:"serve-sandbox" hidden:""`
+	Bare        bareCmd        `cmd:"" name:"serve-bare" hidden:""`
+	BareSockets bareSocketsCmd `cmd:"" name:"serve-bare-sockets" hidden:""`
 }
 
 // env is what commands get of the world.

@@ -95,6 +95,12 @@ func TestCommandLine(t *testing.T) {
 		{"negative latency", []string{"push", "--latency=-1s"}, 2, "--latency"},
 		{"negative rate", []string{"push", "--rate=-1"}, 2, "--rate"},
 		{"unknown provider", []string{"push", "--provider=adm"}, 2, "adm"},
+		{"help of live", []string{"live", "--help"}, 0, "--idle=10000"},
+		{"too many sockets", []string{"live", "--sockets=10001"}, 2, "--sockets must be between 1 and 10000"},
+		{"no idle sockets", []string{"live", "--idle=0"}, 2, "--idle must be between 1 and 25000"},
+		{"no rate", []string{"live", "--rate=0"}, 2, "--rate"},
+		{"never settled", []string{"live", "--settle=0s"}, 2, "--settle"},
+		{"unknown measure", []string{"live", "--measure=peace"}, 2, "peace"},
 		{"no such daemon", []string{"push", "--kabar=/does/not/exist"}, 2, "/does/not/exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,20 +38,14 @@ var batches = []int{1, 100}
 
 // Validate checks the bounds of the flags.
 func (c *pushCmd) Validate() error {
-	for _, f := range []struct {
-		flag     string
-		n, least int
-		most     int
-	}{
+	if err := within([]bounded{
 		{"users", c.Users, 1, 1_000_000},
 		{"rounds", c.Rounds, 1, 100},
 		{"publishers", c.Publishers, 1, 1000},
 		{"batch-publishers", c.BatchPublishers, 1, 1000},
 		{"in-flight", c.InFlight, 1, 10_000},
-	} {
-		if f.n < f.least || f.n > f.most {
-			return fmt.Errorf("--%s must be between %d and %d", f.flag, f.least, f.most)
-		}
+	}); err != nil {
+		return err
 	}
 	if c.Latency < 0 || c.Latency > 10*time.Second {
 		return errors.New("--latency must be between 0s and 10s")
@@ -67,23 +60,11 @@ func (c *pushCmd) Validate() error {
 func (c *pushCmd) Run(e *env) error {
 	ctx, cancel := context.WithTimeoutCause(e.ctx, c.Timeout, fmt.Errorf("it took longer than %v", c.Timeout))
 	defer cancel()
-	if c.Profile != "" {
-		if err := os.MkdirAll(c.Profile, 0o755); err != nil {
-			return fmt.Errorf("profile: %w", err)
-		}
+	binary, clean, err := prepare(ctx, e, c.Kabar, c.Profile)
+	if err != nil {
+		return err
 	}
-	binary := c.Kabar
-	if binary == "" {
-		dir, err := os.MkdirTemp("", "kabar-bench-build-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		e.progress("building the daemon")
-		if binary, err = buildDaemon(ctx, dir); err != nil {
-			return err
-		}
-	}
+	defer clean()
 	r := &pushReport{Scenario: "push", Settings: c.settings()}
 	for _, p := range slices.Compact(slices.Sorted(slices.Values(c.Provider))) {
 		if err := c.measure(ctx, e, binary, p, r); err != nil {

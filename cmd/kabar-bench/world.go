@@ -25,6 +25,7 @@ type world struct {
 	rdb     *redis.Client
 	sandbox *sandboxProcess
 	gateway *gateway
+	options gatewayOptions // of the gateway, and of further ones
 
 	onClose []func() error // run backwards
 }
@@ -63,12 +64,13 @@ func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error
 		return nil, err
 	}
 	w.closing(w.sandbox.close)
-	w.gateway, err = startGateway(ctx, gatewayOptions{
+	w.options = gatewayOptions{
 		binary:   o.binary,
 		redisURL: w.redis.URL(),
 		provider: w.sandbox.Addresses,
 		inFlight: o.inFlight,
-	}, e.err)
+	}
+	w.gateway, err = startGateway(ctx, w.options, e.err)
 	if err != nil {
 		return nil, err
 	}

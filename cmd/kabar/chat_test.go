@@ -20,17 +20,22 @@ type client struct {
 
 func (p *process) dial(user int, query string) *client {
 	p.t.Helper()
-	header := http.Header{}
-	req := &http.Request{Header: header}
-	req.SetBasicAuth(fmt.Sprint(user), "t")
-	conn, _, err := websocket.Dial(p.t.Context(), strings.Replace(p.url, "http", "ws", 1)+"/v2/live"+query, &websocket.DialOptions{
-		HTTPHeader: header, Subprotocols: []string{"kabar.v1"},
-	})
+	conn, err := p.tryDial(p.t.Context(), user, query)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { conn.CloseNow() })
 	return &client{t: p.t, conn: conn}
+}
+
+func (p *process) tryDial(ctx context.Context, user int, query string) (*websocket.Conn, error) {
+	header := http.Header{}
+	req := &http.Request{Header: header}
+	req.SetBasicAuth(fmt.Sprint(user), "t")
+	conn, _, err := websocket.Dial(ctx, strings.Replace(p.url, "http", "ws", 1)+"/v2/live"+query, &websocket.DialOptions{
+		HTTPHeader: header, Subprotocols: []string{"kabar.v1"},
+	})
+	return conn, err
 }
 
 // next returns the next frame with an operation, or the code of the close.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
 )
 
@@ -35,7 +37,7 @@ func (doctorCmd) Run(e *env) error {
 	}
 	fmt.Fprintln(e.out, "✓ configuration: valid")
 	failed := 0
-	for _, c := range append(redisChecks(cfg), providerChecks(cfg)...) {
+	for _, c := range slices.Concat(redisChecks(cfg), []check{authCheck(cfg)}, providerChecks(cfg)) {
 		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
 		says, err := c.run(ctx)
 		cancel()
@@ -87,6 +89,28 @@ func redisChecks(cfg *config.Config) []check {
 			return fmt.Sprintf("differs from Redis' by %v", skew), nil
 		}, "synchronise both clocks (NTP): provider tokens and retries depend on them"},
 	}
+}
+
+func authCheck(cfg *config.Config) check {
+	c := check{name: "auth", cure: "correct auth.upstream_url or auth.jwks, and see that this machine reaches it"}
+	c.run = func(ctx context.Context) (string, error) {
+		v, err := app.NewVouching(cfg.Auth, signin.Options{})
+		if err != nil {
+			return "", err
+		}
+		if v == nil {
+			return "tokens are kept by Kabar", nil
+		}
+		defer v.Close()
+		if err := v.Check(ctx); err != nil {
+			return "", err
+		}
+		return map[string]string{
+			config.AuthUpstream: "the upstream answers, and refuses a made-up token",
+			config.AuthJWT:      "signed tokens can be verified",
+		}[cfg.Auth.Mode], nil
+	}
+	return c
 }
 
 func providerChecks(cfg *config.Config) []check {

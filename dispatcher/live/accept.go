@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // Errors of Accept that leave the answer to the caller.
@@ -27,13 +25,15 @@ var (
 const joinWithin = 10 * time.Second
 
 // Accept makes a request the socket of a user who has been authenticated. With
-// since it resumes after that frame. It returns as soon as the connection was
+// since it resumes after that frame. Until is when the user's credential expires,
+// zero when it does not: the socket is closed with 4001 then, a ping interval later
+// at most. It returns as soon as the connection was
 // taken over; everything else happens in goroutines of the hub, so that the
 // server's can end.
 //
 // The error is ErrSubprotocol or ErrClosed, which the caller answers, or wraps
 // ErrHandshake: then it was answered.
-func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, since *int64) error {
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error {
 	if !offers(r, Subprotocol) {
 		return ErrSubprotocol
 	}
@@ -53,6 +53,9 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, since *
 	}
 	ws.SetReadLimit(h.MaxFrame)
 	s := &socket{hub: h, ws: ws, conn: taken.conn, behind: true}
+	if !until.IsZero() {
+		s.until = until.UnixMilli()
+	}
 	fresh, ok := h.enter(s, user)
 	h.sockets.Add(1)
 	h.work.Go(func() { h.begin(s, fresh, ok, since) })
@@ -72,19 +75,14 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, joinWithin)
 	defer cancel()
-	missed, err := h.join(ctx, s, fresh, since)
+	more, err := h.join(ctx, s, fresh, since)
 	if err != nil {
 		h.Log.Warn("a socket cannot be greeted", "error", err)
 		s.close(codeAway, "try again later")
 		return
 	}
-	h.start(func() { h.bring(s, missed) })
-}
-
-// bring sends what a socket has missed before it came, and while it did.
-func (h *Hub) bring(s *socket, missed []dispatcher.Frame) {
-	if more := s.pushAll(missed); more || !s.settled() {
-		h.catchUp(s)
+	if more || !s.settled() { // something came meanwhile
+		h.start(func() { h.catchUp(s) })
 	}
 }
 
@@ -99,35 +97,36 @@ func offers(r *http.Request, protocol string) bool {
 	return false
 }
 
-// join waits until the user's channel is subscribed, and sends hello. It returns
-// the frames that are to follow.
-func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) ([]dispatcher.Frame, error) {
+// join waits until the user's channel is subscribed, and sends hello and what the
+// socket has missed. more says that this was not all.
+func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (more bool, err error) {
 	a := s.audience
 	if fresh {
 		h.start(func() { h.announce(a) })
 	}
 	for delay := retryFirst; ; delay *= 2 {
-		missed, err := h.greet(ctx, s, since)
+		more, err = h.greet(ctx, s, since)
 		if err == nil || !pause(ctx, delay) {
-			return missed, err
+			return more, err
 		}
 	}
 }
 
-// greet sends hello. Its seq is the frame after which the socket's frames begin.
-func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []dispatcher.Frame, err error) {
+// greet sends hello, whose seq is the frame after which the socket's frames begin,
+// and in the same write what it has missed. more says that this was not all.
+func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, err error) {
 	a := s.audience
 	if err := h.bus.await(ctx, a); err != nil {
-		return nil, err
+		return false, err
 	}
 	revoked, err := h.revokedAt(ctx, a)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	changes := a.changes.Load()
 	unreads, err := h.Inbox.Unreads(ctx, a.user)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	seq := int64(math.MaxInt64) // no frame is as new as that
 	if since != nil {
@@ -136,7 +135,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []disp
 	}
 	missed, newest, known, err := h.replay(a.user, seq)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if !known {
 		seq = newest
@@ -145,6 +144,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []disp
 	s.seq, s.revoked, s.greeted = seq, revoked, true
 	s.push(h.hello(seq, unreads))
 	s.checkRevoked()
+	more = s.pushSome(missed)
 	s.mu.Unlock()
 	if !known && since != nil {
 		s.resync(newest)
@@ -152,5 +152,5 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []disp
 	if a.changes.Load() != changes {
 		h.count(a)
 	}
-	return missed, nil
+	return more, nil
 }

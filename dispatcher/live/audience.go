@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // An audience is a user who has sockets in this process, or had some until
@@ -25,8 +23,7 @@ type audience struct {
 	confirmed bool
 	gone      bool      // no longer in its shard: enter another one
 	left      time.Time // when the last socket left
-	sends     *rate.Limiter
-	counting  bool // waits for its unreads to be counted; guarded by counting.mu
+	counting  bool      // waits for its unreads to be counted; guarded by counting.mu
 }
 
 // A shard is a part of the audiences.
@@ -140,16 +137,6 @@ func (a *audience) confirm() (renewed bool) {
 	a.confirmed = true
 	close(a.ready)
 	return false
-}
-
-// maySend reports whether the user may send another message now.
-func (a *audience) maySend(r Rate) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.sends == nil {
-		a.sends = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
-	}
-	return a.sends.Allow()
 }
 
 // expired removes from a shard the audiences that have had no socket for a while,

@@ -94,22 +94,28 @@ func (s *socket) resync(newest int64) {
 	s.push(fmt.Appendf(nil, `{"op":"resync","seq":%d}`, newest))
 }
 
-// pushAll queues frames of the log, but no more at once than the queue may hold,
-// and waits until they were written. When there are more it reports true: those
-// are read again, so that no slow client keeps them in memory.
+// pushAll waits until nothing is queued, and then does what pushSome does.
 func (s *socket) pushAll(frames []dispatcher.Frame) (more bool) {
 	s.waitForRoom()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pushSome(frames)
+}
+
+// pushSome queues frames of the log, but no more at once than half of what the
+// queue may hold. When there are more it reports true: those are read again, so
+// that no slow client keeps them in memory. s.mu is held, which keeps the writer
+// waiting: all of them leave in one write.
+func (s *socket) pushSome(frames []dispatcher.Frame) (more bool) {
 	size := 0
 	for i, f := range frames {
 		if size += len(f.Text); i > 0 && (i >= s.hub.QueueFrames/2 || size > s.hub.QueueBytes/2) {
 			return true
 		}
-		s.mu.Lock()
 		if f.Seq > s.seq {
 			s.seq = f.Seq
 			s.push(f.Text)
 		}
-		s.mu.Unlock()
 	}
 	return false
 }

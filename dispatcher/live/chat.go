@@ -19,9 +19,6 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 	if m.Receiver > 0 && m.Receiver != user {
 		echo[2].value = inbox.ConversationID(user, m.Receiver)
 	}
-	if !s.audience.maySend(s.hub.Sends) {
-		return failure("rate_limited", textTooMany, echo...)
-	}
 	if err == nil {
 		echo[0].value, err = s.hub.Dispatcher.Send(ctx, user, m)
 	}

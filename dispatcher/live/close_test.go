@@ -9,6 +9,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // A client that stops reading is closed with 4003, and loses nothing.
@@ -68,7 +70,7 @@ func (p *process) slow(user int64) (slow bool) {
 
 func TestTooManyFrames(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.Frames = Rate{1, 5} })
+	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 1, Burst: 5} })
 	c := p.dial(66)
 	c.next("hello")
 	for i := range 10 {

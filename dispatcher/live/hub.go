@@ -42,12 +42,6 @@ type Inbox interface {
 	SeenUpTo(ctx context.Context, user, seq int64) error
 }
 
-// A Rate is how often something may happen.
-type Rate struct {
-	PerSecond float64
-	Burst     int
-}
-
 // Options configure a Hub. Redis, Batcher, Dispatcher and Inbox are required.
 type Options struct {
 	Redis      redis.UniversalClient
@@ -72,10 +66,9 @@ type Options struct {
 	Linger time.Duration
 	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
 	MaxSockets int
-	// Frames limits what one socket may ask for, 20 a second and 60 at once unless
-	// set; Sends limits the messages of one user over all sockets in this process,
-	// 10 a second and 50 at once unless set.
-	Frames, Sends Rate
+	// Frames limits what one socket may ask for: 20 a second and 60 at once unless
+	// set.
+	Frames dispatcher.Rate
 	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
 	// [websocket.AcceptOptions].
 	OriginPatterns []string
@@ -95,8 +88,7 @@ func (o *Options) defaults() {
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	o.Linger = cmp.Or(o.Linger, 30*time.Second)
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
-	o.Frames = cmp.Or(o.Frames, Rate{20, 60})
-	o.Sends = cmp.Or(o.Sends, Rate{10, 50})
+	o.Frames = cmp.Or(o.Frames, dispatcher.Rate{PerSecond: 20, Burst: 60})
 	o.Location = cmp.Or(o.Location, time.UTC)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

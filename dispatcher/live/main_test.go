@@ -57,29 +57,34 @@ type world struct {
 
 var worlds atomic.Int64
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	server, err := localredis.Shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false)
+	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false, change...)
 }
 
-func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool) *world {
+func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
 	parts := inbox.NewPartitions(prefix, 4)
 	b := inbox.NewBatcher(rdb, 0)
 	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
-	w.Dispatcher = dispatcher.New(dispatcher.Options{
+	opts := dispatcher.Options{
+		Sends: dispatcher.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Redis: rdb, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
 			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, Most: 1000, Sharded: sharded,
 		}),
-	})
+	}
+	for _, f := range change {
+		f(&opts)
+	}
+	w.Dispatcher = dispatcher.New(opts)
 	for user, name := range map[int64]string{15: "Me Ow", 66: "Testing Account"} {
 		if err := w.Inbox.SetProfile(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
 			t.Fatal(err)
@@ -156,7 +161,11 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 	if n, err := strconv.ParseInt(r.FormValue("since"), 10, 64); err == nil {
 		since = &n
 	}
-	switch err := p.Accept(w, r, user, since); {
+	var until time.Time
+	if ms, err := strconv.ParseInt(r.FormValue("until"), 10, 64); err == nil {
+		until = time.UnixMilli(ms)
+	}
+	switch err := p.Accept(w, r, user, until, since); {
 	case errors.Is(err, ErrSubprotocol):
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, ErrClosed):
@@ -213,13 +222,17 @@ func (p *process) dial(user int64, since ...int64) *client {
 }
 
 func (p *process) tryDial(user int64, since ...int64) (*client, error) {
-	url := fmt.Sprintf("%s/?user=%d", p.url, user)
+	query := fmt.Sprintf("user=%d", user)
 	if len(since) > 0 {
-		url += fmt.Sprintf("&since=%d", since[0])
+		query += fmt.Sprintf("&since=%d", since[0])
 	}
+	return p.dialQuery(query)
+}
+
+func (p *process) dialQuery(query string) (*client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
+	ws, _, err := websocket.Dial(ctx, p.url+"/?"+query, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,8 @@ package live
 
 import "time"
 
-// pingLoop pings sockets that are silent, and drops those that stay so, until the
-// hub is over. One walk over all of them costs less than a timer for each.
+// pingLoop pings sockets that are silent, drops those that stay so, and closes those
+// whose credential has expired, until the hub is over. One walk over all of them costs less than a timer for each.
 func (h *Hub) pingLoop() {
 	const walks = 4 // in an interval
 	for pause(h.ctx, h.PingInterval/walks) {
@@ -27,6 +27,9 @@ func (s *socket) checkAlive(now int64) {
 	drop := silent >= interval+interval/2 && s.pinged && !ping
 	if ping {
 		s.push(nil)
+	}
+	if s.until != 0 && now >= s.until && s.greeted {
+		s.end(codeRevoked, "the credential has expired")
 	}
 	s.mu.Unlock()
 	if drop {

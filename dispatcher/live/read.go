@@ -7,6 +7,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/go-json-experiment/json"
 	"golang.org/x/time/rate"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // limits are those of what a client sends.
@@ -16,7 +18,7 @@ type limits struct {
 }
 
 // patience is how many such frames a client may send before it is closed.
-var patience = Rate{PerSecond: 0.5, Burst: 20}
+var patience = dispatcher.Rate{PerSecond: 0.5, Burst: 20}
 
 // read reads what the client sends, and carries it out, one frame after the other,
 // until the connection ends. It is the socket's last goroutine.

@@ -26,6 +26,7 @@ type socket struct {
 	ws       *websocket.Conn
 	conn     *conn
 	limits   *limits // of the reader; nil until the first frame
+	until    int64   // when the user's credential expires, Unix ms; 0 when it does not
 
 	mu      sync.Mutex
 	greeted bool  // hello is queued: everything else may follow

@@ -44,17 +44,31 @@ type Inbox interface {
 	Contacts(ctx context.Context, user int64) ([]inbox.Contact, error)
 }
 
+// A SignIn verifies users' credentials. [devices.Registry], [signin.Upstream] and
+// [signin.JWT] do, and document their errors.
+type SignIn interface {
+	Authenticate(ctx context.Context, user int64, token, address string) error
+}
+
+// A TokenReader is a SignIn whose tokens say whose they are, and how long they are
+// good: clients may bear one without a user id. [signin.JWT] is one.
+type TokenReader interface {
+	SignIn
+	// Claims is not to be believed before Authenticate has said yes.
+	Claims(token string) (user int64, until time.Time, err error)
+}
+
 // Devices holds users' phones and credentials. [devices.Registry] does, and
 // documents the methods and their errors.
 type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
-	Authenticate(ctx context.Context, user int64, token, address string) error
+	SignIn
 	SetToken(ctx context.Context, user int64, token string) error
 	TokenIs(ctx context.Context, user int64, token string) (bool, error)
-	Issue(ctx context.Context, user int64) (ticket string, err error)
-	Redeem(ctx context.Context, ticket string) (user int64, err error)
+	Issue(ctx context.Context, user int64, until time.Time) (ticket string, err error)
+	Redeem(ctx context.Context, ticket string) (user int64, until time.Time, err error)
 }
 
 // A Dispatcher publishes events and sends messages. [dispatcher.Dispatcher] does,
@@ -102,6 +116,9 @@ type Options struct {
 	Devices    Devices
 	Dispatcher Dispatcher
 	Services   []Service
+	// SignIn verifies users' credentials, where they are kept elsewhere; nil when
+	// Devices keeps them.
+	SignIn SignIn
 	// Attachments and Live may be nil: their endpoints are not there then.
 	Attachments Attachments
 	Live        Live
@@ -122,7 +139,9 @@ type api struct {
 	router  *chi.Mux
 	metrics *metrics
 	promo   []string // the types that list.json shows unless told
-	away    throttle // of log lines that say that Redis is away
+	away    throttle // of log lines that say that something is away
+	signIn  SignIn
+	tokens  TokenReader // signIn, when it is one, or nil
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
@@ -145,7 +164,12 @@ func newAPI(opts Options) *api {
 		router:  chi.NewRouter(),
 		metrics: newMetrics(opts.Metrics),
 		promo:   opts.Dispatcher.PromoTypes(),
+		signIn:  opts.SignIn,
 	}
+	if a.signIn == nil {
+		a.signIn = opts.Devices
+	}
+	a.tokens, _ = a.signIn.(TokenReader)
 	a.routes()
 	return a
 }

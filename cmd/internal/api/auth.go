@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
@@ -25,30 +26,75 @@ func signInFirst(challenge string) *failure {
 
 // forUser lets signed-in users through to an endpoint.
 func (a *api) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
+	return a.forSession(func(r *http.Request, s session) (reply, error) { return serve(r, s.user) })
+}
+
+// forSession does so for one that also cares how long they are signed in.
+func (a *api) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
-		user, err := a.user(r)
+		s, err := a.session(r)
 		if err != nil {
 			return reply{}, err
 		}
-		return serve(r, user)
+		return serve(r, s)
 	}
 }
 
-// user verifies HTTP Basic user_id:token and returns the user.
-func (a *api) user(r *http.Request) (int64, error) {
-	name, token, ok := r.BasicAuth()
+// A session is a user who has signed in.
+type session struct {
+	user  int64
+	until time.Time // when the credential expires; zero when it does not
+}
+
+// session verifies the credential of a request: HTTP Basic user_id:token, or a
+// bearer token that says itself whose it is.
+func (a *api) session(r *http.Request) (session, error) {
+	user, token, ok := a.credential(r)
 	if !ok {
-		return 0, signInFirst(basicChallenge)
+		return session{}, a.signInFirst()
 	}
-	user, err := dispatcher.ParseUser(name)
-	if err != nil {
-		return 0, signInFirst(basicChallenge)
-	}
-	err = a.Devices.Authenticate(r.Context(), user, token, peer(r))
+	err := a.signIn.Authenticate(r.Context(), user, token, peer(r))
 	if errors.Is(err, devices.ErrUnauthorized) {
-		return 0, signInFirst(basicChallenge)
+		return session{}, a.signInFirst()
 	}
-	return user, err
+	if err != nil {
+		return session{}, err
+	}
+	s := session{user: user}
+	if a.tokens != nil {
+		_, s.until, err = a.tokens.Claims(token)
+	}
+	return s, err
+}
+
+// credential returns what a request presents, if it can be a user's.
+func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
+	if name, token, ok := r.BasicAuth(); ok {
+		user, err := dispatcher.ParseUser(name)
+		return user, token, err == nil
+	}
+	if a.tokens == nil {
+		return 0, "", false
+	}
+	if token, ok = bearer(r); !ok {
+		return 0, "", false
+	}
+	user, _, err := a.tokens.Claims(token)
+	return user, token, err == nil
+}
+
+// signInFirst is what a user is told who is not signed in.
+func (a *api) signInFirst() *failure {
+	if a.tokens != nil {
+		return signInFirst(bearerChallenge)
+	}
+	return signInFirst(basicChallenge)
+}
+
+// bearer returns what stands behind Bearer in a request's header.
+func bearer(r *http.Request) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
 }
 
 // peer returns the address at the other end of the connection, without its port.
@@ -77,11 +123,11 @@ func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (
 // service returns the service whose key the request bears, or nil. It takes as
 // long whichever key that is.
 func (a *api) service(r *http.Request) *Service {
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	key, ok := bearer(r)
+	if !ok {
 		return nil
 	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
+	sum := sha256.Sum256([]byte(key))
 	var found *Service
 	for i := range a.Services {
 		if subtle.ConstantTimeCompare(sum[:], a.Services[i].KeySHA256[:]) == 1 {

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
@@ -78,6 +79,7 @@ var errorCodes = []struct {
 	{dispatcher.ErrAdminsOnly, forbidden},
 	{attachments.ErrNotFound, notFound},
 	{live.ErrClosed, unavailable},
+	{signin.ErrUnavailable, unavailable},
 	{inbox.ErrReplicas, unavailable},
 	{inbox.ErrErasing, unavailable},
 	{inbox.ErrErased, unavailable}, // since the request was let in; the next one is not
@@ -99,7 +101,7 @@ var redisAway = []string{
 	"OOM", "MISCONF", "BUSY", "max number of clients reached",
 }
 
-// retryAfter is what a client is told while Redis is away.
+// retryAfter is what a client is told while Redis, or who vouches for users, is away.
 const retryAfter = 2 * time.Second
 
 // A failure is an answer other than success, as an error.
@@ -151,6 +153,7 @@ func failureOf(err error) *failure {
 		device  *devices.InvalidError
 		event   *dispatcher.InvalidError
 		locked  *devices.LockedOutError
+		limit   *dispatcher.LimitError
 		network net.Error
 	)
 	switch {
@@ -162,6 +165,9 @@ func failureOf(err error) *failure {
 		return &failure{code: invalid, fields: event.Fields}
 	case errors.As(err, &locked):
 		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(locked.RetryAfter)}}
+	}
+	if errors.As(err, &limit) {
+		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(limit.RetryAfter)}}
 	}
 	for _, known := range errorCodes {
 		if errors.Is(err, known.err) {
@@ -225,7 +231,11 @@ func (a *api) report(pattern string, f *failure) {
 	case f.code == internal:
 		a.Log.Error("request failed", "route", pattern, "error", f.cause)
 	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && a.away.pass(time.Now()):
-		a.Log.Warn("Redis is away", "route", pattern, "error", f.cause)
+		what := "Redis is away"
+		if errors.Is(f.cause, signin.ErrUnavailable) {
+			what = "who vouches for users is away"
+		}
+		a.Log.Warn(what, "route", pattern, "error", f.cause)
 	}
 }
 

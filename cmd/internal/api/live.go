@@ -14,7 +14,7 @@ import (
 // Live holds the websockets of users. [live.Hub] does, and documents the method and
 // its errors: those that leave the answer to the caller are answered here.
 type Live interface {
-	Accept(w http.ResponseWriter, r *http.Request, user int64, since *int64) error
+	Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error
 	// Kick closes the sockets of a user whose credentials have changed.
 	Kick(ctx context.Context, user int64) error
 }
@@ -22,8 +22,8 @@ type Live interface {
 const livePath = "/v2/live"
 
 // ticket: POST /v2/live/ticket.json
-func (a *api) ticket(r *http.Request, user int64) (reply, error) {
-	ticket, err := a.Devices.Issue(r.Context(), user)
+func (a *api) ticket(r *http.Request, s session) (reply, error) {
+	ticket, err := a.Devices.Issue(r.Context(), s.user, s.until)
 	if err != nil {
 		return reply{}, err
 	}
@@ -43,7 +43,7 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 		return reply{}, &failure{code: notFound}
 	}
 	query := r.URL.Query() // a handshake has no body
-	user, err := a.socketUser(r, query.Get("ticket"))
+	s, err := a.socketSession(r, query.Get("ticket"))
 	if err != nil {
 		return reply{}, err
 	}
@@ -57,7 +57,7 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 	}
 	return reply{serve: func(w http.ResponseWriter, r *http.Request) int {
 		noted := &statusWriter{ResponseWriter: w, status: http.StatusSwitchingProtocols}
-		err := a.Live.Accept(noted, r, user, since)
+		err := a.Live.Accept(noted, r, s.user, s.until, since)
 		if errors.Is(err, live.ErrSubprotocol) {
 			err = wrong("Sec-WebSocket-Protocol", "must offer "+live.Subprotocol)
 		}
@@ -68,14 +68,14 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 	}}, nil
 }
 
-// socketUser returns the user of a ticket, or, without one, of HTTP Basic.
-func (a *api) socketUser(r *http.Request, ticket string) (int64, error) {
+// socketSession is that of a ticket, or, without one, that of any other request.
+func (a *api) socketSession(r *http.Request, ticket string) (session, error) {
 	if ticket == "" {
-		return a.user(r)
+		return a.session(r)
 	}
-	user, err := a.Devices.Redeem(r.Context(), ticket)
+	user, until, err := a.Devices.Redeem(r.Context(), ticket)
 	if errors.Is(err, devices.ErrUnauthorized) {
-		return 0, signInFirst(basicChallenge)
+		return session{}, a.signInFirst()
 	}
-	return user, err
+	return session{user, until}, err
 }

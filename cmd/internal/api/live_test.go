@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
@@ -15,15 +17,22 @@ import (
 // fakeLive notes whom it lets in.
 type fakeLive struct {
 	user  int64
+	until time.Time
 	since *int64
 	err   error
 	write int // status that it answers itself, when set
+
+	kicks   int
+	kickErr error
 }
 
-func (l *fakeLive) Kick(context.Context, int64) error { return nil }
+func (l *fakeLive) Kick(context.Context, int64) error {
+	l.kicks++
+	return l.kickErr
+}
 
-func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, since *int64) error {
-	l.user, l.since = user, since
+func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, until time.Time, since *int64) error {
+	l.user, l.until, l.since = user, until, since
 	if l.write != 0 {
 		w.WriteHeader(l.write)
 	}
@@ -121,5 +130,30 @@ func TestSocketsThatAreNotAccepted(t *testing.T) {
 		if got := handshake(w.withLive(tc.live), "", "66", "tok3ntok3n"); got.status != tc.status {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
 		}
+	}
+}
+
+// Another token ends the sockets of the one before, also when that fails at first;
+// the same one does not.
+func TestAnotherTokenEndsSockets(t *testing.T) {
+	w := newWorld(t, nil)
+	l := &fakeLive{kickErr: context.DeadlineExceeded}
+	h := w.withLive(l)
+	set := func(token string) answer {
+		r := httptest.NewRequest("PUT", "/v2/users/66.json", strings.NewReader(`{"token":"`+token+`"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+directory)
+		return serve(h, r)
+	}
+	w.fails(set("another"), 503, unavailable)
+	l.kicks, l.kickErr = 0, nil
+	w.must(set("another"), 200)
+	if l.kicks == 0 {
+		t.Error("the sockets were not ended when the request was repeated")
+	}
+	l.kicks = 0
+	w.must(set("another"), 200)
+	if l.kicks != 0 {
+		t.Error("the same token ended the sockets")
 	}
 }

@@ -57,7 +57,7 @@ func (a *api) routes() {
 		a.handle(upload, post)
 	}
 	small(a.showAttachment, attachmentsPath+"{key}/{name}", get)
-	small(a.forUser(a.ticket), "/v2/live/ticket.json", post)
+	small(a.forSession(a.ticket), "/v2/live/ticket.json", post)
 	a.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.openSocket}, get)
 
 	events := route{pattern: "/v2/events.json", limit: eventsBody, usual: http.StatusAccepted}

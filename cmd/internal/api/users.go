@@ -34,7 +34,10 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	}
 	profile := readProfile(in)
 	token, hasToken := in.given("token")
-	if len(token) > devices.MaxCredential {
+	switch {
+	case hasToken && a.SignIn != nil:
+		in.reject("token", "must not be set: users' tokens are kept elsewhere (auth.mode)")
+	case len(token) > devices.MaxCredential:
 		in.reject("token", fmt.Sprintf("must have at most %d bytes", devices.MaxCredential))
 	}
 	if err := in.err(); err != nil {
@@ -93,17 +96,22 @@ func userDone(user int64) (reply, error) {
 }
 
 // setToken sets what a user signs in with. Another one than before ends the live
-// sockets that the one before had opened.
+// sockets that the one before had opened: first, since a repeat of the request,
+// when storing succeeded and the rest failed, could not tell; and again, for those
+// that came back in between.
 func (a *api) setToken(ctx context.Context, user int64, token string) error {
 	same, err := a.Devices.TokenIs(ctx, user, token)
 	if err != nil {
 		return err
 	}
-	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+	if same || a.Live == nil {
+		return a.Devices.SetToken(ctx, user, token)
+	}
+	if err := a.Live.Kick(ctx, user); err != nil {
 		return err
 	}
-	if same || a.Live == nil {
-		return nil
+	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+		return err
 	}
 	return a.Live.Kick(ctx, user)
 }

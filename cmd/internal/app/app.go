@@ -40,6 +40,7 @@ type App struct {
 	log    *slog.Logger
 	core   *Core
 	hub    *live.Hub
+	signIn Vouching // nil where Kabar keeps the credentials itself
 	public listener
 	admin  listener
 
@@ -65,9 +66,6 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		}
 	}()
 	redis.SetLogger(redisLog{log})
-	if cfg.Auth.Mode != config.AuthStore {
-		return nil, fmt.Errorf("auth.mode %q is not available in this version; use %q", cfg.Auth.Mode, config.AuthStore)
-	}
 	if a.public.Listener, err = a.listen("listen", cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -86,6 +84,12 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	a.closing(a.core.Close)
+	if a.signIn, err = NewVouching(cfg.Auth, a.core.signInOptions(log)); err != nil {
+		return nil, err
+	}
+	if a.signIn != nil {
+		a.closing(a.signIn.Close)
+	}
 	files, err := attachments.Open(ctx, attachments.Options{
 		URL: cfg.Attachments.URL.Reveal(), Redis: a.core.Redis, Prefix: cfg.Redis.Prefix,
 	})
@@ -103,17 +107,22 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		Log:        log,
 		Metrics:    reg,
 	})
-	a.public.server = newServer(api.New(api.Options{
+	opts := api.Options{
 		Inbox:       a.core.Inbox,
 		Devices:     a.core.Devices,
 		Dispatcher:  a.core.Dispatcher,
 		Services:    services(cfg.Services),
 		Attachments: files,
+		PublicURL:   cfg.Attachments.PublicURL,
 		Live:        a.hub,
 		Location:    cfg.Location(),
 		Log:         log,
 		Metrics:     reg,
-	}), log)
+	}
+	if a.signIn != nil {
+		opts.SignIn = a.signIn
+	}
+	a.public.server = newServer(api.New(opts), log)
 	a.admin.server = newServer(a.adminHandler(reg), log)
 	a.admin.server.WriteTimeout = 0 // a profile takes as long as it was asked to
 	return a, nil
@@ -194,6 +203,9 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	workers.Go(func() { a.core.Dispatcher.Run(work) })
 	workers.Go(func() { a.hub.Run(work) })
+	if s, ok := a.signIn.(interface{ Run(context.Context) }); ok {
+		workers.Go(func() { s.Run(work) })
+	}
 	a.log.Info("kabar serves", "address", a.Addr().String(), "admin", a.AdminAddr().String())
 
 	<-ctx.Done()

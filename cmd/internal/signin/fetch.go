@@ -1,0 +1,75 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Bounds of what is asked of another server.
+const (
+	// Timeout is how long an answer may take as a whole.
+	Timeout = 3 * time.Second
+
+	maxAnswer  = 256 << 10 // bytes of a body
+	maxHeader  = 64 << 10  // bytes of a header
+	maxConns   = 64        // connections at once: more sign-ins wait, for Timeout at most
+	idleConns  = 16
+	idleExpiry = 90 * time.Second
+)
+
+// newClient returns a client that follows no redirect: a credential is for one
+// server alone.
+func newClient(transport http.RoundTripper) *http.Client {
+	if transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxResponseHeaderBytes = maxHeader
+		t.MaxConnsPerHost = maxConns
+		t.MaxIdleConnsPerHost = idleConns
+		t.IdleConnTimeout = idleExpiry
+		transport = t
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// fetch makes a request within Timeout and returns the status and body of the
+// answer. Its error does not show the URL, which may hold a secret.
+func fetch(ctx context.Context, client *http.Client, req *http.Request) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	req.Header.Set("Accept", "application/json")
+	resp, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return 0, nil, fmt.Errorf("read the answer: %w", err)
+	case len(body) > maxAnswer:
+		return 0, nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+	}
+	return resp.StatusCode, body, nil
+}
+
+// getRequest returns a request for a URL. What stands there before the host is not
+// sent.
+func getRequest(address string) (*http.Request, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("is not a valid URL") // the error would show it
+	}
+	u.User = nil
+	return &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: make(http.Header)}, nil
+}

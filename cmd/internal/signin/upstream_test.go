@@ -1,0 +1,327 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+)
+
+// info is what the documents answer; it does not say whose it is.
+const info = `{"status":"OK","user":{"name":"Me Ow","email":"meow@domain.com","phone":"022345678901",
+	"avatar":"https://secure.gravatar.com/avatar/c8a0457bfc1b881755588e05a6ce55f0?s=50","avatar_id":"38432",
+	"bank":{"name":"Bank Republik Dummy","number":"234567890"}},"message":null}`
+
+// A market is an upstream whose answer to right credentials can be set.
+type market struct {
+	*office
+	*Upstream
+	t     *testing.T
+	asked atomic.Int32
+	mode  atomic.Pointer[http.HandlerFunc] // in place of the answer; nil for that
+}
+
+// newMarket is one where Ani's token is tok3n, and Budi's too.
+func newMarket(t *testing.T) *market {
+	t.Helper()
+	m := &market{office: newOffice(), t: t}
+	server := httptest.NewServer(m)
+	u, err := NewUpstream(UpstreamOptions{Options: m.options(), URL: server.URL + "/v2/users/info.json"})
+	check(t, err)
+	m.Upstream = u
+	t.Cleanup(func() { check(t, u.Close()); server.Close() })
+	return m
+}
+
+func (m *market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.asked.Add(1)
+	if special := m.mode.Load(); special != nil {
+		(*special)(w, r)
+		return
+	}
+	user, token, _ := r.BasicAuth()
+	if r.Method != "GET" || r.URL.Path != "/v2/users/info.json" || user != "66" && user != "67" || token != "tok3n" {
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"status":"ERROR","message":"Anda harus login terlebih dahulu"}`)
+		return
+	}
+	io.WriteString(w, info)
+}
+
+// answers makes it answer so, whoever asks; status 0 is as it should be.
+func (m *market) answers(status int, body string) {
+	if status == 0 {
+		m.mode.Store(nil)
+		return
+	}
+	m.behaves(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/v2/users/info.json")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+}
+
+func (m *market) behaves(h http.HandlerFunc) { m.mode.Store(&h) }
+
+// signIn checks what a sign-in gets, and how often that asks the upstream.
+func (m *market) signIn(user int64, token, address string, want error, asks int32) {
+	m.t.Helper()
+	before := m.asked.Load()
+	if err := m.Authenticate(m.t.Context(), user, token, address); !is(err, want) {
+		m.t.Errorf("signed in: %v, want %v", err, want)
+	}
+	if n := m.asked.Load() - before; n != asks {
+		m.t.Errorf("asked %d times, want %d", n, asks)
+	}
+}
+
+func TestUpstreamVouches(t *testing.T) {
+	m := newMarket(t)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	m.signIn(ani, "tok3n", cafe, nil, 0)
+	m.signIn(ani, "wrong", home, devices.ErrUnauthorized, 1)
+	m.signIn(68, "tok3n", home, devices.ErrUnauthorized, 1)
+	m.signIn(ani, "", home, devices.ErrUnauthorized, 0)
+	m.signIn(budi, "tok3n", home, nil, 1)
+	if m.counted(ani, home) != 1 || m.counted(68, home) != 1 || m.counted(budi, home) != 0 {
+		t.Errorf("failures %v", m.failures)
+	}
+	if m.welcomed[ani] != 1 || m.welcomed[budi] != 1 || len(m.welcomed) != 2 {
+		t.Errorf("welcomed %v", m.welcomed)
+	}
+}
+
+// What the upstream says, and what it means: for somebody new, and for somebody who
+// was vouched for six minutes ago.
+func TestUpstreamAnswers(t *testing.T) {
+	no := devices.ErrUnauthorized
+	for name, tc := range map[string]struct {
+		status          int
+		body            string
+		stranger, known error
+	}{
+		"as documented":      {200, info, nil, nil},
+		"the id":             {200, `{"status":"OK","user":{"id":"66"}}`, nil, nil},
+		"the id as a number": {200, `{"status":"OK","user":{"id":66},"user_id":66}`, nil, nil},
+		"a null id":          {200, `{"status":"OK","user":null,"user_id":null}`, nil, nil},
+		"another id":         {200, `{"status":"OK","user":{"id":"67"}}`, no, no},
+		"another user_id":    {200, `{"status":"OK","user_id":67,"user":{"id":66}}`, no, no},
+		"an odd id":          {200, `{"status":"OK","user":{"id":[66]}}`, no, no},
+		"the id in a way":    {200, `{"status":"OK","user":{"id":"066"}}`, no, no},
+		"an error":           {200, `{"status":"ERROR","message":"Token salah"}`, no, no},
+		"401":                {401, ``, no, no},
+		"403":                {403, info, no, no},
+		"500":                {500, info, ErrUnavailable, nil},
+		"503 with an error":  {503, `{"status":"ERROR"}`, ErrUnavailable, nil},
+		"502 in HTML":        {502, `<html>Bad gateway`, ErrUnavailable, nil},
+		"429":                {429, ``, ErrUnavailable, nil},
+		"404":                {404, ``, ErrUnavailable, nil},
+		"204":                {204, ``, ErrUnavailable, nil},
+		"a redirect":         {302, info, ErrUnavailable, nil},
+		"HTML":               {200, `<html><title>Maintenance</title>`, ErrUnavailable, nil},
+		"nothing":            {200, ``, ErrUnavailable, nil},
+		"half":               {200, info[:90], ErrUnavailable, nil},
+		"a list":             {200, `["OK"]`, ErrUnavailable, nil},
+		"no status":          {200, `{"user":{"id":66}}`, ErrUnavailable, nil},
+		"another status":     {200, `{"status":"ok"}`, ErrUnavailable, nil},
+		"too much":           {200, `{"status":"OK","x":"` + strings.Repeat("x", maxAnswer) + `"}`, ErrUnavailable, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMarket(t)
+			m.signIn(ani, "tok3n", home, nil, 1)
+			m.pass(Fresh + time.Minute)
+			m.answers(tc.status, tc.body)
+			m.signIn(ani, "tok3n", home, tc.known, 1)
+			m.signIn(ani, "other", cafe, tc.stranger, 1)
+			failures := 0
+			if tc.stranger == no {
+				failures = 1
+			}
+			if n := m.counted(ani, cafe); n != failures {
+				t.Errorf("%d failures, want %d", n, failures)
+			}
+		})
+	}
+}
+
+// Good for five minutes, then asked again; for an hour where there is no answer.
+func TestUpstreamFlaps(t *testing.T) {
+	m := newMarket(t)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	m.answers(503, "")
+	m.pass(Fresh - time.Second)
+	m.signIn(ani, "tok3n", home, nil, 0) // fresh
+	m.pass(time.Second)
+	m.signIn(ani, "tok3n", home, nil, 1) // stale
+	m.signIn(ani, "tok3n", home, nil, 0) // it has just been asked in vain
+	m.pass(askAgain)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	m.signIn(budi, "tok3n", home, ErrUnavailable, 1) // never vouched for
+	m.signIn(budi, "tok3n", home, ErrUnavailable, 1)
+
+	m.answers(0, "")
+	m.pass(askAgain)
+	m.signIn(ani, "tok3n", home, nil, 1) // it has recovered
+	m.signIn(budi, "tok3n", home, nil, 1)
+	m.pass(Fresh - time.Second)
+	m.signIn(ani, "tok3n", home, nil, 0) // fresh again
+
+	m.answers(500, "")
+	m.pass(Stale - Fresh)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	m.pass(time.Second)
+	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // after an hour
+	m.answers(0, "")
+	m.signIn(ani, "tok3n", home, nil, 1)
+	if m.counted(ani, home) != 0 || m.counted(budi, home) != 0 {
+		t.Errorf("failures %v", m.failures)
+	}
+
+	m.pass(Fresh)
+	m.answers(401, "")
+	m.signIn(ani, "tok3n", home, devices.ErrUnauthorized, 1)
+	m.answers(500, "")
+	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // a no ends what was remembered
+}
+
+func TestUpstreamLimitsFailures(t *testing.T) {
+	m := newMarket(t)
+	m.signIn(budi, "tok3n", cafe, nil, 1)
+	for range 3 {
+		m.signIn(ani, "guess", home, devices.ErrUnauthorized, 1)
+		m.signIn(budi, "guess", cafe, devices.ErrUnauthorized, 1)
+	}
+	m.signIn(ani, "guess", home, errLocked, 0)
+	m.signIn(ani, "tok3n", home, errLocked, 0) // not even asked about
+	m.signIn(ani, "tok3n", cafe, nil, 1)
+	m.signIn(ani, "tok3n", home, nil, 0) // known to be good
+	m.signIn(budi, "tok3n", cafe, nil, 0)
+	m.pass(Fresh)
+	m.signIn(budi, "tok3n", cafe, nil, 1)
+	m.pass(Stale)
+	m.signIn(budi, "tok3n", cafe, errLocked, 0) // forgotten
+
+	m.answers(401, "")
+	m.pass(-Stale)
+	m.pass(Fresh)
+	m.signIn(budi, "tok3n", cafe, devices.ErrUnauthorized, 1) // no longer good
+	m.signIn(budi, "tok3n", cafe, errLocked, 0)
+}
+
+// Guesses made at once share the limit, although none is answered yet.
+func TestUpstreamGuessesAtOnce(t *testing.T) {
+	m := newMarket(t)
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			_ = m.Authenticate(t.Context(), ani, strings.Repeat("x", i+1), home)
+		})
+	}
+	wg.Wait()
+	if n := m.asked.Load(); n != 3 {
+		t.Errorf("%d guesses reached the upstream", n)
+	}
+}
+
+// Fifty who sign in at once are one request, and the first one's leaving does not
+// concern the others.
+func TestUpstreamIsAskedOnce(t *testing.T) {
+	m := newMarket(t)
+	asked, answer := make(chan bool, 1), make(chan bool)
+	m.behaves(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- true
+		<-answer
+		io.WriteString(w, info)
+	})
+	ctx, leave := context.WithCancel(t.Context())
+	first := make(chan error)
+	go func() { first <- m.Authenticate(ctx, ani, "tok3n", home) }()
+	<-asked
+	var others sync.WaitGroup
+	for range 49 {
+		others.Go(func() {
+			if err := m.Authenticate(t.Context(), ani, "tok3n", home); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	leave()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("who has left: %v", err)
+	}
+	close(answer)
+	others.Wait()
+	if n := m.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	if n := m.counted(ani, home); n != 0 {
+		t.Errorf("%d failures", n)
+	}
+}
+
+func TestUpstreamIsDown(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	o := newOffice()
+	var log strings.Builder
+	opts := o.options()
+	opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+	u, err := NewUpstream(UpstreamOptions{Options: opts, URL: strings.Replace(server.URL, "//", "//who:passw0rd@", 1) + "/?api_key=s3cret"})
+	check(t, err)
+	defer u.Close()
+	for range 5 { // more often than anybody may fail
+		err := u.Authenticate(t.Context(), ani, "tok3n", home)
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, devices.ErrUnauthorized) {
+			t.Error(err)
+		}
+		log.WriteString(err.Error())
+	}
+	if !strings.Contains(log.String(), "no answer") {
+		t.Errorf("nothing is logged: %s", log.String())
+	}
+	for _, secret := range []string{"tok3n", "s3cret", "passw0rd", "Basic"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("%s is shown: %s", secret, log.String())
+		}
+	}
+}
+
+// A sign-in fails when the user cannot be welcomed, and is good once they can.
+func TestUpstreamWelcomes(t *testing.T) {
+	m := newMarket(t)
+	m.closed = errors.New("Redis is away")
+	m.signIn(ani, "tok3n", home, m.closed, 1)
+	m.closed = nil
+	m.signIn(ani, "tok3n", home, nil, 0)
+	m.signIn(ani, "tok3n", home, nil, 0)
+	m.pass(welcomeAgain)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	if m.welcomed[ani] != 2 {
+		t.Errorf("welcomed %d times", m.welcomed[ani])
+	}
+}
+
+func TestUpstreamCheck(t *testing.T) {
+	m := newMarket(t)
+	check(t, m.Check(t.Context()))
+	m.answers(200, info)
+	if err := m.Check(t.Context()); err == nil {
+		t.Error("one that takes any token is said to be well")
+	}
+	m.answers(503, "")
+	if err := m.Check(t.Context()); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+	if _, err := NewUpstream(UpstreamOptions{URL: "http://%zz:s3cret@upstream"}); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("a URL that is none: %v", err)
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// residentMemory returns the bytes of a process that are in memory: VmRSS of
+// /proc/PID/status on Linux, and elsewhere what ps says.
+func residentMemory(ctx context.Context, pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err == nil {
+		return parseStatus(status)
+	}
+	if _, e := os.Stat("/proc/self/status"); e == nil {
+		return 0, fmt.Errorf("resident memory: %w", err) // this is Linux, and the process has gone
+	}
+	out, err := exec.CommandContext(ctx, "ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return 0, fmt.Errorf("resident memory: ps: %w", err)
+	}
+	return kibibytes(out)
+}
+
+var errMemory = errors.New("resident memory cannot be read")
+
+// parseStatus reads the line VmRSS of /proc/PID/status.
+func parseStatus(status []byte) (int64, error) {
+	for line := range bytes.Lines(status) {
+		if rest, ok := bytes.CutPrefix(line, []byte("VmRSS:")); ok {
+			return kibibytes(bytes.TrimSuffix(bytes.TrimSpace(rest), []byte("kB")))
+		}
+	}
+	return 0, fmt.Errorf("%w: /proc/PID/status has no VmRSS", errMemory)
+}
+
+func kibibytes(text []byte) (int64, error) {
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 53)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errMemory, err)
+	}
+	return n << 10, nil
+}
+
+const (
+	settleCalm = 4 // readings without a new low
+	settleMost = 60
+)
+
+// settledMemory has a process collect its garbage, time after time, until that
+// frees no more memory, and returns what it then holds. A collection shrinks stacks by half only, and Go
+// returns memory to the system bit by bit.
+func settledMemory(ctx context.Context, pid int, every time.Duration, collect func(context.Context) error) (int64, error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var least int64
+	for reading, calm := 0, 0; calm < settleCalm && reading < settleMost; reading++ {
+		if err := collect(ctx); err != nil {
+			return 0, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+		now, err := residentMemory(ctx, pid)
+		if err != nil {
+			return 0, err
+		}
+		if calm++; least == 0 || now < least-least/200 {
+			least, calm = now, 0
+		}
+	}
+	return least, nil
+}
+
+// spareFiles is what a process needs besides sockets: connections of publishers
+// and to Redis, logs, what is being accepted.
+const spareFiles = 1500
+
+// affordable returns how many of the wanted sockets this process, and any child,
+// may have open. Go has raised the limit as far as that is allowed, and so does
+// each child.
+func affordable(wanted int) (int, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("limit of open files: %w", err)
+	}
+	return withinFiles(wanted, uint64(limit.Cur))
+}
+
+func withinFiles(wanted int, files uint64) (int, error) {
+	if files <= spareFiles {
+		return 0, fmt.Errorf("a process may have %d files open, which is not enough for %d sockets: raise it (ulimit -n)", files, wanted)
+	}
+	return int(min(uint64(wanted), files-spareFiles)), nil
+}

@@ -1,0 +1,39 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// Done takes a hand-off back that has been carried out. It is harmless to repeat.
+func (s *Store) Done(ctx context.Context, user int64, handoff string) error {
+	c := NewCommand(ctx, "zrem", s.handoffs(s.parts.OfUser(user)), handoff)
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("clear hand-off: %w", err)
+	}
+	return nil
+}
+
+// Handoffs returns hand-offs that are due, at most the given number of each
+// partition, in one round trip. They stay until Done or Delivered: carrying one out
+// twice is harmless.
+func (s *Store) Handoffs(ctx context.Context, most int) ([]string, error) {
+	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
+	commands := make([]*Command, s.parts.Len())
+	for p := range commands {
+		commands[p] = NewCommand(ctx, "zrangebyscore", s.handoffs(p), "-inf", now, "limit", 0, most)
+	}
+	if err := s.Batcher.Do(ctx, commands...); err != nil {
+		return nil, fmt.Errorf("read hand-offs: %w", err)
+	}
+	var due []string
+	for _, c := range commands {
+		texts, err := c.StringSlice()
+		if err != nil {
+			return nil, fmt.Errorf("read hand-offs: %w", err)
+		}
+		due = append(due, texts...)
+	}
+	return due, nil
+}

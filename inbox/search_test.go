@@ -1,0 +1,132 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// A mailbox of 50,000 messages in 500 conversations, one after the other: message i
+// is older than message i+1, and the conversation with partner 1001 is the oldest.
+const (
+	mailboxMessages      = 50_000
+	mailboxConversations = 500
+	mailboxOften         = 30_000 // the oldest messages, which have the word "sering"
+)
+
+// mailboxRare are the messages with the word "langka".
+var mailboxRare = []int{7, 24_999, 25_000}
+
+func mailboxBody(i int) string {
+	words := []string{"barang", fmt.Sprint("nomor", i)}
+	if i < mailboxOften {
+		words = append(words, "sering")
+	}
+	if slices.Contains(mailboxRare, i) {
+		words = append(words, "langka")
+	}
+	return strings.Join(words, " ")
+}
+
+func mailboxPartner(i int) int64 {
+	return int64(1001 + i*mailboxConversations/mailboxMessages)
+}
+
+// fillMailbox gives the user the mailbox, as receive.lua leaves it once everything
+// is read.
+func fillMailbox(t testing.TB, s *Store) {
+	t.Helper()
+	ctx, k := context.Background(), s.keys(user)
+	start := time.Now().Add(-mailboxMessages * time.Second)
+	pipe := s.Redis.Pipeline()
+	for i := range mailboxMessages {
+		from := mailboxPartner(i)
+		m := Message{
+			ID: NewID(start.Add(time.Duration(i) * time.Second)), Conversation: ConversationID(from, user),
+			Sender: from, Receiver: user, Body: mailboxBody(i),
+		}
+		for _, posting := range m.postings() {
+			pipe.ZAdd(ctx, k.words(), redis.Z{Member: posting})
+		}
+		pipe.HSet(ctx, k.bodies(), m.ID, m.stored())
+		pipe.ZAdd(ctx, k.messages(m.Conversation), redis.Z{Member: m.ID})
+		pipe.Do(ctx, "zadd", k.inboxes(), "gt", score(m.ID), m.Conversation)
+		if pipe.Len() < 10_000 && i < mailboxMessages-1 {
+			continue
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is searched in a large mailbox is found however old it is, and every page is
+// what it should be.
+func TestSearchInALargeMailbox(t *testing.T) {
+	server, err := localredis.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t, client(t, server.Addr())) // the embedded one sorts its sets at every call
+	fillMailbox(t, s)
+	rare := make([]int64, 0, len(mailboxRare))
+	for _, i := range mailboxRare {
+		rare = append(rare, mailboxPartner(i))
+	}
+	partners := func(below int) (newestFirst []int64) {
+		for p := mailboxPartner(below - 1); p > 1000; p-- {
+			newestFirst = append(newestFirst, p)
+		}
+		return newestFirst
+	}
+	slices.Reverse(rare)
+	rare = slices.Compact(rare)
+	for text, want := range map[string][]int64{
+		"langka":               rare,
+		"langka barang":        rare,
+		"barang langka":        rare,
+		"barang lang":          rare,
+		"barang sering langka": rare,
+		"nomor7 barang":        {mailboxPartner(7)},
+		"barang":               partners(mailboxMessages),
+		"bara":                 partners(mailboxMessages),
+		"sering":               partners(mailboxOften),
+		"ser":                  partners(mailboxOften),
+		"barang sering":        partners(mailboxOften),
+		"sering barang":        partners(mailboxOften),
+		"barang ser":           partners(mailboxOften),
+		"nomor30000 sering":    nil,
+	} {
+		for offset := 0; offset <= len(want); offset += 100 {
+			page, err := s.Search(t.Context(), user, text, false, offset, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int64
+			for _, c := range page {
+				got = append(got, c.Partner)
+			}
+			rest := want[offset:]
+			if diff := cmp.Diff(slices.Clone(rest[:min(100, len(rest))]), got); diff != "" && len(rest)+len(got) > 0 {
+				t.Errorf("%q from %d on: %s", text, offset, diff)
+			}
+		}
+	}
+	oldest := mailboxPartner(0)
+	err = s.Redis.ZAdd(t.Context(), s.keys(user).unreadInboxes(), redis.Z{Score: 1, Member: ConversationID(oldest, user)}).Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.Search(t.Context(), user, "barang", true, 0, 100)
+	if err != nil || len(page) != 1 || page[0].Partner != oldest {
+		t.Errorf("unread ones: %+v, %v", page, err)
+	}
+}
