@@ -33,6 +33,7 @@ type cli struct {
 	Event       eventCmd       `cmd:"" help:"Tell what became of an event."`
 	Devices     devicesCmd     `cmd:"" help:"List a user's devices."`
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, and requeue or drop them."`
+	Broadcast   broadcastCmd   `cmd:"" help:"Follow, pause, resume or cancel broadcasts."`
 	Doctor      doctorCmd      `cmd:"" help:"Check Redis, the clock, FCM and APNs: what works, what does not, what to do."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 when the gateway of this configuration is ready (for containers)." hidden:""`
 }
