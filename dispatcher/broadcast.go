@@ -114,6 +114,11 @@ func (b *Broadcast) readText(c *checker, p *Parser, w wireEvent) {
 	if absent(w.kind) {
 		w.kind = jsontext.Value(`"broadcast"`)
 	}
+	name, _ := scalar(w.kind)
+	if k, known := p.kinds[name]; known && !k.promo {
+		c.wrong("type", "is not that of a promotion")
+		return
+	}
 	w.receiver = jsontext.Value("1") // the audience takes its place
 	if len(w.details) > MaxEventSize {
 		c.wrong("details", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
@@ -128,9 +133,6 @@ func (b *Broadcast) readText(c *checker, p *Parser, w wireEvent) {
 		}
 		c.fields = maps.Clone(bad.Fields)
 		return
-	}
-	if !e.kind.promo {
-		c.wrong("type", "is not that of a promotion")
 	}
 	b.ID, b.Type, b.body = e.ID, e.Type, e.body()
 }
@@ -157,6 +159,7 @@ func (b *Broadcast) readTimes(c *checker, w *wireBroadcast, now time.Time) {
 		b.expires = b.at.Add(day)
 	}
 	switch {
+	case c.fields["ttl"] != "" || c.fields["expires"] != "": // told already
 	case !b.expires.After(b.at):
 		c.wrong("expires", "must lie after now and after at")
 	case b.expires.Sub(b.at) > maxTTL:
