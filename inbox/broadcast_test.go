@@ -183,6 +183,49 @@ func crashWalkers(t *testing.T, rdb redis.UniversalClient, seed uint64) {
 	}
 }
 
+// When Redis has forgotten one of a step's scripts and not the other, the Batcher
+// sends the former once more, after the latter: the walk must not pass whom it has
+// not told.
+func TestStepOutOfOrder(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, rdb)
+		create(t, s, newCast("c"), 40)
+		w := hold(t, s, s.Batcher, "c", "w", time.Hour)
+		users, err := w.Next(ctx, 0, false, 4)
+		if err != nil || len(users) != 4 {
+			t.Fatal(users, err)
+		}
+		if err := rdb.ScriptFlush(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Step(ctx, 0, []Share{{User: users[0]}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time everything is known
+			var shares []Share
+			next, err := w.Next(ctx, 0, false, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, user := range next {
+				share := Share{User: user}
+				if user != users[3] {
+					share.Put = told(s, "c", user)
+				}
+				shares = append(shares, share)
+			}
+			if err = w.Step(ctx, 0, shares); err == nil {
+				break
+			}
+		}
+		for _, user := range users[1:3] {
+			if notes, err := s.List(ctx, user, []string{"campaign"}, 0, 10); err != nil || len(notes) != 1 {
+				t.Errorf("user %d has %d notifications, %v", user, len(notes), err)
+			}
+		}
+	})
+}
+
 // Nobody tells anyone once pausing has returned; after that it goes on where it was.
 func TestPausedWalk(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
