@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // broadcast starts a broadcast and returns a reader of its progress.
@@ -92,5 +94,34 @@ func TestBroadcastCommands(t *testing.T) {
 		if out, err := s.kabar("", args...); err == nil {
 			t.Errorf("%v: %s", args, out)
 		}
+	}
+}
+
+// The bar shows how far it is, follows a total that grows, and ends with its line.
+func TestBroadcastBar(t *testing.T) {
+	var out strings.Builder
+	draw := bar(&out, dispatcher.BroadcastStatus{})
+	draw(dispatcher.BroadcastStatus{State: dispatcher.BroadcastRunning, Total: 200, Walked: 50, Pace: 9.7, Left: 15 * time.Second})
+	if got := out.String(); !strings.Contains(got, "running 10/s, 15s left") || !strings.Contains(got, "(50/200)") {
+		t.Errorf("running: %q", got)
+	}
+	draw(dispatcher.BroadcastStatus{State: dispatcher.BroadcastDone, Total: 210, Walked: 210})
+	if got := out.String(); !strings.Contains(got, "done") || !strings.HasSuffix(got, "\n") {
+		t.Errorf("done: %q", got)
+	}
+}
+
+// Files and pipes get a line whenever something changed.
+func TestBroadcastLines(t *testing.T) {
+	var out strings.Builder
+	draw := lines(&out)
+	s := dispatcher.BroadcastStatus{ID: "x", State: dispatcher.BroadcastPaused, Total: 200, Failed: map[string]int64{"off": 2, "UNREGISTERED": 1}, Left: -1}
+	draw(s)
+	draw(s)
+	s.Walked, s.Sent = 50, 40
+	draw(s)
+	got := out.String()
+	if strings.Count(got, "\n") != 2 || !strings.Contains(got, "x: paused, 50 of 200 users, sent 40, skipped 0, pushed 0, failed 3, 0/s\n") {
+		t.Errorf("%q", got)
 	}
 }
