@@ -124,7 +124,11 @@ func (s *Store) CreateBroadcast(ctx context.Context, b NewBroadcast) (duplicate 
 	if err := s.nameUsers(ctx, b); err != nil {
 		return false, fmt.Errorf("create broadcast: %w", err)
 	}
-	return false, s.SetBroadcast(ctx, b.Key, BroadcastActive, BroadcastPreparing)
+	err = s.setBroadcast(ctx, b.Key, BroadcastActive, []BroadcastState{BroadcastPreparing}, "")
+	if errors.Is(err, ErrBroadcastState) { // a repeat of this request was faster
+		return true, nil
+	}
+	return false, err
 }
 
 const (
@@ -191,13 +195,17 @@ func (s *Store) setBroadcast(ctx context.Context, key string, to BroadcastState,
 	case int64(-2):
 		return ErrNotFound
 	case int64(-1):
+		if reply[1] == string(BroadcastPreparing) {
+			return ErrNotFound // it has not been accepted
+		}
 		return fmt.Errorf("%w: it is %v", ErrBroadcastState, reply[1])
 	}
 	if to == BroadcastActive {
 		return nil
 	}
 	fence, _ := reply[2].(string)
-	if _, err := s.raiseFence(ctx, s.Batcher, key, fence); err != nil {
+	_, err = s.raiseFence(ctx, s.Batcher, key, fence)
+	if err != nil && !errors.Is(err, ErrFenced) { // it has been resumed since
 		return err
 	}
 	if to.Over() {

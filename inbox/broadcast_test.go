@@ -317,6 +317,32 @@ func TestCreateBroadcast(t *testing.T) {
 	})
 }
 
+// What a request that died has left is nobody's broadcast, until it is repeated; the
+// repeat's times count.
+func TestPreparedBroadcast(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, rdb)
+		left := createScript.Command(ctx, []string{s.broadcast("c")}, "content", "{}", s.broadcastLife(time.Now()).UnixMilli())
+		if err := s.Batcher.Do(ctx, left); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := s.HoldBroadcast(ctx, s.Batcher, "c", "w", time.Hour); err != nil || w != nil {
+			t.Errorf("it is walked: %v", err)
+		}
+		if err := s.SetBroadcast(ctx, "c", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
+			t.Errorf("it is paused: %v", err)
+		}
+		again := newCast("c")
+		again.Definition = []byte(`{"later":1}`)
+		if duplicate, err := s.CreateBroadcast(ctx, again); err != nil || duplicate {
+			t.Errorf("repeated: %t %v", duplicate, err)
+		}
+		if b, err := s.Broadcast(ctx, "c"); err != nil || string(b.Definition) != string(again.Definition) {
+			t.Errorf("definition %s, %v", b.Definition, err)
+		}
+	})
+}
+
 // A broadcast that was not kept entirely is not walked, and repeating mends it.
 func TestCreatingIsCut(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
