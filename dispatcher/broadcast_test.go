@@ -150,80 +150,6 @@ func TestBroadcastToEveryone(t *testing.T) {
 	}
 }
 
-// Who is of an audience, and which of their devices.
-func TestBroadcastAudience(t *testing.T) {
-	ctx, w := context.Background(), newWorld(t)
-	device := func(user int64, platform devices.Platform, version string) {
-		t.Helper()
-		token := fmt.Sprintf("%s%d", platform, user)
-		if _, err := w.Devices.Register(ctx, user, devices.Device{Platform: platform, Token: token, AppVersion: version}, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	device(1, devices.Android, "1.2")
-	device(2, devices.IOS, "1.10.1 (77)")
-	device(3, devices.Android, "")
-	device(3, devices.IOS, "2.0")
-	english := "en"
-	for user, p := range map[int64]inbox.Profile{4: {}, 5: {Locale: &english}} {
-		if err := w.Inbox.SetProfile(ctx, user, p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.run()
-	cases := []struct {
-		audience string
-		users    []int64
-		pushes   []string
-	}{
-		{`null`, []int64{1, 2, 3, 4, 5}, []string{"android1", "android3", "ios2", "ios3"}},
-		{`{"platform":"android"}`, []int64{1, 3}, []string{"android1", "android3"}},
-		{`{"app_version":{"min":"1.3"}}`, []int64{2, 3}, []string{"ios2", "ios3"}},
-		{`{"app_version":{"max":"1.10"}}`, []int64{1}, []string{"android1"}},
-		{`{"app_version":{"min":"1.2.0","max":"1.99"}}`, []int64{1, 2}, []string{"android1", "ios2"}},
-		{`{"platform":"ios","app_version":{"max":"1.99"}}`, []int64{2}, []string{"ios2"}},
-		{`{"locale":"en"}`, []int64{5}, nil},
-		{`{"locale":"id","platform":"ios"}`, []int64{2, 3}, []string{"ios2", "ios3"}},
-		{`{"user_ids":[3,"4",4,77]}`, []int64{3, 4, 77}, []string{"android3", "ios3"}},
-		{`{"user_ids":[1,2,3],"platform":"ios"}`, []int64{2, 3}, []string{"ios2", "ios3"}},
-	}
-	for i, c := range cases {
-		sent := len(w.android.wait(t, "", count(0))) + len(w.ios.wait(t, "", count(0)))
-		had := make(map[int64]int)
-		everyone := []int64{1, 2, 3, 4, 5, 77}
-		for _, user := range everyone {
-			had[user] = w.notes(user)
-		}
-		id := fmt.Sprint("cast", i)
-		w.start(fmt.Sprintf(`{"id":%q,"type":"campaign","message":%q,"audience":%s}`, id, id, c.audience))
-		s := w.becomes(id, BroadcastDone)
-		s = w.reaches(id, "pushes of "+c.audience, func(s BroadcastStatus) bool { return s.Pushed == int64(len(c.pushes)) })
-		w.settled()
-		var told []int64
-		for _, user := range everyone {
-			if w.notes(user) == had[user]+1 {
-				told = append(told, user)
-			}
-		}
-		var pushes []string
-		for _, push := range slices.Concat(w.android.wait(t, "", count(0)), w.ios.wait(t, "", count(0))) {
-			if push.Body == id {
-				pushes = append(pushes, push.Device.Token)
-			}
-		}
-		slices.Sort(pushes)
-		if !slices.Equal(told, c.users) || !slices.Equal(pushes, c.pushes) {
-			t.Errorf("%s: told %v, want %v; pushed to %v, want %v", c.audience, told, c.users, pushes, c.pushes)
-		}
-		if s.Sent != int64(len(c.users)) || s.Walked != s.Total || s.Skipped != s.Total-s.Sent {
-			t.Errorf("%s: %+v", c.audience, s)
-		}
-		if got := len(w.android.wait(t, "", count(0))) + len(w.ios.wait(t, "", count(0))) - sent; got != len(c.pushes) {
-			t.Errorf("%s: %d pushes, want %d", c.audience, got, len(c.pushes))
-		}
-	}
-}
-
 // Processes come and go while several broadcasts run: nobody is told twice, nobody
 // is missed, and the counts are exact.
 func TestBroadcastSurvivesProcesses(t *testing.T) {
@@ -416,90 +342,6 @@ func TestBroadcastFailures(t *testing.T) {
 	w.reaches("x", "the requeued one", func(s BroadcastStatus) bool { return s.Pushed == 3 })
 }
 
-// The first content wins; ids are each service's own.
-func TestBroadcastIsIdempotent(t *testing.T) {
-	w := newWorld(t)
-	start := func(source, raw string) Published {
-		b, err := w.ParseBroadcast([]byte(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return w.StartBroadcast(context.Background(), source, b)
-	}
-	const raw = `{"id":"x","message":"m","audience":{"user_ids":[1,2]}}`
-	if p := start("service:a", raw); p.Err != nil || p.Duplicate || p.ID != "x" {
-		t.Errorf("%+v", p)
-	}
-	if p := start("service:a", `{"audience": {"user_ids": [1, 2]}, "message":"m", "id":"x"}`); p.Err != nil || !p.Duplicate {
-		t.Errorf("%+v", p)
-	}
-	if p := start("service:a", `{"id":"x","message":"m"}`); !errors.Is(p.Err, inbox.ErrConflict) {
-		t.Errorf("%+v", p)
-	}
-	if p := start("service:b", `{"id":"x","message":"m"}`); p.Err != nil || p.Duplicate {
-		t.Errorf("%+v", p)
-	}
-	all, err := w.Broadcasts(context.Background(), 10)
-	if err != nil || len(all) != 2 {
-		t.Errorf("%+v %v", all, err)
-	}
-}
-
-func TestParseBroadcast(t *testing.T) {
-	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	p := newParser([]Type{{Name: "flash", Lane: Bulk, Message: "Flash sale!"}, {Name: "payout", Lane: Urgent}}, func() time.Time { return now })
-	long := "[" + strings.Repeat("1,", MaxNamed) + "1]"
-	for raw, fields := range map[string][]string{
-		`{"message":"m"}`:  nil,
-		`{"type":"flash"}`: nil,
-		`{"message":"m","rate":"10000","at":"2026-11-23T09:00:00Z","expires":"2026-12-21T09:00:00Z"}`: nil,
-		`{"message":"m","audience":{"platform":null,"user_ids":null}}`:                                nil,
-		`{"message":"m","unknown":1}`:          nil,
-		`[]`:                                   {"broadcast"},
-		`{"message":`:                          {"broadcast"},
-		`{}`:                                   {"message"},
-		`{"message":"m","type":"payout"}`:      {"type"},
-		`{"message":"m","type":"cart"}`:        {"type"},
-		`{"message":"m","id":"a b","title":7}`: {"id", "title"},
-		`{"message":"m","details":{"a":"` + strings.Repeat("x", MaxEventSize) + `"}}`: {"details"},
-		`{"message":"m","rate":10001}`:                                     {"rate"},
-		`{"message":"m","rate":1.5}`:                                       {"rate"},
-		`{"message":"m","at":"2027-11-22T09:00:00Z"}`:                      {"at"},
-		`{"message":"m","at":"soon","ttl":"500h","rate":{}}`:               {"at", "rate"},
-		`{"message":"m","ttl":"700h"}`:                                     {"ttl"},
-		`{"message":"m","expires":"2026-11-22T08:59:59Z"}`:                 {"expires"},
-		`{"message":"m","expires":"2026-12-21T09:00:00Z"}`:                 {"expires"},
-		`{"message":"m","ttl":60,"expires":"2026-11-22T10:00:00Z"}`:        {"expires"},
-		`{"message":"m","audience":[]}`:                                    {"audience"},
-		`{"message":"m","audience":{"platfrom":"ios","locale":"jv"}}`:      {"audience.platfrom", "audience.locale"},
-		`{"message":"m","audience":{"platform":"web"}}`:                    {"audience.platform"},
-		`{"message":"m","audience":{"app_version":{"min":"2","max":"1"}}}`: {"audience.app_version"},
-		`{"message":"m","audience":{"app_version":{"min":"v2"}}}`:          {"audience.app_version.min"},
-		`{"message":"m","audience":{"app_version":{"from":"2"}}}`:          {"audience.app_version"},
-		`{"message":"m","audience":{"app_version":"2"}}`:                   {"audience.app_version"},
-		`{"message":"m","audience":{"user_ids":[]}}`:                       {"audience.user_ids"},
-		`{"message":"m","audience":{"user_ids":7}}`:                        {"audience.user_ids"},
-		`{"message":"m","audience":{"user_ids":[1,"066",0]}}`:              {"audience.user_ids[1]"},
-		`{"message":"m","audience":{"user_ids":` + long + `}}`:             {"audience.user_ids"},
-		`{"message":"` + strings.Repeat("m", MaxBroadcastSize) + `"}`:      {"broadcast"},
-	} {
-		_, err := p.ParseBroadcast([]byte(raw))
-		var bad *InvalidError
-		var got []string
-		if errors.As(err, &bad) {
-			got = slices.Sorted(maps.Keys(bad.Fields))
-		}
-		slices.Sort(fields)
-		if !slices.Equal(got, fields) {
-			t.Errorf("%.80s: wrong are %v, want %v (%v)", raw, got, fields, err)
-		}
-	}
-	b, err := p.ParseBroadcast([]byte(`{"message":"m","at":"2026-11-01T09:00:00Z"}`))
-	if err != nil || b.Type != "broadcast" || !b.at.Equal(now) || !b.expires.Equal(now.Add(day)) || b.rate != DefaultRate || b.ID == "" {
-		t.Errorf("%+v %v", b, err)
-	}
-}
-
 // A scrape shows the broadcasts that are not over, and no others.
 func TestBroadcastMetrics(t *testing.T) {
 	c, still := onClock()
@@ -529,22 +371,5 @@ kabar_broadcasts{state="scheduled"} 1
 `
 	if err := testutil.GatherAndCompare(w.reg, strings.NewReader(want), "kabar_broadcast_users", "kabar_broadcasts"); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestBroadcastTimeLeft(t *testing.T) {
-	for _, c := range []struct {
-		s    BroadcastStatus
-		want time.Duration
-	}{
-		{BroadcastStatus{State: BroadcastRunning, Total: 1000, Walked: 400, Sent: 100, Pace: 10}, 15 * time.Second},
-		{BroadcastStatus{State: BroadcastRunning, Total: 1000, Walked: 400, Sent: 100}, -1},
-		{BroadcastStatus{State: BroadcastRunning, Total: 1000, Pace: 10}, -1},
-		{BroadcastStatus{State: BroadcastPaused, Total: 1000, Walked: 400, Sent: 100, Pace: 10}, -1},
-		{BroadcastStatus{State: BroadcastCancelled, Total: 1000, Walked: 400}, 0},
-	} {
-		if got := c.s.left(); got != c.want {
-			t.Errorf("%+v: %s, want %s", c.s, got, c.want)
-		}
 	}
 }
