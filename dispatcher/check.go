@@ -158,7 +158,7 @@ func (c *checker) options(v jsontext.Value) (ttl time.Duration, push bool) {
 	err := eachMember(v, func(m member) {
 		switch string(m.name()) {
 		case "ttl":
-			ttl = c.ttl(m.value)
+			ttl = c.ttl("options.ttl", m.value)
 		case "push":
 			if kind := m.value.Kind(); kind != 't' && kind != 'f' && kind != 'n' {
 				c.wrong("options.push", "must be true or false")
@@ -174,7 +174,7 @@ func (c *checker) options(v jsontext.Value) (ttl time.Duration, push bool) {
 }
 
 // ttl returns a duration in Go's notation or a number of seconds.
-func (c *checker) ttl(v jsontext.Value) time.Duration {
+func (c *checker) ttl(field string, v jsontext.Value) time.Duration {
 	if absent(v) {
 		return 0
 	}
@@ -184,7 +184,7 @@ func (c *checker) ttl(v jsontext.Value) time.Duration {
 		ttl, err = time.Duration(seconds)*time.Second, nil
 	}
 	if err != nil || ttl < time.Second || ttl > maxTTL {
-		c.wrong("options.ttl", `must be a duration from "1s" to "672h"`)
+		c.wrong(field, `must be a duration from "1s" to "672h"`)
 	}
 	return ttl
 }

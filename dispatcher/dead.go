@@ -70,7 +70,15 @@ func (d *Dispatcher) DeadLetter(ctx context.Context, id string) (DeadLetter, err
 	if len(messages) == 0 {
 		return DeadLetter{}, fmt.Errorf("%w: %s", ErrNoLetter, id)
 	}
-	return newDeadLetter(p, messages[0]), nil
+	letter := newDeadLetter(p, messages[0])
+	if key, ok := inbox.Referred(letter.Body); ok {
+		texts, err := d.Inbox.Texts(ctx, letter.Receiver, key)
+		if err != nil {
+			return DeadLetter{}, err
+		}
+		letter.Body = string(texts[key].Body)
+	}
+	return letter, nil
 }
 
 // Requeue returns a dead letter to the outbox, to be tried anew for as long as at

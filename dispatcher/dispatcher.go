@@ -47,6 +47,11 @@ type Options struct {
 	Admins []int64
 	// Location is the zone of the times in pushes: UTC unless set.
 	Location *time.Location
+	// Locale is the language of users who chose none: "id" unless set.
+	Locale string
+	// Backlog is how many entries of the bulk lane may wait in a partition before
+	// broadcasts wait for them: 1,000 unless set.
+	Backlog int
 	// Cluster says that one read cannot span the outbox streams of all partitions.
 	Cluster bool
 	Log     *slog.Logger
@@ -64,6 +69,7 @@ type Dispatcher struct {
 	lanes    [len(Lanes)]*lane
 	metrics  *metrics
 	sends    *limiter
+	casts    chan struct{} // a nudge: there may be a broadcast to walk
 }
 
 // New returns a dispatcher. It publishes at once; pushes move while Run runs.
@@ -72,6 +78,8 @@ func New(opts Options) *Dispatcher {
 	opts.RetryFor = cmp.Or(opts.RetryFor, day)
 	opts.Sends = cmp.Or(opts.Sends, Rate{10, 50})
 	opts.Location = cmp.Or(opts.Location, time.UTC)
+	opts.Locale = cmp.Or(opts.Locale, "id")
+	opts.Backlog = cmp.Or(opts.Backlog, 1000)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -86,6 +94,7 @@ func New(opts Options) *Dispatcher {
 		Options:  opts,
 		sends:    newLimiter(opts.Sends),
 		consumer: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8]),
+		casts:    make(chan struct{}, 1),
 	}
 	d.parser = newParser(opts.Types, opts.Now)
 	d.metrics = newMetrics(opts.Metrics, d)

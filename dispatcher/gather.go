@@ -56,7 +56,7 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 			}
 		}
 	}
-	return nil
+	return d.fillTexts(ctx, works)
 }
 
 // send starts a job for each device that is owed the push. A work without any is
@@ -86,9 +86,13 @@ func (l *lane) start(ctx context.Context, w *work) {
 		l.finished <- w
 		return
 	}
+	audience, err := readAudience(w.text.Audience)
+	if err != nil {
+		l.d.Log.Error("a broadcast's audience cannot be read", "lane", l.lane, "id", w.key.id, "error", err)
+	}
 	var jobs []*job
 	for _, device := range w.devices {
-		if w.entry.Owed != "" && device.ID != w.entry.Owed {
+		if w.entry.Owed != "" && device.ID != w.entry.Owed || !audience.device(device) {
 			continue
 		}
 		j := &job{work: w, delivery: delivery}

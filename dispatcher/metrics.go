@@ -20,6 +20,7 @@ type metrics struct {
 	dead     *prometheus.CounterVec   // by lane, reason
 	circuit  *prometheus.GaugeVec     // by platform
 	swept    *prometheus.CounterVec   // by kind
+	walked   *prometheus.CounterVec   // by whether the user was told
 }
 
 func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
@@ -33,6 +34,7 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 		stored:   counter("kabar_events_stored_total", "Events stored, one for each receiver.", "type"),
 		pushed:   counter("kabar_pushes_total", "Attempts to push to a device, by the provider's answer.", "platform", "outcome", "reason"),
 		retries:  counter("kabar_push_retries_total", "Pushes put off for another attempt.", "platform", "reason"),
+		walked:   counter("kabar_broadcast_walked_total", "Users reached by broadcasts in this process, by what came of it: sent or skipped.", "outcome"),
 		dead:     counter("kabar_dead_letters_total", "Pushes buried.", "lane", "reason"),
 		swept:    counter("kabar_swept_total", "What was dropped because it was kept for long enough.", "kind"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -45,7 +47,7 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 			Help: "1 while a provider refuses our credentials or configuration and pushes wait.",
 		}, []string{"platform"}),
 	}
-	reg.MustRegister(m.latency, m.circuit, &queueCollector{d: d})
+	reg.MustRegister(m.latency, m.circuit, &queueCollector{d: d}, &broadcastCollector{d: d})
 	return m
 }
 

@@ -18,7 +18,7 @@ const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
 // gets: the shape of the seeds' "Android Notifications Data Samples".
 func (d *Dispatcher) render(w *work) (Delivery, error) {
 	e := w.entry
-	b, err := readBody([]byte(e.body))
+	b, err := readBody(w.body())
 	if err != nil {
 		return Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
 	}

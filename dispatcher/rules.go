@@ -31,6 +31,7 @@ var kinds = map[string]kind{
 	"product":      {lane: Bulk, listed: true, promo: true, worth: day},
 	"announcement": {lane: Bulk, listed: true, promo: true, worth: day},
 	"campaign":     {lane: Bulk, listed: true, promo: true, worth: day},
+	"broadcast":    {lane: Bulk, listed: true, promo: true, worth: day},
 	"cart":         {lane: Bulk}, // sets a counter and tells nobody
 }
 

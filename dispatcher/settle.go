@@ -30,6 +30,8 @@ type work struct {
 	newest  string // for a retry, the id of the newest notification under its tag
 	// attention is what the receiver of a message has done with it.
 	attention inbox.Attention
+	// text is what the entry refers to, when it is of a broadcast.
+	text inbox.Text
 
 	left atomic.Int32 // jobs that are not finished
 
@@ -37,6 +39,7 @@ type work struct {
 	outcomes []byte // lines for the event's record
 	delayed  []any  // delay in ms and entry, by turns
 	dead     []any  // device, reason and entry, by turns
+	tallies  []any  // of a broadcast: field to count up and by how much, by turns
 }
 
 // A deviceStatus is what a record tells of an event on one device.
@@ -72,6 +75,7 @@ func (w *work) bury(device, reason, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dead = append(w.dead, device, reason, value)
+	w.tally(inbox.FailedField(reason))
 }
 
 // acceptedAt is when the event was accepted.
@@ -91,7 +95,9 @@ func (l *lane) finish(j *job, r Result, attempted bool) {
 	}
 	switch r.Outcome {
 	case Accepted:
+		w.count(inbox.AcceptedField)
 	case Forget, ForgetIfOthersSucceed:
+		w.count(inbox.FailedField(r.Reason))
 		l.forget(w, device, r)
 	case Unsendable:
 		if attempted {
@@ -226,9 +232,12 @@ func (l *lane) settleCommand(ctx context.Context, w *work) *inbox.Command {
 	args = append(args, group, l.d.consumer, w.key.id, l.lane.String(), outcomes)
 	args = append(append(args, len(w.delayed)/2), w.delayed...)
 	args = append(append(args, len(w.dead)/3), w.dead...)
-	return settleScript.Command(ctx, []string{
-		stream, l.d.delayedKey(w.key.partition, l.lane), l.d.deadKey(w.key.partition), record,
-	}, args...)
+	keys := []string{stream, l.d.delayedKey(w.key.partition, l.lane), l.d.deadKey(w.key.partition), record}
+	if key, ok := w.broadcast(); ok {
+		keys = append(keys, l.d.Inbox.WalkKey(w.key.partition, key))
+		args = append(args, w.tallies...)
+	}
+	return settleScript.Command(ctx, keys, args...)
 }
 
 // progress is what the record says of the event's pushes on the whole.

@@ -1,10 +1,12 @@
 -- Writes what came of an outbox entry and removes the entry, if it is still ours.
 --
 -- KEYS  1 stream  2 delayed  3 dead  4 record (or the stream again: none)
+--       5 walk of the broadcast that the entry is of; absent: none
 -- ARGV  1 group  2 consumer  3 id  4 lane
 --       5 lines for the record, or ''
 --       6 number of delayed entries, then delay in ms and entry of each
 --       next: number of dead letters, then device, reason and entry of each
+--       next: field of the walk and by how much it is counted up, by turns
 -- Reply 1, or 0 when another consumer holds the entry by now
 
 local stream, id = KEYS[1], ARGV[3]
@@ -30,6 +32,10 @@ end
 for _ = 1, number() do
   redis.call('XADD', KEYS[3], '*', 'lane', ARGV[4], 'device', ARGV[i], 'reason', ARGV[i + 1], 'e', ARGV[i + 2])
   i = i + 3
+end
+
+if KEYS[5] and redis.call('EXISTS', KEYS[5]) == 1 then -- it may have expired
+  for n = i, #ARGV, 2 do redis.call('HINCRBY', KEYS[5], ARGV[n], ARGV[n + 1]) end
 end
 
 redis.call('XACK', stream, ARGV[1], id)

@@ -74,6 +74,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	all.Go(func() { d.trimDead(ctx) })
 	all.Go(func() { d.handOver(ctx) })
 	all.Go(func() { d.takeCare(ctx, b) })
+	all.Go(func() { d.walkBroadcasts(ctx) })
 	for _, l := range d.lanes {
 		all.Go(func() { l.run(ctx) })
 	}

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -55,7 +56,39 @@ func (s *Store) List(ctx context.Context, user int64, types []string, offset, co
 		}
 		last = "(" + chunk[len(chunk)-1].ID
 	}
+	notes, err := s.fillBodies(ctx, user, notes)
+	if err != nil {
+		return nil, err
+	}
 	return notes, s.fillRead(ctx, k, notes)
+}
+
+// fillBodies puts the bodies of broadcasts where notifications refer to them. Those
+// of a broadcast that is forgotten are left out.
+func (s *Store) fillBodies(ctx context.Context, user int64, notes []Notification) ([]Notification, error) {
+	var keys []string
+	for _, n := range notes {
+		if key, ok := bytes.CutPrefix(n.Body, []byte(reference)); ok {
+			keys = append(keys, string(key))
+		}
+	}
+	if len(keys) == 0 {
+		return notes, nil
+	}
+	found, err := s.Texts(ctx, user, keys...)
+	if err != nil {
+		return nil, err
+	}
+	kept := notes[:0]
+	for _, n := range notes {
+		if key, ok := bytes.CutPrefix(n.Body, []byte(reference)); ok {
+			n.Body = found[string(key)].Body
+		}
+		if len(n.Body) > 0 {
+			kept = append(kept, n)
+		}
+	}
+	return kept, nil
 }
 
 func newNotification(m redis.XMessage) (Notification, error) {

@@ -100,10 +100,16 @@ func (s *Store) Put(ctx context.Context, puts []Put, receivers map[string][]int6
 }
 
 func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
+	keys, args := s.putArgs(p)
+	return putScript.Command(ctx, keys, args...)
+}
+
+// putArgs returns what put.lua is called with.
+func (s *Store) putArgs(p *Put) (keys []string, args []any) {
 	k := s.keys(p.Receiver)
 	record := k.record(p.Event)
 	users, member := s.parts.Listing(p.Receiver)
-	keys := []string{
+	keys = []string{
 		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), s.Devices(p.Receiver), record,
 		k.contacts(), k.recentContacts(), users, k.records(),
 	}
@@ -122,13 +128,14 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 		keys[7], header = p.Entry.Stream, p.Entry.Header
 	}
 	now := s.Now()
-	return putScript.Command(ctx, keys,
+	return keys, []any{
 		p.suffix, p.Content, s.remember().Milliseconds(), p.Body, listed,
 		(s.Keep + expireEvery).Milliseconds(), now.Add(-s.Keep).UnixMicro(), s.Most,
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
-		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime(),
-		contact, with, mostContacts, member, p.Event)
+		header, now.UnixMilli() / expireEvery.Milliseconds(), s.testTime(),
+		contact, with, mostContacts, member, p.Event,
+	}
 }
 
 // putResult reads the script's reply; when there is none because the whole

@@ -7,7 +7,7 @@
 -- ARGV  1 suffix        last 11 digits of the notification's id
 --       2 content       digest of what was sent
 --       3 remember      how long the record is kept, ms
---       4 body          JSON object of the notification
+--       4 body          JSON object of the notification, or a reference to a broadcast's
 --       5 type          enters the list under this type, or '' to be in no list
 --       6 keep          how long an idle user's notifications are kept, ms
 --       7 oldest        sequence number before which notifications are dropped
@@ -109,7 +109,7 @@ if not known[1] then redis.call('ZADD', KEYS[11], 0, ARGV[24]) end
 
 local listening = 0
 if cart == '' then
-  listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, body)
+  listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, shown or body)
 else
   publish(ARGV[14], ARGV[15], 'unreads', '0', '0', '-', '')
 end

@@ -79,6 +79,9 @@ func (s *Store) Replay(ctx context.Context, user, since int64) (frames []Frame, 
 			frames = append(frames, f)
 		}
 	}
+	if err := s.fillFrames(ctx, user, frames); err != nil {
+		return nil, 0, false, err
+	}
 	slices.SortFunc(frames, func(a, b Frame) int { return cmp.Compare(a.Seq, b.Seq) })
 	prev := since
 	for _, f := range frames {
@@ -88,6 +91,30 @@ func (s *Store) Replay(ctx context.Context, user, since int64) (frames []Frame, 
 		prev = f.Seq
 	}
 	return frames, newest, prev == newest, nil
+}
+
+// fillFrames puts the bodies of broadcasts where frames refer to them: none for one
+// that is forgotten.
+func (s *Store) fillFrames(ctx context.Context, user int64, frames []Frame) error {
+	var keys []string
+	for _, f := range frames {
+		if key, ok := Referred(f.Body); ok {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	found, err := s.Texts(ctx, user, keys...)
+	if err != nil {
+		return err
+	}
+	for i, f := range frames {
+		if key, ok := Referred(f.Body); ok {
+			frames[i].Body = string(found[key].Body)
+		}
+	}
+	return nil
 }
 
 // loggedFrame reads an entry of the list, which are events, or of the log.

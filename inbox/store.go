@@ -44,12 +44,13 @@ type Options struct {
 }
 
 // A Store holds the inboxes of all users. It is safe for concurrent use and keeps
-// no state of its own. Errors that it does not document come from Redis.
+// no state of its own but texts of broadcasts, which never change. Errors that it does not document come from Redis.
 type Store struct {
 	Options
 	parts   *Partitions
 	publish string
 	test    bool // Now is that of a test
+	texts   texts
 }
 
 // New returns a store over opts.

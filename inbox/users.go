@@ -11,9 +11,17 @@ import (
 // UsersAfter returns the ids of a partition's users that come after one (0 for the
 // first), in order, at most the given number of them.
 func (s *Store) UsersAfter(ctx context.Context, partition int, after int64, most int) ([]int64, error) {
-	members, err := s.Redis.ZRangeByLex(ctx, s.parts.Users(partition), &redis.ZRangeBy{
-		Min: "(" + userMember(after), Max: "+", Count: int64(most),
-	}).Result()
+	return s.membersAfter(ctx, s.parts.Users(partition), userMember(after), most)
+}
+
+// membersAfter is UsersAfter for any set of members of Partitions.Users. after is a
+// member, or "" for the first one.
+func (s *Store) membersAfter(ctx context.Context, set, after string, most int) ([]int64, error) {
+	from := "-"
+	if after != "" {
+		from = "(" + after
+	}
+	members, err := s.Redis.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(most)}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}

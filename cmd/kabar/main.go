@@ -34,6 +34,7 @@ type cli struct {
 	Devices     devicesCmd     `cmd:"" help:"List a user's devices."`
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, and requeue or drop them."`
 	Audit       auditCmd       `cmd:"" help:"Recompute the counters of a user, or of all, and report differences."`
+	Broadcast   broadcastCmd   `cmd:"" help:"Follow, pause, resume or cancel broadcasts."`
 	Doctor      doctorCmd      `cmd:"" help:"Check Redis, the clock, FCM and APNs: what works, what does not, what to do."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 when the gateway of this configuration is ready (for containers)." hidden:""`
 }

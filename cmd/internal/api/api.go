@@ -78,6 +78,10 @@ type Dispatcher interface {
 	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
 	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
 	PromoTypes() []string
+	ParseBroadcast(raw []byte) (*dispatcher.Broadcast, error)
+	StartBroadcast(ctx context.Context, source string, b *dispatcher.Broadcast) dispatcher.Published
+	Broadcast(ctx context.Context, source, id string) (dispatcher.BroadcastStatus, error)
+	SetBroadcast(ctx context.Context, source, id string, to dispatcher.BroadcastState) (dispatcher.BroadcastStatus, error)
 	Reminder(user int64) devices.Welcome
 
 	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
@@ -98,6 +102,8 @@ type Attachments interface {
 const (
 	ScopeEvents = "events" // publish events and ask what became of them
 	ScopeUsers  = "users"  // set and erase users
+
+	ScopeBroadcasts = "broadcasts" // start and steer broadcasts, and ask how far they are
 )
 
 // A Service is a backend that may call the service endpoints.

@@ -75,6 +75,7 @@ var errorCodes = []struct {
 	{devices.ErrNotRegistered, notFound},
 	{inbox.ErrNotFound, notFound},
 	{inbox.ErrConflict, conflict},
+	{inbox.ErrBroadcastState, conflict},
 	{dispatcher.ErrUnknownReceiver, notFound},
 	{dispatcher.ErrAdminsOnly, forbidden},
 	{attachments.ErrNotFound, notFound},

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // Bounds of a request's body, in bytes.
@@ -64,6 +66,11 @@ func (a *api) routes() {
 	events.serve = a.forService(ScopeEvents, a.publish)
 	a.handle(events, post)
 	small(a.forService(ScopeEvents, a.showEvent), "/v2/events/{id}.json", get)
+	broadcasts := route{pattern: "/v2/broadcasts.json", limit: dispatcher.MaxBroadcastSize, usual: http.StatusAccepted}
+	broadcasts.serve = a.forService(ScopeBroadcasts, a.startBroadcast)
+	a.handle(broadcasts, post)
+	small(a.forService(ScopeBroadcasts, a.showBroadcast), "/v2/broadcasts/{id}.json", get)
+	small(a.forService(ScopeBroadcasts, a.setBroadcast), "/v2/broadcasts/{id}.json", patch)
 	small(a.forService(ScopeUsers, a.setUser), "/v2/users/{id}.json", put)
 	small(a.forService(ScopeUsers, a.eraseUser), "/v2/users/{id}.json", del)
 

@@ -32,12 +32,14 @@ const (
 	shop      = "shop-key"  // may do everything
 	shop2     = "shop2-key" // may publish events
 	directory = "users-key" // may set users
+	marketing = "cast-key"  // may start broadcasts
 )
 
 var services = []Service{
 	{Name: "shop", KeySHA256: sha256.Sum256([]byte(shop))},
 	{Name: "shop2", KeySHA256: sha256.Sum256([]byte(shop2)), Scopes: []string{ScopeEvents}},
 	{Name: "directory", KeySHA256: sha256.Sum256([]byte(directory)), Scopes: []string{ScopeUsers}},
+	{Name: "marketing", KeySHA256: sha256.Sum256([]byte(marketing)), Scopes: []string{ScopeBroadcasts}},
 }
 
 // A world is the whole handler over the real packages and a Redis, with a clock

@@ -71,6 +71,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		Admins:     cfg.Auth.Admins,
 		Types:      types(cfg.Types),
 		Location:   cfg.Location(),
+		Locale:     cfg.Locale,
 		Cluster:    cluster,
 		Log:        log,
 		Metrics:    reg,

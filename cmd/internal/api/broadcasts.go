@@ -1,0 +1,154 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// startBroadcast: POST /v2/broadcasts.json
+func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body = bytes.TrimSpace(body); len(body) == 0 {
+		return reply{}, bodyProblem(invalid, "must hold a broadcast")
+	}
+	switch media, _, err := mediaType(r); {
+	case err != nil:
+		return reply{}, err
+	case media != typeJSON && media != "":
+		return reply{}, unsupported(typeJSON)
+	}
+	b, err := a.Dispatcher.ParseBroadcast(body)
+	if err != nil {
+		f := *failureOf(err)
+		if !jsontext.Value(body).IsValid() { // checked only when there is an error to tell apart
+			f.code = malformed
+		}
+		return reply{}, withID("", &f)
+	}
+	p := a.Dispatcher.StartBroadcast(r.Context(), s.source(), b)
+	if p.Err != nil {
+		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
+	}
+	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
+}
+
+// showBroadcast: GET /v2/broadcasts/:id.json
+func (a *api) showBroadcast(r *http.Request, s *Service) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	b, err := a.Dispatcher.Broadcast(r.Context(), s.source(), id)
+	if err != nil {
+		return reply{}, err
+	}
+	return a.broadcastReply(b)
+}
+
+// steered are the states that a service may ask for.
+var steered = []dispatcher.BroadcastState{
+	dispatcher.BroadcastRunning, dispatcher.BroadcastPaused, dispatcher.BroadcastCancelled,
+}
+
+// setBroadcast: PATCH /v2/broadcasts/:id.json
+func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, err
+	}
+	text, _ := in.given("state")
+	to := dispatcher.BroadcastState(text)
+	if !slices.Contains(steered, to) {
+		return reply{}, wrong("state", "must be running, paused or cancelled")
+	}
+	b, err := a.Dispatcher.SetBroadcast(r.Context(), s.source(), id, to)
+	if errors.Is(err, inbox.ErrBroadcastState) {
+		return reply{}, &failure{
+			code: conflict, message: "Siaran ini sudah berakhir",
+			fields: map[string]string{"state": "cannot change any more: the broadcast is over"},
+		}
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return a.broadcastReply(b)
+}
+
+// broadcast is how far a broadcast is, as services see it.
+type broadcast struct {
+	ID         string                    `json:"id"`
+	Type       string                    `json:"type"`
+	State      dispatcher.BroadcastState `json:"state"`
+	Rate       int                       `json:"rate"`
+	CreatedAt  string                    `json:"created_at"`
+	At         string                    `json:"at"`
+	ExpiresAt  string                    `json:"expires_at"`
+	StartedAt  *string                   `json:"started_at"`
+	FinishedAt *string                   `json:"finished_at"`
+	Progress   broadcastProgress         `json:"progress"`
+}
+
+type broadcastProgress struct {
+	Total       int64           `json:"total"`
+	Walked      int64           `json:"walked"`
+	Sent        int64           `json:"sent"`
+	Skipped     int64           `json:"skipped"`
+	Pushes      broadcastPushes `json:"pushes"`
+	Rate        float64         `json:"rate"`
+	SecondsLeft *int64          `json:"seconds_left"`
+}
+
+type broadcastPushes struct {
+	Accepted int64          `json:"accepted"`
+	Failed   []failedPushes `json:"failed"`
+}
+
+type failedPushes struct {
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"`
+}
+
+func (a *api) broadcastReply(b dispatcher.BroadcastStatus) (reply, error) {
+	v := broadcast{
+		ID: b.ID, Type: b.Type, State: b.State, Rate: b.Rate,
+		CreatedAt: a.timestamp(b.CreatedAt), At: a.timestamp(b.At), ExpiresAt: a.timestamp(b.ExpiresAt),
+		Progress: broadcastProgress{
+			Total: b.Total, Walked: b.Walked, Sent: b.Sent, Skipped: b.Skipped, Rate: b.Pace,
+			Pushes: broadcastPushes{Accepted: b.Pushed, Failed: []failedPushes{}},
+		},
+	}
+	if !b.StartedAt.IsZero() {
+		v.StartedAt = orNull(a.timestamp(b.StartedAt))
+	}
+	if !b.FinishedAt.IsZero() {
+		v.FinishedAt = orNull(a.timestamp(b.FinishedAt))
+	}
+	for _, reason := range slices.SortedFunc(maps.Keys(b.Failed), strings.Compare) {
+		v.Progress.Pushes.Failed = append(v.Progress.Pushes.Failed, failedPushes{reason, b.Failed[reason]})
+	}
+	if b.Left >= 0 {
+		left := int64(b.Left.Seconds())
+		v.Progress.SecondsLeft = &left
+	}
+	return ok(struct {
+		Status    string    `json:"status"`
+		Broadcast broadcast `json:"broadcast"`
+		Message   *string   `json:"message"`
+	}{"OK", v, nil})
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+type broadcastCmd struct {
+	List   broadcastListCmd   `cmd:"" help:"List the newest broadcasts."`
+	Show   broadcastShowCmd   `cmd:"" help:"Show one broadcast and how far it is."`
+	Watch  broadcastWatchCmd  `cmd:"" help:"Follow a broadcast to its end; fails unless everyone was reached."`
+	Pause  broadcastPauseCmd  `cmd:"" help:"Tell nobody more until it is resumed."`
+	Resume broadcastResumeCmd `cmd:"" help:"Go on with a paused broadcast."`
+	Cancel broadcastCancelCmd `cmd:"" help:"End a broadcast."`
+}
+
+// mostBroadcasts is how many broadcasts are searched for an id.
+const mostBroadcasts = 1000
+
+// oneBroadcast names a broadcast.
+type oneBroadcast struct {
+	ID      string `arg:"" help:"The broadcast's id."`
+	Service string `help:"Name of the service that started it; needed when several have used the id."`
+}
+
+// find returns the broadcast that is meant.
+func (c oneBroadcast) find(e *env, core *app.Core) (dispatcher.BroadcastStatus, error) {
+	if c.Service != "" {
+		s, err := core.Dispatcher.Broadcast(e.ctx, source(c.Service), c.ID)
+		if err != nil {
+			return s, fmt.Errorf("broadcast %q of service %q: %w", c.ID, c.Service, err)
+		}
+		return s, nil
+	}
+	all, err := core.Dispatcher.Broadcasts(e.ctx, mostBroadcasts)
+	if err != nil {
+		return dispatcher.BroadcastStatus{}, err
+	}
+	all = slices.DeleteFunc(all, func(s dispatcher.BroadcastStatus) bool { return s.ID != c.ID })
+	switch len(all) {
+	case 0:
+		return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: not found", c.ID)
+	case 1:
+		return all[0], nil
+	}
+	return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
+}
+
+// set puts the broadcast into a state and shows it.
+func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	s, err := c.find(e, core)
+	if err != nil {
+		return err
+	}
+	if s, err = core.Dispatcher.SetBroadcast(e.ctx, s.Source, s.ID, to); err != nil {
+		return fmt.Errorf("broadcast %q: %w", c.ID, err)
+	}
+	_, err = fmt.Fprintln(e.out, progressLine(s))
+	return err
+}
+
+type broadcastPauseCmd struct{ oneBroadcast }
+
+// Run implements the command.
+func (c broadcastPauseCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastPaused) }
+
+type broadcastResumeCmd struct{ oneBroadcast }
+
+// Run implements the command.
+func (c broadcastResumeCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastRunning) }
+
+type broadcastCancelCmd struct{ oneBroadcast }
+
+// Run implements the command.
+func (c broadcastCancelCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastCancelled) }
+
+type broadcastListCmd struct {
+	Most int `help:"How many at most." default:"50"`
+}
+
+// Run implements the command.
+func (c broadcastListCmd) Run(e *env) error {
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	all, err := core.Dispatcher.Broadcasts(e.ctx, c.Most)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSERVICE\tTYPE\tSTATE\tAT\tREACHED\tTOTAL\tSENT\tPUSHED\tFAILED")
+	for _, s := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n",
+			s.ID, s.Service(), s.Type, s.State, stamp(s.At), s.Walked, s.Total, s.Sent, s.Pushed, failures(s))
+	}
+	return w.Flush()
+}
+
+type broadcastShowCmd struct{ oneBroadcast }
+
+// Run implements the command.
+func (c broadcastShowCmd) Run(e *env) error {
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	s, err := c.find(e, core)
+	if err != nil {
+		return err
+	}
+	return show(e.out, s)
+}
+
+// show prints all that is known of a broadcast.
+func show(out io.Writer, s dispatcher.BroadcastStatus) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	line := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+	when := func(name string, at time.Time) {
+		if !at.IsZero() {
+			line(name, stamp(at))
+		}
+	}
+	line("id", s.ID)
+	line("service", s.Service())
+	line("type", s.Type)
+	line("state", s.State)
+	when("created", s.CreatedAt)
+	when("at", s.At)
+	when("expires", s.ExpiresAt)
+	when("started", s.StartedAt)
+	when("finished", s.FinishedAt)
+	line("reached", fmt.Sprintf("%d of %d users", s.Walked, s.Total))
+	line("sent", fmt.Sprintf("%d users", s.Sent))
+	line("skipped", fmt.Sprintf("%d users", s.Skipped))
+	line("rate", fmt.Sprintf("%.0f users a second, at most %d", s.Pace, s.Rate))
+	if s.Left >= 0 {
+		line("left", s.Left)
+	}
+	line("pushed", fmt.Sprintf("%d devices", s.Pushed))
+	for _, reason := range slices.Sorted(maps.Keys(s.Failed)) {
+		line("failed", fmt.Sprintf("%d %s", s.Failed[reason], reason))
+	}
+	return w.Flush()
+}
+
+type broadcastWatchCmd struct {
+	oneBroadcast
+	Every time.Duration `help:"How often to look." default:"1s"`
+}
+
+// Run implements the command.
+func (c broadcastWatchCmd) Run(e *env) error {
+	if c.Every <= 0 {
+		return errors.New("--every must be positive")
+	}
+	core, err := e.core()
+	if err != nil {
+		return err
+	}
+	defer core.Close()
+	s, err := c.find(e, core)
+	if err != nil {
+		return err
+	}
+	draw := lines(e.out)
+	if isTerminal(e.out) {
+		draw = bar(e.out, s)
+	}
+	tick := time.NewTicker(c.Every)
+	defer tick.Stop()
+	for {
+		draw(s)
+		if s.State.Over() {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-e.ctx.Done():
+			return e.ctx.Err()
+		}
+		if s, err = core.Dispatcher.Broadcast(e.ctx, s.Source, s.ID); err != nil {
+			return err
+		}
+	}
+	if err := show(e.out, s); err != nil {
+		return err
+	}
+	if s.State != dispatcher.BroadcastDone {
+		return fmt.Errorf("broadcast %q is %s", s.ID, s.State)
+	}
+	return nil
+}
+
+// isTerminal reports whether somebody looks on.
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// lines draws progress for files and pipes: a line whenever it changed.
+func lines(out io.Writer) func(dispatcher.BroadcastStatus) {
+	last := ""
+	return func(s dispatcher.BroadcastStatus) {
+		if line := progressLine(s); line != last {
+			fmt.Fprintln(out, time.Now().Format(time.TimeOnly), line)
+			last = line
+		}
+	}
+}
+
+// bar draws progress for people.
+func bar(out io.Writer, s dispatcher.BroadcastStatus) func(dispatcher.BroadcastStatus) {
+	b := progressbar.NewOptions64(max(s.Total, 1),
+		progressbar.OptionSetWriter(out),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(false), // ours knows the rate of the whole
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionFullWidth(),
+	)
+	return func(s dispatcher.BroadcastStatus) {
+		b.ChangeMax64(max(s.Total, 1))
+		b.Describe(fmt.Sprintf("%s %.0f/s%s", s.State, s.Pace, leftOf(s)))
+		_ = b.Set64(s.Walked) // only fails past the end
+		if s.State.Over() {
+			_ = b.Exit()
+			fmt.Fprintln(out)
+		}
+	}
+}
+
+// progressLine is a broadcast's progress in one line.
+func progressLine(s dispatcher.BroadcastStatus) string {
+	return fmt.Sprintf("%s: %s, %d of %d users, sent %d, skipped %d, pushed %d, failed %d, %.0f/s%s",
+		s.ID, s.State, s.Walked, s.Total, s.Sent, s.Skipped, s.Pushed, failures(s), s.Pace, leftOf(s))
+}
+
+func leftOf(s dispatcher.BroadcastStatus) string {
+	if s.Left <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s left", s.Left)
+}
+
+// failures is how many pushes failed for good.
+func failures(s dispatcher.BroadcastStatus) int64 {
+	var n int64
+	for _, of := range s.Failed {
+		n += of
+	}
+	return n
+}

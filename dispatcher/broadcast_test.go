@@ -1,0 +1,375 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// start starts a broadcast of a test.
+func (w *world) start(raw string) {
+	w.t.Helper()
+	b, err := w.ParseBroadcast([]byte(raw))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if p := w.StartBroadcast(context.Background(), "service:test", b); p.Err != nil {
+		w.t.Fatal(p.Err)
+	}
+}
+
+func (w *world) broadcast(id string) BroadcastStatus {
+	w.t.Helper()
+	s, err := w.Broadcast(context.Background(), "service:test", id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// reaches waits until a broadcast is as wanted.
+func (w *world) reaches(id, what string, ok func(BroadcastStatus) bool) BroadcastStatus {
+	w.t.Helper()
+	var s BroadcastStatus
+	w.eventually(what, func() bool {
+		s = w.broadcast(id)
+		return ok(s)
+	})
+	return s
+}
+
+func (w *world) becomes(id string, state BroadcastState) BroadcastStatus {
+	w.t.Helper()
+	return w.reaches(id, "broadcast "+string(state), func(s BroadcastStatus) bool { return s.State == state })
+}
+
+func (w *world) set(id string, to BroadcastState) BroadcastStatus {
+	w.t.Helper()
+	s, err := w.SetBroadcast(context.Background(), "service:test", id, to)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// know makes users known, without devices.
+func (w *world) know(users int) {
+	w.t.Helper()
+	for user := range int64(users) {
+		if err := w.Inbox.SetProfile(context.Background(), user+1, inbox.Profile{}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// notes returns how many promotions a user has.
+func (w *world) notes(user int64) int {
+	w.t.Helper()
+	notes, err := w.Inbox.List(context.Background(), user, w.PromoTypes(), 0, 10)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(notes)
+}
+
+// A sharedClock is a clock that a test moves while others look at it.
+type sharedClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *sharedClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *sharedClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// onClock gives a world a clock that stands still.
+func onClock() (*sharedClock, func(*Options)) {
+	c := &sharedClock{now: time.Now()}
+	return c, func(o *Options) { o.Now = c.Now }
+}
+
+// From the start to the phones: everyone once, whole, and the counts are exact.
+func TestBroadcastToEveryone(t *testing.T) {
+	const users = 40
+	w := newWorld(t)
+	for user := int64(1); user <= users; user++ {
+		w.register(user, devices.Android, fmt.Sprint("token", user))
+	}
+	w.run()
+	w.start(`{"id":"all","message":"Promo","title":"Hemat","details":{"url":"https://example.com"},"ttl":"2h"}`)
+	w.becomes("all", BroadcastDone)
+	s := w.reaches("all", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
+	if s.Total != users || s.Walked != users || s.Sent != users || s.Skipped != 0 || len(s.Failed) != 0 || s.Left != 0 {
+		t.Errorf("%+v", s)
+	}
+	if s.StartedAt.IsZero() || s.FinishedAt.Before(s.StartedAt) {
+		t.Errorf("started %s, finished %s", s.StartedAt, s.FinishedAt)
+	}
+	w.settled()
+	tokens := make(map[string]int)
+	for _, push := range w.android.wait(t, "pushes", count(users)) {
+		tokens[push.Device.Token]++
+		if push.Title != "Hemat" || push.Body != "Promo" || push.Type != "broadcast" || push.Lane != Bulk {
+			t.Fatalf("%+v", push)
+		}
+		if left := time.Until(push.Expires); left < time.Hour || left > 2*time.Hour {
+			t.Errorf("a push expires in %s", left)
+		}
+	}
+	if len(tokens) != users || slices.Max(slices.Collect(maps.Values(tokens))) != 1 {
+		t.Errorf("pushes by token: %v", tokens)
+	}
+	for user := int64(1); user <= users; user++ {
+		if n := w.notes(user); n != 1 {
+			t.Errorf("user %d has %d notifications", user, n)
+		}
+	}
+	if n := testutil.ToFloat64(w.metrics.walked.WithLabelValues("sent")); n != users {
+		t.Errorf("%v users were counted", n)
+	}
+}
+
+// Processes come and go while several broadcasts run: nobody is told twice, nobody
+// is missed, and the counts are exact.
+func TestBroadcastSurvivesProcesses(t *testing.T) {
+	const users = 300
+	rnd := rand.New(rand.NewPCG(1, 2))
+	w := newWorld(t)
+	w.know(users)
+	ids := []string{"a", "b"}
+	for _, id := range ids {
+		w.start(fmt.Sprintf(`{"id":%q,"message":"m","rate":3000}`, id))
+	}
+	over := func() bool {
+		return !slices.ContainsFunc(ids, func(id string) bool { return w.broadcast(id).State != BroadcastDone })
+	}
+	for !over() {
+		ctx, kill := context.WithCancel(context.Background())
+		var processes sync.WaitGroup
+		for range 2 {
+			opts := w.Options
+			opts.Metrics = nil // of its own
+			d := New(opts)
+			processes.Go(func() { d.walkBroadcasts(ctx) })
+		}
+		// Each lives until some more users were told.
+		aim := w.broadcast("a").Sent + w.broadcast("b").Sent + rnd.Int64N(80)
+		w.eventually("some were told", func() bool { return w.broadcast("a").Sent+w.broadcast("b").Sent >= aim || over() })
+		kill()
+		processes.Wait()
+	}
+	for _, id := range ids {
+		if s := w.broadcast(id); s.Sent != users || s.Total != users || s.Skipped != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+	for user := range int64(users) {
+		if n := w.notes(user + 1); n != len(ids) {
+			t.Errorf("user %d has %d notifications", user+1, n)
+		}
+	}
+}
+
+// While the clock stands still only the first burst is told; then as many as the
+// rate allows, and not one after pausing.
+func TestBroadcastRateAndPause(t *testing.T) {
+	c, still := onClock()
+	w := newWorld(t, still)
+	w.know(200)
+	w.run()
+	w.start(`{"id":"x","message":"m","rate":100}`)
+	told := func(n int64) func(BroadcastStatus) bool {
+		return func(s BroadcastStatus) bool { return s.Sent >= n }
+	}
+	w.reaches("x", "the burst", told(10))
+	c.advance(50 * time.Millisecond)
+	if s := w.reaches("x", "five more", told(15)); s.Sent != 15 || s.State != BroadcastRunning {
+		t.Errorf("%+v", s)
+	}
+	c.advance(time.Hour) // no more than a burst is saved up
+	w.reaches("x", "a burst", told(25))
+	w.set("x", BroadcastPaused)
+	c.advance(time.Second)
+	s := w.broadcast("x")
+	if s.Sent != 25 || s.State != BroadcastPaused || s.Left != -1 {
+		t.Errorf("%+v", s)
+	}
+	w.set("x", BroadcastRunning)
+	w.reaches("x", "going on", told(35))
+	s = w.set("x", BroadcastCancelled)
+	if s.Sent != 35 || s.Total != 200 || s.FinishedAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+	if _, err := w.SetBroadcast(context.Background(), "service:test", "x", BroadcastRunning); !errors.Is(err, inbox.ErrBroadcastState) {
+		t.Errorf("resumed after it was cancelled: %v", err)
+	}
+}
+
+// Nothing happens before its time, and nothing after.
+func TestBroadcastScheduleAndExpiry(t *testing.T) {
+	c, still := onClock()
+	w := newWorld(t, still)
+	w.know(50)
+	w.run()
+	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q,"ttl":"1h","rate":10}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
+	w.start(fmt.Sprintf(`{"id":"paused","message":"m","at":%q,"ttl":"1h"}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
+	w.start(`{"id":"now","message":"m"}`)
+	w.becomes("now", BroadcastDone) // so this process has looked at the others
+	for _, id := range []string{"later", "paused"} {
+		if s := w.broadcast(id); s.State != BroadcastScheduled || s.Walked != 0 || !s.StartedAt.IsZero() {
+			t.Errorf("%+v", s)
+		}
+	}
+	w.set("paused", BroadcastPaused)
+	c.advance(2 * time.Hour)
+	w.reaches("later", "its time", func(s BroadcastStatus) bool { return s.Sent == 1 && s.State == BroadcastRunning })
+	c.advance(time.Hour)
+	if s := w.becomes("later", BroadcastExpired); s.Sent != 1 || s.Total != 50 {
+		t.Errorf("%+v", s)
+	}
+	if s := w.becomes("paused", BroadcastExpired); s.Sent != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// While nothing is sent, a broadcast waits rather than fill the outbox; what is
+// urgent passes all the same.
+func TestBroadcastWaitsForTheOutbox(t *testing.T) {
+	const users, backlog = 400, 20
+	gate := make(chan struct{})
+	w := newWorld(t, func(o *Options) { o.Backlog = backlog })
+	w.android.answer = func(d *Delivery) Result {
+		if d.Lane == Bulk {
+			<-gate
+		}
+		return Result{Outcome: Accepted}
+	}
+	for user := int64(1); user <= users; user++ {
+		w.register(user, devices.Android, fmt.Sprint("token", user))
+	}
+	open := sync.OnceFunc(func() { close(gate) })
+	w.run()
+	t.Cleanup(open)
+	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, MaxRate))
+	full := func() bool {
+		for p := range w.Partitions.Len() {
+			if room, err := w.roomFor(context.Background(), p); err != nil || room {
+				return false
+			}
+		}
+		return true
+	}
+	w.eventually("the outbox is full", full)
+	w.publish(`{"id":"paid","type":"dompet","receiver_id":7,"message":"Dana masuk"}`)
+	w.android.wait(t, "the urgent push", func(sent []Delivery) bool {
+		return slices.ContainsFunc(sent, func(d Delivery) bool { return d.Lane == Urgent })
+	})
+	out, _, _ := w.left()
+	if most := w.Partitions.Len() * (backlog + castMost); out > most || w.broadcast("x").Sent == users {
+		t.Errorf("%d entries wait, want %d at most", out, most)
+	}
+	open()
+	w.becomes("x", BroadcastDone)
+	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
+}
+
+// What came of the pushes is counted by reason, as they settle; a dead letter shows
+// the text.
+func TestBroadcastFailures(t *testing.T) {
+	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
+	w.android.answer = func(d *Delivery) Result {
+		switch {
+		case d.Device.Token == "dead":
+			return Result{Outcome: Forget, Reason: "UNREGISTERED"}
+		case d.Device.Token == "bad":
+			return Result{Outcome: Refused, Reason: "INVALID_ARGUMENT"}
+		case d.Device.Token == "busy" && len(w.android.wait(t, "", count(0))) < 10:
+			return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: time.Millisecond}
+		}
+		return Result{Outcome: Accepted}
+	}
+	for i, token := range []string{"dead", "bad", "busy", "good"} {
+		w.register(int64(i+1), devices.Android, token)
+	}
+	w.register(5, devices.IOS, "iphone")
+	w.run()
+	w.start(`{"id":"x","message":"Promo"}`)
+	want := map[string]int64{"UNREGISTERED": 1, "INVALID_ARGUMENT": 1, "off": 1}
+	s := w.reaches("x", "all settled", func(s BroadcastStatus) bool { return s.Pushed == 2 && len(s.Failed) == 3 })
+	if diff := cmp.Diff(want, s.Failed); diff != "" || s.Sent != 5 {
+		t.Errorf("sent %d, failed (-want +got):\n%s", s.Sent, diff)
+	}
+	letters, err := w.DeadLetters(context.Background(), 10)
+	if err != nil || len(letters) != 2 {
+		t.Fatal(letters, err)
+	}
+	letter, err := w.DeadLetter(context.Background(), letters[0].ID)
+	if err != nil || !strings.Contains(letter.Body, `"Promo"`) {
+		t.Errorf("%+v %v", letter, err)
+	}
+	// Requeueing sends it whole.
+	w.android.mu.Lock()
+	w.android.answer = nil
+	w.android.mu.Unlock()
+	for _, l := range letters {
+		if l.Reason == "INVALID_ARGUMENT" {
+			if err := w.Requeue(context.Background(), l.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.reaches("x", "the requeued one", func(s BroadcastStatus) bool { return s.Pushed == 3 })
+}
+
+// A scrape shows the broadcasts that are not over, and no others.
+func TestBroadcastMetrics(t *testing.T) {
+	c, still := onClock()
+	w := newWorld(t, still)
+	w.know(30)
+	stop := w.run()
+	w.start(`{"id":"short","message":"m"}`)
+	w.becomes("short", BroadcastDone)
+	w.start(`{"id":"long","message":"m","rate":10}`)
+	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q}`, c.Now().Add(time.Hour).Format(time.RFC3339)))
+	w.reaches("long", "one was told", func(s BroadcastStatus) bool { return s.Sent == 1 })
+	stop()
+	want := `
+# HELP kabar_broadcast_users Users of a broadcast that is not over: total (as far as known), sent, skipped.
+# TYPE kabar_broadcast_users gauge
+kabar_broadcast_users{broadcast="later",count="sent",service="test"} 0
+kabar_broadcast_users{broadcast="later",count="skipped",service="test"} 0
+kabar_broadcast_users{broadcast="later",count="total",service="test"} 30
+kabar_broadcast_users{broadcast="long",count="sent",service="test"} 1
+kabar_broadcast_users{broadcast="long",count="skipped",service="test"} 0
+kabar_broadcast_users{broadcast="long",count="total",service="test"} 30
+# HELP kabar_broadcasts Broadcasts that are not over, by state.
+# TYPE kabar_broadcasts gauge
+kabar_broadcasts{state="paused"} 0
+kabar_broadcasts{state="running"} 1
+kabar_broadcasts{state="scheduled"} 1
+`
+	if err := testutil.GatherAndCompare(w.reg, strings.NewReader(want), "kabar_broadcast_users", "kabar_broadcasts"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,296 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const castBody = `{"type":"campaign","title":null,"message":"Diskon","details":{}}`
+
+// newCast is a broadcast of a test.
+func newCast(key string, users ...int64) NewBroadcast {
+	return NewBroadcast{
+		Key: key, Content: "content", Definition: []byte("{}"), Body: []byte(castBody), Audience: []byte("{}"), Users: users,
+		Created: time.Now(), Expires: time.Now().Add(time.Hour),
+	}
+}
+
+// told is what a user is told of a broadcast.
+func told(s *Store, key string, user int64) *Put {
+	return &Put{
+		Receiver: user, Event: key, Content: "content", Type: "campaign", Listed: true, Body: []byte(Reference(key)),
+		Entry: &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: fmt.Sprintf(`{"u":%d,"n":"`, user)},
+	}
+}
+
+// create keeps a broadcast and the users 1 to n, who have a device each.
+func create(t *testing.T, s *Store, b NewBroadcast, n int) {
+	t.Helper()
+	for user := range int64(n) {
+		if err := errors.Join(
+			s.SetProfile(t.Context(), user+1, Profile{}),
+			s.Redis.HSet(t.Context(), s.Devices(user+1), "id", "device").Err(),
+		); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if duplicate, err := s.CreateBroadcast(t.Context(), b); err != nil || duplicate {
+		t.Fatal(duplicate, err)
+	}
+}
+
+// hold takes the lease on a broadcast as soon as it is free.
+func hold(t *testing.T, s *Store, b *Batcher, key, holder string, lease time.Duration) *Walk {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		w, err := s.HoldBroadcast(t.Context(), b, key, holder, lease)
+		if err != nil && !errors.Is(err, errCut) {
+			t.Fatal(err)
+		}
+		if w != nil {
+			return w
+		}
+	}
+	t.Fatalf("%s cannot hold %s", holder, key)
+	return nil
+}
+
+// errCut is what the client of a cut connection sees.
+var errCut = errors.New("connection cut")
+
+// A cutter cuts pipelines short at random: the commands after some point are not
+// carried out, or all of them are and the answers are lost.
+type cutter struct {
+	mu  sync.Mutex
+	rnd *rand.Rand
+}
+
+func (*cutter) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*cutter) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (c *cutter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.mu.Lock()
+		cut, n := c.rnd.IntN(3) == 0, c.rnd.IntN(len(cmds)+1)
+		c.mu.Unlock()
+		if !cut {
+			return next(ctx, cmds)
+		}
+		if n > 0 {
+			_ = next(ctx, cmds[:n]) // each command holds its own error
+		}
+		for _, cmd := range cmds[n/2:] {
+			cmd.SetErr(errCut)
+		}
+		return errCut
+	}
+}
+
+// cutBatcher returns a batcher whose connections are cut.
+func cutBatcher(t *testing.T, rdb redis.UniversalClient, seed uint64) *Batcher {
+	flaky := redis.NewClient(&redis.Options{Addr: rdb.(*redis.Client).Options().Addr})
+	flaky.AddHook(&cutter{rnd: rand.New(rand.NewPCG(seed, 2))})
+	b := NewBatcher(flaky, 0)
+	t.Cleanup(func() { b.Close(); flaky.Close() })
+	return b
+}
+
+// The first content wins, a repeat changes nothing, and what is over stays so.
+func TestCreateBroadcast(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, rdb)
+		create(t, s, newCast("c", 7, 8), 0)
+		if duplicate, err := s.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil || !duplicate {
+			t.Errorf("a repeat: %t %v", duplicate, err)
+		}
+		other := newCast("c")
+		other.Content = "other"
+		if _, err := s.CreateBroadcast(ctx, other); !errors.Is(err, ErrConflict) {
+			t.Errorf("other content: %v", err)
+		}
+		open, err := s.OpenBroadcasts(ctx)
+		if err != nil || len(open) != 1 || open[0].State != BroadcastActive {
+			t.Fatalf("open: %+v %v", open, err)
+		}
+		if err := s.EndBroadcast(ctx, "c", BroadcastCancelled, 2, BroadcastActive); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetBroadcast(ctx, "c", BroadcastActive, BroadcastPaused); !errors.Is(err, ErrBroadcastState) {
+			t.Errorf("resumed: %v", err)
+		}
+		if err := s.SetBroadcast(ctx, "unknown", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unknown: %v", err)
+		}
+		if open, err := s.OpenBroadcasts(ctx); err != nil || len(open) != 0 {
+			t.Errorf("open: %+v %v", open, err)
+		}
+		got, err := s.Broadcast(ctx, "c")
+		if err != nil || got.State != BroadcastCancelled || got.Total != 2 || got.Finished.IsZero() {
+			t.Errorf("%+v %v", got, err)
+		}
+		for _, key := range []string{s.broadcast("c"), s.text(0, "c"), s.walk(0, "c")} {
+			if life := rdb.PTTL(ctx, key).Val(); life < s.Keep || life > s.Keep+40*24*time.Hour {
+				t.Errorf("%s lives for %s", key, life)
+			}
+		}
+		if n := rdb.Exists(ctx, s.named(s.parts.OfUser(7), "c")).Val(); n != 0 {
+			t.Error("the list of users is kept")
+		}
+	})
+}
+
+// An erased user is named by no broadcast any more.
+func TestErasedUserIsNotNamed(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := t.Context()
+		if _, err := s.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.EraseUser(ctx, 7, nil); err != nil {
+			t.Fatal(err)
+		}
+		for user, want := range map[int64]int64{7: 0, 8: 1} {
+			if n := rdb.ZLexCount(ctx, s.named(s.parts.OfUser(user), "c"), "["+userMember(user), "["+userMember(user)).Val(); n != want {
+				t.Errorf("user %d is named %d times", user, n)
+			}
+		}
+	})
+}
+
+// What a request that died has left is nobody's broadcast, until it is repeated; the
+// repeat's times count.
+func TestPreparedBroadcast(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, rdb)
+		left := createScript.Command(ctx, []string{s.broadcast("c")}, "content", "{}", s.broadcastLife(time.Now()).UnixMilli())
+		if err := s.Batcher.Do(ctx, left); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := s.HoldBroadcast(ctx, s.Batcher, "c", "w", time.Hour); err != nil || w != nil {
+			t.Errorf("it is walked: %v", err)
+		}
+		if err := s.SetBroadcast(ctx, "c", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
+			t.Errorf("it is paused: %v", err)
+		}
+		again := newCast("c")
+		again.Definition = []byte(`{"later":1}`)
+		if duplicate, err := s.CreateBroadcast(ctx, again); err != nil || duplicate {
+			t.Errorf("repeated: %t %v", duplicate, err)
+		}
+		if b, err := s.Broadcast(ctx, "c"); err != nil || string(b.Definition) != string(again.Definition) {
+			t.Errorf("definition %s, %v", b.Definition, err)
+		}
+	})
+}
+
+// A broadcast that was not kept entirely is not walked, and repeating mends it.
+func TestCreatingIsCut(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb, func(o *Options) { o.Batcher = cutBatcher(t, rdb, 1) })
+		for i := range 20 {
+			c := newCast(fmt.Sprint("c", i), 1, 2, 3, 4, 5, 6, 7, 8)
+			for {
+				_, err := s.CreateBroadcast(t.Context(), c)
+				if err == nil {
+					break
+				}
+				if w, err := s.HoldBroadcast(t.Context(), s.Batcher, c.Key, "w", time.Hour); w != nil && err == nil {
+					// The answer to the last script was lost: it is kept.
+					break
+				}
+			}
+			named := 0
+			for p := range s.parts.Len() {
+				named += int(rdb.ZCard(t.Context(), s.named(p, c.Key)).Val())
+				if body := rdb.HGet(t.Context(), s.text(p, c.Key), "body").Val(); body != castBody {
+					t.Errorf("partition %d has the body %q", p, body)
+				}
+			}
+			if named != len(c.Users) {
+				t.Errorf("%d users are named, want %d", named, len(c.Users))
+			}
+		}
+	})
+}
+
+// However long the body is, a user's keys hold a few bytes of it; lists, live frames
+// and replays show it whole.
+func TestReference(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, rdb)
+		create(t, s, newCast("c", 7), 7)
+		if _, errs := s.Put(ctx, []Put{{Receiver: 7, Event: "e", Content: "c", Type: "dompet", Listed: true, Body: []byte(`{"a":1}`)}}, nil); errs[0] != nil {
+			t.Fatal(errs[0])
+		}
+		_, since, _, err := s.Replay(ctx, 7, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := rdb.Subscribe(ctx, s.Channel(7))
+		defer sub.Close()
+		if _, err := sub.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
+		w := hold(t, s, s.Batcher, "c", "w", time.Hour)
+		if err := w.Step(ctx, s.parts.OfUser(7), []Share{{User: 7, Put: told(s, "c", 7)}}); err != nil {
+			t.Fatal(err)
+		}
+		message, err := sub.ReceiveMessage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, err := ParseFrame(message.Payload); err != nil || f.Body != castBody {
+			t.Errorf("frame %+v %v", f, err)
+		}
+		frames, _, known, err := s.Replay(ctx, 7, since)
+		if err != nil || !known || len(frames) != 1 || frames[0].Body != castBody {
+			t.Errorf("replay %+v %t %v", frames, known, err)
+		}
+		stored := rdb.XRevRangeN(ctx, s.keys(7).notes(), "+", "-", 1).Val()
+		if len(stored) != 1 || stored[0].Values["b"] != Reference("c") {
+			t.Errorf("stored %v", stored)
+		}
+		entry := rdb.XRange(ctx, s.parts.Key(s.parts.OfUser(7), "out"), "-", "+").Val()
+		if len(entry) != 1 || !strings.HasSuffix(entry[0].Values["e"].(string), "\n"+Reference("c")) {
+			t.Errorf("outbox %v", entry)
+		}
+		notes, err := s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10)
+		if err != nil || len(notes) != 2 || string(notes[0].Body) != castBody || string(notes[1].Body) != `{"a":1}` {
+			t.Errorf("list %v %v", notes, err)
+		}
+		// One whose body is forgotten is left out.
+		s.texts = texts{}
+		if err := rdb.Del(ctx, s.text(s.parts.OfUser(7), "c")).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if notes, err = s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10); err != nil || len(notes) != 1 {
+			t.Errorf("list %v %v", notes, err)
+		}
+		if frames, _, _, err = s.Replay(ctx, 7, since); err != nil || len(frames) != 1 || frames[0].Body != "" {
+			t.Errorf("replay %+v %v", frames, err)
+		}
+	})
+}
+
+// A process keeps no more texts than it may.
+func TestTextsAreBounded(t *testing.T) {
+	var kept texts
+	for i := range 2 * mostTexts {
+		kept.put(fmt.Sprint(i), Text{})
+	}
+	if n := len(kept.known); n != mostTexts {
+		t.Errorf("%d texts are kept, want %d", n, mostTexts)
+	}
+	if _, ok := kept.get(fmt.Sprint(2*mostTexts - 1)); !ok {
+		t.Error("the newest one is not kept")
+	}
+}
