@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
 )
@@ -143,15 +143,12 @@ func (d *Dispatcher) deliver(ctx context.Context, s *inbox.Sending) error {
 // sending is what both copies of a message need.
 func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile) *inbox.Sending {
 	from := profiles[m.Sender].DisplayName(m.Sender)
-	e := &Event{
-		Type: "message", kind: kinds["message"], push: true,
-		message: "Anda mendapatkan pesan dari " + from,
-	}
+	e := &Event{Type: "message", kind: kinds["message"]}
 	e.details.id, e.details.conversation = m.ID, m.Conversation
-	e.details.object = messageDetails(m)
-	entry := d.entry(e, inbox.MessageEvent(m.ID), m.Receiver, m.CreatedAt)
+	entry := d.entry(e, e.newShare(stranger), inbox.MessageEvent(m.ID), m.Receiver, m.CreatedAt)
 	entry.ID, entry.From = m.ID, from
-	body := e.body()
+	message, others := d.parser.say("message", func(text.Locale) text.Args { return text.Args{From: from} })
+	body := body(e.Type, nil, message, others, messageDetails(m))
 	partition := d.Partitions.OfUser(m.Receiver)
 	return &inbox.Sending{
 		Message: *m,
@@ -272,9 +269,12 @@ func (d *Dispatcher) carryOut(ctx context.Context, text string) error {
 }
 
 // collapsed is what the screen says of a run of messages in one conversation.
-func collapsed(message, from string, unread int) string {
+func (d *Dispatcher) collapsed(l text.Locale, message, from string, unread int) string {
 	if unread < 2 {
 		return message
 	}
-	return fmt.Sprintf("%d pesan dari %s", unread, cmp.Or(from, "pengguna lain"))
+	if from == "" {
+		from = d.Texts.Text(l, "somebody", text.Args{})
+	}
+	return d.Texts.Text(l, "messages", text.Args{Count: unread, From: from})
 }
