@@ -38,10 +38,11 @@ func TestSamplesOnTheirWay(t *testing.T) {
 	}
 	box, err := sandbox.Start(sandbox.Options{History: 100})
 	check(t, err)
-	defer func() { check(t, box.Close()) }()
+	t.Cleanup(func() { check(t, box.Close()) })
 	senders := sendersTo(t, box)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			t.Parallel()
 			raw, err := os.ReadFile(file)
 			check(t, err)
 			var sample struct{ Type string }
