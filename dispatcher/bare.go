@@ -98,7 +98,7 @@ func (e *Event) readBare(c *checker, now time.Time) {
 	case "mutation":
 		state, field = d.action, b.path+"action"
 	}
-	if b.kind == "dompet" && d.amount == "" {
+	if b.kind == "dompet" && readAmount(d.amount) == "" {
 		c.wrong(b.path+"amount", "must be an amount of money, such as 25000")
 	}
 	if d.id == "" || len(d.id) > maxResourceID || strings.ContainsFunc(d.id, isHidden) {
