@@ -72,7 +72,7 @@ func New(opts Options) *Dispatcher {
 	opts.Lease = cmp.Or(opts.Lease, 30*time.Second)
 	opts.RetryFor = cmp.Or(opts.RetryFor, day)
 	opts.Location = cmp.Or(opts.Location, time.UTC)
-	opts.Locale = cmp.Or(opts.Locale, text.Indonesian)
+	opts.Locale = text.Match("", opts.Locale, text.Indonesian)
 	if opts.Texts == nil {
 		opts.Texts = text.Default()
 	}
