@@ -175,6 +175,10 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 			[]tell{{"over", "02", "expired"}, {"late", "01", "waiting"}},
 			nil, map[string]string{"over": "none", "late": "superseded"},
 		},
+		"told again, in other words": {
+			[]tell{{"first", "01", "waiting"}, {"again", "01", "waiting"}},
+			[]string{"again"}, map[string]string{"first": "superseded", "again": "done"},
+		},
 		"the same time, a later state": {
 			[]tell{{"second", "01", "accepted"}, {"first", "01", "waiting"}},
 			[]string{"second"}, map[string]string{"second": "done", "first": "superseded"},
