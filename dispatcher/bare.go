@@ -13,7 +13,7 @@ import (
 
 // A bare resource is what a service may send in place of an event: a transaction, an
 // offer, a product that was reported, a mutation or a withdrawal, as the
-// marketplace's own API shows it (DESIGN.md, section 4.1). Receivers, words, actions
+// marketplace's own API shows it (DESIGN.md 4.1). Receivers, words, actions
 // and counters follow from the rules.
 type bare struct {
 	kind     string // the type of the event that it makes

@@ -59,8 +59,8 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
 		again := put(t, s, s.state("the same again", 2, 5, SellerTransactions))
-		if about := subject(t, s, "transaction:1"); about != (Subject{Told: again.ID, Newest: again.ID}) {
-			t.Errorf("told again: about the subject %+v, want %q", about, again.ID)
+		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: again.ID}) {
+			t.Errorf("told again: about the subject %+v, want %q and %q", about, newer.ID, again.ID)
 		}
 		newest := put(t, s, s.state("newest", 2, 6, NoClass))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newest.ID, Newest: newest.ID}) {
@@ -126,8 +126,7 @@ func TestSettings(t *testing.T) {
 	})
 }
 
-// A state that is told again under another id is told by the newer notification, but
-// does not count what was read already.
+// A state that is told again under another id does not count what was read already.
 func TestTellingAStateAgainCountsNothing(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
