@@ -51,14 +51,14 @@ func (d *Dispatcher) AuditAll(ctx context.Context, repair bool, f func(inbox.Fin
 }
 
 // classesOf implements inbox.Rules with the rule table.
-func classesOf(subject string, rank int) (seller, buyer inbox.Class, known bool) {
+func classesOf(subject string, rank int) (sellers, buyers inbox.Class, known bool) {
 	resource, _, _ := strings.Cut(subject, ":")
-	table := rules[resource]
-	if rank < 1 || rank > len(table) {
-		return 0, 0, false
+	for _, m := range meanings[resource] {
+		if m.rank == rank {
+			return m.counter(seller), m.counter(buyer), true
+		}
 	}
-	r := table[rank-1]
-	return r.seller, r.buyer, true
+	return 0, 0, false
 }
 
 // auditQueues looks for entries that cannot be read, or that lie in a partition that

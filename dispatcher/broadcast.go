@@ -21,6 +21,8 @@ const (
 	DefaultRate = 1000
 
 	maxSchedule = 90 * day // how far ahead a broadcast may be planned
+
+	nobody = 1 // stands for the receivers while the text is read as an event's
 )
 
 // A Broadcast is a validated promotion to an audience. It is not changed after
@@ -119,7 +121,7 @@ func (b *Broadcast) readText(c *checker, p *Parser, w wireEvent) {
 		c.wrong("type", "is not that of a promotion")
 		return
 	}
-	w.receiver = jsontext.Value("1") // the audience takes its place
+	w.receiver = jsontext.Value(strconv.Itoa(nobody)) // the audience takes its place
 	if len(w.details) > MaxEventSize {
 		c.wrong("details", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
 		return
@@ -134,7 +136,7 @@ func (b *Broadcast) readText(c *checker, p *Parser, w wireEvent) {
 		c.fields = maps.Clone(bad.Fields)
 		return
 	}
-	b.ID, b.Type, b.body = e.ID, e.Type, e.body()
+	b.ID, b.Type, b.body = e.ID, e.Type, e.shareOf(nobody).body
 }
 
 // readTimes takes when the broadcast begins and when it is over.

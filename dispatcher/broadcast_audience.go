@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // An Audience says which users, and which of their devices, a broadcast is for. It
@@ -96,11 +97,11 @@ func (d *Dispatcher) judge(ctx context.Context, a Audience, users []int64) ([]bo
 			return nil, err
 		}
 		for i, user := range users {
-			locale := d.Locale
+			chosen := ""
 			if l := profiles[user].Locale; l != nil {
-				locale = *l
+				chosen = *l
 			}
-			fit[i] = locale == a.Locale
+			fit[i] = text.Match("", text.Locale(chosen), d.Locale) == text.Locale(a.Locale)
 		}
 	}
 	if !a.ofDevices() {

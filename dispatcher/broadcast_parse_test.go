@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -43,7 +44,10 @@ func TestBroadcastIsIdempotent(t *testing.T) {
 
 func TestParseBroadcast(t *testing.T) {
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	p := newParser([]Type{{Name: "flash", Lane: Bulk, Message: "Flash sale!"}, {Name: "payout", Lane: Urgent}}, func() time.Time { return now })
+	p := newParser(&Options{
+		Types: []Type{{Name: "flash", Lane: Bulk, Message: "Flash sale!"}, {Name: "payout", Lane: Urgent}},
+		Texts: text.Default(), Locale: text.Indonesian, Now: func() time.Time { return now },
+	})
 	long := "[" + strings.Repeat("1,", MaxNamed) + "1]"
 	for raw, fields := range map[string][]string{
 		`{"message":"m"}`:  nil,

@@ -9,13 +9,19 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 type jsonValue = jsontext.Value
 
+var testTexts = text.Default()
+
 func testParser() Parser {
-	return newParser([]Type{{Name: "voucher", Lane: Bulk, Message: "Ada voucher"}}, func() time.Time {
-		return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return newParser(&Options{
+		Texts: testTexts, Locale: text.Indonesian,
+		Types: []Type{{Name: "voucher", Lane: Bulk, Message: "Ada voucher"}},
+		Now:   func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	})
 }
 
@@ -132,6 +138,11 @@ func TestContentDigest(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"type":"transaction","receiver_id":66,"message":"m","details":{"id":1,"transaction":{"state":"paid","seller":{"id":66}}}}`))
 	f.Add([]byte(`{"data":{"type":"discount","receiver_ids":[1,"2"],"message":"m"}}`))
+	f.Add([]byte(`{"transaction":` + bareTransaction + `}`))
+	f.Add([]byte(`{"negotiation":[` + bareOffer + `],"receiver_id":15}`))
+	f.Add([]byte(`{"product":` + bareProduct + `,"message":"m"}`))
+	f.Add([]byte(`{"receiver_id":66,"withdrawal":` + bareWithdrawal + `}`))
+	f.Add([]byte(`{"receiver_id":66,` + bareMutation[1:]))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p := testParser()
 		e, err := p.Parse(raw)
@@ -141,8 +152,10 @@ func FuzzParse(f *testing.F) {
 		if len(e.Receivers) == 0 || e.ID == "" {
 			t.Errorf("an event without receiver or id from %q", raw)
 		}
-		if body := jsonValue(e.body()); !body.IsValid() {
-			t.Errorf("body %s", body)
+		for _, receiver := range e.Receivers {
+			if s := e.shareOf(receiver); s.hears != counted && !jsonValue(s.body).IsValid() {
+				t.Errorf("body %s", s.body)
+			}
 		}
 	})
 }

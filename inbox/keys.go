@@ -16,8 +16,9 @@ func (p *Partitions) keys(user int64) userKeys {
 // were renewed), kept (the number of notes, or more when they expired), cart,
 // cart_at, seen, and for each subject, such as "transaction:52001", "r:SUBJECT" to
 // "ORDER RANK TOLD NEWEST": the newest state that was accepted, the id of the
-// notification that told it, and that of the newest one about it. Subjects that are
-// in no counter are forgotten when nothing has come about them for forgetAfter.
+// notification that told it ("-" before there is a state), and that of the newest
+// one about it, those left out that told a state too late. Subjects that are in no
+// counter are forgotten when nothing has come about them for forgetAfter.
 //
 // Of an erased user it is the tombstone, expiring after tombstoneFor: the field
 // erased alone; see erasure.lua.

@@ -52,12 +52,15 @@ type Put struct {
 	Content  string // digest of what was sent
 	Type     string
 	Listed   bool     // whether it enters the list and the unread counter
-	Body     []byte   // JSON object: type, title, message, details
+	Body     []byte   // JSON object, which only the publisher understands
 	Subject  string   // what it is about, such as "transaction:52001"; or ""
 	State    State    // of the subject; its Order counts for a cart too
 	Cart     *int     // the number of items in the cart, for a cart event, which tells nobody
 	Contact  *Contact // of a transaction with a state, with whom; else nil
 	Entry    *Entry   // nil when nothing is to be pushed
+	// Quiet says that the event moves counters and tells nobody: it is in no list,
+	// and no live socket shows it.
+	Quiet bool
 
 	suffix string
 }
@@ -117,7 +120,10 @@ func (s *Store) putArgs(p *Put) (keys []string, args []any) {
 	if p.Contact != nil {
 		contact, with = p.Contact.field(), p.Contact.stored()
 	}
-	listed, cart, header := "", "", ""
+	listed, cart, header, quiet := "", "", "", ""
+	if p.Quiet {
+		quiet = "1"
+	}
 	if p.Listed {
 		listed = p.Type
 	}
@@ -134,7 +140,7 @@ func (s *Store) putArgs(p *Put) (keys []string, args []any) {
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
 		header, now.UnixMilli() / expireEvery.Milliseconds(), s.testTime(),
-		contact, with, mostContacts, member, p.Event,
+		contact, with, mostContacts, member, p.Event, quiet,
 	}
 }
 

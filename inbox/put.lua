@@ -29,11 +29,14 @@
 --      23 contacts      how many are kept
 --      24 user          member of users
 --      25 event         member of records
+--      26 quiet         '1' when the event moves counters and tells nobody
+-- A state that a newer one has overtaken is kept, but not pushed.
 -- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content, 2 dropped because the user was erased.
 
 local record, meta, notes = KEYS[1], KEYS[2], KEYS[3]
 local body, type, subject, cart = ARGV[4], ARGV[5], ARGV[9], ARGV[13]
+local told_to_nobody = cart ~= '' or ARGV[26] == '1'
 
 local seen = redis.call('GET', record)
 if seen then
@@ -55,12 +58,16 @@ if known[5] then -- what became of the event can be asked; nothing else is kept
 end
 
 -- The state, unless a newer one is known (guarantee G6); and what is the newest
--- notification about the subject.
+-- notification about the subject, which a state that comes late is not.
+local late = false
 if subject ~= '' then
-  local order, rank, told = '0', '0', '-'
-  if known[3] then order, rank, told = string.match(known[3], '^(%S+) (%S+) (%S+)') end
+  local order, rank, told, newest = '0', '0', '-', id
+  if known[3] then order, rank, told, newest = string.match(known[3], '^(%S+) (%S+) (%S+) (%S+)') end
   local o, r = tonumber(ARGV[10]), tonumber(ARGV[11])
-  if r > 0 and (o > tonumber(order) or (o == tonumber(order) and r > tonumber(rank))) then
+  local same = o == tonumber(order) and r == tonumber(rank) -- told again: it is pushed, but moves no counter
+  late = r > 0 and not same and (o < tonumber(order) or (o == tonumber(order) and r < tonumber(rank)))
+  if not late then newest = id end
+  if r > 0 and not late and not same then
     order, rank, told = ARGV[10], ARGV[11], id
     if ARGV[21] ~= '' then
       redis.call('HSET', KEYS[9], ARGV[21], ARGV[22])
@@ -75,7 +82,7 @@ if subject ~= '' then
       redis.call('ZREM', KEYS[5], subject)
     end
   end
-  set[1], set[2] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. id
+  set[1], set[2] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. newest
 elseif cart ~= '' and tonumber(ARGV[10]) >= tonumber(known[3] or '0') then
   set[1], set[2], set[3], set[4] = 'cart', cart, 'cart_at', ARGV[10]
 end
@@ -97,10 +104,10 @@ if type ~= '' then
     kept, trimmed = redis.call('XLEN', notes), true
   end
   set[#set + 1], set[#set + 2] = 'kept', kept
-elseif cart == '' then
+elseif not told_to_nobody then
   log_frame(KEYS[6], seq, prev, 'event', id, body, ARGV[17], ARGV[16])
 end
-if cart == '' then -- a cart is in no log, and takes no number
+if not told_to_nobody then -- what is in no log takes no number
   set[#set + 1], set[#set + 2] = 'seq', seq
 end
 if #set > 0 then redis.call('HSET', meta, unpack(set)) end
@@ -108,13 +115,15 @@ if trimmed then forget_news(KEYS[5], meta, KEYS[4]) end
 if not known[1] then redis.call('ZADD', KEYS[11], 0, ARGV[24]) end
 
 local listening = 0
-if cart == '' then
+if not told_to_nobody then
   listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, shown or body)
 else
   publish(ARGV[14], ARGV[15], 'unreads', '0', '0', '-', '')
 end
 local push = 'none'
-if ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then
+if ARGV[18] ~= '' and late then
+  push = 'superseded'
+elseif ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then
   redis.call('XADD', KEYS[8], '*', 'e', ARGV[18] .. id .. '"}\n' .. body)
   push = 'waiting'
 end

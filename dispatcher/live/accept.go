@@ -52,7 +52,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 		return fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	ws.SetReadLimit(h.MaxFrame)
-	s := &socket{hub: h, ws: ws, conn: taken.conn, behind: true}
+	s := &socket{hub: h, ws: ws, conn: taken.conn, accept: r.Header.Get("Accept-Language"), behind: true}
 	if !until.IsZero() {
 		s.until = until.UnixMilli()
 	}
@@ -123,6 +123,10 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if err != nil {
 		return false, err
 	}
+	locale, err := h.Dispatcher.LocaleOf(ctx, a.user, s.accept)
+	if err != nil {
+		return false, err
+	}
 	changes := a.changes.Load()
 	unreads, err := h.Inbox.Unreads(ctx, a.user)
 	if err != nil {
@@ -141,7 +145,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 		seq = newest
 	}
 	s.mu.Lock()
-	s.seq, s.revoked, s.greeted = seq, revoked, true
+	s.seq, s.revoked, s.locale, s.greeted = seq, revoked, locale, true
 	s.push(h.hello(seq, unreads))
 	s.checkRevoked()
 	more = s.pushSome(missed)

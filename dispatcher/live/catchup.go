@@ -114,7 +114,7 @@ func (s *socket) pushSome(frames []dispatcher.Frame) (more bool) {
 		}
 		if f.Seq > s.seq {
 			s.seq = f.Seq
-			s.push(f.Text)
+			s.push(f.In(s.locale))
 		}
 	}
 	return false

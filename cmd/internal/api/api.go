@@ -21,6 +21,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
@@ -82,6 +83,7 @@ type Dispatcher interface {
 	StartBroadcast(ctx context.Context, source string, b *dispatcher.Broadcast) dispatcher.Published
 	Broadcast(ctx context.Context, source, id string) (dispatcher.BroadcastStatus, error)
 	SetBroadcast(ctx context.Context, source, id string, to dispatcher.BroadcastState) (dispatcher.BroadcastStatus, error)
+	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	Reminder(user int64) devices.Welcome
 
 	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
