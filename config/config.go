@@ -33,6 +33,7 @@ type Config struct {
 	Attachments Attachments `yaml:"attachments"`
 	Timezone    string      `yaml:"timezone" doc:"zone of the times in answers, an IANA name"`
 	Locale      string      `yaml:"locale" doc:"language of a user who did not choose one: id or en"`
+	Texts       string      `yaml:"texts" doc:"folder with message files of your own, id.yaml and en.yaml, whose texts replace the built-in ones"`
 	Retention   Retention   `yaml:"retention"`
 	Types       []EventType `yaml:"types" doc:"further event types; the variable takes the list as YAML, [{name: …, lane: …}]"`
 	Log         Log         `yaml:"log"`
@@ -83,6 +84,7 @@ func (c *Config) problems() problems {
 		p.add("timezone", "must be the name of a time zone, like Asia/Jakarta: %w", err)
 	}
 	p.oneOf("locale", c.Locale, "id", "en")
+	p.folder("texts", c.Texts)
 	c.Retention.validate(&p)
 	validateTypes(&p, c.Types)
 	c.Log.validate(&p)

@@ -106,6 +106,16 @@ func (p *problems) file(key, name string) {
 	}
 }
 
+// folder wants a folder that can be read, or no name at all.
+func (p *problems) folder(key, name string) {
+	if name == "" {
+		return
+	}
+	if _, err := os.ReadDir(name); err != nil {
+		p.add(key, "must be a folder that can be read: %w", err)
+	}
+}
+
 // caFile wants a file of PEM certificates, or no name at all.
 func (p *problems) caFile(key, name string) {
 	if name == "" {

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
 )
@@ -77,15 +77,12 @@ func (d *Dispatcher) isAdmin(user int64, p inbox.Profile) bool {
 // sending is what both copies of a message need.
 func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile) *inbox.Sending {
 	from := profiles[m.Sender].DisplayName(m.Sender)
-	e := &Event{
-		Type: "message", kind: kinds["message"], push: true,
-		message: "Anda mendapatkan pesan dari " + from,
-	}
+	e := &Event{Type: "message", kind: kinds["message"]}
 	e.details.id, e.details.conversation = m.ID, m.Conversation
-	e.details.object = messageDetails(m)
-	entry := d.entry(e, inbox.MessageEvent(m.ID), m.Receiver, m.CreatedAt)
+	entry := d.entry(e, e.newShare(stranger), inbox.MessageEvent(m.ID), m.Receiver, m.CreatedAt)
 	entry.ID, entry.From = m.ID, from
-	body := e.body()
+	message, others := d.parser.say("message", func(text.Locale) text.Args { return text.Args{From: from} })
+	body := body(e.Type, nil, message, others, messageDetails(m))
 	partition := d.Partitions.OfUser(m.Receiver)
 	return &inbox.Sending{
 		Message: *m,
@@ -172,9 +169,12 @@ func (d *Dispatcher) tell(ctx context.Context, r *inbox.Reading) error {
 }
 
 // collapsed is what the screen says of a run of messages in one conversation.
-func collapsed(message, from string, unread int) string {
+func (d *Dispatcher) collapsed(l text.Locale, message, from string, unread int) string {
 	if unread < 2 {
 		return message
 	}
-	return fmt.Sprintf("%d pesan dari %s", unread, cmp.Or(from, "pengguna lain"))
+	if from == "" {
+		from = d.Texts.Text(l, "somebody", text.Args{})
+	}
+	return d.Texts.Text(l, "messages", text.Args{Count: unread, From: from})
 }

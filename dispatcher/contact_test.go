@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,7 +17,7 @@ func TestContactOfATransaction(t *testing.T) {
 		buyer  = `"buyer":{"id":"52357","name":"Liem Lie Wie","avatar":"javascript:x"}`
 		items  = `"products":[{"name":"Bantal"},{"name":"Bantal"},{"id":1},7,{"name":""},{"name":"Guling"}]`
 	)
-	parser := newParser(nil, time.Now)
+	parser := testParser()
 	long := strings.Repeat("é", maxItem)
 	for name, c := range map[string]struct {
 		kind, details string

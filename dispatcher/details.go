@@ -18,7 +18,12 @@ type details struct {
 	path          string         // where the resource stands, for errors
 	state         string         // of a transaction or offer, or ""
 	updatedAt     jsontext.Value // likewise
+	createdAt     jsontext.Value // likewise
 	seller, buyer person         // likewise; id 0 when unknown
+	actions       jsontext.Value // what it offers its receiver
+	action        string         // of a mutation, or ""
+	amount        string         // of money, or ""
+	product       product        // that was reported
 	items         []string       // names of what a transaction is about
 	cartItems     jsontext.Value
 }
@@ -38,7 +43,7 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 	if raw.Kind() != '{' {
 		return d, errNotObject
 	}
-	var transaction jsontext.Value
+	var transaction, product jsontext.Value
 	resource := raw
 	out := make([]byte, 0, len(raw)+len(noUnreadItems)+len(noImage)+1)
 	image := !promo
@@ -51,6 +56,8 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 			image = true
 		case "transaction":
 			transaction = m.value
+		case "product":
+			product = m.value
 		case "cart_items":
 			d.cartItems = m.value
 		case "inbox_id":
@@ -70,10 +77,14 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 		d.path, resource = "details.transaction", transaction
 	}
 	d.readResource(resource)
+	if !promo && product.Kind() == '{' {
+		d.product = readProduct(product)
+	}
 	return d, nil
 }
 
-// readResource takes the fields that the rules need from a transaction or offer.
+// readResource takes the fields that the rules need from a transaction, an offer, or
+// a movement of money.
 func (d *details) readResource(object jsontext.Value) {
 	_ = eachMember(object, func(m member) { // it is an object
 		switch string(m.name()) {
@@ -83,6 +94,14 @@ func (d *details) readResource(object jsontext.Value) {
 			d.state, _ = scalar(m.value)
 		case "updated_at":
 			d.updatedAt = m.value
+		case "created_at":
+			d.createdAt = m.value
+		case "actions":
+			d.actions = m.value
+		case "action":
+			d.action, _ = scalar(m.value)
+		case "amount":
+			d.amount = readAmount(m.value)
 		case "seller":
 			d.seller = readPerson(m.value)
 		case "buyer":
@@ -95,8 +114,8 @@ func (d *details) readResource(object jsontext.Value) {
 
 // A person is one of the two in a transaction or offer.
 type person struct {
-	id           int64
-	name, avatar string
+	id                     int64
+	name, username, avatar string
 }
 
 // Bounds of what a contact list shows of a transaction.
@@ -104,6 +123,7 @@ const (
 	maxItems  = 20
 	maxItem   = 200 // characters of an item's or a person's name
 	maxAvatar = 2048
+	maxAmount = 32 // characters
 )
 
 // readPerson reads a seller or buyer. What is not as documented is as good as
@@ -117,6 +137,9 @@ func readPerson(v jsontext.Value) (p person) {
 		case "name":
 			s, _ := scalar(m.value)
 			p.name = cut(s, maxItem)
+		case "username":
+			s, _ := scalar(m.value)
+			p.username = cut(s, maxItem)
 		case "avatar":
 			s, _ := scalar(m.value)
 			if len(s) <= maxAvatar && (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) {
@@ -125,6 +148,50 @@ func readPerson(v jsontext.Value) (p person) {
 		}
 	})
 	return p
+}
+
+// A product is what a report is about.
+type product struct {
+	id, name string
+	seller   jsontext.Value // user id of its owner
+}
+
+func readProduct(v jsontext.Value) (p product) {
+	_ = eachMember(v, func(m member) { // it is an object
+		switch string(m.name()) {
+		case "id":
+			p.id, _ = scalar(m.value)
+		case "name":
+			s, _ := scalar(m.value)
+			p.name = cut(s, maxItem)
+		case "seller_id":
+			p.seller = m.value
+		}
+	})
+	return p
+}
+
+// readAmount reads an amount of money as it is to be shown, or "" when it is none.
+func readAmount(v jsontext.Value) string {
+	s, _ := scalar(v)
+	if s == "" || s[0] < '0' || s[0] > '9' || len(s) > maxAmount || strings.Trim(s, "0123456789.,") != "" {
+		return ""
+	}
+	return s
+}
+
+// meaning returns what a movement of money or a report means; nil when they do not
+// say enough for the rules' words.
+func (d *details) meaning(eventType string) *meaning {
+	switch {
+	case eventType == "report" && d.product.name != "":
+		return meanings["report"]["reported"]
+	case eventType != "dompet" || d.amount == "":
+		return nil
+	case d.action != "":
+		return meanings["mutation"][d.action]
+	}
+	return meanings["withdrawal"][d.state]
 }
 
 // readItems reads the names of products, each once.

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -37,6 +38,10 @@ type Options struct {
 	RetryFor time.Duration
 	// Types are the event types that the configuration declares.
 	Types []Type
+	// Texts are the words that Kabar makes itself: the built-in ones when nil.
+	Texts *text.Catalogue
+	// Locale is the language of a user who chose none: Indonesian unless set.
+	Locale text.Locale
 	// LiveGrace is how long a chat push waits for one of the receiver's live
 	// sockets to show the message; 0 switches that off.
 	LiveGrace time.Duration
@@ -72,6 +77,10 @@ func New(opts Options) *Dispatcher {
 	opts.RetryFor = cmp.Or(opts.RetryFor, day)
 	opts.Sends = cmp.Or(opts.Sends, Rate{10, 50})
 	opts.Location = cmp.Or(opts.Location, time.UTC)
+	opts.Locale = cmp.Or(opts.Locale, text.Indonesian)
+	if opts.Texts == nil {
+		opts.Texts = text.Default()
+	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -87,7 +96,7 @@ func New(opts Options) *Dispatcher {
 		sends:    newLimiter(opts.Sends),
 		consumer: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8]),
 	}
-	d.parser = newParser(opts.Types, opts.Now)
+	d.parser = newParser(&d.Options)
 	d.metrics = newMetrics(opts.Metrics, d)
 	gates := make(map[devices.Platform]*gate)
 	for platform := range opts.Senders {
@@ -100,12 +109,16 @@ func New(opts Options) *Dispatcher {
 	return d
 }
 
-func newParser(types []Type, now func() time.Time) Parser {
-	p := Parser{kinds: maps.Clone(kinds), texts: make(map[string]string), now: now}
-	p.newID = func() string { return inbox.NewID(now()) }
-	for _, t := range types {
+// newParser uses the options' Types, Texts, Locale and Now.
+func newParser(opts *Options) Parser {
+	p := Parser{
+		kinds: maps.Clone(kinds), presets: make(map[string]string),
+		texts: opts.Texts, locale: opts.Locale, now: opts.Now,
+	}
+	p.newID = func() string { return inbox.NewID(p.now()) }
+	for _, t := range opts.Types {
 		p.kinds[t.Name] = kind{lane: t.Lane, listed: true, promo: t.Lane == Bulk, worth: day}
-		p.texts[t.Name] = t.Message
+		p.presets[t.Name] = t.Message
 	}
 	return p
 }

@@ -14,16 +14,18 @@ import (
 // An entry is one receiver's push in the outbox, in the delayed set or among the
 // dead letters: a header of JSON, a line break, and the notification's body.
 type entry struct {
-	User    int64  `json:"u"`
-	Event   string `json:"e,omitzero"` // digest of the event; empty when it has no record
-	Type    string `json:"y"`
-	Tag     string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
-	Expires int64  `json:"x"`          // when a phone no longer needs it, ms
-	Until   int64  `json:"r"`          // when it is no longer retried, ms
-	Attempt int    `json:"a,omitzero"` // attempts that were made
-	Owed    string `json:"o,omitzero"` // the one device that it is for; empty: all of the user's
-	From    string `json:"f,omitzero"` // name of a message's sender
-	ID      string `json:"n"`          // of the notification; the last one: see header
+	User     int64  `json:"u"`
+	Event    string `json:"e,omitzero"` // digest of the event; empty when it has no record
+	Type     string `json:"y"`
+	Tag      string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
+	Expires  int64  `json:"x"`          // when a phone no longer needs it, ms
+	Until    int64  `json:"r"`          // when it is no longer retried, ms
+	Attempt  int    `json:"a,omitzero"` // attempts that were made
+	Owed     string `json:"o,omitzero"` // the one device that it is for; empty: all of the user's
+	From     string `json:"f,omitzero"` // name of a message's sender
+	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
+	Category string `json:"c,omitzero"` // names the buttons on an iPhone
+	ID       string `json:"n"`          // of the notification; the last one: see header
 
 	body string
 }
@@ -67,21 +69,31 @@ func parseEntry(value string) (*entry, error) {
 	return e, nil
 }
 
-// body returns the notification as the inbox keeps it: type, title, message, details.
-func (e *Event) body() []byte {
-	b := make([]byte, 0, len(e.details.object)+len(e.message)+128)
-	b = append(b, `{"type":`...)
-	b = appendString(b, e.Type)
+// textsKey begins a body that holds its message in other languages, too.
+const textsKey = `{"texts":`
+
+// body returns the notification as the inbox keeps it: type, title, message, details;
+// and before them, for nobody outside to see, the message in other languages as an
+// object by language, if there are any.
+func body(eventType string, title *string, message string, others, details []byte) []byte {
+	b := make([]byte, 0, len(others)+len(details)+len(message)+128)
+	if len(others) > 0 {
+		b = append(append(b, textsKey...), others...)
+		b = append(b, `,"type":`...)
+	} else {
+		b = append(b, `{"type":`...)
+	}
+	b = appendString(b, eventType)
 	b = append(b, `,"title":`...)
-	if e.title != nil {
-		b = appendString(b, *e.title)
+	if title != nil {
+		b = appendString(b, *title)
 	} else {
 		b = append(b, "null"...)
 	}
 	b = append(b, `,"message":`...)
-	b = appendString(b, e.message)
+	b = appendString(b, message)
 	b = append(b, `,"details":`...)
-	b = append(b, e.details.object...)
+	b = append(b, details...)
 	return append(b, '}')
 }
 

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // Bounds of an event.
@@ -48,25 +50,32 @@ type Event struct {
 	Type      string
 	Receivers []int64 // 1 to MaxReceivers, each once
 
-	kind     kind
-	content  string // digest of what was sent, for the comparison with a repeat
-	time     time.Time
-	title    *string
-	message  string
-	details  details
-	cart     *int
-	ttl      time.Duration // 0: by type
-	push     bool
-	resource string // the table of rules that the state is from, or ""
+	kind    kind
+	content string // digest of what was sent, for the comparison with a repeat
+	time    time.Time
+	title   *string
+	message string // "": the rules' words
+	details details
+	cart    *int
+	ttl     time.Duration // 0: by state or type
+	push    bool
+	meaning *meaning      // of the state that it tells; nil when it tells none
+	bare    *bare         // the resource that was sent in place of an event, or nil
+	shares  [roles]*share // what receivers of each role get; nil where there is none
 }
 
 // wireEvent is an event as services send it: valid JSON values, or nothing.
 type wireEvent struct {
+	whole                                                                       jsontext.Value
 	id, kind, receiver, receivers, time, message, title, details, options, data jsontext.Value
+
+	// Of resources that are sent in place of an event; see bare.
+	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
 }
 
 // readWire takes the members of an event that Kabar knows.
 func readWire(raw []byte) (w wireEvent, err error) {
+	w.whole = raw
 	err = eachMember(raw, func(m member) {
 		switch string(m.name()) {
 		case "id":
@@ -89,6 +98,20 @@ func readWire(raw []byte) (w wireEvent, err error) {
 			w.options = m.value
 		case "data": // the wrapper that most documented samples have
 			w.data = m.value
+		case "transaction":
+			w.transaction = m.value
+		case "negotiation":
+			w.negotiation = m.value
+		case "product":
+			w.product = m.value
+		case "mutation":
+			w.mutation = m.value
+		case "withdrawal":
+			w.withdrawal = m.value
+		case "state":
+			w.state = m.value
+		case "bank_account_id", "deposit_id":
+			w.account = m.value
 		}
 	})
 	return w, err
@@ -96,10 +119,12 @@ func readWire(raw []byte) (w wireEvent, err error) {
 
 // A Parser reads events. It is immutable and safe for concurrent use.
 type Parser struct {
-	kinds map[string]kind
-	texts map[string]string // default messages of declared types
-	now   func() time.Time
-	newID func() string
+	kinds   map[string]kind
+	presets map[string]string // messages of declared types
+	texts   *text.Catalogue
+	locale  text.Locale // of the messages that Kabar words; the other languages stand beside them
+	now     func() time.Time
+	newID   func() string
 }
 
 // Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
@@ -140,32 +165,43 @@ func validate(raw []byte) error {
 
 func (p *Parser) event(w *wireEvent) (*Event, error) {
 	c := &checker{}
-	e := &Event{ID: c.id(w.id), Type: c.text("type", w.kind, 64), push: true}
-	if e.ID == "" {
-		e.ID = p.newID()
-	}
+	e := &Event{bare: w.unwrap(c)}
+	e.ID, e.Type = c.id(w.id), c.text("type", w.kind, 64)
 	var ok bool
 	if e.kind, ok = p.kinds[e.Type]; e.Type == "" {
 		c.wrong("type", "is required")
 	} else if !ok {
 		c.wrong("type", "is not a known event type")
 	}
-	e.Receivers = c.receivers(w.receiver, w.receivers)
 	e.time = c.time("time", w.time, p.now())
 	e.message = c.text("message", w.message, maxMessage)
 	if e.message == "" {
-		e.message = p.texts[e.Type]
+		e.message = p.presets[e.Type]
 	}
 	if title := c.text("title", w.title, maxTitle); title != "" {
 		e.title = &title
 	}
 	e.ttl, e.push = c.options(w.options)
-	e.readDetails(c, w.details, p.now())
-	if e.message == "" && ok && e.Type != "cart" && e.Type != "reminder" {
-		c.wrong("message", "is required")
+	if e.bare != nil {
+		e.readBare(c, p.now())
+		e.Receivers = e.parties(c, w.receiver, w.receivers)
+	} else {
+		e.Receivers = c.receivers(w.receiver, w.receivers)
+		e.readDetails(c, w.details, p.now())
+	}
+	if ok {
+		if e.message == "" && e.meaning == nil && e.bare == nil && e.Type != "cart" && e.Type != "reminder" {
+			c.wrong("message", "is required")
+		}
+		p.shareOut(c, e)
 	}
 	if len(c.fields) > 0 {
 		return nil, &InvalidError{Fields: c.fields}
+	}
+	if e.ID == "" && e.bare != nil {
+		e.ID = e.derivedID()
+	} else if e.ID == "" {
+		e.ID = p.newID()
 	}
 	e.content = w.digest()
 	return e, nil
@@ -178,21 +214,24 @@ func (e *Event) readDetails(c *checker, raw jsontext.Value, now time.Time) {
 		c.wrong("details", err.Error())
 		return
 	}
+	d := &e.details
 	switch e.Type {
 	case "cart":
-		e.cart = c.cart(e.details.cartItems)
+		e.cart = c.cart(d.cartItems)
 	case "transaction", "nego":
-		d := &e.details
 		if d.state == "" {
 			break
 		}
-		if _, _, known := ruleOf(e.Type, d.state); !known {
+		if e.meaning = meanings[e.Type][d.state]; e.meaning == nil {
 			c.wrong(d.path+".state", "is not a known state")
 			break
 		}
-		e.resource = e.Type
 		if e.time.IsZero() && len(d.updatedAt) > 0 {
 			e.time = c.time(d.path+".updated_at", d.updatedAt, now)
+		}
+	case "dompet", "report": // the rules have words for those that bring none
+		if e.message == "" {
+			e.meaning = d.meaning(e.Type)
 		}
 	}
 }

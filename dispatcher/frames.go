@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -14,6 +16,17 @@ type Frame struct {
 	Kind      string // one of inbox' kinds of frames
 	Seq, Prev int64  // 0 for frames that are not replayed
 	Text      []byte // JSON; empty for inbox.FrameUnreads, which UnreadsFrame makes
+	// others are the frame in the languages that it has beside that of Text.
+	others map[text.Locale][]byte
+}
+
+// In returns the frame's text in a language, or in the preset one where it has no
+// words of Kabar's.
+func (f *Frame) In(l text.Locale) []byte {
+	if other, ok := f.others[l]; ok {
+		return other
+	}
+	return f.Text
 }
 
 // ParseFrame makes a frame of what a user's channel carries.
@@ -42,8 +55,7 @@ func (d *Dispatcher) frame(user int64, f inbox.Frame) (Frame, error) {
 		frame.Text = numbered(f, f.Body)
 		return frame, nil
 	case inbox.FrameEvent:
-		event, err := d.eventJSON(user, f.ID, f.Body)
-		frame.Text = numbered(f, `"event":`+string(event))
+		err := d.eventFrame(&frame, user, f)
 		return frame, err
 	}
 	return Frame{}, fmt.Errorf("unknown kind of frame %q", f.Kind)
@@ -54,16 +66,41 @@ func numbered(f inbox.Frame, members string) []byte {
 	return fmt.Appendf(nil, `{"op":"event","seq":%d,"prev":%d,%s}`, f.Seq, f.Prev, members)
 }
 
+// eventFrame makes the frame of a notification, in each language that it has.
+func (d *Dispatcher) eventFrame(frame *Frame, user int64, f inbox.Frame) error {
+	b, err := readBody([]byte(f.Body))
+	if err != nil {
+		return fmt.Errorf("body of notification %s: %w", f.ID, err)
+	}
+	event, err := d.eventJSON(user, f.ID, b)
+	if err != nil {
+		return err
+	}
+	frame.Text = numbered(f, `"event":`+string(event))
+	if len(b.others) == 0 {
+		return nil
+	}
+	frame.others = make(map[text.Locale][]byte, len(text.Locales))
+	for _, l := range text.Locales {
+		other := b
+		if other.message = b.in(l); other.message == b.message {
+			continue
+		}
+		if event, err = d.eventJSON(user, f.ID, other); err != nil {
+			return err
+		}
+		frame.others[l] = numbered(f, `"event":`+string(event))
+	}
+	return nil
+}
+
 // eventJSON is what a push's data says of a notification, as one object. The
 // receiver's numbers come in frames of their own.
-func (d *Dispatcher) eventJSON(user int64, id, body string) ([]byte, error) {
-	b, err := readBody([]byte(body))
-	if err != nil {
-		return nil, fmt.Errorf("body of notification %s: %w", id, err)
-	}
+func (d *Dispatcher) eventJSON(user int64, id string, b content) ([]byte, error) {
 	k := d.parser.kinds[b.kind]
 	e := &entry{User: user, ID: id, Type: b.kind}
 	var fields []Field
+	var err error
 	if k.promo {
 		fields, err = d.data(e, k, b, inbox.Unreads{})
 	} else {
@@ -92,13 +129,19 @@ func object(fields []Field) []byte {
 	return append(b, '}')
 }
 
-// messageFrame is what the frame of a message says, apart from its numbers.
+// messageFrame is what the frame of a message says, apart from its numbers, in the
+// language of the receiver's profile.
 func (d *Dispatcher) messageFrame(m *inbox.Message, body []byte, profiles map[int64]inbox.Profile) []byte {
 	view, err := json.Marshal(m.View(profiles[m.Sender], profiles[m.Receiver], d.Location))
 	if err != nil {
 		panic(fmt.Sprintf("marshal message: %v", err)) // strings always marshal
 	}
-	event, err := d.eventJSON(m.Receiver, m.ID, string(body))
+	b, err := readBody(body)
+	if err != nil {
+		panic(fmt.Sprintf("our own notification: %v", err))
+	}
+	b.message = b.in(d.localeOf(profiles[m.Receiver].Locale))
+	event, err := d.eventJSON(m.Receiver, m.ID, b)
 	if err != nil {
 		panic(fmt.Sprintf("our own notification: %v", err))
 	}

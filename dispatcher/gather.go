@@ -12,43 +12,43 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// gather looks up, for all entries in one round trip, the receivers' devices and
-// numbers, and for retries whether a newer push shows in their place.
+// gather looks up, for all entries in one round trip, the receivers' devices,
+// numbers and settings, and whether something newer takes their place.
 func (l *lane) gather(ctx context.Context, works []*work) error {
 	d := l.d
-	commands := make([]*inbox.Command, 0, 2*len(works))
+	const each = 3 // commands for every entry
+	commands := make([]*inbox.Command, 0, each*len(works))
 	for _, w := range works {
 		commands = append(commands,
 			inbox.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
-			d.Inbox.UnreadsCommand(ctx, w.entry.User))
+			d.Inbox.UnreadsCommand(ctx, w.entry.User, w.subject()),
+			d.Inbox.SettingsCommand(ctx, w.entry.User))
 	}
-	newest, chats := make(map[*work]*inbox.Command), make(map[*work]*inbox.Command)
+	chats := make(map[*work]*inbox.Command)
 	for _, w := range works {
 		if conversation, ok := strings.CutPrefix(w.entry.Tag, chatTag); ok && w.entry.From != "" {
 			chats[w] = d.Inbox.AttentionCommand(ctx, w.entry.User, conversation, w.entry.ID)
 			commands = append(commands, chats[w])
-		}
-		if w.entry.Attempt > 0 && w.entry.Tag != "" {
-			newest[w] = d.Inbox.NewestCommand(ctx, w.entry.User, w.entry.Tag)
-			commands = append(commands, newest[w])
 		}
 	}
 	if err := l.batcher.Do(ctx, commands...); err != nil {
 		return err
 	}
 	for i, w := range works {
-		listed, err := commands[2*i].StringSlice()
+		mine := commands[each*i:]
+		listed, err := mine[0].StringSlice()
 		if err != nil {
 			return fmt.Errorf("list devices: %w", err)
 		}
 		if w.devices, err = devices.ParseList(listed); err != nil {
 			return err
 		}
-		if w.unreads, err = inbox.ReadUnreads(commands[2*i+1]); err != nil {
+		if w.unreads, err = inbox.ReadUnreads(mine[1]); err != nil {
 			return err
 		}
-		if c := newest[w]; c != nil {
-			w.newest = inbox.ReadNewest(c)
+		w.about = inbox.ReadSubject(mine[1])
+		if w.settings, err = inbox.ReadSettings(mine[2]); err != nil {
+			return err
 		}
 		if c := chats[w]; c != nil {
 			if w.attention, err = inbox.ReadAttention(c); err != nil {
@@ -59,15 +59,34 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 	return nil
 }
 
+// subject is what has to be looked up to tell whether the push is superseded, or "".
+func (w *work) subject() string {
+	if w.entry.State || w.entry.Attempt > 0 {
+		return w.entry.Tag
+	}
+	return ""
+}
+
+// superseded reports whether the push is no news any more: something newer was told
+// of what it tells a state of, even in silence, or a retry's place on the screen is
+// taken.
+func (w *work) superseded() bool {
+	e := w.entry
+	if e.State && w.about.Told != "" && w.about.Told != e.ID {
+		return true
+	}
+	return e.Attempt > 0 && w.about.Newest > e.ID
+}
+
 // send starts a job for each device that is owed the push. A work without any is
 // finished.
 func (l *lane) send(ctx context.Context, w *work) {
 	e := w.entry
 	switch {
+	case w.superseded():
+		w.drop("superseded")
 	case l.d.Now().UnixMilli() > e.Until:
 		w.bury(e.Owed, "expired", e.value())
-	case e.Attempt > 0 && w.newest > e.ID:
-		w.note(e.Owed, deviceStatus{Outcome: "superseded", Attempts: e.Attempt})
 	case w.attention.Paid:
 		w.note(e.Owed, deviceStatus{Outcome: "read", Attempts: e.Attempt})
 	default:

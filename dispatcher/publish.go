@@ -77,38 +77,43 @@ func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error
 
 // put is an event's share of one receiver.
 func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) inbox.Put {
+	s := e.shareOf(receiver)
 	p := inbox.Put{
 		Receiver: receiver,
 		Event:    key,
 		Content:  e.content,
 		Type:     e.Type,
-		Listed:   e.kind.listed,
-		Body:     e.body(),
+		Listed:   e.kind.listed && s.hears != counted,
+		Quiet:    s.hears == counted,
+		Body:     s.body,
 		Subject:  e.tag(),
-		State:    e.state(receiver, now),
+		State:    e.state(s, now),
 		Cart:     e.cart,
 		Contact:  e.contact(receiver),
 	}
-	if e.push && e.cart == nil {
+	if e.push && s.hears == pushed && e.cart == nil {
 		p.Entry = &inbox.Entry{
 			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
-			Header: d.entry(e, key, receiver, now).header(),
+			Header: d.entry(e, s, key, receiver, now).header(),
 		}
 	}
 	return p
 }
 
-func (e *Event) state(receiver int64, now time.Time) inbox.State {
-	s := inbox.State{Order: e.time}
-	if s.Order.IsZero() {
-		s.Order = now
+// state is what the event says of its subject, for one role.
+func (e *Event) state(s *share, now time.Time) inbox.State {
+	state := inbox.State{Order: e.time}
+	if state.Order.IsZero() {
+		state.Order = now
 	}
-	if e.resource != "" && e.tag() != "" {
-		r, rank, _ := ruleOf(e.resource, e.details.state)
-		s.Rank, s.Class = rank, r.class(receiver, e.details.seller.id, e.details.buyer.id)
+	if e.tellsState() {
+		state.Rank, state.Class = e.meaning.rank, s.counter
 	}
-	return s
+	return state
 }
+
+// tellsState reports whether the event tells a state of something that has several.
+func (e *Event) tellsState() bool { return e.meaning != nil && e.tag() != "" }
 
 // contact is with whom a receiver has the transaction that the event tells of, or
 // nil.
@@ -133,15 +138,17 @@ func (e *Event) contact(receiver int64) *inbox.Contact {
 
 // entry is what the worker needs to push an event to a receiver. The notification's
 // id comes from the script that stores it.
-func (d *Dispatcher) entry(e *Event, key string, receiver int64, now time.Time) *entry {
-	worth := cmp.Or(e.ttl, e.kind.worth)
+func (d *Dispatcher) entry(e *Event, s *share, key string, receiver int64, now time.Time) *entry {
+	worth := cmp.Or(e.ttl, s.worth)
 	return &entry{
-		User:    receiver,
-		Event:   key,
-		Type:    e.Type,
-		Tag:     e.tag(),
-		Expires: now.Add(worth).UnixMilli(),
-		Until:   now.Add(min(worth, d.RetryFor)).UnixMilli(),
+		User:     receiver,
+		Event:    key,
+		Type:     e.Type,
+		Tag:      e.tag(),
+		State:    e.tellsState(),
+		Category: s.category,
+		Expires:  now.Add(worth).UnixMilli(),
+		Until:    now.Add(min(worth, d.RetryFor)).UnixMilli(),
 	}
 }
 
@@ -150,9 +157,10 @@ func (d *Dispatcher) entry(e *Event, key string, receiver int64, now time.Time) 
 func (d *Dispatcher) Reminder(user int64) devices.Welcome {
 	return func(device devices.Device) (stream, field, value string) {
 		now := d.Now()
-		e := &Event{Type: "reminder", kind: kinds["reminder"], details: details{object: []byte("{" + noUnreadItems)}}
-		entry := d.entry(e, "", user, now)
-		entry.ID, entry.Owed, entry.body = inbox.NewID(now), device.ID, string(e.body())
+		e := &Event{Type: "reminder", kind: kinds["reminder"]}
+		entry := d.entry(e, e.newShare(stranger), "", user, now)
+		entry.ID, entry.Owed = inbox.NewID(now), device.ID
+		entry.body = string(body(e.Type, nil, "", nil, []byte("{"+noUnreadItems)))
 		return d.outKey(d.Partitions.OfUser(user), e.kind.lane), "e", entry.value()
 	}
 }

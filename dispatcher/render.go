@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -22,20 +23,23 @@ func (d *Dispatcher) render(w *work) (Delivery, error) {
 	if err != nil {
 		return Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
 	}
+	l := d.localeOf(&w.settings.Locale)
+	b.message = b.in(l)
 	k := d.parser.kinds[e.Type]
 	fields, err := d.data(e, k, b, w.unreads)
 	if err != nil {
 		return Delivery{}, err
 	}
 	r := Delivery{
-		Lane:    k.lane,
-		Type:    e.Type,
-		Data:    fields,
-		Body:    collapsed(b.message, e.From, w.attention.Unread),
-		Tag:     cmp.Or(e.Tag, e.ID),
-		Thread:  cmp.Or(e.Tag, e.Type),
-		Badge:   w.unreads.Badge(),
-		Expires: milli(e.Expires),
+		Lane:     k.lane,
+		Type:     e.Type,
+		Data:     fields,
+		Body:     d.collapsed(l, b.message, e.From, w.attention.Unread),
+		Tag:      cmp.Or(e.Tag, e.ID),
+		Thread:   cmp.Or(e.Tag, e.Type),
+		Badge:    w.unreads.Badge(),
+		Category: e.Category,
+		Expires:  milli(e.Expires),
 	}
 	if b.title != nil {
 		r.Title = *b.title
@@ -43,11 +47,25 @@ func (d *Dispatcher) render(w *work) (Delivery, error) {
 	return r, nil
 }
 
-// A content is a notification's body, as Event.body made it, taken apart.
+// A content is a notification's body, as body made it, taken apart.
 type content struct {
 	kind, message string
 	title         *string
 	details       jsontext.Value
+	others        jsontext.Value // the message in other languages, or nothing
+}
+
+// in returns the message in a language, if it is there in that one.
+func (c *content) in(l text.Locale) string {
+	message := c.message
+	if len(c.others) > 0 {
+		_ = eachMember(c.others, func(m member) { // it is an object
+			if string(m.name()) == string(l) {
+				message, _ = scalar(m.value)
+			}
+		})
+	}
+	return message
 }
 
 func readBody(body []byte) (c content, err error) {
@@ -66,6 +84,8 @@ func readBody(body []byte) (c content, err error) {
 			c.message, _ = scalar(m.value)
 		case "details":
 			c.details = m.value
+		case "texts":
+			c.others = m.value
 		}
 	})
 	return c, err

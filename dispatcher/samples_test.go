@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -27,8 +28,8 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 	if err != nil || len(files) != 13 {
 		t.Fatalf("%d samples, %v", len(files), err)
 	}
-	d := &Dispatcher{parser: newParser(nil, time.Now)}
-	d.Location = time.FixedZone("WIB", 7*3600)
+	d := &Dispatcher{parser: testParser()}
+	d.Location, d.Texts, d.Locale = time.FixedZone("WIB", 7*3600), testTexts, text.Indonesian
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			raw, err := os.ReadFile(file)
@@ -53,7 +54,7 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			entry := &entry{User: 66, ID: id, Type: e.Type, body: string(e.body())}
+			entry := &entry{User: 66, ID: id, Type: e.Type, body: string(e.shareOf(66).body)}
 			delivery, err := d.render(&work{entry: entry, unreads: numbers})
 			if err != nil {
 				t.Fatal(err)

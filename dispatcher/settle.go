@@ -25,15 +25,17 @@ type work struct {
 	heldSince time.Time
 	entry     *entry // nil when it could not be read
 
-	devices []devices.Device
-	unreads inbox.Unreads
-	newest  string // for a retry, the id of the newest notification under its tag
+	devices  []devices.Device
+	unreads  inbox.Unreads
+	about    inbox.Subject  // what the tag names; see subject
+	settings inbox.Settings // of the receiver
 	// attention is what the receiver of a message has done with it.
 	attention inbox.Attention
 
 	left atomic.Int32 // jobs that are not finished
 
 	mu       sync.Mutex
+	dropped  string // why the event's push was not sent to any device, or ""
 	outcomes []byte // lines for the event's record
 	delayed  []any  // delay in ms and entry, by turns
 	dead     []any  // device, reason and entry, by turns
@@ -60,6 +62,14 @@ func (w *work) note(device string, s deviceStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.outcomes = append(w.outcomes, inbox.DeviceOutcome(device, string(b))...)
+}
+
+// drop notes that the push is not worth sending any more.
+func (w *work) drop(why string) {
+	w.note(w.entry.Owed, deviceStatus{Outcome: why, Attempts: w.entry.Attempt})
+	if w.entry.Owed == "" {
+		w.dropped = why
+	}
 }
 
 func (w *work) delay(e *entry, by time.Duration) {
@@ -234,6 +244,8 @@ func (l *lane) settleCommand(ctx context.Context, w *work) *inbox.Command {
 // progress is what the record says of the event's pushes on the whole.
 func (w *work) progress() string {
 	switch {
+	case w.dropped != "":
+		return w.dropped
 	case len(w.delayed) > 0:
 		return "retrying"
 	case len(w.dead) > 0:

@@ -18,7 +18,7 @@ type ReceiverStatus struct {
 	NotificationID string
 	StoredAt       time.Time
 	Live           bool   // whether a socket was listening when the event was stored
-	Push           string // "none", "waiting", "retrying", "done" or "dead"
+	Push           string // "none", "waiting", "retrying", "superseded", "done" or "dead"
 	Devices        []DeviceStatus
 }
 

@@ -13,7 +13,8 @@ func (s *Store) keys(user int64) userKeys {
 // meta is a hash, kept for ever: seq (the last sequence number), day (when expiries
 // were renewed), kept (the number of notes, or more when they expired), cart, cart_at, and for each subject, such as "transaction:52001",
 // "r:SUBJECT" to "ORDER RANK TOLD NEWEST": the newest state that was accepted, the
-// id of the notification that told it, and that of the newest one about it.
+// id of the notification that told it ("-" before there is a state), and that of the
+// newest one about it, those left out that told a state too late.
 func (k userKeys) meta() string { return string(k) + "meta" }
 
 // notes is a stream, expiring when it has not grown for the time that notifications

@@ -52,6 +52,37 @@ func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
 	return p, nil
 }
 
+// Settings are what a user's profile says of how they want to be told.
+type Settings struct {
+	Locale string // "id", "en", or "" when they did not choose
+}
+
+// SettingsCommand returns the command that reads a user's settings, to be read with
+// ReadSettings after Batcher.Do.
+func (s *Store) SettingsCommand(ctx context.Context, user int64) *Command {
+	return NewCommand(ctx, "hmget", s.keys(user).profile(), "locale")
+}
+
+// ReadSettings reads the reply to SettingsCommand.
+func ReadSettings(c *Command) (Settings, error) {
+	fields, err := c.Slice()
+	if err != nil || len(fields) != 1 {
+		return Settings{}, fmt.Errorf("read settings: reply of %d fields: %w", len(fields), err)
+	}
+	var s Settings
+	s.Locale, _ = fields[0].(string) // else nil: not set
+	return s, nil
+}
+
+// Settings returns a user's settings.
+func (s *Store) Settings(ctx context.Context, user int64) (Settings, error) {
+	c := s.SettingsCommand(ctx, user)
+	if err := s.Batcher.Do(ctx, c); err != nil {
+		return Settings{}, fmt.Errorf("read settings: %w", err)
+	}
+	return ReadSettings(c)
+}
+
 // profileFields are the fields of the profile hash, in the order in which newProfile
 // reads them.
 var profileFields = []any{"known", "name", "username", "avatar", "locale", "timezone", "admin"}

@@ -58,6 +58,9 @@ type Put struct {
 	Cart     *int     // the number of items in the cart, for a cart event, which tells nobody
 	Contact  *Contact // of a transaction with a state, with whom; else nil
 	Entry    *Entry   // nil when nothing is to be pushed
+	// Quiet says that the event moves counters and tells nobody: it is in no list,
+	// and no live socket shows it.
+	Quiet bool
 
 	suffix string
 }
@@ -110,7 +113,10 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 	if p.Contact != nil {
 		contact, with = p.Contact.field(), p.Contact.stored()
 	}
-	listed, cart, header := "", "", ""
+	listed, cart, header, quiet := "", "", "", ""
+	if p.Quiet {
+		quiet = "1"
+	}
 	if p.Listed {
 		listed = p.Type
 	}
@@ -127,7 +133,7 @@ func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
 		header, now.UnixMilli()/expireEvery.Milliseconds(), s.testTime(),
-		contact, with, mostContacts, member)
+		contact, with, mostContacts, member, quiet)
 }
 
 // putResult reads the script's reply; when there is none because the whole

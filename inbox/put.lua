@@ -28,11 +28,14 @@
 --      22 with          what contacts keeps of it
 --      23 contacts      how many are kept
 --      24 user          member of users
+--      25 quiet         '1' when the event moves counters and tells nobody
+-- A state that a newer one has overtaken is kept, but not pushed.
 -- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content.
 
 local record, meta, notes = KEYS[1], KEYS[2], KEYS[3]
 local body, type, subject, cart = ARGV[4], ARGV[5], ARGV[9], ARGV[13]
+local told_to_nobody = cart ~= '' or ARGV[25] == '1'
 
 local seen = redis.call('GET', record)
 if seen then
@@ -49,12 +52,15 @@ local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .
 local set = {}
 
 -- The state, unless a newer one is known (guarantee G6); and what is the newest
--- notification about the subject.
+-- notification about the subject, which a state that comes late is not.
+local late = false
 if subject ~= '' then
-  local order, rank, told = '0', '0', '-'
-  if known[3] then order, rank, told = string.match(known[3], '^(%S+) (%S+) (%S+)') end
+  local order, rank, told, newest = '0', '0', '-', id
+  if known[3] then order, rank, told, newest = string.match(known[3], '^(%S+) (%S+) (%S+) (%S+)') end
   local o, r = tonumber(ARGV[10]), tonumber(ARGV[11])
-  if r > 0 and (o > tonumber(order) or (o == tonumber(order) and r > tonumber(rank))) then
+  late = r > 0 and (o < tonumber(order) or (o == tonumber(order) and r <= tonumber(rank)))
+  if not late then newest = id end
+  if r > 0 and not late then
     order, rank, told = ARGV[10], ARGV[11], id
     if ARGV[21] ~= '' then
       redis.call('HSET', KEYS[9], ARGV[21], ARGV[22])
@@ -69,7 +75,7 @@ if subject ~= '' then
       redis.call('ZREM', KEYS[5], subject)
     end
   end
-  set[1], set[2] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. id
+  set[1], set[2] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. newest
 elseif cart ~= '' and tonumber(ARGV[10]) >= tonumber(known[3] or '0') then
   set[1], set[2], set[3], set[4] = 'cart', cart, 'cart_at', ARGV[10]
 end
@@ -90,23 +96,25 @@ if type ~= '' then
     kept = redis.call('XLEN', notes)
   end
   set[#set + 1], set[#set + 2] = 'kept', kept
-elseif cart == '' then
+elseif not told_to_nobody then
   log_frame(KEYS[6], seq, prev, 'event', id, body, ARGV[17], ARGV[16])
 end
-if cart == '' then -- a cart is in no log, and takes no number
+if not told_to_nobody then -- what is in no log takes no number
   set[#set + 1], set[#set + 2] = 'seq', seq
 end
 if #set > 0 then redis.call('HSET', meta, unpack(set)) end
 if not known[1] then redis.call('ZADD', KEYS[11], 0, ARGV[24]) end
 
 local listening = 0
-if cart == '' then
+if not told_to_nobody then
   listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, body)
 else
   publish(ARGV[14], ARGV[15], 'unreads', '0', '0', '-', '')
 end
 local push = 'none'
-if ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then
+if ARGV[18] ~= '' and late then
+  push = 'superseded'
+elseif ARGV[18] ~= '' and redis.call('EXISTS', KEYS[7]) == 1 then
   redis.call('XADD', KEYS[8], '*', 'e', ARGV[18] .. id .. '"}\n' .. body)
   push = 'waiting'
 end

@@ -16,7 +16,7 @@ type Record struct {
 	Receiver int64
 	ID       string // of the notification
 	Live     bool   // whether a socket was listening when the event was stored
-	Push     string // "none", "waiting", or what an outcome said last
+	Push     string // "none", "waiting", "superseded", or what an outcome said last
 	// Devices holds, by device id, what the dispatcher wrote of each last.
 	Devices map[string]string
 }
@@ -40,18 +40,6 @@ func DeviceOutcome(device, outcome string) string {
 
 // PushOutcome is the line that tells what became of the event's pushes on the whole.
 func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
-
-// NewestCommand returns the command that reads the id of the newest notification
-// about a subject, to be read with ReadNewest after Batcher.Do.
-func (s *Store) NewestCommand(ctx context.Context, user int64, subject string) *Command {
-	return NewCommand(ctx, "hget", s.keys(user).meta(), "r:"+subject)
-}
-
-// ReadNewest reads the reply to NewestCommand: "" when there is none.
-func ReadNewest(c *Command) string {
-	text, _ := c.Text() // nil: there is none
-	return text[strings.LastIndexByte(text, ' ')+1:]
-}
 
 // An index is the writing of events' receivers.
 type index struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"strings"
 )
 
 // Unreads are the sizes of the sets of what is unread or asks a user to act, and
@@ -26,34 +27,62 @@ func (u Unreads) Badge() int { return u.Notifications + u.Messages }
 var unreadsSource string
 var unreadsScript = script(unreadsSource)
 
-// UnreadsCommand returns the command that counts for a user, to be read with
-// ReadUnreads after Batcher.Do.
-func (s *Store) UnreadsCommand(ctx context.Context, user int64) *Command {
-	k := s.keys(user)
-	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.open()})
+// A Subject is what is known of what an event was about.
+type Subject struct {
+	Told   string // id of the notification that told its newest state, or ""
+	Newest string // id of the newest notification about it, or ""
 }
+
+// UnreadsCommand returns the command that counts for a user, to be read with
+// ReadUnreads after Batcher.Do, and that looks up a subject, unless it is "", to be
+// read with ReadSubject.
+func (s *Store) UnreadsCommand(ctx context.Context, user int64, subject string) *Command {
+	k := s.keys(user)
+	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.open()}, subject)
+}
+
+// numbers is how many of them begin the reply to UnreadsCommand.
+const numbers = 8
 
 // ReadUnreads reads the reply to UnreadsCommand.
 func ReadUnreads(c *Command) (Unreads, error) {
-	n, err := c.Int64Slice()
-	if err != nil || len(n) != 8 {
-		return Unreads{}, fmt.Errorf("count unreads: reply %v: %w", n, err)
+	reply, err := c.Slice()
+	if err != nil || len(reply) < numbers {
+		return Unreads{}, fmt.Errorf("count unreads: reply %v: %w", reply, err)
+	}
+	var n [numbers]int
+	for i := range n {
+		number, _ := reply[i].(int64)
+		n[i] = int(number)
 	}
 	return Unreads{
-		Messages:           int(n[0]),
-		SellerTransactions: int(n[1]),
-		TransactionNews:    int(n[2]),
-		Notifications:      int(n[3]),
-		BuyerTransactions:  int(n[4]),
-		CartItems:          int(n[5]),
-		SellerOffers:       int(n[6]),
-		BuyerOffers:        int(n[7]),
+		Messages:           n[0],
+		SellerTransactions: n[1],
+		TransactionNews:    n[2],
+		Notifications:      n[3],
+		BuyerTransactions:  n[4],
+		CartItems:          n[5],
+		SellerOffers:       n[6],
+		BuyerOffers:        n[7],
 	}, nil
+}
+
+// ReadSubject reads what the reply to UnreadsCommand says of the subject.
+func ReadSubject(c *Command) (s Subject) {
+	reply, _ := c.Slice() // ReadUnreads tells its error
+	if len(reply) <= numbers {
+		return s
+	}
+	text, _ := reply[numbers].(string)
+	if f := strings.Fields(text); len(f) == 4 { // keys.go tells what they are
+		s.Told, s.Newest = strings.TrimPrefix(f[2], "-"), f[3]
+	}
+	return s
 }
 
 // Unreads counts for a user, atomically.
 func (s *Store) Unreads(ctx context.Context, user int64) (Unreads, error) {
-	c := s.UnreadsCommand(ctx, user)
+	c := s.UnreadsCommand(ctx, user, "")
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return Unreads{}, fmt.Errorf("count unreads: %w", err)
 	}

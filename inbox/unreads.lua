@@ -1,7 +1,9 @@
 -- Counts what is unread or asks for something.
 --
 -- KEYS  1 meta  2 unread  3 open
--- Reply {messages, seller, news, notifications, buyer, cart, offers seller, offers buyer}
+-- ARGV  1 a subject to look up, or ''
+-- Reply {messages, seller, news, notifications, buyer, cart, offers seller, offers buyer,
+--       what meta holds of the subject, if anything}
 
 local open = KEYS[3]
 local of = {0, 0, 0, 0, 0, 0}
@@ -15,7 +17,14 @@ elseif total > 0 then -- one call costs less than six
     of[class] = of[class] + 1
   end
 end
+local cart, subject
+if ARGV[1] == '' then
+  cart = redis.call('HGET', KEYS[1], 'cart')
+else
+  local known = redis.call('HMGET', KEYS[1], 'cart', 'r:' .. ARGV[1])
+  cart, subject = known[1], known[2]
+end
 return {
   of[MESSAGE], of[SELLER], of[NEWS], redis.call('ZCARD', KEYS[2]), of[BUYER],
-  tonumber(redis.call('HGET', KEYS[1], 'cart') or '0'), of[OFFER_SELLER], of[OFFER_BUYER],
+  tonumber(cart or '0'), of[OFFER_SELLER], of[OFFER_BUYER], subject or '',
 }

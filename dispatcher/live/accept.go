@@ -52,7 +52,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, since *
 		return fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	ws.SetReadLimit(h.MaxFrame)
-	s := &socket{hub: h, ws: ws, conn: taken.conn, behind: true}
+	s := &socket{hub: h, ws: ws, conn: taken.conn, accept: r.Header.Get("Accept-Language"), behind: true}
 	fresh, ok := h.enter(s, user)
 	h.sockets.Add(1)
 	h.work.Go(func() { h.begin(s, fresh, ok, since) })
@@ -124,6 +124,10 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []disp
 	if err != nil {
 		return nil, err
 	}
+	locale, err := h.Dispatcher.LocaleOf(ctx, a.user, s.accept)
+	if err != nil {
+		return nil, err
+	}
 	changes := a.changes.Load()
 	unreads, err := h.Inbox.Unreads(ctx, a.user)
 	if err != nil {
@@ -142,7 +146,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (missed []disp
 		seq = newest
 	}
 	s.mu.Lock()
-	s.seq, s.revoked, s.greeted = seq, revoked, true
+	s.seq, s.revoked, s.locale, s.greeted = seq, revoked, locale, true
 	s.push(h.hello(seq, unreads))
 	s.checkRevoked()
 	s.mu.Unlock()

@@ -107,7 +107,7 @@ func (s *socket) pushAll(frames []dispatcher.Frame) (more bool) {
 		s.mu.Lock()
 		if f.Seq > s.seq {
 			s.seq = f.Seq
-			s.push(f.Text)
+			s.push(f.In(s.locale))
 		}
 		s.mu.Unlock()
 	}

@@ -63,7 +63,7 @@ func (r *request) outgoing() (dispatcher.OutgoingMessage, error) {
 	in := r.Message
 	wrong := make(map[string]string)
 	read := func(name string, v jsontext.Value, required bool) string {
-		value, ok := text(v)
+		value, ok := scalar(v)
 		switch {
 		case !ok:
 			wrong[name] = "must be a string"

@@ -50,9 +50,9 @@ type request struct {
 
 const maxRef = 128 // bytes
 
-// text returns the text of a string or a number, since numbers may arrive as
+// scalar returns the text of a string or a number, since numbers may arrive as
 // strings and the reverse; ok is false for anything else but null and nothing.
-func text(v jsontext.Value) (text string, ok bool) {
+func scalar(v jsontext.Value) (text string, ok bool) {
 	switch {
 	case len(v) == 0 || v.Kind() == 'n':
 		return "", true
@@ -67,7 +67,7 @@ func text(v jsontext.Value) (text string, ok bool) {
 
 // number returns a number; ok is false when it is none, or negative.
 func number(v jsontext.Value) (n int64, ok bool) {
-	s, _ := text(v)
+	s, _ := scalar(v)
 	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == s
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -25,6 +26,7 @@ const Subprotocol = "kabar.v1"
 // [dispatcher.Dispatcher] is one, and documents the methods and their errors.
 type Dispatcher interface {
 	ParseFrame(user int64, payload string) (dispatcher.Frame, error)
+	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	Replay(ctx context.Context, user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error)
 	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
 	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error

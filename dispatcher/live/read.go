@@ -122,7 +122,7 @@ func (s *socket) complain(r *request, a *answer) {
 }
 
 func validRef(r *request) bool {
-	_, ok := text(r.Ref)
+	_, ok := scalar(r.Ref)
 	return ok && len(r.Ref) <= maxRef
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // Close codes. They say whether to come back: restart at once, with jitter;
@@ -25,18 +26,20 @@ type socket struct {
 	audience *audience
 	ws       *websocket.Conn
 	conn     *conn
+	accept   string  // the Accept-Language header of the handshake
 	limits   *limits // of the reader; nil until the first frame
 
 	mu      sync.Mutex
-	greeted bool  // hello is queued: everything else may follow
-	behind  bool  // its frames come from the log for now
-	again   bool  // behind, and the subscription was renewed meanwhile
-	heard   int64 // behind: the newest frame that was offered
-	seq     int64 // the last frame that was queued
-	revoked int64 // the last revocation before hello, Unix µs
-	kicked  int64 // the last one that was heard of
-	pinged  bool  // a ping waits or is unanswered
-	writing bool  // a goroutine writes
+	locale  text.Locale // of its frames; set before the first one
+	greeted bool        // hello is queued: everything else may follow
+	behind  bool        // its frames come from the log for now
+	again   bool        // behind, and the subscription was renewed meanwhile
+	heard   int64       // behind: the newest frame that was offered
+	seq     int64       // the last frame that was queued
+	revoked int64       // the last revocation before hello, Unix µs
+	kicked  int64       // the last one that was heard of
+	pinged  bool        // a ping waits or is unanswered
+	writing bool        // a goroutine writes
 	queue   [][]byte
 	frames  int           // queued or being written
 	bytes   int           // the same
@@ -61,7 +64,7 @@ func (s *socket) offer(f *dispatcher.Frame) {
 		s.fallBehind()
 	default:
 		s.seq = f.Seq
-		s.push(f.Text)
+		s.push(f.In(s.locale))
 	}
 }
 

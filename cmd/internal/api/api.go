@@ -21,6 +21,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
@@ -64,6 +65,7 @@ type Dispatcher interface {
 	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
 	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
 	PromoTypes() []string
+	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	Reminder(user int64) devices.Welcome
 
 	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)

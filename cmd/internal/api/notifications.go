@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -63,12 +65,18 @@ func (a *api) list(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusOK, body: a.appendList(nil, notes), tagged: true}, nil
+	locale := text.Accepted(r.Header.Get("Accept-Language"))
+	if locale == "" && slices.ContainsFunc(notes, func(n inbox.Notification) bool { return dispatcher.HasTexts(n.Body) }) {
+		if locale, err = a.Dispatcher.LocaleOf(r.Context(), user, ""); err != nil {
+			return reply{}, err
+		}
+	}
+	return reply{status: http.StatusOK, body: a.appendList(nil, notes, locale), tagged: true}, nil
 }
 
 // appendList writes the answer of list.json. The stored bodies are objects that
-// become part of it as they are.
-func (a *api) appendList(b []byte, notes []inbox.Notification) []byte {
+// become part of it as they are, but for the languages that were not asked for.
+func (a *api) appendList(b []byte, notes []inbox.Notification, locale text.Locale) []byte {
 	b = append(b, `{"status":"OK","data":[`...)
 	for i, n := range notes {
 		if i > 0 {
@@ -81,7 +89,7 @@ func (a *api) appendList(b []byte, notes []inbox.Notification) []byte {
 		b = append(b, `","read_state":`...)
 		b = strconv.AppendBool(b, n.Read)
 		b = append(b, ',')
-		b = append(b, n.Body[1:]...) // after the brace
+		b = append(dispatcher.AppendMembers(b, n.Body, locale), '}')
 	}
 	return append(b, "]}"...)
 }

@@ -165,3 +165,37 @@ func TestReadingAnother(t *testing.T) {
 	// The body does not matter, nor its type.
 	w.must(w.do(call{method: "PATCH", path: path, auth: ani, media: "text/plain", body: "x"}), 200)
 }
+
+// What Kabar words itself is listed in the language of the request, else of the
+// user, and each has its own tag.
+func TestListInTheReadersLanguage(t *testing.T) {
+	w := newWorld(t, nil)
+	w.must(w.publish(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}}}`), 202)
+	w.must(w.publish(`{"type":"nego","receiver_id":66,"message":"m","details":{"id":2}}`), 202)
+	const indonesian, english = "Anda mendapatkan tawaran nego dari Me Ow", "You have received an offer from Me Ow"
+	tags := make(map[string]string)
+	for _, c := range []struct{ profile, header, want string }{
+		{"", "", indonesian},
+		{"", "en-US,en;q=0.9", english},
+		{"", "fr", indonesian},
+		{"en", "", english},
+		{"en", "id", indonesian},
+		{"en", "fr", english},
+	} {
+		if c.profile != "" {
+			w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"locale":"`+c.profile+`"}`), 200)
+		}
+		got := w.must(w.do(call{method: "GET", path: listPath + "?type=nego", auth: ani, header: map[string]string{"Accept-Language": c.header}}), 200)
+		e := got.envelope(t)
+		if len(e.Data) != 2 || e.Data[0].Message != "m" || e.Data[1].Message != c.want || strings.Contains(got.body, "texts") {
+			t.Errorf("%+v: %s", c, got.body)
+		}
+		if tag, told := tags[c.want]; told && tag != got.header.Get("ETag") {
+			t.Errorf("%+v: tag %s, before %s", c, got.header.Get("ETag"), tag)
+		}
+		tags[c.want] = got.header.Get("ETag")
+	}
+	if tags[indonesian] == tags[english] {
+		t.Error("both languages have one tag")
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -32,6 +33,10 @@ type Core struct {
 // and wires the stores and the dispatcher. Senders may be nil where nothing is
 // sent.
 func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]dispatcher.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+	texts, err := text.New(text.Options{Folder: cfg.Texts})
+	if err != nil {
+		return nil, err
+	}
 	rdb, err := Connect(cfg.Redis)
 	if err != nil {
 		return nil, err
@@ -58,6 +63,8 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		Sharded:    cluster,
 	})
 	c.Dispatcher = dispatcher.New(dispatcher.Options{
+		Texts:      texts,
+		Locale:     text.Locale(cfg.Locale),
 		Redis:      rdb,
 		Partitions: parts,
 		Inbox:      c.Inbox,

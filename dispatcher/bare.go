@@ -1,0 +1,249 @@
+package dispatcher
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// A bare resource is what a service may send in place of an event: a transaction, an
+// offer, a product that was reported, a mutation or a withdrawal, as the
+// marketplace's own API shows it (DESIGN.md, section 4.1). Receivers, words, actions
+// and counters follow from the rules.
+type bare struct {
+	kind     string // the type of the event that it makes
+	resource string // its name in the rules
+	path     string // where it stands, for errors: "transaction.", or "" at the top
+	object   jsontext.Value
+}
+
+// A wrapper is a key under which a bare resource may stand.
+type wrapper struct {
+	key, kind, resource string
+	value               jsontext.Value
+}
+
+// unwrap returns the resource that stands in place of an event, or nil, and makes w
+// the event that it stands for.
+func (w *wireEvent) unwrap(c *checker) *bare {
+	kind, _ := scalar(w.kind)
+	b := w.loose(kind)
+	for _, k := range []wrapper{
+		{"transaction", "transaction", "transaction", w.transaction},
+		{"negotiation", "nego", "nego", w.negotiation},
+		{"product", "report", "report", w.product},
+		{"mutation", "dompet", "mutation", w.mutation},
+		{"withdrawal", "dompet", "withdrawal", w.withdrawal},
+	} {
+		if b != nil || absent(k.value) || !absent(w.kind) && (kind != k.kind || !absent(w.details)) {
+			continue
+		}
+		b = &bare{kind: k.kind, resource: k.resource, path: k.key + ".", object: single(k.value)}
+		if b.object.Kind() != '{' {
+			c.wrong(k.key, errNotObject.Error())
+			b.object = jsontext.Value("{}")
+		}
+	}
+	if b != nil {
+		w.kind, w.details = appendString(nil, b.kind), b.object
+	}
+	return b
+}
+
+// loose returns a mutation or withdrawal that has its receiver among its own
+// members, or nil.
+func (w *wireEvent) loose(kind string) *bare {
+	switch {
+	case kind == "Deposit::Credit" || kind == "Deposit::Debit":
+		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // its own, not an event's
+		return &bare{kind: "dompet", resource: "mutation", object: w.whole}
+	case absent(w.kind) && !absent(w.account) && !absent(w.state):
+		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil
+		return &bare{kind: "dompet", resource: "withdrawal", object: w.whole}
+	}
+	return nil
+}
+
+// single returns the one element of an array, as the documents show an accepted
+// offer, or else the value itself.
+func single(v jsontext.Value) jsontext.Value {
+	if v.Kind() != '[' {
+		return v
+	}
+	var all []jsontext.Value
+	eachElement(v, func(v jsontext.Value) { all = append(all, v) })
+	if len(all) != 1 {
+		return v
+	}
+	return all[0]
+}
+
+// readBare takes from the resource what the rules need, which must be there.
+func (e *Event) readBare(c *checker, now time.Time) {
+	d, b := &e.details, e.bare
+	d.readResource(b.object)
+	state, field := d.state, b.path+"state"
+	switch b.resource {
+	case "report":
+		d.product = readProduct(b.object)
+		state = "reported"
+		if d.product.name == "" {
+			c.wrong(b.path+"name", "is required")
+		}
+	case "mutation":
+		state, field = d.action, b.path+"action"
+	}
+	if b.kind == "dompet" && d.amount == "" {
+		c.wrong(b.path+"amount", "must be an amount of money, such as 25000")
+	}
+	if d.id == "" || len(d.id) > maxResourceID || strings.ContainsFunc(d.id, isHidden) {
+		c.wrong(b.path+"id", fmt.Sprintf("must be a string or number of 1 to %d bytes, printable, without spaces", maxResourceID))
+	}
+	if e.meaning = meanings[b.resource][state]; state == "" {
+		c.wrong(field, "is required")
+	} else if e.meaning == nil {
+		c.wrong(field, "is not a known "+field[len(b.path):])
+	}
+	for _, at := range []struct {
+		name  string
+		value jsontext.Value
+	}{{"updated_at", d.updatedAt}, {"created_at", d.createdAt}} {
+		if e.time.IsZero() && !absent(at.value) {
+			e.time = c.time(b.path+at.name, at.value, now)
+		}
+	}
+}
+
+func isHidden(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
+
+// parties returns whom the rules tell of the resource. Receivers that are given
+// restrict them.
+func (e *Event) parties(c *checker, one, list jsontext.Value) []int64 {
+	b, d := e.bare, &e.details
+	given := func() []int64 {
+		if absent(one) && absent(list) {
+			return nil
+		}
+		return c.receivers(one, list)
+	}
+	var all []int64
+	switch b.resource {
+	case "mutation", "withdrawal": // they do not say whose they are
+		return c.receivers(one, list)
+	case "report":
+		if user, ok := c.user(b.path+"seller_id", d.product.seller); ok {
+			all = []int64{user}
+		}
+	default:
+		for name, p := range map[string]person{"seller": d.seller, "buyer": d.buyer} {
+			if p.id == 0 {
+				c.wrong(b.path+name+".id", "must be a user id: a positive whole number without leading zeros")
+			}
+		}
+		if all = []int64{d.seller.id, d.buyer.id}; all[0] == all[1] {
+			c.wrong(b.path+"buyer.id", "must not be the seller's")
+		}
+	}
+	only := given()
+	if only == nil {
+		return all
+	}
+	for _, user := range only {
+		if !slices.Contains(all, user) {
+			c.wrong("receiver_id", "is nobody whom this concerns")
+		}
+	}
+	return only
+}
+
+// derivedID is the id of an event that brings none: a repeat has the same one.
+func (e *Event) derivedID() string {
+	id := e.bare.resource + "-" + e.details.id
+	switch e.bare.resource {
+	case "report":
+	case "mutation":
+		id += "-" + e.details.action
+	default:
+		id += "-" + e.details.state
+	}
+	if !e.time.IsZero() {
+		id += "-" + strconv.FormatInt(e.time.UnixMilli(), 10)
+	}
+	return id
+}
+
+// details are those of the documented sample, with the actions of one receiver.
+func (b *bare) details(d *details, actions []string) []byte {
+	out := make([]byte, 0, len(b.object)+128)
+	out = append(out, '{')
+	quoted := func(s string) { out = appendString(out, s) }
+	switch b.resource {
+	case "nego":
+		out = b.appendMembers(out, actions)
+	case "transaction":
+		out = append(append(out, `"id":`...), b.member("id")...)
+		out = append(b.appendMembers(append(out, `,"transaction":{`...), actions), '}')
+	case "report":
+		out = append(out, `"product":`...)
+		out = appendCompact(out, b.object)
+	default: // the sample has the id as a string
+		out = append(out, `"id":`...)
+		quoted(d.id)
+		out = append(append(out, `,"amount":`...), b.member("amount")...)
+		if b.resource == "mutation" {
+			out = append(out, `,"action":`...)
+			quoted(d.action)
+		} else {
+			out = append(out, `,"state":`...)
+			quoted(d.state)
+		}
+	}
+	return append(append(out, ','), noUnreadItems...)
+}
+
+// member returns a member of the resource, which it has.
+func (b *bare) member(name string) (v jsontext.Value) {
+	_ = eachMember(b.object, func(m member) { // it is an object
+		if string(m.name()) == name {
+			v = m.value
+		}
+	})
+	return v
+}
+
+// appendMembers appends the resource's members, with the actions of one receiver in
+// the place of what the resource says, or at the end.
+func (b *bare) appendMembers(out []byte, actions []string) []byte {
+	written := false
+	put := func() {
+		out = append(out, `"actions":[`...)
+		for i, action := range actions {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = appendString(out, action)
+		}
+		out = append(out, "],"...)
+		written = true
+	}
+	_ = eachMember(b.object, func(m member) { // it is an object
+		switch string(m.name()) {
+		case "unread_items":
+			return
+		case "actions":
+			put()
+			return
+		}
+		out = append(append(out, m.key...), ':')
+		out = append(appendCompact(out, m.value), ',')
+	})
+	if !written {
+		put()
+	}
+	return out[:len(out)-1] // the comma
+}

@@ -1,0 +1,76 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// dialIn opens a socket whose handshake asks for a language.
+func (p *process) dialIn(language string, user, since int64) *client {
+	p.w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, fmt.Sprintf("%s/?user=%d&since=%d", p.url, user, since), &websocket.DialOptions{
+		Subprotocols: []string{Subprotocol}, HTTPHeader: http.Header{"Accept-Language": {language}},
+	})
+	if err != nil {
+		p.w.t.Fatal(err)
+	}
+	p.w.t.Cleanup(func() { ws.CloseNow() })
+	return &client{t: p.w.t, ws: ws}
+}
+
+// Each socket shows Kabar's words in the language of its handshake, else of the
+// user's profile; live frames and resumed ones alike, and never all languages.
+func TestSocketsSpeakTheirLanguage(t *testing.T) {
+	w := newWorld(t)
+	english := "en"
+	if err := w.Inbox.SetProfile(t.Context(), 15, inbox.Profile{Locale: &english}); err != nil {
+		t.Fatal(err)
+	}
+	p := w.start()
+	const (
+		toSeller   = `"message":"Anda mendapatkan tawaran nego dari Me Ow"`
+		toSellerEn = `"message":"You have received an offer from Me Ow"`
+		toBuyer    = `"message":"Tawaran nego Anda menunggu jawaban Ani"`
+		toBuyerEn  = `"message":"Your offer is waiting for an answer from Ani"`
+	)
+	type listener struct {
+		language string
+		user     int64
+		want     string
+	}
+	listeners := []listener{
+		{"", 66, toSeller}, {"en-GB", 66, toSellerEn}, {"fr", 66, toSeller},
+		{"", 15, toBuyerEn}, {"id", 15, toBuyer},
+	}
+	since := map[int64]int64{66: w.newest(66), 15: w.newest(15)}
+	var clients []*client
+	for _, l := range listeners {
+		c := p.dialIn(l.language, l.user, since[l.user])
+		c.next("hello")
+		clients = append(clients, c)
+	}
+	e, err := w.Parse([]byte(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := w.Publish(t.Context(), "service:test", e)[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	for i, l := range listeners {
+		resumed := p.dialIn(l.language, l.user, since[l.user])
+		for how, c := range map[string]*client{"live": clients[i], "resumed": resumed} {
+			if f := c.next("event"); !strings.Contains(f.raw, l.want) || strings.Contains(f.raw, `"texts"`) {
+				t.Errorf("%s, %q to %d: %s, want %s", how, l.language, l.user, f.raw, l.want)
+			}
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package dispatcher
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+func (w *world) speaks(user int64, locale string) {
+	w.t.Helper()
+	if err := w.Inbox.SetProfile(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+const offerMade = `{"negotiation":{"id":%d,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`
+
+// A push is in the language that the receiver's profile says when it is sent, else in
+// the configured one, in the words of the operator where there are some; what a service
+// words itself stays as it is.
+func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
+	folder := t.TempDir()
+	own := []byte("nego: {waiting: {seller: \"{{.Buyer}} wants to bargain\"}}\n")
+	if err := os.WriteFile(filepath.Join(folder, "en.yaml"), own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	operators, err := text.New(text.Options{Folder: folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		profile string
+		preset  text.Locale
+		texts   *text.Catalogue
+		want    []string
+	}{
+		"nothing is chosen":    {"", "", nil, []string{"Anda mendapatkan tawaran nego dari Me Ow", "m"}},
+		"the profile says":     {"en", "", nil, []string{"You have received an offer from Me Ow", "m"}},
+		"the preset says":      {"", text.English, nil, []string{"You have received an offer from Me Ow", "m"}},
+		"the profile outranks": {"id", text.English, nil, []string{"Anda mendapatkan tawaran nego dari Me Ow", "m"}},
+		"the operator's words": {"en", "", operators, []string{"Me Ow wants to bargain", "m"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *Options) { o.Locale, o.Texts = c.preset, c.texts })
+			w.register(66, devices.Android, "A")
+			w.publish(fmt.Sprintf(offerMade, 1))
+			if c.profile != "" {
+				w.speaks(66, c.profile) // after it was published
+			}
+			w.run()
+			w.publish(`{"type":"nego","receiver_id":66,"message":"m"}`)
+			w.settled()
+			got := []string{}
+			for _, d := range w.android.wait(t, "pushes", count(2)) {
+				got = append(got, d.Body)
+				var message string
+				for _, f := range d.Data {
+					if f.Name == "texts" {
+						t.Errorf("the push has all languages")
+					} else if f.Name == "message" {
+						message, _ = scalar(jsonValue(f.Value))
+					}
+				}
+				if message != d.Body {
+					t.Errorf("data says %q, the screen %q", message, d.Body)
+				}
+			}
+			slices.Sort(got) // they may come in any order
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A run of messages counts them, in the plural of the receiver's language.
+func TestRunsOfMessagesAreCounted(t *testing.T) {
+	w := newChat(t)
+	w.speaks(66, "en")
+	w.register(66, devices.IOS, "A")
+	w.run()
+	w.send(15, 66, "satu")
+	first := w.ios.wait(t, "push", count(1))[0].Body
+	w.send(15, 66, "dua")
+	second := w.ios.wait(t, "second push", count(2))[1].Body
+	if first != "You have received a message from Me Ow" || second != "2 messages from Me Ow" {
+		t.Errorf("pushes %q and %q", first, second)
+	}
+	for l, want := range map[text.Locale]string{text.Indonesian: "3 pesan dari pengguna lain", text.English: "3 messages from another user"} {
+		if got := w.collapsed(l, "m", "", 3); got != want {
+			t.Errorf("%s: %q, want %q", l, got, want)
+		}
+	}
+}
+
+func TestMembersOfAStoredNotification(t *testing.T) {
+	title := "T"
+	for name, c := range map[string]struct {
+		body   []byte
+		locale text.Locale
+		want   string
+	}{
+		"without languages": {body("discount", &title, "m", nil, []byte(`{"a":1.10}`)), text.English, `"type":"discount","title":"T","message":"m","details":{"a":1.10}`},
+		"the preset one":    {body("nego", nil, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.Indonesian, `"type":"nego","title":null,"message":"apa","details":{"a":1.10}`},
+		"another one":       {body("nego", &title, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.English, `"type":"nego","title":"T","message":"what","details":{"a":1.10}`},
+	} {
+		if got := string(AppendMembers(nil, c.body, c.locale)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}

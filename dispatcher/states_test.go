@@ -1,0 +1,259 @@
+package dispatcher
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// The model of the property test below: which number a state is part of, for the
+// seller and for the buyer, as section 4.1 of the design has it.
+var asks = map[string][2]func(*inbox.Unreads){
+	"transaction pending":         {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
+	"transaction addressed":       {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
+	"transaction payment_chosen":  {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
+	"transaction confirm_payment": {nil, func(n *inbox.Unreads) { n.TransactionNews++ }},
+	"transaction paid":            {func(n *inbox.Unreads) { n.SellerTransactions++ }, func(n *inbox.Unreads) { n.TransactionNews++ }},
+	"transaction delivered":       {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
+	"transaction received":        {nil, func(n *inbox.Unreads) { n.TransactionNews++ }},
+	"nego waiting":                {func(n *inbox.Unreads) { n.SellerOffers++ }, nil},
+	"nego accepted":               {nil, func(n *inbox.Unreads) { n.BuyerOffers++ }},
+}
+
+var (
+	transactionStates = strings.Fields("pending addressed payment_chosen confirm_payment paid delivered received remitted rejected cancelled expired refunded")
+	offerStates       = strings.Fields("waiting accepted rejected cancelled expired finished")
+)
+
+// A told is a state of a resource at a time.
+type told struct {
+	resource      string // "transaction" or "nego"
+	id            int
+	seller, buyer int64
+	rank, second  int // the rank counts from 0
+}
+
+func (s *told) state() string {
+	if s.resource == "nego" {
+		return offerStates[s.rank]
+	}
+	return transactionStates[s.rank]
+}
+
+func (s *told) newerThan(other *told) bool {
+	return s.second > other.second || s.second == other.second && s.rank > other.rank
+}
+
+// event is the state as a service sends it; another id makes it another event.
+func (s *told) event(another string) string {
+	key := map[string]string{"transaction": "transaction", "nego": "negotiation"}[s.resource]
+	at := time.Unix(1390459731, 0).Add(time.Duration(s.second) * time.Second)
+	return fmt.Sprintf(`{%s%q:{"id":%d,"state":%q,"updated_at":%q,"seller":{"id":%d,"name":"S%d"},"buyer":{"id":%d,"name":"B%d"}}}`,
+		another, key, s.id, s.state(), at.Format(time.RFC3339), s.seller, s.seller, s.buyer, s.buyer)
+}
+
+// Whatever states of several transactions and offers come, in whatever order and
+// however often, both people's counters are those of the newest states (G6), and
+// nothing but the newest state is pushed, once.
+func TestStatesInAnyOrder(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(t)
+	newest := make(map[int]*told) // by resource
+	users := []int64{1, 2, 3, 4, 5}
+	for _, user := range users {
+		w.register(user, devices.Android, fmt.Sprint("T", user))
+	}
+	var events []*Event
+	for id := 1; id <= 60; id++ {
+		who := rnd.Perm(len(users))
+		s := told{resource: "transaction", id: id, seller: users[who[0]], buyer: users[who[1]]}
+		most := len(transactionStates)
+		if rnd.IntN(2) == 0 {
+			s.resource, most = "nego", len(offerStates)
+		}
+		for range 1 + rnd.IntN(8) {
+			s := s
+			s.rank, s.second = rnd.IntN(most), rnd.IntN(3)
+			for n := range 1 + rnd.IntN(3) { // again, and again under another id
+				another := ""
+				if n > 0 && rnd.IntN(2) == 0 {
+					another = fmt.Sprintf(`"id":"%d-%d-%d",`, id, len(events), n)
+				}
+				events = append(events, w.parse(s.event(another)))
+			}
+			if old := newest[id]; old == nil || s.newerThan(old) {
+				newest[id] = &s
+			}
+		}
+	}
+	rnd.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+	for chunk := range slices.Chunk(events, 1+rnd.IntN(40)) {
+		for _, r := range w.Publish(t.Context(), "service:test", chunk...) {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+	}
+	wantPushes := make(map[string]int)
+	want := make(map[int64]inbox.Unreads)
+	for _, s := range newest {
+		for i, user := range []int64{s.seller, s.buyer} {
+			n := want[user]
+			if enter := asks[s.resource+" "+s.state()][i]; enter != nil {
+				enter(&n)
+			}
+			want[user] = n
+			r := meanings[s.resource][s.state()].to([]role{seller, buyer}[i])
+			if r.hears == pushed {
+				words := testTexts.Text(text.Indonesian, r.text(), text.Args{Seller: fmt.Sprint("S", s.seller), Buyer: fmt.Sprint("B", s.buyer)})
+				wantPushes[fmt.Sprintf("%d %s:%d %s", user, s.resource, s.id, words)]++
+			}
+		}
+	}
+	for _, user := range users {
+		got, err := w.Inbox.Unreads(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Notifications = 0
+		if diff := cmp.Diff(want[user], got); diff != "" {
+			t.Errorf("user %d (-model +counted):\n%s", user, diff)
+		}
+	}
+	w.run()
+	w.settled()
+	gotPushes := make(map[string]int)
+	for _, d := range w.android.sent {
+		gotPushes[fmt.Sprintf("%s %s %s", d.Data[1].Value, d.Tag, d.Body)]++
+	}
+	if diff := cmp.Diff(wantPushes, gotPushes); diff != "" {
+		t.Errorf("pushes (-model +sent):\n%s", diff)
+	}
+}
+
+const offer = `{"id":%q,"type":"nego","receiver_id":66,"time":%q,"message":%q,"details":{"id":1,"state":%q,"seller":{"id":66},"buyer":{"id":15}}}`
+
+func (w *world) offer(id, at, state string) {
+	w.t.Helper()
+	w.publish(fmt.Sprintf(offer, id, "2014-01-23T13:"+at+":00+07:00", id, state))
+}
+
+// A push that waits is dropped when something newer was told of the same offer, and
+// of an expired one nothing is sent; what comes late supersedes nothing.
+func TestSupersededPushesAreDropped(t *testing.T) {
+	type tell struct{ id, at, state string }
+	for name, c := range map[string]struct {
+		tells []tell
+		sent  []string // bodies
+		push  map[string]string
+	}{
+		"a newer offer": {
+			[]tell{{"old", "01", "waiting"}, {"new", "02", "waiting"}},
+			[]string{"new"}, map[string]string{"old": "superseded", "new": "done"},
+		},
+		"the offer has expired": {
+			[]tell{{"old", "01", "waiting"}, {"over", "02", "expired"}},
+			nil, map[string]string{"old": "superseded", "over": "none"},
+		},
+		"an older state comes late": {
+			[]tell{{"new", "02", "accepted"}, {"late", "01", "waiting"}},
+			[]string{"new"}, map[string]string{"new": "done", "late": "superseded"},
+		},
+		"a state comes after the offer has expired": {
+			[]tell{{"over", "02", "expired"}, {"late", "01", "waiting"}},
+			nil, map[string]string{"over": "none", "late": "superseded"},
+		},
+		"the same time, a later state": {
+			[]tell{{"second", "01", "accepted"}, {"first", "01", "waiting"}},
+			[]string{"second"}, map[string]string{"second": "done", "first": "superseded"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.register(66, devices.Android, "A")
+			for _, tell := range c.tells {
+				w.offer(tell.id, tell.at, tell.state)
+			}
+			w.run()
+			w.settled()
+			var sent []string
+			for _, d := range w.android.sent {
+				sent = append(sent, d.Body)
+			}
+			if diff := cmp.Diff(c.sent, sent); diff != "" {
+				t.Errorf("pushes (-want +got):\n%s", diff)
+			}
+			for id, want := range c.push {
+				w.status(id, func(s ReceiverStatus) bool { return s.Push == want })
+			}
+			notes, err := w.Inbox.List(t.Context(), 66, []string{"nego"}, 0, 10)
+			if err != nil || len(notes) != len(c.tells) {
+				t.Errorf("%d in the list, %v", len(notes), err)
+			}
+		})
+	}
+}
+
+// A retry that waits is dropped when the offer has expired meanwhile, which itself is
+// never pushed; one that a late state has come after is not.
+func TestRetriesOfOffers(t *testing.T) {
+	for name, c := range map[string]struct {
+		at, state string
+		outcome   string
+	}{
+		"expired meanwhile": {"02", "expired", "superseded"},
+		"a late state":      {"00", "cancelled", "accepted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			release := make(chan struct{})
+			var attempts atomic.Int32
+			w.android.answer = func(*Delivery) Result {
+				if attempts.Add(1) > 1 {
+					return Result{Outcome: Accepted}
+				}
+				<-release
+				return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
+			}
+			w.register(66, devices.Android, "A")
+			w.run()
+			w.offer("old", "01", "waiting")
+			w.android.wait(t, "first attempt", count(1))
+			w.offer("later", c.at, c.state)
+			close(release)
+			w.status("old", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
+			w.settled()
+		})
+	}
+}
+
+// A step that only moves counters supersedes what waits as well.
+func TestQuietStatesSupersede(t *testing.T) {
+	w := newWorld(t)
+	w.register(66, devices.Android, "A")
+	s := told{resource: "transaction", id: 1, seller: 66, buyer: 15, rank: 4, second: 1} // paid
+	old := w.parse(s.event(`"id":"old",`))
+	s.rank, s.second = 2, 2 // payment_chosen: odd, but the newest
+	for _, r := range w.Publish(t.Context(), "service:test", old, w.parse(s.event(""))) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	w.run()
+	w.settled()
+	if n := len(w.android.sent); n != 0 {
+		t.Errorf("%d pushes", n)
+	}
+}

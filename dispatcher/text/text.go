@@ -1,0 +1,164 @@
+// Package text holds the words that Kabar itself puts before people, in every
+// language that it speaks, and chooses among the languages.
+//
+// The words are in message files, one a language, in the format of
+// [github.com/nicksnyder/go-i18n/v2]: ids, which may be nested, with a template
+// each, or one for each of the language's plural forms. A template's fields are
+// those of [Args]. An operator's folder may hold files of the same names and ids
+// whose texts replace ours.
+package text
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nicksnyder/go-i18n/v2/i18n"
+	"golang.org/x/text/language"
+)
+
+// A Locale is a language that Kabar speaks.
+type Locale string
+
+// The languages. What the API documents is Indonesian.
+const (
+	Indonesian Locale = "id"
+	English    Locale = "en"
+)
+
+// Locales lists every language; the first one is the documented one.
+var Locales = [...]Locale{Indonesian, English}
+
+// Args are what a text may speak of. Which of them a text is given depends on its
+// id.
+type Args struct {
+	Buyer, Seller string // names of the two in a transaction or offer
+	From          string // name of a message's sender
+	Product       string // name of a product
+	Amount        string // of money, as it is to be read
+	Count         int    // decides the plural form
+}
+
+// A Catalogue holds the texts. It is immutable and safe for concurrent use.
+type Catalogue struct {
+	ids        []string
+	plural     map[string]bool // ids whose texts depend on Args.Count
+	localizers map[Locale]*i18n.Localizer
+}
+
+// Options configure a Catalogue.
+type Options struct {
+	// Folder holds an operator's own message files, id.yaml and en.yaml or one of
+	// them, with the texts that are to replace the built-in ones; or "".
+	Folder string
+}
+
+//go:embed messages/*.yaml
+var builtIn embed.FS
+
+// Default returns the built-in texts.
+func Default() *Catalogue {
+	c, err := New(Options{})
+	if err != nil {
+		panic(fmt.Sprintf("built-in texts: %v", err)) // a test has read them
+	}
+	return c
+}
+
+// New reads the texts and tries each of them. The error names the file and the id
+// of every text of the operator's that cannot be used: because nobody asks for the
+// id, because its template does not execute or wants what the built-in one does not
+// have either, or because a plural form is missing.
+func New(opts Options) (*Catalogue, error) {
+	c := &Catalogue{plural: make(map[string]bool), localizers: make(map[Locale]*i18n.Localizer)}
+	bundles := make(map[Locale]*i18n.Bundle)
+	for _, l := range Locales {
+		file := string(l) + fileType
+		raw, err := builtIn.ReadFile("messages/" + file)
+		if err != nil {
+			return nil, fmt.Errorf("texts: %w", err)
+		}
+		messages, err := parse(raw)
+		if err != nil {
+			return nil, fmt.Errorf("texts: %s: %w", file, err)
+		}
+		// A bundle of its own: nothing falls back to another language unnoticed.
+		bundles[l] = i18n.NewBundle(language.Make(string(l)))
+		if err := bundles[l].AddMessages(language.Make(string(l)), messages...); err != nil {
+			return nil, fmt.Errorf("texts: %s: %w", file, err)
+		}
+		c.localizers[l] = i18n.NewLocalizer(bundles[l], string(l))
+		for _, m := range messages {
+			c.ids = append(c.ids, m.ID)
+			c.plural[m.ID] = strings.Contains(m.Other, ".Count")
+		}
+	}
+	slices.Sort(c.ids)
+	c.ids = slices.Compact(c.ids)
+	if opts.Folder == "" {
+		return c, nil
+	}
+	return c, c.override(opts.Folder, bundles)
+}
+
+// IDs returns the id of every text, sorted.
+func (c *Catalogue) IDs() []string { return slices.Clone(c.ids) }
+
+// Text returns a text in a language, the documented one when Kabar does not speak
+// that. It panics when there is no such text: ids are written in the source, and
+// tests ask for each.
+func (c *Catalogue) Text(l Locale, id string, a Args) string {
+	s, err := c.try(l, id, a)
+	if err != nil {
+		panic(fmt.Sprintf("text %q: %v", id, err))
+	}
+	return s
+}
+
+func (c *Catalogue) try(l Locale, id string, a Args) (string, error) {
+	localizer, ok := c.localizers[l]
+	if !ok {
+		localizer = c.localizers[Locales[0]]
+	}
+	config := i18n.LocalizeConfig{MessageID: id, TemplateData: &a}
+	if c.plural[id] {
+		config.PluralCount = a.Count
+	}
+	return localizer.Localize(&config)
+}
+
+// Accepted returns the language that an Accept-Language header prefers among those
+// that Kabar speaks, or "" when it names none of them.
+func Accepted(header string) Locale {
+	if header == "" {
+		return ""
+	}
+	tags, _, err := language.ParseAcceptLanguage(header)
+	if err != nil {
+		return ""
+	}
+	for _, tag := range tags { // the most wanted first
+		// Not [language.NewMatcher]: it takes Malay for Indonesian.
+		base, _ := tag.Base()
+		if l := known(Locale(base.String())); l != "" {
+			return l
+		}
+	}
+	return ""
+}
+
+// Match returns the language to answer in: what an Accept-Language header prefers,
+// else the user's own, else preset, else the documented one. Each may be empty, or
+// a language that Kabar does not speak.
+func Match(header string, user, preset Locale) Locale {
+	return cmp.Or(Accepted(header), known(user), known(preset), Locales[0])
+}
+
+func known(l Locale) Locale {
+	if slices.Contains(Locales[:], l) {
+		return l
+	}
+	return ""
+}

@@ -1,0 +1,123 @@
+package inbox
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func subject(t *testing.T, s *Store, name string) Subject {
+	t.Helper()
+	c := s.UnreadsCommand(context.Background(), user, name)
+	if err := s.Batcher.Do(context.Background(), c); err != nil {
+		t.Fatal(err)
+	}
+	return ReadSubject(c)
+}
+
+// state is an event that tells a state of a transaction, in the given second.
+func (s *Store) state(event string, second int64, rank int, class Class) Put {
+	p := note(event, "transaction")
+	p.Subject = "transaction:1"
+	p.State = State{Order: time.Unix(second, 0), Rank: rank, Class: class}
+	p.Entry = &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: `{"u":66,"n":"`}
+	return p
+}
+
+// A state that a newer one has overtaken is listed, but changes neither the counters
+// nor what is the newest, and is not pushed.
+func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		rdb.HSet(ctx, s.Devices(user), "d", "{}")
+		newer := put(t, s, s.state("newer", 2, 5, SellerTransactions))
+		for i, late := range []Put{
+			s.state("older", 1, 6, NoClass), s.state("of lower rank", 2, 4, NoClass), s.state("the same again", 2, 5, SellerTransactions),
+		} {
+			results, errs := s.Put(ctx, []Put{late}, map[string][]int64{late.Event: {user}})
+			if errs[0] != nil || results[0].ID == "" {
+				t.Fatal(errs[0])
+			}
+			if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: newer.ID}) {
+				t.Errorf("%s: about the subject %+v, want %q", late.Event, about, newer.ID)
+			}
+			records, err := s.Records(ctx, late.Event)
+			if err != nil || records[0].Push != "superseded" {
+				t.Errorf("%s: records %+v, %v", late.Event, records, err)
+			}
+			if n := rdb.XLen(ctx, s.keys(user).notes()).Val(); n != int64(i+2) {
+				t.Errorf("%s: %d in the list", late.Event, n)
+			}
+		}
+		if n := rdb.XLen(ctx, s.state("", 0, 0, NoClass).Entry.Stream).Val(); n != 1 {
+			t.Errorf("%d in the outbox", n)
+		}
+		if n, err := s.Unreads(ctx, user); err != nil || n.SellerTransactions != 1 {
+			t.Errorf("unreads %+v, %v", n, err)
+		}
+		newest := put(t, s, s.state("newest", 2, 6, NoClass))
+		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newest.ID, Newest: newest.ID}) {
+			t.Errorf("about the subject %+v, want %q", about, newest.ID)
+		}
+	})
+}
+
+// A quiet event moves counters, which live sockets hear of, and is in no list, log or
+// chain of numbers.
+func TestQuietEventsMoveCountersOnly(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		put(t, s, s.state("told", 1, 1, SellerTransactions))
+		_, before, _, err := s.Replay(ctx, user, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := rdb.Subscribe(ctx, s.keys(user).channel())
+		defer sub.Close()
+		if _, err := sub.Receive(ctx); err != nil {
+			t.Fatal(err)
+		}
+		quiet := s.state("quiet", 2, 2, BuyerTransactions)
+		quiet.Quiet, quiet.Listed, quiet.Entry = true, false, nil
+		stored := put(t, s, quiet)
+		if f, err := ParseFrame((<-sub.Channel()).Payload); err != nil || f.Kind != FrameUnreads {
+			t.Errorf("sockets hear %+v, %v", f, err)
+		}
+		n, err := s.Unreads(ctx, user)
+		if err != nil || n != (Unreads{BuyerTransactions: 1, Notifications: 1}) {
+			t.Errorf("unreads %+v, %v", n, err)
+		}
+		_, after, _, err := s.Replay(ctx, user, 0)
+		if err != nil || after != before {
+			t.Errorf("sequence number %d, before %d, %v", after, before, err)
+		}
+		// The push of the older state is superseded by it all the same.
+		if about := subject(t, s, "transaction:1"); about.Told != stored.ID {
+			t.Errorf("about the subject %+v, want %q", about, stored.ID)
+		}
+		if again := put(t, s, quiet); !again.Duplicate || again.ID != stored.ID {
+			t.Errorf("a repeat is %+v", again)
+		}
+	})
+}
+
+func TestSettings(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		for _, locale := range []string{"", "en", "id"} {
+			if locale != "" {
+				if err := s.SetProfile(t.Context(), user, Profile{Locale: &locale}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := s.Settings(t.Context(), user)
+			if err != nil || got != (Settings{Locale: locale}) {
+				t.Errorf("settings %+v, want %q, %v", got, locale, err)
+			}
+		}
+	})
+}
