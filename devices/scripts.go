@@ -23,6 +23,8 @@ var (
 	unlistLua string
 	//go:embed suspend.lua
 	suspendLua string
+	//go:embed amend.lua
+	amendLua string
 	//go:embed sign_in.lua
 	signInLua string
 
@@ -31,5 +33,6 @@ var (
 	releaseScript = redis.NewScript(releaseLua)
 	unlistScript  = redis.NewScript(unlistLua)
 	suspendScript = redis.NewScript(suspendLua)
+	amendScript   = redis.NewScript(amendLua)
 	signInScript  = redis.NewScript(signInLua)
 )
