@@ -68,6 +68,16 @@ func (q QuietHours) End(now time.Time) (time.Time, bool) {
 	return end, true
 }
 
+// Pause returns how long it is from the end of the quiet hours to the next ones: a whole
+// day when there are none, never 0.
+func (q QuietHours) Pause() time.Duration {
+	minutes := (q.From - q.To + minutesADay) % minutesADay
+	if minutes == 0 {
+		minutes = minutesADay
+	}
+	return time.Duration(minutes) * time.Minute
+}
+
 // String returns "22:00-07:00", or "" for none.
 func (q QuietHours) String() string {
 	if q.None() {
