@@ -34,6 +34,8 @@ type Inbox interface {
 	ReadAll(ctx context.Context, user int64) error
 	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
 	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
+	Settings(ctx context.Context, user int64) (inbox.Settings, error)
+	SetQuiet(ctx context.Context, user int64, q *inbox.QuietHours, zone *string) error
 	Profiles(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
 
 	Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
@@ -51,6 +53,8 @@ type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
+	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
+	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
 	Authenticate(ctx context.Context, user int64, token, address string) error
 	SetToken(ctx context.Context, user int64, token string) error
 	TokenIs(ctx context.Context, user int64, token string) (bool, error)
@@ -65,6 +69,7 @@ type Dispatcher interface {
 	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
 	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
 	PromoTypes() []string
+	Switches() []string
 	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	Reminder(user int64) devices.Welcome
 
@@ -122,7 +127,9 @@ type api struct {
 	router  *chi.Mux
 	metrics *metrics
 	promo   []string // the types that list.json shows unless told
-	away    throttle // of log lines that say that Redis is away
+	// switches are what can be switched off on a device.
+	switches []string
+	away     throttle // of log lines that say that Redis is away
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
@@ -144,7 +151,7 @@ func newAPI(opts Options) *api {
 		Options: opts,
 		router:  chi.NewRouter(),
 		metrics: newMetrics(opts.Metrics),
-		promo:   opts.Dispatcher.PromoTypes(),
+		promo:   opts.Dispatcher.PromoTypes(), switches: opts.Dispatcher.Switches(),
 	}
 	a.routes()
 	return a
