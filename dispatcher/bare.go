@@ -13,7 +13,7 @@ import (
 
 // A bare resource is what a service may send in place of an event: a transaction, an
 // offer, a product that was reported, a mutation or a withdrawal, as the
-// marketplace's own API shows it (DESIGN.md, section 4.1). Receivers, words, actions
+// marketplace's own API shows it (DESIGN.md 4.1). Receivers, words, actions
 // and counters follow from the rules.
 type bare struct {
 	kind     string // the type of the event that it makes
@@ -98,7 +98,7 @@ func (e *Event) readBare(c *checker, now time.Time) {
 	case "mutation":
 		state, field = d.action, b.path+"action"
 	}
-	if b.kind == "dompet" && d.amount == "" {
+	if b.kind == "dompet" && readAmount(d.amount) == "" {
 		c.wrong(b.path+"amount", "must be an amount of money, such as 25000")
 	}
 	if d.id == "" || len(d.id) > maxResourceID || strings.ContainsFunc(d.id, isHidden) {

@@ -22,7 +22,7 @@ type details struct {
 	seller, buyer person         // likewise; id 0 when unknown
 	actions       jsontext.Value // what it offers its receiver
 	action        string         // of a mutation, or ""
-	amount        string         // of money, or ""
+	amount        jsontext.Value // of money
 	product       product        // that was reported
 	items         []string       // names of what a transaction is about
 	cartItems     jsontext.Value
@@ -101,7 +101,7 @@ func (d *details) readResource(object jsontext.Value) {
 		case "action":
 			d.action, _ = scalar(m.value)
 		case "amount":
-			d.amount = readAmount(m.value)
+			d.amount = m.value
 		case "seller":
 			d.seller = readPerson(m.value)
 		case "buyer":
@@ -186,7 +186,7 @@ func (d *details) meaning(eventType string) *meaning {
 	switch {
 	case eventType == "report" && d.product.name != "":
 		return meanings["report"]["reported"]
-	case eventType != "dompet" || d.amount == "":
+	case eventType != "dompet" || readAmount(d.amount) == "":
 		return nil
 	case d.action != "":
 		return meanings["mutation"][d.action]

@@ -77,7 +77,7 @@ func New(opts Options) *Dispatcher {
 	opts.RetryFor = cmp.Or(opts.RetryFor, day)
 	opts.Sends = cmp.Or(opts.Sends, Rate{10, 50})
 	opts.Location = cmp.Or(opts.Location, time.UTC)
-	opts.Locale = cmp.Or(opts.Locale, text.Indonesian)
+	opts.Locale = text.Match("", opts.Locale, text.Indonesian)
 	if opts.Texts == nil {
 		opts.Texts = text.Default()
 	}

@@ -138,6 +138,11 @@ func TestContentDigest(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"type":"transaction","receiver_id":66,"message":"m","details":{"id":1,"transaction":{"state":"paid","seller":{"id":66}}}}`))
 	f.Add([]byte(`{"data":{"type":"discount","receiver_ids":[1,"2"],"message":"m"}}`))
+	f.Add([]byte(`{"transaction":` + bareTransaction + `}`))
+	f.Add([]byte(`{"negotiation":[` + bareOffer + `],"receiver_id":15}`))
+	f.Add([]byte(`{"product":` + bareProduct + `,"message":"m"}`))
+	f.Add([]byte(`{"receiver_id":66,"withdrawal":` + bareWithdrawal + `}`))
+	f.Add([]byte(`{"receiver_id":66,` + bareMutation[1:]))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p := testParser()
 		e, err := p.Parse(raw)

@@ -67,15 +67,12 @@ func (w *work) subject() string {
 	return ""
 }
 
-// superseded reports whether the push is no news any more: something newer was told
-// of what it tells a state of, even in silence, or a retry's place on the screen is
-// taken.
+// superseded reports whether the push is no news any more: a newer state was told
+// since, even in silence, or a retry's place on the screen is taken. Ids are in the
+// order of storing, and a state that came late was not enqueued.
 func (w *work) superseded() bool {
 	e := w.entry
-	if e.State && w.about.Told != "" && w.about.Told != e.ID {
-		return true
-	}
-	return e.Attempt > 0 && w.about.Newest > e.ID
+	return e.State && w.about.Told > e.ID || e.Attempt > 0 && w.about.Newest > e.ID
 }
 
 // send starts a job for each device that is owed the push. A work without any is

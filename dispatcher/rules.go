@@ -176,5 +176,9 @@ var meanings = func() map[string]map[string]*meaning {
 }()
 
 // categories are the names under which an iPhone finds the buttons of a push (APNs
-// category): the actions, joined.
-var categories = map[string]bool{"deliver_reject": true, "accept_reject": true, "pay": true, "receive": true}
+// category), by the actions in either order, joined.
+var categories = map[string]string{
+	"deliver_reject": "deliver_reject", "reject_deliver": "deliver_reject",
+	"accept_reject": "accept_reject", "reject_accept": "accept_reject",
+	"pay": "pay", "receive": "receive",
+}

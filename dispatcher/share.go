@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 
@@ -80,9 +79,10 @@ func (e *Event) newShare(r role) *share {
 	if e.bare != nil || e.message == "" || rule.hears == muted {
 		s.hears = rule.hears
 	}
-	s.category = strings.Join(rule.actions, "_")
 	if e.bare == nil && e.details.actions.Kind() == '[' {
 		s.category = category(e.details.actions)
+	} else {
+		s.category = categories[strings.Join(rule.actions, "_")]
 	}
 	return s
 }
@@ -90,16 +90,17 @@ func (e *Event) newShare(r role) *share {
 // category names the actions that a service has given, or is "" when no app knows
 // buttons for them.
 func category(actions jsontext.Value) string {
-	var names []string
+	var buf [64]byte
+	joined := buf[:0]
 	eachElement(actions, func(v jsontext.Value) {
-		name, _ := scalar(v)
-		names = append(names, name)
+		if len(joined) > 0 {
+			joined = append(joined, '_')
+		}
+		if v.Kind() == '"' {
+			joined = append(joined, member{key: v}.name()...)
+		}
 	})
-	slices.Sort(names)
-	if joined := strings.Join(names, "_"); categories[joined] {
-		return joined
-	}
-	return ""
+	return categories[string(joined)]
 }
 
 // word returns the message of an event and, where the rules word it, the other
@@ -112,7 +113,7 @@ func (p *Parser) word(e *Event, r *rule) (message string, others []byte) {
 	return p.say(r.text(), func(l text.Locale) text.Args {
 		return text.Args{
 			Buyer: p.name(l, d.buyer), Seller: p.name(l, d.seller),
-			Amount: d.amount, Product: d.product.name,
+			Amount: readAmount(d.amount), Product: d.product.name,
 		}
 	})
 }

@@ -20,7 +20,7 @@ type Notification struct {
 	ID        string
 	CreatedAt time.Time
 	Read      bool
-	Body      json.RawMessage // object: type, title, message, details
+	Body      json.RawMessage // as it was in the Put
 }
 
 // listChunk is how many notifications are read in one round trip; those of other

@@ -52,7 +52,7 @@ type Put struct {
 	Content  string // digest of what was sent
 	Type     string
 	Listed   bool     // whether it enters the list and the unread counter
-	Body     []byte   // JSON object: type, title, message, details
+	Body     []byte   // JSON object, which only the publisher understands
 	Subject  string   // what it is about, such as "transaction:52001"; or ""
 	State    State    // of the subject; its Order counts for a cart too
 	Cart     *int     // the number of items in the cart, for a cart event, which tells nobody

@@ -58,9 +58,10 @@ if subject ~= '' then
   local order, rank, told, newest = '0', '0', '-', id
   if known[3] then order, rank, told, newest = string.match(known[3], '^(%S+) (%S+) (%S+) (%S+)') end
   local o, r = tonumber(ARGV[10]), tonumber(ARGV[11])
-  late = r > 0 and (o < tonumber(order) or (o == tonumber(order) and r <= tonumber(rank)))
+  local same = o == tonumber(order) and r == tonumber(rank) -- told again: it is pushed, but moves no counter
+  late = r > 0 and not same and (o < tonumber(order) or (o == tonumber(order) and r < tonumber(rank)))
   if not late then newest = id end
-  if r > 0 and not late then
+  if r > 0 and not late and not same then
     order, rank, told = ARGV[10], ARGV[11], id
     if ARGV[21] ~= '' then
       redis.call('HSET', KEYS[9], ARGV[21], ARGV[22])

@@ -35,7 +35,7 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 		rdb.HSet(ctx, s.Devices(user), "d", "{}")
 		newer := put(t, s, s.state("newer", 2, 5, SellerTransactions))
 		for i, late := range []Put{
-			s.state("older", 1, 6, NoClass), s.state("of lower rank", 2, 4, NoClass), s.state("the same again", 2, 5, SellerTransactions),
+			s.state("older", 1, 6, NoClass), s.state("of lower rank", 2, 4, NoClass),
 		} {
 			results, errs := s.Put(ctx, []Put{late}, map[string][]int64{late.Event: {user}})
 			if errs[0] != nil || results[0].ID == "" {
@@ -57,6 +57,10 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 		}
 		if n, err := s.Unreads(ctx, user); err != nil || n.SellerTransactions != 1 {
 			t.Errorf("unreads %+v, %v", n, err)
+		}
+		again := put(t, s, s.state("the same again", 2, 5, SellerTransactions))
+		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: again.ID}) {
+			t.Errorf("told again: about the subject %+v, want %q and %q", about, newer.ID, again.ID)
 		}
 		newest := put(t, s, s.state("newest", 2, 6, NoClass))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newest.ID, Newest: newest.ID}) {
@@ -118,6 +122,21 @@ func TestSettings(t *testing.T) {
 			if err != nil || got != (Settings{Locale: locale}) {
 				t.Errorf("settings %+v, want %q, %v", got, locale, err)
 			}
+		}
+	})
+}
+
+// A state that is told again under another id does not count what was read already.
+func TestTellingAStateAgainCountsNothing(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		first := put(t, s, s.state("first", 1, 1, TransactionNews))
+		if _, err := s.Read(t.Context(), user, first.ID); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, s.state("again", 1, 1, TransactionNews))
+		if n, err := s.Unreads(t.Context(), user); err != nil || n != (Unreads{Notifications: 1}) {
+			t.Errorf("unreads %+v, %v", n, err)
 		}
 	})
 }
