@@ -174,10 +174,20 @@ func (n *night) delayed() map[string]time.Time {
 	return all
 }
 
+// A promotion waits for the morning, and nothing else does; sockets, the list and the
+// counters have it at once.
 func TestPromotionsWaitForTheMorning(t *testing.T) {
 	w := newNight(t)
+	socket := w.rdb.Subscribe(t.Context(), w.Inbox.Channel(66))
+	defer socket.Close()
+	if _, err := socket.Receive(t.Context()); err != nil { // it listens
+		t.Fatal(err)
+	}
 	w.run()
 	w.publish(promo)
+	if frame, err := socket.ReceiveTimeout(t.Context(), 10*time.Second); err != nil {
+		t.Errorf("no frame: %v, %v", frame, err)
+	}
 	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
 	for _, due := range w.delayed() { // some time has passed since the clock was set
 		if due.Before(w.morning) || due.After(w.morning.Add(morning+time.Minute)) {
