@@ -23,8 +23,11 @@ type Preferences struct {
 
 // IsOff reports whether the switch of this name is off.
 func (p Preferences) IsOff(name string) bool {
+	if p.Off == "" { // as of nearly every device
+		return false
+	}
 	for off := range strings.SplitSeq(p.Off, ",") {
-		if off == name && name != "" {
+		if off == name {
 			return true
 		}
 	}

@@ -33,7 +33,7 @@ func (d *Dispatcher) Switches() []string {
 
 // muted reports whether pushes of a type are switched off.
 func (d *Dispatcher) muted(p devices.Preferences, eventType string) bool {
-	return p.IsOff(eventType) || d.parser.kinds[eventType].promo && p.IsOff(promoSwitch)
+	return p.IsOff(eventType) || p.IsOff(promoSwitch) && d.parser.kinds[eventType].promo
 }
 
 // wanting returns the devices that the push is for, without those on which its type is
