@@ -23,6 +23,9 @@ var builtInTypes = []string{
 	"cart", "broadcast",
 }
 
+// switches are what preferences call something else.
+var switches = []string{"promo", "private"}
+
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func validateTypes(p *problems, types []EventType) {
@@ -32,6 +35,9 @@ func validateTypes(p *problems, types []EventType) {
 		p.matches(key+".name", t.Name, typeName, "1 to 32 of a-z 0-9 _ that begin with a letter")
 		if slices.Contains(builtInTypes, t.Name) {
 			p.add(key+".name", "must not be a built-in type, as %q is", t.Name)
+		}
+		if slices.Contains(switches, t.Name) {
+			p.add(key+".name", "must not be %q, which names a preference", t.Name)
 		}
 		if first, taken := names[t.Name]; taken {
 			p.add(key+".name", "must differ from that of types[%d], %q", first, t.Name)

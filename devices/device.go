@@ -41,6 +41,9 @@ type Device struct {
 	// see [Registry.Suspend].
 	Suspended string `json:"s,omitempty"`
 
+	// Preferences are what its user has chosen; see [Registry.Prefer].
+	Preferences Preferences `json:"x,omitzero"`
+
 	// What the app said of itself: each at most 200 characters, or empty.
 	Model           string `json:"m,omitempty"`
 	Manufacturer    string `json:"f,omitempty"`

@@ -1,7 +1,8 @@
 -- Lists a device under the user who has just claimed its token, unless a newer
 -- registration of the token is listed already; drops the least recently
 -- registered devices beyond the most that a user may have; and announces a
--- device that is new in the list.
+-- device that is new in the list. What the user prefers for the device that it
+-- refreshes, or whose place it takes, goes on.
 --
 -- KEYS[1]  hash: the user's devices
 -- KEYS[2]  sorted set: the partition's users
@@ -11,7 +12,7 @@
 -- ARGV[2]  platform
 -- ARGV[3]  token
 -- ARGV[4]  generation
--- ARGV[5]  the device as JSON
+-- ARGV[5]  the device as JSON, without preferences
 -- ARGV[6]  the most devices
 -- ARGV[7]  the token whose place it takes, or ""
 -- ARGV[8]  the generation up to which that one is taken off the list
@@ -31,10 +32,16 @@ local id, platform, token = ARGV[1], ARGV[2], ARGV[3]
 local generation, most, replaced = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
 
 local state, taken, others, gone = 'new', false, {}, {}
+local same, former -- the token's entry, and that of the token whose place it takes
 local list = redis.call('HGETALL', KEYS[1])
 for i = 1, #list, 2 do
   local entry = cjson.decode(list[i + 1])
   local is = entry.p == platform and entry.t or nil
+  if is == token then
+    same = entry
+  elseif is == ARGV[7] then
+    former = entry
+  end
   if is == token and entry.g > generation then
     state = 'older'
   elseif is == token and list[i] == id then
@@ -71,7 +78,11 @@ for _, other in ipairs(gone) do
   redis.call('HDEL', KEYS[1], other)
 end
 if state ~= 'older' then
-  redis.call('HSET', KEYS[1], id, ARGV[5])
+  local json, preferred = ARGV[5], (former or same or {}).x
+  if preferred then
+    json = string.sub(json, 1, -2) .. ',"x":' .. cjson.encode(preferred) .. '}'
+  end
+  redis.call('HSET', KEYS[1], id, json)
   redis.call('ZADD', KEYS[2], 0, ARGV[9])
 end
 return reply

@@ -24,9 +24,9 @@ const (
 type Welcome func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, whoever had it before, and
-// lists the device under them; d.ID and d.Generation are ignored. It returns
-// the device as registered. A device that the user has already is refreshed:
-// it keeps its id.
+// lists the device under them; d.ID, d.Generation and d.Preferences are ignored. It
+// returns the device as registered, without preferences. A device that the user has
+// already is refreshed: it keeps its id and its preferences.
 //
 // When the device is new in the user's list, the entry that welcome makes is
 // added to its stream in the same script. Welcome may be nil, and may be called
@@ -43,7 +43,8 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome W
 }
 
 // Replace gives the user's device that has oldToken the token newToken. It
-// keeps its id and what the app said of itself. The new token may have belonged
+// keeps its id, its preferences (which are not returned) and what the app said of
+// itself. The new token may have belonged
 // to somebody else; the old one belongs to nobody afterwards, unless it was
 // registered again meanwhile. With two equal tokens it is a refresh.
 //
@@ -109,7 +110,8 @@ type placement struct {
 // place claims the token, lists the device and takes it away from its former
 // owner.
 func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
-	p.device.Suspended = "" // registering anew ends it
+	p.device.Suspended = ""              // registering anew ends it
+	p.device.Preferences = Preferences{} // enlist.lua keeps those of this moment
 	claimed, before, err := r.claim(ctx, p)
 	if err != nil {
 		return Device{}, err

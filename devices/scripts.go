@@ -23,6 +23,8 @@ var (
 	unlistLua string
 	//go:embed suspend.lua
 	suspendLua string
+	//go:embed amend.lua
+	amendLua string
 	//go:embed sign_in.lua
 	signInLua string
 	//go:embed count_failure.lua
@@ -39,6 +41,7 @@ var (
 	releaseScript      = redis.NewScript(releaseLua)
 	unlistScript       = redis.NewScript(unlistLua)
 	suspendScript      = redis.NewScript(suspendLua)
+	amendScript        = redis.NewScript(amendLua)
 	signInScript       = redis.NewScript(signInLua)
 	countFailureScript = redis.NewScript(countFailureLua)
 	forgiveScript      = redis.NewScript(forgiveLua)

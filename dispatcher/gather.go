@@ -93,8 +93,14 @@ func (l *lane) send(ctx context.Context, w *work) {
 	l.finished <- w
 }
 
-// start renders the push and queues a job for each device.
+// start renders the push and queues a job for each device that wants it, unless it has
+// to wait.
 func (l *lane) start(ctx context.Context, w *work) {
+	wanting := l.wanting(w)
+	if len(wanting) == 0 || l.quiet(w) {
+		l.finished <- w
+		return
+	}
 	delivery, err := l.d.render(w)
 	if err != nil {
 		l.d.Log.Error("a push cannot be rendered", "lane", l.lane, "id", w.key.id, "error", err)
@@ -102,23 +108,15 @@ func (l *lane) start(ctx context.Context, w *work) {
 		l.finished <- w
 		return
 	}
-	audience, err := readAudience(w.text.Audience)
-	if err != nil {
-		l.d.Log.Error("a broadcast's audience cannot be read", "lane", l.lane, "id", w.key.id, "error", err)
-	}
-	var jobs []*job
-	for _, device := range w.devices {
-		if w.entry.Owed != "" && device.ID != w.entry.Owed || !audience.device(device) {
-			continue
-		}
+	jobs := make([]*job, 0, len(wanting))
+	for _, device := range wanting {
 		j := &job{work: w, delivery: delivery}
+		if device.Preferences.Private {
+			j.delivery = l.d.conceal(l.d.localeOf(&w.settings.Locale), delivery)
+		}
 		j.delivery.Device = device
 		j.delivery.ID = attemptID(w.entry.ID, device.ID)
 		jobs = append(jobs, j)
-	}
-	if len(jobs) == 0 {
-		l.finished <- w
-		return
 	}
 	w.left.Store(int32(len(jobs)))
 	for _, j := range jobs {

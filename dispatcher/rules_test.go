@@ -75,7 +75,10 @@ func TestRulesCoverTheDictionaries(t *testing.T) {
 // Whatever the rules tell has words in every language, and a known set of actions.
 func TestRulesHaveWords(t *testing.T) {
 	ids := testTexts.IDs()
-	used := []string{"message", "messages", "somebody"}
+	used := []string{
+		"message", "messages", "somebody",
+		"private.transaction", "private.nego", "private.dompet", "private.news",
+	}
 	for i := range rules {
 		r := &rules[i]
 		if r.hears == counted {

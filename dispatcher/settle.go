@@ -37,7 +37,7 @@ type work struct {
 	left atomic.Int32 // jobs that are not finished
 
 	mu       sync.Mutex
-	dropped  string // why the event's push was not sent to any device, or ""
+	instead  string // what the record says in place of how the push went, or ""
 	outcomes []byte // lines for the event's record
 	delayed  []any  // delay in ms and entry, by turns
 	dead     []any  // device, reason and entry, by turns
@@ -67,11 +67,11 @@ func (w *work) note(device string, s deviceStatus) {
 	w.outcomes = append(w.outcomes, inbox.DeviceOutcome(device, string(b))...)
 }
 
-// drop notes that the push is not worth sending any more.
+// drop notes why the push is not sent, or not yet.
 func (w *work) drop(why string) {
 	w.note(w.entry.Owed, deviceStatus{Outcome: why, Attempts: w.entry.Attempt})
 	if w.entry.Owed == "" {
-		w.dropped = why
+		w.instead = why
 	}
 }
 
@@ -253,8 +253,8 @@ func (l *lane) settleCommand(ctx context.Context, w *work) *inbox.Command {
 // progress is what the record says of the event's pushes on the whole.
 func (w *work) progress() string {
 	switch {
-	case w.dropped != "":
-		return w.dropped
+	case w.instead != "":
+		return w.instead
 	case len(w.delayed) > 0:
 		return "retrying"
 	case len(w.dead) > 0:

@@ -18,7 +18,7 @@ type ReceiverStatus struct {
 	NotificationID string
 	StoredAt       time.Time
 	Live           bool   // whether a socket was listening when the event was stored
-	Push           string // "none", "waiting", "retrying", "superseded", "done", "dead" or "erased"
+	Push           string // "none", "waiting", "quiet", "retrying", "superseded", "muted", "expired", "done", "dead" or "erased"
 	Devices        []DeviceStatus
 }
 
@@ -26,7 +26,7 @@ type ReceiverStatus struct {
 type DeviceStatus struct {
 	Device     string // the device's id, never its token
 	Platform   devices.Platform
-	Outcome    string // an Outcome's name, "retrying", "dead" or "superseded"
+	Outcome    string // an Outcome's name, "quiet", "retrying", "dead", "superseded", "muted" or "expired"
 	Reason     string
 	ProviderID string
 	Attempts   int

@@ -41,7 +41,8 @@ func (k userKeys) open() string { return string(k) + "open" }
 // notes, by sequence number, with the fields i, p, k (kind) and b.
 func (k userKeys) log() string { return string(k) + "log" }
 
-// profile is a hash, kept for ever: name, username, avatar, locale, timezone, admin.
+// profile is a hash, kept for ever: name, username, avatar, locale, timezone, admin; quiet,
+// quiet_zone (see QuietHours).
 func (k userKeys) profile() string { return string(k) + "profile" }
 
 // record is a string, expiring after the dedupe window: what became of one event.

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 //go:embed set_profile.lua
@@ -80,24 +81,43 @@ func (s *Store) Profile(ctx context.Context, user int64) (Profile, error) {
 
 // Settings are what a user's profile says of how they want to be told.
 type Settings struct {
-	Locale string // "id", "en", or "" when they did not choose
+	Locale   string     // "id", "en", or "" when they did not choose
+	Timezone string     // where they are, as a service has said; or ""
+	Quiet    QuietHours // in which promotions wait
+	// QuietZone is the zone of the quiet hours, where it is not Timezone; or "".
+	QuietZone string
 }
+
+// Zone returns the zone in which the quiet hours are meant, and its name: preset when
+// nothing says one.
+func (s *Settings) Zone(preset *time.Location) (zone *time.Location, name string) {
+	for _, name := range []string{s.QuietZone, s.Timezone} {
+		if zone, ok := Zone(name); ok {
+			return zone, name
+		}
+	}
+	return preset, preset.String()
+}
+
+var settingsFields = []any{"locale", "timezone", "quiet", "quiet_zone"}
 
 // SettingsCommand returns the command that reads a user's settings, to be read with
 // ReadSettings after Batcher.Do.
 func (s *Store) SettingsCommand(ctx context.Context, user int64) *Command {
-	return NewCommand(ctx, "hmget", s.keys(user).profile(), "locale")
+	return NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, settingsFields...)...)
 }
 
 // ReadSettings reads the reply to SettingsCommand.
 func ReadSettings(c *Command) (Settings, error) {
 	fields, err := c.Slice()
-	if err != nil || len(fields) != 1 {
+	if err != nil || len(fields) != len(settingsFields) {
 		return Settings{}, fmt.Errorf("read settings: reply of %d fields: %w", len(fields), err)
 	}
-	var s Settings
-	s.Locale, _ = fields[0].(string) // else nil: not set
-	return s, nil
+	text := func(i int) string {
+		s, _ := fields[i].(string) // else nil: not set
+		return s
+	}
+	return Settings{Locale: text(0), Timezone: text(1), Quiet: parseQuietHours(text(2)), QuietZone: text(3)}, nil
 }
 
 // Settings returns a user's settings.

@@ -155,7 +155,7 @@ func (c devicesCmd) Run(e *env) error {
 		return err
 	}
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE\tPLATFORM\tTOKEN\tREGISTERED\tMODEL\tSTATE")
+	fmt.Fprintln(w, "DEVICE\tPLATFORM\tTOKEN\tREGISTERED\tMODEL\tOFF\tPRIVATE\tSTATE")
 	for i, d := range list {
 		state := "receives"
 		switch {
@@ -164,7 +164,8 @@ func (c devicesCmd) Run(e *env) error {
 		case d.Suspended != "":
 			state = "suspended: " + d.Suspended
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Platform, abbreviate(d.Token), stamp(d.RegisteredAt()), cmp.Or(d.Model, "-"), state)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%t\t%s\n", d.ID, d.Platform, abbreviate(d.Token), stamp(d.RegisteredAt()),
+			cmp.Or(d.Model, "-"), cmp.Or(d.Preferences.Off, "-"), d.Preferences.Private, state)
 	}
 	return w.Flush()
 }

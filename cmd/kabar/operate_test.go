@@ -70,8 +70,12 @@ func TestOperatorsCommands(t *testing.T) {
 	}
 	s.arrive("pushes", func() bool { return len(s.count("longenoughtobeabbreviated")) == 3 })
 
+	prefers := "reg_id=longenoughtobeabbreviated&config[report]=0&config[private]=1"
+	if status, answer := p.call("PATCH", "/v2/notifications/config.json", "66:t", asForm, prefers); status != 200 {
+		t.Fatal(status, answer)
+	}
 	out = s.must("", "devices", "66")
-	if !strings.Contains(out, "longen…") || strings.Contains(out, "longenoughto") || !strings.Contains(out, "receives") {
+	if !strings.Contains(out, "longen…") || strings.Contains(out, "longenoughto") || !regexp.MustCompile(`report +true +receives`).MatchString(out) {
 		t.Errorf("devices: %s", out)
 	}
 	if _, err := s.kabar("", "devices", "066"); err == nil {

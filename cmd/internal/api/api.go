@@ -34,6 +34,8 @@ type Inbox interface {
 	ReadAll(ctx context.Context, user int64) error
 	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
 	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
+	Settings(ctx context.Context, user int64) (inbox.Settings, error)
+	SetQuiet(ctx context.Context, user int64, q *inbox.QuietHours, zone *string) error
 	Profiles(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
 
 	Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
@@ -65,6 +67,8 @@ type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
+	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
+	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
 	SignIn
 	SetToken(ctx context.Context, user int64, token string) error
 	TokenIs(ctx context.Context, user int64, token string) (bool, error)
@@ -83,6 +87,7 @@ type Dispatcher interface {
 	StartBroadcast(ctx context.Context, source string, b *dispatcher.Broadcast) dispatcher.Published
 	Broadcast(ctx context.Context, source, id string) (dispatcher.BroadcastStatus, error)
 	SetBroadcast(ctx context.Context, source, id string, to dispatcher.BroadcastState) (dispatcher.BroadcastStatus, error)
+	Switches() []string
 	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	Reminder(user int64) devices.Welcome
 
@@ -147,9 +152,11 @@ type api struct {
 	router  *chi.Mux
 	metrics *metrics
 	promo   []string // the types that list.json shows unless told
-	away    throttle // of log lines that say that something is away
-	signIn  SignIn
-	tokens  TokenReader // signIn, when it is one, or nil
+	// switches are what can be switched off on a device.
+	switches []string
+	away     throttle // of log lines that say that something is away
+	signIn   SignIn
+	tokens   TokenReader // signIn, when it is one, or nil
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
@@ -171,8 +178,8 @@ func newAPI(opts Options) *api {
 		Options: opts,
 		router:  chi.NewRouter(),
 		metrics: newMetrics(opts.Metrics),
-		promo:   opts.Dispatcher.PromoTypes(),
-		signIn:  opts.SignIn,
+		promo:   opts.Dispatcher.PromoTypes(), switches: opts.Dispatcher.Switches(),
+		signIn: opts.SignIn,
 	}
 	if a.signIn == nil {
 		a.signIn = opts.Devices

@@ -110,19 +110,28 @@ func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error)
 	}
 }
 
+// deviceIn returns the platform and token of the device that a request names by
+// either parameter; the token is empty when there is none.
+func deviceIn(in *params) (p platform, token string) {
+	token = in.text(android.token)
+	other := in.text(ios.token)
+	if other == "" {
+		return android, token
+	}
+	if token != "" {
+		in.reject(ios.token, "cannot be given beside reg_id")
+	}
+	return ios, other
+}
+
 // logOut: DELETE /v2/notifications/logout.json
 func (a *api) logOut(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, because(textNotLoggedOut, err)
 	}
-	p, token := android, in.text(android.token)
-	if other := in.text(ios.token); other != "" {
-		if token != "" {
-			in.reject(ios.token, "cannot be given beside reg_id")
-		}
-		p, token = ios, other
-	} else if token == "" {
+	p, token := deviceIn(in)
+	if token == "" {
 		in.reject(android.token, "or token is required")
 	}
 	if err = in.err(); err == nil {

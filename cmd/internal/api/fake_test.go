@@ -17,6 +17,8 @@ type fakeDispatcher struct {
 
 func (fakeDispatcher) PromoTypes() []string { return nil }
 
+func (fakeDispatcher) Switches() []string { return nil }
+
 func (fakeDispatcher) Parse(raw []byte) (*dispatcher.Event, error) {
 	return &dispatcher.Event{ID: "e"}, nil
 }

@@ -40,6 +40,8 @@ func (a *api) routes() {
 		small(a.forUser(a.removeDevice(p)), path, del)
 	}
 	small(a.forUser(a.logOut), "/v2/notifications/logout.json", del)
+	small(a.forUser(a.showConfig), "/v2/notifications/config.json", get)
+	small(a.forUser(a.setConfig), "/v2/notifications/config.json", patch, put)
 
 	small(a.forUser(a.unreads), "/v2/notifications/unreads.json", get)
 	small(a.forUser(a.list), "/v2/notifications/list.json", get)

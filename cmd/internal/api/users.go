@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,6 +32,7 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 		return reply{}, err
 	}
 	profile := readProfile(in)
+	quiet, zone := readQuiet(in)
 	token, hasToken := in.given("token")
 	switch {
 	case hasToken && a.SignIn != nil:
@@ -43,8 +43,11 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	if err := in.err(); err != nil {
 		return reply{}, err
 	}
-	// Both are idempotent: when the second fails, repeating the request mends it.
+	// All are idempotent: when one fails, repeating the request mends it.
 	if err := a.Inbox.SetProfile(r.Context(), user, profile); err != nil {
+		return reply{}, err
+	}
+	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
 		return reply{}, err
 	}
 	if hasToken {
@@ -182,9 +185,8 @@ func localeProblem(s string) string {
 }
 
 func timezoneProblem(s string) string {
-	// These two are Go's own names, for UTC and for the zone of the machine.
-	if _, err := time.LoadLocation(s); err != nil || s == "" || s == "Local" {
-		return "must be the name of a time zone, such as Asia/Jakarta"
+	if _, ok := inbox.Zone(s); !ok {
+		return "must be WIB, WITA, WIT or the name of a time zone, such as Asia/Jakarta"
 	}
 	return ""
 }

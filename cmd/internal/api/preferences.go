@@ -1,0 +1,240 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// The texts of changing preferences. The English ones are documented.
+var (
+	textConfigUpdated = map[text.Locale]string{
+		text.Indonesian: "Konfigurasi diperbarui", text.English: "Configuration Updated",
+	}
+	textConfigUnchanged = map[text.Locale]string{
+		text.Indonesian: "Gagal memperbarui konfigurasi", text.English: "Failed Updating Configuration",
+	}
+)
+
+// privateSwitch is the member of config that keeps money off the lock screen.
+const privateSwitch = "private"
+
+// A config is what a user prefers: for one device, where the request names one, and
+// for themselves.
+type config struct {
+	device   *devices.Preferences
+	settings inbox.Settings
+}
+
+// showConfig: GET /v2/notifications/config.json
+func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
+	in, err := readParams(r)
+	if err != nil {
+		return reply{}, err
+	}
+	p, token := deviceIn(in)
+	if err := in.err(); err != nil {
+		return reply{}, err
+	}
+	var c config
+	if token != "" {
+		device, err := a.Devices.Preferences(r.Context(), user, p.name, token)
+		if err != nil {
+			return reply{}, noConfig(textNoDevice, p.blame(err))
+		}
+		c.device = &device
+	}
+	if c.settings, err = a.Inbox.Settings(r.Context(), user); err != nil {
+		return reply{}, err
+	}
+	return a.configReply(c, nil)
+}
+
+// setConfig: PATCH /v2/notifications/config.json
+func (a *api) setConfig(r *http.Request, user int64) (reply, error) {
+	c, err := a.changeConfig(r, user)
+	locale, unknown := a.Dispatcher.LocaleOf(r.Context(), user, r.Header.Get("Accept-Language"))
+	if unknown != nil {
+		locale = text.Indonesian // what was done, or failed, is no other for it
+	}
+	if err != nil {
+		return reply{}, noConfig(textConfigUnchanged[locale], err)
+	}
+	done := textConfigUpdated[locale]
+	return a.configReply(c, &done)
+}
+
+// noConfig gives err its text: a device of somebody else has one of its own.
+func noConfig(text string, err error) error {
+	if errors.Is(err, devices.ErrNotOwner) {
+		text = textDeviceOfOther
+	}
+	return because(text, err)
+}
+
+// changeConfig does what a request asks, and returns what is preferred then. The
+// device comes first, because it may be somebody else's; repeating the request is
+// safe.
+func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
+	in, err := readParams(r)
+	if err != nil {
+		return config{}, err
+	}
+	p, token := deviceIn(in)
+	wanted := readSwitches(in, a.switches)
+	quiet, zone := readQuiet(in)
+	switch {
+	case len(in.wrong) > 0:
+	case len(wanted) > 0 && token == "":
+		in.reject(android.token, "or token is required with config")
+	case len(wanted) == 0 && quiet == nil && zone == nil:
+		in.reject("config", "names nothing that can be switched, and quiet is not given")
+	}
+	if err := in.err(); err != nil {
+		return config{}, err
+	}
+	c := config{}
+	if token != "" {
+		if c.device, err = a.prefer(r.Context(), user, p, token, wanted); err != nil {
+			return config{}, p.blame(err)
+		}
+	}
+	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
+		return config{}, err
+	}
+	c.settings, err = a.Inbox.Settings(r.Context(), user)
+	return c, err
+}
+
+// prefer turns a device's switches as wanted, if any.
+func (a *api) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
+	if len(wanted) == 0 {
+		now, err := a.Devices.Preferences(ctx, user, p.name, token)
+		return &now, err
+	}
+	now, err := a.Devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
+		for name, on := range wanted {
+			if name == privateSwitch {
+				now.Private = on
+			} else {
+				now.Switch(name, on)
+			}
+		}
+	})
+	return &now, err
+}
+
+// readSwitches reads those of config[…] that are given. Others are ignored, as
+// parameters are.
+func readSwitches(in *params, names []string) map[string]bool {
+	wanted := make(map[string]bool)
+	read := func(name string) {
+		parameter := "config[" + name + "]"
+		switch value, given := in.given(parameter); {
+		case !given:
+		case value == "1" || value == "true":
+			wanted[name] = true
+		case value == "0" || value == "false":
+			wanted[name] = false
+		default:
+			in.reject(parameter, "must be 1 or 0")
+		}
+	}
+	for _, name := range names {
+		read(name)
+	}
+	read(privateSwitch)
+	return wanted
+}
+
+// readQuiet reads quiet hours: quiet[from], quiet[to] and quiet[timezone], or quiet=0
+// for none. What is not given is nil.
+func readQuiet(in *params) (*inbox.QuietHours, *string) {
+	from, hasFrom := in.given("quiet[from]")
+	to, hasTo := in.given("quiet[to]")
+	zone := readQuietZone(in)
+	if off := in.values["quiet"]; len(off) > 0 {
+		if off[0] != "0" && off[0] != "false" || hasFrom || hasTo {
+			in.reject("quiet", "must be 0 or have from and to")
+		}
+		return &inbox.QuietHours{}, zone
+	}
+	if !hasFrom && !hasTo {
+		return nil, zone
+	}
+	clock := func(name, value string) inbox.Clock {
+		c, err := inbox.ParseClock(value)
+		if err != nil {
+			in.reject(name, err.Error())
+		}
+		return c
+	}
+	q := inbox.QuietHours{From: clock("quiet[from]", from), To: clock("quiet[to]", to)}
+	if q.None() {
+		in.reject("quiet[to]", "must be another time than quiet[from]")
+	}
+	return &q, zone
+}
+
+// readQuietZone reads quiet[timezone]. An empty one is that of the profile.
+func readQuietZone(in *params) *string {
+	zone, given := in.given("quiet[timezone]")
+	if !given {
+		return nil
+	}
+	if zone != "" {
+		if problem := timezoneProblem(zone); problem != "" {
+			in.reject("quiet[timezone]", problem)
+		}
+	}
+	return &zone
+}
+
+// A quietReply shows quiet hours.
+type quietReply struct {
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Timezone string `json:"timezone"`
+}
+
+// configReply shows preferences in the shape of the marketplace's older interface,
+// whose switches are "1" and "0", and the quiet hours beside.
+func (a *api) configReply(c config, message *string) (reply, error) {
+	answer := struct {
+		Status  string         `json:"status"`
+		Config  jsontext.Value `json:"config,omitzero"`
+		Quiet   *quietReply    `json:"quiet"`
+		Message *string        `json:"message"`
+	}{Status: "OK", Message: message}
+	if c.device != nil {
+		answer.Config = a.switchesJSON(c.device)
+	}
+	if q := c.settings.Quiet; !q.None() {
+		_, zone := c.settings.Zone(a.Location)
+		answer.Quiet = &quietReply{q.From.String(), q.To.String(), zone}
+	}
+	return ok(answer)
+}
+
+// switchesJSON lists every switch, sorted, with private at the end.
+func (a *api) switchesJSON(p *devices.Preferences) jsontext.Value {
+	b := []byte{'{'}
+	add := func(name string, on bool) {
+		b = append(append(append(b, '"'), name...), `":"0",`...) // names are words
+		if on {
+			b[len(b)-3] = '1'
+		}
+	}
+	for _, name := range a.switches {
+		add(name, !p.IsOff(name))
+	}
+	add(privateSwitch, p.Private)
+	b[len(b)-1] = '}'
+	return b
+}

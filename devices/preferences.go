@@ -1,0 +1,126 @@
+package devices
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Preferences are what a user has chosen for one device. The zero value is a new
+// device's: everything is on, nothing is private. They stay while the device is the
+// user's, over refreshes and a replaced token, and go with it: who gets the token next
+// begins anew.
+type Preferences struct {
+	// Off names the switches that are off: sorted, joined by commas.
+	Off string `json:"o,omitempty"`
+	// Private keeps what a push tells of money off the lock screen.
+	Private bool `json:"h,omitempty"`
+}
+
+// IsOff reports whether the switch of this name is off.
+func (p Preferences) IsOff(name string) bool {
+	if p.Off == "" { // as of nearly every device
+		return false
+	}
+	for off := range strings.SplitSeq(p.Off, ",") {
+		if off == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Switch turns the switch of this name on or off. A name is not empty and has no
+// comma; which names mean something is the caller's to say.
+func (p *Preferences) Switch(name string, on bool) {
+	names := strings.FieldsFunc(p.Off, func(c rune) bool { return c == ',' })
+	names = slices.DeleteFunc(names, func(off string) bool { return off == name })
+	if !on {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	p.Off = strings.Join(names, ",")
+}
+
+// Preferences returns those of the user's device that has the token.
+//
+// Errors are [ErrNotRegistered], [ErrNotOwner], [*InvalidError], and Redis'.
+func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, token string) (Preferences, error) {
+	e, err := r.entryOf(ctx, user, p, token)
+	return e.device.Preferences, err
+}
+
+// amendMost is how often Prefer tries to get ahead of registrations that change the
+// same listing at the same time. Each try that fails means that one of them succeeded.
+const amendMost = 20
+
+// errBusy says that amendMost was not enough.
+var errBusy = errors.New("the device is registered over and over")
+
+// Prefer changes the preferences of the user's device that has the token, and returns
+// what they are then. Change may be called several times: a registration or suspension
+// that comes in between is not undone.
+//
+// Errors are those of [Registry.Preferences].
+func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token string, change func(*Preferences)) (Preferences, error) {
+	for range amendMost {
+		e, err := r.entryOf(ctx, user, p, token)
+		if err != nil {
+			return Preferences{}, err
+		}
+		change(&e.device.Preferences)
+		after, err := json.Marshal(e.device)
+		if err != nil {
+			return Preferences{}, fmt.Errorf("set preferences: %w", err)
+		}
+		keys := []string{r.keys.devices(user)}
+		done, err := amendScript.Run(ctx, r.redis, keys, e.device.ID, e.json, after).Bool()
+		if err != nil {
+			return Preferences{}, fmt.Errorf("set preferences: %w", err)
+		}
+		if done {
+			return e.device.Preferences, nil
+		}
+	}
+	return Preferences{}, fmt.Errorf("set preferences: %w", errBusy)
+}
+
+// An entry is a device as a list holds it.
+type entry struct {
+	device Device
+	json   string
+}
+
+// entryOf returns the list entry of the user's device that has the token. Where the
+// owner record names a device that is not listed, its registration has stopped half
+// way, and it is nobody's.
+func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token string) (entry, error) {
+	if err := cmp.Or(validUser(user), ValidToken(p, token)); err != nil {
+		return entry{}, err
+	}
+	pipe := r.redis.Pipeline()
+	get := pipe.Get(ctx, r.keys.owner(p, token))
+	list := pipe.HGetAll(ctx, r.keys.devices(user))
+	_, _ = pipe.Exec(ctx) // each answer has its own error
+
+	owner, err := ownRecord(user, get)
+	if err != nil {
+		return entry{}, err
+	}
+	listed, err := list.Result()
+	if err != nil {
+		return entry{}, fmt.Errorf("list devices: %w", err)
+	}
+	e := entry{json: listed[owner.id]}
+	if e.json == "" {
+		return entry{}, ErrNotRegistered
+	}
+	if err := json.Unmarshal([]byte(e.json), &e.device); err != nil {
+		return entry{}, fmt.Errorf("malformed device: %w", err)
+	}
+	return e, nil
+}

@@ -1,0 +1,182 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+)
+
+func TestSwitches(t *testing.T) {
+	var p Preferences
+	for _, step := range []struct {
+		name string
+		on   bool
+		off  string
+	}{
+		{"promo", true, ""},
+		{"promo", false, "promo"},
+		{"nego", false, "nego,promo"},
+		{"nego", false, "nego,promo"},
+		{"report", false, "nego,promo,report"},
+		{"promo", true, "nego,report"},
+		{"nego", true, "report"},
+		{"report", true, ""},
+	} {
+		if p.Switch(step.name, step.on); p.Off != step.off {
+			t.Errorf("%s to %t: off is %q, want %q", step.name, step.on, p.Off, step.off)
+		}
+		if p.IsOff(step.name) == step.on || p.IsOff("") || p.IsOff("re") {
+			t.Errorf("%q says the wrong thing of %s, or of a part of a name", p.Off, step.name)
+		}
+	}
+}
+
+// choosy are preferences that differ from a new device's in everything.
+var choosy = Preferences{Off: "nego,promo", Private: true}
+
+func prefer(t *testing.T, r *Registry, user int64, token string, p Preferences) {
+	t.Helper()
+	got, err := r.Prefer(t.Context(), user, Android, token, func(was *Preferences) { *was = p })
+	check(t, err)
+	if got != p {
+		t.Errorf("preferences %+v, want %+v", got, p)
+	}
+}
+
+func wantPreferences(t *testing.T, r *Registry, user int64, token string, want Preferences) {
+	t.Helper()
+	got, err := r.Preferences(t.Context(), user, Android, token)
+	check(t, err)
+	if got != want {
+		t.Errorf("%s prefers %+v, want %+v", token, got, want)
+	}
+}
+
+// Preferences stay with a user's device, whatever its token, and are nobody else's.
+func TestPreferences(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		register(t, r, ani, phone("A"))
+		wantPreferences(t, r, ani, "A", Preferences{})
+		prefer(t, r, ani, "A", choosy)
+		wantPreferences(t, r, ani, "A", choosy)
+
+		again := phone("A")
+		again.Model = "another"
+		again.Preferences = Preferences{Off: "message"} // is not the app's to say here
+		d := register(t, r, ani, again)
+		listed, err := r.List(t.Context(), ani)
+		check(t, err)
+		if len(listed) != 1 || listed[0].Preferences != choosy || listed[0].Model != "another" || listed[0].Generation != d.Generation {
+			t.Errorf("refreshed to %+v", listed)
+		}
+
+		for _, token := range []string{"B", "B"} { // the second one is a refresh
+			old := listed[0].Token
+			_, err = r.Replace(t.Context(), ani, Android, old, token)
+			check(t, err)
+			listed, err = r.List(t.Context(), ani)
+			check(t, err)
+			wantPreferences(t, r, ani, token, choosy)
+		}
+
+		register(t, r, ani, phone("C"))
+		_, err = r.Replace(t.Context(), ani, Android, "C", "B")
+		check(t, err)
+		wantPreferences(t, r, ani, "B", Preferences{}) // those of the device that has it now
+		prefer(t, r, ani, "B", choosy)
+
+		register(t, r, budi, phone("B"))
+		wantPreferences(t, r, budi, "B", Preferences{})
+		register(t, r, ani, phone("B"))
+		wantPreferences(t, r, ani, "B", Preferences{})
+		prefer(t, r, ani, "B", choosy)
+		check(t, r.Remove(t.Context(), ani, Android, "B"))
+		register(t, r, ani, phone("B"))
+		wantPreferences(t, r, ani, "B", Preferences{})
+	})
+}
+
+func TestPreferencesOfNoDevice(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		register(t, r, ani, phone("A"))
+		half := register(t, r, ani, phone("HALF"))
+		check(t, r.Unlist(t.Context(), ani, half))
+		var invalid *InvalidError
+		for _, tc := range []struct {
+			user  int64
+			token string
+			is    func(error) bool
+		}{
+			{budi, "A", func(err error) bool { return errors.Is(err, ErrNotOwner) }},
+			{ani, "UNKNOWN", func(err error) bool { return errors.Is(err, ErrNotRegistered) }},
+			{ani, "HALF", func(err error) bool { return errors.Is(err, ErrNotRegistered) }},
+			{ani, "a/b", func(err error) bool { return errors.As(err, &invalid) && invalid.Field == "token" }},
+			{0, "A", func(err error) bool { return errors.As(err, &invalid) && invalid.Field == "user_id" }},
+		} {
+			if _, err := r.Preferences(t.Context(), tc.user, Android, tc.token); !tc.is(err) {
+				t.Errorf("reading %s of %d: %v", tc.token, tc.user, err)
+			}
+			touch := func(p *Preferences) { p.Private = true }
+			if _, err := r.Prefer(t.Context(), tc.user, Android, tc.token, touch); !tc.is(err) {
+				t.Errorf("setting %s of %d: %v", tc.token, tc.user, err)
+			}
+		}
+		wantPreferences(t, r, ani, "A", Preferences{})
+	})
+}
+
+// A registration or suspension that comes between reading and writing stays, and so
+// does what it finds.
+func TestPreferInBetween(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		d := register(t, r, ani, phone("A"))
+		calls := 0
+		_, err := r.Prefer(t.Context(), ani, Android, "A", func(p *Preferences) {
+			if calls++; calls == 1 {
+				check(t, r.Suspend(t.Context(), ani, d, `MIS"MATCH`))
+			}
+			p.Switch("promo", false)
+		})
+		check(t, err)
+		listed, err := r.List(t.Context(), ani)
+		check(t, err)
+		if listed[0].Suspended != `MIS"MATCH` || listed[0].Preferences.Off != "promo" || listed[0].Generation != d.Generation {
+			t.Errorf("listed %+v after %d calls", listed, calls)
+		}
+		_, err = r.Prefer(t.Context(), ani, Android, "A", func(*Preferences) {
+			register(t, r, ani, phone("A"))
+		})
+		if !errors.Is(err, errBusy) {
+			t.Errorf("with a registration before every try: %v", err)
+		}
+		wantPreferences(t, r, ani, "A", Preferences{Off: "promo"})
+	})
+}
+
+// Changes that are made at once, amid registrations, all arrive.
+func TestPreferAtOnce(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		register(t, r, ani, phone("A"))
+		var all sync.WaitGroup
+		for i := range 4 {
+			all.Go(func() {
+				_, err := r.Prefer(t.Context(), ani, Android, "A", func(p *Preferences) { p.Switch(fmt.Sprint("s", i), false) })
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			all.Go(func() {
+				if _, err := r.Register(t.Context(), ani, phone("A"), nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		wantPreferences(t, r, ani, "A", Preferences{Off: "s0,s1,s2,s3"})
+	})
+}

@@ -1,0 +1,333 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// prefers changes what the owner of a device prefers.
+func (w *world) prefers(user int64, p devices.Platform, token string, change func(*devices.Preferences)) {
+	w.t.Helper()
+	if _, err := w.Devices.Prefer(w.t.Context(), user, p, token, change); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func off(names ...string) func(*devices.Preferences) {
+	return func(p *devices.Preferences) {
+		for _, name := range names {
+			p.Switch(name, false)
+		}
+	}
+}
+
+func private(p *devices.Preferences) { p.Private = true }
+
+func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "flash_sale", Lane: Bulk, Message: "m"}} })
+	got := w.Switches()
+	for _, name := range []string{"transaction", "message", "nego", "dompet", "report", "reminder", "discount", "flash_sale", "promo"} {
+		if !slices.Contains(got, name) {
+			t.Errorf("%v is without %s", got, name)
+		}
+	}
+	if slices.Contains(got, "cart") || !slices.IsSorted(got) {
+		t.Errorf("switches %v", got)
+	}
+}
+
+// A type that is switched off on a device is not pushed to it, and to it alone; the
+// list and the counters have it.
+func TestMutedTypes(t *testing.T) {
+	const event = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
+	for _, c := range []struct {
+		name string
+		off  []string
+		mute []string
+		push []string
+	}{
+		{"one type", []string{"nego"}, []string{"nego"}, []string{"transaction", "dompet", "report", "discount"}},
+		{"all promotions", []string{"promo"}, []string{"discount", "campaign", "flash_sale"}, []string{"transaction", "report", "payout"}},
+		{"one promotion", []string{"discount", "flash_sale"}, []string{"discount", "flash_sale"}, []string{"campaign"}},
+		{"money", []string{"transaction", "payout"}, []string{"transaction", "payout"}, []string{"dompet"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, func(o *Options) {
+				o.Types = []Type{{Name: "flash_sale", Lane: Bulk, Message: "m"}, {Name: "payout", Lane: Urgent, Message: "m"}}
+			})
+			phone := w.register(66, devices.Android, "A")
+			w.register(66, devices.IOS, "B")
+			w.prefers(66, devices.Android, "A", off(c.off...))
+			w.run()
+			for _, typ := range slices.Concat(c.mute, c.push) {
+				w.publish(fmt.Sprintf(event, typ))
+				s := w.status(typ, func(s ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" })
+				outcome := "accepted"
+				if slices.Contains(c.mute, typ) {
+					outcome = "muted"
+				}
+				for _, d := range s.Devices {
+					want := "accepted"
+					if d.Device == phone.ID {
+						want = outcome
+					}
+					if d.Outcome != want || want == "muted" && (d.Platform != devices.Android || d.Attempts != 0) {
+						t.Errorf("%s: %+v, want %s", typ, d, want)
+					}
+				}
+			}
+			w.settled()
+			if a, i := len(w.android.sent), len(w.ios.sent); a != len(c.push) || i != len(c.push)+len(c.mute) {
+				t.Errorf("%d pushes to android, %d to ios", a, i)
+			}
+			n, err := w.Inbox.Unreads(t.Context(), 66)
+			if err != nil || n.Notifications != len(c.push)+len(c.mute) {
+				t.Errorf("unread %+v, %v", n, err)
+			}
+		})
+	}
+}
+
+func TestMutedEverywhere(t *testing.T) {
+	w := newWorld(t)
+	w.register(66, devices.Android, "A")
+	w.prefers(66, devices.Android, "A", off("promo"))
+	w.run()
+	w.publish(promo)
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "muted" && s.Devices[0].Outcome == "muted" })
+	w.settled()
+	if n := len(w.android.sent); n != 0 {
+		t.Errorf("%d pushes", n)
+	}
+}
+
+// A night is a world whose clock the test sets, and where user 66 has the quiet hours
+// 22:00 to 07:00, an hour of which are over.
+type night struct {
+	*world
+	now     atomic.Int64 // ns
+	morning time.Time
+}
+
+func newNight(t *testing.T) *night {
+	n := &night{}
+	n.now.Store(time.Now().UnixNano())
+	n.world = newWorld(t, func(o *Options) {
+		o.Now = func() time.Time { return time.Unix(0, n.now.Load()) }
+	})
+	now := n.Now().UTC()
+	n.morning = now.Truncate(time.Minute).Add(8 * time.Hour)
+	n.quietHours(now.Add(-time.Hour), n.morning)
+	n.register(66, devices.Android, "A")
+	return n
+}
+
+// quietHours sets those of user 66, in the zone of Options.Location.
+func (n *night) quietHours(from, to time.Time) {
+	n.t.Helper()
+	clock := func(at time.Time) inbox.Clock { return inbox.Clock(at.Hour()*60 + at.Minute()) }
+	q := inbox.QuietHours{From: clock(from), To: clock(to)}
+	if err := n.Inbox.SetQuiet(n.t.Context(), 66, &q, nil); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// release sets the clock, and makes due what is delayed.
+func (n *night) release(now time.Time) {
+	n.t.Helper()
+	n.now.Store(now.UnixNano())
+	for value := range n.delayed() {
+		entry, err := parseEntry(value)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		key := n.delayedKey(n.Partitions.OfUser(entry.User), Bulk)
+		if err := n.rdb.ZAdd(context.Background(), key, redis.Z{Score: 0, Member: value}).Err(); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+// delayed returns the delayed promotions, and when they are due.
+func (n *night) delayed() map[string]time.Time {
+	n.t.Helper()
+	all := make(map[string]time.Time)
+	for p := range n.Partitions.Len() {
+		list, err := n.rdb.ZRangeWithScores(context.Background(), n.delayedKey(p, Bulk), 0, -1).Result()
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for _, z := range list {
+			all[z.Member.(string)] = milli(int64(z.Score))
+		}
+	}
+	return all
+}
+
+// A promotion waits for the morning, and nothing else does; sockets, the list and the
+// counters have it at once.
+func TestPromotionsWaitForTheMorning(t *testing.T) {
+	w := newNight(t)
+	socket := w.rdb.Subscribe(t.Context(), w.Inbox.Channel(66))
+	defer socket.Close()
+	if _, err := socket.Receive(t.Context()); err != nil { // it listens
+		t.Fatal(err)
+	}
+	w.run()
+	w.publish(promo)
+	if frame, err := socket.ReceiveTimeout(t.Context(), 10*time.Second); err != nil {
+		t.Errorf("no frame: %v, %v", frame, err)
+	}
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
+	for _, due := range w.delayed() { // some time has passed since the clock was set
+		if due.Before(w.morning) || due.After(w.morning.Add(morning+time.Minute)) {
+			t.Errorf("due at %s, morning is at %s", due, w.morning)
+		}
+	}
+	for _, typ := range []string{"transaction", "nego", "dompet", "report"} {
+		w.publish(fmt.Sprintf(`{"id":"%[1]s","type":"%[1]s","receiver_id":66,"message":"m","details":{"id":1}}`, typ))
+		w.status(typ, func(s ReceiverStatus) bool { return s.Push == "done" })
+	}
+	if n, late := len(w.android.sent), len(w.delayed()); n != 4 || late != 1 {
+		t.Errorf("%d pushes, %d delayed", n, late)
+	}
+	n, err := w.Inbox.Unreads(t.Context(), 66)
+	if err != nil || n.Notifications != 5 {
+		t.Errorf("unread %+v, %v", n, err)
+	}
+	w.release(w.morning)
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" && s.Devices[0].Outcome == "accepted" })
+	w.settled()
+}
+
+// A push that its provider puts off in the evening, for one device, waits too.
+func TestRetriesWaitForTheMorning(t *testing.T) {
+	w := newNight(t)
+	evening := w.Now().Add(-2 * time.Hour)
+	w.now.Store(evening.UnixNano())
+	answers := make(chan Result, 2)
+	answers <- Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: time.Hour}
+	answers <- Result{Outcome: Accepted}
+	w.android.answer = func(*Delivery) Result { return <-answers }
+	w.register(66, devices.IOS, "B")
+	w.run()
+	w.publish(promo)
+	w.status("promo-1", func(s ReceiverStatus) bool {
+		return len(s.Devices) == 2 && s.Push == "retrying" && len(w.delayed()) == 1
+	})
+	w.release(w.morning.Add(-time.Hour))
+	w.status("promo-1", func(s ReceiverStatus) bool {
+		return slices.ContainsFunc(s.Devices, func(d DeviceStatus) bool { return d.Outcome == "quiet" && d.Attempts == 1 })
+	})
+	w.eventually("delayed again", func() bool { return len(w.delayed()) == 1 })
+	w.release(w.morning.Add(time.Hour))
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+	w.settled()
+	if a, i := len(w.android.sent), len(w.ios.sent); a != 2 || i != 1 {
+		t.Errorf("%d pushes to android, %d to ios", a, i)
+	}
+}
+
+// The night does not count as time to retry, but what is stale in the morning is not
+// sent.
+func TestStaleByTheMorning(t *testing.T) {
+	w := newNight(t)
+	w.RetryFor = time.Hour
+	w.run()
+	w.publish(promo)
+	w.publish(strings.NewReplacer("promo-1", "stale", `"title"`, `"options":{"ttl":"2h"},"title"`).Replace(promo))
+	w.status("stale", func(s ReceiverStatus) bool { return s.Push == "expired" })
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" })
+	w.release(w.morning.Add(morning))
+	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+	w.settled()
+	if _, _, dead := w.left(); dead != 0 || len(w.android.sent) != 1 {
+		t.Errorf("%d dead letters, %d pushes", dead, len(w.android.sent))
+	}
+}
+
+// The mornings of many users are spread evenly, and end before the next night.
+func TestMorningsAreSpread(t *testing.T) {
+	minutes := make([]int, morning/time.Minute)
+	for user := range int64(10_000) {
+		by := spread(user*1000+7, morning) // ids may have a pattern
+		if by != spread(user*1000+7, morning) {
+			t.Fatal("a user's time changes")
+		}
+		minutes[by/time.Minute]++
+	}
+	for i, n := range minutes {
+		if n < 800 || n > 1200 {
+			t.Errorf("minute %d: %d of 10,000 users", i, n)
+		}
+	}
+	w := newNight(t)
+	w.quietHours(w.morning.Add(time.Minute), w.morning) // but for one minute
+	work := &work{entry: &entry{User: 66, Type: "discount"}}
+	var err error
+	if work.settings, err = w.Inbox.Settings(t.Context(), 66); err != nil {
+		t.Fatal(err)
+	}
+	at := w.Now().Add(w.quietFor(work))
+	if at.Before(w.morning) || !at.Before(w.morning.Add(time.Minute)) {
+		t.Errorf("sent at %s, the pause begins at %s", at, w.morning)
+	}
+}
+
+// A private device's push says nothing of money where the screen shows it.
+func TestConceal(t *testing.T) {
+	for _, c := range []struct {
+		event string
+		want  string // what is shown, in the receiver's language; "" when everything is
+	}{
+		{`{"id":"e","type":"transaction","receiver_id":66,"title":"secret","message":"secret","details":{"id":1,"state":"paid"}}`, "There is news of a transaction"},
+		{`{"id":"e","type":"nego","receiver_id":66,"message":"secret","details":{"id":1,"state":"waiting"}}`, "There is news of an offer"},
+		{`{"id":"e","type":"dompet","receiver_id":66,"message":"secret"}`, "There is news of your wallet"},
+		{`{"id":"e","type":"payout","receiver_id":66,"title":"secret","message":"secret"}`, "There is news for you"},
+		{`{"id":"e","type":"report","receiver_id":66,"message":"secret"}`, ""},
+		{`{"id":"e","type":"discount","receiver_id":66,"title":"secret","message":"secret"}`, ""},
+	} {
+		t.Run(strings.Split(c.event, `"`)[7], func(t *testing.T) { testConceal(t, c.event, c.want) })
+	}
+	silent := Delivery{Lane: Urgent, Type: "dompet"}
+	if d := newWorld(t).conceal("id", silent); !d.Silent() {
+		t.Errorf("a silent push shows %q", d.Body)
+	}
+}
+
+func testConceal(t *testing.T, event, want string) {
+	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "payout", Lane: Urgent, Message: "m"}} })
+	w.register(66, devices.Android, "A")
+	w.register(66, devices.IOS, "B")
+	w.prefers(66, devices.IOS, "B", private)
+	w.speaks(66, "en")
+	w.run()
+	w.publish(event)
+	open, hidden := w.android.wait(t, "push", count(1))[0], w.ios.wait(t, "push", count(1))[0]
+	if open.Body != "secret" || slices.ContainsFunc(open.Data, func(f Field) bool { return f.Name == "private" }) {
+		t.Errorf("the other device got %+v", open)
+	}
+	if want == "" {
+		want = "secret"
+	} else if hidden.Title != "" || hidden.Category != "" || string(hidden.Data[len(hidden.Data)-1].Value) != "true" {
+		t.Errorf("%+v", hidden)
+	}
+	if hidden.Body != want {
+		t.Errorf("shows %q, want %q", hidden.Body, want)
+	}
+	for _, f := range hidden.Data {
+		if f.Name == "message" && string(f.Value) != fmt.Sprintf("%q", want) {
+			t.Errorf("data says %s", f.Value)
+		}
+	}
+}

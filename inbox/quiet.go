@@ -1,0 +1,143 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Clock is a time of day, in minutes after midnight: 0 to 1,439.
+type Clock int
+
+const minutesADay = 24 * 60
+
+// ErrClock says that a text is no time of day.
+var ErrClock = errors.New("must be a time of day such as 22:00")
+
+// ParseClock reads hours and minutes, from 00:00 to 23:59, or returns ErrClock.
+func ParseClock(s string) (Clock, error) {
+	t, err := time.Parse("15:04", s)
+	if err != nil {
+		return 0, ErrClock
+	}
+	return clockOf(t), nil
+}
+
+func clockOf(t time.Time) Clock { return Clock(t.Hour()*60 + t.Minute()) }
+
+// String returns the form that ParseClock reads, with two digits each.
+func (c Clock) String() string { return fmt.Sprintf("%02d:%02d", int(c)/60, int(c)%60) }
+
+// QuietHours are the hours of every day in which a user's promotions wait, from the
+// first minute up to the last one, which is no part of them. They may span midnight.
+// With two equal ends, as in the zero value, there are none.
+type QuietHours struct{ From, To Clock }
+
+// None reports whether there are no quiet hours.
+func (q QuietHours) None() bool { return q.From == q.To }
+
+// has reports whether a time of day is within.
+func (q QuietHours) has(c Clock) bool {
+	if q.From < q.To {
+		return q.From <= c && c < q.To
+	}
+	return !q.None() && (q.From <= c || c < q.To)
+}
+
+// End returns when the quiet hours that now is in end, and false when it is in none.
+// The zone of now counts. Where clocks are put forward over the last minute, they end
+// within that hour.
+func (q QuietHours) End(now time.Time) (time.Time, bool) {
+	c := clockOf(now)
+	if !q.has(c) {
+		return time.Time{}, false
+	}
+	minutes := (q.To - c + minutesADay) % minutesADay
+	end := now.Truncate(time.Minute).Add(time.Duration(minutes) * time.Minute)
+	_, before := now.Zone()
+	_, after := end.Zone()
+	// Clocks may be changed in between: then that many minutes show another time.
+	if sameClock := end.Add(time.Duration(before-after) * time.Second); !q.has(clockOf(sameClock)) && sameClock.After(now) {
+		end = sameClock
+	}
+	return end, true
+}
+
+// Pause returns how long it is from the end of the quiet hours to the next ones: a whole
+// day when there are none, never 0.
+func (q QuietHours) Pause() time.Duration {
+	minutes := (q.From - q.To + minutesADay) % minutesADay
+	if minutes == 0 {
+		minutes = minutesADay
+	}
+	return time.Duration(minutes) * time.Minute
+}
+
+// String returns "22:00-07:00", or "" for none.
+func (q QuietHours) String() string {
+	if q.None() {
+		return ""
+	}
+	return q.From.String() + "-" + q.To.String()
+}
+
+// parseQuietHours is the inverse of String; what it cannot read is none.
+func parseQuietHours(s string) QuietHours {
+	from, to, _ := strings.Cut(s, "-")
+	var q QuietHours
+	var err1, err2 error
+	q.From, err1 = ParseClock(from)
+	q.To, err2 = ParseClock(to)
+	if err1 != nil || err2 != nil {
+		return QuietHours{}
+	}
+	return q
+}
+
+// zoneNames are what the zones of Indonesia are called there.
+var zoneNames = map[string]string{"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura"}
+
+// zones holds those that were asked for, by name: there are only so many.
+var zones sync.Map // string to *time.Location
+
+// Zone returns a time zone by its IANA name, or as WIB, WITA or WIT, and false when
+// there is no such zone.
+func Zone(name string) (*time.Location, bool) {
+	if zone, ok := zones.Load(name); ok {
+		return zone.(*time.Location), true
+	}
+	full, ok := zoneNames[name]
+	if !ok {
+		full = name
+	}
+	zone, err := time.LoadLocation(full)
+	if err != nil || full == "" || full == "Local" { // Go's own names, for UTC and for the zone of the machine
+		return nil, false
+	}
+	zones.Store(name, zone)
+	return zone, true
+}
+
+// SetQuiet sets a user's quiet hours, unless nil, and the zone in which they are
+// meant, unless nil: a name that Zone knows, or "" for the zone of the user's profile.
+// The error is ErrErased when the user was erased.
+func (s *Store) SetQuiet(ctx context.Context, user int64, q *QuietHours, zone *string) error {
+	var fields []any
+	if q != nil {
+		fields = append(fields, "quiet", q.String())
+	}
+	if zone != nil {
+		fields = append(fields, "quiet_zone", *zone)
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	set, err := s.setProfile(ctx, user, "leave", fields)
+	if err == nil && !set {
+		return ErrErased
+	}
+	return err
+}
