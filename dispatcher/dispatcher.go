@@ -45,6 +45,9 @@ type Options struct {
 	Sends Rate
 	// Admins are administrators beside those whose profile says so.
 	Admins []int64
+	// Hooks are where services want to be told what became of their events, by the
+	// service's name.
+	Hooks map[string]Hook
 	// Location is the zone of the times in pushes: UTC unless set.
 	Location *time.Location
 	// Cluster says that one read cannot span the outbox streams of all partitions.
@@ -64,6 +67,7 @@ type Dispatcher struct {
 	lanes    [len(Lanes)]*lane
 	metrics  *metrics
 	sends    *limiter
+	hooks    map[string]*reporter // by service
 }
 
 // New returns a dispatcher. It publishes at once; pushes move while Run runs.
@@ -89,6 +93,10 @@ func New(opts Options) *Dispatcher {
 	}
 	d.parser = newParser(opts.Types, opts.Now)
 	d.metrics = newMetrics(opts.Metrics, d)
+	d.hooks = make(map[string]*reporter)
+	for service, hook := range opts.Hooks {
+		d.hooks[service] = newReporter(d, service, hook)
+	}
 	gates := make(map[devices.Platform]*gate)
 	for platform := range opts.Senders {
 		gates[platform] = newGate(string(platform), opts.Log, opts.Now, d.metrics)

@@ -23,7 +23,12 @@ type entry struct {
 	Attempt int    `json:"a,omitzero"` // attempts that were made
 	Owed    string `json:"o,omitzero"` // the one device that it is for; empty: all of the user's
 	From    string `json:"f,omitzero"` // name of a message's sender
-	ID      string `json:"n"`          // of the notification; the last one: see header
+	// Service is the one whose event it is, when that wants reports, and EventID and
+	// Source are what it knows the event by.
+	Service string `json:"s,omitzero"`
+	EventID string `json:"i,omitzero"`
+	Source  string `json:"c,omitzero"`
+	ID      string `json:"n"` // of the notification; the last one: see header
 
 	body string
 }

@@ -1,14 +1,18 @@
 -- Writes what came of an outbox entry and removes the entry, if it is still ours.
 --
 -- KEYS  1 stream  2 delayed  3 dead  4 record (or the stream again: none)
+--       5 stream of reports  6 reports that are due (or the stream again: none)
 -- ARGV  1 group  2 consumer  3 id  4 lane
 --       5 lines for the record, or ''
 --       6 number of delayed entries, then delay in ms and entry of each
 --       next: number of dead letters, then device, reason and entry of each
--- Reply 1, or 0 when another consumer holds the entry by now
+--       next: number of reports, then id and body of each; how many are kept, and
+--       for how long in ms
+-- Reply how many reports were dropped to make room, or -1 when another consumer holds
+--       the entry by now
 
 local stream, id = KEYS[1], ARGV[3]
-if #redis.call('XPENDING', stream, ARGV[1], id, id, 1, ARGV[2]) == 0 then return 0 end
+if #redis.call('XPENDING', stream, ARGV[1], id, id, 1, ARGV[2]) == 0 then return -1 end
 
 local i = 6
 local function number() i = i + 1; return tonumber(ARGV[i - 1]) end
@@ -32,6 +36,13 @@ for _ = 1, number() do
   i = i + 3
 end
 
+local dropped = 0
+for _ = 1, number() do
+  local _, over = queue_report(KEYS[5], KEYS[6], ARGV[#ARGV - 1], ARGV[#ARGV], 0, ARGV[i], ARGV[i + 1])
+  dropped = dropped + over
+  i = i + 2
+end
+
 redis.call('XACK', stream, ARGV[1], id)
 redis.call('XDEL', stream, id)
-return 1
+return dropped
