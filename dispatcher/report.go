@@ -68,8 +68,9 @@ type Hook struct {
 	Courier Courier
 	// Types are the reports that it wants: all when nil.
 	Types []string
-	// Timeout is the deadline of an attempt: 10 s unless set. A report that a process
-	// took and did not settle within three times as long is tried by another one.
+	// Timeout is the deadline of an attempt: a third of Options.Lease unless set. A
+	// report that a process took and did not settle within three times as long is tried
+	// by another one.
 	Timeout time.Duration
 	// RetryFor is how long a report is tried before it is dropped: 24 h unless set,
 	// which is also the most.

@@ -17,7 +17,6 @@ const (
 	reportPoll    = time.Second   // how often reports that became due are looked for
 	reportBackoff = 2 * time.Hour // the longest wait between two attempts …
 	reportPause   = time.Hour     // … and of a service that wants no reports, or asks to wait
-	reportTimeout = 10 * time.Second
 )
 
 // A reporter brings one service its reports. Those of each partition wait in Redis
@@ -38,7 +37,7 @@ type reporter struct {
 }
 
 func newReporter(d *Dispatcher, service string, hook Hook) *reporter {
-	hook.Timeout = cmp.Or(hook.Timeout, reportTimeout)
+	hook.Timeout = cmp.Or(hook.Timeout, d.attemptFor())
 	hook.RetryFor = min(cmp.Or(hook.RetryFor, reportFor), reportFor)
 	hook.Backoff = cmp.Or(hook.Backoff, 5*time.Second)
 	r := &reporter{d: d, service: service, hook: hook, slots: make(chan struct{}, reportsAtOnce), wake: make(chan struct{}, 1)}
