@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -229,7 +228,7 @@ func FuzzCloudEvent(f *testing.F) {
 			},
 		} {
 			if e, err := read(); err == nil && e == nil {
-				t.Error(fmt.Sprintf("%q is neither an event nor an error", raw))
+				t.Errorf("%q is neither an event nor an error", raw)
 			} else if err != nil && failureOf(err).code == internal {
 				t.Errorf("%q: %v", raw, err)
 			}
