@@ -26,6 +26,7 @@ type Config struct {
 	Redis       Redis       `yaml:"redis"`
 	Auth        Auth        `yaml:"auth"`
 	Services    []Service   `yaml:"services" doc:"the services that may publish; the variable takes name:sha256[:scope+scope],…"`
+	Webhooks    Webhooks    `yaml:"webhooks"`
 	FCM         FCM         `yaml:"fcm"`
 	APNs        APNs        `yaml:"apns"`
 	Push        Push        `yaml:"push"`
@@ -74,7 +75,7 @@ func (c *Config) problems() problems {
 	p.address("admin_listen", c.AdminListen)
 	c.Redis.validate(&p)
 	c.Auth.validate(&p)
-	validateServices(&p, c.Services)
+	validateServices(&p, c.Services, c.Webhooks.AllowPrivate)
 	c.FCM.validate(&p)
 	c.APNs.validate(&p)
 	c.Push.validate(&p)

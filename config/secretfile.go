@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // secret is a value that can be given by the name of a file that holds it.
 type secret struct {
@@ -10,11 +13,16 @@ type secret struct {
 }
 
 func secrets(c *Config) []secret {
-	return []secret{
+	all := []secret{
 		{"redis.url", c.Redis.URLFile, (*string)(&c.Redis.URL)},
 		{"auth.hs256_secret", c.Auth.HS256SecretFile, (*string)(&c.Auth.HS256Secret)},
 		{"apns.certificate_password", c.APNs.CertificatePasswordFile, (*string)(&c.APNs.CertificatePassword)},
 	}
+	for i := range c.Services {
+		w := &c.Services[i].Webhook
+		all = append(all, secret{fmt.Sprintf("services[%d].webhook.secret", i), w.SecretFile, (*string)(&w.Secret)})
+	}
+	return all
 }
 
 // readSecrets reads the secrets that are given by files, without the line break
@@ -27,6 +35,8 @@ func readSecrets(p *problems, c *Config) {
 		data, err := readFile(s.file)
 		text := strings.TrimRight(string(data), "\r\n")
 		switch {
+		case strings.Contains(s.key, "[") && *s.value != "": // elsewhere override has seen to it
+			p.add(s.key, "must not be set together with %s_file", s.key)
 		case err != nil:
 			p.add(s.key+"_file", "must be a file that can be read: %w", err)
 		case text == "":

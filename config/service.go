@@ -21,6 +21,7 @@ type Service struct {
 	Name      string   `yaml:"name" doc:"the service's name, 1 to 64 of a-z 0-9 _ -; event ids are unique within it"`
 	KeySHA256 string   `yaml:"key_sha256" doc:"SHA-256 of the service's key, 64 hex digits"`
 	Scopes    []string `yaml:"scopes,omitempty" doc:"what it may do: events, users, broadcasts; all of them when absent"`
+	Webhook   Webhook  `yaml:"webhook,omitempty"`
 }
 
 // Allows reports whether the service has the scope.
@@ -39,7 +40,7 @@ func (s Service) KeySum() (sum [sha256.Size]byte) {
 
 var serviceName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
-func validateServices(p *problems, services []Service) {
+func validateServices(p *problems, services []Service, allowPrivate bool) {
 	names := make(map[string]int)
 	keys := make(map[[sha256.Size]byte]int)
 	for i, s := range services {
@@ -70,6 +71,7 @@ func validateServices(p *problems, services []Service) {
 		for _, scope := range s.Scopes {
 			p.oneOf(key+".scopes", scope, ScopeEvents, ScopeUsers, ScopeBroadcasts)
 		}
+		s.Webhook.validate(p, key+".webhook", allowPrivate)
 	}
 }
 

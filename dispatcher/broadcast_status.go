@@ -128,9 +128,11 @@ func (d *Dispatcher) openBroadcasts(ctx context.Context) ([]BroadcastStatus, err
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]string, len(open))
-	for i, b := range open {
-		keys[i] = b.Key
+	keys := make([]string, 0, len(open))
+	for _, b := range open {
+		if !b.State.Over() { // else it is just being put away
+			keys = append(keys, b.Key)
+		}
 	}
 	return d.broadcastStatuses(ctx, keys)
 }

@@ -71,7 +71,7 @@ func (d *Dispatcher) walkBroadcasts(ctx context.Context) {
 func (d *Dispatcher) takeBroadcast(ctx context.Context, b *inbox.Batcher, found inbox.Broadcast) (*caster, error) {
 	switch {
 	case found.State == "" || found.State.Over(): // forgotten, or whoever ended it died over it
-		return nil, d.Inbox.CloseBroadcast(ctx, found.Key)
+		return nil, d.closeBroadcast(ctx, b, found.Key)
 	case found.State == inbox.BroadcastPreparing || found.Held:
 		return nil, nil
 	}
@@ -99,6 +99,18 @@ func (d *Dispatcher) takeBroadcast(ctx context.Context, b *inbox.Batcher, found 
 		limiter: rate.NewLimiter(rate.Limit(def.Rate), max(1, def.Rate/10)),
 		done:    make([]bool, d.Partitions.Len()), noted: time.Now(),
 	}, nil
+}
+
+// closeBroadcast puts a broadcast away that is over, once its service is told.
+func (d *Dispatcher) closeBroadcast(ctx context.Context, b *inbox.Batcher, key string) error {
+	s, err := d.broadcastStatus(ctx, key)
+	if err == nil {
+		err = d.reportBroadcast(ctx, b, &s)
+	}
+	if err != nil && !errors.Is(err, inbox.ErrNotFound) { // forgotten
+		return err
+	}
+	return d.Inbox.CloseBroadcast(ctx, key)
 }
 
 // A caster tells the users of one broadcast, for as long as it holds the lease.
@@ -263,6 +275,7 @@ func (c *caster) finish(ctx context.Context, state inbox.BroadcastState) error {
 	if err := c.walk.Finish(ctx, state, total); err != nil {
 		return err
 	}
+	c.d.nudgeBroadcasts() // to be put away
 	return errOver
 }
 

@@ -50,6 +50,9 @@ type Options struct {
 	Sends Rate
 	// Admins are administrators beside those whose profile says so.
 	Admins []int64
+	// Hooks are where services want to be told what became of their events, by the
+	// service's name.
+	Hooks map[string]Hook
 	// Location is the zone of the times in pushes: UTC unless set.
 	Location *time.Location
 	// Backlog is how many entries of the bulk lane may wait in a partition before
@@ -72,7 +75,8 @@ type Dispatcher struct {
 	lanes    [len(Lanes)]*lane
 	metrics  *metrics
 	sends    *limiter
-	casts    chan struct{} // a nudge: there may be a broadcast to walk
+	casts    chan struct{}        // a nudge: there may be a broadcast to walk
+	hooks    map[string]*reporter // by service
 }
 
 // New returns a dispatcher. It publishes at once; pushes move while Run runs.
@@ -104,6 +108,10 @@ func New(opts Options) *Dispatcher {
 	}
 	d.parser = newParser(&d.Options)
 	d.metrics = newMetrics(opts.Metrics, d)
+	d.hooks = make(map[string]*reporter)
+	for service, hook := range opts.Hooks {
+		d.hooks[service] = newReporter(d, service, hook)
+	}
 	gates := make(map[devices.Platform]*gate)
 	for platform := range opts.Senders {
 		gates[platform] = newGate(string(platform), opts.Log, opts.Now, d.metrics)

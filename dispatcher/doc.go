@@ -11,6 +11,9 @@
 // Messages between users go from one copy of the conversation to the other, with
 // a hand-off in between (chat.go). What live sockets show is made in frames.go.
 //
+// Services are told what became of their events by reports (report.go), which wait in
+// Redis until they are delivered (reporter.go).
+//
 // Senders for the providers are in the packages fcm and apns, the websockets in
-// live.
+// live, the webhooks that reports go to in webhook.
 package dispatcher

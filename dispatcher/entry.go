@@ -25,7 +25,12 @@ type entry struct {
 	From     string `json:"f,omitzero"` // name of a message's sender
 	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone
-	ID       string `json:"n"`          // of the notification; the last one: see header
+	// Service is the one whose event it is, when that wants reports, and EventID and
+	// Source are what it knows the event by.
+	Service string `json:"h,omitzero"`
+	EventID string `json:"i,omitzero"`
+	Source  string `json:"z,omitzero"`
+	ID      string `json:"n"` // of the notification; the last one: see header
 
 	body string
 }

@@ -50,6 +50,8 @@ type Event struct {
 	Type      string
 	Receivers []int64 // 1 to MaxReceivers, each once
 
+	cloudSource string // of a CloudEvent; or ""
+
 	kind    kind
 	content string // digest of what was sent, for the comparison with a repeat
 	time    time.Time
@@ -246,8 +248,28 @@ func (w *wireEvent) digest() string {
 	return strconv.FormatUint(total, 16)
 }
 
-// key is the digest under which the inbox knows an event of a source.
-func (e *Event) key(source string) string { return EventKey(source, e.ID) }
+// WithSource returns the event as a CloudEvent of a source, a URI reference, within
+// which its id is unique (guarantee G2).
+func (e *Event) WithSource(uri string) *Event {
+	of := *e
+	of.cloudSource = uri
+	return &of
+}
+
+// WithinSource names the events of a service ("service:NAME") that are CloudEvents of
+// a source; with "" those that are no CloudEvents. Services cannot reach into each
+// other's sources: the same source and id of two services are two events.
+func WithinSource(service, uri string) string {
+	if uri == "" {
+		return service
+	}
+	return service + " " + uri // names of services have no spaces
+}
+
+// key is the digest under which the inbox knows an event of a service.
+func (e *Event) key(service string) string {
+	return EventKey(WithinSource(service, e.cloudSource), e.ID)
+}
 
 // EventKey is the digest of an event's source and id.
 func EventKey(source, id string) string {

@@ -22,5 +22,17 @@ func (d *Dispatcher) deadKey(partition int) string {
 // (holder, until, in milliseconds), and how far it has come (at, a walk).
 func (d *Dispatcher) careKey() string { return d.Partitions.Key(0, "care") }
 
+// reportsKey is a stream, kept for reportKeep after the newest one: what a service is
+// to be told of its events. Entries have the fields i (id) and b (body).
+func (d *Dispatcher) reportsKey(partition int, service string) string {
+	return d.Partitions.Key(partition, "reports:"+service)
+}
+
+// reportsDueKey is a sorted set, kept as long: the ids of the entries of reportsKey,
+// scored with the moment of their next attempt in milliseconds.
+func (d *Dispatcher) reportsDueKey(partition int, service string) string {
+	return d.Partitions.Key(partition, "reports-due:"+service)
+}
+
 // group is the name of the one consumer group of each outbox stream.
 const group = "workers"

@@ -21,6 +21,10 @@ type metrics struct {
 	circuit  *prometheus.GaugeVec     // by platform
 	swept    *prometheus.CounterVec   // by kind
 	walked   *prometheus.CounterVec   // by whether the user was told
+
+	reportsSent    *prometheus.CounterVec // by service
+	reportsRetried *prometheus.CounterVec // by service, reason
+	reportsDropped *prometheus.CounterVec // by service, reason
 }
 
 func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
@@ -37,6 +41,11 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 		walked:   counter("kabar_broadcast_walked_total", "Users reached by broadcasts in this process, by what came of it: sent or skipped.", "outcome"),
 		dead:     counter("kabar_dead_letters_total", "Pushes buried.", "lane", "reason"),
 		swept:    counter("kabar_swept_total", "What was dropped because it was kept for long enough.", "kind"),
+
+		reportsSent:    counter("kabar_reports_sent_total", "Reports that services' webhooks took.", "service"),
+		reportsRetried: counter("kabar_report_retries_total", "Reports put off for another attempt.", "service", "reason"),
+		reportsDropped: counter("kabar_reports_dropped_total", "Reports that their service will never get.", "service", "reason"),
+
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "kabar_push_latency_seconds",
 			Help:    "Time from accepting an event to the provider's acceptance of its push.",
@@ -59,6 +68,7 @@ var (
 	delayedDesc = prometheus.NewDesc("kabar_delayed_entries", "Entries waiting for another attempt.", []string{"lane"}, nil)
 	ageDesc     = prometheus.NewDesc("kabar_outbox_oldest_seconds", "Age of the oldest entry in the outbox.", []string{"lane"}, nil)
 	lettersDesc = prometheus.NewDesc("kabar_dead_letters", "Dead letters that are kept.", nil, nil)
+	reportsDesc = prometheus.NewDesc("kabar_reports", "Reports waiting for their service's webhook.", []string{"service"}, nil)
 )
 
 // A queueCollector reads the depth of the outbox from Redis at each scrape.
@@ -66,7 +76,7 @@ type queueCollector struct{ d *Dispatcher }
 
 // Describe implements prometheus.Collector.
 func (*queueCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{depthDesc, delayedDesc, ageDesc, lettersDesc} {
+	for _, desc := range []*prometheus.Desc{depthDesc, delayedDesc, ageDesc, lettersDesc, reportsDesc} {
 		ch <- desc
 	}
 }
@@ -81,6 +91,7 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 	var depth, delayed [len(Lanes)][]*redis.IntCmd
 	var first [len(Lanes)][]*redis.XMessageSliceCmd
 	var letters []*redis.IntCmd
+	reports := make(map[string][]*redis.IntCmd)
 	for p := range n {
 		for _, l := range Lanes {
 			depth[l] = append(depth[l], pipe.XLen(ctx, d.outKey(p, l)))
@@ -88,6 +99,9 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 			first[l] = append(first[l], pipe.XRangeN(ctx, d.outKey(p, l), "-", "+", 1))
 		}
 		letters = append(letters, pipe.XLen(ctx, d.deadKey(p)))
+		for service := range d.hooks {
+			reports[service] = append(reports[service], pipe.XLen(ctx, d.reportsKey(p, service)))
+		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return
@@ -101,6 +115,9 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ageDesc, oldest(first[l], d.Now()).Seconds(), l.String())
 	}
 	gauge(lettersDesc, sum(letters))
+	for service, counts := range reports {
+		gauge(reportsDesc, sum(counts), service)
+	}
 }
 
 func sum(replies []*redis.IntCmd) float64 {

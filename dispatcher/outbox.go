@@ -33,7 +33,7 @@ var (
 	//go:embed claim.lua
 	claimSource string
 
-	settleScript = inbox.NewScript(settleSource)
+	settleScript = inbox.NewScript(reportSource + settleSource)
 	dueScript    = inbox.NewScript(dueSource)
 	renewScript  = inbox.NewScript(renewSource)
 	claimScript  = inbox.NewScript(claimSource)

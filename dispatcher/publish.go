@@ -30,6 +30,7 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Even
 	puts := make([]inbox.Put, 0, putMost)
 	of := make([]int, 0, putMost) // the event that each put is of
 	receivers := make(map[string][]int64)
+	service := d.reportsTo(source)
 	flush := func() {
 		stored, errs := d.Inbox.Put(ctx, puts, receivers)
 		for i, n := range of {
@@ -43,7 +44,7 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Even
 		key := e.key(source)
 		receivers[key] = append(receivers[key], e.Receivers...)
 		for _, receiver := range e.Receivers {
-			puts, of = append(puts, d.put(e, key, receiver, now)), append(of, n)
+			puts, of = append(puts, d.put(e, service, key, receiver, now)), append(of, n)
 			if len(puts) == putMost {
 				flush()
 			}
@@ -75,8 +76,9 @@ func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error
 	}
 }
 
-// put is an event's share of one receiver.
-func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) inbox.Put {
+// put is an event's share of one receiver. The service is the one that wants reports
+// of it, or "".
+func (d *Dispatcher) put(e *Event, service, key string, receiver int64, now time.Time) inbox.Put {
 	s := e.shareOf(receiver)
 	p := inbox.Put{
 		Receiver: receiver,
@@ -92,9 +94,13 @@ func (d *Dispatcher) put(e *Event, key string, receiver int64, now time.Time) in
 		Contact:  e.contact(receiver),
 	}
 	if e.push && s.hears == pushed && e.cart == nil {
+		entry := d.entry(e, s, key, receiver, now)
+		if service != "" {
+			entry.Service, entry.EventID, entry.Source = service, e.ID, e.cloudSource
+		}
 		p.Entry = &inbox.Entry{
 			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
-			Header: d.entry(e, s, key, receiver, now).header(),
+			Header: entry.header(),
 		}
 	}
 	return p

@@ -169,8 +169,16 @@ func (l *lane) forget(w *work, device devices.Device, r Result) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	if _, err := l.d.Devices.Forget(ctx, w.entry.User, device); err != nil {
+	withdraw, err := l.reportForgotten(ctx, w.entry, device, r.Reason)
+	if err != nil { // the next push finds the device again
+		l.d.Log.Error("a dead device cannot be reported", "platform", device.Platform, "error", err)
+		return
+	}
+	forgotten, err := l.d.Devices.Forget(ctx, w.entry.User, device)
+	if err != nil {
 		l.d.Log.Error("a dead device cannot be forgotten", "platform", device.Platform, "error", err)
+	} else if !forgotten {
+		withdraw(ctx)
 	}
 }
 
@@ -211,8 +219,8 @@ func (l *lane) settle() {
 func (l *lane) write(batch []*work) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.d.Lease)
 	defer cancel()
+	commands := make([]*inbox.Command, len(batch))
 	for {
-		commands := make([]*inbox.Command, len(batch))
 		for i, w := range batch {
 			commands[i] = l.settleCommand(ctx, w)
 		}
@@ -225,8 +233,11 @@ func (l *lane) write(batch []*work) {
 			return
 		}
 	}
-	for _, w := range batch {
+	for i, w := range batch {
 		l.count(w)
+		if dropped, err := commands[i].Int(); err == nil {
+			l.d.reported(w.entry, dropped)
+		}
 	}
 }
 
@@ -238,11 +249,21 @@ func (l *lane) settleCommand(ctx context.Context, w *work) *inbox.Command {
 		record = l.d.Inbox.RecordKey(w.entry.User, w.entry.Event)
 		outcomes = string(w.outcomes) + inbox.PushOutcome(w.progress())
 	}
-	args := make([]any, 0, 7+len(w.delayed)+len(w.dead))
+	reports := l.d.failures(w)
+	reportsKey, reportsDueKey := stream, stream
+	if len(reports) > 0 {
+		reportsKey = l.d.reportsKey(w.key.partition, w.entry.Service)
+		reportsDueKey = l.d.reportsDueKey(w.key.partition, w.entry.Service)
+	}
+	args := make([]any, 0, 10+len(w.delayed)+len(w.dead)+len(reports))
 	args = append(args, group, l.d.consumer, w.key.id, l.lane.String(), outcomes)
 	args = append(append(args, len(w.delayed)/2), w.delayed...)
 	args = append(append(args, len(w.dead)/3), w.dead...)
-	keys := []string{stream, l.d.delayedKey(w.key.partition, l.lane), l.d.deadKey(w.key.partition), record}
+	args = append(args, mostReports, reportKeep.Milliseconds(), len(reports)/2)
+	args = append(args, reports...)
+	keys := []string{
+		stream, l.d.delayedKey(w.key.partition, l.lane), l.d.deadKey(w.key.partition), record, reportsKey, reportsDueKey,
+	}
 	if key, ok := w.broadcast(); ok {
 		keys = append(keys, l.d.Inbox.WalkKey(w.key.partition, key))
 		args = append(args, w.tallies...)

@@ -78,6 +78,9 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	for _, l := range d.lanes {
 		all.Go(func() { l.run(ctx) })
 	}
+	for _, r := range d.hooks {
+		all.Go(func() { r.run(ctx) })
+	}
 	all.Wait()
 }
 

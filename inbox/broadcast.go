@@ -172,8 +172,8 @@ func (s *Store) SetBroadcast(ctx context.Context, key string, to BroadcastState,
 	return s.setBroadcast(ctx, key, to, from, "")
 }
 
-// EndBroadcast is SetBroadcast for states that are over. total is the number of
-// users that is shown of it from now on.
+// EndBroadcast is SetBroadcast for states that are over; CloseBroadcast comes after
+// it. total is the number of users that is shown of it from now on.
 func (s *Store) EndBroadcast(ctx context.Context, key string, to BroadcastState, total int64, from ...BroadcastState) error {
 	return s.setBroadcast(ctx, key, to, from, "", "finished", s.Now().UnixMilli(), "total", total)
 }
@@ -205,13 +205,10 @@ func (s *Store) setBroadcast(ctx context.Context, key string, to BroadcastState,
 	}
 	fence, _ := reply[2].(string)
 	_, err = s.raiseFence(ctx, s.Batcher, key, fence)
-	if err != nil && !errors.Is(err, ErrFenced) { // it has been resumed since
-		return err
+	if errors.Is(err, ErrFenced) { // it has been resumed since
+		return nil
 	}
-	if to.Over() {
-		return s.CloseBroadcast(ctx, key)
-	}
-	return nil
+	return err
 }
 
 // raiseFence keeps walkers with a lower fence out of every partition, and returns
@@ -238,7 +235,7 @@ func (s *Store) raiseFence(ctx context.Context, b *Batcher, key, fence string) (
 	return cursors, nil
 }
 
-// CloseBroadcast takes a broadcast that is over, or forgotten, out of the open ones,
+// CloseBroadcast puts a broadcast away: it takes one that is over, or forgotten, out of the open ones,
 // and forgets whom it named. It may be repeated.
 func (s *Store) CloseBroadcast(ctx context.Context, key string) error {
 	commands := []*Command{NewCommand(ctx, "srem", s.openBroadcasts(), key)}

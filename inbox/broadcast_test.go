@@ -129,6 +129,12 @@ func TestCreateBroadcast(t *testing.T) {
 		if err := s.SetBroadcast(ctx, "unknown", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown: %v", err)
 		}
+		if open, err := s.OpenBroadcasts(ctx); err != nil || len(open) != 1 || !open[0].State.Over() {
+			t.Errorf("to be put away: %+v %v", open, err)
+		}
+		if err := s.CloseBroadcast(ctx, "c"); err != nil {
+			t.Fatal(err)
+		}
 		if open, err := s.OpenBroadcasts(ctx); err != nil || len(open) != 0 {
 			t.Errorf("open: %+v %v", open, err)
 		}

@@ -94,7 +94,8 @@ func (w *Walk) Release(ctx context.Context) error {
 	return err
 }
 
-// Finish ends the broadcast: state is one that is over. total is the number of
+// Finish ends the broadcast: state is one that is over; Store.CloseBroadcast comes
+// after it. total is the number of
 // users to be shown of it. The error is ErrBroadcastState when the lease was lost.
 func (w *Walk) Finish(ctx context.Context, state BroadcastState, total int64) error {
 	return w.s.setBroadcast(ctx, w.key, state, []BroadcastState{BroadcastActive}, strconv.FormatInt(w.fence, 10),

@@ -103,6 +103,7 @@ func eachEvent(in io.Reader, f func(raw []byte)) error {
 type eventCmd struct {
 	ID      string `arg:"" help:"The event's id."`
 	Service string `help:"Name of the service that published it." default:"cli"`
+	Source  string `help:"Of a CloudEvent: its source."`
 }
 
 // Run implements the command.
@@ -112,7 +113,7 @@ func (c eventCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	all, err := core.Dispatcher.Status(e.ctx, source(c.Service), c.ID)
+	all, err := core.Dispatcher.Status(e.ctx, dispatcher.WithinSource(source(c.Service), c.Source), c.ID)
 	if err != nil {
 		return fmt.Errorf("event %q of service %q: %w", c.ID, c.Service, err)
 	}

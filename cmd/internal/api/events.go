@@ -24,33 +24,49 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if body = bytes.TrimSpace(body); len(body) == 0 {
-		return reply{}, bodyProblem(invalid, "must hold an event")
-	}
 	media, _, err := mediaType(r)
 	if err != nil {
 		return reply{}, err
 	}
+	if binaryMode(r.Header) && media != typeCloudEvent && media != typeCloudEvents {
+		return a.publishOne(r, s, body, func(data []byte) (*dispatcher.Event, error) { return a.parseBinary(r.Header, data) })
+	}
+	if body = bytes.TrimSpace(body); len(body) == 0 {
+		return reply{}, bodyProblem(invalid, "must hold an event")
+	}
 	var events [][]byte
+	parse := a.parse
 	switch media {
 	case typeJSON, "":
 		if body[0] != '[' {
-			return a.publishOne(r, s, body)
+			return a.publishOne(r, s, body, a.parse)
 		}
 		events, err = splitArray(body)
 	case typeNDJSON, typeNDJSON2:
 		events, err = splitLines(body)
+	case typeCloudEvent:
+		return a.publishOne(r, s, body, a.parseCloud)
+	case typeCloudEvents:
+		parse = a.parseCloud
+		if body[0] != '[' {
+			err = bodyProblem(malformed, "must be an array")
+			break
+		}
+		events, err = splitArray(body)
 	default:
-		err = unsupported(typeJSON, typeNDJSON)
+		err = unsupported(typeJSON, typeNDJSON, typeCloudEvent, typeCloudEvents)
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	return a.publishAll(r, s, events)
+	return a.publishAll(r, s, events, parse)
 }
 
-func (a *api) publishOne(r *http.Request, s *Service, raw []byte) (reply, error) {
-	e, err := a.parse(raw)
+// A parse reads one event of a request.
+type parse func(raw []byte) (*dispatcher.Event, error)
+
+func (a *api) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
+	e, err := parse(raw)
 	if err != nil {
 		return reply{}, withID("", err)
 	}
@@ -70,12 +86,12 @@ func withID(id string, err error) error {
 }
 
 // publishAll publishes the events that are valid in one go, and answers for each.
-func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte) (reply, error) {
+func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
 	results := make([]dispatcher.Published, len(raw))
 	valid := make([]*dispatcher.Event, 0, len(raw))
 	places := make([]int, 0, len(raw)) // of the valid ones
 	for i, item := range raw {
-		e, err := a.parse(item)
+		e, err := parse(item)
 		if err != nil {
 			results[i].Err = err
 			continue
@@ -116,9 +132,7 @@ func appendPublished(b []byte, p dispatcher.Published) []byte {
 // parse reads one event.
 func (a *api) parse(raw []byte) (*dispatcher.Event, error) {
 	if len(raw) > dispatcher.MaxEventSize {
-		return nil, &failure{code: tooLarge, fields: map[string]string{
-			"event": fmt.Sprintf("is larger than %d bytes", dispatcher.MaxEventSize),
-		}}
+		return nil, eventTooLarge()
 	}
 	e, err := a.Dispatcher.Parse(raw)
 	if err != nil && !jsontext.Value(raw).IsValid() { // checked only when there is an error to tell apart
@@ -127,6 +141,12 @@ func (a *api) parse(raw []byte) (*dispatcher.Event, error) {
 		return nil, &f
 	}
 	return e, err
+}
+
+func eventTooLarge() *failure {
+	return &failure{code: tooLarge, fields: map[string]string{
+		"event": fmt.Sprintf("is larger than %d bytes", dispatcher.MaxEventSize),
+	}}
 }
 
 // splitArray returns the elements of a JSON array, which stay parts of it.
@@ -189,7 +209,8 @@ func (a *api) showEvent(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	statuses, err := a.Dispatcher.Status(r.Context(), s.source(), id)
+	// The parameter is the source of a CloudEvent, whose ids are unique within it.
+	statuses, err := a.Dispatcher.Status(r.Context(), dispatcher.WithinSource(s.source(), r.URL.Query().Get("source")), id)
 	if err != nil {
 		return reply{}, err
 	}

@@ -174,12 +174,19 @@ func (w *world) do(c call) answer {
 	}
 	resp, err := w.server.Client().Do(r)
 	check(w.t, err)
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	check(w.t, err)
-	a := answer{call: c, status: resp.StatusCode, header: resp.Header, body: string(raw)}
+	a := readAnswer(w.t, resp)
+	a.call = c
 	conforms(w.t, a)
 	return a
+}
+
+// readAnswer reads a response whole.
+func readAnswer(t *testing.T, resp *http.Response) answer {
+	t.Helper()
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	check(t, err)
+	return answer{status: resp.StatusCode, header: resp.Header, body: string(raw)}
 }
 
 // basic calls as a user, with a form.

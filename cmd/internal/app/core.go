@@ -14,6 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/dispatcher/webhook"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -27,6 +28,8 @@ type Core struct {
 
 	Batcher *inbox.Batcher
 	Sharded bool // pub/sub is that of a cluster
+
+	webhooks []*webhook.Endpoint
 }
 
 // OpenCore connects to Redis, checks that it is fit to keep what Kabar accepts,
@@ -50,7 +53,12 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		observeRedis(rdb, reg)
 	}
 	_, cluster := rdb.(*redis.ClusterClient)
-	c := &Core{Redis: rdb, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
+	hooks, endpoints, err := newHooks(cfg, log)
+	if err != nil {
+		_ = rdb.Close() // the first error says what is wrong
+		return nil, err
+	}
+	c := &Core{Redis: rdb, webhooks: endpoints, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
 	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:        rdb,
@@ -76,6 +84,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		RetryFor:   time.Duration(cfg.Push.RetryFor),
 		LiveGrace:  time.Duration(cfg.Push.LiveGrace),
 		Admins:     cfg.Auth.Admins,
+		Hooks:      hooks,
 		Types:      types(cfg.Types),
 		Location:   cfg.Location(),
 		Cluster:    cluster,
@@ -88,6 +97,9 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 // Close waits for what is on its way to Redis and closes the connections.
 func (c *Core) Close() error {
 	c.Batcher.Close()
+	for _, e := range c.webhooks {
+		e.Close()
+	}
 	if err := c.Redis.Close(); err != nil {
 		return fmt.Errorf("close Redis: %w", err)
 	}
@@ -105,6 +117,29 @@ func prepare(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient,
 		}
 	}
 	return parts.Claim(ctx, rdb)
+}
+
+// newHooks makes the webhooks of the services that have one. It opens no connection.
+func newHooks(cfg *config.Config, log *slog.Logger) (map[string]dispatcher.Hook, []*webhook.Endpoint, error) {
+	hooks := make(map[string]dispatcher.Hook)
+	var endpoints []*webhook.Endpoint
+	for _, s := range cfg.Services {
+		if !s.Webhook.Enabled() {
+			continue
+		}
+		e, err := webhook.New(webhook.Options{
+			URL:          s.Webhook.URL.Reveal(),
+			Secret:       s.Webhook.Secret.Reveal(),
+			AllowPrivate: cfg.Webhooks.AllowPrivate,
+			Log:          log.With("service", s.Name),
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		hooks[s.Name] = dispatcher.Hook{Courier: e, Types: s.Webhook.Events}
+		endpoints = append(endpoints, e)
+	}
+	return hooks, endpoints, nil
 }
 
 func types(declared []config.EventType) []dispatcher.Type {

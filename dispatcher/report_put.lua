@@ -1,0 +1,8 @@
+-- Queues one report for a service.
+--
+-- KEYS  1 stream  2 due
+-- ARGV  1 how many reports are kept  2 for how long, ms
+--       3 when it is to be sent, in ms from now  4 its id  5 its body
+-- Reply {id of the entry, how many reports were dropped to make room}
+
+return {queue_report(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])}

@@ -1,0 +1,218 @@
+// Package webhook brings reports to services over HTTP, signed as the Standard
+// Webhooks specification says (https://www.standardwebhooks.com).
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+// SecretPrefix begins a secret; base64 of 24 to 64 bytes follows it.
+const SecretPrefix = "whsec_"
+
+const (
+	minSecret, maxSecret = 24, 64 // bytes, as the specification says
+	dialTimeout          = 5 * time.Second
+	idleTimeout          = 90 * time.Second
+	maxConns             = 16
+	maxAnswer            = 64 << 10 // bytes of an answer that are read, so that the connection can be used again
+)
+
+// Options configure an Endpoint. URL and Secret are required.
+type Options struct {
+	URL    string
+	Secret string
+	// AllowPrivate allows http URLs, and addresses that are not on the public
+	// internet: private, loopback, link-local and the like.
+	AllowPrivate bool
+	// RootCAs are trusted in place of the system's when not nil.
+	RootCAs *x509.CertPool
+	// Log gets why an attempt failed, without secrets, bodies and paths of URLs.
+	Log *slog.Logger
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// An Endpoint is one service's webhook. It implements dispatcher.Courier. Close it.
+type Endpoint struct {
+	url    string
+	host   string // for the log
+	signer *standardwebhooks.Webhook
+	client *http.Client
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// New returns an endpoint that has no connection yet. Its errors are those of the
+// options, and repeat neither URL nor secret.
+func New(o Options) (*Endpoint, error) {
+	u, err := CheckURL(o.URL, o.AllowPrivate)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: url %w", err)
+	}
+	if err := CheckSecret(o.Secret); err != nil {
+		return nil, fmt.Errorf("webhook: secret %w", err)
+	}
+	signer, err := standardwebhooks.NewWebhook(o.Secret)
+	if err != nil {
+		return nil, errors.New("webhook: secret is not base64")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	if !o.AllowPrivate {
+		dialer.Control = publicOnly
+	}
+	return &Endpoint{
+		url: o.URL, host: u.Host, signer: signer, log: o.Log, now: o.Now,
+		client: &http.Client{
+			Transport: &http.Transport{
+				Proxy:               nil, // a proxy would resolve names where publicOnly cannot see it
+				DialContext:         dialer.DialContext,
+				TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
+				TLSHandshakeTimeout: dialTimeout,
+				ForceAttemptHTTP2:   true,
+				MaxConnsPerHost:     maxConns,
+				MaxIdleConnsPerHost: maxConns,
+				IdleConnTimeout:     idleTimeout,
+				DisableCompression:  true,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// CheckURL returns the URL of a webhook taken apart. The errors do not repeat it.
+func CheckURL(text string, allowPrivate bool) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+		return nil, errors.New("must be a URL with a host that starts with https://")
+	case u.Scheme == "http" && !allowPrivate:
+		return nil, errors.New("must start with https://")
+	}
+	return u, nil
+}
+
+// CheckSecret says what is wrong with a secret, without repeating it.
+func CheckSecret(secret string) error {
+	text, ok := strings.CutPrefix(secret, SecretPrefix)
+	key, err := base64.StdEncoding.DecodeString(text)
+	if !ok || err != nil || len(key) < minSecret || len(key) > maxSecret {
+		return fmt.Errorf("must be %s and base64 of %d to %d bytes", SecretPrefix, minSecret, maxSecret)
+	}
+	return nil
+}
+
+// Close closes idle connections.
+func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
+
+// Deliver makes one attempt; see dispatcher.Courier. An answer of 2xx means that the
+// service has the report, 410 that it wants no more of them. 429 and 503 slow it down
+// where they say for how long. Redirects are not followed.
+func (e *Endpoint) Deliver(ctx context.Context, r *dispatcher.Report) dispatcher.Result {
+	at := e.now()
+	signature, err := e.signer.Sign(r.ID, at, r.Body)
+	if err != nil {
+		return e.failed("signature", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(r.Body))
+	if err != nil {
+		return e.failed("url", errors.New("the URL cannot be used"))
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "kabar")
+	req.Header.Set(standardwebhooks.HeaderWebhookID, r.ID)
+	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return e.failed(reason(ctx, err), err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says beyond the status does not matter
+	return e.classify(resp)
+}
+
+func (e *Endpoint) classify(resp *http.Response) dispatcher.Result {
+	code := resp.StatusCode
+	result := dispatcher.Result{Outcome: dispatcher.Later, RetryAfter: e.retryAfter(resp.Header)}
+	switch {
+	case code >= 200 && code < 300:
+		return dispatcher.Result{Outcome: dispatcher.Accepted}
+	case code == http.StatusGone:
+		return dispatcher.Result{Outcome: dispatcher.Forget, Reason: "gone"}
+	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
+		result.Reason = "slow_down"
+		if result.RetryAfter > 0 {
+			result.Outcome = dispatcher.SlowDown
+		}
+	case code < 400:
+		result.Reason = "redirect"
+	case code < 500:
+		result.Reason = "http_4xx"
+	default:
+		result.Reason = "http_5xx"
+	}
+	e.log.Debug("a webhook did not take a report", "host", e.host, "status", code)
+	return result
+}
+
+// retryAfter reads seconds or a date; 0 when there is neither, or it is over.
+func (e *Endpoint) retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(e.now()))
+	}
+	return 0
+}
+
+// failed is the result of an attempt without an answer. A url.Error is taken apart:
+// its text has the whole URL.
+func (e *Endpoint) failed(reason string, err error) dispatcher.Result {
+	var of *url.Error
+	if errors.As(err, &of) {
+		err = of.Err
+	}
+	e.log.Warn("a webhook cannot be reached", "host", e.host, "reason", reason, "error", err)
+	return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason}
+}
+
+func reason(ctx context.Context, err error) string {
+	var timeout net.Error
+	var unknown x509.UnknownAuthorityError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errPrivate):
+		return "private_address"
+	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.As(err, &unknown), errors.As(err, &certificate):
+		return "certificate"
+	}
+	return "connection"
+}

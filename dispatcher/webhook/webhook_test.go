@@ -1,0 +1,198 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+)
+
+var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hunter2 hunter2 hunter2"))
+
+var report = &dispatcher.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
+
+// endpoint is one for a server of the test, and what it logs.
+func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	e, err := New(Options{
+		URL: url, Secret: secret, AllowPrivate: private,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e, &log
+}
+
+func serve(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL + "/hooks/s3cret-path?token=s3cret"
+}
+
+// The receiver's side of the official library accepts what is sent.
+func TestSignature(t *testing.T) {
+	verifier, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = verifier.Verify(body, r.Header)
+		}
+		if err != nil || !bytes.Equal(body, report.Body) || r.Header.Get("webhook-id") != "msg_1" ||
+			r.Method != "POST" || r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%v: %v %s", err, r.Header, body)
+		}
+	})
+	e, log := endpoint(t, url, true)
+	if got := e.Deliver(t.Context(), report); got.Outcome != dispatcher.Accepted {
+		t.Errorf("%+v: %s", got, log)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		after  string
+		want   dispatcher.Result
+	}{
+		{200, "", dispatcher.Result{Outcome: dispatcher.Accepted}},
+		{204, "", dispatcher.Result{Outcome: dispatcher.Accepted}},
+		{302, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "redirect"}},
+		{404, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "http_4xx"}},
+		{410, "", dispatcher.Result{Outcome: dispatcher.Forget, Reason: "gone"}},
+		{429, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "slow_down"}},
+		{429, "7", dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: "slow_down", RetryAfter: 7 * time.Second}},
+		{503, "Fri, 31 Dec 1999 23:59:59 GMT", dispatcher.Result{Outcome: dispatcher.Later, Reason: "slow_down"}},
+		{500, "3", dispatcher.Result{Outcome: dispatcher.Later, Reason: "http_5xx", RetryAfter: 3 * time.Second}},
+	} {
+		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if c.after != "" {
+				w.Header().Set("Retry-After", c.after)
+			}
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(c.status)
+			if r.URL.Path == "/elsewhere" {
+				t.Error("a redirect is followed")
+			}
+		})
+		e, log := endpoint(t, url, true)
+		if got := e.Deliver(t.Context(), report); got != c.want {
+			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
+		}
+		discreet(t, log.String())
+	}
+}
+
+// discreet checks that a log has no secrets.
+func discreet(t *testing.T, log string) {
+	t.Helper()
+	for _, word := range []string{"s3cret", "hunter2", strings.TrimPrefix(secret, SecretPrefix), "event.failed"} {
+		if strings.Contains(log, word) {
+			t.Errorf("the log has %q: %s", word, log)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	secure.TLS = &tls.Config{}
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	port := "8080"
+	if _, p, err := net.SplitHostPort(strings.TrimPrefix(secure.URL, "https://")); err == nil {
+		port = p
+	}
+	const path = "/hooks/s3cret-path?token=s3cret"
+	for _, c := range []struct {
+		url     string
+		private bool
+		reason  string
+	}{
+		{closed.URL + path, true, "connection"},
+		{secure.URL + path, true, "certificate"},
+		{secure.URL + path, false, "private_address"},
+		{"https://localhost:" + port + path, false, "private_address"}, // a name that leads there
+		{"https://[::1]:" + port + path, false, "private_address"},
+		{"https://[::ffff:127.0.0.1]:" + port + path, false, "private_address"},
+		{"https://169.254.169.254" + path, false, "private_address"},
+	} {
+		e, log := endpoint(t, c.url, c.private)
+		if got := e.Deliver(t.Context(), report); got.Outcome != dispatcher.Later || got.Reason != c.reason {
+			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
+		}
+		discreet(t, log.String())
+	}
+}
+
+// An endpoint that never answers costs an attempt's time, and no more.
+func TestTimeout(t *testing.T) {
+	release := make(chan struct{})
+	url := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
+	t.Cleanup(func() { close(release) })
+	e, _ := endpoint(t, url, true)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got := e.Deliver(ctx, report); got.Outcome != dispatcher.Later || got.Reason != "timeout" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestPublicAddresses(t *testing.T) {
+	for address, want := range map[string]bool{
+		"8.8.8.8": true, "1.1.1.1": true, "172.15.0.1": true, "100.63.255.255": true, "2606:4700::1111": true,
+		"0.0.0.0": false, "10.1.2.3": false, "100.64.0.1": false, "100.127.255.255": false, "127.0.0.1": false,
+		"127.255.0.1": false, "169.254.169.254": false, "172.16.0.1": false, "172.31.255.255": false, "192.168.1.1": false,
+		"192.0.2.1": false, "198.18.0.1": false, "224.0.0.1": false, "239.1.1.1": false, "255.255.255.255": false,
+		"::": false, "::1": false, "::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "::7f00:1": false, "fe80::1": false,
+		"fd00::1": false, "fc00::1": false, "ff02::1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false,
+		"2001::1": false, "2001:db8::1": false, "fe80::1%eth0": false, "2606:4700::1%eth0": false,
+	} {
+		if got := isPublic(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: %v, want %v", address, got, want)
+		}
+	}
+	if err := publicOnly("tcp", "nonsense", nil); err == nil {
+		t.Error("an address that is none is allowed")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for name, o := range map[string]Options{
+		"http":         {URL: "http://shop.example/s3cret", Secret: secret},
+		"no host":      {URL: "https:///s3cret", Secret: secret},
+		"no URL":       {URL: "%zz", Secret: secret},
+		"other scheme": {URL: "ftp://shop.example", Secret: secret, AllowPrivate: true},
+		"no prefix":    {URL: "https://shop.example", Secret: strings.TrimPrefix(secret, SecretPrefix)},
+		"not base64":   {URL: "https://shop.example", Secret: SecretPrefix + "s3cret"},
+		"short":        {URL: "https://shop.example", Secret: SecretPrefix + "aHVudGVyMg=="},
+	} {
+		_, err := New(o)
+		if err == nil {
+			t.Errorf("%s is accepted", name)
+			continue
+		}
+		discreet(t, err.Error())
+	}
+}
