@@ -79,6 +79,8 @@ func TestAnswersSpeakTheLanguageOfTheRequest(t *testing.T) {
 	}
 }
 
+const imToBudi = `{"instant_message":{"receiver_id":67,"category":0,"body_bb":"x","client_id":"c"}}`
+
 // answers has each text said that a world can be made to say.
 func (l aLanguage) answers(t *testing.T) {
 	w := newWorld(t, nil)
@@ -88,79 +90,93 @@ func (l aLanguage) answers(t *testing.T) {
 	}
 	w.must(w.publish(`{"id":"n","type":"discount","receiver_id":66,"message":"x","title":"x","details":{}}`), 202)
 	register(t, w, devices.Android, "first")
-	note := w.must(w.get(listPath), 200).envelope(t).Data[0].ID
-	const im = `{"instant_message":{"receiver_id":67,"category":%,"body_bb":"x","client_id":"c"}}`
-	sent := *w.must(w.do(call{method: "POST", path: messagesPath, auth: ani, media: typeJSON, body: strings.Replace(im, "%", "0", 1)}), 200).envelope(t).ID
 	w.must(w.start(`{"id":"b","type":"announcement","title":"x","message":"x"}`), 202)
 	w.must(w.steer("b", "cancelled"), 200)
+	l.notifications(w)
+	l.messages(w)
+	l.failures(w)
+}
 
-	ask := func(id string, status int, c call) {
-		t.Helper()
-		want := l.forUsers
-		if !strings.Contains(c.auth, ":") || status == 401 {
-			want = l.forOthers
-		}
-		if l.accept != "" {
-			c.header = map[string]string{"Accept-Language": l.accept}
-		}
-		if c.media == "" {
-			c.media = typeForm
-		}
-		e := w.must(w.do(c), status).envelope(t)
-		if len(e.Results) > 0 {
-			e = e.Results[0]
-		}
-		if e.Message != saying(want, id) {
-			t.Errorf("%s %s: %q, want %q", c.method, c.path, e.Message, saying(want, id))
-		}
+// ask makes a call in the language, and compares the text of its answer.
+func (l aLanguage) ask(w *world, id string, status int, c call) {
+	w.t.Helper()
+	want := l.forUsers
+	if !strings.Contains(c.auth, ":") || status == 401 {
+		want = l.forOthers
 	}
-	asAni := func(method, path, form string) call { return call{method: method, path: path, auth: ani, body: form} }
-	asService := func(key, method, path, json string) call {
-		return call{method: method, path: path, auth: "Bearer " + key, media: typeJSON, body: json}
+	if l.accept != "" {
+		c.header = map[string]string{"Accept-Language": l.accept}
 	}
-	ask("api.device.added", 200, asAni("POST", androidPath, "reg_id=A"))
-	ask("api.device.not_added", 422, asAni("POST", androidPath, ""))
-	ask("api.device.updated", 200, asAni("PATCH", androidPath, "old_reg_id=A&new_reg_id=B"))
-	ask("api.device.not_updated", 422, asAni("PATCH", androidPath, ""))
-	ask("api.config.updated", 200, asAni("PATCH", configPath, "reg_id=B&config[promo]=0"))
-	ask("api.config.not_updated", 422, asAni("PATCH", configPath, "reg_id=B&config[promo]=x"))
-	ask("api.device.not_found", 404, asAni("GET", configPath+"?reg_id=nobodys", ""))
-	ask("api.device.not_yours", 403, call{method: "DELETE", path: androidPath, auth: budi, body: "reg_id=B"})
-	ask("api.device.removed", 200, asAni("DELETE", androidPath, "reg_id=B"))
-	ask("api.device.logged_out", 200, asAni("DELETE", logoutPath, "reg_id=first"))
-	ask("api.device.not_logged_out", 422, asAni("DELETE", logoutPath, ""))
-	ask("api.notification.read", 200, asAni("PATCH", "/v2/notifications/"+note+".json", ""))
-	ask("api.notification.not_read", 404, asAni("PATCH", "/v2/notifications/0123456789abcdef01234567.json", ""))
+	if c.media == "" {
+		c.media = typeForm
+	}
+	e := w.must(w.do(c), status).envelope(w.t)
+	if len(e.Results) > 0 {
+		e = e.Results[0]
+	}
+	if e.Message != saying(want, id) {
+		w.t.Errorf("%s %s: %q, want %q", c.method, c.path, e.Message, saying(want, id))
+	}
+}
 
+func asAni(method, path, form string) call {
+	return call{method: method, path: path, auth: ani, body: form}
+}
+
+func asService(key, method, path, json string) call {
+	return call{method: method, path: path, auth: "Bearer " + key, media: typeJSON, body: json}
+}
+
+func (l aLanguage) notifications(w *world) {
+	note := w.must(w.get(listPath), 200).envelope(w.t).Data[0].ID
+	l.ask(w, "api.device.added", 200, asAni("POST", androidPath, "reg_id=A"))
+	l.ask(w, "api.device.not_added", 422, asAni("POST", androidPath, ""))
+	l.ask(w, "api.device.updated", 200, asAni("PATCH", androidPath, "old_reg_id=A&new_reg_id=B"))
+	l.ask(w, "api.device.not_updated", 422, asAni("PATCH", androidPath, ""))
+	l.ask(w, "api.config.updated", 200, asAni("PATCH", configPath, "reg_id=B&config[promo]=0"))
+	l.ask(w, "api.config.not_updated", 422, asAni("PATCH", configPath, "reg_id=B&config[promo]=x"))
+	l.ask(w, "api.device.not_found", 404, asAni("GET", configPath+"?reg_id=nobodys", ""))
+	l.ask(w, "api.device.not_yours", 403, call{method: "DELETE", path: androidPath, auth: budi, body: "reg_id=B"})
+	l.ask(w, "api.device.removed", 200, asAni("DELETE", androidPath, "reg_id=B"))
+	l.ask(w, "api.device.logged_out", 200, asAni("DELETE", logoutPath, "reg_id=first"))
+	l.ask(w, "api.device.not_logged_out", 422, asAni("DELETE", logoutPath, ""))
+	l.ask(w, "api.notification.read", 200, asAni("PATCH", "/v2/notifications/"+note+".json", ""))
+	l.ask(w, "api.notification.not_read", 404, asAni("PATCH", "/v2/notifications/0123456789abcdef01234567.json", ""))
+}
+
+func (l aLanguage) messages(w *world) {
 	message := func(body string) call {
 		return call{method: "POST", path: messagesPath, auth: ani, media: typeJSON, body: body}
 	}
-	ask("api.message.sent", 200, message(strings.Replace(im, "%", "0", 1)))
-	ask("api.message.admins_only", 403, message(strings.Replace(im, "%", "1", 1)))
-	ask("api.message.not_sent", 409, message(strings.Replace(strings.Replace(im, "%", "0", 1), `"x"`, `"y"`, 1)))
-	ask("api.message.no_receiver", 404, message(`{"instant_message":{"receiver_id":404,"category":0,"body_bb":"x"}}`))
-	ask("api.message.format", 422, message(`{}`))
-	ask("api.message.deleted", 200, asAni("DELETE", "/v2/messages/im/"+sent+".json", ""))
-	ask("api.message.not_deleted", 404, asAni("DELETE", "/v2/messages/im/"+sent+".json", ""))
-	ask("api.conversation.not_yours", 403, asAni("GET", "/v2/messages/im/"+sent+".json", ""))
-	ask("api.conversation.deleted", 200, call{method: "DELETE", path: "/v2/messages/" + anisAndBudis + ".json", auth: budi})
-	ask("api.conversation.not_deleted", 404, asAni("DELETE", "/v2/messages/x.json", ""))
-	ask("api.attachment.refused", 415, call{
+	sent := *w.must(w.do(message(imToBudi)), 200).envelope(w.t).ID
+	l.ask(w, "api.message.sent", 200, message(imToBudi))
+	l.ask(w, "api.message.admins_only", 403, message(`{"instant_message":{"receiver_id":67,"category":1,"body_bb":"x"}}`))
+	l.ask(w, "api.message.not_sent", 409, message(strings.Replace(imToBudi, `"x"`, `"y"`, 1)))
+	l.ask(w, "api.message.no_receiver", 404, message(`{"instant_message":{"receiver_id":404,"category":0,"body_bb":"x"}}`))
+	l.ask(w, "api.message.format", 422, message(`{}`))
+	l.ask(w, "api.message.deleted", 200, asAni("DELETE", "/v2/messages/im/"+sent+".json", ""))
+	l.ask(w, "api.message.not_deleted", 404, asAni("DELETE", "/v2/messages/im/"+sent+".json", ""))
+	l.ask(w, "api.conversation.not_yours", 403, asAni("GET", "/v2/messages/im/"+sent+".json", ""))
+	l.ask(w, "api.conversation.deleted", 200, call{method: "DELETE", path: "/v2/messages/" + anisAndBudis + ".json", auth: budi})
+	l.ask(w, "api.conversation.not_deleted", 404, asAni("DELETE", "/v2/messages/x.json", ""))
+	l.ask(w, "api.attachment.refused", 415, call{
 		method: "POST", path: uploadPath, auth: ani, media: boundary, body: filePart("file", "a.txt", "plain") + "--XX--",
 	})
+}
 
-	ask("api.broadcast.over", 409, asService(marketing, "PATCH", "/v2/broadcasts/b.json", `{"state":"running"}`))
-	ask("api.failure.malformed", 400, asService(shop, "POST", eventsPath, `{`))
-	ask("api.failure.invalid", 200, asService(shop, "POST", eventsPath, `[{}]`)) // in the results
-	ask("api.failure.conflict", 409, asService(shop, "POST", eventsPath, `{"id":"n","type":"discount","receiver_id":66,"message":"y","title":"x","details":{}}`))
-	ask("api.failure.too_large", 413, asService(shop, "POST", eventsPath, `{"id":"`+strings.Repeat("x", 70_000)+`"}`))
-	ask("api.failure.forbidden", 403, asService(directory, "POST", eventsPath, `{}`))
-	ask("api.failure.unsupported_media_type", 415, call{method: "PATCH", path: configPath, auth: ani, media: "text/plain", body: "x"})
-	ask("api.failure.invalid", 422, asAni("GET", listPath+"?page=x", ""))
-	ask("api.failure.not_found", 404, call{method: "GET", path: "/v2/nothing.json"})
-	ask("api.failure.method_not_allowed", 405, call{method: "DELETE", path: listPath})
-	ask("api.failure.gone", 410, call{method: "GET", path: "/v1/notifications.json"})
-	ask("api.failure.unauthorized", 401, call{method: "GET", path: listPath, auth: "66:wrong"})
+func (l aLanguage) failures(w *world) {
+	l.ask(w, "api.broadcast.over", 409, asService(marketing, "PATCH", "/v2/broadcasts/b.json", `{"state":"running"}`))
+	l.ask(w, "api.failure.malformed", 400, asService(shop, "POST", eventsPath, `{`))
+	l.ask(w, "api.failure.invalid", 200, asService(shop, "POST", eventsPath, `[{}]`)) // in the results
+	l.ask(w, "api.failure.conflict", 409, asService(shop, "POST", eventsPath, `{"id":"n","type":"discount","receiver_id":66,"message":"y","title":"x","details":{}}`))
+	l.ask(w, "api.failure.too_large", 413, asService(shop, "POST", eventsPath, `{"id":"`+strings.Repeat("x", 70_000)+`"}`))
+	l.ask(w, "api.failure.forbidden", 403, asService(directory, "POST", eventsPath, `{}`))
+	l.ask(w, "api.failure.unsupported_media_type", 415, call{method: "DELETE", path: androidPath, auth: ani, media: "text/plain", body: "x"})
+	l.ask(w, "api.failure.invalid", 422, asAni("GET", listPath+"?page=x", ""))
+	l.ask(w, "api.failure.not_found", 404, call{method: "GET", path: "/v2/nothing.json"})
+	l.ask(w, "api.failure.method_not_allowed", 405, call{method: "DELETE", path: listPath})
+	l.ask(w, "api.failure.gone", 410, call{method: "GET", path: "/v1/notifications.json"})
+	l.ask(w, "api.failure.unauthorized", 401, call{method: "GET", path: listPath, auth: "66:wrong"})
 }
 
 // An askedDispatcher counts how often it is asked for a user's language, which is
@@ -215,13 +231,17 @@ func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	})
 }
 
-// The configuration chooses for those who do not.
-func TestAnswersSpeakTheConfiguredLanguage(t *testing.T) {
-	h := New(Options{Dispatcher: fakeDispatcher{}, Locale: text.English})
-	for accept, want := range map[string]text.Locale{"": text.English, "fr": text.English, "id": text.Indonesian} {
+// The configuration chooses for those who do not, and may word answers anew.
+func TestAnswersSpeakAsConfigured(t *testing.T) {
+	folder := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(folder, "en.yaml"), []byte("api: {failure: {not_found: Gone fishing}}"), 0o600))
+	texts, err := text.New(text.Options{Folder: folder})
+	check(t, err)
+	h := New(Options{Dispatcher: fakeDispatcher{}, Texts: texts, Locale: text.English})
+	for accept, want := range map[string]string{"": "Gone fishing", "fr": "Gone fishing", "id": "Tidak ditemukan"} {
 		r := httptest.NewRequest("GET", "/v2/nothing.json", nil)
 		r.Header.Set("Accept-Language", accept)
-		if e := serve(h, r).envelope(t); e.Message != saying(want, textOfCode+string(notFound)) {
+		if e := serve(h, r).envelope(t); e.Message != want {
 			t.Errorf("%q: %q", accept, e.Message)
 		}
 	}

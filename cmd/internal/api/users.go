@@ -76,6 +76,7 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	if err := a.Dispatcher.Erase(r.Context(), user); err != nil {
 		return reply{}, err
 	}
+	a.locales.Remove(user)
 	return userDone(user)
 }
 
