@@ -2,11 +2,10 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
-	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,65 +13,45 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, stop := range stops {
-		stop()
+	if err := errors.Join(localredis.StopShared(), stopCluster()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
 }
 
-// stops ends the servers that the tests have started.
-var stops []func()
+// stopCluster ends the cluster, if a test has started it.
+var stopCluster = func() error { return nil }
 
-// Each server is started by the first test that wants it, and shared.
-var (
-	single = sync.OnceValues(func() (string, error) { return startRedis() })
-	// A cluster of one node still refuses scripts whose keys are in two slots.
-	cluster = sync.OnceValues(func() (string, error) {
-		addr, err := startRedis("--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort()))
-		if err != nil {
-			return "", err
-		}
-		c := redis.NewClient(&redis.Options{Addr: addr})
-		defer c.Close()
-		if err := c.ClusterAddSlotsRange(context.Background(), 0, 16383).Err(); err != nil {
-			return "", err
-		}
-		return addr, poll(func() bool { return c.Get(context.Background(), "ready").Err() == redis.Nil })
-	})
-)
-
-// startRedis starts a redis-server in a directory of its own.
-func startRedis(args ...string) (addr string, err error) {
-	dir, err := os.MkdirTemp("", "kabar-devices")
+// cluster is started by the first test that wants it. One node still refuses scripts
+// whose keys are in two slots.
+var cluster = sync.OnceValues(func() (addr string, err error) {
+	node, err := localredis.Start(context.Background(), localredis.Options{Args: []string{"--cluster-enabled", "yes", "--appendonly", "no"}})
 	if err != nil {
 		return "", err
 	}
-	stops = append(stops, func() { os.RemoveAll(dir) })
-	port := strconv.Itoa(freePort())
-	args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"}, args...)
-	cmd := exec.Command("redis-server", args...)
-	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("%w (on Debian: apt-get install redis-server, on macOS: brew install redis)", err)
-	}
-	stops = append([]func(){func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }}, stops...)
-
-	addr = net.JoinHostPort("127.0.0.1", port)
-	c := redis.NewClient(&redis.Options{Addr: addr})
+	stopCluster = node.Close
+	c := redis.NewClient(&redis.Options{Addr: node.Addr()})
 	defer c.Close()
-	return addr, poll(func() bool { return c.Ping(context.Background()).Err() == nil })
-}
-
-func freePort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	if err := c.ClusterAddSlotsRange(context.Background(), 0, 16383).Err(); err != nil {
+		return "", err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return node.Addr(), poll(func() bool { return c.Get(context.Background(), "ready").Err() == redis.Nil })
+})
+
+// single is a server that the tests share.
+func single() (addr string, err error) {
+	server, err := localredis.Shared()
+	if err != nil {
+		return "", err
+	}
+	return server.Addr(), nil
 }
 
 // poll waits for a condition.

@@ -69,9 +69,6 @@ func (c *content) in(l text.Locale) string {
 }
 
 func readBody(body []byte) (c content, err error) {
-	if !jsontext.Value(body).IsValid() {
-		return content{}, errNotObject
-	}
 	err = eachMember(body, func(m member) {
 		switch string(m.name()) {
 		case "type":

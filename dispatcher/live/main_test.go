@@ -90,7 +90,13 @@ func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ..
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { b.Close(); rdb.Close() })
+	t.Cleanup(func() {
+		if err := w.AuditAll(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }); err != nil {
+			t.Error(err)
+		}
+		b.Close()
+		rdb.Close()
+	})
 	return w
 }
 

@@ -2,17 +2,19 @@ package api
 
 import (
 	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
-	addr, stop, err := startRedis()
+	server, err := localredis.Start(t.Context(), localredis.Options{Args: []string{"--appendonly", "no"}})
 	check(t, err)
-	t.Cleanup(stop)
-	w := worldOver(t, addr, nil)
+	t.Cleanup(func() { _ = server.Close() }) // it has ended by then
+	w := worldOver(t, server.Addr(), nil)
 	w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"token":"tok3ntok3n"}`), 200)
 	w.must(w.get("/v2/notifications/unreads.json"), 200) // credentials known to be good
-	stop()
+	check(t, server.Close())
 
 	event := `{"id":"e","type":"cart","receiver_id":66,"details":{"cart_items":1}}`
 	for name, c := range map[string]call{

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -34,9 +35,9 @@ func token(t *testing.T, user string, expires time.Time, secret string) string {
 // elsewhere is a world whose users' credentials Kabar does not keep.
 func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	t.Helper()
-	addr, err := sharedRedis()
+	server, err := localredis.Shared()
 	check(t, err)
-	w := worldOver(t, addr, nil)
+	w := worldOver(t, server.Addr(), nil)
 	store := w.options.Inbox
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
@@ -63,9 +64,9 @@ var worlds atomic.Int64
 // newWorld serves over the Redis that the tests share. Ani and Budi can sign in.
 func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *world {
 	t.Helper()
-	addr, err := sharedRedis()
+	server, err := localredis.Shared()
 	check(t, err)
-	w := worldOver(t, addr, senders)
+	w := worldOver(t, server.Addr(), senders)
 	w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"token":"tok3ntok3n"}`), 200)
 	w.must(w.bearer(directory, "PUT", "/v2/users/67.json", `{"token":"tok3nbudi"}`), 200)
 	return w

@@ -160,13 +160,21 @@ func (s *Server) removeDir() error {
 	return nil
 }
 
+// highestPort leaves room for the bus of a cluster's node, 10,000 ports above.
+const highestPort = 65535 - 10000
+
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() // only now, so that the next one is another
+		if port := l.Addr().(*net.TCPAddr).Port; port <= highestPort {
+			return port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port up to %d: none in 100 tries", highestPort)
 }
 
 var (
