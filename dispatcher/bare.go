@@ -33,6 +33,7 @@ type wrapper struct {
 func (w *wireEvent) unwrap(c *checker) *bare {
 	kind, _ := scalar(w.kind)
 	b := w.loose(kind)
+	w.inherit() // after loose, which drops members that are not the event's
 	for _, k := range []wrapper{
 		{"transaction", "transaction", "transaction", w.transaction},
 		{"negotiation", "nego", "nego", w.negotiation},
@@ -161,7 +162,8 @@ func (e *Event) parties(c *checker, one, list jsontext.Value) []int64 {
 	return only
 }
 
-// derivedID is the id of an event that brings none: a repeat has the same one.
+// derivedID is the id of an event that brings none: a repeat has the same one. That of
+// a report needs the event's own time: the product's are the same for all of its reports.
 func (e *Event) derivedID() string {
 	id := e.bare.resource + "-" + e.details.id
 	switch e.bare.resource {

@@ -64,7 +64,7 @@ func TestBareResources(t *testing.T) {
 			},
 		},
 		"a reported product": {
-			`{"product":` + bareProduct + `}`, "report-h-1441176176000", "report", "2015-09-02T13:42:56+07:00",
+			`{"time":"2015-09-03T13:42:56+07:00","product":` + bareProduct + `}`, "report-h-1441262576000", "report", "2015-09-03T13:42:56+07:00",
 			map[int64]bareShare{66: {pushed, 0, "", `{"texts":{"en":"g.kunci sinchan has been reported"},"type":"report","title":null,"message":"g.kunci sinchan telah dilaporkan","details":{"product":` + bareProduct + `,` + none}},
 		},
 		"a mutation": {
@@ -106,6 +106,35 @@ func TestBareResources(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Two reports of a product are two events, unless the service says otherwise.
+func TestReportsOfOneProduct(t *testing.T) {
+	for name, c := range map[string]struct {
+		raw  string // before the product
+		same bool   // as the event is when it is sent again
+	}{
+		"nothing":      {"", false},
+		"an id":        {`"id":"x",`, true},
+		"a time":       {`"time":"2015-09-03T13:42:56+07:00",`, true},
+		"a null":       {`"time":null,`, false},
+		"a title only": {`"title":"T",`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := testParser()
+			var ids [2]string
+			for i := range ids {
+				e, err := p.Parse([]byte(`{` + c.raw + `"product":` + bareProduct + `}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids[i] = e.ID
+			}
+			if same := ids[0] == ids[1]; same != c.same {
+				t.Errorf("ids %q", ids)
 			}
 		})
 	}

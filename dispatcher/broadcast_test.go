@@ -253,47 +253,6 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 	}
 }
 
-// While nothing is sent, a broadcast waits rather than fill the outbox; what is
-// urgent passes all the same.
-func TestBroadcastWaitsForTheOutbox(t *testing.T) {
-	const users, backlog = 400, 20
-	gate := make(chan struct{})
-	w := newWorld(t, func(o *Options) { o.Backlog = backlog })
-	w.android.answer = func(d *Delivery) Result {
-		if d.Lane == Bulk {
-			<-gate
-		}
-		return Result{Outcome: Accepted}
-	}
-	for user := int64(1); user <= users; user++ {
-		w.register(user, devices.Android, fmt.Sprint("token", user))
-	}
-	open := sync.OnceFunc(func() { close(gate) })
-	w.run()
-	t.Cleanup(open)
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, MaxRate))
-	full := func() bool {
-		for p := range w.Partitions.Len() {
-			if room, err := w.roomFor(context.Background(), p); err != nil || room {
-				return false
-			}
-		}
-		return true
-	}
-	w.eventually("the outbox is full", full)
-	w.publish(`{"id":"paid","type":"dompet","receiver_id":7,"message":"Dana masuk"}`)
-	w.android.wait(t, "the urgent push", func(sent []Delivery) bool {
-		return slices.ContainsFunc(sent, func(d Delivery) bool { return d.Lane == Urgent })
-	})
-	out, _, _ := w.left()
-	if most := w.Partitions.Len() * (backlog + castMost); out > most || w.broadcast("x").Sent == users {
-		t.Errorf("%d entries wait, want %d at most", out, most)
-	}
-	open()
-	w.becomes("x", BroadcastDone)
-	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
-}
-
 // What came of the pushes is counted by reason, as they settle; a dead letter shows
 // the text.
 func TestBroadcastFailures(t *testing.T) {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 
 	"github.com/kabar-gateway/kabar/inbox"
@@ -18,6 +18,13 @@ const (
 	castPause = 50 * time.Millisecond // how often a walker looks again that has to wait
 	castMost  = 64                    // users of a partition in one step
 	paceEvery = time.Second           // how often a walker says how fast it is
+
+	// castSoon is when every retry is due at the latest, but what a provider puts off.
+	castSoon = maxBackoff * 4 / 3 // 20 min
+	// castDelayed is how many delayed entries of a partition a broadcast puts up with
+	// beside those that Options.Backlog counts: some 20 MB of pushes that wait for the
+	// end of their users' quiet hours, for which nobody else is to wait.
+	castDelayed = 50_000
 )
 
 // nudgeBroadcasts says that there may be a broadcast to walk. It never blocks.
@@ -280,12 +287,16 @@ func (c *caster) finish(ctx context.Context, state inbox.BroadcastState) error {
 }
 
 // roomFor reports whether a partition's bulk lane has room for a step. So a
-// broadcast fills Redis no faster than its pushes are sent.
+// broadcast fills Redis no faster than its pushes are sent, and promotions that wait
+// for the end of quiet hours hold it up only when they are very many.
 func (d *Dispatcher) roomFor(ctx context.Context, p int) (bool, error) {
+	soon := d.Now().Add(castSoon).UnixMilli()
 	pipe := d.Redis.Pipeline()
-	waiting := []*redis.IntCmd{pipe.XLen(ctx, d.outKey(p, Bulk)), pipe.ZCard(ctx, d.delayedKey(p, Bulk))}
+	out := pipe.XLen(ctx, d.outKey(p, Bulk))
+	near := pipe.ZCount(ctx, d.delayedKey(p, Bulk), "-inf", strconv.FormatInt(soon, 10))
+	delayed := pipe.ZCard(ctx, d.delayedKey(p, Bulk))
 	if _, err := pipe.Exec(ctx); err != nil {
 		return false, fmt.Errorf("measure the outbox: %w", err)
 	}
-	return waiting[0].Val()+waiting[1].Val() < int64(d.Backlog), nil
+	return out.Val()+near.Val() < int64(d.Backlog) && delayed.Val() < castDelayed, nil
 }

@@ -55,8 +55,9 @@ type Options struct {
 	Hooks map[string]Hook
 	// Location is the zone of the times in pushes: UTC unless set.
 	Location *time.Location
-	// Backlog is how many entries of the bulk lane may wait in a partition before
-	// broadcasts wait for them: 1,000 unless set.
+	// Backlog is how many entries of the bulk lane may wait in a partition to be sent
+	// or tried again before broadcasts wait for them: 1,000 unless set. What waits
+	// longer, for the end of quiet hours, does not count.
 	Backlog int
 	// Cluster says that one read cannot span the outbox streams of all partitions.
 	Cluster bool

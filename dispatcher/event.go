@@ -73,6 +73,8 @@ type wireEvent struct {
 
 	// Of resources that are sent in place of an event; see bare.
 	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
+
+	around *wireEvent // what the event stands in as "data", or nil
 }
 
 // readWire takes the members of an event that Kabar knows.
@@ -119,6 +121,24 @@ func readWire(raw []byte) (w wireEvent, err error) {
 	return w, err
 }
 
+// inherit gives the event what it has not and what stands around it has.
+func (w *wireEvent) inherit() {
+	if w.around == nil {
+		return
+	}
+	if absent(w.receiver) && absent(w.receivers) {
+		w.receiver, w.receivers = w.around.receiver, w.around.receivers
+	}
+	for _, m := range []struct{ own, around *jsontext.Value }{
+		{&w.id, &w.around.id}, {&w.time, &w.around.time}, {&w.message, &w.around.message},
+		{&w.title, &w.around.title}, {&w.details, &w.around.details}, {&w.options, &w.around.options},
+	} {
+		if absent(*m.own) {
+			*m.own = *m.around
+		}
+	}
+}
+
 // A Parser reads events. It is immutable and safe for concurrent use.
 type Parser struct {
 	kinds   map[string]kind
@@ -140,7 +160,9 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	}
 	w, err := readWire(raw)
 	if err == nil && w.kind == nil && w.data.Kind() == '{' {
-		w, err = readWire(w.data)
+		around := w
+		w, err = readWire(around.data)
+		w.around = &around
 	}
 	if err != nil {
 		return nil, invalid("event", err.Error())
@@ -200,10 +222,12 @@ func (p *Parser) event(w *wireEvent) (*Event, error) {
 	if len(c.fields) > 0 {
 		return nil, &InvalidError{Fields: c.fields}
 	}
-	if e.ID == "" && e.bare != nil {
-		e.ID = e.derivedID()
-	} else if e.ID == "" {
+	switch {
+	case e.ID != "":
+	case e.bare == nil, e.bare.resource == "report" && absent(w.time): // a product tells nothing of its reports
 		e.ID = p.newID()
+	default:
+		e.ID = e.derivedID()
 	}
 	e.content = w.digest()
 	return e, nil

@@ -94,6 +94,52 @@ func TestParseIsLenientWhereTheContractSays(t *testing.T) {
 	}
 }
 
+// What stands around the wrapper counts where the event in it has nothing of its own.
+func TestMembersAroundTheWrapper(t *testing.T) {
+	p := testParser()
+	const inner = `"type":"discount","message":"m"`
+	for name, c := range map[string]struct{ wrapped, plain string }{
+		"around": {
+			`{"id":"x","receiver_id":66,"time":"2026-01-01T00:00:00Z","title":"T","options":{"push":false},"details":{"a":1},"data":{` + inner + `}}`,
+			`{"id":"x","receiver_id":66,"time":"2026-01-01T00:00:00Z","title":"T","options":{"push":false},"details":{"a":1},` + inner + `}`,
+		},
+		"both": {
+			`{"id":"x","receiver_id":66,"message":"n","data":{"id":"y","receiver_ids":[67],` + inner + `}}`,
+			`{"id":"y","receiver_ids":[67],` + inner + `}`,
+		},
+		"nothing inside": {
+			`{"id":"x","receiver_ids":[66,67],"data":{"id":null,"receiver_id":null,` + inner + `}}`,
+			`{"id":"x","receiver_ids":[66,67],` + inner + `}`,
+		},
+		"a resource": {
+			`{"id":"x","time":"2026-01-01T00:00:00Z","receiver_id":15,"data":{"negotiation":` + bareOffer + `}}`,
+			`{"id":"x","time":"2026-01-01T00:00:00Z","receiver_id":15,"negotiation":` + bareOffer + `}`,
+		},
+		"a resource's own id": {
+			`{"id":"x","receiver_id":66,"data":` + bareMutation + `}`,
+			`{"id":"x","receiver_id":66,"mutation":` + bareMutation + `}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := p.Parse([]byte(c.wrapped))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := p.Parse([]byte(c.plain))
+			if err != nil {
+				t.Fatal(err)
+			}
+			type event struct {
+				ID, Content string
+				Receivers   []int64
+			}
+			if diff := cmp.Diff(event{want.ID, want.content, want.Receivers}, event{got.ID, got.content, got.Receivers}); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // A repeat is recognised whatever the order of members and the spacing; anything
 // else that differs makes other content.
 func TestContentDigest(t *testing.T) {

@@ -34,5 +34,11 @@ func (d *Dispatcher) reportsDueKey(partition int, service string) string {
 	return d.Partitions.Key(partition, "reports-due:"+service)
 }
 
+// reportMarkKey is a string, kept for reportKeep: says that a report with the id was
+// queued, which is not to be repeated.
+func (d *Dispatcher) reportMarkKey(partition int, service, id string) string {
+	return d.Partitions.Key(partition, "reports-mark:"+service+":"+id)
+}
+
 // group is the name of the one consumer group of each outbox stream.
 const group = "workers"

@@ -164,7 +164,7 @@ func (l *lane) reportForgotten(ctx context.Context, e *entry, device devices.Dev
 	entry, err := r.put(ctx, l.batcher, partition, withdrawn, &Report{ID: l.d.reportID(), Body: l.d.reportBody(ReportDeviceForgotten, struct {
 		aboutEvent
 		Platform devices.Platform `json:"platform"`
-	}{aboutEvent{e.EventID, e.Source, e.User, device.ID, reason}, device.Platform})})
+	}{aboutEvent{e.EventID, e.Source, e.User, device.ID, reason}, device.Platform})}, "")
 	return func(ctx context.Context) {
 		if err := l.batcher.Do(ctx, r.settleCommand(ctx, partition, entry, "")); err != nil {
 			l.d.Log.Warn("the report of a device that is registered again cannot be taken back", "error", err)
@@ -185,18 +185,20 @@ type broadcastReport struct {
 }
 
 // reportBroadcast queues the report that a broadcast has ended, if its service wants to
-// know. Repeating it, after an error or a crash, is safe: such reports have the same ID.
+// know. Repeating it is safe, after an error or a crash, or when several processes see
+// the end: the report is queued once.
 func (d *Dispatcher) reportBroadcast(ctx context.Context, b *inbox.Batcher, s *BroadcastStatus) error {
 	r := d.wants(s.Service(), ReportBroadcastDone)
 	if r == nil {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(s.Source + "\x00" + s.ID))
-	_, err := r.put(ctx, b, d.Partitions.Of(s.ID), 0, &Report{
-		ID: "msg_" + hex.EncodeToString(sum[:12]),
+	id, partition := "msg_"+hex.EncodeToString(sum[:12]), d.Partitions.Of(s.ID)
+	_, err := r.put(ctx, b, partition, 0, &Report{
+		ID: id,
 		Body: d.reportBody(ReportBroadcastDone, broadcastReport{
 			s.ID, s.State, s.Total, s.Sent, s.Skipped, s.Pushed, s.Failed, s.FinishedAt.In(d.Location),
 		}),
-	})
+	}, d.reportMarkKey(partition, r.service, id))
 	return err
 }

@@ -61,9 +61,13 @@ func (r *reporter) dropped(reason string, n int) {
 }
 
 // put queues a report, to be sent after a delay at the earliest, and returns the id of
-// its entry.
-func (r *reporter) put(ctx context.Context, b *inbox.Batcher, partition int, delay time.Duration, report *Report) (entry string, err error) {
-	c := reportPutScript.Command(ctx, []string{r.d.reportsKey(partition, r.service), r.d.reportsDueKey(partition, r.service)},
+// its entry. Of reports with the same mark, a key or "", only the first is queued.
+func (r *reporter) put(ctx context.Context, b *inbox.Batcher, partition int, delay time.Duration, report *Report, mark string) (entry string, err error) {
+	keys := []string{r.d.reportsKey(partition, r.service), r.d.reportsDueKey(partition, r.service)}
+	if mark != "" {
+		keys = append(keys, mark)
+	}
+	c := reportPutScript.Command(ctx, keys,
 		mostReports, reportKeep.Milliseconds(), delay.Milliseconds(), report.ID, report.Body)
 	if err := b.Do(ctx, c); err != nil {
 		return "", fmt.Errorf("queue report: %w", err)

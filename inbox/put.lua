@@ -64,7 +64,7 @@ if subject ~= '' then
   local order, rank, told, newest = '0', '0', '-', id
   if known[3] then order, rank, told, newest = string.match(known[3], '^(%S+) (%S+) (%S+) (%S+)') end
   local o, r = tonumber(ARGV[10]), tonumber(ARGV[11])
-  local same = o == tonumber(order) and r == tonumber(rank) -- told again: it is pushed, but moves no counter
+  local same = o == tonumber(order) and r == tonumber(rank) -- told again: it is pushed, but counted once
   late = r > 0 and not same and (o < tonumber(order) or (o == tonumber(order) and r < tonumber(rank)))
   if not late and ARGV[18] ~= '' then newest = id end -- what is not pushed takes no place on the screen
   if r > 0 and not late and not same then
@@ -81,6 +81,10 @@ if subject ~= '' then
     elseif known[3] then
       redis.call('ZREM', KEYS[5], subject)
     end
+  elseif same and r > 0 and ARGV[12] ~= '0' and
+    (tonumber(ARGV[12]) ~= NEWS or redis.call('ZSCORE', KEYS[4], told)) then
+    -- The first one may not have said who is who. News that was read stays read.
+    redis.call('ZADD', KEYS[5], 'NX', ARGV[12], subject)
   end
   set[1], set[2] = 'r:' .. subject, order .. ' ' .. rank .. ' ' .. told .. ' ' .. newest
 elseif cart ~= '' and tonumber(ARGV[10]) >= tonumber(known[3] or '0') then

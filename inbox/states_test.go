@@ -140,3 +140,36 @@ func TestTellingAStateAgainCountsNothing(t *testing.T) {
 		}
 	})
 }
+
+// A state that is told twice, once without saying who is who and so without a class,
+// counts in either order, unless it was news that has been read.
+func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for name, c := range map[string]struct {
+			classes [2]Class
+			read    bool // in between
+			want    Unreads
+		}{
+			"class last":       {[2]Class{NoClass, SellerTransactions}, false, Unreads{SellerTransactions: 1, Notifications: 2}},
+			"class first":      {[2]Class{SellerTransactions, NoClass}, false, Unreads{SellerTransactions: 1, Notifications: 2}},
+			"news last":        {[2]Class{NoClass, TransactionNews}, false, Unreads{TransactionNews: 1, Notifications: 2}},
+			"news first":       {[2]Class{TransactionNews, NoClass}, false, Unreads{TransactionNews: 1, Notifications: 2}},
+			"news last, read":  {[2]Class{NoClass, TransactionNews}, true, Unreads{Notifications: 1}},
+			"news first, read": {[2]Class{TransactionNews, NoClass}, true, Unreads{Notifications: 1}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := newStore(t, rdb)
+				first := put(t, s, s.state("first", 1, 1, c.classes[0]))
+				if c.read {
+					if _, err := s.Read(t.Context(), user, first.ID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				put(t, s, s.state("again", 1, 1, c.classes[1]))
+				if n, err := s.Unreads(t.Context(), user); err != nil || n != c.want {
+					t.Errorf("unreads %+v, %v", n, err)
+				}
+			})
+		}
+	})
+}
