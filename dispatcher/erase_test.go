@@ -325,6 +325,45 @@ func TestEraseSurvivesACrash(t *testing.T) {
 	}
 }
 
+// An erasure that cannot be finished keeps neither the others nor the sweep waiting.
+func TestCareGoesOnPastAnErasureThatFails(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	w.publish(`{"id":"old","type":"dompet","receiver_id":66,"message":"m"}`)
+	stuck, next := int64(erased), int64(erased+1) // in one partition
+	for w.Partitions.OfUser(next) != w.Partitions.OfUser(stuck) {
+		next++
+	}
+	state := func(user int64) string { return w.rdb.HGet(ctx, w.Partitions.Tombstone(user), "erased").Val() }
+	for i, user := range []int64{stuck, next} {
+		if err := w.Inbox.Bury(ctx, user, time.Duration(i)*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	partners := strings.TrimSuffix(w.Partitions.Tombstone(stuck), "meta") + "partners"
+	if err := w.rdb.Set(ctx, partners, "not a set", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, func(o *Options) {
+		store := o.Inbox.Options
+		store.Now = func() time.Time { return time.Now().Add(91 * day) }
+		o.Inbox = inbox.New(store)
+	})
+	b := inbox.NewBatcher(w.rdb, 0)
+	t.Cleanup(b.Close)
+	for range w.Partitions.Len() {
+		if err := second.careOnce(ctx, b); err == nil || !strings.Contains(err.Error(), fmt.Sprint(stuck)) {
+			t.Errorf("told %v", err)
+		}
+	}
+	if state(stuck) != "first" || state(next) != "done" {
+		t.Errorf("the one that fails is %q, the other %q", state(stuck), state(next))
+	}
+	if u, err := w.Inbox.Unreads(ctx, 66); err != nil || u.Notifications != 0 {
+		t.Errorf("not swept: %d notifications, %v", u.Notifications, err)
+	}
+}
+
 // One process at a time takes care; another goes on where it has stopped.
 func TestCareGoesOn(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Lease = 50 * time.Millisecond })
