@@ -120,11 +120,12 @@ func messageDetails(m *inbox.Message) []byte {
 // message, or with "" all of it, and tells the partner. The error is
 // inbox.ErrNotFound when the user has no such conversation.
 func (d *Dispatcher) ReadConversation(ctx context.Context, user int64, conversation, upTo string) error {
-	if upTo == "" {
-		var err error
-		if upTo, err = d.Inbox.NewestUnread(ctx, user, conversation); err != nil || upTo == "" {
-			return err // nothing is unread
-		}
+	newest, err := d.Inbox.NewestUnread(ctx, user, conversation)
+	if err != nil || newest == "" {
+		return err // nothing is unread
+	}
+	if upTo == "" || upTo > newest {
+		upTo = newest
 	}
 	return d.markRead(ctx, inbox.Reading{User: user, Conversation: conversation, UpTo: upTo})
 }
@@ -156,10 +157,10 @@ func (d *Dispatcher) markRead(ctx context.Context, r inbox.Reading) error {
 
 // tell hands a read receipt to the sender of what was read.
 func (d *Dispatcher) tell(ctx context.Context, r *inbox.Reading) error {
-	err := d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r))
+	err := d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r), false)
 	if errors.Is(err, inbox.ErrPending) {
 		if err = d.catchUp(ctx, min(r.User, r.Partner), r.Conversation); err == nil {
-			err = d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r))
+			err = d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r), true)
 		}
 	}
 	if err != nil {

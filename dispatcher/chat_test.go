@@ -121,7 +121,7 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 			w.register(c.to, devices.Android, "A")
 			ctx := context.Background()
 			m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: c.from, Receiver: c.to, Body: "halo"}
-			profiles, err := w.Inbox.Prepare(ctx, &m)
+			profiles, _, err := w.Inbox.Prepare(ctx, &m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +155,7 @@ func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
 	m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
-	profiles, err := w.Inbox.Prepare(ctx, &m)
+	profiles, _, err := w.Inbox.Prepare(ctx, &m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +179,92 @@ func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	handoffs := w.Partitions.Key(w.Partitions.OfUser(15), "handoffs")
 	if n, err := w.Redis.ZCard(ctx, handoffs).Result(); err != nil || n != 0 {
 		t.Errorf("%d hand-offs are left, %v", n, err)
+	}
+}
+
+// Reading up to an id that is in nobody's future leaves nothing behind.
+func TestReadingBeyondTheNewestMessage(t *testing.T) {
+	w := newChat(t)
+	ctx := context.Background()
+	w.send(66, 15, "halo")
+	if err := w.ReadConversation(ctx, 15, inbox.ConversationID(66, 15), strings.Repeat("f", inbox.IDLen)); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.unreadMessages(15); n != 0 {
+		t.Errorf("%d unread", n)
+	}
+	for p := range w.Partitions.Len() {
+		if left := w.rdb.ZRange(ctx, w.Partitions.Key(p, "handoffs"), 0, -1).Val(); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
+
+// A message that may not be sent any more is not sent again, nor is another one in
+// its place.
+func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
+	w := newChat(t)
+	ctx := context.Background()
+	admin := true
+	setAdmin := func() {
+		if err := w.Inbox.SetProfile(ctx, 15, inbox.Profile{Admin: &admin}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := OutgoingMessage{Receiver: 15, Body: "satu", Category: 1, ClientID: "c1"}
+	other := OutgoingMessage{Receiver: 15, Body: "dua", ClientID: "c1"}
+	admin = false
+	setAdmin()
+	if _, err := w.Send(ctx, 66, m); !errors.Is(err, ErrAdminsOnly) {
+		t.Fatal(err)
+	}
+	admin = true
+	setAdmin()
+	id, err := w.Send(ctx, 66, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin = false
+	setAdmin()
+	if again, err := w.Send(ctx, 66, m); err != nil || again != id {
+		t.Errorf("the repeat: %s, %v", again, err)
+	}
+	if _, err := w.Send(ctx, 66, other); !errors.Is(err, inbox.ErrConflict) {
+		t.Errorf("another one under its client id: %v", err)
+	}
+	// Even if the binding is lost, the first copy knows better.
+	if err := w.Inbox.Unbind(ctx, &inbox.Message{Sender: 66, ClientID: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Send(ctx, 66, other); !errors.Is(err, inbox.ErrConflict) {
+		t.Errorf("another one when the binding is lost: %v", err)
+	}
+}
+
+// A failover loses the first copy's newest message, and a gateway whose clock is
+// behind sends the next one: it reaches both.
+func TestMessageAfterAFailover(t *testing.T) {
+	var ahead time.Duration
+	w := newChat(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
+	ctx := context.Background()
+	conversation := inbox.ConversationID(66, 15)
+	w.send(15, 66, "nol")
+	heads := w.Partitions.Key(w.Partitions.OfUser(15), "u15:heads")
+	before := w.rdb.HGet(ctx, heads, conversation).Val()
+	ahead = 300 * time.Millisecond
+	lost := w.send(15, 66, "satu")
+	if err := w.Inbox.DeleteMessage(ctx, 15, lost); err != nil { // and what else the script wrote
+		t.Fatal(err)
+	}
+	if before == "" || w.rdb.HSet(ctx, heads, conversation, before).Err() != nil {
+		t.Fatal("no head")
+	}
+	ahead = 0
+	id := w.send(15, 66, "dua")
+	for _, user := range []int64{15, 66} {
+		if _, err := w.Inbox.Message(ctx, user, id); err != nil {
+			t.Errorf("user %d: %v", user, err)
+		}
 	}
 }
 

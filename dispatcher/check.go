@@ -180,11 +180,16 @@ func (c *checker) ttl(field string, v jsontext.Value) time.Duration {
 	}
 	s, _ := scalar(v)
 	ttl, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		ttl = time.Duration(min(n, 1000)) * day
+	}
 	if seconds, e := strconv.ParseInt(s, 10, 32); e == nil {
 		ttl, err = time.Duration(seconds)*time.Second, nil
 	}
 	if err != nil || ttl < time.Second || ttl > maxTTL {
-		c.wrong(field, `must be a duration from "1s" to "672h"`)
+		c.wrong(field, `must be a duration from "1s" to "28d"`)
 	}
 	return ttl
 }

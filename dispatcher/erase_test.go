@@ -184,7 +184,7 @@ func (w *world) queue(user int64, mark string) {
 		}
 	}
 	m := &inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
-	profiles, err := w.Inbox.Prepare(ctx, m)
+	profiles, _, err := w.Inbox.Prepare(ctx, m)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -6,21 +6,21 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// TextSent is the documented text of a message that was sent.
-const TextSent = "Pesan terkirim"
+// TextSent is the id of the documented text of a message that was sent.
+const TextSent = "api.message.sent"
 
-// The documented texts of messages that were not.
+// The documented texts of messages that were not, by id.
 const (
-	textNotSent    = "Gagal mengirim pesan"
-	textFormat     = "Gagal mengirim pesan: harap menggunakan format yang seharusnya"
-	textNoReceiver = "Tidak dapat mengirim pesan kepada pembeli"
-	textTooMany    = "Terlalu banyak percobaan, coba lagi nanti"
-	textAdminsOnly = "Pengiriman pesan untuk kategori ini hanya dapat ditujukan kepada admin"
+	textNotSent    = "api.message.not_sent"
+	textFormat     = "api.message.format"
+	textNoReceiver = "api.message.no_receiver"
+	textTooMany    = "api.failure.rate_limited"
+	textAdminsOnly = "api.message.admins_only"
 )
 
-// SendFailure returns what a client is told about an error of Send: the documented
-// text, and the stable word that the HTTP interface and sockets share.
-func SendFailure(err error) (text, code string) {
+// SendFailure returns what a client is told about an error of Send: the id of
+// the documented text, and the stable word that the HTTP interface and sockets share.
+func SendFailure(err error) (textID, code string) {
 	var invalid *InvalidError
 	var limit *LimitError
 	switch {

@@ -61,18 +61,19 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 
 // subject is what has to be looked up to tell whether the push is superseded, or "".
 func (w *work) subject() string {
-	if w.entry.State || w.entry.Attempt > 0 {
+	if w.entry.State || w.entry.Attempt > 0 || w.entry.From != "" {
 		return w.entry.Tag
 	}
 	return ""
 }
 
 // superseded reports whether the push is no news any more: a newer state was told
-// since, even in silence, or a retry's place on the screen is taken. Ids are in the
-// order of storing, and a state that came late was not enqueued.
+// since, even in silence, or the place on the screen of a retry or of a message, which
+// may have waited for its grace, is a newer one's. Ids are in the order of storing,
+// and a state that came late was not enqueued.
 func (w *work) superseded() bool {
 	e := w.entry
-	return e.State && w.about.Told > e.ID || e.Attempt > 0 && w.about.Newest > e.ID
+	return e.State && w.about.Told > e.ID || (e.Attempt > 0 || e.From != "") && w.about.Newest > e.ID
 }
 
 // send starts a job for each device that is owed the push. A work without any is

@@ -38,7 +38,8 @@ func (h handoff) String() string {
 
 const (
 	handoffEvery = time.Second
-	handoffMost  = 100 // of each partition, at a time
+	handoffAgain = time.Minute // after a failure, so that others are not held up
+	handoffMost  = 100         // of each partition, at a time
 )
 
 // handOver carries out what requests that died have left, until ctx ends.
@@ -48,10 +49,13 @@ func (d *Dispatcher) handOver(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			d.Log.Warn("hand-offs cannot be read", "error", err)
 		}
-		for _, text := range due {
-			if err := d.carryOut(ctx, text); err != nil && ctx.Err() == nil {
-				d.Log.Error("a hand-off cannot be carried out", "error", err)
+		for _, h := range due {
+			err := d.carryOut(ctx, h.Text)
+			if err == nil || ctx.Err() != nil {
+				continue
 			}
+			err = errors.Join(err, d.Inbox.PutOff(ctx, h, handoffAgain))
+			d.Log.Error("a hand-off cannot be carried out", "error", err)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func (d *Dispatcher) reportBody(kind string, data any) []byte {
 		Type      string `json:"type"`
 		Timestamp string `json:"timestamp"`
 		Data      any    `json:"data"`
-	}{kind, d.Now().UTC().Format(time.RFC3339Nano), data})
+	}{kind, d.Now().UTC().Format(TimeLayout), data})
 	if err != nil {
 		panic(fmt.Sprintf("marshal report: %v", err)) // strings and numbers always marshal
 	}

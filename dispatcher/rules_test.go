@@ -96,7 +96,7 @@ func TestRulesHaveWords(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		if !slices.Contains(used, id) {
+		if !slices.Contains(used, id) && !strings.HasPrefix(id, "api.") { // those a test of the API finds
 			t.Errorf("nobody asks for the text %s", id)
 		}
 	}

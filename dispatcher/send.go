@@ -27,16 +27,16 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 		ID: inbox.NewID(d.Now()), Conversation: inbox.ConversationID(sender, m.Receiver),
 		Sender: sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
 	}
-	profiles, err := d.Inbox.Prepare(ctx, &message)
+	profiles, again, err := d.Inbox.Prepare(ctx, &message)
 	if err != nil {
 		return "", err
 	}
 	receiver, known := profiles[m.Receiver]
-	if !known {
-		return "", cmp.Or(d.Inbox.Unbind(ctx, &message), ErrUnknownReceiver)
-	}
-	if m.Category > 0 && !d.isAdmin(m.Receiver, receiver) {
-		return "", cmp.Or(d.Inbox.Unbind(ctx, &message), ErrAdminsOnly)
+	switch {
+	case !known:
+		return d.refuse(ctx, &message, again, ErrUnknownReceiver)
+	case m.Category > 0 && !d.isAdmin(m.Receiver, receiver):
+		return d.refuse(ctx, &message, again, ErrAdminsOnly)
 	}
 	s, before, err := d.storeFirst(ctx, &message, profiles)
 	if errors.Is(err, inbox.ErrErased) && message.First() == m.Receiver {
@@ -58,6 +58,27 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 	return message.ID, nil
 }
 
+// refuse answers for a message that may not be sent: why is the error, unless it is
+// the repeat of one that was sent when it still might be.
+func (d *Dispatcher) refuse(ctx context.Context, m *inbox.Message, again bool, why error) (id string, err error) {
+	if !again {
+		return "", cmp.Or(d.Inbox.Unbind(ctx, m), why)
+	}
+	id, err = d.Inbox.Sent(ctx, &inbox.Sending{Message: *m, Once: onceOf(m)})
+	if err == nil && id == "" {
+		err = why
+	}
+	return id, err
+}
+
+// onceOf is what makes storing a message idempotent.
+func onceOf(m *inbox.Message) string {
+	if m.ClientID != "" {
+		return "client\x00" + m.ClientID
+	}
+	return "id\x00" + m.ID
+}
+
 // mostProposals is how many ids are proposed for a message: one, and another for
 // each message that another process stores in the same conversation meanwhile.
 const mostProposals = 20
@@ -66,10 +87,7 @@ const mostProposals = 20
 // returns no sending when the message was stored before by another request; its id
 // is that one's, then.
 func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles map[int64]inbox.Profile) (*inbox.Sending, string, error) {
-	once := "id\x00" + m.ID
-	if m.ClientID != "" {
-		once = "client\x00" + m.ClientID
-	}
+	once := onceOf(m)
 	var err error
 	for range mostProposals {
 		m.CreatedAt, _ = inbox.IDTime(m.ID)

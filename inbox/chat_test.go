@@ -34,7 +34,7 @@ func sending(from, to int64, body string) *Sending {
 func carry(t testing.TB, s *Store, m *Sending) string {
 	t.Helper()
 	ctx := context.Background()
-	if _, err := s.Prepare(ctx, &m.Message); err != nil {
+	if _, _, err := s.Prepare(ctx, &m.Message); err != nil {
 		t.Fatal(err)
 	}
 	for {
@@ -114,7 +114,7 @@ func TestMessageIsSentOncePerClientID(t *testing.T) {
 			"content": sending(user, partner, "other"), "receiver": sending(user, 100, "halo"),
 		} {
 			m.ClientID = "c1"
-			if _, err := s.Prepare(ctx, &m.Message); !errors.Is(err, ErrConflict) {
+			if _, _, err := s.Prepare(ctx, &m.Message); !errors.Is(err, ErrConflict) {
 				t.Errorf("other %s under the same client id: %v", what, err)
 			}
 		}
@@ -124,7 +124,7 @@ func TestMessageIsSentOncePerClientID(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Body = "other"
-		if _, err := s.Prepare(ctx, &m.Message); err != nil {
+		if _, _, err := s.Prepare(ctx, &m.Message); err != nil {
 			t.Errorf("after it was given back: %v", err)
 		}
 	})
@@ -145,7 +145,7 @@ func TestReadingMessages(t *testing.T) {
 			if n, err := s.ReadMessages(ctx, r); n != want || err != nil {
 				t.Errorf("%+v marked %d, %v; want %d", r, n, err, want)
 			}
-			if err := s.Seen(ctx, partner, r, []byte("{}")); err != nil {
+			if err := s.Seen(ctx, partner, r, []byte("{}"), false); err != nil {
 				t.Fatal(err)
 			}
 			if u := unreads(t, s); u.Messages != left {

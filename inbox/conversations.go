@@ -200,11 +200,12 @@ var ErrPending = errors.New("the message is still pending")
 
 // Seen notes in a sender's copy what their partner has read. Frame is what the
 // sender's sockets show, JSON. It is harmless to repeat. The error is ErrPending
-// when the copy has not been given yet what was read.
-func (s *Store) Seen(ctx context.Context, sender int64, r Reading, frame []byte) error {
+// when the copy has not been given yet what was read, unless caughtUp says that
+// nothing is pending for it.
+func (s *Store) Seen(ctx context.Context, sender int64, r Reading, frame []byte, caughtUp bool) error {
 	k := s.keys(sender)
 	c := seenScript.Command(ctx, []string{k.sent(r.Conversation), k.heads()},
-		r.Message, r.UpTo, s.publish, k.channel(), frame, r.Conversation)
+		r.Message, r.UpTo, s.publish, k.channel(), frame, r.Conversation, boolArg(caughtUp))
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("note what was read: %w", err)
 	}
@@ -212,6 +213,14 @@ func (s *Store) Seen(ctx context.Context, sender int64, r Reading, frame []byte)
 		return cmp.Or(err, ErrPending)
 	}
 	return nil
+}
+
+// boolArg is how scripts are given what is or is not so.
+func boolArg(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
 }
 
 // Partner returns the other one of a user's conversation, or ErrNotFound.

@@ -46,7 +46,7 @@ func TestHandoffSurvivesACrash(t *testing.T) {
 			before := len(bodies(t, s, second))
 			first(t, s, m)
 			due, err := s.Handoffs(ctx, 10)
-			if diff := cmp.Diff([]string{m.Pointer}, due); diff != "" || err != nil {
+			if diff := cmp.Diff([]Handoff{{s.parts.OfUser(m.First()), m.Pointer}}, due); diff != "" || err != nil {
 				t.Fatal(diff, err)
 			}
 			wantPending(t, s, m.Handoff)
@@ -128,14 +128,41 @@ func TestReceiptOfAPendingMessage(t *testing.T) {
 		m := sending(max(user, partner), min(user, partner), "halo")
 		first(t, s, m)
 		r := Reading{User: m.Receiver, Partner: m.Sender, Conversation: m.Conversation, UpTo: m.ID}
-		if err := s.Seen(ctx, m.Sender, r, nil); !errors.Is(err, ErrPending) {
+		if err := s.Seen(ctx, m.Sender, r, nil, false); !errors.Is(err, ErrPending) {
 			t.Fatalf("read before it was there: %v", err)
 		}
-		if err := errors.Join(s.StorePending(ctx, m), s.Seen(ctx, m.Sender, r, nil)); err != nil {
+		if err := s.Seen(ctx, m.Sender, r, nil, true); err != nil {
+			t.Errorf("when nothing is pending: %v", err)
+		}
+		if err := errors.Join(s.StorePending(ctx, m), s.Seen(ctx, m.Sender, r, nil, false)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.Message(ctx, m.Sender, m.ID); err != nil || !got.Read {
 			t.Errorf("read %v, %v", got.Read, err)
+		}
+	})
+}
+
+// What cannot be carried out makes room for the others.
+func TestHandoffIsPutOff(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		later := time.Now().Add(2 * handoffAfter)
+		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
+		ctx := context.Background()
+		first(t, s, sending(user, partner, "halo"))
+		due, err := s.Handoffs(ctx, 1)
+		if err != nil || len(due) != 1 {
+			t.Fatal(due, err)
+		}
+		if err := s.PutOff(ctx, due[0], time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if due, err := s.Handoffs(ctx, 1); err != nil || len(due) != 0 {
+			t.Errorf("still due: %v, %v", due, err)
+		}
+		later = later.Add(time.Minute)
+		if due, err := s.Handoffs(ctx, 1); err != nil || len(due) != 1 {
+			t.Errorf("due again: %v, %v", due, err)
 		}
 	})
 }

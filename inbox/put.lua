@@ -66,7 +66,7 @@ if subject ~= '' then
   local o, r = tonumber(ARGV[10]), tonumber(ARGV[11])
   local same = o == tonumber(order) and r == tonumber(rank) -- told again: it is pushed, but moves no counter
   late = r > 0 and not same and (o < tonumber(order) or (o == tonumber(order) and r < tonumber(rank)))
-  if not late then newest = id end
+  if not late and ARGV[18] ~= '' then newest = id end -- what is not pushed takes no place on the screen
   if r > 0 and not late and not same then
     order, rank, told = ARGV[10], ARGV[11], id
     if ARGV[21] ~= '' then

@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 var (
@@ -68,12 +71,13 @@ func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 
 // Prepare readies a message for StoreFirst in one round trip: it returns the
 // profiles of its two users, of those that are known, and binds the ClientID, if
-// there is one, to this message. The error is ErrConflict when it is bound to
-// another one, and ErrErased when the sender was erased.
-func (s *Store) Prepare(ctx context.Context, m *Message) (map[int64]Profile, error) {
+// there is one, to this message; again says that it was bound to it before. The error
+// is ErrConflict when it is bound to another one, and ErrErased when the sender was
+// erased.
+func (s *Store) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
 	k, content := s.keys(m.Sender), ""
 	if m.ClientID != "" {
-		content = digest(fmt.Sprintf("%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
+		content = m.content()
 	}
 	commands := []*Command{
 		s.profileCommand(ctx, m.Sender), s.profileCommand(ctx, m.Receiver),
@@ -81,27 +85,33 @@ func (s *Store) Prepare(ctx context.Context, m *Message) (map[int64]Profile, err
 			content, s.remember().Milliseconds(), bound(m), m.Receiver),
 	}
 	if err := s.Batcher.Do(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("prepare message: %w", err)
+		return nil, false, fmt.Errorf("prepare message: %w", err)
 	}
-	switch done, err := commands[2].Int(); {
+	done, err := commands[2].Int()
+	switch {
 	case err != nil:
-		return nil, fmt.Errorf("prepare message: %w", err)
+		return nil, false, fmt.Errorf("prepare message: %w", err)
 	case done == 0:
-		return nil, ErrConflict
+		return nil, false, ErrConflict
 	case done < 0:
-		return nil, ErrErased
+		return nil, false, ErrErased
 	}
-	profiles := make(map[int64]Profile, 2)
+	profiles = make(map[int64]Profile, 2)
 	for i, user := range []int64{m.Sender, m.Receiver} {
 		if err := readProfile(commands[i], user, profiles); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return profiles, nil
+	return profiles, done == 2, nil
 }
 
-// Unbind gives the ClientID of a message back that cannot be sent, so that another
-// one may have it.
+// content is a digest of what makes two messages of a sender the same.
+func (m *Message) content() string {
+	return digest(fmt.Sprintf("%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
+}
+
+// Unbind gives the ClientID of a message back that Prepare has just bound and that
+// cannot be sent, so that another one may have it.
 func (s *Store) Unbind(ctx context.Context, m *Message) error {
 	if m.ClientID == "" {
 		return nil
@@ -121,8 +131,8 @@ func bound(m *Message) string { return "c" + digest(m.ClientID) }
 // returns the id under which the message is stored, which is another one when it
 // had been stored before, and the id of the one before it in the conversation, for
 // StoreSecond. The error is an *OrderError when m.ID is not above all ids of the
-// conversation: propose one that is. It is ErrErased when the copy's user
-// was erased.
+// conversation: propose one that is. It is ErrErased when the copy's user was erased, and
+// ErrConflict when another message was stored under Once.
 func (s *Store) StoreFirst(ctx context.Context, m *Sending) (id, before string, err error) {
 	status, id, err := s.storeMessage(ctx, m, m.First(), "")
 	switch {
@@ -130,6 +140,8 @@ func (s *Store) StoreFirst(ctx context.Context, m *Sending) (id, before string, 
 		return "", "", err
 	case status == dropped:
 		return "", "", ErrErased
+	case status == otherContent:
+		return "", "", ErrConflict
 	case status < 0:
 		return "", "", &OrderError{Newest: id}
 	case status == 0:
@@ -145,9 +157,11 @@ const (
 	anyone  = "*"
 )
 
-// dropped is the status of a message that was dropped because one of its users was
-// erased.
-const dropped = -2
+// What store_message.lua answers beside 1, 0 and -1.
+const (
+	dropped      = -2 // because one of the two was erased
+	otherContent = -3 // Once was used before
+)
 
 // StoreSecond stores a message in its second copy, once, also when its user has
 // deleted it since. Before is what StoreFirst returned. What is to or from an erased
@@ -172,7 +186,7 @@ func (s *Store) StorePending(ctx context.Context, m *Sending) error {
 func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before string) (status int64, id string, err error) {
 	k := s.keys(user)
 	users, member := s.parts.Listing(user)
-	onceName := "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once))
+	onceName := m.once()
 	once := k.record(onceName)
 	role, mine := "sender", k.sent(m.Conversation)
 	push, devices := &MessagePush{Stream: once, Delayed: once}, once // without a line none is used
@@ -190,7 +204,7 @@ func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before
 		m.ID, s.remember().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
 		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
 		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
-		before, handoff, m.Pointer, handoffAfter.Milliseconds(), MessageEvent(m.ID), onceName,
+		before, handoff, m.Pointer, handoffAfter.Milliseconds(), MessageEvent(m.ID), onceName, m.content(),
 	}
 	c := storeMessageScript.Command(ctx, []string{
 		s.MessageRecordKey(user, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
@@ -209,6 +223,19 @@ func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before
 	status, _ = reply[0].(int64)
 	id, _ = reply[1].(string)
 	return status, id, nil
+}
+
+// once is the name under which the first copy's record says what was stored under Once.
+func (m *Sending) once() string { return "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once)) }
+
+// Sent returns the id under which a message was stored, or "".
+func (s *Store) Sent(ctx context.Context, m *Sending) (id string, err error) {
+	text, err := s.Redis.Get(ctx, s.keys(m.First()).record(m.once())).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("look up what was sent: %w", err)
+	}
+	id, _, _ = strings.Cut(text, " ")
+	return id, nil
 }
 
 // digest is a text in a form that is fit for a key.

@@ -3,7 +3,7 @@
 -- it, and what the second copy is to get is left pending. The second copy takes
 -- messages in that order, also when its user has deleted some since.
 --
--- KEYS  1 record (of the receiver)  2 meta  3 inboxes  4 unread inboxes
+-- KEYS  1 record (of this copy)  2 meta  3 inboxes  4 unread inboxes
 --       5 conversation  6 messages  7 received, or in the sender's copy sent
 --       8 bodies  9 words  10 log  11 open  12 devices  13 outbox stream
 --      14 delayed set  15 users of the partition  16 heads
@@ -17,10 +17,11 @@
 --      18 in the second copy: the id before it in the first one, or '*' for any
 --      19 in the first copy: hand-off, else ''  20 pointer to it  21 its delay, ms
 --      22 member of records for the record  23 for once
---      24… postings
+--      24 content (digest of what is sent)
+--      25… postings
 -- Reply {status, id}: 1 stored, id is the one before it; 0 stored before, as id;
 --       -1 out of order, id is the newest one of this copy; -2 dropped because one
---       of the two was erased
+--       of the two was erased; -3 stored before as id, with other content
 
 local id, conversation, first = ARGV[1], ARGV[4], ARGV[19] ~= ''
 if was_erased(KEYS[2]) then return {-2, ''} end
@@ -29,31 +30,36 @@ if gone and id <= gone then return {-2, ''} end
 local head = redis.call('HGET', KEYS[16], conversation) or ''
 if first then
   local before = redis.call('GET', KEYS[17])
-  if before then return {0, before} end
+  if before then
+    local as, content = string.match(before, '^(%S+) (%S+)$')
+    return {content == ARGV[24] and 0 or -3, as}
+  end
   if id <= head then return {-1, head} end
-elseif id <= head then
+elseif redis.call('EXISTS', KEYS[1]) == 1 then
   return {0, id}
 elseif ARGV[18] ~= '*' and ARGV[18] ~= head then
   return {-1, head}
 end
 
-redis.call('HSET', KEYS[16], conversation, id)
+-- A pending message below the head is one that was ordered after a failover had
+-- lost the first copy's newest ones: late, but not lost.
+if id > head then redis.call('HSET', KEYS[16], conversation, id) end
 redis.call('ZADD', KEYS[3], 'GT', ARGV[6], conversation)
 redis.call('HSET', KEYS[5], 'partner', ARGV[5])
 redis.call('ZADD', KEYS[6], 0, id)
 redis.call('ZADD', KEYS[7], 0, id)
 redis.call('HSET', KEYS[8], id, ARGV[3])
-for i = 24, #ARGV do redis.call('ZADD', KEYS[9], 0, ARGV[i]) end
+for i = 25, #ARGV do redis.call('ZADD', KEYS[9], 0, ARGV[i]) end
 local seq, prev = advance(KEYS[2], KEYS[15], ARGV[16])
 log_frame(KEYS[10], seq, prev, 'message', id, '', ARGV[11], ARGV[10])
 local listening = publish(ARGV[7], ARGV[8], 'message', seq, prev, id, ARGV[9])
 
+local push = 'none'
 if ARGV[17] == 'sender' then
   redis.call('ZADD', KEYS[4], 'XX', 'GT', ARGV[6], conversation) -- both inboxes are in the same order
 else
   redis.call('ZADD', KEYS[4], 'GT', ARGV[6], conversation)
   redis.call('ZADD', KEYS[11], MESSAGE, id)
-  local push = 'none'
   if ARGV[12] ~= '' and redis.call('EXISTS', KEYS[12]) == 1 then
     local entry = ARGV[12] .. '\n' .. ARGV[13]
     if listening > 0 and tonumber(ARGV[15]) > 0 then
@@ -64,12 +70,12 @@ else
     push = 'waiting'
     redis.call('HSET', KEYS[2], 'r:' .. ARGV[14], '0 0 - ' .. id)
   end
-  remember_record(KEYS[20], ARGV[2], ARGV[22])
-  redis.call('SET', KEYS[1], '- ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', ARGV[2])
 end
+remember_record(KEYS[20], ARGV[2], ARGV[22])
+redis.call('SET', KEYS[1], '- ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', ARGV[2])
 if first then
   remember_record(KEYS[20], ARGV[2], ARGV[23])
-  redis.call('SET', KEYS[17], id, 'PX', ARGV[2])
+  redis.call('SET', KEYS[17], id .. ' ' .. ARGV[24], 'PX', ARGV[2])
   redis.call('ZADD', KEYS[18], 0, id .. ARGV[19])
   redis.call('ZADD', KEYS[19], 'NX', digits(millis() + tonumber(ARGV[21])), ARGV[20])
 end

@@ -113,7 +113,7 @@ func (s *Store) forgetSubjects(ctx context.Context, k userKeys) (int, error) {
 		}
 		var old []any
 		for i := 0; i+1 < len(page); i += 2 {
-			if newest := page[i+1][strings.LastIndexByte(page[i+1], ' ')+1:]; newest < before {
+			if lastTold(page[i+1]) < before {
 				old = append(old, strings.TrimPrefix(page[i], "r:"), page[i+1])
 			}
 		}
@@ -244,4 +244,16 @@ func (s *Store) bodiesOf(ctx context.Context, k userKeys, ids []string) ([]Messa
 		}
 	}
 	return messages, nil
+}
+
+// lastTold returns the newest id in what meta says of a subject: of what told its
+// state, or of what was pushed about it.
+func lastTold(subject string) string {
+	told := ""
+	for field := range strings.FieldsSeq(subject) {
+		if ValidID(field) {
+			told = max(told, field)
+		}
+	}
+	return told
 }

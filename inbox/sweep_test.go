@@ -167,7 +167,7 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 		s := newStore(t, rdb)
 		late := sending(partner, user, "terlambat")
 		to := sending(user, partner, "untuk dia")
-		if _, err := s.Prepare(ctx, &late.Message); err != nil {
+		if _, _, err := s.Prepare(ctx, &late.Message); err != nil {
 			t.Fatal(err)
 		}
 		first(t, s, late)
@@ -193,7 +193,7 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 		if err := s.StorePending(ctx, late); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
+		if _, _, err := s.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
 			t.Errorf("sent by an erased user: %v", err)
 		}
 		if _, _, err := s.StoreFirst(ctx, to); !errors.Is(err, ErrErased) {

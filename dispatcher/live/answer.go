@@ -6,18 +6,22 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// The texts of answers that the documents have no text for are those of the HTTP
-// interface.
+// A textID stands in an answer for a text in the socket's language.
+type textID string
+
+// The texts of answers are those of the HTTP interface.
 const (
-	textMalformed = "Permintaan tidak dapat dibaca"
-	textInvalid   = "Permintaan tidak valid"
-	textTooMany   = "Terlalu banyak percobaan, coba lagi nanti"
-	textAway      = "Layanan sedang tidak tersedia, coba lagi nanti"
-	textForbidden = "Gagal membaca message, hanya bisa membuka inbox milik masing-masing"
-	textRead      = "Notifikasi ditandai sebagai terbaca"
-	textNotRead   = "Notifikasi tersebut tidak dapat ditandai"
+	textMalformed = "api.failure.malformed"
+	textInvalid   = "api.failure.invalid"
+	textTooMany   = "api.failure.rate_limited"
+	textAway      = "api.failure.unavailable"
+	textForbidden = "api.conversation.not_yours"
+	textRead      = "api.notification.read"
+	textNotRead   = "api.notification.not_read"
 )
 
 // An answer is an ack or an error, with the members of the HTTP endpoint that does
@@ -29,25 +33,25 @@ type answer struct {
 
 type member struct {
 	name  string
-	value any // nil, bool, int, string or map[string]string
+	value any // nil, bool, int, string, textID or map[string]string
 }
 
 func ack(members ...member) *answer {
 	return &answer{op: "ack", members: append([]member{{"status", "OK"}}, members...)}
 }
 
-// failure is an error; its own members come first, as in the documents.
+// failure is an error, with its text by id; its own members come first, as in the documents.
 func failure(code, message string, members ...member) *answer {
 	all := append([]member{{"status", "ERROR"}}, members...)
-	return &answer{op: "error", members: append(all, member{"message", message}, member{"code", code})}
+	return &answer{op: "error", members: append(all, member{"message", textID(message)}, member{"code", code})}
 }
 
 func invalid(message string, problems map[string]string, members ...member) *answer {
 	return failure("invalid", message, append(members, member{"errors", problems})...)
 }
 
-// encode returns the frame that answers the request with a reference.
-func (a *answer) encode(ref jsontext.Value) []byte {
+// encode returns the frame that answers the request with a reference, in a language.
+func (a *answer) encode(ref jsontext.Value, texts *text.Catalogue, l text.Locale) []byte {
 	b := append([]byte(`{"op":"`), a.op...)
 	b = append(b, '"')
 	if len(ref) > 0 {
@@ -58,6 +62,9 @@ func (a *answer) encode(ref jsontext.Value) []byte {
 		b = append(b, ',')
 		b = strconv.AppendQuote(b, m.name)
 		b = append(b, ':')
+		if id, ok := m.value.(textID); ok {
+			m.value = texts.Text(l, string(id), text.Args{})
+		}
 		value, err := json.Marshal(m.value, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 		if err != nil {
 			panic(fmt.Sprintf("marshal answer: %v", err)) // plain values always marshal

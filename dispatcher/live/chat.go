@@ -33,7 +33,7 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 		}
 		return failure(code, text, echo...)
 	}
-	return ack(append(echo, member{"message", dispatcher.TextSent})...)
+	return ack(append(echo, member{"message", textID(dispatcher.TextSent)})...)
 }
 
 // fieldsOf says what is to blame for a message that was not sent.
@@ -105,7 +105,7 @@ func (s *socket) markRead(ctx context.Context, r *request) *answer {
 		case err != nil:
 			return s.away(err)
 		}
-		return ack(member{"unread", unread}, member{"message", textRead})
+		return ack(member{"unread", unread}, member{"message", textID(textRead)})
 	}
 	if r.MessageID != "" && !inbox.ValidID(r.MessageID) {
 		return invalid(textInvalid, map[string]string{"message_id": "is not the id of a message"})

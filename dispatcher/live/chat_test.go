@@ -124,11 +124,11 @@ func TestReadNotification(t *testing.T) {
 	w.publish(66, "p1")
 	id := c.next("event").Event.ID
 	c.write(`{"op":"read","notification_id":"` + id + `"}`)
-	if f := c.next("ack", "error"); f.Status != "OK" || f.Unread != 0 || f.Message != textRead {
+	if f := c.next("ack", "error"); f.Status != "OK" || f.Unread != 0 || f.Message != "Notifikasi ditandai sebagai terbaca" {
 		t.Error(f.raw)
 	}
 	c.write(`{"op":"read","notification_id":"ffffffffffffffffffffffff"}`)
-	if f := c.next("ack", "error"); f.Code != "not_found" || f.Message != textNotRead {
+	if f := c.next("ack", "error"); f.Code != "not_found" || f.Message != "Notifikasi tersebut tidak dapat ditandai" {
 		t.Error(f.raw)
 	}
 }
@@ -141,7 +141,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	c.next("hello")
 	for _, op := range []string{"typing", "presence", "read"} {
 		c.write(`{"op":"` + op + `","conversation_id":"` + inbox.ConversationID(15, 66) + `"}`)
-		if f := c.next("ack", "error"); f.Code != "forbidden" || f.Message != textForbidden {
+		if f := c.next("ack", "error"); f.Code != "forbidden" || f.Message != "Gagal membaca message, hanya bisa membuka inbox milik masing-masing" {
 			t.Error(f.raw)
 		}
 		c.write(`{"op":"` + op + `","conversation_id":"x"}`)

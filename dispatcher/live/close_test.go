@@ -101,7 +101,7 @@ func TestFramesThatCannotBeUnderstood(t *testing.T) {
 		``, `{`, `[]`, `{"op":1}`, `{"op":"send","op":"read"}`, `{"op":"dance","ref":"d"}`, `{"ref":{}}`, "\xff",
 	} {
 		c.write(text)
-		if f := c.next("error", "ack"); f.Op != "error" || f.Code != "malformed" || f.Status != "ERROR" || f.Message != textMalformed {
+		if f := c.next("error", "ack"); f.Op != "error" || f.Code != "malformed" || f.Status != "ERROR" || f.Message != "Permintaan tidak dapat dibaca" {
 			t.Errorf("%q: %s", text, f.raw)
 		}
 	}

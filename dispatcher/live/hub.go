@@ -76,6 +76,8 @@ type Options struct {
 	OriginPatterns []string
 	// Compression offers permessage-deflate, without context takeover.
 	Compression bool
+	// Texts are the words of answers: the built-in ones when nil.
+	Texts *text.Catalogue
 	// Location is the zone of the times in frames: UTC unless set.
 	Location *time.Location
 	Log      *slog.Logger
@@ -92,6 +94,9 @@ func (o *Options) defaults() {
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
 	o.Frames = cmp.Or(o.Frames, dispatcher.Rate{PerSecond: 20, Burst: 60})
 	o.Location = cmp.Or(o.Location, time.UTC)
+	if o.Texts == nil {
+		o.Texts = text.Default()
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -74,3 +74,41 @@ func TestSocketsSpeakTheirLanguage(t *testing.T) {
 		}
 	}
 }
+
+// Answers to what a socket asks for are in its language, too.
+func TestAnswersSpeakTheSocketsLanguage(t *testing.T) {
+	w := newWorld(t)
+	english := "en"
+	if err := w.Inbox.SetProfile(t.Context(), 15, inbox.Profile{Locale: &english}); err != nil {
+		t.Fatal(err)
+	}
+	p := w.start()
+	for _, speaker := range []struct {
+		language string
+		user     int64
+		want     int // the place of its language's texts below
+	}{
+		{"", 66, 0}, {"en-GB", 66, 1}, {"fr", 66, 0}, {"", 15, 1}, {"id", 15, 0},
+	} {
+		c := p.dialIn(speaker.language, speaker.user, w.newest(speaker.user))
+		c.next("hello")
+		partner := 81 - speaker.user // 66 and 15 are each other's
+		im := fmt.Sprintf(`{"op":"send","instant_message":{"receiver_id":%d,"category":0,"body_bb":"%%s"}}`, partner)
+		for _, ask := range []struct {
+			frame string
+			texts [2]string
+		}{
+			{fmt.Sprintf(im, "x"), [2]string{"Pesan terkirim", "Message sent"}},
+			{fmt.Sprintf(im, ""), [2]string{"Gagal mengirim pesan: harap menggunakan format yang seharusnya", "Failed to send the message: please use the proper format"}},
+			{`{"op":"read","notification_id":"x"}`, [2]string{"Notifikasi tersebut tidak dapat ditandai", "This notification cannot be marked"}},
+			{`{"op":"read","conversation_id":"x"}`, [2]string{"Permintaan tidak valid", "The request is not valid"}},
+			{`{"op":"typing","conversation_id":"0123456789abcdef01234567"}`, [2]string{"Gagal membaca message, hanya bisa membuka inbox milik masing-masing", "Failed to read the message, you can open your own inbox only"}},
+			{`{"op":"nonsense"}`, [2]string{"Permintaan tidak dapat dibaca", "The request cannot be read"}},
+		} {
+			c.write(ask.frame)
+			if f := c.next("ack", "error"); f.Message != ask.texts[speaker.want] {
+				t.Errorf("%q to %d: %s: %s", speaker.language, speaker.user, ask.frame, f.raw)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/time/rate"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
@@ -105,17 +106,25 @@ func (s *socket) handle(kind websocket.MessageType, frame []byte) {
 	s.hub.metrics.received.WithLabelValues(r.Op).Inc()
 	ctx, cancel := context.WithTimeout(s.hub.ctx, askTimeout)
 	defer cancel()
-	s.notify(do(s, ctx, &r).encode(r.Ref))
+	s.reply(r.Ref, do(s, ctx, &r))
+}
+
+// reply answers a frame.
+func (s *socket) reply(ref jsontext.Value, a *answer) {
+	s.mu.Lock()
+	locale := s.locale
+	s.mu.Unlock()
+	s.notify(a.encode(ref, s.hub.Texts, locale))
 }
 
 // complain answers a frame that should not have been sent. After too many of them
 // the socket is closed.
 func (s *socket) complain(r *request, a *answer) {
-	var ref []byte
+	var ref jsontext.Value
 	if r != nil {
 		ref = r.Ref
 	}
-	s.notify(a.encode(ref))
+	s.reply(ref, a)
 	if !s.limits.patience.Allow() {
 		s.close(codeTooMany, "too many frames: come back later")
 	}

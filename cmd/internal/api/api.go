@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices"
@@ -138,6 +139,11 @@ type Options struct {
 	// PublicURL is where clients reach Kabar, such as "https://chat.example.com":
 	// what the request says when empty.
 	PublicURL string
+	// Texts are the words of answers: the built-in ones when nil.
+	Texts *text.Catalogue
+	// Locale is the language of answers to requests that ask for none, for users who
+	// have none: Indonesian, the documented one, unless set.
+	Locale text.Locale
 	// Location is the zone of the times in answers: UTC when nil.
 	Location *time.Location
 	// Log gets failures of ours; requests at the debug level only, never with
@@ -157,10 +163,11 @@ type api struct {
 	away     throttle // of log lines that say that something is away
 	signIn   SignIn
 	tokens   TokenReader // signIn, when it is one, or nil
+	locales  *lru.Cache[int64, userLocale]
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
-// state apart from metrics. Deadlines for reading requests and writing answers
+// state apart from metrics and, for a minute, users' languages. Deadlines for reading requests and writing answers
 // are the server's; bodies are bounded here.
 func New(opts Options) http.Handler { return newAPI(opts).router }
 
@@ -171,6 +178,10 @@ func newAPI(opts Options) *api {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Texts == nil {
+		opts.Texts = text.Default()
+	}
+	opts.Locale = text.Match("", "", opts.Locale)
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
 	}
@@ -179,7 +190,7 @@ func newAPI(opts Options) *api {
 		router:  chi.NewRouter(),
 		metrics: newMetrics(opts.Metrics),
 		promo:   opts.Dispatcher.PromoTypes(), switches: opts.Dispatcher.Switches(),
-		signIn: opts.SignIn,
+		signIn: opts.SignIn, locales: newLocales(),
 	}
 	if a.signIn == nil {
 		a.signIn = opts.Devices

@@ -14,8 +14,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
-// textFileRefused is the documented text for a file of a type that is not kept.
-const textFileRefused = "Format file tidak diijinkan"
+// textFileRefused is the id of the documented text for a file of a type that is not kept.
+const textFileRefused = "api.attachment.refused"
 
 // uploadBody bounds the request that brings a file, in bytes.
 const uploadBody = attachments.MaxSize + 64<<10
@@ -59,7 +59,7 @@ func (a *api) keep(r *http.Request, user int64) (attachments.Attachment, error) 
 	switch {
 	case err == nil:
 	case errors.Is(err, attachments.ErrType):
-		err = &failure{code: unsupportedMedia, message: textFileRefused, fields: map[string]string{
+		err = &failure{code: unsupportedMedia, text: textFileRefused, fields: map[string]string{
 			"file": "must be one of " + strings.Join(attachments.Extensions(), ", "),
 		}}
 	case errors.Is(err, attachments.ErrTooLarge):

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
@@ -115,7 +116,7 @@ func TestFilesOfOtherTypesAreRefused(t *testing.T) {
 	for _, content := range []string{".html", ".svg", ".exe", ".zip", ".txt", ""} {
 		got := w.upload("foto.png", uploads[content])
 		e := w.fails(got, 415, unsupportedMedia, "file")
-		if u := got.uploaded(t); e.Message != textFileRefused || u.ID != nil || u.URL != nil || !strings.Contains(got.body, `"url":null`) {
+		if u := got.uploaded(t); e.Message != saying(text.Indonesian, textFileRefused) || u.ID != nil || u.URL != nil || !strings.Contains(got.body, `"url":null`) {
 			t.Errorf("%s: %s", content, got.body)
 		}
 	}

@@ -36,7 +36,13 @@ func (a *api) forSession(serve func(r *http.Request, s session) (reply, error)) 
 		if err != nil {
 			return reply{}, err
 		}
-		return serve(r, s)
+		re, err := serve(r, s)
+		if err != nil {
+			f := *failureOf(err)
+			f.user = s.user
+			return reply{}, &f
+		}
+		return re, nil
 	}
 }
 

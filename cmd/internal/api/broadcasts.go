@@ -80,7 +80,7 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	b, err := a.Dispatcher.SetBroadcast(r.Context(), s.source(), id, to)
 	if errors.Is(err, inbox.ErrBroadcastState) {
 		return reply{}, &failure{
-			code: conflict, message: "Siaran ini sudah berakhir",
+			code: conflict, text: "api.broadcast.over",
 			fields: map[string]string{"state": "cannot change any more: the broadcast is over"},
 		}
 	}

@@ -14,11 +14,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
 )
 
-// The documented texts of conversations.
+// The documented texts of conversations, by id.
 const (
-	textNotYours               = "Gagal membaca message, hanya bisa membuka inbox milik masing-masing"
-	textConversationDeleted    = "Conversation berhasil dihapus"
-	textConversationNotDeleted = "Conversation gagal dihapus"
+	textNotYours               = "api.conversation.not_yours"
+	textConversationDeleted    = "api.conversation.deleted"
+	textConversationNotDeleted = "api.conversation.not_deleted"
 )
 
 // maxSearch bounds the words that are searched, in characters.
@@ -186,7 +186,7 @@ func (a *api) views(r *http.Request, messages []inbox.Message) ([]inbox.InstantM
 // not have is somebody else's, as far as anybody can tell.
 func notYours(err error) error {
 	if errors.Is(err, inbox.ErrNotFound) {
-		err = &failure{code: forbidden, message: textNotYours}
+		err = &failure{code: forbidden, text: textNotYours}
 	}
 	return with(map[string]any{"instant_messages": nil}, err)
 }
@@ -204,21 +204,21 @@ func (a *api) deleteConversation(r *http.Request, user int64) (reply, error) {
 	err = a.Inbox.DeleteConversation(r.Context(), user, id)
 	if errors.Is(err, inbox.ErrNotFound) {
 		if err = a.Inbox.DeleteMessage(r.Context(), user, id); err == nil {
-			return deleted(id, textMessageDeleted)
+			return a.deleted(r, user, id, textMessageDeleted)
 		}
 	}
 	if err != nil {
 		return reply{}, notDeleted(id, textConversationNotDeleted, err)
 	}
-	return deleted(id, textConversationDeleted)
+	return a.deleted(r, user, id, textConversationDeleted)
 }
 
-func deleted(id, text string) (reply, error) {
+func (a *api) deleted(r *http.Request, user int64, id, text string) (reply, error) {
 	return ok(struct {
 		Status  string `json:"status"`
 		ID      string `json:"id"`
 		Message string `json:"message"`
-	}{"OK", id, text})
+	}{"OK", id, a.word(r, user, text)})
 }
 
 func notDeleted(id, text string, err error) error {

@@ -8,17 +8,17 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 )
 
-// The documented texts of the device endpoints.
+// The documented texts of the device endpoints, by id.
 const (
-	textDeviceAdded     = "Device ditambahkan"
-	textDeviceNotAdded  = "Gagal menambahkan device"
-	textDeviceUpdated   = "Device diupdate"
-	textDeviceUnchanged = "Gagal mengupdate device"
-	textDeviceRemoved   = "Device telah dihapus dari daftar"
-	textDeviceOfOther   = "Device dimiliki oleh pengguna lain"
-	textLoggedOut       = "Device telah log out"
-	textNoDevice        = "Device not found"
-	textNotLoggedOut    = "Gagal log out"
+	textDeviceAdded     = "api.device.added"
+	textDeviceNotAdded  = "api.device.not_added"
+	textDeviceUpdated   = "api.device.updated"
+	textDeviceUnchanged = "api.device.not_updated"
+	textDeviceRemoved   = "api.device.removed"
+	textDeviceOfOther   = "api.device.not_yours"
+	textLoggedOut       = "api.device.logged_out"
+	textNoDevice        = "api.device.not_found"
+	textNotLoggedOut    = "api.device.not_logged_out"
 )
 
 // A platform is what the device endpoints of Android and iOS do not share.
@@ -67,7 +67,7 @@ func (a *api) addDevice(p platform) func(*http.Request, int64) (reply, error) {
 		if err != nil {
 			return reply{}, because(textDeviceNotAdded, p.blame(err))
 		}
-		return say(textDeviceAdded)
+		return a.say(r, user, textDeviceAdded)
 	}
 }
 
@@ -85,7 +85,7 @@ func (a *api) updateDevice(p platform) func(*http.Request, int64) (reply, error)
 		if err != nil {
 			return reply{}, because(textDeviceUnchanged, p.blame(err))
 		}
-		return say(textDeviceUpdated)
+		return a.say(r, user, textDeviceUpdated)
 	}
 }
 
@@ -106,7 +106,7 @@ func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error)
 		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // gone is gone
 			return reply{}, p.blame(err)
 		}
-		return say(textDeviceRemoved)
+		return a.say(r, user, textDeviceRemoved)
 	}
 }
 
@@ -139,9 +139,9 @@ func (a *api) logOut(r *http.Request, user int64) (reply, error) {
 	}
 	switch {
 	case errors.Is(err, devices.ErrNotRegistered):
-		return say(textNoDevice)
+		return a.say(r, user, textNoDevice)
 	case err != nil:
 		return reply{}, because(textNotLoggedOut, p.blame(err))
 	}
-	return say(textLoggedOut)
+	return a.say(r, user, textLoggedOut)
 }

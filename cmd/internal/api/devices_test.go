@@ -3,6 +3,8 @@ package api
 import (
 	"strings"
 	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 const (
@@ -16,7 +18,7 @@ func TestInvalidDevices(t *testing.T) {
 	long := strings.Repeat("x", 201)
 	for _, tc := range []struct {
 		method, path, form string
-		message            string
+		message            string // its id
 		field              string
 	}{
 		{"POST", androidPath, "", textDeviceNotAdded, "reg_id"},
@@ -33,19 +35,19 @@ func TestInvalidDevices(t *testing.T) {
 		{"PATCH", androidPath, "old_reg_id=A", textDeviceUnchanged, "new_reg_id"},
 		{"PUT", iosPath, "new_token=B", textDeviceUnchanged, "old_token"},
 		{"PATCH", iosPath, "old_token=A&new_token=a:b", textDeviceUnchanged, "new_token"},
-		{"DELETE", androidPath, "", codes[invalid].message, "reg_id"},
-		{"DELETE", iosPath, "reg_id=A", codes[invalid].message, "token"},
+		{"DELETE", androidPath, "", textOfCode + "invalid", "reg_id"},
+		{"DELETE", iosPath, "reg_id=A", textOfCode + "invalid", "token"},
 		{"DELETE", logoutPath, "", textNotLoggedOut, "reg_id"},
 		{"DELETE", logoutPath, "reg_id=A&token=B", textNotLoggedOut, "token"},
 		{"DELETE", logoutPath, "token=a:b", textNotLoggedOut, "token"},
 	} {
 		e := w.fails(w.basic(ani, tc.method, tc.path, tc.form), 422, invalid, tc.field)
-		if e.Message != tc.message {
-			t.Errorf("%s %s %s: message %q, want %q", tc.method, tc.path, tc.form, e.Message, tc.message)
+		if want := saying(text.Indonesian, tc.message); e.Message != want {
+			t.Errorf("%s %s %s: message %q, want %q", tc.method, tc.path, tc.form, e.Message, want)
 		}
 	}
 	e := w.fails(w.do(call{method: "POST", path: androidPath, auth: ani, media: "text/plain", body: "reg_id=A"}), 415, unsupportedMedia, "Content-Type")
-	if e.Message != textDeviceNotAdded {
+	if e.Message != saying(text.Indonesian, textDeviceNotAdded) {
 		t.Errorf("message %q", e.Message)
 	}
 	w.fails(w.do(call{method: "POST", path: androidPath, auth: ani, media: typeJSON, body: `{"reg_id":{}}`}), 422, invalid, "reg_id")

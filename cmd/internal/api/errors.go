@@ -43,27 +43,29 @@ const (
 	unavailable      code = "unavailable"
 )
 
-// codes gives each code its status and text. Where own is set, a text that the
-// documents give for the endpoint says it better.
+// codes gives each code its status; its text is that of textOfCode. Where own is
+// set, a text that the documents give for the endpoint says it better.
 var codes = map[code]struct {
-	status  int
-	message string
-	own     bool
+	status int
+	own    bool
 }{
-	malformed:        {http.StatusBadRequest, "Permintaan tidak dapat dibaca", true},
-	unauthorized:     {http.StatusUnauthorized, "Anda harus login terlebih dahulu", false},
-	forbidden:        {http.StatusForbidden, "Anda tidak berhak melakukan ini", true},
-	notFound:         {http.StatusNotFound, "Tidak ditemukan", true},
-	methodNotAllowed: {http.StatusMethodNotAllowed, "Metode tidak didukung", false},
-	conflict:         {http.StatusConflict, "ID ini sudah digunakan untuk isi yang lain", true},
-	gone:             {http.StatusGone, "Harap perbarui aplikasi Anda", false},
-	tooLarge:         {http.StatusRequestEntityTooLarge, "Permintaan terlalu besar", true},
-	unsupportedMedia: {http.StatusUnsupportedMediaType, "Content-Type tidak didukung", true},
-	invalid:          {http.StatusUnprocessableEntity, "Permintaan tidak valid", true},
-	rateLimited:      {http.StatusTooManyRequests, "Terlalu banyak percobaan, coba lagi nanti", false},
-	internal:         {http.StatusInternalServerError, "Terjadi kesalahan pada server, coba lagi nanti", false},
-	unavailable:      {http.StatusServiceUnavailable, "Layanan sedang tidak tersedia, coba lagi nanti", false},
+	malformed:        {http.StatusBadRequest, true},
+	unauthorized:     {http.StatusUnauthorized, false},
+	forbidden:        {http.StatusForbidden, true},
+	notFound:         {http.StatusNotFound, true},
+	methodNotAllowed: {http.StatusMethodNotAllowed, false},
+	conflict:         {http.StatusConflict, true},
+	gone:             {http.StatusGone, false},
+	tooLarge:         {http.StatusRequestEntityTooLarge, true},
+	unsupportedMedia: {http.StatusUnsupportedMediaType, true},
+	invalid:          {http.StatusUnprocessableEntity, true},
+	rateLimited:      {http.StatusTooManyRequests, false},
+	internal:         {http.StatusInternalServerError, false},
+	unavailable:      {http.StatusServiceUnavailable, false},
 }
+
+// textOfCode begins the ids of the codes' texts.
+const textOfCode = "api.failure."
 
 // errorCodes says which code the errors of other packages get.
 var errorCodes = []struct {
@@ -108,12 +110,13 @@ const retryAfter = 2 * time.Second
 
 // A failure is an answer other than success, as an error.
 type failure struct {
-	code    code
-	message string            // the code's when empty
-	fields  map[string]string // what is wrong with which parameter
-	also    map[string]any    // documented members beside status and message
-	header  map[string]string
-	cause   error // for the log; nil when there is nothing to add
+	code   code
+	text   string            // the id of what people are told; the code's when empty
+	fields map[string]string // what is wrong with which parameter
+	also   map[string]any    // documented members beside status and message
+	header map[string]string
+	user   int64 // who is told; 0 when nobody has signed in
+	cause  error // for the log; nil when there is nothing to add
 }
 
 func (f *failure) Error() string {
@@ -130,12 +133,12 @@ func wrong(field, problem string) *failure {
 	return &failure{code: invalid, fields: map[string]string{field: problem}}
 }
 
-// because gives err the text that the documents have for it, where the request
+// because gives err the text, by id, that the documents have for it, where the request
 // is to blame.
 func because(text string, err error) error {
 	f := *failureOf(err)
 	if codes[f.code].own {
-		f.message = text
+		f.text = text
 	}
 	return &f
 }
@@ -194,38 +197,43 @@ func newFailure(c code, cause error) *failure {
 // seconds rounds up to whole seconds, as Retry-After wants it.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-// envelope is the failure as JSON.
-func (f *failure) envelope() []byte {
+// envelope is the failure as JSON, in these words.
+func (f *failure) envelope(message string) []byte {
 	body, err := json.Marshal(struct {
 		Status  string            `json:"status"`
 		Message string            `json:"message"`
 		Code    code              `json:"code"`
 		Errors  map[string]string `json:"errors,omitzero"`
 		Also    map[string]any    `json:",embed"`
-	}{"ERROR", f.text(), f.code, f.fields, f.also}, json.Deterministic(true))
+	}{"ERROR", message, f.code, f.fields, f.also}, json.Deterministic(true))
 	if err != nil {
 		panic(fmt.Sprintf("marshal envelope: %v", err)) // texts and numbers always marshal
 	}
 	return body
 }
 
-func (f *failure) text() string {
-	if f.message != "" {
-		return f.message
+func (f *failure) textID() string {
+	if f.text != "" {
+		return f.text
 	}
-	return codes[f.code].message
-}
-
-func (f *failure) reply() reply {
-	return reply{status: codes[f.code].status, body: f.envelope(), header: f.header}
+	return textOfCode + string(f.code)
 }
 
 // fail is the reply to an error. What is our fault is logged; the client is not
 // told its cause.
-func (a *api) fail(rt *route, err error) reply {
+func (a *api) fail(rt *route, r *http.Request, err error) reply {
 	f := failureOf(err)
 	a.report(rt.pattern, f)
-	return f.reply()
+	return a.failed(r, f)
+}
+
+// failed is the reply of a failure, in the language of who is told.
+func (a *api) failed(r *http.Request, f *failure) reply {
+	user := f.user
+	if f.code == unavailable || f.code == internal {
+		user = 0 // who is away is not asked for the user's language
+	}
+	return reply{status: codes[f.code].status, body: f.envelope(a.word(r, user, f.textID())), header: f.header}
 }
 
 func (a *api) report(pattern string, f *failure) {

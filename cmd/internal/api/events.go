@@ -13,6 +13,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // maxEvents bounds the events of a request.
@@ -103,6 +104,7 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 			results[places[i]] = p
 		}
 	}
+	locale := a.locale(r, 0)
 	body := []byte(`{"status":"OK","results":[`)
 	for i, p := range results {
 		if i > 0 {
@@ -111,7 +113,7 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		if p.Err != nil {
 			f := failureOf(withID(p.ID, p.Err))
 			a.report("/v2/events.json", f)
-			body = append(body, f.envelope()...)
+			body = append(body, f.envelope(a.Texts.Text(locale, f.textID(), text.Args{}))...)
 			continue
 		}
 		body = appendPublished(body, p)

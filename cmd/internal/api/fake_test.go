@@ -5,6 +5,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -18,6 +19,10 @@ type fakeDispatcher struct {
 func (fakeDispatcher) PromoTypes() []string { return nil }
 
 func (fakeDispatcher) Switches() []string { return nil }
+
+func (fakeDispatcher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
+	return text.Indonesian, nil
+}
 
 func (fakeDispatcher) Parse(raw []byte) (*dispatcher.Event, error) {
 	return &dispatcher.Event{ID: "e"}, nil

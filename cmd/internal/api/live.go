@@ -62,7 +62,7 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 			err = wrong("Sec-WebSocket-Protocol", "must offer "+live.Subprotocol)
 		}
 		if err != nil && !errors.Is(err, live.ErrHandshake) {
-			return a.fail(&route{pattern: livePath}, err).write(w, r)
+			return a.fail(&route{pattern: livePath}, r, err).write(w, r)
 		}
 		return noted.status
 	}}, nil

@@ -11,10 +11,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// The documented texts of messages; those of sending are the dispatcher's.
+// The documented texts of messages, by id; those of sending are the dispatcher's.
 const (
-	textMessageDeleted    = "Pesan berhasil dihapus"
-	textMessageNotDeleted = "Pesan gagal dihapus"
+	textMessageDeleted    = "api.message.deleted"
+	textMessageNotDeleted = "api.message.not_deleted"
 )
 
 // showMessage: GET /v2/messages/im/:id.json
@@ -53,7 +53,7 @@ func (a *api) deleteMessage(r *http.Request, user int64) (reply, error) {
 	if err := a.Inbox.DeleteMessage(r.Context(), user, id); err != nil {
 		return reply{}, notDeleted(id, textMessageNotDeleted, err)
 	}
-	return deleted(id, textMessageDeleted)
+	return a.deleted(r, user, id, textMessageDeleted)
 }
 
 // createMessage: POST /v2/messages.json
@@ -83,7 +83,7 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 		ClientID       *string `json:"client_id"`
 		ConversationID *string `json:"conversation_id"`
 		Message        string  `json:"message"`
-	}{"OK", id, client, conversation, dispatcher.TextSent})
+	}{"OK", id, client, conversation, a.word(r, user, dispatcher.TextSent)})
 }
 
 // readMessage reads what is to be sent. The error is a *dispatcher.InvalidError;
@@ -131,7 +131,7 @@ func notSent(err error, client, conversation *string) error {
 		text, _ = dispatcher.SendFailure(&dispatcher.InvalidError{})
 	}
 	f := *failureOf(with(map[string]any{"id": nil, "client_id": client, "conversation_id": conversation}, err))
-	f.message = text
+	f.text = text
 	switch {
 	case errors.Is(err, dispatcher.ErrUnknownReceiver):
 		f.fields = map[string]string{"receiver_id": "is not a user whom Kabar knows"}

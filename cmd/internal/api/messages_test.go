@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -98,8 +99,10 @@ func TestMessagesNeedASignIn(t *testing.T) {
 
 func TestMessagesThatCannotBeSent(t *testing.T) {
 	w := newWorld(t, nil)
-	format, _ := dispatcher.SendFailure(&dispatcher.InvalidError{})
-	nobody, _ := dispatcher.SendFailure(dispatcher.ErrUnknownReceiver)
+	const (
+		format = "Gagal mengirim pesan: harap menggunakan format yang seharusnya"
+		nobody = "Tidak dapat mengirim pesan kepada pembeli"
+	)
 	im := func(members string) string { return `{"instant_message":{` + members + `}}` }
 	const to67 = `"receiver_id":67,"category":"0"`
 	for body, want := range map[string]struct {
@@ -297,16 +300,16 @@ func TestOtherPeoplesMessages(t *testing.T) {
 		"/v2/messages/x.json", "/v2/messages/im.json", "/v2/messages/im/x.json", "/v2/messages/im/%ff.json", "/v2/messages/" + id + ":unread.json",
 	} {
 		got := w.do(call{method: "GET", path: path, auth: "68:t"})
-		if e := w.fails(got, 403, forbidden); e.Message != textNotYours || !strings.Contains(got.body, `"instant_messages":null`) {
+		if e := w.fails(got, 403, forbidden); e.Message != saying(text.Indonesian, textNotYours) || !strings.Contains(got.body, `"instant_messages":null`) {
 			t.Errorf("%s: %s", path, got.body)
 		}
 	}
 	for path, text := range map[string]string{
-		"/v2/messages/" + anisAndBudis: textConversationNotDeleted,
-		"/v2/messages/" + id:           textConversationNotDeleted,
-		"/v2/messages/%ff":             textConversationNotDeleted,
-		"/v2/messages/im/" + id:        textMessageNotDeleted,
-		"/v2/messages/im/x":            textMessageNotDeleted,
+		"/v2/messages/" + anisAndBudis: saying(text.Indonesian, textConversationNotDeleted),
+		"/v2/messages/" + id:           saying(text.Indonesian, textConversationNotDeleted),
+		"/v2/messages/%ff":             saying(text.Indonesian, textConversationNotDeleted),
+		"/v2/messages/im/" + id:        saying(text.Indonesian, textMessageNotDeleted),
+		"/v2/messages/im/x":            saying(text.Indonesian, textMessageNotDeleted),
 	} {
 		e := w.fails(w.do(call{method: "DELETE", path: path + ".json", auth: "68:t"}), 404, notFound)
 		if e.Message != text || e.ID == nil {

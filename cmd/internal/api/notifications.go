@@ -12,10 +12,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// The documented texts of the notification endpoints.
+// The documented texts of the notification endpoints, by id.
 const (
-	textRead    = "Notifikasi ditandai sebagai terbaca"
-	textNotRead = "Notifikasi tersebut tidak dapat ditandai"
+	textRead    = "api.notification.read"
+	textNotRead = "api.notification.not_read"
 )
 
 // Bounds of list.json.
@@ -99,7 +99,7 @@ func (a *api) readAll(r *http.Request, user int64) (reply, error) {
 	if err := a.Inbox.ReadAll(r.Context(), user); err != nil {
 		return reply{}, err
 	}
-	return say()
+	return ok(done{Status: "OK"})
 }
 
 // read: PATCH /v2/notifications/:id.json
@@ -110,7 +110,7 @@ func (a *api) read(r *http.Request, user int64) (reply, error) {
 	}
 	unread, err := a.Inbox.Read(r.Context(), user, id)
 	if errors.Is(err, inbox.ErrNotFound) {
-		return reply{}, &failure{code: notFound, message: textNotRead, also: map[string]any{"unread": unread}}
+		return reply{}, &failure{code: notFound, text: textNotRead, also: map[string]any{"unread": unread}}
 	}
 	if err != nil {
 		return reply{}, err
@@ -119,5 +119,5 @@ func (a *api) read(r *http.Request, user int64) (reply, error) {
 		Status  string `json:"status"`
 		Unread  int    `json:"unread"`
 		Message string `json:"message"`
-	}{"OK", unread, textRead})
+	}{"OK", unread, a.word(r, user, textRead)})
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 const listPath = "/v2/notifications/list.json"
@@ -153,12 +155,12 @@ func TestReadingAnother(t *testing.T) {
 	id := w.must(w.get(listPath), 200).envelope(t).Data[0].ID
 	path := "/v2/notifications/" + id + ".json"
 	e := w.fails(w.basic(budi, "PATCH", path, ""), 404, notFound) // it is Ani's
-	if e.Unread == nil || *e.Unread != 1 || e.Message != textNotRead {
+	if e.Unread == nil || *e.Unread != 1 || e.Message != saying(text.Indonesian, textNotRead) {
 		t.Errorf("answered %+v", e)
 	}
 	for _, other := range []string{"52a6e5e284eab03aa200013a", "x", "%2F", "%00", strings.Repeat("f", 500)} {
 		e := w.fails(w.basic(ani, "PATCH", "/v2/notifications/"+other+".json", ""), 404, notFound)
-		if e.Unread == nil || *e.Unread != 1 || e.Message != textNotRead {
+		if e.Unread == nil || *e.Unread != 1 || e.Message != saying(text.Indonesian, textNotRead) {
 			t.Errorf("%s: answered %+v", other, e)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 const boundary = "multipart/form-data; boundary=XX"
@@ -136,7 +138,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		c := call{method: "POST", path: path, auth: ani, media: typeForm, body: fits, chunked: chunked}
 		w.must(w.do(c), 200)
 		c.body += "x"
-		if e := w.fails(w.do(c), 413, tooLarge, "body"); e.Message != textDeviceNotAdded {
+		if e := w.fails(w.do(c), 413, tooLarge, "body"); e.Message != saying(text.Indonesian, textDeviceNotAdded) {
 			t.Errorf("message %q", e.Message)
 		}
 	}

@@ -8,18 +8,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// The texts of changing preferences. The English ones are documented.
-var (
-	textConfigUpdated = map[text.Locale]string{
-		text.Indonesian: "Konfigurasi diperbarui", text.English: "Configuration Updated",
-	}
-	textConfigUnchanged = map[text.Locale]string{
-		text.Indonesian: "Gagal memperbarui konfigurasi", text.English: "Failed Updating Configuration",
-	}
+// The texts of changing preferences, by id. The English ones are documented.
+const (
+	textConfigUpdated   = "api.config.updated"
+	textConfigUnchanged = "api.config.not_updated"
 )
 
 // privateSwitch is the member of config that keeps money off the lock screen.
@@ -59,14 +54,10 @@ func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
 // setConfig: PATCH /v2/notifications/config.json
 func (a *api) setConfig(r *http.Request, user int64) (reply, error) {
 	c, err := a.changeConfig(r, user)
-	locale, unknown := a.Dispatcher.LocaleOf(r.Context(), user, r.Header.Get("Accept-Language"))
-	if unknown != nil {
-		locale = text.Indonesian // what was done, or failed, is no other for it
-	}
 	if err != nil {
-		return reply{}, noConfig(textConfigUnchanged[locale], err)
+		return reply{}, noConfig(textConfigUnchanged, err)
 	}
-	done := textConfigUpdated[locale]
+	done := a.word(r, user, textConfigUpdated)
 	return a.configReply(c, &done)
 }
 

@@ -39,15 +39,6 @@ type done struct {
 	Message *string `json:"message"`
 }
 
-// say is a reply of the success envelope; without a text its message is null.
-func say(text ...string) (reply, error) {
-	d := done{Status: "OK"}
-	if len(text) > 0 {
-		d.Message = &text[0]
-	}
-	return ok(d)
-}
-
 var (
 	jsonType = []string{"application/json; charset=utf-8"}
 	noSniff  = []string{"nosniff"}

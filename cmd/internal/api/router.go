@@ -142,7 +142,7 @@ func (a *api) answer(rt *route, w http.ResponseWriter, r *http.Request) (re repl
 	defer func() {
 		if p := recover(); p != nil {
 			a.Log.Error("panic in a request", "route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			re = (&failure{code: internal}).reply()
+			re = a.failed(r, &failure{code: internal})
 		}
 	}()
 	r.Body = http.MaxBytesReader(w, r.Body, rt.limit)
@@ -151,7 +151,7 @@ func (a *api) answer(rt *route, w http.ResponseWriter, r *http.Request) (re repl
 	}
 	re, err := rt.serve(r)
 	if err != nil {
-		return a.fail(rt, err)
+		return a.fail(rt, r, err)
 	}
 	return re
 }

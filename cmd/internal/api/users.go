@@ -44,7 +44,9 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 		return reply{}, err
 	}
 	// All are idempotent: when one fails, repeating the request mends it.
-	if err := a.Inbox.SetProfile(r.Context(), user, profile); err != nil {
+	err = a.Inbox.SetProfile(r.Context(), user, profile)
+	a.locales.Remove(user) // it may be another one now
+	if err != nil {
 		return reply{}, err
 	}
 	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
@@ -72,6 +74,7 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 			return reply{}, err
 		}
 	}
+	a.locales.Remove(user)
 	return userDone(user)
 }
 

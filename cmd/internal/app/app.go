@@ -21,6 +21,7 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
@@ -104,6 +105,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		Dispatcher: a.core.Dispatcher,
 		Inbox:      a.core.Inbox,
 		Sharded:    a.core.Sharded,
+		Texts:      a.core.Texts,
 		Location:   cfg.Location(),
 		Log:        log,
 		Metrics:    reg,
@@ -116,6 +118,8 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		Attachments: files,
 		PublicURL:   cfg.Attachments.PublicURL,
 		Live:        a.hub,
+		Texts:       a.core.Texts,
+		Locale:      text.Locale(cfg.Locale),
 		Location:    cfg.Location(),
 		Log:         log,
 		Metrics:     reg,

@@ -25,6 +25,7 @@ type Core struct {
 	Inbox      *inbox.Store
 	Devices    *devices.Registry
 	Dispatcher *dispatcher.Dispatcher
+	Texts      *text.Catalogue
 
 	Batcher *inbox.Batcher
 	Sharded bool // pub/sub is that of a cluster
@@ -58,7 +59,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		_ = rdb.Close() // the first error says what is wrong
 		return nil, err
 	}
-	c := &Core{Redis: rdb, webhooks: endpoints, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
+	c := &Core{Redis: rdb, Texts: texts, webhooks: endpoints, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
 	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:        rdb,
