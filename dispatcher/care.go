@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,15 +42,18 @@ func (d *Dispatcher) takeCare(ctx context.Context, b *inbox.Batcher) {
 	}
 }
 
-// careOnce does what is due, up to one page of users.
+// careOnce does what is due, up to one page of users. An erasure that fails does not
+// keep it from the rest.
 func (d *Dispatcher) careOnce(ctx context.Context, b *inbox.Batcher) error {
 	held, w, now, err := d.holdCare(ctx, b, "")
 	if err != nil || !held {
 		return err
 	}
-	if err := d.finishErasures(ctx); err != nil {
-		return err
-	}
+	return errors.Join(d.finishErasures(ctx), d.sweepOnce(ctx, b, w, now))
+}
+
+// sweepOnce sweeps the next page of users, and notes that it has.
+func (d *Dispatcher) sweepOnce(ctx context.Context, b *inbox.Batcher, w walk, now int64) error {
 	if w.partition == d.Partitions.Len() { // the walk is over
 		if now < w.next {
 			return nil

@@ -42,19 +42,20 @@ func (d *Dispatcher) finishErasures(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, user := range due {
 		goOn, err := d.Inbox.ResumeErasure(ctx, user, erasureFor)
+		if err == nil && goOn {
+			err = d.erase(ctx, user)
+		}
 		if err != nil {
-			return err
+			failed = append(failed, fmt.Errorf("go on erasing user %d: %w", user, err))
 		}
-		if !goOn {
-			continue
-		}
-		if err := d.erase(ctx, user); err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // erase does the work behind the tombstone. Each step finds what an interrupted one

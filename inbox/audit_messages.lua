@@ -1,4 +1,5 @@
--- Compares the sets of a conversation with each other.
+-- Compares the sets of a conversation with each other. A counted message of none may
+-- have come since its caller read the bodies: one that has a body is left alone.
 --
 -- KEYS  1 messages  2 received  3 sent  4 bodies  5 open  6 inboxes  7 unread inboxes
 --       8 conversation  9 trash
@@ -16,11 +17,12 @@ for i = 4, #ARGV do
   local id = ARGV[i]
   local body = redis.call('HEXISTS', KEYS[4], id) == 1
   local message = redis.call('ZSCORE', KEYS[1], id)
+  local arrived = conversation == '' and body
   if message and not body then
     find('messages', id, 'has no body', 'ZREM', KEYS[1], id)
-    message = repair and false or message
+    if repair then message = false end
   end
-  if body and not message and not purging then
+  if body and not message and not purging and not arrived then
     find('bodies', id, 'is in no conversation', 'HDEL', KEYS[4], id)
   end
   for set, key in pairs({unread = KEYS[2], unseen = KEYS[3]}) do
@@ -32,7 +34,7 @@ for i = 4, #ARGV do
   local unread = message and redis.call('ZSCORE', KEYS[2], id)
   if unread and not counted then
     find('open', id, 'is unread and not counted', 'ZADD', KEYS[5], MESSAGE, id)
-  elseif counted and not unread then
+  elseif counted and not unread and not arrived then
     find('open', id, 'is counted and not unread', 'ZREM', KEYS[5], id)
   end
 end

@@ -84,6 +84,15 @@ func (s *Store) erasureStep(ctx context.Context, user int64, step string, later 
 	return n == 1, nil
 }
 
+// Erased reports whether the user's tombstone stands.
+func (s *Store) Erased(ctx context.Context, user int64) (bool, error) {
+	erased, err := s.Redis.HExists(ctx, s.keys(user).meta(), "erased").Result()
+	if err != nil {
+		return false, fmt.Errorf("look for a tombstone: %w", err)
+	}
+	return erased, nil
+}
+
 // Erasures returns users whose erasing is to be gone on with, at most the given
 // number of each partition, in one round trip.
 func (s *Store) Erasures(ctx context.Context, most int) ([]int64, error) {

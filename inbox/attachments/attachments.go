@@ -28,6 +28,8 @@ var (
 	ErrTooLarge = errors.New("the file is too large")
 	// ErrNotFound says that there is no such file.
 	ErrNotFound = errors.New("there is no such file")
+	// ErrErased says that the user was erased, before the file came or meanwhile.
+	ErrErased = errors.New("the user was erased")
 )
 
 // MaxSize bounds a file, in bytes.
@@ -46,6 +48,9 @@ type Options struct {
 	// Redis counts the files; Prefix begins the counter's key.
 	Redis  redis.UniversalClient
 	Prefix string
+	// Erased reports whether a user is erased and has not become known anew. It is
+	// called concurrently.
+	Erased func(ctx context.Context, user int64) (bool, error)
 }
 
 // A Store keeps files. It is safe for concurrent use.
@@ -53,6 +58,7 @@ type Store struct {
 	bucket *blob.Bucket
 	redis  redis.UniversalClient
 	prefix string
+	erased func(ctx context.Context, user int64) (bool, error)
 }
 
 // Open opens the bucket. A folder is created when it is missing; whether S3 can be
@@ -66,7 +72,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket for attachments: %w", err)
 	}
-	return &Store{bucket: bucket, redis: opts.Redis, prefix: opts.Prefix}, nil
+	return &Store{bucket: bucket, redis: opts.Redis, prefix: opts.Prefix, erased: opts.Erased}, nil
 }
 
 // counter is a string, kept for ever: the id of the newest file.
@@ -119,8 +125,8 @@ type Attachment struct {
 }
 
 // Put keeps a file that a user sends, under a name like the one that it has with
-// them. Nothing is kept when it fails: the error is ErrType, ErrTooLarge, that of
-// r, the bucket's or Redis'.
+// them. Nothing is kept when it fails: the error is ErrType, ErrTooLarge, ErrErased,
+// that of r, the bucket's or Redis'.
 func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (Attachment, error) {
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(r, head)
@@ -132,26 +138,74 @@ func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (
 	if !ok {
 		return Attachment{}, ErrType
 	}
+	if err := s.refuseErased(ctx, user); err != nil {
+		return Attachment{}, err
+	}
 	id, err := s.redis.Incr(ctx, s.counter()).Result()
 	if err != nil {
 		return Attachment{}, fmt.Errorf("number attachment: %w", err)
 	}
 	a := Attachment{ID: id, Key: newKey(), Name: safeName(name, t), Type: t.media}
 	// Before the file: what is not named there could not be erased.
-	if err := s.redis.SAdd(ctx, s.files(user), path(a.Key, a.Name)).Err(); err != nil {
-		return Attachment{}, fmt.Errorf("note attachment: %w", err)
+	if err := s.note(ctx, user, &a); err != nil {
+		return Attachment{}, err
 	}
 	a.Size, err = s.write(ctx, &a, user, io.MultiReader(bytes.NewReader(head), r))
-	if err != nil {
-		_ = s.redis.SRem(context.WithoutCancel(ctx), s.files(user), path(a.Key, a.Name)).Err() // it names nothing
+	if err == nil {
+		if err = s.confirm(ctx, user, &a); err == nil {
+			return a, nil
+		}
 	}
-	return a, err
+	// When this fails, too, the file stays named: it goes with its user.
+	return a, errors.Join(err, s.drop(context.WithoutCancel(ctx), user, path(a.Key, a.Name)))
+}
+
+// refuseErased returns ErrErased when the user was erased.
+func (s *Store) refuseErased(ctx context.Context, user int64) error {
+	erased, err := s.erased(ctx, user)
+	if err != nil {
+		return fmt.Errorf("store attachment: %w", err)
+	}
+	if erased {
+		return ErrErased
+	}
+	return nil
+}
+
+// note names a file for Erase.
+func (s *Store) note(ctx context.Context, user int64, a *Attachment) error {
+	if err := s.redis.SAdd(ctx, s.files(user), path(a.Key, a.Name)).Err(); err != nil {
+		return fmt.Errorf("note attachment: %w", err)
+	}
+	return nil
+}
+
+// confirm looks once more, after the file is there, whether its user was erased
+// while it came. An Erase may have taken it off the names when there was nothing to
+// delete yet, so it is named again first: an Erase that begins later finds it.
+func (s *Store) confirm(ctx context.Context, user int64, a *Attachment) error {
+	if err := s.note(ctx, user, a); err != nil {
+		return err
+	}
+	return s.refuseErased(ctx, user)
+}
+
+// drop deletes a file, if it is there, and then its name.
+func (s *Store) drop(ctx context.Context, user int64, path string) error {
+	if err := s.bucket.Delete(ctx, path); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("erase attachment: %w", err)
+	}
+	if err := s.redis.SRem(ctx, s.files(user), path).Err(); err != nil {
+		return fmt.Errorf("erase attachment: %w", err)
+	}
+	return nil
 }
 
 // eraseMost is how many files are listed in one round trip.
 const eraseMost = 100
 
-// Erase deletes the files that a user has sent. It may be repeated; the error is the
+// Erase deletes the files that a user has sent. One that is on its way is not kept
+// when Erased reports the user from before Erase begins. It may be repeated; the error is the
 // bucket's or Redis'.
 func (s *Store) Erase(ctx context.Context, user int64) error {
 	for {
@@ -163,11 +217,8 @@ func (s *Store) Erase(ctx context.Context, user int64) error {
 			return nil
 		}
 		for _, p := range paths {
-			if err := s.bucket.Delete(ctx, p); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-				return fmt.Errorf("erase attachment: %w", err)
-			}
-			if err := s.redis.SRem(ctx, s.files(user), p).Err(); err != nil {
-				return fmt.Errorf("erase attachment: %w", err)
+			if err := s.drop(ctx, user, p); err != nil {
+				return err
 			}
 		}
 	}

@@ -43,10 +43,13 @@ func onEveryBucket(t *testing.T, test func(t *testing.T, s *Store, folder string
 	t.Run("memory", func(t *testing.T) { test(t, open(t, "mem://"), "") })
 }
 
+// nobody is erased.
+func nobody(context.Context, int64) (bool, error) { return false, nil }
+
 func open(t *testing.T, url string) *Store {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	s, err := Open(t.Context(), Options{URL: url, Redis: rdb, Prefix: "kabar"})
+	s, err := Open(t.Context(), Options{URL: url, Redis: rdb, Prefix: "kabar", Erased: nobody})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +184,79 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// A last is the end of a file, at which something happens.
+type last func()
+
+func (l last) Read([]byte) (int, error) {
+	l()
+	return 0, io.EOF
+}
+
+// Whatever comes between, no file stays of a user who is erased while it is on its
+// way, and none that Erase does not find.
+func TestErasedDuringAnUpload(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		before, after bool // the tombstone stands
+		fails         error
+		want          error
+	}{
+		"before":                 {before: true, after: true, want: ErrErased},
+		"meanwhile":              {after: true, want: ErrErased},
+		"nobody can tell":        {fails: away, want: away},
+		"and known anew already": {},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
+				erased, fails := c.before, error(nil)
+				s.erased = func(context.Context, int64) (bool, error) { return erased, fails }
+				_, err := s.Put(t.Context(), 66, "a.png", io.MultiReader(
+					strings.NewReader(pngPicture(t)+strings.Repeat("x", headSize)),
+					last(func() {
+						erased, fails = c.after, c.fails
+						if err := s.Erase(t.Context(), 66); err != nil {
+							t.Error(err)
+						}
+					}),
+				))
+				if !errors.Is(err, c.want) {
+					t.Errorf("error %v, want %v", err, c.want)
+				}
+				if c.want == nil { // it is the new user's
+					if n := len(stored(t, s)); n != 1 {
+						t.Fatalf("%d files", n)
+					}
+					if err := s.Erase(t.Context(), 66); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if left := stored(t, s); len(left) > 0 {
+					t.Errorf("left are %q", left)
+				}
+				if n := s.redis.Exists(t.Context(), s.files(66)).Val(); n != 0 {
+					t.Error("files are named still")
+				}
+			})
+		})
+	}
+}
+
+// stored returns where the bucket's files lie.
+func stored(t *testing.T, s *Store) []string {
+	t.Helper()
+	var paths []string
+	for files := s.bucket.List(nil); ; {
+		f, err := files.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			return paths
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, f.Key)
+	}
 }
 
 func TestFilesThatAreNotThere(t *testing.T) {

@@ -87,6 +87,7 @@ var errorCodes = []struct {
 	{inbox.ErrErasing, unavailable},
 	{inbox.ErrErased, unavailable}, // since the request was let in; the next one is not
 	{devices.ErrErased, unavailable},
+	{attachments.ErrErased, unavailable},
 	{inbox.ErrClosed, unavailable},
 	{redis.ErrClosed, unavailable},
 	{redis.ErrPoolTimeout, unavailable},

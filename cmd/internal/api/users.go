@@ -66,18 +66,24 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	// When this fails nothing is erased yet; when the other does, what is left is
-	// erased in the background. Repeating the request is right in either case.
-	if a.Attachments != nil {
-		if err := a.Attachments.Erase(r.Context(), user); err != nil {
+	// Files go before, so that nothing is erased yet when the bucket fails, and again
+	// behind the tombstone, for those that came meanwhile. When the dispatcher fails,
+	// the rest is erased in the background. Repeating the request is always right.
+	for _, erase := range []func(context.Context, int64) error{a.eraseFiles, a.Dispatcher.Erase, a.eraseFiles} {
+		if err := erase(r.Context(), user); err != nil {
 			return reply{}, err
 		}
 	}
-	if err := a.Dispatcher.Erase(r.Context(), user); err != nil {
-		return reply{}, err
-	}
 	a.locales.Remove(user)
 	return userDone(user)
+}
+
+// eraseFiles erases what a user has sent in chats, if such files are kept.
+func (a *api) eraseFiles(ctx context.Context, user int64) error {
+	if a.Attachments == nil {
+		return nil
+	}
+	return a.Attachments.Erase(ctx, user)
 }
 
 // pathUser returns the user in the request's path.

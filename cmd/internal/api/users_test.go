@@ -1,6 +1,9 @@
 package api
 
 import (
+	"context"
+	"errors"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
 // profile returns what is stored of user 66.
@@ -128,4 +132,37 @@ func TestEraseUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.fails(w.bearer(directory, "PUT", path, `{}`), 503, unavailable)
+}
+
+// A lateUpload is a Dispatcher before whose erasing a file comes in.
+type lateUpload struct {
+	Dispatcher
+	upload func(ctx context.Context, user int64)
+}
+
+func (d lateUpload) Erase(ctx context.Context, user int64) error {
+	d.upload(ctx, user)
+	return d.Dispatcher.Erase(ctx, user)
+}
+
+// Files are erased that come until the tombstone stands; later ones are refused.
+func TestEraseUserWhoSendsFiles(t *testing.T) {
+	w := newWorld(t, nil)
+	var late attachments.Attachment
+	w.options.Dispatcher = lateUpload{w.dispatcher, func(ctx context.Context, user int64) {
+		var err error
+		late, err = w.files.Put(ctx, user, "a.png", strings.NewReader(uploads[".png"]))
+		check(t, err)
+	}}
+	w.options.Metrics = nil // the first server's are registered
+	w.server.Close()
+	w.server = httptest.NewServer(New(w.options))
+	early := *w.must(w.upload("a.png", uploads[".png"]), 200).uploaded(t).URL
+	w.must(w.bearer(directory, "DELETE", "/v2/users/66.json", ""), 200)
+	for _, path := range []string{early[strings.Index(early, attachmentsPath):], attachmentsPath + late.Key + "/" + late.Name} {
+		w.fails(w.do(call{method: "GET", path: path}), 404, notFound)
+	}
+	if _, err := w.files.Put(t.Context(), 66, "a.png", strings.NewReader(uploads[".png"])); !errors.Is(err, attachments.ErrErased) {
+		t.Errorf("after the erasure: %v", err)
+	}
 }

@@ -100,7 +100,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
 		Types: []dispatcher.Type{{Name: "flash_sale", Lane: dispatcher.Bulk, Message: "Flash sale!"}},
 	})
-	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name()})
+	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: store.Erased})
 	check(t, err)
 	w.options = Options{
 		Attachments: w.files,

@@ -93,6 +93,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	files, err := attachments.Open(ctx, attachments.Options{
 		URL: cfg.Attachments.URL.Reveal(), Redis: a.core.Redis, Prefix: cfg.Redis.Prefix,
+		Erased: a.core.Inbox.Erased,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attachments: %w", err)
