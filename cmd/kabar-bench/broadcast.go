@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -222,7 +223,7 @@ func (r *broadcastRun) judge(o *laneOutcome, begin time.Time, first int64, sent 
 		if err != nil {
 			return fmt.Errorf("broadcast: %w", err)
 		}
-		if last.Before(sent[len(sent)-1]) {
+		if last.Before(slices.MaxFunc(sent, time.Time.Compare)) {
 			return errTooShort
 		}
 		o.broadcastPerSecond = float64(r.cmd.Users) / last.Sub(begin).Seconds()
