@@ -15,7 +15,8 @@ import (
 
 const (
 	castEvery = time.Second           // how often a process looks for broadcasts that nobody walks
-	castPause = 50 * time.Millisecond // how often a walker looks again that has to wait
+	castPause = 50 * time.Millisecond // how often a walker looks again whose pushes are not taken
+	castTick  = 10 * time.Millisecond // what one tells at a time: as many as its rate brings in that time
 	castMost  = 64                    // users of a partition in one step
 	paceEvery = time.Second           // how often a walker says how fast it is
 
@@ -103,7 +104,7 @@ func (d *Dispatcher) takeBroadcast(ctx context.Context, b *inbox.Batcher, found 
 	}
 	return &caster{
 		d: d, key: found.Key, def: def, walk: walk,
-		limiter: rate.NewLimiter(rate.Limit(def.Rate), max(1, def.Rate/10)),
+		limiter: newCastLimiter(def.Rate),
 		done:    make([]bool, d.Partitions.Len()), noted: time.Now(),
 	}, nil
 }
@@ -135,11 +136,16 @@ type caster struct {
 	pace  float64   // users told a second of late
 }
 
+// newCastLimiter allows so many users a second, and a tenth of a second's at once.
+func newCastLimiter(perSecond int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/10))
+}
+
 // run walks until the broadcast or the lease is over, or ctx ends.
 func (c *caster) run(ctx context.Context) {
 	defer c.release(ctx)
 	for ctx.Err() == nil {
-		moved, left, err := c.round(ctx)
+		idle, left, err := c.round(ctx)
 		if err == nil && left == 0 {
 			err = c.finish(ctx, inbox.BroadcastDone)
 		}
@@ -149,8 +155,8 @@ func (c *caster) run(ctx context.Context) {
 		case err != nil && ctx.Err() == nil:
 			c.d.Log.Warn("a broadcast is held up", "broadcast", c.def.ID, "error", err)
 			wait(ctx, pause)
-		case !moved:
-			wait(ctx, castPause)
+		case idle > 0:
+			wait(ctx, idle)
 		}
 	}
 }
@@ -167,33 +173,53 @@ func (c *caster) release(ctx context.Context) {
 	}
 }
 
-// round takes a step in every partition that is not done, as far as the rate and
-// the outbox allow. It returns whether anybody was reached, and how many partitions
-// are left.
-func (c *caster) round(ctx context.Context) (moved bool, left int, err error) {
+// round takes a step in every partition that is not done, as far as the outbox
+// allows; where the rate allows no more it ends, and the next one goes on there. It
+// returns for how long to wait before that, and how many partitions are left of
+// those that it came to.
+func (c *caster) round(ctx context.Context) (idle time.Duration, left int, err error) {
+	idle = castPause // unless somebody is reached
 	for range c.done {
 		p := c.next
-		c.next = (c.next + 1) % len(c.done)
 		if c.done[p] {
+			c.next = (p + 1) % len(c.done)
 			continue
 		}
 		left++
 		if c.d.Now().UnixMilli() >= c.def.Expires {
-			return moved, left, c.finish(ctx, inbox.BroadcastExpired)
+			return 0, left, c.finish(ctx, inbox.BroadcastExpired)
 		}
 		if err := c.keep(ctx); err != nil {
-			return moved, left, err
+			return 0, left, err
 		}
-		n, err := c.step(ctx, p)
+		most := c.allowed()
+		if most == 0 {
+			return castTick, left, nil
+		}
+		c.next = (p + 1) % len(c.done)
+		n, err := c.step(ctx, p, most)
 		if err != nil {
-			return moved, left, err
+			return 0, left, err
 		}
-		moved = moved || n > 0
+		if n > 0 {
+			idle = 0
+		}
 		if c.done[p] {
 			left--
 		}
 	}
-	return moved, left, nil
+	return idle, left, nil
+}
+
+// allowed returns how many users a step may tell by the rate: 0 until there are as
+// many as castTick brings. Steps of one user each, as soon as there is one, would
+// cost Redis, the bulk lane, and whoever waits behind them, several times as much.
+func (c *caster) allowed() int {
+	most := min(castMost, int(c.limiter.TokensAt(c.d.Now())))
+	if most < min(castMost, int(float64(c.def.Rate)*castTick.Seconds())) {
+		return 0
+	}
+	return most
 }
 
 // keep renews the lease when it is time, and says how fast the walk is.
@@ -211,13 +237,10 @@ func (c *caster) keep(ctx context.Context) error {
 	return c.walk.Renew(ctx, c.pace)
 }
 
-// step tells the next users of a partition, and returns how many were reached.
-func (c *caster) step(ctx context.Context, p int) (reached int, err error) {
+// step tells the next users of a partition, most of them at most, and returns how
+// many were reached.
+func (c *caster) step(ctx context.Context, p, most int) (reached int, err error) {
 	now := c.d.Now()
-	most := min(castMost, int(c.limiter.TokensAt(now)))
-	if most == 0 {
-		return 0, nil
-	}
 	if room, err := c.d.roomFor(ctx, p); err != nil || !room {
 		return 0, err
 	}

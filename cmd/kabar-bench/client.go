@@ -177,6 +177,18 @@ func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Ti
 	return sent, group.Wait()
 }
 
+// startBroadcast starts a broadcast to everyone, at so many users a second.
+func (c *client) startBroadcast(ctx context.Context, id string, rate int) error {
+	body, err := json.Marshal(map[string]any{
+		"id": id, "type": "campaign", "title": "Promo Lebaran", "message": "Diskon sampai 50% hari ini", "rate": rate,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.do(ctx, http.MethodPost, c.api+"/v2/broadcasts.json", "application/json", body, c.asService)
+	return err
+}
+
 // accepted is the gateway's answer to one event, or to several.
 type accepted struct {
 	Status    string     `json:"status"`

@@ -50,7 +50,7 @@ type gatewayOptions struct {
 	binary   string
 	redisURL string
 	provider Addresses
-	inFlight int
+	inFlight int // of the urgent lane, to each provider; 0: as by default
 }
 
 // startGateway starts the daemon on free ports and waits until it is ready. Its
@@ -108,12 +108,11 @@ func (o gatewayOptions) variables(key string) []string {
 	sum := sha256.Sum256([]byte(key))
 	anyPort := net.JoinHostPort("127.0.0.1", "0")
 	p := o.provider
-	return []string{
+	all := []string{
 		"KABAR_LISTEN=" + anyPort,
 		"KABAR_ADMIN_LISTEN=" + anyPort,
 		"KABAR_REDIS_URL=" + o.redisURL,
 		"KABAR_SERVICES=bench:" + hex.EncodeToString(sum[:]),
-		"KABAR_PUSH_IN_FLIGHT_URGENT=" + strconv.Itoa(o.inFlight),
 		"KABAR_FCM_PROJECT_ID=" + project,
 		"KABAR_FCM_ENDPOINT=" + p.FCM,
 		"KABAR_FCM_CA_FILE=" + p.CAFile,
@@ -124,6 +123,10 @@ func (o gatewayOptions) variables(key string) []string {
 		"KABAR_APNS_ENDPOINT=" + p.APNs,
 		"KABAR_APNS_CA_FILE=" + p.CAFile,
 	}
+	if o.inFlight != 0 {
+		all = append(all, "KABAR_PUSH_IN_FLIGHT_URGENT="+strconv.Itoa(o.inFlight))
+	}
+	return all
 }
 
 // The app that the pushes are for.

@@ -20,8 +20,9 @@ import (
 type cli struct {
 	output
 
-	Push pushCmd `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
-	Live liveCmd `cmd:"" help:"Live sockets: memory of idle ones, CPU and latency of an event, thousands that come back at once."`
+	Push      pushCmd      `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
+	Live      liveCmd      `cmd:"" help:"Live sockets: memory of idle ones, CPU and latency of an event, thousands that come back at once."`
+	Broadcast broadcastCmd `cmd:"" help:"What a broadcast to everyone does to the latency of urgent pushes."`
 
 	Sandbox     sandboxCmd     `cmd:"" name:"serve-sandbox" hidden:""`
 	Bare        bareCmd        `cmd:"" name:"serve-bare" hidden:""`

@@ -101,6 +101,14 @@ func TestCommandLine(t *testing.T) {
 		{"no rate", []string{"live", "--rate=0"}, 2, "--rate"},
 		{"never settled", []string{"live", "--settle=0s"}, 2, "--settle"},
 		{"unknown measure", []string{"live", "--measure=peace"}, 2, "peace"},
+		{"help of broadcast", []string{"broadcast", "--help"}, 0, "--users=20000"},
+		{"too fast a broadcast", []string{"broadcast", "--broadcast-rate=10001"}, 2, "--broadcast-rate must be between 1 and 10000"},
+		{"no urgent events", []string{"broadcast", "--rate=0"}, 2, "--rate must be more than 0"},
+		{"not one urgent event", []string{"broadcast", "--measure=1ms"}, 2, "--measure is too short"},
+		{"endless", []string{"broadcast", "--measure=2h"}, 2, "--measure must be"},
+		{"a provider that takes too long", []string{"broadcast", "--latency=11s"}, 2, "--latency"},
+		{"too few receivers", []string{"broadcast", "--users=1499", "--broadcast-rate=1"}, 2, "--users must be at least 1500"},
+		{"too short a broadcast", []string{"broadcast", "--users=15999"}, 2, "--users must be at least 16000"},
 		{"no such daemon", []string{"push", "--kabar=/does/not/exist"}, 2, "/does/not/exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,21 +24,16 @@ func (sandboxCmd) Run(e *env) error {
 	return serveParent(e, s)
 }
 
-// Providers are the fake FCM and APNs as a child serves them. They keep what they
-// were sent since Forget.
+// Providers are the fake FCM and APNs as a child serves them. They keep a receipt
+// of each push that they were sent since Forget, and the first push whole.
 type Providers struct {
 	sandbox *sandbox.Sandbox
 
 	mu       sync.Mutex
-	pushes   []answered
+	receipts []Receipt
+	first    *sandbox.Push
 	want     int
 	complete chan struct{} // closed when there are as many pushes as wanted; nil before Wait
-}
-
-// An answered push and when, on this machine's clock, its answer was sent.
-type answered struct {
-	push *sandbox.Push
-	at   time.Time
 }
 
 // SandboxOptions say how the sandbox starts.
@@ -66,12 +62,18 @@ func (p *Providers) Start(o SandboxOptions, a *Addresses) (err error) {
 	return err
 }
 
-// note keeps a push that is about to be answered.
+// note notes a push that is about to be answered.
 func (p *Providers) note(push *sandbox.Push) {
+	tag := tagOf(push)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pushes = append(p.pushes, answered{push, time.Now()})
-	if p.complete != nil && len(p.pushes) == p.want {
+	p.receipts = append(p.receipts, Receipt{
+		Tag: tag, Token: push.Token, Status: push.Answer, At: time.Now().UnixNano(),
+	})
+	if p.first == nil {
+		p.first = push
+	}
+	if p.complete != nil && len(p.receipts) == p.want {
 		close(p.complete)
 	}
 }
@@ -80,7 +82,7 @@ func (p *Providers) note(push *sandbox.Push) {
 func (p *Providers) Forget(room int, _ *None) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pushes = make([]answered, 0, room)
+	p.receipts, p.first = make([]Receipt, 0, room), nil
 	return nil
 }
 
@@ -95,7 +97,7 @@ type Until struct {
 func (p *Providers) Wait(u Until, received *int) error {
 	p.mu.Lock()
 	complete := make(chan struct{})
-	if len(p.pushes) >= u.Pushes {
+	if len(p.receipts) >= u.Pushes {
 		close(complete)
 	} else {
 		p.want, p.complete = u.Pushes, complete
@@ -111,7 +113,7 @@ func (p *Providers) Wait(u Until, received *int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.complete = nil
-	*received = len(p.pushes)
+	*received = len(p.receipts)
 	return nil
 }
 
@@ -127,14 +129,7 @@ type Receipt struct {
 func (p *Providers) Receipts(_ None, receipts *[]Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, a := range p.pushes {
-		*receipts = append(*receipts, Receipt{
-			Tag:    tagOf(a.push),
-			Token:  a.push.Token,
-			Status: a.push.Answer,
-			At:     a.at.UnixNano(),
-		})
-	}
+	*receipts = slices.Clone(p.receipts)
 	return nil
 }
 
@@ -155,13 +150,12 @@ type Sample struct {
 	Body   []byte      // APNs' payload, or FCM's message
 }
 
-// Sample returns one of the pushes since Forget.
+// Sample returns the first push since Forget.
 func (p *Providers) Sample(_ None, s *Sample) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.pushes) > 0 {
-		push := p.pushes[0].push
-		s.Header, s.Body = push.Header, push.Body
+	if p.first != nil {
+		s.Header, s.Body = p.first.Header, p.first.Body
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type world struct {
 type worldOptions struct {
 	binary   string        // the daemon
 	latency  time.Duration // of the providers
-	inFlight int           // of the urgent lane, to each provider
+	inFlight int           // of the urgent lane, to each provider; 0: as by default
 }
 
 // openWorld starts everything. When it fails, nothing is left running.
@@ -91,19 +91,23 @@ func (w *world) close() error {
 	return err
 }
 
-// enrolTimeout bounds the registration of all users, and of the pushes which that
-// brings.
-const enrolTimeout = 5 * time.Minute
+// The registration of all users, and of the pushes which that brings, is bounded by
+// enrolTimeout, or by enrolEach for each of them where that is longer.
+const (
+	enrolTimeout = 5 * time.Minute
+	enrolEach    = 15 * time.Millisecond
+)
 
 // enrol gives each of the users 1 to n one device, and waits for the reminders
 // that the devices get.
 func (w *world) enrol(ctx context.Context, p provider, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	within := max(enrolTimeout, time.Duration(n)*enrolEach)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if err := w.gateway.enrol(ctx, p, n); err != nil {
 		return err
 	}
-	if err := w.sandbox.wait(ctx, n, enrolTimeout); err != nil {
+	if err := w.sandbox.wait(ctx, n, within); err != nil {
 		return err
 	}
 	return w.gateway.settled(ctx)
