@@ -180,35 +180,6 @@ func TestMessageMayComeInAnyForm(t *testing.T) {
 	}
 }
 
-func TestSendingWhileRedisIsAway(t *testing.T) {
-	h := New(Options{Devices: fakeDevices{}, Dispatcher: awayDispatcher{}})
-	got := request(h, "POST", messagesPath, `{"instant_message":{"receiver_id":"67","category":"0","body_bb":"x","client_id":"c"}}`)
-	s := got.said(t)
-	if got.status != 503 || got.header.Get("Retry-After") == "" || s.Message != "Gagal mengirim pesan" || *s.ClientID != "c" || s.ID != nil || *s.ConversationID != anisAndBudis {
-		t.Errorf("%d %s", got.status, got.body)
-	}
-}
-
-// A burst is sent, then the sender has to wait; others do not.
-func TestTooManyMessages(t *testing.T) {
-	w := newWorld(t, nil)
-	const message = "instant_message[receiver_id]=67&instant_message[category]=0&instant_message[body_bb]=x&instant_message[client_id]=c"
-	sent := 0
-	got := w.basic(ani, "POST", messagesPath, message)
-	for ; got.status == 200 && sent < 1000; sent++ { // the clock moves on meanwhile
-		got = w.basic(ani, "POST", messagesPath, message)
-	}
-	w.fails(got, 429, rateLimited)
-	if sent < 50 {
-		t.Errorf("only %d were sent", sent)
-	}
-	s := got.said(t)
-	if got.header.Get("Retry-After") != "1" || *s.ClientID != "c" || s.ID != nil || *s.ConversationID != anisAndBudis {
-		t.Errorf("%v %s", got.header, got.body)
-	}
-	w.say(budi, "66", "halo")
-}
-
 func TestInboxPages(t *testing.T) {
 	w := newWorld(t, nil)
 	for user := 101; user <= 112; user++ {
