@@ -16,6 +16,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // version is set by the linker.
@@ -150,10 +151,13 @@ func (configCheckCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	text, err := cfg.YAML()
+	if _, err := text.New(text.Options{Folder: cfg.Texts}); err != nil {
+		return err // as serve would
+	}
+	effective, err := cfg.YAML()
 	if err != nil {
 		return err
 	}
-	_, err = e.out.Write(text)
+	_, err = e.out.Write(effective)
 	return err
 }

@@ -136,7 +136,16 @@ func TestConfigCheck(t *testing.T) {
 	if out := s.must("", "config", "check"); !strings.Contains(out, "project_id: demo") || strings.Contains(out, "sesame") {
 		t.Errorf("config check: %s", out)
 	}
-	s.vars = append(s.vars, "KABAR_FCM_PROJEKT_ID=demo")
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "id.yaml"), []byte("no.such.text: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vars := s.vars
+	s.vars = append(vars, "KABAR_TEXTS="+folder)
+	if out, err := s.kabar("", "config", "check"); err == nil || !strings.Contains(out, "no.such.text") {
+		t.Errorf("an unknown text: %v %s", err, out)
+	}
+	s.vars = append(vars, "KABAR_FCM_PROJEKT_ID=demo")
 	if out, err := s.kabar("", "config", "check"); err == nil || !strings.Contains(out, "KABAR_FCM_PROJECT_ID") {
 		t.Errorf("an unknown variable: %v %s", err, out)
 	}
