@@ -173,3 +173,19 @@ func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
 		}
 	})
 }
+
+// What is not pushed takes no place on the screen: a retry of what was goes on.
+func TestWhatIsNotPushedSupersedesNothing(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		p := note("told", "transaction")
+		p.Subject, p.State = "transaction:1", State{Order: time.Now(), Rank: 5}
+		p.Entry = &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out:urgent"), Header: `{"n":"`}
+		pushed := put(t, s, p)
+		p.Event, p.Entry = "again, for the inbox alone", nil
+		put(t, s, p)
+		if about := subject(t, s, "transaction:1"); about != (Subject{Told: pushed.ID, Newest: pushed.ID}) {
+			t.Errorf("%+v, pushed was %s", about, pushed.ID)
+		}
+	})
+}
