@@ -154,6 +154,29 @@ func TestGrace(t *testing.T) {
 	}
 }
 
+// Messages of a conversation that have waited together ring once, with the newest.
+func TestGraceOfARunOfMessages(t *testing.T) {
+	w := newChat(t, func(o *Options) { o.LiveGrace = 300 * time.Millisecond })
+	w.register(66, devices.Android, "A")
+	sub := w.rdb.Subscribe(context.Background(), w.Inbox.Channel(66))
+	defer sub.Close()
+	if _, err := sub.Receive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var newest string
+	for range 3 {
+		newest = w.send(15, 66, "halo")
+	}
+	w.run()
+	w.settled()
+	if len(w.android.sent) != 1 || w.android.sent[0].Body != "3 pesan dari Me Ow" {
+		t.Fatalf("%d pushes", len(w.android.sent))
+	}
+	if d := string(object(w.android.sent[0].Data)); !strings.Contains(d, newest) {
+		t.Errorf("it does not show the newest: %s", d)
+	}
+}
+
 func TestReplay(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
