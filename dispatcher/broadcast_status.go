@@ -56,7 +56,7 @@ type BroadcastStatus struct {
 }
 
 // Service returns the name of the service that it is of.
-func (s *BroadcastStatus) Service() string { return strings.TrimPrefix(s.Source, "service:") }
+func (s *BroadcastStatus) Service() string { return strings.TrimPrefix(s.Source, servicePrefix) }
 
 // A definition is what whoever walks must know of a broadcast, as it is stored.
 type definition struct {

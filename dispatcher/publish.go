@@ -10,6 +10,13 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
+// servicePrefix begins the sources that are services.
+const servicePrefix = "service:"
+
+// ServiceSource names a service as the origin of events and broadcasts: ids are unique
+// within a source.
+func ServiceSource(name string) string { return servicePrefix + name }
+
 // A Published tells what became of one event that was to be published.
 type Published struct {
 	ID        string // the event's id
@@ -21,7 +28,7 @@ type Published struct {
 // memory that a request with many receivers takes.
 const putMost = 128
 
-// Publish stores events of a source ("service:NAME") for each of their receivers,
+// Publish stores events of a source (see ServiceSource) for each of their receivers,
 // once, and leaves their pushes in the outbox. Results are in the order of the
 // events. An event succeeded when it is stored for every receiver.
 func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Event) []Published {

@@ -79,9 +79,6 @@ type Hook struct {
 	Backoff time.Duration
 }
 
-// servicePrefix begins the sources that are services.
-const servicePrefix = "service:"
-
 // reportsTo returns the name of a source's service when that has a hook, else "".
 func (d *Dispatcher) reportsTo(source string) string {
 	service, _ := strings.CutPrefix(source, servicePrefix)

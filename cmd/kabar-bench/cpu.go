@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -20,18 +18,14 @@ const tick = 10 * time.Millisecond
 // since it started. Linux tells it in /proc/PID/stat to 10 ms; elsewhere, as on
 // macOS, ps is asked, which tells it to 10 ms there too.
 func cpuTime(ctx context.Context, pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err == nil {
+	stat, column, err := processInfo(ctx, pid, "stat", "time=")
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("CPU time: %w", err)
+	case stat != nil:
 		return parseStat(stat)
 	}
-	if _, e := os.Stat("/proc/self/stat"); e == nil {
-		return 0, fmt.Errorf("CPU time: %w", err) // this is Linux, and the process has gone
-	}
-	out, err := exec.CommandContext(ctx, "ps", "-o", "time=", "-p", strconv.Itoa(pid)).Output()
-	if err != nil {
-		return 0, fmt.Errorf("CPU time: ps: %w", err)
-	}
-	return parsePS(string(out))
+	return parsePS(column)
 }
 
 var errCPUTime = errors.New("CPU time cannot be read")

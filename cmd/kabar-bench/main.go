@@ -14,10 +14,12 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/cli"
 )
 
-// cli is the command line. Each scenario is a type with a Run method.
-type cli struct {
+// grammar is the command line. Each scenario is a type with a Run method.
+type grammar struct {
 	output
 
 	Push      pushCmd      `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
@@ -48,35 +50,12 @@ func main() {
 // run executes a command line and returns the exit code: 0 done, 1 failed, 2 the
 // command line is wrong.
 func run(e *env, args []string) int {
-	var c cli
-	code := -1
-	parser, err := kong.New(&c,
-		kong.Name("kabar-bench"),
-		kong.Description("Measures Kabar on this machine."),
-		kong.UsageOnError(),
-		kong.Writers(e.out, e.err),
-		kong.Exit(func(n int) { code = n }), // --help exits here
-	)
-	if err != nil {
-		panic(err) // the grammar above is wrong
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	ctx, err := parser.Parse(args)
-	if code >= 0 {
-		return code
-	}
-	if err != nil {
-		fmt.Fprintln(e.err, "kabar-bench:", err)
-		return 2
-	}
-	e.output = c.output
-	if err := ctx.Run(e); err != nil {
-		fmt.Fprintln(e.err, "kabar-bench:", err)
-		return 1
-	}
-	return 0
+	var c grammar
+	return cli.Run("kabar-bench", "Measures Kabar on this machine.", &c, args, e.out, e.err,
+		func(command *kong.Context) error {
+			e.output = c.output
+			return command.Run(e)
+		})
 }
 
 // progress tells whoever waits how far a scenario has come.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"syscall"
 	"time"
@@ -15,18 +13,14 @@ import (
 // residentMemory returns the bytes of a process that are in memory: VmRSS of
 // /proc/PID/status on Linux, and elsewhere what ps says.
 func residentMemory(ctx context.Context, pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err == nil {
+	status, column, err := processInfo(ctx, pid, "status", "rss=")
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("resident memory: %w", err)
+	case status != nil:
 		return parseStatus(status)
 	}
-	if _, e := os.Stat("/proc/self/status"); e == nil {
-		return 0, fmt.Errorf("resident memory: %w", err) // this is Linux, and the process has gone
-	}
-	out, err := exec.CommandContext(ctx, "ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
-	if err != nil {
-		return 0, fmt.Errorf("resident memory: ps: %w", err)
-	}
-	return kibibytes(out)
+	return kibibytes([]byte(column))
 }
 
 var errMemory = errors.New("resident memory cannot be read")

@@ -57,8 +57,8 @@ func (c oneBroadcast) find(e *env, core *app.Core) (dispatcher.BroadcastStatus, 
 	return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
 }
 
-// set puts the broadcast into a state and shows it.
-func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
+// with does something with the broadcast that is meant.
+func (c oneBroadcast) with(e *env, do func(core *app.Core, s dispatcher.BroadcastStatus) error) error {
 	core, err := e.core()
 	if err != nil {
 		return err
@@ -68,11 +68,19 @@ func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
 	if err != nil {
 		return err
 	}
-	if s, err = core.Dispatcher.SetBroadcast(e.ctx, s.Source, s.ID, to); err != nil {
-		return fmt.Errorf("broadcast %q: %w", c.ID, err)
-	}
-	_, err = fmt.Fprintln(e.out, progressLine(s))
-	return err
+	return do(core, s)
+}
+
+// set puts the broadcast into a state and shows it.
+func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
+	return c.with(e, func(core *app.Core, s dispatcher.BroadcastStatus) error {
+		s, err := core.Dispatcher.SetBroadcast(e.ctx, s.Source, s.ID, to)
+		if err != nil {
+			return fmt.Errorf("broadcast %q: %w", c.ID, err)
+		}
+		_, err = fmt.Fprintln(e.out, progressLine(s))
+		return err
+	})
 }
 
 type broadcastPauseCmd struct{ oneBroadcast }
@@ -118,16 +126,7 @@ type broadcastShowCmd struct{ oneBroadcast }
 
 // Run implements the command.
 func (c broadcastShowCmd) Run(e *env) error {
-	core, err := e.core()
-	if err != nil {
-		return err
-	}
-	defer core.Close()
-	s, err := c.find(e, core)
-	if err != nil {
-		return err
-	}
-	return show(e.out, s)
+	return c.with(e, func(_ *app.Core, s dispatcher.BroadcastStatus) error { return show(e.out, s) })
 }
 
 // show prints all that is known of a broadcast.
@@ -172,15 +171,11 @@ func (c broadcastWatchCmd) Run(e *env) error {
 	if c.Every <= 0 {
 		return errors.New("--every must be positive")
 	}
-	core, err := e.core()
-	if err != nil {
-		return err
-	}
-	defer core.Close()
-	s, err := c.find(e, core)
-	if err != nil {
-		return err
-	}
+	return c.with(e, func(core *app.Core, s dispatcher.BroadcastStatus) error { return c.watch(e, core, s) })
+}
+
+// watch draws the broadcast until it is over.
+func (c broadcastWatchCmd) watch(e *env, core *app.Core, s dispatcher.BroadcastStatus) (err error) {
 	draw := lines(e.out)
 	if isTerminal(e.out) {
 		draw = bar(e.out, s)

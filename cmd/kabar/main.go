@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/cmd/internal/cli"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
@@ -22,8 +23,8 @@ import (
 // version is set by the linker.
 var version = "unknown"
 
-// cli is the command line. Each command is a type with a Run method.
-type cli struct {
+// grammar is the command line. Each command is a type with a Run method.
+type grammar struct {
 	Config string `help:"Configuration file (YAML). Every key can also be set by a variable, as KABAR_REDIS_URL." type:"existingfile" env:"KABAR_CONFIG" short:"c" placeholder:"FILE"`
 
 	Version kong.VersionFlag `help:"Print the version."`
@@ -60,36 +61,12 @@ func main() {
 // run executes a command line and returns the exit code: 0 done, 1 failed, 2 the
 // command line is wrong.
 func run(e *env, args []string) int {
-	var c cli
-	code := -1
-	parser, err := kong.New(&c,
-		kong.Name("kabar"),
-		kong.Description("Push-notification and messaging gateway."),
-		kong.Vars{"version": version},
-		kong.UsageOnError(),
-		kong.Writers(e.out, e.err),
-		kong.Exit(func(n int) { code = n }), // --help exits here
-	)
-	if err != nil {
-		panic(err) // the grammar above is wrong
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	ctx, err := parser.Parse(args)
-	if code >= 0 {
-		return code
-	}
-	if err != nil {
-		fmt.Fprintln(e.err, "kabar:", err)
-		return 2
-	}
-	e.config = c.Config
-	if err := ctx.Run(e); err != nil {
-		fmt.Fprintln(e.err, "kabar:", err)
-		return 1
-	}
-	return 0
+	var c grammar
+	return cli.Run("kabar", "Push-notification and messaging gateway.", &c, args, e.out, e.err,
+		func(command *kong.Context) error {
+			e.config = c.Config
+			return command.Run(e)
+		}, kong.Vars{"version": version})
 }
 
 // load reads the configuration.

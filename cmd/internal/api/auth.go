@@ -144,4 +144,4 @@ func (a *api) service(r *http.Request) *Service {
 }
 
 // source names the service as the origin of events.
-func (s *Service) source() string { return "service:" + s.Name }
+func (s *Service) source() string { return dispatcher.ServiceSource(s.Name) }
