@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // auditPage is how many users are listed at a time.
@@ -51,7 +52,7 @@ func (d *Dispatcher) AuditAll(ctx context.Context, repair bool, f func(inbox.Fin
 }
 
 // classesOf implements inbox.Rules with the rule table.
-func classesOf(subject string, rank int) (sellers, buyers inbox.Class, known bool) {
+func classesOf(subject string, rank int) (sellers, buyers model.Counter, known bool) {
 	resource, _, _ := strings.Cut(subject, ":")
 	for _, m := range meanings[resource] {
 		if m.rank == rank {

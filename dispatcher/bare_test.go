@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 // What a receiver gets of a resource that stands in place of an event.
 type bareShare struct {
 	Hears    hearing
-	Counter  inbox.Class
+	Counter  model.Counter
 	Category string
 	Body     string
 }
@@ -39,20 +39,20 @@ func TestBareResources(t *testing.T) {
 		"a transaction": {
 			`{"transaction":` + bareTransaction + `}`, "transaction-52001-paid-1390459731000", "transaction", "2014-01-23T13:48:51+07:00",
 			map[int64]bareShare{
-				66: {pushed, inbox.SellerTransactions, "deliver_reject", `{"texts":{"en":"New transaction from Liem Lie Wie"},"type":"transaction","title":null,"message":"Transaksi baru dari Liem Lie Wie","details":{"id":52001,"transaction":` +
+				66: {pushed, model.SellerTransactions, "deliver_reject", `{"texts":{"en":"New transaction from Liem Lie Wie"},"type":"transaction","title":null,"message":"Transaksi baru dari Liem Lie Wie","details":{"id":52001,"transaction":` +
 					strings.Replace(bareTransaction, `["receive"]`, `["deliver","reject"]`, 1) + `,` + none},
-				52357: {pushed, inbox.TransactionNews, "", `{"texts":{"en":"Your payment to Testing Account has been received"},"type":"transaction","title":null,"message":"Pembayaran Anda kepada Testing Account telah diterima","details":{"id":52001,"transaction":` +
+				52357: {pushed, model.TransactionNews, "", `{"texts":{"en":"Your payment to Testing Account has been received"},"type":"transaction","title":null,"message":"Pembayaran Anda kepada Testing Account telah diterima","details":{"id":52001,"transaction":` +
 					strings.Replace(bareTransaction, `["receive"]`, `[]`, 1) + `,` + none},
 			},
 		},
 		"a step of the checkout": {
 			`{"data":{"transaction":` + strings.Replace(bareTransaction, "paid", "payment_chosen", 1) + `}}`, "transaction-52001-payment_chosen-1390459731000", "transaction", "2014-01-23T13:48:51+07:00",
-			map[int64]bareShare{66: {Hears: counted}, 52357: {counted, inbox.BuyerTransactions, "pay", ""}},
+			map[int64]bareShare{66: {Hears: counted}, 52357: {counted, model.BuyerTransactions, "pay", ""}},
 		},
 		"an offer in an array, for one of them": {
 			`{"type":"nego","negotiation":[` + bareOffer + `],"receiver_id":66}`, "nego-51588-waiting", "nego", "",
 			map[int64]bareShare{
-				66: {pushed, inbox.SellerOffers, "accept_reject", `{"texts":{"en":"You have received an offer from Me Ow"},"type":"nego","title":null,"message":"Anda mendapatkan tawaran nego dari Me Ow","details":` +
+				66: {pushed, model.SellerOffers, "accept_reject", `{"texts":{"en":"You have received an offer from Me Ow"},"type":"nego","title":null,"message":"Anda mendapatkan tawaran nego dari Me Ow","details":` +
 					strings.TrimSuffix(bareOffer, "}") + `,"actions":["accept","reject"],` + none},
 			},
 		},

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -39,7 +41,7 @@ func (d *Dispatcher) nudgeBroadcasts() {
 // walkBroadcasts walks the broadcasts that nobody else walks, each in a goroutine of
 // its own, until ctx ends. It returns once they have given up their leases.
 func (d *Dispatcher) walkBroadcasts(ctx context.Context) {
-	b := inbox.NewBatcher(d.Redis, 0) // of its own: a broadcast does not hold up who publishes
+	b := rdb.NewBatcher(d.Redis, 0) // of its own: a broadcast does not hold up who publishes
 	defer b.Close()
 	var walkers sync.WaitGroup
 	defer walkers.Wait()
@@ -76,7 +78,7 @@ func (d *Dispatcher) walkBroadcasts(ctx context.Context) {
 
 // takeBroadcast returns a walker for a broadcast whose time has come and that nobody
 // walks, or nil. Those that are over or whose time is over it puts away.
-func (d *Dispatcher) takeBroadcast(ctx context.Context, b *inbox.Batcher, found inbox.Broadcast) (*caster, error) {
+func (d *Dispatcher) takeBroadcast(ctx context.Context, b *rdb.Batcher, found inbox.Broadcast) (*caster, error) {
 	switch {
 	case found.State == "" || found.State.Over(): // forgotten, or whoever ended it died over it
 		return nil, d.closeBroadcast(ctx, b, found.Key)
@@ -110,7 +112,7 @@ func (d *Dispatcher) takeBroadcast(ctx context.Context, b *inbox.Batcher, found 
 }
 
 // closeBroadcast puts a broadcast away that is over, once its service is told.
-func (d *Dispatcher) closeBroadcast(ctx context.Context, b *inbox.Batcher, key string) error {
+func (d *Dispatcher) closeBroadcast(ctx context.Context, b *rdb.Batcher, key string) error {
 	s, err := d.broadcastStatus(ctx, key)
 	if err == nil {
 		err = d.reportBroadcast(ctx, b, &s)
@@ -287,7 +289,7 @@ func (c *caster) share(p int, user int64, now time.Time) *inbox.Put {
 	return &inbox.Put{
 		Receiver: user, Event: c.key, Content: c.def.Content, Type: c.def.Type, Listed: true,
 		Body:  []byte(inbox.Reference(c.key)),
-		State: inbox.State{Order: now},
+		State: model.State{Order: now},
 		Entry: &inbox.Entry{Stream: c.d.outKey(p, Bulk), Header: e.header()},
 	}
 }

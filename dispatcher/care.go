@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 //go:embed care.lua
 var careSource string
-var careScript = inbox.NewScript(careSource)
+var careScript = rdb.NewScript(careSource)
 
 const (
 	careEvery   = time.Second
@@ -34,7 +34,7 @@ func (w walk) String() string { return fmt.Sprintf("%d %d %d", w.partition, w.af
 
 // takeCare sweeps what users have kept for too long, and goes on with erasures whose
 // process died, until ctx ends. One process at a time does so.
-func (d *Dispatcher) takeCare(ctx context.Context, b *inbox.Batcher) {
+func (d *Dispatcher) takeCare(ctx context.Context, b *rdb.Batcher) {
 	for wait(ctx, careEvery) {
 		if err := d.careOnce(ctx, b); err != nil && ctx.Err() == nil {
 			d.Log.Warn("what users keep cannot be taken care of", "error", err)
@@ -44,7 +44,7 @@ func (d *Dispatcher) takeCare(ctx context.Context, b *inbox.Batcher) {
 
 // careOnce does what is due, up to one page of users. An erasure that fails does not
 // keep it from the rest.
-func (d *Dispatcher) careOnce(ctx context.Context, b *inbox.Batcher) error {
+func (d *Dispatcher) careOnce(ctx context.Context, b *rdb.Batcher) error {
 	held, w, now, err := d.holdCare(ctx, b, "")
 	if err != nil || !held {
 		return err
@@ -53,7 +53,7 @@ func (d *Dispatcher) careOnce(ctx context.Context, b *inbox.Batcher) error {
 }
 
 // sweepOnce sweeps the next page of users, and notes that it has.
-func (d *Dispatcher) sweepOnce(ctx context.Context, b *inbox.Batcher, w walk, now int64) error {
+func (d *Dispatcher) sweepOnce(ctx context.Context, b *rdb.Batcher, w walk, now int64) error {
 	if w.partition == d.Partitions.Len() { // the walk is over
 		if now < w.next {
 			return nil
@@ -85,7 +85,7 @@ func (d *Dispatcher) sweepOnce(ctx context.Context, b *inbox.Batcher, w walk, no
 
 // holdCare makes this process the one that takes care, unless another one does, and
 // notes how far it has come.
-func (d *Dispatcher) holdCare(ctx context.Context, b *inbox.Batcher, at string) (held bool, w walk, now int64, err error) {
+func (d *Dispatcher) holdCare(ctx context.Context, b *rdb.Batcher, at string) (held bool, w walk, now int64, err error) {
 	c := careScript.Command(ctx, []string{d.careKey()}, d.consumer, d.Lease.Milliseconds(), at)
 	if err := b.Do(ctx, c); err != nil {
 		return false, w, 0, fmt.Errorf("take care: %w", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // An erasure that cannot be finished keeps neither the others nor the sweep waiting.
@@ -36,7 +37,7 @@ func TestCareGoesOnPastAnErasureThatFails(t *testing.T) {
 		store.Now = func() time.Time { return time.Now().Add(91 * day) }
 		o.Inbox = inbox.New(store)
 	})
-	b := inbox.NewBatcher(w.rdb, 0)
+	b := rdb.NewBatcher(w.rdb, 0)
 	t.Cleanup(b.Close)
 	for range w.Partitions.Len() {
 		if err := second.careOnce(ctx, b); err == nil || !strings.Contains(err.Error(), fmt.Sprint(stuck)) {
@@ -55,7 +56,7 @@ func TestCareGoesOnPastAnErasureThatFails(t *testing.T) {
 func TestCareGoesOn(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Lease = 50 * time.Millisecond })
 	ctx := context.Background()
-	b := inbox.NewBatcher(w.rdb, 0)
+	b := rdb.NewBatcher(w.rdb, 0)
 	t.Cleanup(b.Close)
 	second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr)
 	if held, _, _, err := w.holdCare(ctx, b, "2 66 99"); err != nil || !held {
@@ -85,7 +86,7 @@ func TestCareSweeps(t *testing.T) {
 		store.Now = func() time.Time { return time.Now().Add(91 * day) }
 		o.Inbox = inbox.New(store)
 	})
-	b := inbox.NewBatcher(w.rdb, 0)
+	b := rdb.NewBatcher(w.rdb, 0)
 	t.Cleanup(b.Close)
 	for range w.Partitions.Len() {
 		if err := second.careOnce(ctx, b); err != nil {

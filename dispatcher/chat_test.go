@@ -12,6 +12,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // newChat returns a world in which users 66, 15 and the administrator 1 are known.
@@ -53,7 +54,7 @@ func TestMessageIsPushed(t *testing.T) {
 	if err := json.Unmarshal(object(sent[0].Data), &got); err != nil {
 		t.Fatal(err)
 	}
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	want := map[string]any{
 		"type": "message", "receiver_id": 66.0, "message": "Anda mendapatkan pesan dari Me Ow",
 		"details": map[string]any{
@@ -80,7 +81,7 @@ func TestReadingBeyondTheNewestMessage(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
 	w.send(66, 15, "halo")
-	if err := w.ReadConversation(ctx, 15, inbox.ConversationID(66, 15), strings.Repeat("f", inbox.IDLen)); err != nil {
+	if err := w.ReadConversation(ctx, 15, model.ConversationID(66, 15), strings.Repeat("f", model.IDLen)); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.unreadMessages(15); n != 0 {
@@ -98,7 +99,7 @@ func TestCrashBetweenReadingAndItsReceipt(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
 	id := w.send(15, 66, "halo")
-	r := inbox.Reading{User: 66, Conversation: inbox.ConversationID(15, 66), UpTo: id, Partner: 15}
+	r := inbox.Reading{User: 66, Conversation: model.ConversationID(15, 66), UpTo: id, Partner: 15}
 	r.Handoff = handoff{Reading: &r}.String()
 	if _, err := w.Inbox.ReadMessages(ctx, r); err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func TestGrace(t *testing.T) {
 	}{
 		"nobody looks": {func(*world, string) {}, true},
 		"read": {func(w *world, id string) {
-			if err := w.ReadConversation(context.Background(), 66, inbox.ConversationID(15, 66), ""); err != nil {
+			if err := w.ReadConversation(context.Background(), 66, model.ConversationID(15, 66), ""); err != nil {
 				w.t.Fatal(err)
 			}
 		}, false},

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestContactOfATransaction(t *testing.T) {
@@ -22,15 +22,15 @@ func TestContactOfATransaction(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind, details string
 		receiver      int64
-		want          *inbox.Contact
+		want          *model.Contact
 	}{
 		"the seller's": {
 			"transaction", `{"id":1,"transaction":{"id":1,` + seller + `,` + buyer + `,` + items + `}}`, 66,
-			&inbox.Contact{Role: inbox.Buyer, Partner: 52357, Transaction: "transaction:1", Name: "Liem Lie Wie", Items: []string{"Bantal", "Guling"}},
+			&model.Contact{Role: model.Buyer, Partner: 52357, Transaction: "transaction:1", Name: "Liem Lie Wie", Items: []string{"Bantal", "Guling"}},
 		},
 		"the buyer's": {
 			"transaction", `{"id":1,` + seller + `,` + buyer + `,` + items + `}`, 52357,
-			&inbox.Contact{Role: inbox.Seller, Partner: 66, Transaction: "transaction:1", Name: "Testing Account", Avatar: "https://a/b.jpg", Items: []string{"Bantal", "Guling"}},
+			&model.Contact{Role: model.Seller, Partner: 66, Transaction: "transaction:1", Name: "Testing Account", Avatar: "https://a/b.jpg", Items: []string{"Bantal", "Guling"}},
 		},
 		"of neither":     {"transaction", `{"id":1,` + seller + `,` + buyer + `}`, 7, nil},
 		"of an offer":    {"nego", `{"id":1,` + seller + `,` + buyer + `}`, 66, nil},
@@ -38,11 +38,11 @@ func TestContactOfATransaction(t *testing.T) {
 		"with oneself":   {"transaction", `{"id":1,` + seller + `,"buyer":{"id":66}}`, 66, nil},
 		"odd products": {
 			"transaction", `{"id":1,` + seller + `,"buyer":{"id":15,"name":["x"]},"products":{}}`, 66,
-			&inbox.Contact{Role: inbox.Buyer, Partner: 15, Transaction: "transaction:1"},
+			&model.Contact{Role: model.Buyer, Partner: 15, Transaction: "transaction:1"},
 		},
 		"a long name": {
 			"transaction", `{"id":1,` + seller + `,"buyer":{"id":15},"products":[{"name":"` + long + `éé"}]}`, 66,
-			&inbox.Contact{Role: inbox.Buyer, Partner: 15, Transaction: "transaction:1", Items: []string{long}},
+			&model.Contact{Role: model.Buyer, Partner: 15, Transaction: "transaction:1", Items: []string{long}},
 		},
 	} {
 		e, err := parser.Parse(fmt.Appendf(nil, `{"type":%q,"receiver_id":%d,"message":"m","details":%s}`, c.kind, c.receiver, c.details))
@@ -69,15 +69,15 @@ func TestTransactionsMakeContacts(t *testing.T) {
 	w := newWorld(t)
 	w.publish(`{"id":"t1","type":"transaction","receiver_ids":[66,15],"message":"m","details":{"id":9,"state":"paid",
 		"seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"},"products":[{"name":"Bantal"}]}}`)
-	for user, want := range map[int64]inbox.Contact{
-		66: {Role: inbox.Buyer, Partner: 15, Name: "Me Ow", Items: []string{"Bantal"}},
-		15: {Role: inbox.Seller, Partner: 66, Name: "Ani", Items: []string{"Bantal"}},
+	for user, want := range map[int64]model.Contact{
+		66: {Role: model.Buyer, Partner: 15, Name: "Me Ow", Items: []string{"Bantal"}},
+		15: {Role: model.Seller, Partner: 66, Name: "Ani", Items: []string{"Bantal"}},
 	} {
 		got, err := w.Inbox.Contacts(context.Background(), user)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]inbox.Contact{want}, got); diff != "" {
+		if diff := cmp.Diff([]model.Contact{want}, got); diff != "" {
 			t.Errorf("user %d: %s", user, diff)
 		}
 	}

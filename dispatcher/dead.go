@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // ErrNoLetter reports that there is no such dead letter (any more).
@@ -152,7 +153,7 @@ func newDeadLetter(partition int, m redis.XMessage) DeadLetter {
 	}
 	if e, err := parseEntry(l.value); err == nil {
 		l.Receiver, l.Type, l.Attempts, l.Body = e.User, e.Type, e.Attempt, e.body
-		l.AcceptedAt, _ = inbox.IDTime(e.ID)
+		l.AcceptedAt, _ = model.IDTime(e.ID)
 	}
 	return l
 }

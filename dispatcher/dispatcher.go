@@ -17,13 +17,15 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Options configure a Dispatcher. Redis, Partitions, Inbox and Devices are
 // required.
 type Options struct {
 	Redis      redis.UniversalClient
-	Partitions *inbox.Partitions
+	Partitions *rdb.Partitions
 	Inbox      *inbox.Store
 	Devices    *devices.Registry
 	// Senders holds the provider of each platform; pushes to a platform without
@@ -130,7 +132,7 @@ func newParser(opts *Options) Parser {
 		kinds: maps.Clone(kinds), presets: make(map[string]string),
 		texts: opts.Texts, locale: opts.Locale, now: opts.Now,
 	}
-	p.newID = func() string { return inbox.NewID(p.now()) }
+	p.newID = func() string { return model.NewID(p.now()) }
 	for _, t := range opts.Types {
 		p.kinds[t.Name] = kind{lane: t.Lane, listed: true, promo: t.Lane == Bulk, worth: day}
 		p.presets[t.Name] = t.Message

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const (
@@ -70,7 +71,7 @@ func (d *Dispatcher) erase(ctx context.Context, user int64) error {
 	}
 	for _, partner := range partners {
 		// What the partner has sent, and has not got back yet.
-		if err := d.catchUp(ctx, min(user, partner), inbox.ConversationID(user, partner)); err != nil {
+		if err := d.catchUp(ctx, min(user, partner), model.ConversationID(user, partner)); err != nil {
 			return err
 		}
 		if err := d.Inbox.EraseAt(ctx, partner, user); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Who is erased, and who is not.
@@ -62,10 +63,10 @@ func (w *world) fill(user int64, mark string) {
 	send(user, partner, "kata"+mark)
 	send(partner, user, "jawaban")
 	send(partner, other, "lain")
-	check(w.ReadConversation(ctx, user, inbox.ConversationID(user, partner), ""))
+	check(w.ReadConversation(ctx, user, model.ConversationID(user, partner), ""))
 	// One conversation that only the partner has still.
 	send(user, other, "rahasia"+mark)
-	check(w.Inbox.DeleteConversation(ctx, user, inbox.ConversationID(user, other)))
+	check(w.Inbox.DeleteConversation(ctx, user, model.ConversationID(user, other)))
 }
 
 // traces returns the keys under the world's prefix in which, in the name or in what
@@ -149,7 +150,7 @@ func (w *world) remains(mark string) {
 
 // partners reports whether a key holds the partner's own words to the user.
 func (w *world) partners(key string) bool {
-	for _, name := range []string{"messages", "c:" + inbox.ConversationID(erased, partner)} {
+	for _, name := range []string{"messages", "c:" + model.ConversationID(erased, partner)} {
 		if strings.HasSuffix(key, fmt.Sprintf(":u%d:%s", partner, name)) {
 			return true
 		}
@@ -175,7 +176,7 @@ func (w *world) queue(user int64, mark string) {
 				if w.Partitions.OfUser(to) != p {
 					continue
 				}
-				e := &entry{User: to, Type: "message", From: from, ID: inbox.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
+				e := &entry{User: to, Type: "message", From: from, ID: model.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
 				e.body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
 				w.rdb.ZAdd(ctx, w.delayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})
 				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(p, l), Values: []any{"e", e.value()}})
@@ -183,7 +184,7 @@ func (w *world) queue(user int64, mark string) {
 			}
 		}
 	}
-	m := &inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
+	m := &inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
 	profiles, _, err := w.Inbox.Prepare(ctx, m)
 	if err != nil {
 		w.t.Fatal(err)
@@ -252,7 +253,7 @@ func TestErase(t *testing.T) {
 	if u, err := w.Inbox.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
 		t.Errorf("anew: %+v, %v", u, err)
 	}
-	if page, err := w.Inbox.Messages(ctx, partner, inbox.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
+	if page, err := w.Inbox.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
 		t.Errorf("the partner has %v, %v", page, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A Frame is one frame of the websocket protocol kabar.v1 from the server.
@@ -102,7 +103,7 @@ func (d *Dispatcher) eventJSON(user int64, id string, b content) ([]byte, error)
 	var fields []Field
 	var err error
 	if k.promo {
-		fields, err = d.data(e, k, b, inbox.Unreads{})
+		fields, err = d.data(e, k, b, model.Unreads{})
 	} else {
 		fields = []Field{
 			{"type", appendString(nil, b.kind)}, {"receiver_id", strconv.AppendInt(nil, user, 10)},
@@ -158,7 +159,7 @@ func readFrame(r *inbox.Reading) []byte {
 }
 
 // UnreadsJSON is a user's numbers as unreads.json shows them.
-func UnreadsJSON(u inbox.Unreads) []byte {
+func UnreadsJSON(u model.Unreads) []byte {
 	return fmt.Appendf(nil, `{"messages":%d,"transactions_need_action_as_seller":%d,"transactions_as_buyer":%d,`+
 		`"unread_notifications":%d,"transactions_need_action_as_buyer":%d,"cart_items":%d}`,
 		u.Messages, u.SellerTransactions, u.TransactionNews, u.Notifications, u.BuyerTransactions, u.CartItems)

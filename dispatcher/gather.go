@@ -10,6 +10,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // gather looks up, for all entries in one round trip, the receivers' devices,
@@ -17,14 +18,14 @@ import (
 func (l *lane) gather(ctx context.Context, works []*work) error {
 	d := l.d
 	const each = 3 // commands for every entry
-	commands := make([]*inbox.Command, 0, each*len(works))
+	commands := make([]*rdb.Command, 0, each*len(works))
 	for _, w := range works {
 		commands = append(commands,
-			inbox.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
+			rdb.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
 			d.Inbox.UnreadsCommand(ctx, w.entry.User, w.subject()),
 			d.Inbox.SettingsCommand(ctx, w.entry.User))
 	}
-	chats := make(map[*work]*inbox.Command)
+	chats := make(map[*work]*rdb.Command)
 	for _, w := range works {
 		if conversation, ok := strings.CutPrefix(w.entry.Tag, chatTag); ok && w.entry.From != "" {
 			chats[w] = d.Inbox.AttentionCommand(ctx, w.entry.User, conversation, w.entry.ID)

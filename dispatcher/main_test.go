@@ -17,6 +17,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 func TestMain(m *testing.M) {
@@ -101,16 +102,16 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 
 func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	redisClient := redis.NewClient(&redis.Options{Addr: addr})
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
-	parts := inbox.NewPartitions(prefix, 4)
-	b := inbox.NewBatcher(rdb, 0)
-	w := &world{t: t, rdb: rdb, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
-	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	parts := rdb.NewPartitions(prefix, 4)
+	b := rdb.NewBatcher(redisClient, 0)
+	w := &world{t: t, rdb: redisClient, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
+	registry := devices.New(devices.Options{Redis: redisClient, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	opts := Options{
-		Redis: rdb, Partitions: parts, Devices: registry,
+		Redis: redisClient, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
-			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
+			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 7 * day, Keep: 90 * day, Most: 1000,
 		}),
 		Senders: map[devices.Platform]Sender{devices.Android: w.android, devices.IOS: w.ios},
@@ -123,24 +124,24 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 		f(&opts)
 	}
 	w.Dispatcher = New(opts)
-	t.Cleanup(func() { b.Close(); w.audit(); rdb.Close() })
+	t.Cleanup(func() { b.Close(); w.audit(); redisClient.Close() })
 	return w
 }
 
 // audit fails the test when what it has left in Redis does not add up.
 func (w *world) audit() {
 	ctx := context.Background()
-	rdb := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own
-	defer rdb.Close()
-	if rdb.Ping(ctx).Err() != nil {
+	redisClient := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own
+	defer redisClient.Close()
+	if redisClient.Ping(ctx).Err() != nil {
 		return // the test has ended it
 	}
-	b := inbox.NewBatcher(rdb, 0)
+	b := rdb.NewBatcher(redisClient, 0)
 	defer b.Close()
 	opts := w.Options
-	opts.Redis, opts.Metrics = rdb, nil
+	opts.Redis, opts.Metrics = redisClient, nil
 	store := opts.Inbox.Options
-	store.Redis, store.Batcher = rdb, b
+	store.Redis, store.Batcher = redisClient, b
 	opts.Inbox = inbox.New(store)
 	err := New(opts).AuditAll(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })
 	if err != nil {

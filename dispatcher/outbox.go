@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -33,10 +33,10 @@ var (
 	//go:embed claim.lua
 	claimSource string
 
-	settleScript = inbox.NewScript(reportSource + settleSource)
-	dueScript    = inbox.NewScript(dueSource)
-	renewScript  = inbox.NewScript(renewSource)
-	claimScript  = inbox.NewScript(claimSource)
+	settleScript = rdb.NewScript(reportSource + settleSource)
+	dueScript    = rdb.NewScript(dueSource)
+	renewScript  = rdb.NewScript(renewSource)
+	claimScript  = rdb.NewScript(claimSource)
 )
 
 // A message is an entry as it was read from the outbox.
@@ -145,8 +145,8 @@ func (d *Dispatcher) readShards(ctx context.Context, l Lane, count int64) ([]red
 }
 
 // claim takes over entries of a lane whose consumers stopped.
-func (d *Dispatcher) claim(ctx context.Context, b *inbox.Batcher, l Lane) ([]message, error) {
-	commands := make([]*inbox.Command, d.Partitions.Len())
+func (d *Dispatcher) claim(ctx context.Context, b *rdb.Batcher, l Lane) ([]message, error) {
+	commands := make([]*rdb.Command, d.Partitions.Len())
 	for p := range commands {
 		commands[p] = claimScript.Command(ctx, []string{d.outKey(p, l)},
 			group, d.consumer, d.abandoned().Milliseconds(), claimMost, consumerGone.Milliseconds())
@@ -180,9 +180,9 @@ func (d *Dispatcher) keepEvery() time.Duration { return d.Lease / 4 }
 func (d *Dispatcher) attemptFor() time.Duration { return d.Lease / 3 }
 
 // returnDue moves delayed entries that are due back to the outbox until ctx ends.
-func (d *Dispatcher) returnDue(ctx context.Context, b *inbox.Batcher) {
+func (d *Dispatcher) returnDue(ctx context.Context, b *rdb.Batcher) {
 	for wait(ctx, dueEvery) {
-		commands := make([]*inbox.Command, d.Partitions.Len())
+		commands := make([]*rdb.Command, d.Partitions.Len())
 		for p := range commands {
 			var keys []string
 			for _, l := range Lanes {

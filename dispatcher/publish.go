@@ -8,6 +8,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // servicePrefix begins the sources that are services.
@@ -114,13 +115,13 @@ func (d *Dispatcher) put(e *Event, service, key string, receiver int64, now time
 }
 
 // state is what the event says of its subject, for one role.
-func (e *Event) state(s *share, now time.Time) inbox.State {
-	state := inbox.State{Order: e.time}
+func (e *Event) state(s *share, now time.Time) model.State {
+	state := model.State{Order: e.time}
 	if state.Order.IsZero() {
 		state.Order = now
 	}
 	if e.tellsState() {
-		state.Rank, state.Class = e.meaning.rank, s.counter
+		state.Rank, state.Counter = e.meaning.rank, s.counter
 	}
 	return state
 }
@@ -130,20 +131,20 @@ func (e *Event) tellsState() bool { return e.meaning != nil && e.tag() != "" }
 
 // contact is with whom a receiver has the transaction that the event tells of, or
 // nil.
-func (e *Event) contact(receiver int64) *inbox.Contact {
+func (e *Event) contact(receiver int64) *model.Contact {
 	d := &e.details
 	if e.Type != "transaction" || d.seller.id == 0 || d.buyer.id == 0 || d.seller.id == d.buyer.id {
 		return nil
 	}
-	role, with := inbox.Seller, d.seller
+	role, with := model.Seller, d.seller
 	switch receiver {
 	case d.buyer.id:
 	case d.seller.id:
-		role, with = inbox.Buyer, d.buyer
+		role, with = model.Buyer, d.buyer
 	default:
 		return nil
 	}
-	return &inbox.Contact{
+	return &model.Contact{
 		Role: role, Partner: with.id, Name: with.name, Avatar: with.avatar,
 		Transaction: e.resourceName(), Items: d.items,
 	}
@@ -172,7 +173,7 @@ func (d *Dispatcher) Reminder(user int64) devices.Welcome {
 		now := d.Now()
 		e := &Event{Type: "reminder", kind: kinds["reminder"]}
 		entry := d.entry(e, e.newShare(stranger), "", user, now)
-		entry.ID, entry.Owed = inbox.NewID(now), device.ID
+		entry.ID, entry.Owed = model.NewID(now), device.ID
 		entry.body = string(body(e.Type, nil, "", nil, []byte("{"+noUnreadItems)))
 		return d.outKey(d.Partitions.OfUser(user), e.kind.lane), "e", entry.value()
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // TimeLayout is how notifications write times: RFC 3339 with milliseconds.
@@ -89,11 +89,11 @@ func readBody(body []byte) (c content, err error) {
 }
 
 // data lists the top-level keys of a push's data in the samples' order.
-func (d *Dispatcher) data(e *entry, k kind, b content, n inbox.Unreads) ([]Field, error) {
+func (d *Dispatcher) data(e *entry, k kind, b content, n model.Unreads) ([]Field, error) {
 	quoted := func(s string) []byte { return appendString(nil, s) }
 	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 	if k.promo {
-		at, err := inbox.IDTime(e.ID)
+		at, err := model.IDTime(e.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +137,7 @@ func fillUnreadItems(details, items []byte) []byte {
 
 // unreadItems are the receiver's numbers as the samples have them; only a
 // transaction's has unread_notifications.
-func unreadItems(eventType string, n inbox.Unreads) []byte {
+func unreadItems(eventType string, n model.Unreads) []byte {
 	b := make([]byte, 0, 256)
 	add := func(name string, n int) {
 		b = append(b, '"')

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // The types of reports.
@@ -42,9 +43,9 @@ var (
 	//go:embed report_settle.lua
 	reportSettleSource string
 
-	reportPutScript    = inbox.NewScript(reportSource + reportPutSource)
-	reportTakeScript   = inbox.NewScript(reportTakeSource)
-	reportSettleScript = inbox.NewScript(reportSettleSource)
+	reportPutScript    = rdb.NewScript(reportSource + reportPutSource)
+	reportTakeScript   = rdb.NewScript(reportTakeSource)
+	reportSettleScript = rdb.NewScript(reportSettleSource)
 )
 
 // A Report tells a service what became of something that it gave to Kabar. It may be
@@ -110,7 +111,7 @@ func (d *Dispatcher) reportBody(kind string, data any) []byte {
 	return b
 }
 
-func (d *Dispatcher) reportID() string { return "msg_" + inbox.NewID(d.Now()) }
+func (d *Dispatcher) reportID() string { return "msg_" + model.NewID(d.Now()) }
 
 // aboutEvent is what reports say of an event.
 type aboutEvent struct {
@@ -184,7 +185,7 @@ type broadcastReport struct {
 // reportBroadcast queues the report that a broadcast has ended, if its service wants to
 // know. Repeating it is safe, after an error or a crash, or when several processes see
 // the end: the report is queued once.
-func (d *Dispatcher) reportBroadcast(ctx context.Context, b *inbox.Batcher, s *BroadcastStatus) error {
+func (d *Dispatcher) reportBroadcast(ctx context.Context, b *rdb.Batcher, s *BroadcastStatus) error {
 	r := d.wants(s.Service(), ReportBroadcastDone)
 	if r == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -29,8 +29,8 @@ type reporter struct {
 	slots   chan struct{}
 	wake    chan struct{} // a nudge: there may be reports
 
-	batcher *inbox.Batcher // while running
-	next    int            // partition to look at; of run alone
+	batcher *rdb.Batcher // while running
+	next    int          // partition to look at; of run alone
 
 	mu    sync.Mutex
 	until time.Time // pausing
@@ -62,7 +62,7 @@ func (r *reporter) dropped(reason string, n int) {
 
 // put queues a report, to be sent after a delay at the earliest, and returns the id of
 // its entry. Of reports with the same mark, a key or "", only the first is queued.
-func (r *reporter) put(ctx context.Context, b *inbox.Batcher, partition int, delay time.Duration, report *Report, mark string) (entry string, err error) {
+func (r *reporter) put(ctx context.Context, b *rdb.Batcher, partition int, delay time.Duration, report *Report, mark string) (entry string, err error) {
 	keys := []string{r.d.reportsKey(partition, r.service), r.d.reportsDueKey(partition, r.service)}
 	if mark != "" {
 		keys = append(keys, mark)
@@ -86,14 +86,14 @@ func (r *reporter) put(ctx context.Context, b *inbox.Batcher, partition int, del
 }
 
 // settleCommand removes a report, or puts it off by so many milliseconds.
-func (r *reporter) settleCommand(ctx context.Context, partition int, entry, delay string) *inbox.Command {
+func (r *reporter) settleCommand(ctx context.Context, partition int, entry, delay string) *rdb.Command {
 	return reportSettleScript.Command(ctx,
 		[]string{r.d.reportsKey(partition, r.service), r.d.reportsDueKey(partition, r.service)}, entry, delay)
 }
 
 // run sends reports until ctx ends, and waits for the attempts under way.
 func (r *reporter) run(ctx context.Context) {
-	r.batcher = inbox.NewBatcher(r.d.Redis, 0)
+	r.batcher = rdb.NewBatcher(r.d.Redis, 0)
 	defer r.batcher.Close()
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
@@ -189,7 +189,7 @@ type loan struct {
 func (r *reporter) take(ctx context.Context, most int) (loans []loan, asked int, err error) {
 	n := r.d.Partitions.Len()
 	asked = min(n, most)
-	commands, partitions := make([]*inbox.Command, asked), make([]int, asked)
+	commands, partitions := make([]*rdb.Command, asked), make([]int, asked)
 	for i := range commands {
 		p := (r.next + i) % n
 		partitions[i] = p

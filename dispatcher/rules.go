@@ -3,7 +3,7 @@ package dispatcher
 import (
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A kind is what holds for all events of a type.
@@ -65,7 +65,7 @@ const (
 	pushed                 // on the phones, too
 )
 
-const none = inbox.NoClass
+const none = model.NoCounter
 
 // A rule says what a state of a resource means for the people of one role. The words
 // are the text RESOURCE.STATE.ROLE of the message files.
@@ -73,7 +73,7 @@ type rule struct {
 	resource, state string
 	role            role
 	hears           hearing
-	counter         inbox.Class   // the one that it enters; it leaves all others
+	counter         model.Counter // the one that it enters; it leaves all others
 	actions         []string      // what it asks of them, or offers
 	worth           time.Duration // how long a phone that is off should still get it
 }
@@ -88,19 +88,19 @@ type rule struct {
 // words.
 var rules = []rule{
 	{"transaction", "pending", seller, counted, none, nil, 0},
-	{"transaction", "pending", buyer, listed, inbox.BuyerTransactions, []string{"pay"}, day},
+	{"transaction", "pending", buyer, listed, model.BuyerTransactions, []string{"pay"}, day},
 	{"transaction", "addressed", seller, counted, none, nil, 0},
-	{"transaction", "addressed", buyer, counted, inbox.BuyerTransactions, []string{"pay"}, 0},
+	{"transaction", "addressed", buyer, counted, model.BuyerTransactions, []string{"pay"}, 0},
 	{"transaction", "payment_chosen", seller, counted, none, nil, 0},
-	{"transaction", "payment_chosen", buyer, counted, inbox.BuyerTransactions, []string{"pay"}, 0},
+	{"transaction", "payment_chosen", buyer, counted, model.BuyerTransactions, []string{"pay"}, 0},
 	{"transaction", "confirm_payment", seller, counted, none, nil, 0},
-	{"transaction", "confirm_payment", buyer, listed, inbox.TransactionNews, nil, day},
-	{"transaction", "paid", seller, pushed, inbox.SellerTransactions, []string{"deliver", "reject"}, 3 * day},
-	{"transaction", "paid", buyer, pushed, inbox.TransactionNews, nil, 3 * day},
+	{"transaction", "confirm_payment", buyer, listed, model.TransactionNews, nil, day},
+	{"transaction", "paid", seller, pushed, model.SellerTransactions, []string{"deliver", "reject"}, 3 * day},
+	{"transaction", "paid", buyer, pushed, model.TransactionNews, nil, 3 * day},
 	{"transaction", "delivered", seller, listed, none, nil, 3 * day},
-	{"transaction", "delivered", buyer, pushed, inbox.BuyerTransactions, []string{"receive"}, 7 * day},
+	{"transaction", "delivered", buyer, pushed, model.BuyerTransactions, []string{"receive"}, 7 * day},
 	{"transaction", "received", seller, pushed, none, nil, 3 * day},
-	{"transaction", "received", buyer, listed, inbox.TransactionNews, nil, 3 * day},
+	{"transaction", "received", buyer, listed, model.TransactionNews, nil, 3 * day},
 	{"transaction", "remitted", seller, pushed, none, nil, 7 * day},
 	{"transaction", "remitted", buyer, listed, none, nil, 3 * day},
 	{"transaction", "rejected", seller, listed, none, nil, 3 * day},
@@ -112,10 +112,10 @@ var rules = []rule{
 	{"transaction", "refunded", seller, pushed, none, nil, 7 * day},
 	{"transaction", "refunded", buyer, pushed, none, nil, 7 * day},
 
-	{"nego", "waiting", seller, pushed, inbox.SellerOffers, []string{"accept", "reject"}, day},
+	{"nego", "waiting", seller, pushed, model.SellerOffers, []string{"accept", "reject"}, day},
 	{"nego", "waiting", buyer, listed, none, nil, day},
 	{"nego", "accepted", seller, listed, none, nil, day},
-	{"nego", "accepted", buyer, pushed, inbox.BuyerOffers, []string{"pay"}, day},
+	{"nego", "accepted", buyer, pushed, model.BuyerOffers, []string{"pay"}, day},
 	{"nego", "rejected", seller, listed, none, nil, day},
 	{"nego", "rejected", buyer, pushed, none, nil, day},
 	{"nego", "cancelled", seller, pushed, none, nil, day},
@@ -159,7 +159,7 @@ func (m *meaning) to(r role) *rule {
 }
 
 // counter returns the counter that the state enters for a role.
-func (m *meaning) counter(r role) inbox.Class {
+func (m *meaning) counter(r role) model.Counter {
 	if rule := m.to(r); rule != nil {
 		return rule.counter
 	}

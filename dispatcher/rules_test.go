@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 var update = flag.Bool("update", false, "write what the tests got as what they want")
@@ -111,10 +111,10 @@ Written by ` + "`go test ./dispatcher -run RulesAreDocumented -update`" + ` from
 
 States stand in the order in which they come: of states with the same time, the lower one counts. A state leaves every counter but the one it names. "push" means on the phones, in the list and on live sockets; "list" the same without the phones; "count" that only the counters move. The last column is how long a phone that is off should still get the push, unless the event has a ` + "`ttl`" + `.
 `)
-	counters := map[inbox.Class]string{
-		inbox.SellerTransactions: "`transactions_need_action_as_seller`", inbox.BuyerTransactions: "`transactions_need_action_as_buyer`",
-		inbox.TransactionNews: "`transactions_as_buyer`",
-		inbox.SellerOffers:    "`offers_need_action_as_seller`", inbox.BuyerOffers: "`offers_need_action_as_buyer`",
+	counters := map[model.Counter]string{
+		model.SellerTransactions: "`transactions_need_action_as_seller`", model.BuyerTransactions: "`transactions_need_action_as_buyer`",
+		model.TransactionNews: "`transactions_as_buyer`",
+		model.SellerOffers:    "`offers_need_action_as_seller`", model.BuyerOffers: "`offers_need_action_as_buyer`",
 	}
 	heard := map[hearing]string{counted: "count", muted: "list, never pushed", listed: "list", pushed: "push"}
 	about := map[string]string{

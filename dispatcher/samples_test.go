@@ -13,7 +13,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The samples in testdata are the seeds' "Android Notifications Data Samples",
@@ -75,21 +75,21 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 
 // sampleNumbers returns the notification's id and the receiver's numbers that a
 // sample shows.
-func sampleNumbers(t *testing.T, sample map[string]any) (string, inbox.Unreads) {
+func sampleNumbers(t *testing.T, sample map[string]any) (string, model.Unreads) {
 	t.Helper()
 	id, _ := sample["id"].(string)
 	if id == "" {
-		id = inbox.NewID(time.Now())
+		id = model.NewID(time.Now())
 	} else if at, ok := sample["created_at"].(string); ok {
 		// The documented id tells the second alone; Kabar's tell the microsecond.
 		created, err := time.Parse(TimeLayout, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		id = inbox.NewID(created)
+		id = model.NewID(created)
 		sample["id"] = id
 	}
-	var n inbox.Unreads
+	var n model.Unreads
 	details, _ := sample["details"].(map[string]any)
 	items, _ := details["unread_items"].(map[string]any)
 	number := func(m map[string]any, name string) int { f, _ := m[name].(float64); return int(f) }
@@ -134,19 +134,19 @@ func TestSamplesEnterTheirCounters(t *testing.T) {
 	}
 	type want struct {
 		user int64
-		of   inbox.Unreads
+		of   model.Unreads
 	}
 	for name, c := range map[string]struct {
 		events []string
 		want   want
 	}{
-		"a paid order asks the seller": {[]string{transaction}, want{66, inbox.Unreads{SellerTransactions: 1}}},
-		"and is news to the buyer":     {[]string{asBuyer.Replace(transaction)}, want{52357, inbox.Unreads{TransactionNews: 1}}},
-		"the seller has delivered":     {[]string{transaction, later(transaction, "delivered", "10")}, want{66, inbox.Unreads{}}},
-		"the buyer is to receive":      {[]string{asBuyer.Replace(later(transaction, "delivered", "10"))}, want{52357, inbox.Unreads{BuyerTransactions: 1}}},
-		"an older state comes late":    {[]string{later(transaction, "remitted", "10"), transaction}, want{66, inbox.Unreads{}}},
-		"an offer asks the seller":     {[]string{offer}, want{66, inbox.Unreads{SellerOffers: 1}}},
-		"a rejected one asks nobody":   {[]string{offer, later(offer, "rejected", "10")}, want{66, inbox.Unreads{}}},
+		"a paid order asks the seller": {[]string{transaction}, want{66, model.Unreads{SellerTransactions: 1}}},
+		"and is news to the buyer":     {[]string{asBuyer.Replace(transaction)}, want{52357, model.Unreads{TransactionNews: 1}}},
+		"the seller has delivered":     {[]string{transaction, later(transaction, "delivered", "10")}, want{66, model.Unreads{}}},
+		"the buyer is to receive":      {[]string{asBuyer.Replace(later(transaction, "delivered", "10"))}, want{52357, model.Unreads{BuyerTransactions: 1}}},
+		"an older state comes late":    {[]string{later(transaction, "remitted", "10"), transaction}, want{66, model.Unreads{}}},
+		"an offer asks the seller":     {[]string{offer}, want{66, model.Unreads{SellerOffers: 1}}},
+		"a rejected one asks nobody":   {[]string{offer, later(offer, "rejected", "10")}, want{66, model.Unreads{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

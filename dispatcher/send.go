@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Send sends a message and returns its id, which is the first one's when the same
@@ -24,7 +25,7 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 		return "", err
 	}
 	message := inbox.Message{
-		ID: inbox.NewID(d.Now()), Conversation: inbox.ConversationID(sender, m.Receiver),
+		ID: model.NewID(d.Now()), Conversation: model.ConversationID(sender, m.Receiver),
 		Sender: sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
 	}
 	profiles, again, err := d.Inbox.Prepare(ctx, &message)
@@ -90,7 +91,7 @@ func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles 
 	once := onceOf(m)
 	var err error
 	for range mostProposals {
-		m.CreatedAt, _ = inbox.IDTime(m.ID)
+		m.CreatedAt, _ = model.IDTime(m.ID)
 		s := d.sending(m, profiles)
 		s.Once = once
 		var id, before string
@@ -98,7 +99,7 @@ func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles 
 		var order *inbox.OrderError
 		switch {
 		case errors.As(err, &order):
-			m.ID = inbox.After(order.Newest, d.Now())
+			m.ID = model.NewIDAfter(order.Newest, d.Now())
 		case err != nil:
 			return nil, "", err
 		case id != m.ID:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestSendRefuses(t *testing.T) {
@@ -58,7 +59,7 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 			w := newChat(t)
 			w.register(c.to, devices.Android, "A")
 			ctx := context.Background()
-			m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: c.from, Receiver: c.to, Body: "halo"}
+			m := inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(15, 66), Sender: c.from, Receiver: c.to, Body: "halo"}
 			profiles, _, err := w.Inbox.Prepare(ctx, &m)
 			if err != nil {
 				t.Fatal(err)
@@ -92,7 +93,7 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
-	m := inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
+	m := inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
 	profiles, _, err := w.Inbox.Prepare(ctx, &m)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +168,7 @@ func TestMessageAfterAFailover(t *testing.T) {
 	var ahead time.Duration
 	w := newChat(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
 	ctx := context.Background()
-	conversation := inbox.ConversationID(66, 15)
+	conversation := model.ConversationID(66, 15)
 	w.send(15, 66, "nol")
 	heads := w.Partitions.Key(w.Partitions.OfUser(15), "u15:heads")
 	before := w.rdb.HGet(ctx, heads, conversation).Val()

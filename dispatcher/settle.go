@@ -11,6 +11,8 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -26,7 +28,7 @@ type work struct {
 	entry     *entry // nil when it could not be read
 
 	devices  []devices.Device
-	unreads  inbox.Unreads
+	unreads  model.Unreads
 	about    inbox.Subject  // what the tag names; see subject
 	settings inbox.Settings // of the receiver
 	// attention is what the receiver of a message has done with it.
@@ -89,7 +91,7 @@ func (w *work) bury(device, reason, value string) {
 }
 
 // acceptedAt is when the event was accepted.
-func (w *work) acceptedAt() (time.Time, error) { return inbox.IDTime(w.entry.ID) }
+func (w *work) acceptedAt() (time.Time, error) { return model.IDTime(w.entry.ID) }
 
 // finish notes what came of a job; attempted says whether the provider was asked.
 // The last job of a work sends it to the settler.
@@ -219,7 +221,7 @@ func (l *lane) settle() {
 func (l *lane) write(batch []*work) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.d.Lease)
 	defer cancel()
-	commands := make([]*inbox.Command, len(batch))
+	commands := make([]*rdb.Command, len(batch))
 	for {
 		for i, w := range batch {
 			commands[i] = l.settleCommand(ctx, w)
@@ -241,7 +243,7 @@ func (l *lane) write(batch []*work) {
 	}
 }
 
-func (l *lane) settleCommand(ctx context.Context, w *work) *inbox.Command {
+func (l *lane) settleCommand(ctx context.Context, w *work) *rdb.Command {
 	stream := l.d.outKey(w.key.partition, l.lane)
 	record := stream
 	outcomes := ""

@@ -8,14 +8,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A share is what those receivers of an event get who have the same role in it.
 type share struct {
 	body     []byte // nil when it is only counted
 	hears    hearing
-	counter  inbox.Class
+	counter  model.Counter
 	worth    time.Duration
 	category string // names the buttons on an iPhone, or ""
 }

@@ -13,21 +13,21 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The model of the property test below: which number a state is part of, for the
 // seller and for the buyer, as DESIGN.md 4.1 has it.
-var asks = map[string][2]func(*inbox.Unreads){
-	"transaction pending":         {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction addressed":       {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction payment_chosen":  {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction confirm_payment": {nil, func(n *inbox.Unreads) { n.TransactionNews++ }},
-	"transaction paid":            {func(n *inbox.Unreads) { n.SellerTransactions++ }, func(n *inbox.Unreads) { n.TransactionNews++ }},
-	"transaction delivered":       {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction received":        {nil, func(n *inbox.Unreads) { n.TransactionNews++ }},
-	"nego waiting":                {func(n *inbox.Unreads) { n.SellerOffers++ }, nil},
-	"nego accepted":               {nil, func(n *inbox.Unreads) { n.BuyerOffers++ }},
+var asks = map[string][2]func(*model.Unreads){
+	"transaction pending":         {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction addressed":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction payment_chosen":  {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction confirm_payment": {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction paid":            {func(n *model.Unreads) { n.SellerTransactions++ }, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction delivered":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction received":        {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"nego waiting":                {func(n *model.Unreads) { n.SellerOffers++ }, nil},
+	"nego accepted":               {nil, func(n *model.Unreads) { n.BuyerOffers++ }},
 }
 
 var (
@@ -118,8 +118,8 @@ func (h *history) tell(s *told, e *Event) {
 }
 
 // model says what the numbers and the pushes must come to.
-func (h *history) model() (unreads map[int64]inbox.Unreads, pushes map[string]int) {
-	unreads, pushes = make(map[int64]inbox.Unreads), make(map[string]int)
+func (h *history) model() (unreads map[int64]model.Unreads, pushes map[string]int) {
+	unreads, pushes = make(map[int64]model.Unreads), make(map[string]int)
 	for _, s := range h.newest {
 		for i, user := range []int64{s.seller, s.buyer} {
 			n := unreads[user]

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A ReceiverStatus tells what became of an event for one receiver.
@@ -43,7 +43,7 @@ func (d *Dispatcher) Status(ctx context.Context, source, id string) ([]ReceiverS
 	statuses := make([]ReceiverStatus, len(records))
 	for i, r := range records {
 		s := ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live, Push: r.Push}
-		if s.StoredAt, err = inbox.IDTime(r.ID); err != nil {
+		if s.StoredAt, err = model.IDTime(r.ID); err != nil {
 			return nil, fmt.Errorf("event %s: %w", id, err)
 		}
 		for device, text := range r.Devices {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -25,7 +25,7 @@ type lane struct {
 	finished chan *work    // to the settler
 	wake     chan struct{} // a nudge: there may be entries to read
 
-	batcher *inbox.Batcher // while running
+	batcher *rdb.Batcher // while running
 	mu      sync.Mutex
 	held    map[heldKey]*work // read, not yet settled
 	room    chan struct{}     // signalled when held shrinks
@@ -67,7 +67,7 @@ func (l *lane) nudge() {
 // way, hands the rest back to the outbox, and returns; that takes as long as an
 // attempt at most, a third of a lease.
 func (d *Dispatcher) Run(ctx context.Context) {
-	b := inbox.NewBatcher(d.Redis, 0)
+	b := rdb.NewBatcher(d.Redis, 0)
 	defer b.Close()
 	var all sync.WaitGroup
 	all.Go(func() { d.returnDue(ctx, b) })
@@ -85,7 +85,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 }
 
 func (l *lane) run(ctx context.Context) {
-	l.batcher = inbox.NewBatcher(l.d.Redis, 0) // of its own: lanes share no queue
+	l.batcher = rdb.NewBatcher(l.d.Redis, 0) // of its own: lanes share no queue
 	defer l.batcher.Close()
 	var intake, sending, settling sync.WaitGroup
 	settling.Go(l.settle)
@@ -176,7 +176,7 @@ func (l *lane) renew(ctx context.Context) error {
 		}
 	}
 	l.mu.Unlock()
-	var commands []*inbox.Command
+	var commands []*rdb.Command
 	for p, ids := range ids {
 		for len(ids) > 0 {
 			n := min(len(ids), readMost)

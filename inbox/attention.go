@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -24,13 +26,13 @@ type Attention struct {
 
 // AttentionCommand returns the command that asks about a message, to be read with
 // ReadAttention after Batcher.Do.
-func (s *Store) AttentionCommand(ctx context.Context, user int64, conversation, id string) *Command {
+func (s *Store) AttentionCommand(ctx context.Context, user int64, conversation, id string) *rdb.Command {
 	k := s.keys(user)
 	return attentionScript.Command(ctx, []string{k.received(conversation), s.MessageRecordKey(user, id), k.meta()}, id)
 }
 
 // ReadAttention reads the reply to AttentionCommand.
-func ReadAttention(c *Command) (Attention, error) {
+func ReadAttention(c *rdb.Command) (Attention, error) {
 	n, err := c.Int64Slice()
 	if err != nil || len(n) != 2 {
 		return Attention{}, fmt.Errorf("look whether a message was read: reply %v: %w", n, err)

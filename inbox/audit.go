@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -37,7 +40,7 @@ type Finding struct {
 
 // Rules returns the counters that a subject is in when its newest state has a rank,
 // for its seller and for its buyer. known is false for subjects that have no states.
-type Rules func(subject string, rank int) (seller, buyer Class, known bool)
+type Rules func(subject string, rank int) (seller, buyer model.Counter, known bool)
 
 // Audit recomputes from what is stored what a user's counters are the sizes of, and
 // returns what differs: unread notifications that are not listed, subjects in another
@@ -71,7 +74,7 @@ type auditor struct {
 }
 
 // run has a script compare, and keeps what it finds.
-func (a *auditor) run(script *Script, keys []string, args ...any) error {
+func (a *auditor) run(script *rdb.Script, keys []string, args ...any) error {
 	repair := 0
 	if a.repair {
 		repair = 1
@@ -188,7 +191,7 @@ func (a *auditor) chats() (map[string]*chat, error) {
 			}
 		}
 	}
-	class := strconv.Itoa(int(MessageUnread))
+	class := strconv.Itoa(int(model.UnreadMessages))
 	counted, err := a.s.Redis.ZRangeByScore(a.ctx, a.k.open(), &redis.ZRangeBy{Min: class, Max: class}).Result()
 	if err != nil {
 		return nil, err
@@ -228,10 +231,10 @@ func (a *auditor) subjects() error {
 	if err != nil {
 		return err
 	}
-	in := make(map[string]Class, len(open))
+	in := make(map[string]model.Counter, len(open))
 	for _, z := range open {
-		if subject, _ := z.Member.(string); Class(z.Score) != MessageUnread {
-			in[subject] = Class(z.Score)
+		if subject, _ := z.Member.(string); model.Counter(z.Score) != model.UnreadMessages {
+			in[subject] = model.Counter(z.Score)
 		}
 	}
 	roles, err := a.roles()
@@ -278,9 +281,9 @@ func (a *auditor) roles() (map[string]role, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := role{Seller, strconv.FormatFloat(z.Score, 'f', 0, 64)}
-		if c.Role == Seller {
-			r.name = Buyer
+		r := role{model.Seller, strconv.FormatFloat(z.Score, 'f', 0, 64)}
+		if c.Role == model.Seller {
+			r.name = model.Buyer
 		}
 		roles[c.Transaction] = r
 	}
@@ -289,7 +292,7 @@ func (a *auditor) roles() (map[string]role, error) {
 
 // wanted is what audit_subject.lua is to compare the class of a subject with, or nil
 // when it is right as far as can be told.
-func (a *auditor) wanted(subject, state string, r role, class Class) any {
+func (a *auditor) wanted(subject, state string, r role, class model.Counter) any {
 	words := strings.Split(state, " ")
 	if len(words) != 4 {
 		return nil
@@ -303,15 +306,15 @@ func (a *auditor) wanted(subject, state string, r role, class Class) any {
 	}
 	seller, buyer, known := a.rules(subject, rank)
 	switch {
-	case !known && class == NoClass:
+	case !known && class == model.NoCounter:
 		return nil
 	case !known:
-		return int(NoClass)
-	case r.name == Seller:
+		return int(model.NoCounter)
+	case r.name == model.Seller:
 		return int(seller)
-	case r.name == Buyer:
+	case r.name == model.Buyer:
 		return int(buyer)
-	case class == NoClass || class == seller || class == buyer:
+	case class == model.NoCounter || class == seller || class == buyer:
 		return nil
 	}
 	return "" // neither of the two: nobody knows which

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // sampleRules has one state, 5, that asks the seller and is news to the buyer.
-func sampleRules(subject string, rank int) (seller, buyer Class, known bool) {
-	return SellerTransactions, TransactionNews, strings.HasPrefix(subject, "transaction:") && rank == 5
+func sampleRules(subject string, rank int) (seller, buyer model.Counter, known bool) {
+	return model.SellerTransactions, model.TransactionNews, strings.HasPrefix(subject, "transaction:") && rank == 5
 }
 
 // Each way in which sets can differ is found, named and mended.
@@ -34,31 +36,31 @@ func TestAudit(t *testing.T) {
 			s.Redis.HDel(ctx, k.bodies(), m)
 		}},
 		{"a body without a conversation", "bodies", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.Redis.ZRem(ctx, k.messages(ConversationID(user, partner)), m)
+			s.Redis.ZRem(ctx, k.messages(model.ConversationID(user, partner)), m)
 		}},
 		{"an unread message that is not counted", "is unread and not counted", func(ctx context.Context, s *Store, k userKeys, _, m string) {
 			s.Redis.ZRem(ctx, k.open(), m)
 		}},
 		{"a counted message that is read", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.Redis.ZRem(ctx, k.received(ConversationID(user, partner)), m)
+			s.Redis.ZRem(ctx, k.received(model.ConversationID(user, partner)), m)
 		}},
 		{"a counted message of none", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(MessageUnread), Member: NewID(time.Now())})
+			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.UnreadMessages), Member: model.NewID(time.Now())})
 		}},
 		{"a conversation out of the inbox", "inboxes", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZRem(ctx, k.inboxes(), ConversationID(user, partner))
+			s.Redis.ZRem(ctx, k.inboxes(), model.ConversationID(user, partner))
 		}},
 		{"a conversation out of the unread ones", "inboxes:unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZRem(ctx, k.unreadInboxes(), ConversationID(user, partner))
+			s.Redis.ZRem(ctx, k.unreadInboxes(), model.ConversationID(user, partner))
 		}},
 		{"a conversation that is not in order", "is not where its newest message is", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.inboxes(), redis.Z{Score: 1, Member: ConversationID(user, partner)})
+			s.Redis.ZAdd(ctx, k.inboxes(), redis.Z{Score: 1, Member: model.ConversationID(user, partner)})
 		}},
 		{"a conversation with nobody", "does not say with whom", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.Del(ctx, k.conversation(ConversationID(user, partner)))
+			s.Redis.Del(ctx, k.conversation(model.ConversationID(user, partner)))
 		}},
 		{"a subject in another counter", "has class 4, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(SellerOffers), Member: "transaction:1"})
+			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.SellerOffers), Member: "transaction:1"})
 		}},
 		{"a subject that is not counted", "has class 0, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
 			s.Redis.ZRem(ctx, k.open(), "transaction:1")
@@ -67,7 +69,7 @@ func TestAudit(t *testing.T) {
 			s.Redis.ZRem(ctx, k.unread(), note)
 		}},
 		{"a subject without a state", "has no state", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(SellerOffers), Member: "nego:9"})
+			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.SellerOffers), Member: "nego:9"})
 		}},
 	}
 	for _, d := range damages {
@@ -78,15 +80,15 @@ func TestAudit(t *testing.T) {
 				message := sending(partner, user, "halo")
 				carry(t, s, message)
 				var news Stored
-				for subject, class := range map[string]Class{"transaction:1": SellerTransactions, "transaction:2": TransactionNews} {
+				for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 					p := note(subject, "transaction")
-					p.Subject, p.State = subject, State{Order: time.Now(), Rank: 5, Class: class}
-					role := Buyer // the partner's
-					if class == TransactionNews {
-						role = Seller
+					p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: class}
+					role := model.Buyer // the partner's
+					if class == model.TransactionNews {
+						role = model.Seller
 					}
-					p.Contact = &Contact{Role: role, Partner: partner, Transaction: subject}
-					if stored := put(t, s, p); class == TransactionNews {
+					p.Contact = &model.Contact{Role: role, Partner: partner, Transaction: subject}
+					if stored := put(t, s, p); class == model.TransactionNews {
 						news = stored
 					}
 				}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // ErrBroadcastState reports that a broadcast cannot go from the state that it is in
@@ -78,11 +80,11 @@ var (
 	//go:embed broadcast_fence.lua
 	fenceSource string
 
-	createScript = NewScript(createSource)
-	bodyScript   = NewScript(bodySource)
-	listScript   = NewScript(listSource)
-	stateScript  = NewScript(stateSource)
-	fenceScript  = NewScript(fenceSource)
+	createScript = rdb.NewScript(createSource)
+	bodyScript   = rdb.NewScript(bodySource)
+	listScript   = rdb.NewScript(listSource)
+	stateScript  = rdb.NewScript(stateSource)
+	fenceScript  = rdb.NewScript(fenceSource)
 )
 
 // broadcastLife returns when a broadcast that expires may be forgotten: when no
@@ -110,10 +112,10 @@ func (s *Store) CreateBroadcast(ctx context.Context, b NewBroadcast) (duplicate 
 	case status == 0:
 		return true, nil
 	}
-	commands := []*Command{
-		NewCommand(ctx, "zadd", s.broadcasts(), b.Created.UnixMilli(), b.Key),
-		NewCommand(ctx, "zremrangebyrank", s.broadcasts(), 0, -mostListed-1),
-		NewCommand(ctx, "sadd", s.openBroadcasts(), b.Key),
+	commands := []*rdb.Command{
+		rdb.NewCommand(ctx, "zadd", s.broadcasts(), b.Created.UnixMilli(), b.Key),
+		rdb.NewCommand(ctx, "zremrangebyrank", s.broadcasts(), 0, -mostListed-1),
+		rdb.NewCommand(ctx, "sadd", s.openBroadcasts(), b.Key),
 	}
 	for p := range s.parts.Len() {
 		commands = append(commands, bodyScript.Command(ctx, []string{s.text(p, b.Key)}, b.Body, b.Audience, life))
@@ -144,9 +146,9 @@ func (s *Store) nameUsers(ctx context.Context, b NewBroadcast) error {
 	members := make([][]any, s.parts.Len())
 	for _, user := range b.Users {
 		p := s.parts.OfUser(user)
-		members[p] = append(members[p], userMember(user))
+		members[p] = append(members[p], rdb.UserMember(user))
 	}
-	var commands []*Command
+	var commands []*rdb.Command
 	for p, of := range members {
 		for len(of) > 0 {
 			n := min(len(of), nameMost)
@@ -213,8 +215,8 @@ func (s *Store) setBroadcast(ctx context.Context, key string, to BroadcastState,
 
 // raiseFence keeps walkers with a lower fence out of every partition, and returns
 // how far the walk is in each. The error is ErrFenced when the fence is higher.
-func (s *Store) raiseFence(ctx context.Context, b *Batcher, key, fence string) (cursors []string, err error) {
-	commands := make([]*Command, s.parts.Len())
+func (s *Store) raiseFence(ctx context.Context, b *rdb.Batcher, key, fence string) (cursors []string, err error) {
+	commands := make([]*rdb.Command, s.parts.Len())
 	for p := range commands {
 		commands[p] = fenceScript.Command(ctx, []string{s.walk(p, key), s.text(p, key)}, fence)
 	}
@@ -238,9 +240,9 @@ func (s *Store) raiseFence(ctx context.Context, b *Batcher, key, fence string) (
 // CloseBroadcast puts a broadcast away: it takes one that is over, or forgotten, out of the open ones,
 // and forgets whom it named. It may be repeated.
 func (s *Store) CloseBroadcast(ctx context.Context, key string) error {
-	commands := []*Command{NewCommand(ctx, "srem", s.openBroadcasts(), key)}
+	commands := []*rdb.Command{rdb.NewCommand(ctx, "srem", s.openBroadcasts(), key)}
 	for p := range s.parts.Len() {
-		commands = append(commands, NewCommand(ctx, "unlink", s.named(p, key)))
+		commands = append(commands, rdb.NewCommand(ctx, "unlink", s.named(p, key)))
 	}
 	if err := s.Batcher.Do(ctx, commands...); err != nil {
 		return fmt.Errorf("close broadcast: %w", err)

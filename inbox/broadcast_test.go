@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const castBody = `{"type":"campaign","title":null,"message":"Diskon","details":{}}`
@@ -48,7 +50,7 @@ func create(t *testing.T, s *Store, b NewBroadcast, n int) {
 }
 
 // hold takes the lease on a broadcast as soon as it is free.
-func hold(t *testing.T, s *Store, b *Batcher, key, holder string, lease time.Duration) *Walk {
+func hold(t *testing.T, s *Store, b *rdb.Batcher, key, holder string, lease time.Duration) *Walk {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		w, err := s.HoldBroadcast(t.Context(), b, key, holder, lease)
@@ -95,18 +97,18 @@ func (c *cutter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 }
 
 // cutBatcher returns a batcher whose connections are cut.
-func cutBatcher(t *testing.T, rdb redis.UniversalClient, seed uint64) *Batcher {
-	flaky := redis.NewClient(&redis.Options{Addr: rdb.(*redis.Client).Options().Addr})
+func cutBatcher(t *testing.T, redisClient redis.UniversalClient, seed uint64) *rdb.Batcher {
+	flaky := redis.NewClient(&redis.Options{Addr: redisClient.(*redis.Client).Options().Addr})
 	flaky.AddHook(&cutter{rnd: rand.New(rand.NewPCG(seed, 2))})
-	b := NewBatcher(flaky, 0)
+	b := rdb.NewBatcher(flaky, 0)
 	t.Cleanup(func() { b.Close(); flaky.Close() })
 	return b
 }
 
 // The first content wins, a repeat changes nothing, and what is over stays so.
 func TestCreateBroadcast(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		ctx, s := t.Context(), newStore(t, rdb)
+	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, redisClient)
 		create(t, s, newCast("c", 7, 8), 0)
 		if duplicate, err := s.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil || !duplicate {
 			t.Errorf("a repeat: %t %v", duplicate, err)
@@ -143,11 +145,11 @@ func TestCreateBroadcast(t *testing.T) {
 			t.Errorf("%+v %v", got, err)
 		}
 		for _, key := range []string{s.broadcast("c"), s.text(0, "c"), s.walk(0, "c")} {
-			if life := rdb.PTTL(ctx, key).Val(); life < s.Keep || life > s.Keep+40*24*time.Hour {
+			if life := redisClient.PTTL(ctx, key).Val(); life < s.Keep || life > s.Keep+40*24*time.Hour {
 				t.Errorf("%s lives for %s", key, life)
 			}
 		}
-		if n := rdb.Exists(ctx, s.named(s.parts.OfUser(7), "c")).Val(); n != 0 {
+		if n := redisClient.Exists(ctx, s.named(s.parts.OfUser(7), "c")).Val(); n != 0 {
 			t.Error("the list of users is kept")
 		}
 	})
@@ -155,8 +157,8 @@ func TestCreateBroadcast(t *testing.T) {
 
 // An erased user is named by no broadcast any more.
 func TestErasedUserIsNotNamed(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb)
+	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+		s := newStore(t, redisClient)
 		ctx := t.Context()
 		if _, err := s.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil {
 			t.Fatal(err)
@@ -165,7 +167,7 @@ func TestErasedUserIsNotNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for user, want := range map[int64]int64{7: 0, 8: 1} {
-			if n := rdb.ZLexCount(ctx, s.named(s.parts.OfUser(user), "c"), "["+userMember(user), "["+userMember(user)).Val(); n != want {
+			if n := redisClient.ZLexCount(ctx, s.named(s.parts.OfUser(user), "c"), "["+rdb.UserMember(user), "["+rdb.UserMember(user)).Val(); n != want {
 				t.Errorf("user %d is named %d times", user, n)
 			}
 		}
@@ -175,8 +177,8 @@ func TestErasedUserIsNotNamed(t *testing.T) {
 // What a request that died has left is nobody's broadcast, until it is repeated; the
 // repeat's times count.
 func TestPreparedBroadcast(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		ctx, s := t.Context(), newStore(t, rdb)
+	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, redisClient)
 		left := createScript.Command(ctx, []string{s.broadcast("c")}, "content", "{}", s.broadcastLife(time.Now()).UnixMilli())
 		if err := s.Batcher.Do(ctx, left); err != nil {
 			t.Fatal(err)
@@ -200,8 +202,8 @@ func TestPreparedBroadcast(t *testing.T) {
 
 // A broadcast that was not kept entirely is not walked, and repeating mends it.
 func TestCreatingIsCut(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, func(o *Options) { o.Batcher = cutBatcher(t, rdb, 1) })
+	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+		s := newStore(t, redisClient, func(o *Options) { o.Batcher = cutBatcher(t, redisClient, 1) })
 		for i := range 20 {
 			c := newCast(fmt.Sprint("c", i), 1, 2, 3, 4, 5, 6, 7, 8)
 			for {
@@ -216,8 +218,8 @@ func TestCreatingIsCut(t *testing.T) {
 			}
 			named := 0
 			for p := range s.parts.Len() {
-				named += int(rdb.ZCard(t.Context(), s.named(p, c.Key)).Val())
-				if body := rdb.HGet(t.Context(), s.text(p, c.Key), "body").Val(); body != castBody {
+				named += int(redisClient.ZCard(t.Context(), s.named(p, c.Key)).Val())
+				if body := redisClient.HGet(t.Context(), s.text(p, c.Key), "body").Val(); body != castBody {
 					t.Errorf("partition %d has the body %q", p, body)
 				}
 			}
@@ -231,8 +233,8 @@ func TestCreatingIsCut(t *testing.T) {
 // However long the body is, a user's keys hold a few bytes of it; lists, live frames
 // and replays show it whole.
 func TestReference(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		ctx, s := t.Context(), newStore(t, rdb)
+	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+		ctx, s := t.Context(), newStore(t, redisClient)
 		create(t, s, newCast("c", 7), 7)
 		if _, errs := s.Put(ctx, []Put{{Receiver: 7, Event: "e", Content: "c", Type: "dompet", Listed: true, Body: []byte(`{"a":1}`)}}, nil); errs[0] != nil {
 			t.Fatal(errs[0])
@@ -241,7 +243,7 @@ func TestReference(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub := rdb.Subscribe(ctx, s.Channel(7))
+		sub := redisClient.Subscribe(ctx, s.Channel(7))
 		defer sub.Close()
 		if _, err := sub.Receive(ctx); err != nil {
 			t.Fatal(err)
@@ -261,11 +263,11 @@ func TestReference(t *testing.T) {
 		if err != nil || !known || len(frames) != 1 || frames[0].Body != castBody {
 			t.Errorf("replay %+v %t %v", frames, known, err)
 		}
-		stored := rdb.XRevRangeN(ctx, s.keys(7).notes(), "+", "-", 1).Val()
+		stored := redisClient.XRevRangeN(ctx, s.keys(7).notes(), "+", "-", 1).Val()
 		if len(stored) != 1 || stored[0].Values["b"] != Reference("c") {
 			t.Errorf("stored %v", stored)
 		}
-		entry := rdb.XRange(ctx, s.parts.Key(s.parts.OfUser(7), "out"), "-", "+").Val()
+		entry := redisClient.XRange(ctx, s.parts.Key(s.parts.OfUser(7), "out"), "-", "+").Val()
 		if len(entry) != 1 || !strings.HasSuffix(entry[0].Values["e"].(string), "\n"+Reference("c")) {
 			t.Errorf("outbox %v", entry)
 		}
@@ -275,7 +277,7 @@ func TestReference(t *testing.T) {
 		}
 		// One whose body is forgotten is left out.
 		s.texts = texts{}
-		if err := rdb.Del(ctx, s.text(s.parts.OfUser(7), "c")).Err(); err != nil {
+		if err := redisClient.Del(ctx, s.text(s.parts.OfUser(7), "c")).Err(); err != nil {
 			t.Fatal(err)
 		}
 		if notes, err = s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10); err != nil || len(notes) != 1 {

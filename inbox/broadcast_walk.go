@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // ErrFenced reports that a walk is over: another walker has come, or nobody may
@@ -29,7 +32,7 @@ var (
 
 	holdScript = script(holdSource)
 	tellScript = script(stepSource + "local function put()\n" + putSource + "\nend\n" + tellSource)
-	passScript = NewScript(stepSource + passSource)
+	passScript = rdb.NewScript(stepSource + passSource)
 )
 
 // A Walk takes one broadcast over the users of all partitions, in each in the order
@@ -39,7 +42,7 @@ var (
 // by one goroutine at a time.
 type Walk struct {
 	s       *Store
-	batcher *Batcher
+	batcher *rdb.Batcher
 	key     string
 	holder  string
 	lease   time.Duration
@@ -49,7 +52,7 @@ type Walk struct {
 
 // HoldBroadcast takes the lease on an active broadcast. It returns nil when the
 // broadcast is not active or somebody else holds it. Steps go through b.
-func (s *Store) HoldBroadcast(ctx context.Context, b *Batcher, key, holder string, lease time.Duration) (*Walk, error) {
+func (s *Store) HoldBroadcast(ctx context.Context, b *rdb.Batcher, key, holder string, lease time.Duration) (*Walk, error) {
 	w := &Walk{s: s, batcher: b, key: key, holder: holder, lease: lease}
 	fence, err := w.hold(ctx, lease, 0)
 	if err != nil || fence == 0 {
@@ -126,14 +129,14 @@ type Share struct {
 // The error is ErrFenced when this walk is over.
 func (w *Walk) Step(ctx context.Context, partition int, shares []Share) error {
 	from, skipped := w.cursors[partition], 0
-	var commands []*Command
+	var commands []*rdb.Command
 	var reached []string
 	fence, walk := strconv.FormatInt(w.fence, 10), w.s.walk(partition, w.key)
 	for i, share := range shares {
-		to := userMember(share.User)
+		to := rdb.UserMember(share.User)
 		switch {
 		case share.Put != nil:
-			share.Put.suffix = newSuffix()
+			share.Put.suffix = model.NewIDSuffix()
 			keys, args := w.s.putArgs(share.Put)
 			commands = append(commands, tellScript.Command(ctx,
 				append(keys, w.s.text(partition, w.key), walk), append(args, fence, from, to, skipped)...))

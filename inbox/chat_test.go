@@ -12,16 +12,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const partner = 15
 
 // sending is a message from one of the two to the other.
 func sending(from, to int64, body string) *Sending {
-	id := NewID(time.Now())
+	id := model.NewID(time.Now())
 	return &Sending{
 		Message: Message{
-			ID: id, Conversation: ConversationID(from, to), Sender: from, Receiver: to, Body: body,
+			ID: id, Conversation: model.ConversationID(from, to), Sender: from, Receiver: to, Body: body,
 		},
 		Once:    id,
 		Frame:   []byte(`{}`),
@@ -40,7 +42,7 @@ func carry(t testing.TB, s *Store, m *Sending) string {
 	for {
 		id, before, err := s.StoreFirst(ctx, m)
 		if order := new(OrderError); errors.As(err, &order) {
-			m.ID = After(order.Newest, time.Now())
+			m.ID = model.NewIDAfter(order.Newest, time.Now())
 			continue
 		}
 		if err != nil {
@@ -58,7 +60,7 @@ func carry(t testing.TB, s *Store, m *Sending) string {
 
 func bodies(t *testing.T, s *Store, of int64) []string {
 	t.Helper()
-	page, err := s.Messages(context.Background(), of, ConversationID(user, partner), 0, 100)
+	page, err := s.Messages(context.Background(), of, model.ConversationID(user, partner), 0, 100)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -134,7 +136,7 @@ func TestReadingMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		conversation := ConversationID(user, partner)
+		conversation := model.ConversationID(user, partner)
 		var ids []string
 		for i := range 5 {
 			ids = append(ids, carry(t, s, sending(partner, user, strconv.Itoa(i))))
@@ -218,7 +220,7 @@ func TestDeleting(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		conversation := ConversationID(user, partner)
+		conversation := model.ConversationID(user, partner)
 		for i := range 250 {
 			carry(t, s, sending(partner, user, "pesan nomor "+strconv.Itoa(i)))
 		}
@@ -315,12 +317,12 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 		unread := make(map[string]int64) // id to sender
 		for i := range 300 {
 			from := int64(100 + rng.IntN(4))
-			conversation := ConversationID(user, from)
+			conversation := model.ConversationID(user, from)
 			switch rng.IntN(5) {
 			case 0, 1, 2:
 				unread[carry(t, s, sending(from, user, fmt.Sprint("m", i)))] = from
 			case 3:
-				if _, err := s.ReadMessages(ctx, Reading{User: user, Conversation: conversation, UpTo: NewID(time.Now())}); err != nil {
+				if _, err := s.ReadMessages(ctx, Reading{User: user, Conversation: conversation, UpTo: model.NewID(time.Now())}); err != nil {
 					t.Fatal(err)
 				}
 				for id, sender := range unread {

@@ -7,12 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-)
 
-// The roles of a contact in a transaction.
-const (
-	Seller = "seller"
-	Buyer  = "buyer"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const (
@@ -21,16 +17,6 @@ const (
 	mostItems    = 50  // items that a contact shows
 )
 
-// A Contact is somebody with whom a user has had a transaction.
-type Contact struct {
-	Role        string // of the contact: Seller or Buyer
-	Partner     int64
-	Transaction string // its id; "" in a list
-	Name        string // as the transaction says; or ""
-	Avatar      string // URL, likewise
-	Items       []string
-}
-
 // storedContact is what Redis keeps of one transaction with a contact.
 type storedContact struct {
 	Name   string   `json:"n,omitempty"`
@@ -38,11 +24,13 @@ type storedContact struct {
 	Items  []string `json:"i,omitempty"`
 }
 
-func (c *Contact) field() string {
+// contactField is the field of the contacts hash that keeps a contact.
+func contactField(c *model.Contact) string {
 	return c.Role + ":" + strconv.FormatInt(c.Partner, 10) + ":" + c.Transaction
 }
 
-func (c *Contact) stored() string {
+// contactValue is what that field holds.
+func contactValue(c *model.Contact) string {
 	b, err := json.Marshal(storedContact{c.Name, c.Avatar, c.Items})
 	if err != nil {
 		panic(fmt.Sprintf("marshal contact: %v", err)) // strings always marshal
@@ -50,24 +38,24 @@ func (c *Contact) stored() string {
 	return string(b)
 }
 
-func parseContact(field, stored string) (Contact, error) {
+func parseContact(field, stored string) (model.Contact, error) {
 	role, rest, _ := strings.Cut(field, ":")
 	id, transaction, _ := strings.Cut(rest, ":")
 	partner, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
-		return Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
+		return model.Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
 	}
 	var s storedContact
 	if err := json.Unmarshal([]byte(stored), &s); err != nil {
-		return Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
+		return model.Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
 	}
-	return Contact{Role: role, Partner: partner, Transaction: transaction, Name: s.Name, Avatar: s.Avatar, Items: s.Items}, nil
+	return model.Contact{Role: role, Partner: partner, Transaction: transaction, Name: s.Name, Avatar: s.Avatar, Items: s.Items}, nil
 }
 
 // Contacts returns those with whom a user has had transactions, the one with the
 // newest transaction first; a partner who was seller and buyer stands there as
 // both. Each has the items of their transactions, every one once, the newest first.
-func (s *Store) Contacts(ctx context.Context, user int64) ([]Contact, error) {
+func (s *Store) Contacts(ctx context.Context, user int64) ([]model.Contact, error) {
 	k := s.keys(user)
 	fields, err := s.Redis.ZRevRange(ctx, k.recentContacts(), 0, mostContacts-1).Result()
 	if err != nil {
@@ -80,7 +68,7 @@ func (s *Store) Contacts(ctx context.Context, user int64) ([]Contact, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list contacts: %w", err)
 	}
-	transactions := make([]Contact, 0, len(fields))
+	transactions := make([]model.Contact, 0, len(fields))
 	for i, v := range stored {
 		text, ok := v.(string)
 		if !ok {
@@ -96,12 +84,12 @@ func (s *Store) Contacts(ctx context.Context, user int64) ([]Contact, error) {
 }
 
 // byPartner joins the transactions with the same partner in the same role.
-func byPartner(transactions []Contact) []Contact {
+func byPartner(transactions []model.Contact) []model.Contact {
 	type who struct {
 		role    string
 		partner int64
 	}
-	var contacts []Contact
+	var contacts []model.Contact
 	place := make(map[who]int)
 	for _, t := range transactions {
 		i, known := place[who{t.Role, t.Partner}]
@@ -111,7 +99,7 @@ func byPartner(transactions []Contact) []Contact {
 			}
 			i = len(contacts)
 			place[who{t.Role, t.Partner}] = i
-			contacts = append(contacts, Contact{Role: t.Role, Partner: t.Partner, Name: t.Name, Avatar: t.Avatar})
+			contacts = append(contacts, model.Contact{Role: t.Role, Partner: t.Partner, Name: t.Name, Avatar: t.Avatar})
 		}
 		c := &contacts[i]
 		for _, item := range t.Items {

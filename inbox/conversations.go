@@ -9,6 +9,9 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -49,7 +52,7 @@ func (s *Store) Inbox(ctx context.Context, user int64, unread bool, offset, coun
 // Those that were deleted meanwhile are left out.
 func (s *Store) conversations(ctx context.Context, user int64, ids []string) ([]Conversation, error) {
 	k := s.keys(user)
-	pages := make([]*Command, len(ids))
+	pages := make([]*rdb.Command, len(ids))
 	for i, id := range ids {
 		pages[i] = s.pageCommand(ctx, k, id, 0, 1)
 	}
@@ -72,13 +75,13 @@ func (s *Store) conversations(ctx context.Context, user int64, ids []string) ([]
 	return all, nil
 }
 
-func (s *Store) pageCommand(ctx context.Context, k userKeys, conversation string, offset, count int) *Command {
+func (s *Store) pageCommand(ctx context.Context, k userKeys, conversation string, offset, count int) *rdb.Command {
 	return conversationScript.Command(ctx, []string{
 		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(),
 	}, offset, count)
 }
 
-func readPage(c *Command) ([]Message, error) {
+func readPage(c *rdb.Command) ([]Message, error) {
 	reply, err := c.Slice()
 	if err != nil {
 		return nil, fmt.Errorf("read conversation: %w", err)
@@ -105,7 +108,7 @@ func readPage(c *Command) ([]Message, error) {
 func (s *Store) Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]Message, error) {
 	k := s.keys(user)
 	page := s.pageCommand(ctx, k, conversation, offset, count)
-	known := NewCommand(ctx, "zscore", k.inboxes(), conversation)
+	known := rdb.NewCommand(ctx, "zscore", k.inboxes(), conversation)
 	if err := s.Batcher.Do(ctx, page, known); err != nil {
 		return nil, fmt.Errorf("read conversation: %w", err)
 	}
@@ -119,7 +122,7 @@ func (s *Store) Messages(ctx context.Context, user int64, conversation string, o
 func (s *Store) Message(ctx context.Context, user int64, id string) (Message, error) {
 	k := s.keys(user)
 	stored, err := s.Redis.HGet(ctx, k.bodies(), id).Result()
-	if errors.Is(err, redis.Nil) || !ValidID(id) {
+	if errors.Is(err, redis.Nil) || !model.ValidID(id) {
 		return Message{}, ErrNotFound
 	}
 	if err != nil {

@@ -7,6 +7,9 @@ import (
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -41,7 +44,7 @@ func (s *Store) DeleteMessage(ctx context.Context, user int64, id string) error 
 
 // deleteCommand deletes messages of one conversation, purgeMost of them at most; its
 // reply is how many there were.
-func (s *Store) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *Command {
+func (s *Store) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *rdb.Command {
 	args := []any{conversation, s.publish, k.channel(), len(messages)}
 	for i := range messages {
 		args = append(args, messages[i].ID)
@@ -60,7 +63,7 @@ func (s *Store) deleteCommand(ctx context.Context, k userKeys, conversation stri
 // no such conversation.
 func (s *Store) DeleteConversation(ctx context.Context, user int64, conversation string) error {
 	k := s.keys(user)
-	gone := k.messages(conversation) + ":" + NewID(s.Now())
+	gone := k.messages(conversation) + ":" + model.NewID(s.Now())
 	c := deleteConversationScript.Command(ctx, []string{
 		k.messages(conversation), k.received(conversation), k.sent(conversation), k.open(), k.inboxes(), k.unreadInboxes(),
 		k.conversation(conversation), k.trash(), gone,

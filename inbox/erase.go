@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Errors about users who are erased.
@@ -97,9 +100,9 @@ func (s *Store) Erased(ctx context.Context, user int64) (bool, error) {
 // number of each partition, in one round trip.
 func (s *Store) Erasures(ctx context.Context, most int) ([]int64, error) {
 	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
-	commands := make([]*Command, s.parts.Len())
+	commands := make([]*rdb.Command, s.parts.Len())
 	for p := range commands {
-		commands[p] = NewCommand(ctx, "zrangebyscore", s.erasures(p), "-inf", now, "limit", 0, most)
+		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", s.erasures(p), "-inf", now, "limit", 0, most)
 	}
 	if err := s.Batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read erasures: %w", err)
@@ -138,9 +141,9 @@ func (s *Store) Partners(ctx context.Context, user int64) ([]int64, error) {
 		return nil, fmt.Errorf("list partners: %w", err)
 	}
 	for some := range slices.Chunk(conversations, eraseMost) {
-		commands := make([]*Command, len(some))
+		commands := make([]*rdb.Command, len(some))
 		for i, c := range some {
-			commands[i] = NewCommand(ctx, "hget", k.conversation(c), "partner")
+			commands[i] = rdb.NewCommand(ctx, "hget", k.conversation(c), "partner")
 		}
 		if err := s.Batcher.Do(ctx, commands...); err != nil {
 			return nil, fmt.Errorf("list partners: %w", err)
@@ -170,9 +173,9 @@ func (s *Store) Partners(ctx context.Context, user int64) ([]int64, error) {
 // sent, in whichever sets they are, and what the partner's contacts say. The
 // partner's own messages stay.
 func (s *Store) EraseAt(ctx context.Context, partner, user int64) error {
-	k, conversation := s.keys(partner), ConversationID(partner, user)
+	k, conversation := s.keys(partner), model.ConversationID(partner, user)
 	// A message that a request is still handing over is dropped when it comes.
-	if err := s.Redis.Set(ctx, k.gone(conversation), NewID(s.Now()), s.tombstoneFor()).Err(); err != nil {
+	if err := s.Redis.Set(ctx, k.gone(conversation), model.NewID(s.Now()), s.tombstoneFor()).Err(); err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
 	if err := s.purge(ctx, partner); err != nil { // bodies that a deleted conversation has left
@@ -215,7 +218,7 @@ func (s *Store) EraseUser(ctx context.Context, user int64, partners []int64) err
 	}
 	keys := trash
 	for _, partner := range partners {
-		c := ConversationID(user, partner)
+		c := model.ConversationID(user, partner)
 		keys = append(keys, k.conversation(c), k.messages(c), k.received(c), k.sent(c), k.gone(c), k.pending(c))
 	}
 	live := s.LiveKeys(user)
@@ -239,9 +242,9 @@ func (s *Store) unlist(ctx context.Context, user int64) error {
 		return fmt.Errorf("unlist user: %w", err)
 	}
 	users, member := s.parts.Listing(user)
-	commands := []*Command{NewCommand(ctx, "zrem", users, member)}
+	commands := []*rdb.Command{rdb.NewCommand(ctx, "zrem", users, member)}
 	for _, key := range open {
-		commands = append(commands, NewCommand(ctx, "zrem", s.named(s.parts.OfUser(user), key), member))
+		commands = append(commands, rdb.NewCommand(ctx, "zrem", s.named(s.parts.OfUser(user), key), member))
 	}
 	if err := s.Batcher.Do(ctx, commands...); err != nil {
 		return fmt.Errorf("unlist user: %w", err)
@@ -260,17 +263,17 @@ func (s *Store) eraseRecords(ctx context.Context, k userKeys, user int64) error 
 		if len(events) == 0 {
 			return nil
 		}
-		commands := make([]*Command, 0, 2*len(events)+1)
+		commands := make([]*rdb.Command, 0, 2*len(events)+1)
 		done := []any{"zrem", k.records()}
 		for _, event := range events {
-			commands = append(commands, NewCommand(ctx, "del", k.record(event)),
+			commands = append(commands, rdb.NewCommand(ctx, "del", k.record(event)),
 				eraseReceiverScript.Command(ctx, []string{s.receivers(event)}, user))
 			done = append(done, event)
 		}
 		if err := s.Batcher.Do(ctx, commands...); err != nil {
 			return fmt.Errorf("erase records: %w", err)
 		}
-		if err := s.Batcher.Do(ctx, NewCommand(ctx, done...)); err != nil {
+		if err := s.Batcher.Do(ctx, rdb.NewCommand(ctx, done...)); err != nil {
 			return fmt.Errorf("erase records: %w", err)
 		}
 	}

@@ -1,16 +1,9 @@
 package inbox
 
-import "strconv"
-
 // userKeys builds the keys of one user. All of them share the partition's tag.
 type userKeys string
 
-func (s *Store) keys(user int64) userKeys { return s.parts.keys(user) }
-
-func (p *Partitions) keys(user int64) userKeys {
-	id := strconv.FormatInt(user, 10)
-	return userKeys(p.Key(p.Of(id), "u"+id+":"))
-}
+func (s *Store) keys(user int64) userKeys { return userKeys(s.parts.UserKey(user, "")) }
 
 // meta is a hash, kept for ever: seq (the last sequence number), day (when expiries
 // were renewed), kept (the number of notes, or more when they expired), cart,

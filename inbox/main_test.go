@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // onEveryRedis runs a test on a real server and on the embedded Redis.
-func onEveryRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+func onEveryRedis(t *testing.T, test func(t *testing.T, redisClient redis.UniversalClient)) {
 	t.Run("redis", func(t *testing.T) {
 		server, err := localredis.Shared()
 		if err != nil {
@@ -43,21 +44,21 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClien
 }
 
 func client(t testing.TB, addr string) redis.UniversalClient {
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { rdb.Close() })
-	return rdb
+	redisClient := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { redisClient.Close() })
+	return redisClient
 }
 
 // newStore returns a store with keys of its own. Every user has a device list,
 // so that pushes are enqueued.
-func newStore(t testing.TB, rdb redis.UniversalClient, change ...func(*Options)) *Store {
+func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*Options)) *Store {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
-	parts := NewPartitions(prefix, 4)
-	b := NewBatcher(rdb, 0)
+	parts := rdb.NewPartitions(prefix, 4)
+	b := rdb.NewBatcher(redisClient, 0)
 	t.Cleanup(b.Close)
 	opts := Options{
-		Redis: rdb, Batcher: b, Partitions: parts,
+		Redis: redisClient, Batcher: b, Partitions: parts,
 		Devices: func(user int64) string {
 			return parts.Key(parts.OfUser(user), fmt.Sprintf("devices:%d", user))
 		},

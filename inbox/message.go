@@ -1,8 +1,6 @@
 package inbox
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A Message is one message of a conversation, as one of the two has it.
@@ -58,7 +58,7 @@ func parseMessage(id, stored string, read bool) (Message, error) {
 	if err := json.Unmarshal([]byte(stored), &s); err != nil {
 		return Message{}, fmt.Errorf("message %s: %w", id, err)
 	}
-	at, err := IDTime(id)
+	at, err := model.IDTime(id)
 	if err != nil {
 		return Message{}, err
 	}
@@ -66,12 +66,6 @@ func parseMessage(id, stored string, read bool) (Message, error) {
 		ID: id, Conversation: s.Conversation, Sender: s.Sender, Receiver: s.Receiver, Body: s.Body,
 		Category: s.Category, Product: s.Product, ClientID: s.ClientID, CreatedAt: at, Read: read,
 	}, nil
-}
-
-// ConversationID is the id of the conversation of two users, whoever asks.
-func ConversationID(a, b int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%d", min(a, b), max(a, b)))
-	return hex.EncodeToString(sum[:IDLen/2])
 }
 
 // score is a number that sorts as the id does, to the microsecond.

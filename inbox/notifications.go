@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // ErrNotFound reports that the user has no such thing.
@@ -94,7 +96,7 @@ func (s *Store) fillBodies(ctx context.Context, user int64, notes []Notification
 func newNotification(m redis.XMessage) (Notification, error) {
 	id, _ := m.Values["i"].(string)
 	body, _ := m.Values["b"].(string)
-	at, err := IDTime(id)
+	at, err := model.IDTime(id)
 	if err != nil {
 		return Notification{}, fmt.Errorf("list notifications: %w", err)
 	}
@@ -131,7 +133,7 @@ var readScript = script(readSource)
 // ErrNotFound and the number is right all the same.
 func (s *Store) Read(ctx context.Context, user int64, id string) (unread int, err error) {
 	k := s.keys(user)
-	at, err := IDTime(id)
+	at, err := model.IDTime(id)
 	if err != nil {
 		id, at = "", s.Now() // the script counts the unread ones all the same
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // first stores a message in its first copy alone, as a request that dies there.
@@ -23,7 +25,7 @@ func first(t *testing.T, s *Store, m *Sending) (before string) {
 
 func wantPending(t *testing.T, s *Store, want ...string) {
 	t.Helper()
-	got, err := s.Pending(context.Background(), min(user, partner), ConversationID(user, partner), 10)
+	got, err := s.Pending(context.Background(), min(user, partner), model.ConversationID(user, partner), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func TestMessagesKeepTheirOrder(t *testing.T) {
 		ctx := context.Background()
 		late := sending(partner, user, "made first, stored last")
 		one, two := sending(user, partner, "one"), sending(partner, user, "two")
-		two.ID = After(one.ID, time.Now())
+		two.ID = model.NewIDAfter(one.ID, time.Now())
 		beforeOne := first(t, s, one)
 		beforeTwo := first(t, s, two)
 
@@ -104,7 +106,7 @@ func TestMessagesKeepTheirOrder(t *testing.T) {
 		if err != nil || id != two.ID {
 			t.Fatal(id, err)
 		}
-		late.ID = After(two.ID, time.Now())
+		late.ID = model.NewIDAfter(two.ID, time.Now())
 		first(t, s, late)
 		if err := s.StoreSecond(ctx, late, before); !errors.As(err, &order) {
 			t.Errorf("after an unknown one: %v", err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 //go:embed set_profile.lua
@@ -103,12 +105,12 @@ var settingsFields = []any{"locale", "timezone", "quiet", "quiet_zone"}
 
 // SettingsCommand returns the command that reads a user's settings, to be read with
 // ReadSettings after Batcher.Do.
-func (s *Store) SettingsCommand(ctx context.Context, user int64) *Command {
-	return NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, settingsFields...)...)
+func (s *Store) SettingsCommand(ctx context.Context, user int64) *rdb.Command {
+	return rdb.NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, settingsFields...)...)
 }
 
 // ReadSettings reads the reply to SettingsCommand.
-func ReadSettings(c *Command) (Settings, error) {
+func ReadSettings(c *rdb.Command) (Settings, error) {
 	fields, err := c.Slice()
 	if err != nil || len(fields) != len(settingsFields) {
 		return Settings{}, fmt.Errorf("read settings: reply of %d fields: %w", len(fields), err)
@@ -134,13 +136,13 @@ func (s *Store) Settings(ctx context.Context, user int64) (Settings, error) {
 var profileFields = []any{"known", "name", "username", "avatar", "locale", "timezone", "admin"}
 
 // profileCommand returns the command that reads a user's profile, for readProfile.
-func (s *Store) profileCommand(ctx context.Context, user int64) *Command {
-	return NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, profileFields...)...)
+func (s *Store) profileCommand(ctx context.Context, user int64) *rdb.Command {
+	return rdb.NewCommand(ctx, append([]any{"hmget", s.keys(user).profile()}, profileFields...)...)
 }
 
 // readProfile puts the reply to profileCommand into profiles, unless the user is
 // not known.
-func readProfile(c *Command, user int64, profiles map[int64]Profile) error {
+func readProfile(c *rdb.Command, user int64, profiles map[int64]Profile) error {
 	reply, err := c.Slice()
 	if err != nil || len(reply) != len(profileFields) {
 		return fmt.Errorf("read profile: %d fields: %w", len(reply), err)

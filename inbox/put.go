@@ -7,35 +7,15 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // ErrConflict reports that an event's id was used before, for other content.
 var ErrConflict = errors.New("this id was used before with other content")
-
-// A Class is one of the sets of resources behind the counters. A resource of one
-// user is in at most one of them.
-type Class int
-
-// The classes. common.lua holds the same numbers.
-const (
-	NoClass            Class = iota
-	SellerTransactions       // transactions that ask the seller to act
-	BuyerTransactions        // transactions that ask the buyer to act
-	TransactionNews          // the buyer's transactions with an unread update that asks for nothing
-	SellerOffers             // offers that ask the seller to act
-	BuyerOffers              // offers that ask the buyer to act
-	MessageUnread            // unread messages
-)
-
-// A State is what an event says of its subject.
-type State struct {
-	Order time.Time // states count in the order of these …
-	Rank  int       // … and of these where the times are the same; 0: there is no state
-	Class Class     // the counter that the state enters
-}
 
 // An Entry is what a stored event leaves in the outbox.
 type Entry struct {
@@ -51,13 +31,13 @@ type Put struct {
 	Event    string // digest of the event's source and id, which make it idempotent
 	Content  string // digest of what was sent
 	Type     string
-	Listed   bool     // whether it enters the list and the unread counter
-	Body     []byte   // JSON object, which only the publisher understands
-	Subject  string   // what it is about, such as "transaction:52001"; or ""
-	State    State    // of the subject; its Order counts for a cart too
-	Cart     *int     // the number of items in the cart, for a cart event, which tells nobody
-	Contact  *Contact // of a transaction with a state, with whom; else nil
-	Entry    *Entry   // nil when nothing is to be pushed
+	Listed   bool           // whether it enters the list and the unread counter
+	Body     []byte         // JSON object, which only the publisher understands
+	Subject  string         // what it is about, such as "transaction:52001"; or ""
+	State    model.State    // of the subject; its Order counts for a cart too
+	Cart     *int           // the number of items in the cart, for a cart event, which tells nobody
+	Contact  *model.Contact // of a transaction with a state, with whom; else nil
+	Entry    *Entry         // nil when nothing is to be pushed
 	// Quiet says that the event moves counters and tells nobody: it is in no list,
 	// and no live socket shows it.
 	Quiet bool
@@ -83,9 +63,9 @@ var putScript = script(putSource)
 // by Put.Event, that Records is to find: they need be given once.
 func (s *Store) Put(ctx context.Context, puts []Put, receivers map[string][]int64) ([]Stored, []error) {
 	index := s.indexCommands(ctx, receivers)
-	scripts := make([]*Command, len(puts))
+	scripts := make([]*rdb.Command, len(puts))
 	for i := range puts {
-		puts[i].suffix = newSuffix()
+		puts[i].suffix = model.NewIDSuffix()
 		scripts[i] = s.putCommand(ctx, &puts[i])
 	}
 	common := s.Batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
@@ -102,7 +82,7 @@ func (s *Store) Put(ctx context.Context, puts []Put, receivers map[string][]int6
 	return results, errs
 }
 
-func (s *Store) putCommand(ctx context.Context, p *Put) *Command {
+func (s *Store) putCommand(ctx context.Context, p *Put) *rdb.Command {
 	keys, args := s.putArgs(p)
 	return putScript.Command(ctx, keys, args...)
 }
@@ -118,7 +98,7 @@ func (s *Store) putArgs(p *Put) (keys []string, args []any) {
 	}
 	contact, with := "", ""
 	if p.Contact != nil {
-		contact, with = p.Contact.field(), p.Contact.stored()
+		contact, with = contactField(p.Contact), contactValue(p.Contact)
 	}
 	listed, cart, header, quiet := "", "", "", ""
 	if p.Quiet {
@@ -137,7 +117,7 @@ func (s *Store) putArgs(p *Put) (keys []string, args []any) {
 	return keys, []any{
 		p.suffix, p.Content, s.remember().Milliseconds(), p.Body, listed,
 		(s.Keep + expireEvery).Milliseconds(), now.Add(-s.Keep).UnixMicro(), s.Most,
-		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Class), cart,
+		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Counter), cart,
 		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
 		header, now.UnixMilli() / expireEvery.Milliseconds(), s.testTime(),
 		contact, with, mostContacts, member, p.Event, quiet,
@@ -154,7 +134,7 @@ func putResult(cmd *redis.Cmd, suffix string, common error) (Stored, error) {
 	if len(reply) != 3 {
 		return Stored{}, common
 	}
-	if errors.Is(common, ErrReplicas) {
+	if errors.Is(common, rdb.ErrReplicas) {
 		return Stored{}, common
 	}
 	status, _ := reply[0].(int64)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A Record tells what became of one event for one receiver.
@@ -45,7 +47,7 @@ func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
 type index struct {
 	events    []string
 	receivers map[string][]int64
-	commands  []*Command
+	commands  []*rdb.Command
 }
 
 // indexCommands notes the receivers of events, so that Records finds them.
@@ -60,7 +62,7 @@ func (s *Store) indexCommands(ctx context.Context, receivers map[string][]int64)
 
 // mergeIndex adds the receivers that an event had before, from another request.
 func (s *Store) mergeIndex(ctx context.Context, x index) error {
-	var again []*Command
+	var again []*rdb.Command
 	for i, event := range x.events {
 		before, _ := x.commands[i].Text() // nil: there were none
 		if all := joinUsers(append(splitUsers(before), x.receivers[event]...)); before != "" && all != before {
@@ -74,8 +76,8 @@ func (s *Store) mergeIndex(ctx context.Context, x index) error {
 }
 
 // indexCommand writes an event's receivers and returns those before.
-func (s *Store) indexCommand(ctx context.Context, event, users string) *Command {
-	return NewCommand(ctx, "set", s.receivers(event), users, "px", s.remember().Milliseconds(), "get")
+func (s *Store) indexCommand(ctx context.Context, event, users string) *rdb.Command {
+	return rdb.NewCommand(ctx, "set", s.receivers(event), users, "px", s.remember().Milliseconds(), "get")
 }
 
 // joinUsers writes users, each once, in order.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // searchChunk is how many postings are read in one round trip: few enough that none
@@ -158,7 +160,7 @@ func (s *Store) rarestFirst(ctx context.Context, k userKeys, list string, ranges
 func (s *Store) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
 	var tails []string // id and conversation
 	for _, p := range postings {
-		if _, tail, ok := strings.Cut(p, "\x00"); ok && len(tail) == 2*IDLen && !found[tail[IDLen:]] {
+		if _, tail, ok := strings.Cut(p, "\x00"); ok && len(tail) == 2*model.IDLen && !found[tail[model.IDLen:]] {
 			tails = append(tails, tail)
 		}
 	}
@@ -177,7 +179,7 @@ func (s *Store) matching(ctx context.Context, k userKeys, postings []string, oth
 	}
 	var conversations []string
 	for i, tail := range tails {
-		conversation := tail[IDLen:]
+		conversation := tail[model.IDLen:]
 		lacks := func(has func(int) bool) bool { return !has(i) }
 		if !found[conversation] && !slices.ContainsFunc(has, lacks) {
 			found[conversation] = true
@@ -203,7 +205,7 @@ func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange
 	}
 	ids := make([]string, len(tails))
 	for i, tail := range tails {
-		ids[i] = tail[:IDLen]
+		ids[i] = tail[:model.IDLen]
 	}
 	bodies := pipe.HMGet(ctx, k.bodies(), ids...)
 	return func(i int) bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A mailbox of 50,000 messages in 500 conversations, one after the other: message i
@@ -50,7 +51,7 @@ func fillMailbox(t testing.TB, s *Store) {
 	for i := range mailboxMessages {
 		from := mailboxPartner(i)
 		m := Message{
-			ID: NewID(start.Add(time.Duration(i) * time.Second)), Conversation: ConversationID(from, user),
+			ID: model.NewID(start.Add(time.Duration(i) * time.Second)), Conversation: model.ConversationID(from, user),
 			Sender: from, Receiver: user, Body: mailboxBody(i),
 		}
 		for _, posting := range m.postings() {
@@ -121,7 +122,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 		}
 	}
 	oldest := mailboxPartner(0)
-	err = s.Redis.ZAdd(t.Context(), s.keys(user).unreadInboxes(), redis.Z{Score: 1, Member: ConversationID(oldest, user)}).Err()
+	err = s.Redis.ZAdd(t.Context(), s.keys(user).unreadInboxes(), redis.Z{Score: 1, Member: model.ConversationID(oldest, user)}).Err()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -79,7 +82,7 @@ func (s *Store) Prepare(ctx context.Context, m *Message) (profiles map[int64]Pro
 	if m.ClientID != "" {
 		content = m.content()
 	}
-	commands := []*Command{
+	commands := []*rdb.Command{
 		s.profileCommand(ctx, m.Sender), s.profileCommand(ctx, m.Receiver),
 		prepareScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.records(), k.partners()},
 			content, s.remember().Milliseconds(), bound(m), m.Receiver),
@@ -116,7 +119,7 @@ func (s *Store) Unbind(ctx context.Context, m *Message) error {
 	if m.ClientID == "" {
 		return nil
 	}
-	c := NewCommand(ctx, "del", s.keys(m.Sender).record(bound(m)))
+	c := rdb.NewCommand(ctx, "del", s.keys(m.Sender).record(bound(m)))
 	if err := s.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("unbind client id: %w", err)
 	}
@@ -260,10 +263,10 @@ func (s *Store) Pending(ctx context.Context, first int64, conversation string, m
 		return nil, fmt.Errorf("read what is pending: %w", err)
 	}
 	for i, member := range members {
-		if len(member) < IDLen {
+		if len(member) < model.IDLen {
 			return nil, errors.New("read what is pending: no id")
 		}
-		members[i] = member[IDLen:]
+		members[i] = member[model.IDLen:]
 	}
 	return members, nil
 }

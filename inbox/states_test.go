@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func subject(t *testing.T, s *Store, name string) Subject {
@@ -18,10 +20,10 @@ func subject(t *testing.T, s *Store, name string) Subject {
 }
 
 // state is an event that tells a state of a transaction, in the given second.
-func (s *Store) state(event string, second int64, rank int, class Class) Put {
+func (s *Store) state(event string, second int64, rank int, class model.Counter) Put {
 	p := note(event, "transaction")
 	p.Subject = "transaction:1"
-	p.State = State{Order: time.Unix(second, 0), Rank: rank, Class: class}
+	p.State = model.State{Order: time.Unix(second, 0), Rank: rank, Counter: class}
 	p.Entry = &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: `{"u":66,"n":"`}
 	return p
 }
@@ -33,9 +35,9 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		rdb.HSet(ctx, s.Devices(user), "d", "{}")
-		newer := put(t, s, s.state("newer", 2, 5, SellerTransactions))
+		newer := put(t, s, s.state("newer", 2, 5, model.SellerTransactions))
 		for i, late := range []Put{
-			s.state("older", 1, 6, NoClass), s.state("of lower rank", 2, 4, NoClass),
+			s.state("older", 1, 6, model.NoCounter), s.state("of lower rank", 2, 4, model.NoCounter),
 		} {
 			results, errs := s.Put(ctx, []Put{late}, map[string][]int64{late.Event: {user}})
 			if errs[0] != nil || results[0].ID == "" {
@@ -52,17 +54,17 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 				t.Errorf("%s: %d in the list", late.Event, n)
 			}
 		}
-		if n := rdb.XLen(ctx, s.state("", 0, 0, NoClass).Entry.Stream).Val(); n != 1 {
+		if n := rdb.XLen(ctx, s.state("", 0, 0, model.NoCounter).Entry.Stream).Val(); n != 1 {
 			t.Errorf("%d in the outbox", n)
 		}
 		if n, err := s.Unreads(ctx, user); err != nil || n.SellerTransactions != 1 {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
-		again := put(t, s, s.state("the same again", 2, 5, SellerTransactions))
+		again := put(t, s, s.state("the same again", 2, 5, model.SellerTransactions))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: again.ID}) {
 			t.Errorf("told again: about the subject %+v, want %q and %q", about, newer.ID, again.ID)
 		}
-		newest := put(t, s, s.state("newest", 2, 6, NoClass))
+		newest := put(t, s, s.state("newest", 2, 6, model.NoCounter))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newest.ID, Newest: newest.ID}) {
 			t.Errorf("about the subject %+v, want %q", about, newest.ID)
 		}
@@ -75,7 +77,7 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		put(t, s, s.state("told", 1, 1, SellerTransactions))
+		put(t, s, s.state("told", 1, 1, model.SellerTransactions))
 		_, before, _, err := s.Replay(ctx, user, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -85,14 +87,14 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 		if _, err := sub.Receive(ctx); err != nil {
 			t.Fatal(err)
 		}
-		quiet := s.state("quiet", 2, 2, BuyerTransactions)
+		quiet := s.state("quiet", 2, 2, model.BuyerTransactions)
 		quiet.Quiet, quiet.Listed, quiet.Entry = true, false, nil
 		stored := put(t, s, quiet)
 		if f, err := ParseFrame((<-sub.Channel()).Payload); err != nil || f.Kind != FrameUnreads {
 			t.Errorf("sockets hear %+v, %v", f, err)
 		}
 		n, err := s.Unreads(ctx, user)
-		if err != nil || n != (Unreads{BuyerTransactions: 1, Notifications: 1}) {
+		if err != nil || n != (model.Unreads{BuyerTransactions: 1, Notifications: 1}) {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
 		_, after, _, err := s.Replay(ctx, user, 0)
@@ -130,12 +132,12 @@ func TestSettings(t *testing.T) {
 func TestTellingAStateAgainCountsNothing(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
-		first := put(t, s, s.state("first", 1, 1, TransactionNews))
+		first := put(t, s, s.state("first", 1, 1, model.TransactionNews))
 		if _, err := s.Read(t.Context(), user, first.ID); err != nil {
 			t.Fatal(err)
 		}
-		put(t, s, s.state("again", 1, 1, TransactionNews))
-		if n, err := s.Unreads(t.Context(), user); err != nil || n != (Unreads{Notifications: 1}) {
+		put(t, s, s.state("again", 1, 1, model.TransactionNews))
+		if n, err := s.Unreads(t.Context(), user); err != nil || n != (model.Unreads{Notifications: 1}) {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
 	})
@@ -146,16 +148,16 @@ func TestTellingAStateAgainCountsNothing(t *testing.T) {
 func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct {
-			classes [2]Class
+			classes [2]model.Counter
 			read    bool // in between
-			want    Unreads
+			want    model.Unreads
 		}{
-			"class last":       {[2]Class{NoClass, SellerTransactions}, false, Unreads{SellerTransactions: 1, Notifications: 2}},
-			"class first":      {[2]Class{SellerTransactions, NoClass}, false, Unreads{SellerTransactions: 1, Notifications: 2}},
-			"news last":        {[2]Class{NoClass, TransactionNews}, false, Unreads{TransactionNews: 1, Notifications: 2}},
-			"news first":       {[2]Class{TransactionNews, NoClass}, false, Unreads{TransactionNews: 1, Notifications: 2}},
-			"news last, read":  {[2]Class{NoClass, TransactionNews}, true, Unreads{Notifications: 1}},
-			"news first, read": {[2]Class{TransactionNews, NoClass}, true, Unreads{Notifications: 1}},
+			"class last":       {[2]model.Counter{model.NoCounter, model.SellerTransactions}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
+			"class first":      {[2]model.Counter{model.SellerTransactions, model.NoCounter}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
+			"news last":        {[2]model.Counter{model.NoCounter, model.TransactionNews}, false, model.Unreads{TransactionNews: 1, Notifications: 2}},
+			"news first":       {[2]model.Counter{model.TransactionNews, model.NoCounter}, false, model.Unreads{TransactionNews: 1, Notifications: 2}},
+			"news last, read":  {[2]model.Counter{model.NoCounter, model.TransactionNews}, true, model.Unreads{Notifications: 1}},
+			"news first, read": {[2]model.Counter{model.TransactionNews, model.NoCounter}, true, model.Unreads{Notifications: 1}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				s := newStore(t, rdb)
@@ -179,7 +181,7 @@ func TestWhatIsNotPushedSupersedesNothing(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("told", "transaction")
-		p.Subject, p.State = "transaction:1", State{Order: time.Now(), Rank: 5}
+		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5}
 		p.Entry = &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out:urgent"), Header: `{"n":"`}
 		pushed := put(t, s, p)
 		p.Event, p.Entry = "again, for the inbox alone", nil

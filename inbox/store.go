@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 //go:embed common.lua
 var common string
 
 // script returns a script that may use what common.lua defines.
-func script(source string) *Script { return NewScript(common + source) }
+func script(source string) *rdb.Script { return rdb.NewScript(common + source) }
 
 const (
 	replayFor    = 7 * 24 * time.Hour // how long the replay log of an idle user is kept
@@ -24,8 +26,8 @@ const (
 // Options configure a Store. Durations and counts must be positive.
 type Options struct {
 	Redis      redis.UniversalClient
-	Batcher    *Batcher
-	Partitions *Partitions
+	Batcher    *rdb.Batcher
+	Partitions *rdb.Partitions
 	// Devices returns the key of a user's device list; without one nothing is
 	// enqueued for the user's phones.
 	Devices func(user int64) string
@@ -47,7 +49,7 @@ type Options struct {
 // no state of its own but texts of broadcasts, which never change. Errors that it does not document come from Redis.
 type Store struct {
 	Options
-	parts   *Partitions
+	parts   *rdb.Partitions
 	publish string
 	test    bool // Now is that of a test
 	texts   texts

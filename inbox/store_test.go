@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const user = 66
@@ -35,7 +37,7 @@ func put(t *testing.T, s *Store, p Put) Stored {
 	return stored[0]
 }
 
-func unreads(t *testing.T, s *Store) Unreads {
+func unreads(t *testing.T, s *Store) model.Unreads {
 	t.Helper()
 	u, err := s.Unreads(context.Background(), user)
 	if err != nil {
@@ -109,7 +111,7 @@ func TestPutRepeatedByTheClientIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("e", "discount")
-		p.suffix = newSuffix()
+		p.suffix = model.NewIDSuffix()
 		ctx := context.Background()
 		var stored []Stored
 		for range 2 {
@@ -167,7 +169,7 @@ func TestRead(t *testing.T) {
 				t.Errorf("read: %d unread, %v", n, err)
 			}
 		}
-		if n, err := s.Read(ctx, user, NewID(time.Now())); n != 1 || !errors.Is(err, ErrNotFound) {
+		if n, err := s.Read(ctx, user, model.NewID(time.Now())); n != 1 || !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown: %d unread, %v", n, err)
 		}
 		if n, err := s.Read(ctx, 67, b.ID); n != 0 || !errors.Is(err, ErrNotFound) {
@@ -190,18 +192,18 @@ func TestStatesCountInOrder(t *testing.T) {
 	at := func(minute int) time.Time {
 		return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute)
 	}
-	state := func(minute, rank int, class Class) State {
-		return State{Order: at(minute), Rank: rank, Class: class}
+	state := func(minute, rank int, class model.Counter) model.State {
+		return model.State{Order: at(minute), Rank: rank, Counter: class}
 	}
 	for name, c := range map[string]struct {
-		states []State
-		want   Unreads
+		states []model.State
+		want   model.Unreads
 	}{
-		"one":               {[]State{state(1, 5, SellerTransactions)}, Unreads{SellerTransactions: 1}},
-		"moves on":          {[]State{state(1, 5, SellerTransactions), state(2, 6, NoClass)}, Unreads{}},
-		"late":              {[]State{state(2, 6, BuyerTransactions), state(1, 5, TransactionNews)}, Unreads{BuyerTransactions: 1}},
-		"same time by rank": {[]State{state(1, 6, NoClass), state(1, 5, SellerTransactions)}, Unreads{}},
-		"offers":            {[]State{{Order: at(1), Rank: 1, Class: SellerOffers}}, Unreads{SellerOffers: 1}},
+		"one":               {[]model.State{state(1, 5, model.SellerTransactions)}, model.Unreads{SellerTransactions: 1}},
+		"moves on":          {[]model.State{state(1, 5, model.SellerTransactions), state(2, 6, model.NoCounter)}, model.Unreads{}},
+		"late":              {[]model.State{state(2, 6, model.BuyerTransactions), state(1, 5, model.TransactionNews)}, model.Unreads{BuyerTransactions: 1}},
+		"same time by rank": {[]model.State{state(1, 6, model.NoCounter), state(1, 5, model.SellerTransactions)}, model.Unreads{}},
+		"offers":            {[]model.State{{Order: at(1), Rank: 1, Counter: model.SellerOffers}}, model.Unreads{SellerOffers: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -230,13 +232,13 @@ func TestCountersCannotDrift(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		s := newStore(t, rdb)
 		var puts []Put
-		newest := make(map[string]State)
+		newest := make(map[string]model.State)
 		for i := range 300 {
 			subject := "transaction:" + strconv.Itoa(rng.IntN(20))
-			st := State{
-				Order: time.UnixMicro(1_700_000_000_000_000 + rng.Int64N(50)),
-				Rank:  i + 1, // no two alike
-				Class: Class(rng.IntN(4)),
+			st := model.State{
+				Order:   time.UnixMicro(1_700_000_000_000_000 + rng.Int64N(50)),
+				Rank:    i + 1, // no two alike
+				Counter: model.Counter(rng.IntN(4)),
 			}
 			if n := newest[subject]; st.Order.After(n.Order) || st.Order.Equal(n.Order) && st.Rank > n.Rank {
 				newest[subject] = st
@@ -251,14 +253,14 @@ func TestCountersCannotDrift(t *testing.T) {
 				t.Fatal(errors.Join(errs...))
 			}
 		}
-		want := Unreads{Notifications: 300}
+		want := model.Unreads{Notifications: 300}
 		for _, st := range newest {
-			switch st.Class {
-			case SellerTransactions:
+			switch st.Counter {
+			case model.SellerTransactions:
 				want.SellerTransactions++
-			case BuyerTransactions:
+			case model.BuyerTransactions:
 				want.BuyerTransactions++
-			case TransactionNews:
+			case model.TransactionNews:
 				want.TransactionNews++
 			}
 		}
@@ -276,7 +278,7 @@ func TestReadingTransactionNews(t *testing.T) {
 		ctx := context.Background()
 		news := func(event string, resource string, minute int) Stored {
 			p := note(event, "transaction")
-			p.Subject, p.State = resource, State{Order: time.Unix(int64(60*minute), 0), Rank: 1, Class: TransactionNews}
+			p.Subject, p.State = resource, model.State{Order: time.Unix(int64(60*minute), 0), Rank: 1, Counter: model.TransactionNews}
 			return put(t, s, p)
 		}
 		old, newest := news("a", "transaction:1", 1), news("b", "transaction:1", 2)
@@ -305,7 +307,7 @@ func TestCartSaysTheNewest(t *testing.T) {
 		for i, c := range []struct{ minute, items, want int }{{2, 4, 4}, {1, 9, 4}, {3, 0, 0}} {
 			p := Put{
 				Receiver: user, Event: strconv.Itoa(i), Type: "cart", Body: []byte("{}"),
-				Cart: &c.items, State: State{Order: time.Unix(int64(60*c.minute), 0)},
+				Cart: &c.items, State: model.State{Order: time.Unix(int64(60*c.minute), 0)},
 			}
 			put(t, s, p)
 			if u := unreads(t, s); u.CartItems != c.want || u.Notifications != 0 {

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -49,7 +52,7 @@ func (s *Store) forgetAfter() time.Duration { return max(s.Keep, s.remember()+fo
 func (s *Store) Sweep(ctx context.Context, users []int64) (Swept, error) {
 	var total Swept
 	for len(users) > 0 {
-		commands := make([]*Command, len(users))
+		commands := make([]*rdb.Command, len(users))
 		for i, user := range users {
 			commands[i] = s.sweepCommand(ctx, s.keys(user))
 		}
@@ -78,7 +81,7 @@ func (s *Store) Sweep(ctx context.Context, users []int64) (Swept, error) {
 	return total, nil
 }
 
-func (s *Store) sweepCommand(ctx context.Context, k userKeys) *Command {
+func (s *Store) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
 	now := ""
 	if s.test {
 		now = strconv.FormatInt(s.Now().UnixMilli(), 10)
@@ -104,7 +107,7 @@ func (s *Store) sweepRest(ctx context.Context, user int64, trash bool) (swept Sw
 // forgetSubjects drops the states of subjects about which nothing has come for
 // forgetAfter and that are in no counter.
 func (s *Store) forgetSubjects(ctx context.Context, k userKeys) (int, error) {
-	before := NewID(s.Now().Add(-s.forgetAfter()))
+	before := model.NewID(s.Now().Add(-s.forgetAfter()))
 	total := 0
 	for cursor := uint64(0); ; {
 		page, next, err := s.Redis.HScan(ctx, k.meta(), cursor, subjectPattern, sweepMost).Result()
@@ -145,15 +148,15 @@ func (s *Store) forget(ctx context.Context, k userKeys, old []any) (total int, e
 // sweepMessages drops messages that are older than KeepMessages from a user's
 // copies. A conversation without any left leaves the inbox.
 func (s *Store) sweepMessages(ctx context.Context, k userKeys) (total int, err error) {
-	before := NewID(s.Now().Add(-s.KeepMessages))
+	before := model.NewID(s.Now().Add(-s.KeepMessages))
 	for at := int64(0); ; at += sweepInboxes {
 		conversations, err := s.Redis.ZRevRange(ctx, k.inboxes(), at, at+sweepInboxes-1).Result()
 		if err != nil {
 			return total, fmt.Errorf("sweep messages: %w", err)
 		}
-		oldest := make([]*Command, len(conversations))
+		oldest := make([]*rdb.Command, len(conversations))
 		for i, c := range conversations {
-			oldest[i] = NewCommand(ctx, "zrange", k.messages(c), 0, 0)
+			oldest[i] = rdb.NewCommand(ctx, "zrange", k.messages(c), 0, 0)
 		}
 		if len(oldest) > 0 {
 			if err := s.Batcher.Do(ctx, oldest...); err != nil {
@@ -251,7 +254,7 @@ func (s *Store) bodiesOf(ctx context.Context, k userKeys, ids []string) ([]Messa
 func lastTold(subject string) string {
 	told := ""
 	for field := range strings.FieldsSeq(subject) {
-		if ValidID(field) {
+		if model.ValidID(field) {
 			told = max(told, field)
 		}
 	}

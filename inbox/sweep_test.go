@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // aged returns the same store at a later time.
@@ -39,9 +41,9 @@ func TestSweepNotifications(t *testing.T) {
 		for i := range 250 {
 			put(t, s, note(fmt.Sprint(i), "discount"))
 		}
-		for subject, class := range map[string]Class{"transaction:1": SellerTransactions, "transaction:2": TransactionNews} {
+		for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 			p := note(subject, "transaction")
-			p.Subject, p.State = subject, State{Order: time.Now(), Rank: 5, Class: class}
+			p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: class}
 			put(t, s, p)
 		}
 		if swept := sweep(t, s, user, partner); swept != (Swept{}) {
@@ -56,7 +58,7 @@ func TestSweepNotifications(t *testing.T) {
 		if swept := sweep(t, later, user, partner); swept != (Swept{Notifications: 252, Subjects: 1}) {
 			t.Errorf("swept %+v", swept)
 		}
-		if u := unreads(t, s); u != (Unreads{SellerTransactions: 1}) {
+		if u := unreads(t, s); u != (model.Unreads{SellerTransactions: 1}) {
 			t.Errorf("counted %+v", u)
 		}
 		if m, err := sockets.ReceiveMessage(ctx); err != nil || !strings.HasPrefix(m.Payload, FrameUnreads) {
@@ -81,17 +83,17 @@ func TestSweepKeepsWhatIsNew(t *testing.T) {
 		s := newStore(t, rdb)
 		old := aged(s, -s.Keep-time.Hour)
 		p := note("old", "transaction")
-		p.Subject, p.State = "transaction:1", State{Order: old.Now(), Rank: 5, Class: TransactionNews}
+		p.Subject, p.State = "transaction:1", model.State{Order: old.Now(), Rank: 5, Counter: model.TransactionNews}
 		put(t, old, p)
-		p.Event, p.State = "new", State{Order: time.Now(), Rank: 6}
+		p.Event, p.State = "new", model.State{Order: time.Now(), Rank: 6}
 		put(t, s, p)
 		sweep(t, s, user)
 		if n := len(list(t, s, 0, 10, "transaction")); n != 1 {
 			t.Errorf("%d are listed", n)
 		}
-		p.Event, p.State = "late", State{Order: time.Now().Add(-time.Minute), Rank: 5, Class: SellerTransactions}
+		p.Event, p.State = "late", model.State{Order: time.Now().Add(-time.Minute), Rank: 5, Counter: model.SellerTransactions}
 		put(t, s, p)
-		if u := unreads(t, s); u != (Unreads{Notifications: 2}) {
+		if u := unreads(t, s); u != (model.Unreads{Notifications: 2}) {
 			t.Errorf("counted %+v", u)
 		}
 	})
@@ -106,7 +108,7 @@ func TestSweepMessages(t *testing.T) {
 		s := newStore(t, rdb, func(o *Options) { o.KeepMessages = keep })
 		send := func(from int64, body string, ago time.Duration) {
 			m := sending(from, user, body)
-			m.ID = NewID(time.Now().Add(-ago))
+			m.ID = model.NewID(time.Now().Add(-ago))
 			carry(t, s, m)
 		}
 		for i := range 120 { // more than one script drops
@@ -148,7 +150,7 @@ func TestNewsLeaveWithTheirNotification(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.Most = 10 })
 		p := note("news", "transaction")
-		p.Subject, p.State = "transaction:1", State{Order: time.Now(), Rank: 5, Class: TransactionNews}
+		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5, Counter: model.TransactionNews}
 		put(t, s, p)
 		for i := range 50 {
 			put(t, s, note(fmt.Sprint(i), "discount"))

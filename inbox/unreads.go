@@ -5,23 +5,10 @@ import (
 	_ "embed"
 	"fmt"
 	"strings"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
-
-// Unreads are the sizes of the sets of what is unread or asks a user to act, and
-// what the newest cart event said.
-type Unreads struct {
-	Messages           int // unread messages
-	SellerTransactions int // transactions that ask the seller to act
-	TransactionNews    int // the buyer's transactions with an unread update that asks for nothing
-	Notifications      int // unread notifications
-	BuyerTransactions  int // transactions that ask the buyer to act
-	CartItems          int
-	SellerOffers       int // offers that ask the seller to act
-	BuyerOffers        int // offers that ask the buyer to act
-}
-
-// Badge is the number on an app's icon: unread notifications plus unread messages.
-func (u Unreads) Badge() int { return u.Notifications + u.Messages }
 
 //go:embed unreads.lua
 var unreadsSource string
@@ -36,7 +23,7 @@ type Subject struct {
 // UnreadsCommand returns the command that counts for a user, to be read with
 // ReadUnreads after Batcher.Do, and that looks up a subject, unless it is "", to be
 // read with ReadSubject.
-func (s *Store) UnreadsCommand(ctx context.Context, user int64, subject string) *Command {
+func (s *Store) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
 	k := s.keys(user)
 	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.open()}, subject)
 }
@@ -45,17 +32,17 @@ func (s *Store) UnreadsCommand(ctx context.Context, user int64, subject string) 
 const numbers = 8
 
 // ReadUnreads reads the reply to UnreadsCommand.
-func ReadUnreads(c *Command) (Unreads, error) {
+func ReadUnreads(c *rdb.Command) (model.Unreads, error) {
 	reply, err := c.Slice()
 	if err != nil || len(reply) < numbers {
-		return Unreads{}, fmt.Errorf("count unreads: reply %v: %w", reply, err)
+		return model.Unreads{}, fmt.Errorf("count unreads: reply %v: %w", reply, err)
 	}
 	var n [numbers]int
 	for i := range n {
 		number, _ := reply[i].(int64)
 		n[i] = int(number)
 	}
-	return Unreads{
+	return model.Unreads{
 		Messages:           n[0],
 		SellerTransactions: n[1],
 		TransactionNews:    n[2],
@@ -68,7 +55,7 @@ func ReadUnreads(c *Command) (Unreads, error) {
 }
 
 // ReadSubject reads what the reply to UnreadsCommand says of the subject.
-func ReadSubject(c *Command) (s Subject) {
+func ReadSubject(c *rdb.Command) (s Subject) {
 	reply, _ := c.Slice() // ReadUnreads tells its error
 	if len(reply) <= numbers {
 		return s
@@ -81,10 +68,10 @@ func ReadSubject(c *Command) (s Subject) {
 }
 
 // Unreads counts for a user, atomically.
-func (s *Store) Unreads(ctx context.Context, user int64) (Unreads, error) {
+func (s *Store) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
 	c := s.UnreadsCommand(ctx, user, "")
 	if err := s.Batcher.Do(ctx, c); err != nil {
-		return Unreads{}, fmt.Errorf("count unreads: %w", err)
+		return model.Unreads{}, fmt.Errorf("count unreads: %w", err)
 	}
 	return ReadUnreads(c)
 }

@@ -6,12 +6,14 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // UsersAfter returns the ids of a partition's users that come after one (0 for the
 // first), in order, at most the given number of them.
 func (s *Store) UsersAfter(ctx context.Context, partition int, after int64, most int) ([]int64, error) {
-	return s.membersAfter(ctx, s.parts.Users(partition), userMember(after), most)
+	return s.membersAfter(ctx, s.parts.Users(partition), rdb.UserMember(after), most)
 }
 
 // membersAfter is UsersAfter for any set of members of Partitions.Users. after is a

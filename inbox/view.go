@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // MessageTime is how messages write times: RFC 3339 with seconds.
@@ -76,7 +77,7 @@ func (s *Store) Profiles(ctx context.Context, users ...int64) (map[int64]Profile
 	if len(users) == 0 {
 		return nil, nil
 	}
-	commands := make([]*Command, len(users))
+	commands := make([]*rdb.Command, len(users))
 	for i, user := range users {
 		commands[i] = s.profileCommand(ctx, user)
 	}

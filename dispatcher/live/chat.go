@@ -9,6 +9,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // send does what POST /v2/messages.json does.
@@ -17,7 +18,7 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 	m, err := r.outgoing()
 	echo := []member{{"id", nil}, {"client_id", orNull(m.ClientID)}, {"conversation_id", nil}}
 	if m.Receiver > 0 && m.Receiver != user {
-		echo[2].value = inbox.ConversationID(user, m.Receiver)
+		echo[2].value = model.ConversationID(user, m.Receiver)
 	}
 	if err == nil {
 		echo[0].value, err = s.hub.Dispatcher.Send(ctx, user, m)
@@ -107,7 +108,7 @@ func (s *socket) markRead(ctx context.Context, r *request) *answer {
 		}
 		return ack(member{"unread", unread}, member{"message", textID(textRead)})
 	}
-	if r.MessageID != "" && !inbox.ValidID(r.MessageID) {
+	if r.MessageID != "" && !model.ValidID(r.MessageID) {
 		return invalid(textInvalid, map[string]string{"message_id": "is not the id of a message"})
 	}
 	if _, failed := s.partner(ctx, r); failed != nil {
@@ -121,7 +122,7 @@ func (s *socket) markRead(ctx context.Context, r *request) *answer {
 
 // partner returns the other one of the conversation that a request is about.
 func (s *socket) partner(ctx context.Context, r *request) (int64, *answer) {
-	if !inbox.ValidID(r.Conversation) {
+	if !model.ValidID(r.Conversation) {
 		return 0, invalid(textInvalid, map[string]string{"conversation_id": "is not the id of a conversation"})
 	}
 	partner, err := s.hub.Inbox.Partner(ctx, s.audience.user, r.Conversation)

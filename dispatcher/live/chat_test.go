@@ -10,6 +10,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A message sent over a socket is answered and kept as one sent over HTTP.
@@ -22,7 +23,7 @@ func TestSend(t *testing.T) {
 	const text = `{"op":"send","ref":"r1","instant_message":{"receiver_id":"66","category":"0","body_bb":"[b]halo[/b]","client_id":"c1"},"product_id":"mwza"}`
 	from.write(text)
 	sent := from.next("ack", "error")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	want := fmt.Sprintf(`{"op":"ack","ref":"r1","status":"OK","id":%q,"client_id":"c1","conversation_id":%q,"message":"Pesan terkirim"}`, sent.ID, conversation)
 	if sent.raw != want {
 		t.Errorf("answer\n%s, want\n%s", sent.raw, want)
@@ -47,7 +48,7 @@ func TestSendRefuses(t *testing.T) {
 	w := newWorld(t)
 	c := w.start().dial(15)
 	c.next("hello")
-	conversation := func(user int64) string { return fmt.Sprintf("%q", inbox.ConversationID(15, user)) }
+	conversation := func(user int64) string { return fmt.Sprintf("%q", model.ConversationID(15, user)) }
 	const format = "Gagal mengirim pesan: harap menggunakan format yang seharusnya"
 	c.write(`{"op":"send","ref":0,"instant_message":{"receiver_id":66,"category":0,"body_bb":"a","client_id":"c1"}}`)
 	c.next("ack")
@@ -98,7 +99,7 @@ func TestRead(t *testing.T) {
 	sender, reader := p.dial(15), p.dial(66)
 	sender.next("hello")
 	reader.next("hello")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	first := w.send(15, 66, "satu")
 	second := w.send(15, 66, "dua")
 	for _, step := range []struct{ members, upTo string }{
@@ -140,7 +141,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	c := w.start().dial(77)
 	c.next("hello")
 	for _, op := range []string{"typing", "presence", "read"} {
-		c.write(`{"op":"` + op + `","conversation_id":"` + inbox.ConversationID(15, 66) + `"}`)
+		c.write(`{"op":"` + op + `","conversation_id":"` + model.ConversationID(15, 66) + `"}`)
 		if f := c.next("ack", "error"); f.Code != "forbidden" || f.Message != "Gagal membaca message, hanya bisa membuka inbox milik masing-masing" {
 			t.Error(f.raw)
 		}
@@ -157,7 +158,7 @@ func TestTyping(t *testing.T) {
 	one, two := w.start(), w.start()
 	from, to := one.dial(15), two.dial(66)
 	to.next("hello")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	from.write(`{"op":"typing","ref":1,"conversation_id":"` + conversation + `"}`)
 	if f := from.next("ack", "error"); f.Op != "ack" {
 		t.Error(f.raw)
@@ -174,7 +175,7 @@ func TestPresence(t *testing.T) {
 	quick := func(o *Options) { o.Linger = 100 * time.Millisecond }
 	one, two := w.start(quick), w.start(quick)
 	asking := one.dial(15)
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	ask := func() frame {
 		t.Helper()
 		asking.write(`{"op":"presence","conversation_id":"` + conversation + `"}`)
@@ -213,7 +214,7 @@ func TestSeen(t *testing.T) {
 	if f := c.next("ack", "error"); f.Op != "ack" || f.Ref != "s" {
 		t.Error(f.raw)
 	}
-	command := w.Inbox.AttentionCommand(t.Context(), 66, inbox.ConversationID(15, 66), id)
+	command := w.Inbox.AttentionCommand(t.Context(), 66, model.ConversationID(15, 66), id)
 	if err := w.batcher.Do(t.Context(), command); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const spam = "spam"
@@ -138,7 +139,7 @@ func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	eventually(t, "every socket of the flooder was closed", func() bool {
 		return testutil.ToFloat64(p.metrics.closed.WithLabelValues("4008")) == float64(f.sockets)
 	})
-	got, err := w.Inbox.Messages(t.Context(), 66, inbox.ConversationID(15, 66), 0, 2*burst)
+	got, err := w.Inbox.Messages(t.Context(), 66, model.ConversationID(15, 66), 0, 2*burst)
 	if err != nil || len(got) != burst {
 		t.Errorf("the receiver has %d of %d messages, %v", len(got), burst, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The kinds of frames that processes publish to each other beside inbox'. They are
@@ -19,12 +19,12 @@ const (
 )
 
 // hello is the first frame of a socket.
-func (h *Hub) hello(seq int64, u inbox.Unreads) []byte {
+func (h *Hub) hello(seq int64, u model.Unreads) []byte {
 	return fmt.Appendf(nil, `{"op":"hello","seq":%d,"unreads":%s,"ping_interval":%d,"max_frame":%d}`,
 		seq, dispatcher.UnreadsJSON(u), int(h.PingInterval.Seconds()), h.MaxFrame)
 }
 
-func unreadsFrame(u inbox.Unreads) []byte {
+func unreadsFrame(u model.Unreads) []byte {
 	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, dispatcher.UnreadsJSON(u))
 }
 

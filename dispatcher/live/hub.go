@@ -17,6 +17,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Subprotocol is what clients must ask for.
@@ -38,7 +40,7 @@ type Inbox interface {
 	Channel(user int64) string
 	LiveKeys(user int64) inbox.LiveKeys
 	Revoke(ctx context.Context, user int64) error
-	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
+	Unreads(ctx context.Context, user int64) (model.Unreads, error)
 	Read(ctx context.Context, user int64, id string) (unread int, err error)
 	Partner(ctx context.Context, user int64, conversation string) (int64, error)
 	SeenUpTo(ctx context.Context, user, seq int64) error
@@ -47,7 +49,7 @@ type Inbox interface {
 // Options configure a Hub. Redis, Batcher, Dispatcher and Inbox are required.
 type Options struct {
 	Redis      redis.UniversalClient
-	Batcher    *inbox.Batcher
+	Batcher    *rdb.Batcher
 	Dispatcher Dispatcher
 	Inbox      Inbox
 	// Sharded says that frames go through sharded pub/sub, as on a cluster.

@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestHello(t *testing.T) {
@@ -216,7 +216,7 @@ func TestUnreadsAreCountedOnce(t *testing.T) {
 	if frames > n/2 {
 		t.Errorf("%d frames for a burst of %d", frames, n)
 	}
-	if err := w.ReadConversation(t.Context(), 66, inbox.ConversationID(15, 66), ""); err != nil {
+	if err := w.ReadConversation(t.Context(), 66, model.ConversationID(15, 66), ""); err != nil {
 		t.Fatal(err)
 	}
 	if f := c.next("unreads"); f.Unreads["messages"] != 0 {

@@ -26,6 +26,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 func TestMain(m *testing.M) {
@@ -51,7 +52,7 @@ type world struct {
 	*dispatcher.Dispatcher
 	t       testing.TB
 	rdb     redis.UniversalClient
-	batcher *inbox.Batcher
+	batcher *rdb.Batcher
 	sharded bool
 }
 
@@ -66,18 +67,18 @@ func newWorld(t testing.TB, change ...func(*dispatcher.Options)) *world {
 	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false, change...)
 }
 
-func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
+func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
-	parts := inbox.NewPartitions(prefix, 4)
-	b := inbox.NewBatcher(rdb, 0)
-	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
-	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
+	parts := rdb.NewPartitions(prefix, 4)
+	b := rdb.NewBatcher(redisClient, 0)
+	registry := devices.New(devices.Options{Redis: redisClient, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	w := &world{t: t, rdb: redisClient, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
 		Sends: dispatcher.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
-		Redis: rdb, Partitions: parts, Devices: registry,
+		Redis: redisClient, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
-			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
+			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, Most: 1000, Sharded: sharded,
 		}),
 	}
@@ -95,7 +96,7 @@ func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ..
 			t.Error(err)
 		}
 		b.Close()
-		rdb.Close()
+		redisClient.Close()
 	})
 	return w
 }

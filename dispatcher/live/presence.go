@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -17,8 +18,8 @@ var (
 	//go:embed watch.lua
 	watchSource string
 
-	presenceScript = inbox.NewScript(presenceSource)
-	watchScript    = inbox.NewScript(watchSource)
+	presenceScript = rdb.NewScript(presenceSource)
+	watchScript    = rdb.NewScript(watchSource)
 )
 
 const (
@@ -46,7 +47,7 @@ func (h *Hub) presenceKeys(user int64) []string {
 // note writes sightings, and tells those who watch users who came or went.
 func (h *Hub) note(ctx context.Context, sightings []sighting) error {
 	for some := range slices.Chunk(sightings, presenceMost) {
-		commands := make([]*inbox.Command, len(some))
+		commands := make([]*rdb.Command, len(some))
 		for i, s := range some {
 			commands[i] = presenceScript.Command(ctx, h.presenceKeys(s.audience.user),
 				fmt.Sprint(h.id, ".", s.audience.number), s.online.Milliseconds(), s.ago.Milliseconds(), lastSeenFor.Milliseconds())
@@ -64,7 +65,7 @@ func (h *Hub) note(ctx context.Context, sightings []sighting) error {
 }
 
 // tell publishes the reply to presence.lua to the watchers that it names.
-func (h *Hub) tell(ctx context.Context, user int64, c *inbox.Command) error {
+func (h *Hub) tell(ctx context.Context, user int64, c *rdb.Command) error {
 	reply, err := c.Slice()
 	if err != nil || len(reply) < 2 {
 		return fmt.Errorf("note presence: reply %v: %w", reply, err)
@@ -77,7 +78,7 @@ func (h *Hub) tell(ctx context.Context, user int64, c *inbox.Command) error {
 		if err != nil {
 			return fmt.Errorf("watcher: %w", err)
 		}
-		body := h.presenceBody(inbox.ConversationID(user, watcher), user, online == 1, last)
+		body := h.presenceBody(model.ConversationID(user, watcher), user, online == 1, last)
 		if err := h.publish(ctx, watcher, kindPresence, body); err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func typingBody(conversation string, user int64) string {
 
 // publish sends something that is not logged to a user's sockets.
 func (h *Hub) publish(ctx context.Context, user int64, kind, body string) error {
-	c := inbox.NewCommand(ctx, h.publishCommand(), h.Inbox.Channel(user), kind+" 0 0 -\n"+body)
+	c := rdb.NewCommand(ctx, h.publishCommand(), h.Inbox.Channel(user), kind+" 0 0 -\n"+body)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("publish to a user: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Kick closes the sockets that a user has open, in every process, with 4001: their
@@ -19,7 +19,7 @@ func (h *Hub) Kick(ctx context.Context, user int64) error {
 
 // revokedAt returns when the user's sockets were revoked, or 0.
 func (h *Hub) revokedAt(ctx context.Context, a *audience) (int64, error) {
-	c := inbox.NewCommand(ctx, "get", h.Inbox.LiveKeys(a.user).Revoked)
+	c := rdb.NewCommand(ctx, "get", h.Inbox.LiveKeys(a.user).Revoked)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("ask for revocations: %w", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // An Inbox holds what users are shown. [inbox.Store] is one, and documents the
@@ -33,7 +34,7 @@ type Inbox interface {
 	List(ctx context.Context, user int64, types []string, offset, count int) ([]inbox.Notification, error)
 	Read(ctx context.Context, user int64, id string) (unread int, err error)
 	ReadAll(ctx context.Context, user int64) error
-	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
+	Unreads(ctx context.Context, user int64) (model.Unreads, error)
 	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
 	Settings(ctx context.Context, user int64) (inbox.Settings, error)
 	SetQuiet(ctx context.Context, user int64, q *inbox.QuietHours, zone *string) error
@@ -45,7 +46,7 @@ type Inbox interface {
 	Message(ctx context.Context, user int64, id string) (inbox.Message, error)
 	DeleteConversation(ctx context.Context, user int64, conversation string) error
 	DeleteMessage(ctx context.Context, user int64, id string) error
-	Contacts(ctx context.Context, user int64) ([]inbox.Contact, error)
+	Contacts(ctx context.Context, user int64) ([]model.Contact, error)
 }
 
 // A SignIn verifies users' credentials. [devices.Registry], [signin.Upstream] and

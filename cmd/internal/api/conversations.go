@@ -12,6 +12,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The documented texts of conversations, by id.
@@ -154,7 +155,7 @@ func (a *api) showConversation(r *http.Request, user int64) (reply, error) {
 // returns a page of it as it is then. In this order nothing is flagged that comes
 // while the page is being read.
 func (a *api) readConversation(r *http.Request, user int64, id string, keepUnread bool, offset, count int) ([]inbox.Message, error) {
-	if !inbox.ValidID(id) {
+	if !model.ValidID(id) {
 		return nil, inbox.ErrNotFound
 	}
 	if !keepUnread {
@@ -198,7 +199,7 @@ func (a *api) deleteConversation(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if !inbox.ValidID(id) {
+	if !model.ValidID(id) {
 		return reply{}, notDeleted(id, textConversationNotDeleted, inbox.ErrNotFound)
 	}
 	err = a.Inbox.DeleteConversation(r.Context(), user, id)

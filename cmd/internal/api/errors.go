@@ -22,6 +22,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A code is the stable, machine-readable word for a failure.
@@ -83,12 +84,12 @@ var errorCodes = []struct {
 	{attachments.ErrNotFound, notFound},
 	{live.ErrClosed, unavailable},
 	{signin.ErrUnavailable, unavailable},
-	{inbox.ErrReplicas, unavailable},
+	{rdb.ErrReplicas, unavailable},
 	{inbox.ErrErasing, unavailable},
 	{inbox.ErrErased, unavailable}, // since the request was let in; the next one is not
 	{devices.ErrErased, unavailable},
 	{attachments.ErrErased, unavailable},
-	{inbox.ErrClosed, unavailable},
+	{rdb.ErrClosed, unavailable},
 	{redis.ErrClosed, unavailable},
 	{redis.ErrPoolTimeout, unavailable},
 	{redis.ErrPoolExhausted, unavailable},

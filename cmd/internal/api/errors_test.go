@@ -21,6 +21,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // redisError is an error that Redis answers.
@@ -45,8 +46,8 @@ func TestErrorTable(t *testing.T) {
 		"invalid device":       {&devices.InvalidError{Field: "model", Problem: "is long"}, 422, invalid, ""},
 		"invalid event":        {&dispatcher.InvalidError{Fields: map[string]string{"type": "is odd"}}, 422, invalid, ""},
 		"locked out":           {&devices.LockedOutError{RetryAfter: 1500 * time.Millisecond}, 429, rateLimited, "2"},
-		"too few replicas":     {inbox.ErrReplicas, 503, unavailable, "2"},
-		"store closed":         {inbox.ErrClosed, 503, unavailable, "2"},
+		"too few replicas":     {rdb.ErrReplicas, 503, unavailable, "2"},
+		"store closed":         {rdb.ErrClosed, 503, unavailable, "2"},
 		"client closed":        {redis.ErrClosed, 503, unavailable, "2"},
 		"no free connection":   {redis.ErrPoolTimeout, 503, unavailable, "2"},
 		"connection refused":   {refused, 503, unavailable, "2"},

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -175,7 +175,7 @@ func TestABatchOfOne(t *testing.T) {
 func TestABatchIsPublishedInOneGo(t *testing.T) {
 	calls := 0
 	h := New(Options{
-		Dispatcher: fakeDispatcher{calls: &calls, err: inbox.ErrReplicas},
+		Dispatcher: fakeDispatcher{calls: &calls, err: rdb.ErrReplicas},
 		Services:   services,
 	})
 	r := call{method: "POST", path: eventsPath}

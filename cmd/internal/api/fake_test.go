@@ -6,7 +6,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // fakeDispatcher understands any event and fails to publish it with an error.
@@ -52,11 +52,11 @@ type fakeInbox struct {
 	panic any
 }
 
-func (f fakeInbox) Unreads(context.Context, int64) (inbox.Unreads, error) {
+func (f fakeInbox) Unreads(context.Context, int64) (model.Unreads, error) {
 	if f.panic != nil {
 		panic(f.panic)
 	}
-	return inbox.Unreads{}, f.err
+	return model.Unreads{}, f.err
 }
 
 // fakeSender accepts every push.

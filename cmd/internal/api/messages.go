@@ -9,6 +9,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The documented texts of messages, by id; those of sending are the dispatcher's.
@@ -68,7 +69,7 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 		client = nil
 	}
 	if m.Receiver != 0 && m.Receiver != user {
-		conversation = orNull(inbox.ConversationID(user, m.Receiver))
+		conversation = orNull(model.ConversationID(user, m.Receiver))
 	}
 	var id string
 	if err == nil {

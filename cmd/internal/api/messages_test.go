@@ -13,11 +13,12 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const messagesPath = "/v2/messages.json"
 
-var anisAndBudis = inbox.ConversationID(66, 67)
+var anisAndBudis = model.ConversationID(66, 67)
 
 // said is what sending is answered with.
 type said struct {

@@ -24,6 +24,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Who calls, in tests.
@@ -84,8 +85,8 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 	jakarta, err := time.LoadLocation("Asia/Jakarta")
 	check(t, err)
 	w.redis = redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1, DialerRetries: 1})
-	parts := inbox.NewPartitions(w.prefix, 4)
-	batcher := inbox.NewBatcher(w.redis, 0)
+	parts := rdb.NewPartitions(w.prefix, 4)
+	batcher := rdb.NewBatcher(w.redis, 0)
 	registry := devices.New(devices.Options{
 		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone,
 		Lockout: devices.Lockout{Failures: 3},

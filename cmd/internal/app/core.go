@@ -16,6 +16,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/dispatcher/webhook"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A Core is Kabar without its servers: what the daemon and the operator's
@@ -27,7 +28,7 @@ type Core struct {
 	Dispatcher *dispatcher.Dispatcher
 	Texts      *text.Catalogue
 
-	Batcher *inbox.Batcher
+	Batcher *rdb.Batcher
 	Sharded bool // pub/sub is that of a cluster
 
 	webhooks []*webhook.Endpoint
@@ -41,28 +42,28 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := Connect(cfg.Redis)
+	redisClient, err := Connect(cfg.Redis)
 	if err != nil {
 		return nil, err
 	}
-	parts := inbox.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
-	if err := prepare(ctx, cfg, rdb, parts); err != nil {
-		_ = rdb.Close() // the first error says what is wrong
+	parts := rdb.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
+	if err := prepare(ctx, cfg, redisClient, parts); err != nil {
+		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
 	if reg != nil {
-		observeRedis(rdb, reg)
+		observeRedis(redisClient, reg)
 	}
-	_, cluster := rdb.(*redis.ClusterClient)
+	_, cluster := redisClient.(*redis.ClusterClient)
 	hooks, endpoints, err := newHooks(cfg, log)
 	if err != nil {
-		_ = rdb.Close() // the first error says what is wrong
+		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
-	c := &Core{Redis: rdb, Texts: texts, webhooks: endpoints, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
-	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	c := &Core{Redis: redisClient, Texts: texts, webhooks: endpoints, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
+	c.Devices = devices.New(devices.Options{Redis: redisClient, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	c.Inbox = inbox.New(inbox.Options{
-		Redis:        rdb,
+		Redis:        redisClient,
 		Batcher:      c.Batcher,
 		Partitions:   parts,
 		Devices:      c.Devices.ListKey,
@@ -75,7 +76,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	c.Dispatcher = dispatcher.New(dispatcher.Options{
 		Texts:      texts,
 		Locale:     text.Locale(cfg.Locale),
-		Redis:      rdb,
+		Redis:      redisClient,
 		Partitions: parts,
 		Inbox:      c.Inbox,
 		Devices:    c.Devices,
@@ -108,16 +109,16 @@ func (c *Core) Close() error {
 }
 
 // prepare waits for Redis, checks it and claims the partitions.
-func prepare(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, parts *inbox.Partitions) error {
-	if err := rdb.Ping(ctx).Err(); err != nil {
+func prepare(ctx context.Context, cfg *config.Config, redisClient redis.UniversalClient, parts *rdb.Partitions) error {
+	if err := redisClient.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("reach Redis at %s: %w", cfg.Redis.URL, err)
 	}
 	if !cfg.Redis.AllowVolatile {
-		if err := CheckDurable(ctx, rdb); err != nil {
+		if err := CheckDurable(ctx, redisClient); err != nil {
 			return fmt.Errorf("%w (or set redis.allow_volatile to accept that)", err)
 		}
 	}
-	return parts.Claim(ctx, rdb)
+	return parts.Claim(ctx, redisClient)
 }
 
 // newHooks makes the webhooks of the services that have one. It opens no connection.

@@ -1,4 +1,4 @@
-package inbox
+package rdb
 
 import (
 	"context"
@@ -94,16 +94,22 @@ func (p *Partitions) Users(i int) string { return p.Key(i, "users") }
 // Listing returns the key and the member that list a user among those of the
 // partition. The scripts that keep the first thing of a user add it.
 func (p *Partitions) Listing(user int64) (key, member string) {
-	return p.Users(p.OfUser(user)), userMember(user)
+	return p.Users(p.OfUser(user)), UserMember(user)
 }
 
 // Tombstone returns the key of a hash that has the field "erased" while a user is
 // an erased one.
-func (p *Partitions) Tombstone(user int64) string { return p.keys(user).meta() }
+func (p *Partitions) Tombstone(user int64) string { return p.UserKey(user, "meta") }
+
+// UserKey returns a key of a user: "prefix:{tag}:uUSER:name".
+func (p *Partitions) UserKey(user int64, name string) string {
+	id := strconv.FormatInt(user, 10)
+	return p.Key(p.Of(id), "u"+id+":"+name)
+}
 
 // userMember writes a user's id with as many digits as the largest one has, so that
 // members sort as ids do.
-func userMember(user int64) string { return fmt.Sprintf("%019d", user) }
+func UserMember(user int64) string { return fmt.Sprintf("%019d", user) }
 
 // Claim writes the number of partitions to Redis at the first start and compares
 // it at every later one. The error is ErrPartitions when it differs.

@@ -1,9 +1,7 @@
-package inbox
+package rdb
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -25,44 +23,6 @@ const (
 	batchTimeout = 10 * time.Second // for a pipeline, retries included
 	waitTimeout  = time.Second      // for the replicas
 )
-
-// A Script is Lua source with its digest.
-type Script struct{ source, sha string }
-
-// NewScript returns a script. Its source should say KEYS, ARGV and reply.
-func NewScript(source string) *Script {
-	sum := sha1.Sum([]byte(source))
-	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
-}
-
-// Command returns an invocation of the script for Batcher.Do.
-func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
-	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
-	return &Command{Cmd: cmd, again: func() *redis.Cmd {
-		return redis.NewCmd(ctx, s.args("eval", s.source, keys, args)...)
-	}}
-}
-
-func (s *Script) args(name, script string, keys []string, args []any) []any {
-	all := make([]any, 0, 3+len(keys)+len(args))
-	all = append(all, name, script, len(keys))
-	for _, k := range keys {
-		all = append(all, k)
-	}
-	return append(all, args...)
-}
-
-// A Command is one Redis command on its way through a Batcher. After Do returned
-// nil, Cmd holds its reply or its error.
-type Command struct {
-	*redis.Cmd
-	again func() *redis.Cmd // the same with the script's source, or nil
-}
-
-// NewCommand returns a plain command.
-func NewCommand(ctx context.Context, args ...any) *Command {
-	return &Command{Cmd: redis.NewCmd(ctx, args...)}
-}
 
 // A Batcher carries commands to Redis in pipelines: while one is under way,
 // those that concurrent callers bring wait for the next. A lone caller waits for
@@ -198,16 +158,6 @@ func (b *Batcher) byMaster(ctx context.Context, commands []*Command) map[redis.C
 		nodes[node] = append(nodes[node], c)
 	}
 	return nodes
-}
-
-// key returns the first key of the command.
-func (c *Command) key() string {
-	i := 1
-	if c.again != nil {
-		i = 3
-	}
-	key, _ := c.Args()[i].(string)
-	return key
 }
 
 func (b *Batcher) sendAndWait(ctx context.Context, node redis.Cmdable, commands []*Command) error {

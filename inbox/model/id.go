@@ -1,7 +1,8 @@
-package inbox
+package model
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -17,12 +18,12 @@ const (
 // NewID returns an id of 24 lower-case hex digits that sorts by time: 8 digits of
 // seconds, as in the documents' samples, 5 of microseconds, 11 random ones.
 func NewID(now time.Time) string {
-	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + newSuffix()
+	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + NewIDSuffix()
 }
 
 // After returns a new id that lies above another one: that of now, or else of the
 // microsecond after it.
-func After(id string, now time.Time) string {
+func NewIDAfter(id string, now time.Time) string {
 	if at, err := IDTime(id); err == nil && !now.Truncate(time.Microsecond).After(at) {
 		now = at.Add(time.Microsecond)
 	}
@@ -30,7 +31,7 @@ func After(id string, now time.Time) string {
 }
 
 // newSuffix returns the random end of an id.
-func newSuffix() string {
+func NewIDSuffix() string {
 	var b [(suffixLen + 1) / 2]byte
 	rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])[:suffixLen]
@@ -57,4 +58,10 @@ func ValidID(id string) bool {
 		}
 	}
 	return true
+}
+
+// ConversationID is the id of the conversation of two users, whoever asks.
+func ConversationID(a, b int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%d", min(a, b), max(a, b)))
+	return hex.EncodeToString(sum[:IDLen/2])
 }

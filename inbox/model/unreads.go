@@ -1,0 +1,17 @@
+package model
+
+// Unreads are the sizes of the sets of what is unread or asks a user to act, and
+// what the newest cart event said.
+type Unreads struct {
+	Messages           int // unread messages
+	SellerTransactions int // transactions that ask the seller to act
+	TransactionNews    int // the buyer's transactions with an unread update that asks for nothing
+	Notifications      int // unread notifications
+	BuyerTransactions  int // transactions that ask the buyer to act
+	CartItems          int
+	SellerOffers       int // offers that ask the seller to act
+	BuyerOffers        int // offers that ask the buyer to act
+}
+
+// Badge is the number on an app's icon: unread notifications plus unread messages.
+func (u Unreads) Badge() int { return u.Notifications + u.Messages }

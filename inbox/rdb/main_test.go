@@ -1,0 +1,46 @@
+package rdb
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := localredis.StopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// onEveryRedis runs a test on a real server and on the embedded Redis.
+func onEveryRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
+	t.Run("redis", func(t *testing.T) {
+		server, err := localredis.Shared()
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, connect(t, server.Addr()))
+	})
+	t.Run("embedded", func(t *testing.T) {
+		test(t, connect(t, miniredis.RunT(t).Addr()))
+	})
+}
+
+func connect(t testing.TB, addr string) redis.UniversalClient {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { client.Close() })
+	return client
+}
