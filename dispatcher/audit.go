@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -77,7 +78,7 @@ func (d *Dispatcher) auditQueues(ctx context.Context, p int, f func(inbox.Findin
 			return false // nothing is dropped
 		}
 	}
-	for _, l := range Lanes {
+	for _, l := range push.Lanes {
 		if err := d.dropEntries(ctx, d.outKey(p, l), check("out:"+l.String())); err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // A bare resource is what a service may send in place of an event: a transaction, an
@@ -31,7 +33,7 @@ type wrapper struct {
 // unwrap returns the resource that stands in place of an event, or nil, and makes w
 // the event that it stands for.
 func (w *wireEvent) unwrap(c *checker) *bare {
-	kind, _ := scalar(w.kind)
+	kind, _ := jsonscan.Scalar(w.kind)
 	b := w.loose(kind)
 	w.inherit() // after loose, which drops members that are not the event's
 	for _, k := range []wrapper{
@@ -41,17 +43,17 @@ func (w *wireEvent) unwrap(c *checker) *bare {
 		{"mutation", "dompet", "mutation", w.mutation},
 		{"withdrawal", "dompet", "withdrawal", w.withdrawal},
 	} {
-		if b != nil || absent(k.value) || !absent(w.kind) && (kind != k.kind || !absent(w.details)) {
+		if b != nil || jsonscan.Absent(k.value) || !jsonscan.Absent(w.kind) && (kind != k.kind || !jsonscan.Absent(w.details)) {
 			continue
 		}
 		b = &bare{kind: k.kind, resource: k.resource, path: k.key + ".", object: single(k.value)}
 		if b.object.Kind() != '{' {
-			c.wrong(k.key, errNotObject.Error())
+			c.wrong(k.key, jsonscan.ErrNotObject.Error())
 			b.object = jsontext.Value("{}")
 		}
 	}
 	if b != nil {
-		w.kind, w.details = appendString(nil, b.kind), b.object
+		w.kind, w.details = jsonscan.AppendString(nil, b.kind), b.object
 	}
 	return b
 }
@@ -63,7 +65,7 @@ func (w *wireEvent) loose(kind string) *bare {
 	case kind == "Deposit::Credit" || kind == "Deposit::Debit":
 		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // its own, not an event's
 		return &bare{kind: "dompet", resource: "mutation", object: w.whole}
-	case absent(w.kind) && !absent(w.account) && !absent(w.state):
+	case jsonscan.Absent(w.kind) && !jsonscan.Absent(w.account) && !jsonscan.Absent(w.state):
 		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil
 		return &bare{kind: "dompet", resource: "withdrawal", object: w.whole}
 	}
@@ -77,7 +79,7 @@ func single(v jsontext.Value) jsontext.Value {
 		return v
 	}
 	var all []jsontext.Value
-	eachElement(v, func(v jsontext.Value) { all = append(all, v) })
+	jsonscan.EachElement(v, func(v jsontext.Value) { all = append(all, v) })
 	if len(all) != 1 {
 		return v
 	}
@@ -114,7 +116,7 @@ func (e *Event) readBare(c *checker, now time.Time) {
 		name  string
 		value jsontext.Value
 	}{{"updated_at", d.updatedAt}, {"created_at", d.createdAt}} {
-		if e.time.IsZero() && !absent(at.value) {
+		if e.time.IsZero() && !jsonscan.Absent(at.value) {
 			e.time = c.time(b.path+at.name, at.value, now)
 		}
 	}
@@ -127,7 +129,7 @@ func isHidden(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 func (e *Event) parties(c *checker, one, list jsontext.Value) []int64 {
 	b, d := e.bare, &e.details
 	given := func() []int64 {
-		if absent(one) && absent(list) {
+		if jsonscan.Absent(one) && jsonscan.Absent(list) {
 			return nil
 		}
 		return c.receivers(one, list)
@@ -183,7 +185,7 @@ func (e *Event) derivedID() string {
 func (b *bare) details(d *details, actions []string) []byte {
 	out := make([]byte, 0, len(b.object)+128)
 	out = append(out, '{')
-	quoted := func(s string) { out = appendString(out, s) }
+	quoted := func(s string) { out = jsonscan.AppendString(out, s) }
 	switch b.resource {
 	case "nego":
 		out = b.appendMembers(out, actions)
@@ -192,7 +194,7 @@ func (b *bare) details(d *details, actions []string) []byte {
 		out = append(b.appendMembers(append(out, `,"transaction":{`...), actions), '}')
 	case "report":
 		out = append(out, `"product":`...)
-		out = appendCompact(out, b.object)
+		out = jsonscan.AppendCompact(out, b.object)
 	default: // the sample has the id as a string
 		out = append(out, `"id":`...)
 		quoted(d.id)
@@ -210,9 +212,9 @@ func (b *bare) details(d *details, actions []string) []byte {
 
 // member returns a member of the resource, which it has.
 func (b *bare) member(name string) (v jsontext.Value) {
-	_ = eachMember(b.object, func(m member) { // it is an object
-		if string(m.name()) == name {
-			v = m.value
+	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
+		if string(m.Name()) == name {
+			v = m.Value
 		}
 	})
 	return v
@@ -228,21 +230,21 @@ func (b *bare) appendMembers(out []byte, actions []string) []byte {
 			if i > 0 {
 				out = append(out, ',')
 			}
-			out = appendString(out, action)
+			out = jsonscan.AppendString(out, action)
 		}
 		out = append(out, "],"...)
 		written = true
 	}
-	_ = eachMember(b.object, func(m member) { // it is an object
-		switch string(m.name()) {
+	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
+		switch string(m.Name()) {
 		case "unread_items":
 			return
 		case "actions":
 			put()
 			return
 		}
-		out = append(append(out, m.key...), ':')
-		out = append(appendCompact(out, m.value), ',')
+		out = append(append(out, m.Key...), ':')
+		out = append(jsonscan.AppendCompact(out, m.Value), ',')
 	})
 	if !written {
 		put()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // Bounds of a broadcast.
@@ -47,28 +49,28 @@ type wireBroadcast struct {
 }
 
 func readWireBroadcast(raw []byte) (w wireBroadcast, err error) {
-	err = eachMember(raw, func(m member) {
-		switch string(m.name()) {
+	err = jsonscan.EachMember(raw, func(m jsonscan.Member) {
+		switch string(m.Name()) {
 		case "id":
-			w.event.id = m.value
+			w.event.id = m.Value
 		case "type":
-			w.event.kind = m.value
+			w.event.kind = m.Value
 		case "message":
-			w.event.message = m.value
+			w.event.message = m.Value
 		case "title":
-			w.event.title = m.value
+			w.event.title = m.Value
 		case "details":
-			w.event.details = m.value
+			w.event.details = m.Value
 		case "audience":
-			w.audience = m.value
+			w.audience = m.Value
 		case "at":
-			w.at = m.value
+			w.at = m.Value
 		case "rate":
-			w.rate = m.value
+			w.rate = m.Value
 		case "expires":
-			w.expires = m.value
+			w.expires = m.Value
 		case "ttl":
-			w.ttl = m.value
+			w.ttl = m.Value
 		}
 	})
 	return w, err
@@ -80,7 +82,7 @@ func (w *wireBroadcast) digest() string {
 	for _, v := range []jsontext.Value{
 		w.event.kind, w.event.message, w.event.title, w.event.details, w.audience, w.at, w.rate, w.expires, w.ttl,
 	} {
-		total = mix(total, digestOf(v))
+		total = jsonscan.Mix(total, jsonscan.Digest(v))
 	}
 	return strconv.FormatUint(total, 16)
 }
@@ -113,10 +115,10 @@ func (p *Parser) ParseBroadcast(raw []byte) (*Broadcast, error) {
 
 // readText takes what the users are shown, by the rules of an event.
 func (b *Broadcast) readText(c *checker, p *Parser, w wireEvent) {
-	if absent(w.kind) {
+	if jsonscan.Absent(w.kind) {
 		w.kind = jsontext.Value(`"broadcast"`)
 	}
-	name, _ := scalar(w.kind)
+	name, _ := jsonscan.Scalar(w.kind)
 	if k, known := p.kinds[name]; known && !k.promo {
 		c.wrong("type", "is not that of a promotion")
 		return
@@ -171,10 +173,10 @@ func (b *Broadcast) readTimes(c *checker, w *wireBroadcast, now time.Time) {
 
 // moment reads a time; it reports false when there is none.
 func (c *checker) moment(field string, v jsontext.Value) (time.Time, bool) {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return time.Time{}, false
 	}
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
 		c.wrong(field, "must be a time as in RFC 3339, such as 2014-01-23T13:48:51+07:00")
@@ -183,10 +185,10 @@ func (c *checker) moment(field string, v jsontext.Value) (time.Time, bool) {
 }
 
 func (c *checker) rate(v jsontext.Value) int {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return DefaultRate
 	}
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > MaxRate {
 		c.wrong("rate", fmt.Sprintf("must be a whole number of users a second, from 1 to %d", MaxRate))

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -127,15 +128,15 @@ func (d *Dispatcher) judge(ctx context.Context, a Audience, users []int64) ([]bo
 
 // audience reads whom a broadcast is for, and whom it names.
 func (c *checker) audience(v jsontext.Value) (a Audience, users []int64) {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return a, nil
 	}
-	err := eachMember(v, func(m member) {
-		if absent(m.value) {
+	err := jsonscan.EachMember(v, func(m jsonscan.Member) {
+		if jsonscan.Absent(m.Value) {
 			return
 		}
-		text, _ := scalar(m.value)
-		switch name := string(m.name()); name {
+		text, _ := jsonscan.Scalar(m.Value)
+		switch name := string(m.Name()); name {
 		case "platform":
 			if a.Platform = devices.Platform(text); a.Platform != devices.Android && a.Platform != devices.IOS {
 				c.wrong("audience.platform", "must be android or ios")
@@ -145,11 +146,11 @@ func (c *checker) audience(v jsontext.Value) (a Audience, users []int64) {
 				c.wrong("audience.locale", "must be id or en")
 			}
 		case "app_version":
-			a.MinVersion, a.MaxVersion = c.versions(m.value)
+			a.MinVersion, a.MaxVersion = c.versions(m.Value)
 		case "user_ids":
-			users = c.named(m.value)
+			users = c.named(m.Value)
 		default:
-			c.wrong("audience."+cut(name, maxItem), "is none of platform, app_version, locale, user_ids")
+			c.wrong("audience."+jsonscan.Truncate(name, maxItem), "is none of platform, app_version, locale, user_ids")
 		}
 	})
 	if err != nil {
@@ -161,15 +162,15 @@ func (c *checker) audience(v jsontext.Value) (a Audience, users []int64) {
 // versions reads a range of versions of the app.
 func (c *checker) versions(v jsontext.Value) (lowest, highest string) {
 	const field = "audience.app_version"
-	read := func(m member) string {
-		s, _ := scalar(m.value)
-		if !absent(m.value) && !wholeVersion.MatchString(s) {
-			c.wrong(field+"."+string(m.name()), `must be a version: one to four numbers, as in "1.2"`)
+	read := func(m jsonscan.Member) string {
+		s, _ := jsonscan.Scalar(m.Value)
+		if !jsonscan.Absent(m.Value) && !wholeVersion.MatchString(s) {
+			c.wrong(field+"."+string(m.Name()), `must be a version: one to four numbers, as in "1.2"`)
 		}
 		return s
 	}
-	err := eachMember(v, func(m member) {
-		switch string(m.name()) {
+	err := jsonscan.EachMember(v, func(m jsonscan.Member) {
+		switch string(m.Name()) {
 		case "min":
 			lowest = read(m)
 		case "max":
@@ -197,7 +198,7 @@ func (c *checker) named(v jsontext.Value) (users []int64) {
 		return nil
 	}
 	n, bad := 0, false
-	eachElement(v, func(v jsontext.Value) {
+	jsonscan.EachElement(v, func(v jsontext.Value) {
 		if n++; bad || n > MaxNamed {
 			return
 		}

@@ -68,7 +68,7 @@ func TestBroadcastAudience(t *testing.T) {
 		var pushes []string
 		for _, push := range slices.Concat(w.android.wait(t, "", count(0)), w.ios.wait(t, "", count(0))) {
 			if push.Body == id {
-				pushes = append(pushes, push.Device.Token)
+				pushes = append(pushes, push.Token)
 			}
 		}
 		slices.Sort(pushes)

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -20,11 +21,11 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	const users, backlog = 400, 20
 	gate := make(chan struct{})
 	w := newWorld(t, func(o *Options) { o.Backlog = backlog })
-	w.android.answer = func(d *Delivery) Result {
-		if d.Lane == Bulk {
+	w.android.answer = func(d *push.Delivery) push.Result {
+		if d.Lane == push.Bulk {
 			<-gate
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	for user := int64(1); user <= users; user++ {
 		w.register(user, devices.Android, fmt.Sprint("token", user))
@@ -43,8 +44,8 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	}
 	w.eventually("the outbox is full", full)
 	w.publish(`{"id":"paid","type":"dompet","receiver_id":7,"message":"Dana masuk"}`)
-	w.android.wait(t, "the urgent push", func(sent []Delivery) bool {
-		return slices.ContainsFunc(sent, func(d Delivery) bool { return d.Lane == Urgent })
+	w.android.wait(t, "the urgent push", func(sent []push.Delivery) bool {
+		return slices.ContainsFunc(sent, func(d push.Delivery) bool { return d.Lane == push.Urgent })
 	})
 	out, _, _ := w.left()
 	if most := w.Partitions.Len() * (backlog + castMost); out > most || w.broadcast("x").Sent == users {
@@ -75,13 +76,13 @@ func TestRoomForABroadcast(t *testing.T) {
 			ctx := context.Background()
 			pipe := w.rdb.Pipeline()
 			for range c.out {
-				pipe.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(1, Bulk), Values: []any{"e", ""}})
+				pipe.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(1, push.Bulk), Values: []any{"e", ""}})
 			}
 			for i := range c.delayed {
-				pipe.ZAdd(ctx, w.delayedKey(1, Bulk), redis.Z{Score: float64(w.Now().Add(c.due).UnixMilli()), Member: i})
+				pipe.ZAdd(ctx, w.delayedKey(1, push.Bulk), redis.Z{Score: float64(w.Now().Add(c.due).UnixMilli()), Member: i})
 			}
 			pipe.Exec(ctx) // errors show below
-			t.Cleanup(func() { w.rdb.Del(ctx, w.outKey(1, Bulk), w.delayedKey(1, Bulk)) })
+			t.Cleanup(func() { w.rdb.Del(ctx, w.outKey(1, push.Bulk), w.delayedKey(1, push.Bulk)) })
 			if room, err := w.roomFor(ctx, 1); room != c.want || err != nil {
 				t.Errorf("room %v, want %v; %v", room, c.want, err)
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -45,7 +46,7 @@ func TestBroadcastIsIdempotent(t *testing.T) {
 func TestParseBroadcast(t *testing.T) {
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 	p := newParser(&Options{
-		Types: []Type{{Name: "flash", Lane: Bulk, Message: "Flash sale!"}, {Name: "payout", Lane: Urgent}},
+		Types: []Type{{Name: "flash", Lane: push.Bulk, Message: "Flash sale!"}, {Name: "payout", Lane: push.Urgent}},
 		Texts: text.Default(), Locale: text.Indonesian, Now: func() time.Time { return now },
 	})
 	long := "[" + strings.Repeat("1,", MaxNamed) + "1]"

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -128,12 +129,12 @@ func TestBroadcastToEveryone(t *testing.T) {
 	}
 	w.settled()
 	tokens := make(map[string]int)
-	for _, push := range w.android.wait(t, "pushes", count(users)) {
-		tokens[push.Device.Token]++
-		if push.Title != "Hemat" || push.Body != "Promo" || push.Type != "broadcast" || push.Lane != Bulk {
-			t.Fatalf("%+v", push)
+	for _, p := range w.android.wait(t, "pushes", count(users)) {
+		tokens[p.Token]++
+		if p.Title != "Hemat" || p.Body != "Promo" || p.Type != "broadcast" || p.Lane != push.Bulk {
+			t.Fatalf("%+v", p)
 		}
-		if left := time.Until(push.Expires); left < time.Hour || left > 2*time.Hour {
+		if left := time.Until(p.Expires); left < time.Hour || left > 2*time.Hour {
 			t.Errorf("a push expires in %s", left)
 		}
 	}
@@ -257,16 +258,16 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 // the text.
 func TestBroadcastFailures(t *testing.T) {
 	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
-	w.android.answer = func(d *Delivery) Result {
+	w.android.answer = func(d *push.Delivery) push.Result {
 		switch {
-		case d.Device.Token == "dead":
-			return Result{Outcome: Forget, Reason: "UNREGISTERED"}
-		case d.Device.Token == "bad":
-			return Result{Outcome: Refused, Reason: "INVALID_ARGUMENT"}
-		case d.Device.Token == "busy" && len(w.android.wait(t, "", count(0))) < 10:
-			return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: time.Millisecond}
+		case d.Token == "dead":
+			return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
+		case d.Token == "bad":
+			return push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}
+		case d.Token == "busy" && len(w.android.wait(t, "", count(0))) < 10:
+			return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: time.Millisecond}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	for i, token := range []string{"dead", "bad", "busy", "good"} {
 		w.register(int64(i+1), devices.Android, token)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -276,7 +277,7 @@ func (c *caster) step(ctx context.Context, p, most int) (reached int, err error)
 	c.told += told
 	c.d.metrics.walked.WithLabelValues("sent").Add(float64(told))
 	c.d.metrics.walked.WithLabelValues("skipped").Add(float64(len(shares) - told))
-	c.d.lanes[Bulk].nudge()
+	c.d.lanes[push.Bulk].nudge()
 	return len(shares), nil
 }
 
@@ -290,7 +291,7 @@ func (c *caster) share(p int, user int64, now time.Time) *inbox.Put {
 		Receiver: user, Event: c.key, Content: c.def.Content, Type: c.def.Type, Listed: true,
 		Body:  []byte(inbox.Reference(c.key)),
 		State: model.State{Order: now},
-		Entry: &inbox.Entry{Stream: c.d.outKey(p, Bulk), Header: e.header()},
+		Entry: &inbox.Entry{Stream: c.d.outKey(p, push.Bulk), Header: e.header()},
 	}
 }
 
@@ -317,9 +318,9 @@ func (c *caster) finish(ctx context.Context, state inbox.BroadcastState) error {
 func (d *Dispatcher) roomFor(ctx context.Context, p int) (bool, error) {
 	soon := d.Now().Add(castSoon).UnixMilli()
 	pipe := d.Redis.Pipeline()
-	out := pipe.XLen(ctx, d.outKey(p, Bulk))
-	near := pipe.ZCount(ctx, d.delayedKey(p, Bulk), "-inf", strconv.FormatInt(soon, 10))
-	delayed := pipe.ZCard(ctx, d.delayedKey(p, Bulk))
+	out := pipe.XLen(ctx, d.outKey(p, push.Bulk))
+	near := pipe.ZCount(ctx, d.delayedKey(p, push.Bulk), "-inf", strconv.FormatInt(soon, 10))
+	delayed := pipe.ZCard(ctx, d.delayedKey(p, push.Bulk))
 	if _, err := pipe.Exec(ctx); err != nil {
 		return false, fmt.Errorf("measure the outbox: %w", err)
 	}

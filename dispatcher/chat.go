@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
@@ -47,7 +49,7 @@ func (m *OutgoingMessage) check(sender int64) error {
 		c.wrong("body_bb", "is required")
 	case n > MaxMessage:
 		c.wrong("body_bb", fmt.Sprintf("must have at most %d characters", MaxMessage))
-	case !printable(m.Body):
+	case !jsonscan.Printable(m.Body):
 		c.wrong("body_bb", "must not contain control characters")
 	}
 	if m.Category < 0 || m.Category > maxCategory {
@@ -60,7 +62,7 @@ func (m *OutgoingMessage) check(sender int64) error {
 		name, value string
 		most        int
 	}{{"client_id", m.ClientID, maxClientID}, {"product_id", m.Product, maxProductID}} {
-		if utf8.RuneCountInString(f.value) > f.most || !printable(f.value) {
+		if utf8.RuneCountInString(f.value) > f.most || !jsonscan.Printable(f.value) {
 			c.wrong(f.name, fmt.Sprintf("must have at most %d characters, none of them control characters", f.most))
 		}
 	}
@@ -90,11 +92,11 @@ func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile)
 		Handoff: handoff{Message: m}.String(),
 		Pointer: handoff{Pending: &pending{m.First(), m.Conversation}}.String(),
 		Push: &inbox.MessagePush{
-			Stream:  d.outKey(partition, Chat),
+			Stream:  d.outKey(partition, push.Chat),
 			Line:    entry.line(),
 			Body:    string(body),
 			Subject: entry.Tag,
-			Delayed: d.delayedKey(partition, Chat),
+			Delayed: d.delayedKey(partition, push.Chat),
 			Grace:   d.LiveGrace,
 		},
 	}
@@ -107,11 +109,11 @@ func messageDetails(m *inbox.Message) []byte {
 		text = append(text[:maxPreview], '…')
 	}
 	b := []byte(`{"id":`)
-	b = appendString(b, m.ID)
+	b = jsonscan.AppendString(b, m.ID)
 	b = append(b, `,"inbox_id":`...)
-	b = appendString(b, m.Conversation)
+	b = jsonscan.AppendString(b, m.Conversation)
 	b = fmt.Appendf(b, `,"sender_id":%d,"message":`, m.Sender)
-	b = appendString(b, string(text))
+	b = jsonscan.AppendString(b, string(text))
 	b = append(b, ',')
 	return append(b, noUnreadItems...)
 }

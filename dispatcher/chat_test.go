@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -71,7 +72,7 @@ func TestMessageIsPushed(t *testing.T) {
 	w.send(15, 66, "halo")
 	sent = w.ios.wait(t, "second push", count(2))
 	if sent[0].Body != "Anda mendapatkan pesan dari Me Ow" || sent[1].Body != "2 pesan dari Me Ow" ||
-		sent[0].Tag != sent[1].Tag || sent[0].Thread != sent[1].Thread || sent[1].Badge != 2 || sent[0].Lane != Chat {
+		sent[0].Tag != sent[1].Tag || sent[0].Thread != sent[1].Thread || sent[1].Badge != 2 || sent[0].Lane != push.Chat {
 		t.Errorf("pushes %+v and %+v", sent[0], sent[1])
 	}
 }

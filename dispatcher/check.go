@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // A checker reads the fields of an event and collects what is wrong with them.
@@ -23,33 +25,18 @@ func (c *checker) wrong(field, problem string) {
 	}
 }
 
-// absent reports whether a field was left out or null.
-func absent(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }
-
-// scalar returns the text of a string or number, since numbers may arrive as
-// strings and the reverse.
-func scalar(v jsontext.Value) (string, bool) {
-	switch v.Kind() {
-	case '"':
-		return string(member{key: v}.name()), true
-	case '0':
-		return string(v), true
-	}
-	return "", false
-}
-
 // id returns the event's id, or "" when there is none.
 func (c *checker) id(v jsontext.Value) string {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return ""
 	}
-	id, ok := scalar(v)
+	id, ok := jsonscan.Scalar(v)
 	switch {
 	case !ok:
 		c.wrong("id", "must be a string")
 	case id == "" || len(id) > maxIDLen:
 		c.wrong("id", fmt.Sprintf("must have 1 to %d bytes", maxIDLen))
-	case !printable(id) || strings.ContainsFunc(id, unicode.IsSpace):
+	case !jsonscan.Printable(id) || strings.ContainsFunc(id, unicode.IsSpace):
 		c.wrong("id", "must be printable, without spaces")
 	}
 	return id
@@ -57,18 +44,18 @@ func (c *checker) id(v jsontext.Value) string {
 
 // text returns a string of at most the given number of characters, or "".
 func (c *checker) text(field string, v jsontext.Value, most int) string {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return ""
 	}
 	if v.Kind() != '"' {
 		c.wrong(field, "must be a string")
 		return ""
 	}
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	switch {
 	case utf8.RuneCountInString(s) > most:
 		c.wrong(field, fmt.Sprintf("must have at most %d characters", most))
-	case !printable(s):
+	case !jsonscan.Printable(s):
 		c.wrong(field, "must not contain control characters")
 	}
 	return s
@@ -77,21 +64,21 @@ func (c *checker) text(field string, v jsontext.Value, most int) string {
 // receivers returns the users of receiver_id and receiver_ids, each once.
 func (c *checker) receivers(one, list jsontext.Value) []int64 {
 	var many []jsontext.Value
-	if !absent(list) {
+	if !jsonscan.Absent(list) {
 		if list.Kind() != '[' {
 			c.wrong("receiver_ids", "must be an array")
 			return nil
 		}
-		eachElement(list, func(v jsontext.Value) { many = append(many, v) })
+		jsonscan.EachElement(list, func(v jsontext.Value) { many = append(many, v) })
 	}
 	switch {
-	case !absent(one) && len(many) > 0:
+	case !jsonscan.Absent(one) && len(many) > 0:
 		c.wrong("receiver_ids", "cannot be given beside receiver_id")
 		return nil
-	case absent(one) && absent(list):
+	case jsonscan.Absent(one) && jsonscan.Absent(list):
 		c.wrong("receiver_id", "is required")
 		return nil
-	case !absent(one):
+	case !jsonscan.Absent(one):
 		if user, ok := c.user("receiver_id", one); ok {
 			return []int64{user}
 		}
@@ -113,7 +100,7 @@ func (c *checker) receivers(one, list jsontext.Value) []int64 {
 }
 
 func (c *checker) user(field string, v jsontext.Value) (int64, bool) {
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	user, err := ParseUser(s)
 	if err != nil {
 		c.wrong(field, err.Error())
@@ -133,10 +120,10 @@ func ParseUser(s string) (int64, error) {
 
 // time returns an RFC 3339 time, or the zero time when there is none.
 func (c *checker) time(field string, v jsontext.Value, now time.Time) time.Time {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return time.Time{}
 	}
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	at, err := time.Parse(time.RFC3339, s)
 	switch {
 	case err != nil:
@@ -152,15 +139,15 @@ func (c *checker) time(field string, v jsontext.Value, now time.Time) time.Time 
 // options returns the time to live, 0 when there is none, and whether to push.
 func (c *checker) options(v jsontext.Value) (ttl time.Duration, push bool) {
 	push = true
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return 0, push
 	}
-	err := eachMember(v, func(m member) {
-		switch string(m.name()) {
+	err := jsonscan.EachMember(v, func(m jsonscan.Member) {
+		switch string(m.Name()) {
 		case "ttl":
-			ttl = c.ttl("options.ttl", m.value)
+			ttl = c.ttl("options.ttl", m.Value)
 		case "push":
-			if kind := m.value.Kind(); kind != 't' && kind != 'f' && kind != 'n' {
+			if kind := m.Value.Kind(); kind != 't' && kind != 'f' && kind != 'n' {
 				c.wrong("options.push", "must be true or false")
 			} else {
 				push = kind != 'f'
@@ -175,10 +162,10 @@ func (c *checker) options(v jsontext.Value) (ttl time.Duration, push bool) {
 
 // ttl returns a duration in Go's notation or a number of seconds.
 func (c *checker) ttl(field string, v jsontext.Value) time.Duration {
-	if absent(v) {
+	if jsonscan.Absent(v) {
 		return 0
 	}
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	ttl, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		var n int
@@ -196,7 +183,7 @@ func (c *checker) ttl(field string, v jsontext.Value) time.Duration {
 
 // cart returns the number of items that a cart event says.
 func (c *checker) cart(v jsontext.Value) *int {
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n > maxCart {
 		c.wrong("details.cart_items", "must be a whole number, 0 or more")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -89,7 +90,7 @@ func (d *Dispatcher) Requeue(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	l, err := ParseLane(letter.Lane)
+	l, err := push.ParseLane(letter.Lane)
 	if err != nil {
 		return fmt.Errorf("requeue %s: %w", id, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // details are an event's details, and what the rules need of them.
@@ -37,37 +39,37 @@ const (
 // is dropped; promotions get the image_url that all their samples have.
 func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 	d := details{path: "details"}
-	if absent(raw) {
+	if jsonscan.Absent(raw) {
 		raw = jsontext.Value("{}")
 	}
 	if raw.Kind() != '{' {
-		return d, errNotObject
+		return d, jsonscan.ErrNotObject
 	}
 	var transaction, product jsontext.Value
 	resource := raw
 	out := make([]byte, 0, len(raw)+len(noUnreadItems)+len(noImage)+1)
 	image := !promo
 	out = append(out, '{')
-	err := eachMember(raw, func(m member) {
-		switch string(m.name()) {
+	err := jsonscan.EachMember(raw, func(m jsonscan.Member) {
+		switch string(m.Name()) {
 		case "unread_items":
 			return
 		case "image_url":
 			image = true
 		case "transaction":
-			transaction = m.value
+			transaction = m.Value
 		case "product":
-			product = m.value
+			product = m.Value
 		case "cart_items":
-			d.cartItems = m.value
+			d.cartItems = m.Value
 		case "inbox_id":
-			d.conversation, _ = scalar(m.value)
+			d.conversation, _ = jsonscan.Scalar(m.Value)
 		}
-		out = append(append(out, m.key...), ':')
-		out = append(appendCompact(out, m.value), ',')
+		out = append(append(out, m.Key...), ':')
+		out = append(jsonscan.AppendCompact(out, m.Value), ',')
 	})
 	if err != nil {
-		return d, errNotObject
+		return d, jsonscan.ErrNotObject
 	}
 	if !image {
 		out = append(out, noImage...)
@@ -86,28 +88,28 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 // readResource takes the fields that the rules need from a transaction, an offer, or
 // a movement of money.
 func (d *details) readResource(object jsontext.Value) {
-	_ = eachMember(object, func(m member) { // it is an object
-		switch string(m.name()) {
+	_ = jsonscan.EachMember(object, func(m jsonscan.Member) { // it is an object
+		switch string(m.Name()) {
 		case "id":
-			d.id, _ = scalar(m.value)
+			d.id, _ = jsonscan.Scalar(m.Value)
 		case "state":
-			d.state, _ = scalar(m.value)
+			d.state, _ = jsonscan.Scalar(m.Value)
 		case "updated_at":
-			d.updatedAt = m.value
+			d.updatedAt = m.Value
 		case "created_at":
-			d.createdAt = m.value
+			d.createdAt = m.Value
 		case "actions":
-			d.actions = m.value
+			d.actions = m.Value
 		case "action":
-			d.action, _ = scalar(m.value)
+			d.action, _ = jsonscan.Scalar(m.Value)
 		case "amount":
-			d.amount = m.value
+			d.amount = m.Value
 		case "seller":
-			d.seller = readPerson(m.value)
+			d.seller = readPerson(m.Value)
 		case "buyer":
-			d.buyer = readPerson(m.value)
+			d.buyer = readPerson(m.Value)
 		case "products":
-			d.items = readItems(m.value)
+			d.items = readItems(m.Value)
 		}
 	})
 }
@@ -129,19 +131,19 @@ const (
 // readPerson reads a seller or buyer. What is not as documented is as good as
 // absent: no rule needs it.
 func readPerson(v jsontext.Value) (p person) {
-	_ = eachMember(v, func(m member) { // else there is nobody
-		switch string(m.name()) {
+	_ = jsonscan.EachMember(v, func(m jsonscan.Member) { // else there is nobody
+		switch string(m.Name()) {
 		case "id":
-			s, _ := scalar(m.value)
+			s, _ := jsonscan.Scalar(m.Value)
 			p.id, _ = ParseUser(s)
 		case "name":
-			s, _ := scalar(m.value)
-			p.name = cut(s, maxItem)
+			s, _ := jsonscan.Scalar(m.Value)
+			p.name = jsonscan.Truncate(s, maxItem)
 		case "username":
-			s, _ := scalar(m.value)
-			p.username = cut(s, maxItem)
+			s, _ := jsonscan.Scalar(m.Value)
+			p.username = jsonscan.Truncate(s, maxItem)
 		case "avatar":
-			s, _ := scalar(m.value)
+			s, _ := jsonscan.Scalar(m.Value)
 			if len(s) <= maxAvatar && (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) {
 				p.avatar = s
 			}
@@ -157,15 +159,15 @@ type product struct {
 }
 
 func readProduct(v jsontext.Value) (p product) {
-	_ = eachMember(v, func(m member) { // it is an object
-		switch string(m.name()) {
+	_ = jsonscan.EachMember(v, func(m jsonscan.Member) { // it is an object
+		switch string(m.Name()) {
 		case "id":
-			p.id, _ = scalar(m.value)
+			p.id, _ = jsonscan.Scalar(m.Value)
 		case "name":
-			s, _ := scalar(m.value)
-			p.name = cut(s, maxItem)
+			s, _ := jsonscan.Scalar(m.Value)
+			p.name = jsonscan.Truncate(s, maxItem)
 		case "seller_id":
-			p.seller = m.value
+			p.seller = m.Value
 		}
 	})
 	return p
@@ -173,7 +175,7 @@ func readProduct(v jsontext.Value) (p product) {
 
 // readAmount reads an amount of money as it is to be shown, or "" when it is none.
 func readAmount(v jsontext.Value) string {
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v)
 	if s == "" || s[0] < '0' || s[0] > '9' || len(s) > maxAmount || strings.Trim(s, "0123456789.,") != "" {
 		return ""
 	}
@@ -199,27 +201,16 @@ func readItems(v jsontext.Value) (items []string) {
 	if v.Kind() != '[' {
 		return nil
 	}
-	eachElement(v, func(product jsontext.Value) {
-		_ = eachMember(product, func(m member) { // what is no object has no name
-			if string(m.name()) != "name" || len(items) == maxItems {
+	jsonscan.EachElement(v, func(product jsontext.Value) {
+		_ = jsonscan.EachMember(product, func(m jsonscan.Member) { // what is no object has no name
+			if string(m.Name()) != "name" || len(items) == maxItems {
 				return
 			}
-			s, _ := scalar(m.value)
-			if name := cut(s, maxItem); name != "" && !slices.Contains(items, name) {
+			s, _ := jsonscan.Scalar(m.Value)
+			if name := jsonscan.Truncate(s, maxItem); name != "" && !slices.Contains(items, name) {
 				items = append(items, name)
 			}
 		})
 	})
 	return items
-}
-
-// cut returns the first characters of a text.
-func cut(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most])
-	}
-	return s
 }

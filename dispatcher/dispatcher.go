@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -30,9 +31,9 @@ type Options struct {
 	Devices    *devices.Registry
 	// Senders holds the provider of each platform; pushes to a platform without
 	// one are buried with the reason "off".
-	Senders map[devices.Platform]Sender
+	Senders map[devices.Platform]push.Sender
 	// InFlight bounds the attempts under way, per provider in this process, by lane.
-	InFlight [len(Lanes)]int
+	InFlight [len(push.Lanes)]int
 	// Lease is how long the work of a process that died waits for another one:
 	// 30 s unless set. An attempt may last a third of it.
 	Lease time.Duration
@@ -75,7 +76,7 @@ type Dispatcher struct {
 	Options
 	parser   Parser
 	consumer string // this process' name in the outbox' consumer groups
-	lanes    [len(Lanes)]*lane
+	lanes    [len(push.Lanes)]*lane
 	metrics  *metrics
 	sends    *limiter
 	casts    chan struct{}        // a nudge: there may be a broadcast to walk
@@ -119,7 +120,7 @@ func New(opts Options) *Dispatcher {
 	for platform := range opts.Senders {
 		gates[platform] = newGate(string(platform), opts.Log, opts.Now, d.metrics)
 	}
-	for _, l := range Lanes {
+	for _, l := range push.Lanes {
 		opts.InFlight[l] = cmp.Or(opts.InFlight[l], 100)
 		d.lanes[l] = newLane(d, l, opts.InFlight[l], gates)
 	}
@@ -134,7 +135,7 @@ func newParser(opts *Options) Parser {
 	}
 	p.newID = func() string { return model.NewID(p.now()) }
 	for _, t := range opts.Types {
-		p.kinds[t.Name] = kind{lane: t.Lane, listed: true, promo: t.Lane == Bulk, worth: day}
+		p.kinds[t.Name] = kind{lane: t.Lane, listed: true, promo: t.Lane == push.Bulk, worth: day}
 		p.presets[t.Name] = t.Message
 	}
 	return p

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // An entry is one receiver's push in the outbox, in the delayed set or among the
@@ -88,26 +89,18 @@ func body(eventType string, title *string, message string, others, details []byt
 	} else {
 		b = append(b, `{"type":`...)
 	}
-	b = appendString(b, eventType)
+	b = jsonscan.AppendString(b, eventType)
 	b = append(b, `,"title":`...)
 	if title != nil {
-		b = appendString(b, *title)
+		b = jsonscan.AppendString(b, *title)
 	} else {
 		b = append(b, "null"...)
 	}
 	b = append(b, `,"message":`...)
-	b = appendString(b, message)
+	b = jsonscan.AppendString(b, message)
 	b = append(b, `,"details":`...)
 	b = append(b, details...)
 	return append(b, '}')
-}
-
-func appendString(b []byte, s string) []byte {
-	out, err := jsontext.AppendQuote(b, s)
-	if err != nil {
-		return append(b, `""`...) // not UTF-8: refused by the parser
-	}
-	return out
 }
 
 // resourceName names what the event is about, such as "transaction:52001".

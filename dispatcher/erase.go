@@ -11,6 +11,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -100,7 +102,7 @@ func (d *Dispatcher) eraseQueued(ctx context.Context, partition int, user int64)
 	if err := d.dropEntries(ctx, d.deadKey(partition), concerns); err != nil {
 		return err
 	}
-	for _, l := range Lanes {
+	for _, l := range push.Lanes {
 		if err := inbox.DropMembers(ctx, d.Redis, d.delayedKey(partition, l), concerns); err != nil {
 			return err
 		}
@@ -159,9 +161,9 @@ func senderOf(body string) (user int64) {
 	if err != nil {
 		return 0
 	}
-	_ = eachMember(b.details, func(m member) { // else there is none
-		if string(m.name()) == "sender_id" {
-			s, _ := scalar(m.value)
+	_ = jsonscan.EachMember(b.details, func(m jsonscan.Member) { // else there is none
+		if string(m.Name()) == "sender_id" {
+			s, _ := jsonscan.Scalar(m.Value)
 			user, _ = ParseUser(s)
 		}
 	})

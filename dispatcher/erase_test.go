@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -171,7 +172,7 @@ func (w *world) queue(user int64, mark string) {
 	w.t.Helper()
 	ctx := context.Background()
 	for p := range w.Partitions.Len() {
-		for _, l := range Lanes {
+		for _, l := range push.Lanes {
 			for to, from := range map[int64]string{user: "", partner: "Nama" + mark} {
 				if w.Partitions.OfUser(to) != p {
 					continue

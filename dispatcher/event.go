@@ -10,11 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -80,42 +79,42 @@ type wireEvent struct {
 // readWire takes the members of an event that Kabar knows.
 func readWire(raw []byte) (w wireEvent, err error) {
 	w.whole = raw
-	err = eachMember(raw, func(m member) {
-		switch string(m.name()) {
+	err = jsonscan.EachMember(raw, func(m jsonscan.Member) {
+		switch string(m.Name()) {
 		case "id":
-			w.id = m.value
+			w.id = m.Value
 		case "type":
-			w.kind = m.value
+			w.kind = m.Value
 		case "receiver_id":
-			w.receiver = m.value
+			w.receiver = m.Value
 		case "receiver_ids":
-			w.receivers = m.value
+			w.receivers = m.Value
 		case "time":
-			w.time = m.value
+			w.time = m.Value
 		case "message":
-			w.message = m.value
+			w.message = m.Value
 		case "title":
-			w.title = m.value
+			w.title = m.Value
 		case "details":
-			w.details = m.value
+			w.details = m.Value
 		case "options":
-			w.options = m.value
+			w.options = m.Value
 		case "data": // the wrapper that most documented samples have
-			w.data = m.value
+			w.data = m.Value
 		case "transaction":
-			w.transaction = m.value
+			w.transaction = m.Value
 		case "negotiation":
-			w.negotiation = m.value
+			w.negotiation = m.Value
 		case "product":
-			w.product = m.value
+			w.product = m.Value
 		case "mutation":
-			w.mutation = m.value
+			w.mutation = m.Value
 		case "withdrawal":
-			w.withdrawal = m.value
+			w.withdrawal = m.Value
 		case "state":
-			w.state = m.value
+			w.state = m.Value
 		case "bank_account_id", "deposit_id":
-			w.account = m.value
+			w.account = m.Value
 		}
 	})
 	return w, err
@@ -126,14 +125,14 @@ func (w *wireEvent) inherit() {
 	if w.around == nil {
 		return
 	}
-	if absent(w.receiver) && absent(w.receivers) {
+	if jsonscan.Absent(w.receiver) && jsonscan.Absent(w.receivers) {
 		w.receiver, w.receivers = w.around.receiver, w.around.receivers
 	}
 	for _, m := range []struct{ own, around *jsontext.Value }{
 		{&w.id, &w.around.id}, {&w.time, &w.around.time}, {&w.message, &w.around.message},
 		{&w.title, &w.around.title}, {&w.details, &w.around.details}, {&w.options, &w.around.options},
 	} {
-		if absent(*m.own) {
+		if jsonscan.Absent(*m.own) {
 			*m.own = *m.around
 		}
 	}
@@ -224,7 +223,7 @@ func (p *Parser) event(w *wireEvent) (*Event, error) {
 	}
 	switch {
 	case e.ID != "":
-	case e.bare == nil, e.bare.resource == "report" && absent(w.time): // a product tells nothing of its reports
+	case e.bare == nil, e.bare.resource == "report" && jsonscan.Absent(w.time): // a product tells nothing of its reports
 		e.ID = p.newID()
 	default:
 		e.ID = e.derivedID()
@@ -267,7 +266,7 @@ func (e *Event) readDetails(c *checker, raw jsontext.Value, now time.Time) {
 func (w *wireEvent) digest() string {
 	total := uint64(0)
 	for _, v := range []jsontext.Value{w.kind, w.time, w.message, w.title, w.details, w.options} {
-		total = mix(total, digestOf(v))
+		total = jsonscan.Mix(total, jsonscan.Digest(v))
 	}
 	return strconv.FormatUint(total, 16)
 }
@@ -303,15 +302,4 @@ func EventKey(source, id string) string {
 
 func invalid(field, problem string) *InvalidError {
 	return &InvalidError{Fields: map[string]string{field: problem}}
-}
-
-// printable reports whether s is UTF-8 without control characters other than
-// line breaks and tabs.
-func printable(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
-	})
 }

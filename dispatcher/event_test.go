@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -20,7 +21,7 @@ var testTexts = text.Default()
 func testParser() Parser {
 	return newParser(&Options{
 		Texts: testTexts, Locale: text.Indonesian,
-		Types: []Type{{Name: "voucher", Lane: Bulk, Message: "Ada voucher"}},
+		Types: []Type{{Name: "voucher", Lane: push.Bulk, Message: "Ada voucher"}},
 		Now:   func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	})
 }
@@ -205,4 +206,15 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	raw := []byte(`{"id":"trx-52001-paid","type":"transaction","receiver_id":66,"message":"Transaksi baru dari Liem Lie Wie","details":{"id":52001,"transaction":{"id":52001,"state":"paid","updated_at":"2014-01-23T13:48:51+07:00","quick_trans":false,"transaction_id":"140123102001","amount":25000,"products":[{"id":"3fbd9","name":"Bantal bibir pink Impor","price":70000}],"consignee":{"name":"Liem Lie Wie","address":"Roxy Square Building lantai LG blok B2 no.8\r\nJalan Kyai Tapa no.1 (seberang KFC)"},"buyer":{"id":52357,"name":"Liem Lie Wie"},"seller":{"id":66,"name":"Testing Account"},"actions":["deliver","reject"]}}}`)
+	p := testParser()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.Parse(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -100,14 +102,14 @@ func (d *Dispatcher) eventFrame(frame *Frame, user int64, f inbox.Frame) error {
 func (d *Dispatcher) eventJSON(user int64, id string, b content) ([]byte, error) {
 	k := d.parser.kinds[b.kind]
 	e := &entry{User: user, ID: id, Type: b.kind}
-	var fields []Field
+	var fields []push.Field
 	var err error
 	if k.promo {
 		fields, err = d.data(e, k, b, model.Unreads{})
 	} else {
-		fields = []Field{
-			{"type", appendString(nil, b.kind)}, {"receiver_id", strconv.AppendInt(nil, user, 10)},
-			{"message", appendString(nil, b.message)}, {"details", []byte(b.details)},
+		fields = []push.Field{
+			{Name: "type", Value: jsonscan.AppendString(nil, b.kind)}, {Name: "receiver_id", Value: strconv.AppendInt(nil, user, 10)},
+			{Name: "message", Value: jsonscan.AppendString(nil, b.message)}, {Name: "details", Value: []byte(b.details)},
 		}
 	}
 	if err != nil {
@@ -117,13 +119,13 @@ func (d *Dispatcher) eventJSON(user int64, id string, b content) ([]byte, error)
 }
 
 // object writes fields as one JSON object.
-func object(fields []Field) []byte {
+func object(fields []push.Field) []byte {
 	b := []byte{'{'}
 	for i, f := range fields {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, f.Name)
+		b = jsonscan.AppendString(b, f.Name)
 		b = append(b, ':')
 		b = append(b, f.Value...)
 	}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -30,7 +32,7 @@ type gate struct {
 	probeAt time.Time
 	probeIn time.Duration
 
-	paused [len(Lanes)]pausing
+	paused [len(push.Lanes)]pausing
 
 	answers [window]answer // ring of the newest answers
 	next    int
@@ -54,7 +56,7 @@ func newGate(name string, log *slog.Logger, now func() time.Time, m *metrics) *g
 
 // admit says whether a push of a lane may be attempted now; otherwise how long it
 // should wait, and why. An admitted push must be reported or released.
-func (g *gate) admit(l Lane) (time.Duration, string) {
+func (g *gate) admit(l push.Lane) (time.Duration, string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
@@ -81,22 +83,22 @@ func (g *gate) release() {
 // report notes the answer to an attempt that started at the given time, and
 // settles what a bad token means: Forget, or Refused when nothing is to be
 // forgotten.
-func (g *gate) report(l Lane, started time.Time, r *Result) {
+func (g *gate) report(l push.Lane, started time.Time, r *push.Result) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch r.Outcome {
-	case Accepted:
+	case push.Accepted:
 		g.note(goodAnswer)
 		g.shut()
-	case ForgetIfOthersSucceed:
+	case push.ForgetIfOthersSucceed:
 		g.note(badToken)
 		g.judge(r)
-	case Broken:
+	case push.Broken:
 		g.trip(r.Reason)
-	case SlowDown:
+	case push.SlowDown:
 		g.slow(l, started, r.RetryAfter)
 		g.probing = false
-	case Later:
+	case push.Later:
 		g.probing = false // the provider is away: the circuit stays as it is
 		if g.open {
 			g.delayProbe()
@@ -113,7 +115,7 @@ func (g *gate) note(a answer) {
 
 // judge decides about a bad token: it is the device's fault only while most other
 // pushes succeed. When most answers are this, our topic or environment is wrong.
-func (g *gate) judge(r *Result) {
+func (g *gate) judge(r *push.Result) {
 	var good, bad int
 	for _, a := range g.answers {
 		switch a {
@@ -125,13 +127,13 @@ func (g *gate) judge(r *Result) {
 	}
 	switch {
 	case bad <= good:
-		r.Outcome = Forget
+		r.Outcome = push.Forget
 		g.shut()
 	case good+bad >= fewAnswers:
 		g.trip(r.Reason)
-		r.Outcome, r.Backoff = Broken, probeFirst
+		r.Outcome, r.Backoff = push.Broken, probeFirst
 	default:
-		r.Outcome = Refused
+		r.Outcome = push.Refused
 		g.probing = false
 	}
 }
@@ -170,12 +172,12 @@ func (g *gate) shut() {
 // slow pauses lanes, bulk first and urgent never: one that answers a lane's push
 // although the lanes below it were paused already pauses the lane itself. Urgent
 // pushes only wait for themselves.
-func (g *gate) slow(l Lane, started time.Time, retryAfter time.Duration) {
+func (g *gate) slow(l push.Lane, started time.Time, retryAfter time.Duration) {
 	if retryAfter == 0 {
 		retryAfter = slowFor
 	}
 	now := g.now()
-	for lane := Bulk; lane > Urgent; lane-- {
+	for lane := push.Bulk; lane > push.Urgent; lane-- {
 		p := &g.paused[lane]
 		already := !p.since.IsZero() && p.since.Before(started) && now.Before(p.until)
 		if already && lane > l {

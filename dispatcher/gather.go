@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -112,22 +113,22 @@ func (l *lane) start(ctx context.Context, w *work) {
 	}
 	jobs := make([]*job, 0, len(wanting))
 	for _, device := range wanting {
-		j := &job{work: w, delivery: delivery}
+		j := &job{work: w, device: device, delivery: delivery}
 		if device.Preferences.Private {
 			j.delivery = l.d.conceal(l.d.localeOf(&w.settings.Locale), delivery)
 		}
-		j.delivery.Device = device
+		j.delivery.Token = device.Token
 		j.delivery.ID = attemptID(w.entry.ID, device.ID)
 		jobs = append(jobs, j)
 	}
 	w.left.Store(int32(len(jobs)))
 	for _, j := range jobs {
-		q, on := l.queues[j.delivery.Device.Platform]
+		q, on := l.queues[j.device.Platform]
 		switch {
 		case !on:
-			l.finish(j, Result{Outcome: Refused, Reason: "off"}, false)
-		case j.delivery.Device.Suspended != "" && w.entry.Owed == "":
-			l.finish(j, Result{Outcome: Unsendable, Reason: j.delivery.Device.Suspended}, false)
+			l.finish(j, push.Result{Outcome: push.Refused, Reason: "off"}, false)
+		case j.device.Suspended != "" && w.entry.Owed == "":
+			l.finish(j, push.Result{Outcome: push.Unsendable, Reason: j.device.Suspended}, false)
 		default:
 			q.put(ctx, j)
 		}

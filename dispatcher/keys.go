@@ -1,14 +1,18 @@
 package dispatcher
 
+import (
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+)
+
 // outKey is a stream, kept until its entries are settled: the outbox of a
 // partition's lane. Entries have one field, e.
-func (d *Dispatcher) outKey(partition int, l Lane) string {
+func (d *Dispatcher) outKey(partition int, l push.Lane) string {
 	return d.Partitions.Key(partition, "out:"+l.String())
 }
 
 // delayedKey is a sorted set, kept until its members are due: entries that wait
 // for another attempt, scored with the moment in milliseconds.
-func (d *Dispatcher) delayedKey(partition int, l Lane) string {
+func (d *Dispatcher) delayedKey(partition int, l push.Lane) string {
 	return d.Partitions.Key(partition, "delayed:"+l.String())
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -49,11 +51,11 @@ func AppendMembers(dst, body []byte, l text.Locale) []byte {
 	b.message = b.in(l)
 	title := []byte("null")
 	if b.title != nil {
-		title = appendString(nil, *b.title)
+		title = jsonscan.AppendString(nil, *b.title)
 	}
-	list := object([]Field{
-		{"type", appendString(nil, b.kind)}, {"title", title},
-		{"message", appendString(nil, b.message)}, {"details", []byte(b.details)},
+	list := object([]push.Field{
+		{Name: "type", Value: jsonscan.AppendString(nil, b.kind)}, {Name: "title", Value: title},
+		{Name: "message", Value: jsonscan.AppendString(nil, b.message)}, {Name: "details", Value: []byte(b.details)},
 	})
 	return append(dst, list[1:len(list)-1]...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -66,7 +67,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 					if f.Name == "texts" {
 						t.Errorf("the push has all languages")
 					} else if f.Name == "message" {
-						message, _ = scalar(jsonValue(f.Value))
+						message, _ = jsonscan.Scalar(jsonValue(f.Value))
 					}
 				}
 				if message != d.Body {

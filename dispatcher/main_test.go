@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -36,16 +37,16 @@ func TestMain(m *testing.M) {
 // A phone is a Sender that notes what it is sent, and answers as the test says.
 type phone struct {
 	mu     sync.Mutex
-	sent   []Delivery
-	answer func(d *Delivery) Result // nil: accepted
-	change chan struct{}            // closed and replaced with each push
+	sent   []push.Delivery
+	answer func(d *push.Delivery) push.Result // nil: accepted
+	change chan struct{}                      // closed and replaced with each push
 }
 
-func newPhone(answer func(d *Delivery) Result) *phone {
+func newPhone(answer func(d *push.Delivery) push.Result) *phone {
 	return &phone{answer: answer, change: make(chan struct{})}
 }
 
-func (p *phone) Send(_ context.Context, d *Delivery) Result {
+func (p *phone) Send(_ context.Context, d *push.Delivery) push.Result {
 	p.mu.Lock()
 	p.sent = append(p.sent, *d)
 	close(p.change)
@@ -53,18 +54,18 @@ func (p *phone) Send(_ context.Context, d *Delivery) Result {
 	answer := p.answer
 	p.mu.Unlock()
 	if answer == nil {
-		return Result{Outcome: Accepted, ProviderID: "id-" + d.ID}
+		return push.Result{Outcome: push.Accepted, ProviderID: "id-" + d.ID}
 	}
 	return answer(d)
 }
 
 // wait returns what was sent once it is as the condition wants.
-func (p *phone) wait(t *testing.T, what string, ok func(sent []Delivery) bool) []Delivery {
+func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bool) []push.Delivery {
 	t.Helper()
 	timeout := time.After(20 * time.Second)
 	for {
 		p.mu.Lock()
-		sent, change := append([]Delivery(nil), p.sent...), p.change
+		sent, change := append([]push.Delivery(nil), p.sent...), p.change
 		p.mu.Unlock()
 		if ok(sent) {
 			return sent
@@ -77,8 +78,8 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []Delivery) bool) [
 	}
 }
 
-func count(n int) func([]Delivery) bool {
-	return func(sent []Delivery) bool { return len(sent) >= n }
+func count(n int) func([]push.Delivery) bool {
+	return func(sent []push.Delivery) bool { return len(sent) >= n }
 }
 
 // A world is a dispatcher with what it needs, under keys of its own.
@@ -114,7 +115,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 7 * day, Keep: 90 * day, Most: 1000,
 		}),
-		Senders: map[devices.Platform]Sender{devices.Android: w.android, devices.IOS: w.ios},
+		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
 		Lease:   2 * time.Second,
 		Sends:   Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
@@ -224,7 +225,7 @@ func (w *world) eventually(what string, ok func() bool) {
 func (w *world) left() (out, delayed, dead int) {
 	ctx := context.Background()
 	for p := range w.Partitions.Len() {
-		for _, l := range Lanes {
+		for _, l := range push.Lanes {
 			out += int(w.rdb.XLen(ctx, w.outKey(p, l)).Val())
 			delayed += int(w.rdb.ZCard(ctx, w.delayedKey(p, l)).Val())
 		}

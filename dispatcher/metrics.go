@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // metrics are what the dispatcher counts.
@@ -88,12 +90,12 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 	d := c.d
 	n := d.Partitions.Len()
 	pipe := d.Redis.Pipeline()
-	var depth, delayed [len(Lanes)][]*redis.IntCmd
-	var first [len(Lanes)][]*redis.XMessageSliceCmd
+	var depth, delayed [len(push.Lanes)][]*redis.IntCmd
+	var first [len(push.Lanes)][]*redis.XMessageSliceCmd
 	var letters []*redis.IntCmd
 	reports := make(map[string][]*redis.IntCmd)
 	for p := range n {
-		for _, l := range Lanes {
+		for _, l := range push.Lanes {
 			depth[l] = append(depth[l], pipe.XLen(ctx, d.outKey(p, l)))
 			delayed[l] = append(delayed[l], pipe.ZCard(ctx, d.delayedKey(p, l)))
 			first[l] = append(first[l], pipe.XRangeN(ctx, d.outKey(p, l), "-", "+", 1))
@@ -109,7 +111,7 @@ func (c *queueCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
-	for _, l := range Lanes {
+	for _, l := range push.Lanes {
 		gauge(depthDesc, sum(depth[l]), l.String())
 		gauge(delayedDesc, sum(delayed[l]), l.String())
 		gauge(ageDesc, oldest(first[l], d.Now()).Seconds(), l.String())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -49,7 +50,7 @@ type message struct {
 
 // createGroups makes the streams of a lane and their consumer groups where they
 // are missing. Groups start at 0: entries may have been written before.
-func (d *Dispatcher) createGroups(ctx context.Context, l Lane) error {
+func (d *Dispatcher) createGroups(ctx context.Context, l push.Lane) error {
 	pipe := d.Redis.Pipeline()
 	var replies []*redis.StatusCmd
 	for p := range d.Partitions.Len() {
@@ -66,7 +67,7 @@ func (d *Dispatcher) createGroups(ctx context.Context, l Lane) error {
 
 // read waits for new entries of a lane, at most about most of them. It may return
 // none.
-func (d *Dispatcher) read(ctx context.Context, l Lane, most int) ([]message, error) {
+func (d *Dispatcher) read(ctx context.Context, l push.Lane, most int) ([]message, error) {
 	count := int64(min(max(1, most/d.Partitions.Len()), readMost))
 	var streams []redis.XStream
 	var err error
@@ -96,7 +97,7 @@ func (d *Dispatcher) read(ctx context.Context, l Lane, most int) ([]message, err
 }
 
 // readAll reads the streams of all partitions in one blocking call.
-func (d *Dispatcher) readAll(ctx context.Context, l Lane, count int64) ([]redis.XStream, error) {
+func (d *Dispatcher) readAll(ctx context.Context, l push.Lane, count int64) ([]redis.XStream, error) {
 	n := d.Partitions.Len()
 	keys := make([]string, 2*n)
 	for p := range n {
@@ -113,7 +114,7 @@ func (d *Dispatcher) readAll(ctx context.Context, l Lane, count int64) ([]redis.
 
 // readShards reads the streams of all partitions of a cluster in one pipeline per
 // shard, and waits for a nudge or a moment when they are empty.
-func (d *Dispatcher) readShards(ctx context.Context, l Lane, count int64) ([]redis.XStream, error) {
+func (d *Dispatcher) readShards(ctx context.Context, l push.Lane, count int64) ([]redis.XStream, error) {
 	pipe := d.Redis.Pipeline()
 	replies := make([]*redis.XStreamSliceCmd, d.Partitions.Len())
 	for p := range replies {
@@ -145,7 +146,7 @@ func (d *Dispatcher) readShards(ctx context.Context, l Lane, count int64) ([]red
 }
 
 // claim takes over entries of a lane whose consumers stopped.
-func (d *Dispatcher) claim(ctx context.Context, b *rdb.Batcher, l Lane) ([]message, error) {
+func (d *Dispatcher) claim(ctx context.Context, b *rdb.Batcher, l push.Lane) ([]message, error) {
 	commands := make([]*rdb.Command, d.Partitions.Len())
 	for p := range commands {
 		commands[p] = claimScript.Command(ctx, []string{d.outKey(p, l)},
@@ -185,7 +186,7 @@ func (d *Dispatcher) returnDue(ctx context.Context, b *rdb.Batcher) {
 		commands := make([]*rdb.Command, d.Partitions.Len())
 		for p := range commands {
 			var keys []string
-			for _, l := range Lanes {
+			for _, l := range push.Lanes {
 				keys = append(keys, d.delayedKey(p, l), d.outKey(p, l))
 			}
 			commands[p] = dueScript.Command(ctx, keys, dueMost)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -110,8 +112,8 @@ func spread(user int64, most time.Duration) time.Duration {
 // being unlocked: for the urgent lane, a text that names the kind of news alone, in data
 // too, no title, and no buttons. Data says so with "private" and keeps its details,
 // which only the app sees.
-func (d *Dispatcher) conceal(l text.Locale, r Delivery) Delivery {
-	if r.Lane != Urgent {
+func (d *Dispatcher) conceal(l text.Locale, r push.Delivery) push.Delivery {
+	if r.Lane != push.Urgent {
 		return r
 	}
 	id := "private.news"
@@ -123,13 +125,13 @@ func (d *Dispatcher) conceal(l text.Locale, r Delivery) Delivery {
 		r.Body = d.Texts.Text(l, id, text.Args{})
 	}
 	r.Title, r.Category = "", ""
-	data := make([]Field, 0, len(r.Data)+1)
+	data := make([]push.Field, 0, len(r.Data)+1)
 	for _, f := range r.Data {
 		if f.Name == "message" {
-			f.Value = appendString(nil, r.Body)
+			f.Value = jsonscan.AppendString(nil, r.Body)
 		}
 		data = append(data, f)
 	}
-	r.Data = append(data, Field{"private", []byte("true")})
+	r.Data = append(data, push.Field{Name: "private", Value: []byte("true")})
 	return r
 }

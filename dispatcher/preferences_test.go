@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -34,7 +35,7 @@ func off(names ...string) func(*devices.Preferences) {
 func private(p *devices.Preferences) { p.Private = true }
 
 func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "flash_sale", Lane: Bulk, Message: "m"}} })
+	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}} })
 	got := w.Switches()
 	for _, name := range []string{"transaction", "message", "nego", "dompet", "report", "reminder", "discount", "flash_sale", "promo"} {
 		if !slices.Contains(got, name) {
@@ -63,7 +64,7 @@ func TestMutedTypes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, func(o *Options) {
-				o.Types = []Type{{Name: "flash_sale", Lane: Bulk, Message: "m"}, {Name: "payout", Lane: Urgent, Message: "m"}}
+				o.Types = []Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}, {Name: "payout", Lane: push.Urgent, Message: "m"}}
 			})
 			phone := w.register(66, devices.Android, "A")
 			w.register(66, devices.IOS, "B")
@@ -151,7 +152,7 @@ func (n *night) release(now time.Time) {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		key := n.delayedKey(n.Partitions.OfUser(entry.User), Bulk)
+		key := n.delayedKey(n.Partitions.OfUser(entry.User), push.Bulk)
 		if err := n.rdb.ZAdd(context.Background(), key, redis.Z{Score: 0, Member: value}).Err(); err != nil {
 			n.t.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func (n *night) delayed() map[string]time.Time {
 	n.t.Helper()
 	all := make(map[string]time.Time)
 	for p := range n.Partitions.Len() {
-		list, err := n.rdb.ZRangeWithScores(context.Background(), n.delayedKey(p, Bulk), 0, -1).Result()
+		list, err := n.rdb.ZRangeWithScores(context.Background(), n.delayedKey(p, push.Bulk), 0, -1).Result()
 		if err != nil {
 			n.t.Fatal(err)
 		}
@@ -215,10 +216,10 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 	w := newNight(t)
 	evening := w.Now().Add(-2 * time.Hour)
 	w.now.Store(evening.UnixNano())
-	answers := make(chan Result, 2)
-	answers <- Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: time.Hour}
-	answers <- Result{Outcome: Accepted}
-	w.android.answer = func(*Delivery) Result { return <-answers }
+	answers := make(chan push.Result, 2)
+	answers <- push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: time.Hour}
+	answers <- push.Result{Outcome: push.Accepted}
+	w.android.answer = func(*push.Delivery) push.Result { return <-answers }
 	w.register(66, devices.IOS, "B")
 	w.run()
 	w.publish(promo)
@@ -299,14 +300,14 @@ func TestConceal(t *testing.T) {
 	} {
 		t.Run(strings.Split(c.event, `"`)[7], func(t *testing.T) { testConceal(t, c.event, c.want) })
 	}
-	silent := Delivery{Lane: Urgent, Type: "dompet"}
+	silent := push.Delivery{Lane: push.Urgent, Type: "dompet"}
 	if d := newWorld(t).conceal("id", silent); !d.Silent() {
 		t.Errorf("a silent push shows %q", d.Body)
 	}
 }
 
 func testConceal(t *testing.T, event, want string) {
-	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "payout", Lane: Urgent, Message: "m"}} })
+	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "payout", Lane: push.Urgent, Message: "m"}} })
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.IOS, "B")
 	w.prefers(66, devices.IOS, "B", private)
@@ -314,7 +315,7 @@ func testConceal(t *testing.T, event, want string) {
 	w.run()
 	w.publish(event)
 	open, hidden := w.android.wait(t, "push", count(1))[0], w.ios.wait(t, "push", count(1))[0]
-	if open.Body != "secret" || slices.ContainsFunc(open.Data, func(f Field) bool { return f.Name == "private" }) {
+	if open.Body != "secret" || slices.ContainsFunc(open.Data, func(f push.Field) bool { return f.Name == "private" }) {
 		t.Errorf("the other device got %+v", open)
 	}
 	if want == "" {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -19,7 +20,8 @@ const (
 // A job is one push to one device.
 type job struct {
 	work     *work
-	delivery Delivery
+	device   devices.Device
+	delivery push.Delivery
 }
 
 // A queue is one lane's way to one provider. It sends at most cap(slots) pushes
@@ -27,7 +29,7 @@ type job struct {
 type queue struct {
 	lane     *lane
 	platform devices.Platform
-	sender   Sender
+	sender   push.Sender
 	gate     *gate
 	jobs     chan *job
 	slots    chan struct{}
@@ -35,7 +37,7 @@ type queue struct {
 	mu       sync.Mutex
 }
 
-func newQueue(l *lane, platform devices.Platform, sender Sender, gate *gate, inFlight int) *queue {
+func newQueue(l *lane, platform devices.Platform, sender push.Sender, gate *gate, inFlight int) *queue {
 	return &queue{
 		lane:     l,
 		platform: platform,
@@ -53,9 +55,9 @@ func (q *queue) put(ctx context.Context, j *job) {
 	if ctx.Err() == nil && q.enqueue(ctx, j) {
 		return
 	}
-	r := Result{Outcome: Later, Reason: "busy", RetryAfter: busyDelay}
+	r := push.Result{Outcome: push.Later, Reason: "busy", RetryAfter: busyDelay}
 	if ctx.Err() != nil {
-		r = Result{Outcome: Later, Reason: "stopping"}
+		r = push.Result{Outcome: push.Later, Reason: "stopping"}
 	}
 	q.lane.finish(j, r, false)
 }
@@ -91,7 +93,7 @@ func (q *queue) run(ctx context.Context) {
 	for first := range q.jobs {
 		batch := q.collect(first)
 		if ctx.Err() != nil {
-			q.giveBack(batch, Result{Outcome: Later, Reason: "stopping"})
+			q.giveBack(batch, push.Result{Outcome: push.Later, Reason: "stopping"})
 			continue
 		}
 		for _, j := range q.owned(ctx, q.admitted(batch)) {
@@ -133,7 +135,7 @@ func (q *queue) collect(first *job) []*job {
 }
 
 // giveBack finishes jobs without an attempt and frees their slots.
-func (q *queue) giveBack(batch []*job, r Result) {
+func (q *queue) giveBack(batch []*job, r push.Result) {
 	for _, j := range batch {
 		<-q.slots
 		q.lane.finish(j, r, false)
@@ -145,7 +147,7 @@ func (q *queue) admitted(batch []*job) []*job {
 	through := batch[:0]
 	for _, j := range batch {
 		if wait, reason := q.gate.admit(q.lane.lane); wait > 0 {
-			q.giveBack([]*job{j}, Result{Outcome: Later, Reason: reason, RetryAfter: wait})
+			q.giveBack([]*job{j}, push.Result{Outcome: push.Later, Reason: reason, RetryAfter: wait})
 			continue
 		}
 		through = append(through, j)
@@ -161,19 +163,19 @@ func (q *queue) owned(ctx context.Context, batch []*job) []*job {
 	}
 	list := make([]devices.Device, len(batch))
 	for i, j := range batch {
-		list[i] = j.delivery.Device
+		list[i] = j.device
 	}
 	registry := q.lane.d.Devices
 	owners, err := registry.Owners(ctx, list)
 	if err != nil {
 		q.lane.d.Log.Error("device owners cannot be read", "lane", q.lane.lane, "error", err)
 		q.gate.release()
-		q.giveBack(batch, Result{Outcome: Later, Reason: "redis", RetryAfter: pause})
+		q.giveBack(batch, push.Result{Outcome: push.Later, Reason: "redis", RetryAfter: pause})
 		return nil
 	}
 	own := batch[:0]
 	for i, j := range batch {
-		if owners[i].Owns(j.work.entry.User, j.delivery.Device) {
+		if owners[i].Owns(j.work.entry.User, j.device) {
 			own = append(own, j)
 			continue
 		}
@@ -184,17 +186,17 @@ func (q *queue) owned(ctx context.Context, batch []*job) []*job {
 }
 
 // disowned says what becomes of a push whose device the owner record denies.
-func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) Result {
-	user, device := j.work.entry.User, j.delivery.Device
+func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) push.Result {
+	user, device := j.work.entry.User, j.device
 	d := q.lane.d
 	if owner.User == user && d.Now().Sub(time.UnixMicro(owner.Generation)) < settleTimeout {
 		// The same user is just registering the device anew.
-		return Result{Outcome: Later, Reason: "registering", RetryAfter: registeringDelay}
+		return push.Result{Outcome: push.Later, Reason: "registering", RetryAfter: registeringDelay}
 	}
 	if err := d.Devices.Unlist(ctx, user, device); err != nil {
 		d.Log.Warn("a device that has another owner cannot be unlisted", "error", err)
 	}
-	return Result{Outcome: Forget, Reason: "moved"}
+	return push.Result{Outcome: push.Forget, Reason: "moved"}
 }
 
 // attempt makes one attempt and frees its slot.
@@ -207,7 +209,7 @@ func (q *queue) attempt(ctx context.Context, j *job) {
 	r := q.sender.Send(ctx, &j.delivery)
 	<-q.slots
 	q.gate.report(q.lane.lane, started, &r)
-	if r.Outcome == Accepted {
+	if r.Outcome == push.Accepted {
 		if at, err := j.work.acceptedAt(); err == nil {
 			d.metrics.latency.WithLabelValues(q.lane.lane.String()).Observe(d.Now().Sub(at).Seconds())
 		}

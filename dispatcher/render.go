@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -17,20 +19,20 @@ const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // render makes of an entry, with the receiver's numbers of now, what every device
 // gets: the shape of the seeds' "Android Notifications Data Samples".
-func (d *Dispatcher) render(w *work) (Delivery, error) {
+func (d *Dispatcher) render(w *work) (push.Delivery, error) {
 	e := w.entry
 	b, err := readBody(w.body())
 	if err != nil {
-		return Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
+		return push.Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
 	}
 	l := d.localeOf(&w.settings.Locale)
 	b.message = b.in(l)
 	k := d.parser.kinds[e.Type]
 	fields, err := d.data(e, k, b, w.unreads)
 	if err != nil {
-		return Delivery{}, err
+		return push.Delivery{}, err
 	}
-	r := Delivery{
+	r := push.Delivery{
 		Lane:     k.lane,
 		Type:     e.Type,
 		Data:     fields,
@@ -59,9 +61,9 @@ type content struct {
 func (c *content) in(l text.Locale) string {
 	message := c.message
 	if len(c.others) > 0 {
-		_ = eachMember(c.others, func(m member) { // it is an object
-			if string(m.name()) == string(l) {
-				message, _ = scalar(m.value)
+		_ = jsonscan.EachMember(c.others, func(m jsonscan.Member) { // it is an object
+			if string(m.Name()) == string(l) {
+				message, _ = jsonscan.Scalar(m.Value)
 			}
 		})
 	}
@@ -69,28 +71,28 @@ func (c *content) in(l text.Locale) string {
 }
 
 func readBody(body []byte) (c content, err error) {
-	err = eachMember(body, func(m member) {
-		switch string(m.name()) {
+	err = jsonscan.EachMember(body, func(m jsonscan.Member) {
+		switch string(m.Name()) {
 		case "type":
-			c.kind, _ = scalar(m.value)
+			c.kind, _ = jsonscan.Scalar(m.Value)
 		case "title":
-			if text, ok := scalar(m.value); ok {
+			if text, ok := jsonscan.Scalar(m.Value); ok {
 				c.title = &text
 			}
 		case "message":
-			c.message, _ = scalar(m.value)
+			c.message, _ = jsonscan.Scalar(m.Value)
 		case "details":
-			c.details = m.value
+			c.details = m.Value
 		case "texts":
-			c.others = m.value
+			c.others = m.Value
 		}
 	})
 	return c, err
 }
 
 // data lists the top-level keys of a push's data in the samples' order.
-func (d *Dispatcher) data(e *entry, k kind, b content, n model.Unreads) ([]Field, error) {
-	quoted := func(s string) []byte { return appendString(nil, s) }
+func (d *Dispatcher) data(e *entry, k kind, b content, n model.Unreads) ([]push.Field, error) {
+	quoted := func(s string) []byte { return jsonscan.AppendString(nil, s) }
 	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 	if k.promo {
 		at, err := model.IDTime(e.ID)
@@ -101,25 +103,25 @@ func (d *Dispatcher) data(e *entry, k kind, b content, n model.Unreads) ([]Field
 		if b.title != nil {
 			titleJSON = quoted(*b.title)
 		}
-		return []Field{
-			{"id", quoted(e.ID)},
-			{"created_at", quoted(at.In(d.Location).Format(TimeLayout))},
-			{"read_state", []byte("false")},
-			{"type", quoted(e.Type)},
-			{"title", titleJSON},
-			{"message", quoted(b.message)},
-			{"details", []byte(b.details)},
+		return []push.Field{
+			{Name: "id", Value: quoted(e.ID)},
+			{Name: "created_at", Value: quoted(at.In(d.Location).Format(TimeLayout))},
+			{Name: "read_state", Value: []byte("false")},
+			{Name: "type", Value: quoted(e.Type)},
+			{Name: "title", Value: titleJSON},
+			{Name: "message", Value: quoted(b.message)},
+			{Name: "details", Value: []byte(b.details)},
 		}, nil
 	}
 	filled := fillUnreadItems(b.details, unreadItems(e.Type, n))
-	fields := []Field{{"type", quoted(e.Type)}, {"receiver_id", number(e.User)}}
+	fields := []push.Field{{Name: "type", Value: quoted(e.Type)}, {Name: "receiver_id", Value: number(e.User)}}
 	if e.Type == "reminder" {
 		return append(fields,
-			Field{"unread_notifications", number(int64(n.Notifications))},
-			Field{"messages", number(int64(n.Messages))},
-			Field{"details", filled}), nil
+			push.Field{Name: "unread_notifications", Value: number(int64(n.Notifications))},
+			push.Field{Name: "messages", Value: number(int64(n.Messages))},
+			push.Field{Name: "details", Value: filled}), nil
 	}
-	return append(fields, Field{"message", quoted(b.message)}, Field{"details", filled}), nil
+	return append(fields, push.Field{Name: "message", Value: quoted(b.message)}, push.Field{Name: "details", Value: filled}), nil
 }
 
 // fillUnreadItems puts the numbers where parseDetails left room for them.

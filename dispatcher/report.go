@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -61,7 +62,7 @@ type Report struct {
 // of them, this one is dropped and the others wait for an hour. Reason is a word as in
 // Result. It is safe for concurrent use, and logs neither secrets nor bodies.
 type Courier interface {
-	Deliver(ctx context.Context, r *Report) Result
+	Deliver(ctx context.Context, r *Report) push.Result
 }
 
 // A Hook is where a service wants its reports.

@@ -13,22 +13,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // A letterbox is a Courier that notes what it is given, and answers as the test says.
 type letterbox struct {
 	mu     sync.Mutex
 	got    []Report
-	answer func(n int, r *Report) Result // n counts from 1; nil: accepted
+	answer func(n int, r *Report) push.Result // n counts from 1; nil: accepted
 }
 
-func (b *letterbox) Deliver(_ context.Context, r *Report) Result {
+func (b *letterbox) Deliver(_ context.Context, r *Report) push.Result {
 	b.mu.Lock()
 	b.got = append(b.got, *r)
 	n := len(b.got)
 	b.mu.Unlock()
 	if b.answer == nil {
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	return b.answer(n, r)
 }
@@ -84,7 +85,7 @@ func readReport(t *testing.T, r Report) (read reportRead) {
 func TestReportOfFailure(t *testing.T) {
 	box, other := &letterbox{}, &letterbox{}
 	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["other"] = Hook{Courier: other} })
-	w.android.answer = func(*Delivery) Result { return Result{Outcome: Refused, Reason: "PayloadTooLarge"} }
+	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"} }
 	device := w.register(66, devices.Android, "A-secret-token")
 	w.run()
 	e := w.parse(`{"id":"p","type":"discount","receiver_id":66,"message":"secret"}`).WithSource("/promotions")
@@ -115,11 +116,11 @@ func TestReportOfFailure(t *testing.T) {
 func TestReportsWanted(t *testing.T) {
 	box := &letterbox{}
 	w := newWorld(t, hooked(box, ReportBroadcastDone))
-	w.android.answer = func(d *Delivery) Result {
-		if d.Device.Token == "A" {
-			return Result{Outcome: Refused, Reason: "PayloadTooLarge"}
+	w.android.answer = func(d *push.Delivery) push.Result {
+		if d.Token == "A" {
+			return push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}
 		}
-		return Result{Outcome: Forget, Reason: "UNREGISTERED"}
+		return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
 	}
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.Android, "B")
@@ -153,13 +154,13 @@ func TestReportOfForgottenDevice(t *testing.T) {
 	box := &letterbox{}
 	w := newWorld(t, hooked(box))
 	again := make(chan string, 1)
-	w.android.answer = func(d *Delivery) Result {
+	w.android.answer = func(d *push.Delivery) push.Result {
 		select {
 		case token := <-again: // the app registers while its push is under way
 			w.register(66, devices.Android, token)
 		default:
 		}
-		return Result{Outcome: Forget, Reason: "UNREGISTERED"}
+		return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
 	}
 	w.register(66, devices.Android, "A")
 	w.run()
@@ -191,7 +192,7 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	if err := w.rdb.Set(context.Background(), key, "no stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	w.android.answer = func(*Delivery) Result { return Result{Outcome: Forget, Reason: "UNREGISTERED"} }
+	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"} }
 	w.run()
 	w.publish(promo)
 	w.settled()
@@ -202,11 +203,11 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 
 // A report that is refused comes again with the same id, until it is taken.
 func TestReportIsRetried(t *testing.T) {
-	box := &letterbox{answer: func(n int, _ *Report) Result {
+	box := &letterbox{answer: func(n int, _ *Report) push.Result {
 		if n < 3 {
-			return Result{Outcome: Later, Reason: "http_5xx"}
+			return push.Result{Outcome: push.Later, Reason: "http_5xx"}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}}
 	w := newWorld(t, hooked(box))
 	w.queueReport("r", 0)
@@ -270,8 +271,8 @@ func TestReportOfADeadProcess(t *testing.T) {
 func TestNoReportOfALostEntry(t *testing.T) {
 	w := newWorld(t, hooked(&letterbox{}))
 	ctx := context.Background()
-	l := w.lanes[Bulk]
-	if err := w.createGroups(ctx, Bulk); err != nil {
+	l := w.lanes[push.Bulk]
+	if err := w.createGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
 	lost := &work{key: heldKey{0, "1-1"}, entry: &entry{User: 66, Service: "test", ID: strings.Repeat("0", 24)}}
@@ -287,7 +288,7 @@ func TestNoReportOfALostEntry(t *testing.T) {
 
 // A report that nobody takes is dropped when its time is over.
 func TestReportExpires(t *testing.T) {
-	box := &letterbox{answer: func(int, *Report) Result { return Result{Outcome: Later, Reason: "timeout"} }}
+	box := &letterbox{answer: func(int, *Report) push.Result { return push.Result{Outcome: push.Later, Reason: "timeout"} }}
 	w := newWorld(t, hooked(box), func(o *Options) {
 		h := o.Hooks["test"]
 		h.RetryFor = 300 * time.Millisecond
@@ -304,7 +305,7 @@ func TestReportExpires(t *testing.T) {
 // A service that wants no more reports is left alone for a while: the report is
 // dropped, the others wait.
 func TestGoneService(t *testing.T) {
-	box := &letterbox{answer: func(int, *Report) Result { return Result{Outcome: Forget, Reason: "gone"} }}
+	box := &letterbox{answer: func(int, *Report) push.Result { return push.Result{Outcome: push.Forget, Reason: "gone"} }}
 	w := newWorld(t, hooked(box))
 	w.queueReport("r1", 0)
 	stop := w.run()
@@ -325,7 +326,7 @@ func TestGoneService(t *testing.T) {
 // A service that answers nothing holds up neither another one nor the pushes.
 func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	release := make(chan struct{})
-	stuck := &letterbox{answer: func(int, *Report) Result { <-release; return Result{Outcome: Accepted} }}
+	stuck := &letterbox{answer: func(int, *Report) push.Result { <-release; return push.Result{Outcome: push.Accepted} }}
 	box := &letterbox{}
 	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["stuck"] = Hook{Courier: stuck} })
 	for n := range 2 * reportsAtOnce {
@@ -387,7 +388,7 @@ func TestRetryReport(t *testing.T) {
 		{time.Second, time.Hour, time.Second, 2 * time.Second},
 		{100 * time.Hour, 0, reportBackoff, reportBackoff * 5 / 4},
 	} {
-		if got := retryReport(Result{RetryAfter: c.after}, c.age, 5*time.Second); got < c.least || got > c.most {
+		if got := retryReport(push.Result{RetryAfter: c.after}, c.age, 5*time.Second); got < c.least || got > c.most {
 			t.Errorf("after %v, %v old: %v", c.after, c.age, got)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -220,14 +221,14 @@ func (r *reporter) attempt(ctx context.Context, l loan) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.hook.Timeout)
 	defer cancel()
 	answer := r.hook.Courier.Deliver(ctx, &l.Report)
-	if answer.Outcome == Forget || answer.Outcome == SlowDown {
+	if answer.Outcome == push.Forget || answer.Outcome == push.SlowDown {
 		r.pause(cmp.Or(answer.RetryAfter, reportPause))
 	}
 	delay := ""
 	switch again := retryReport(answer, l.age, r.hook.Backoff); {
-	case answer.Outcome == Accepted:
+	case answer.Outcome == push.Accepted:
 		r.d.metrics.reportsSent.WithLabelValues(r.service).Inc()
-	case answer.Outcome == Forget, l.age+again > r.hook.RetryFor:
+	case answer.Outcome == push.Forget, l.age+again > r.hook.RetryFor:
 		r.dropped(answer.Reason, 1)
 		r.d.Log.Error("a report is dropped: the service did not take it",
 			"service", r.service, "id", l.ID, "reason", answer.Reason, "age", l.age)
@@ -245,7 +246,7 @@ func (r *reporter) attempt(ctx context.Context, l loan) {
 // retryReport is how long a report waits for its next attempt: what the service asks
 // for, else until it is twice as old, which makes the waits grow exponentially; and a
 // little more, so that reports that failed together do not come back together.
-func retryReport(answer Result, age, first time.Duration) time.Duration {
+func retryReport(answer push.Result, age, first time.Duration) time.Duration {
 	delay := answer.RetryAfter
 	if delay == 0 {
 		delay = max(first, age)

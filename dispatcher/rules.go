@@ -3,12 +3,13 @@ package dispatcher
 import (
 	"time"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A kind is what holds for all events of a type.
 type kind struct {
-	lane   Lane
+	lane   push.Lane
 	listed bool          // enters the list and unread_notifications
 	promo  bool          // pushed in the shape of the promotions' samples, and listed by default
 	worth  time.Duration // how long a phone that is off should still get it, where no rule says more
@@ -19,26 +20,26 @@ const day = 24 * time.Hour
 // kinds is the table of event types. Their push samples are in the seeds, under
 // "Android Notifications Data Samples".
 var kinds = map[string]kind{
-	"transaction":  {lane: Urgent, listed: true, worth: 3 * day},
-	"nego":         {lane: Urgent, listed: true, worth: 3 * day},
-	"dompet":       {lane: Urgent, listed: true, worth: 3 * day},
-	"message":      {lane: Chat, worth: 3 * day},
-	"report":       {lane: Bulk, listed: true, worth: 3 * day},
-	"reminder":     {lane: Bulk, worth: time.Hour},
-	"discount":     {lane: Bulk, listed: true, promo: true, worth: day},
-	"category":     {lane: Bulk, listed: true, promo: true, worth: day},
-	"profile":      {lane: Bulk, listed: true, promo: true, worth: day},
-	"product":      {lane: Bulk, listed: true, promo: true, worth: day},
-	"announcement": {lane: Bulk, listed: true, promo: true, worth: day},
-	"campaign":     {lane: Bulk, listed: true, promo: true, worth: day},
-	"broadcast":    {lane: Bulk, listed: true, promo: true, worth: day},
-	"cart":         {lane: Bulk}, // sets a counter and tells nobody
+	"transaction":  {lane: push.Urgent, listed: true, worth: 3 * day},
+	"nego":         {lane: push.Urgent, listed: true, worth: 3 * day},
+	"dompet":       {lane: push.Urgent, listed: true, worth: 3 * day},
+	"message":      {lane: push.Chat, worth: 3 * day},
+	"report":       {lane: push.Bulk, listed: true, worth: 3 * day},
+	"reminder":     {lane: push.Bulk, worth: time.Hour},
+	"discount":     {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"category":     {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"profile":      {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"product":      {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"announcement": {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"campaign":     {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"broadcast":    {lane: push.Bulk, listed: true, promo: true, worth: day},
+	"cart":         {lane: push.Bulk}, // sets a counter and tells nobody
 }
 
 // A Type is an event type that the configuration declares beside the built-in ones.
 type Type struct {
 	Name    string
-	Lane    Lane
+	Lane    push.Lane
 	Message string // the text of events that bring none
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -109,7 +110,7 @@ func sampleNumbers(t *testing.T, sample map[string]any) (string, model.Unreads) 
 func members(t *testing.T, object []byte) []string {
 	t.Helper()
 	var names []string
-	if err := eachMember(object, func(m member) { names = append(names, string(m.name())) }); err != nil {
+	if err := jsonscan.EachMember(object, func(m jsonscan.Member) { names = append(names, string(m.Name())) }); err != nil {
 		t.Fatal(err)
 	}
 	return names

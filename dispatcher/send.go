@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -55,7 +56,7 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 	if err != nil {
 		d.Log.Warn("a message is handed over later", "error", err)
 	}
-	d.lanes[Chat].nudge()
+	d.lanes[push.Chat].nudge()
 	return message.ID, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -95,8 +96,8 @@ func (w *work) acceptedAt() (time.Time, error) { return model.IDTime(w.entry.ID)
 
 // finish notes what came of a job; attempted says whether the provider was asked.
 // The last job of a work sends it to the settler.
-func (l *lane) finish(j *job, r Result, attempted bool) {
-	w, e, device := j.work, j.work.entry, j.delivery.Device
+func (l *lane) finish(j *job, r push.Result, attempted bool) {
+	w, e, device := j.work, j.work.entry, j.device
 	status := deviceStatus{
 		Platform: device.Platform, Outcome: r.Outcome.String(), Reason: r.Reason,
 		ProviderID: r.ProviderID, Attempts: e.Attempt, At: l.d.Now().UnixMilli(),
@@ -106,17 +107,17 @@ func (l *lane) finish(j *job, r Result, attempted bool) {
 		l.d.metrics.pushed.WithLabelValues(string(device.Platform), r.Outcome.String(), r.Reason).Inc()
 	}
 	switch r.Outcome {
-	case Accepted:
+	case push.Accepted:
 		w.count(inbox.AcceptedField)
-	case Forget, ForgetIfOthersSucceed:
+	case push.Forget, push.ForgetIfOthersSucceed:
 		w.count(inbox.FailedField(r.Reason))
 		l.forget(w, device, r)
-	case Unsendable:
+	case push.Unsendable:
 		if attempted {
 			l.suspend(w, device, r.Reason)
 		}
 		w.bury(device.ID, r.Reason, e.retry(device.ID, status.Attempts).value())
-	case Refused:
+	case push.Refused:
 		w.bury(device.ID, r.Reason, e.retry(device.ID, status.Attempts).value())
 	default:
 		status.Outcome = l.later(w, device, r, status.Attempts)
@@ -130,7 +131,7 @@ func (l *lane) finish(j *job, r Result, attempted bool) {
 }
 
 // later delays the push to a device, or buries it when its time is over.
-func (l *lane) later(w *work, device devices.Device, r Result, attempts int) string {
+func (l *lane) later(w *work, device devices.Device, r push.Result, attempts int) string {
 	again := w.entry.retry(device.ID, attempts)
 	delay := backoff(r, attempts)
 	if l.d.Now().Add(delay).UnixMilli() > again.Until {
@@ -145,7 +146,7 @@ func (l *lane) later(w *work, device devices.Device, r Result, attempts int) str
 // backoff is how long a push waits for its next attempt: what the provider said,
 // else a first step that doubles with every attempt; and a little more, so that
 // pushes that failed together do not come back together.
-func backoff(r Result, attempts int) time.Duration {
+func backoff(r push.Result, attempts int) time.Duration {
 	delay := r.RetryAfter
 	if delay == 0 {
 		delay = r.Backoff
@@ -162,8 +163,8 @@ func backoff(r Result, attempts int) time.Duration {
 
 // forget drops a registration that the provider calls dead, of the generation
 // that was used, unless it is younger than what the provider says.
-func (l *lane) forget(w *work, device devices.Device, r Result) {
-	if r.Outcome == ForgetIfOthersSucceed || r.Reason == "moved" {
+func (l *lane) forget(w *work, device devices.Device, r push.Result) {
+	if r.Outcome == push.ForgetIfOthersSucceed || r.Reason == "moved" {
 		return // the gate turns the former into Forget; the latter is unlisted already
 	}
 	if !r.At.IsZero() && !r.At.After(device.RegisteredAt()) {

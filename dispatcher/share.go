@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -92,12 +93,12 @@ func (e *Event) newShare(r role) *share {
 func category(actions jsontext.Value) string {
 	var buf [64]byte
 	joined := buf[:0]
-	eachElement(actions, func(v jsontext.Value) {
+	jsonscan.EachElement(actions, func(v jsontext.Value) {
 		if len(joined) > 0 {
 			joined = append(joined, '_')
 		}
 		if v.Kind() == '"' {
-			joined = append(joined, member{key: v}.name()...)
+			joined = append(joined, jsonscan.Member{Key: v}.Name()...)
 		}
 	})
 	return categories[string(joined)]
@@ -121,7 +122,7 @@ func (p *Parser) word(e *Event, r *rule) (message string, others []byte) {
 // name returns what a person is called.
 func (p *Parser) name(l text.Locale, of person) string {
 	for _, name := range []string{of.name, of.username} {
-		if name != "" && printable(name) {
+		if name != "" && jsonscan.Printable(name) {
 			return name
 		}
 	}
@@ -141,8 +142,8 @@ func (p *Parser) say(id string, args func(l text.Locale) text.Args) (message str
 			sep = ','
 		}
 		others = append(others, sep)
-		others = append(appendString(others, string(l)), ':')
-		others = appendString(others, s)
+		others = append(jsonscan.AppendString(others, string(l)), ':')
+		others = jsonscan.AppendString(others, s)
 	}
 	return message, append(others, '}')
 }

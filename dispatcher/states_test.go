@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -255,12 +256,12 @@ func TestRetriesOfOffers(t *testing.T) {
 			w := newWorld(t)
 			release := make(chan struct{})
 			var attempts atomic.Int32
-			w.android.answer = func(*Delivery) Result {
+			w.android.answer = func(*push.Delivery) push.Result {
 				if attempts.Add(1) > 1 {
-					return Result{Outcome: Accepted}
+					return push.Result{Outcome: push.Accepted}
 				}
 				<-release
-				return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
+				return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
 			}
 			w.register(66, devices.Android, "A")
 			w.run()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -65,14 +66,14 @@ func (d *Dispatcher) Status(ctx context.Context, source, id string) ([]ReceiverS
 
 // overall sums up the devices: each has its own retries, so that the one settled
 // last does not speak for the others.
-func overall(push string, all []DeviceStatus) string {
+func overall(total string, all []DeviceStatus) string {
 	for _, d := range all {
 		switch d.Outcome {
 		case "retrying":
 			return "retrying"
-		case "dead", Refused.String(), Unsendable.String():
-			push = "dead"
+		case "dead", push.Refused.String(), push.Unsendable.String():
+			total = "dead"
 		}
 	}
-	return push
+	return total
 }

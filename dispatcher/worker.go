@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -20,7 +21,7 @@ const (
 // leases and takes over what other processes left.
 type lane struct {
 	d        *Dispatcher
-	lane     Lane
+	lane     push.Lane
 	queues   map[devices.Platform]*queue
 	finished chan *work    // to the settler
 	wake     chan struct{} // a nudge: there may be entries to read
@@ -37,7 +38,7 @@ type heldKey struct {
 	id        string
 }
 
-func newLane(d *Dispatcher, l Lane, inFlight int, gates map[devices.Platform]*gate) *lane {
+func newLane(d *Dispatcher, l push.Lane, inFlight int, gates map[devices.Platform]*gate) *lane {
 	most := 256 + 4*inFlight*max(1, len(gates))
 	ln := &lane{
 		d:        d,

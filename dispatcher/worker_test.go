@@ -12,6 +12,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -31,10 +32,10 @@ func TestPublishReachesEveryDevice(t *testing.T) {
 			a, b := w.register(66, devices.Android, "A"), w.register(66, devices.IOS, "B")
 			w.publish(promo)
 			android, ios := w.android.wait(t, "android", count(1)), w.ios.wait(t, "ios", count(1))
-			if android[0].Device.ID != a.ID || ios[0].Device.ID != b.ID || android[0].ID == ios[0].ID {
+			if android[0].Token != a.Token || ios[0].Token != b.Token || android[0].ID == ios[0].ID {
 				t.Errorf("sent to %+v and %+v", android[0], ios[0])
 			}
-			if d := android[0]; d.Lane != Bulk || d.Title != "contoh diskon" || d.Body != "ayo cek diskon" || d.Badge != 1 {
+			if d := android[0]; d.Lane != push.Bulk || d.Title != "contoh diskon" || d.Body != "ayo cek diskon" || d.Badge != 1 {
 				t.Errorf("delivery %+v", d)
 			}
 			s := w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
@@ -103,18 +104,18 @@ func TestOneReadGoesToSeveralReceivers(t *testing.T) {
 // What a provider's answers do to the push and to the device.
 func TestOutcomes(t *testing.T) {
 	for _, c := range []struct {
-		result            Result
+		result            push.Result
 		outcome           string
 		kept              bool // the device is still listed
 		dead, retriedSoon bool
 	}{
-		{Result{Outcome: Accepted}, "accepted", true, false, false},
-		{Result{Outcome: Forget, Reason: "UNREGISTERED"}, "forgotten", false, false, false},
-		{Result{Outcome: Forget, Reason: "Unregistered", At: time.Now().Add(-time.Hour)}, "forgotten", true, false, false},
-		{Result{Outcome: Refused, Reason: "PayloadTooLarge"}, "refused", true, true, false},
-		{Result{Outcome: Unsendable, Reason: "SENDER_ID_MISMATCH"}, "unsendable", true, true, false},
-		{Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},
-		{Result{Outcome: Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
+		{push.Result{Outcome: push.Accepted}, "accepted", true, false, false},
+		{push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}, "forgotten", false, false, false},
+		{push.Result{Outcome: push.Forget, Reason: "Unregistered", At: time.Now().Add(-time.Hour)}, "forgotten", true, false, false},
+		{push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}, "refused", true, true, false},
+		{push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}, "unsendable", true, true, false},
+		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},
+		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
 	} {
 		t.Run(c.outcome+"/"+c.result.Reason, func(t *testing.T) {
 			if c.outcome == "dead" { // a backoff is capped; the event's own TTL is shorter
@@ -123,13 +124,13 @@ func TestOutcomes(t *testing.T) {
 			w := newWorld(t)
 			first := true
 			var ids []string
-			w.android.answer = func(d *Delivery) Result {
+			w.android.answer = func(d *push.Delivery) push.Result {
 				ids = append(ids, d.ID)
 				if first {
 					first = false
 					return c.result
 				}
-				return Result{Outcome: Accepted}
+				return push.Result{Outcome: push.Accepted}
 			}
 			w.register(66, devices.Android, "A")
 			w.run()
@@ -157,7 +158,9 @@ func TestOutcomes(t *testing.T) {
 // A device that its project does not own gets no more pushes until it registers.
 func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
-	w.android.answer = func(*Delivery) Result { return Result{Outcome: Unsendable, Reason: "SENDER_ID_MISMATCH"} }
+	w.android.answer = func(*push.Delivery) push.Result {
+		return push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}
+	}
 	w.register(66, devices.Android, "A")
 	w.run()
 	w.publish(promo)
@@ -178,11 +181,11 @@ func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
 	w := newWorld(t)
 	failures := 2
-	w.ios.answer = func(*Delivery) Result {
+	w.ios.answer = func(*push.Delivery) push.Result {
 		if failures--; failures >= 0 {
-			return Result{Outcome: Later, Reason: "ServiceUnavailable", RetryAfter: 20 * time.Millisecond}
+			return push.Result{Outcome: push.Later, Reason: "ServiceUnavailable", RetryAfter: 20 * time.Millisecond}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.IOS, "B")
@@ -204,12 +207,12 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 	w := newWorld(t)
 	const offer = `{"id":"%s","type":"nego","receiver_id":66,"message":"%s","details":{"id":1,"state":"waiting"}}`
 	release := make(chan struct{})
-	w.android.answer = func(d *Delivery) Result {
+	w.android.answer = func(d *push.Delivery) push.Result {
 		if d.Body == "old" {
 			<-release // the newer offer is published meanwhile
-			return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
+			return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	w.register(66, devices.Android, "A")
 	w.run()
@@ -245,17 +248,17 @@ func TestNoPushToAFormerOwner(t *testing.T) {
 func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.run()
-	type push struct {
+	type attempt struct {
 		receiver string
 		at       time.Time
 	}
 	var mu sync.Mutex
-	var pushes []push
-	w.android.answer = func(d *Delivery) Result {
+	var pushes []attempt
+	w.android.answer = func(d *push.Delivery) push.Result {
 		mu.Lock()
 		defer mu.Unlock()
-		pushes = append(pushes, push{string(d.Data[1].Value), time.Now()})
-		return Result{Outcome: Accepted}
+		pushes = append(pushes, attempt{string(d.Data[1].Value), time.Now()})
+		return push.Result{Outcome: push.Accepted}
 	}
 	var wg sync.WaitGroup
 	for _, user := range []int64{66, 67} {
@@ -305,11 +308,11 @@ func TestTakeOver(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
-	if err := w.createGroups(ctx, Bulk); err != nil {
+	if err := w.createGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
 	dead := New(w.Options.withMetrics())
-	if messages, err := dead.read(ctx, Bulk, 10); err != nil || len(messages) != 1 {
+	if messages, err := dead.read(ctx, push.Bulk, 10); err != nil || len(messages) != 1 {
 		t.Fatalf("the process that dies read %v, %v", messages, err)
 	}
 	w.run()
@@ -329,14 +332,14 @@ func TestPoisonIsBuried(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
-	if err := w.createGroups(ctx, Bulk); err != nil {
+	if err := w.createGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
-	messages, err := New(w.Options.withMetrics()).read(ctx, Bulk, 10)
+	messages, err := New(w.Options.withMetrics()).read(ctx, push.Bulk, 10)
 	if err != nil || len(messages) != 1 {
 		t.Fatal(messages, err)
 	}
-	stream := w.outKey(messages[0].partition, Bulk)
+	stream := w.outKey(messages[0].partition, push.Bulk)
 	for range maxTakeOver {
 		if err := w.rdb.Do(ctx, "xclaim", stream, group, "victim", 0, messages[0].id).Err(); err != nil {
 			t.Fatal(err)
@@ -359,7 +362,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	release := make(chan struct{})
-	w.android.answer = func(*Delivery) Result { <-release; return Result{Outcome: Accepted} }
+	w.android.answer = func(*push.Delivery) push.Result { <-release; return push.Result{Outcome: push.Accepted} }
 	w.run()
 	w.publish(promo)
 	w.android.wait(t, "attempt", count(1))
@@ -379,13 +382,13 @@ func TestLeasesAreRenewed(t *testing.T) {
 
 // SIGTERM: attempts under way are finished, the rest goes on elsewhere, at once.
 func TestStopHandsBack(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{2, 2, 2}; o.Lease = 30 * time.Second })
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{2, 2, 2}; o.Lease = 30 * time.Second })
 	w.register(66, devices.Android, "A")
 	begun, release := make(chan struct{}, 100), make(chan struct{})
-	w.android.answer = func(*Delivery) Result {
+	w.android.answer = func(*push.Delivery) push.Result {
 		begun <- struct{}{}
 		<-release
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	stop := w.run()
 	const events = 40
@@ -419,12 +422,12 @@ func TestStopHandsBack(t *testing.T) {
 
 // A provider that hangs does not hold up the other one (sygnal #104).
 func TestHangingProviderStarvesNobody(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{4, 4, 4} })
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{4, 4, 4} })
 	release := make(chan struct{})
 	defer close(release)
-	w.ios.answer = func(*Delivery) Result {
+	w.ios.answer = func(*push.Delivery) push.Result {
 		<-release
-		return Result{Outcome: Later, Reason: "timeout", RetryAfter: time.Minute}
+		return push.Result{Outcome: push.Later, Reason: "timeout", RetryAfter: time.Minute}
 	}
 	w.register(66, devices.Android, "A")
 	w.register(67, devices.IOS, "B")
@@ -441,7 +444,9 @@ func TestHangingProviderStarvesNobody(t *testing.T) {
 func TestRequeueAndDrop(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	w.android.answer = func(*Delivery) Result { return Result{Outcome: Refused, Reason: "INVALID_ARGUMENT"} }
+	w.android.answer = func(*push.Delivery) push.Result {
+		return push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}
+	}
 	w.register(66, devices.Android, "A")
 	w.run()
 	w.publish(promo)

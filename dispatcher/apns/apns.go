@@ -17,9 +17,8 @@ import (
 
 	"github.com/sideshow/apns2"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // Apple's two environments. A device token works in the one that its app was
@@ -47,7 +46,7 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// InFlight bounds each lane's requests under way; lanes left out get
 	// [provider.DefaultInFlight].
-	InFlight map[dispatcher.Lane]int
+	InFlight map[push.Lane]int
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -59,7 +58,7 @@ type Sender struct {
 	now     func() time.Time
 	signer  *signer // nil with a certificate
 	pools   provider.Lanes
-	clients [len(dispatcher.Lanes)]*apns2.Client
+	clients [len(push.Lanes)]*apns2.Client
 }
 
 // New returns a sender that has no connection yet. Its errors are those of the
@@ -110,22 +109,22 @@ func checkEndpoint(s string) (string, error) {
 // Send makes one attempt to push d. Only when APNs calls the provider token
 // expired, and so has not looked at the push, does it try again at once with a
 // new one.
-func (s *Sender) Send(ctx context.Context, d *dispatcher.Delivery) dispatcher.Result {
+func (s *Sender) Send(ctx context.Context, d *push.Delivery) push.Result {
 	// The SDK puts the token into the URL as it is. It was checked when it was
 	// registered; here is the last place to be sure.
-	if devices.ValidToken(devices.IOS, d.Device.Token) != nil {
-		return dispatcher.Result{Outcome: dispatcher.Refused, Reason: apns2.ReasonBadDeviceToken}
+	if !fitsPath(d.Token) {
+		return push.Result{Outcome: push.Refused, Reason: apns2.ReasonBadDeviceToken}
 	}
 	return s.push(ctx, d.Lane, notification(d, s.topic))
 }
 
-func (s *Sender) push(ctx context.Context, l dispatcher.Lane, n *apns2.Notification) dispatcher.Result {
+func (s *Sender) push(ctx context.Context, l push.Lane, n *apns2.Notification) push.Result {
 	if s.signer == nil {
 		return s.attempt(ctx, l, n, "")
 	}
 	token, err := s.signer.current()
 	if err != nil {
-		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: "provider_token", Backoff: provider.Backoff}
+		return push.Result{Outcome: push.Broken, Reason: "provider_token", Backoff: provider.Backoff}
 	}
 	r := s.attempt(ctx, l, n, token.header)
 	if r.Reason == apns2.ReasonExpiredProviderToken {
@@ -137,12 +136,12 @@ func (s *Sender) push(ctx context.Context, l dispatcher.Lane, n *apns2.Notificat
 }
 
 // attempt makes one request.
-func (s *Sender) attempt(ctx context.Context, l dispatcher.Lane, n *apns2.Notification, authorization string) dispatcher.Result {
+func (s *Sender) attempt(ctx context.Context, l push.Lane, n *apns2.Notification, authorization string) push.Result {
 	a := provider.Attempt{Authorization: authorization}
 	_, err := s.clients[l].PushWithContext(provider.WithAttempt(ctx, &a), n)
 	if err != nil && !a.Answered() && a.Err == nil {
 		// The SDK could not even make a request of it: the data is no JSON.
-		return dispatcher.Result{Outcome: dispatcher.Refused, Reason: "invalid_payload"}
+		return push.Result{Outcome: push.Refused, Reason: "invalid_payload"}
 	}
 	return classify(&a, s.now())
 }
@@ -161,7 +160,7 @@ var madeUpToken = strings.Repeat("0", 64)
 // APNs complains of nothing but that: then connection, credentials and topic
 // work. Otherwise the error says what does not.
 func (s *Sender) Handshake(ctx context.Context) error {
-	r := s.push(ctx, dispatcher.Urgent, &apns2.Notification{
+	r := s.push(ctx, push.Urgent, &apns2.Notification{
 		DeviceToken: madeUpToken,
 		Topic:       s.topic,
 		PushType:    apns2.PushTypeBackground,
@@ -169,9 +168,16 @@ func (s *Sender) Handshake(ctx context.Context) error {
 		Payload:     []byte(`{"aps":{"content-available":1}}`),
 	})
 	switch r.Outcome {
-	case dispatcher.Accepted, dispatcher.Forget, dispatcher.ForgetIfOthersSucceed:
+	case push.Accepted, push.Forget, push.ForgetIfOthersSucceed:
 		return nil
 	default:
 		return fmt.Errorf("apns: %s (%s)", r.Reason, r.Outcome)
 	}
+}
+
+// fitsPath reports whether a token may stand in the path of a URL, into which the SDK
+// puts it as it is: ASCII letters and digits alone.
+func fitsPath(token string) bool {
+	const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	return token != "" && strings.Trim(token, alphanumeric) == ""
 }

@@ -7,18 +7,18 @@ import (
 
 	"github.com/sideshow/apns2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
 // Apple's "Handling notification responses from APNs".
-func classify(a *provider.Attempt, now time.Time) dispatcher.Result {
+func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
 		return provider.Unanswered(a.Err)
 	}
 	if a.Status == http.StatusOK {
-		return dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: a.Header.Get("apns-id")}
+		return push.Result{Outcome: push.Accepted, ProviderID: a.Header.Get("apns-id")}
 	}
 	var body struct {
 		Reason    string
@@ -27,55 +27,55 @@ func classify(a *provider.Attempt, now time.Time) dispatcher.Result {
 	if json.Unmarshal(a.Body, &body) != nil || !known[body.Reason] {
 		body.Reason = provider.StatusReason(a.Status)
 	}
-	r := dispatcher.Result{Outcome: outcome(a.Status, body.Reason), Reason: body.Reason}
+	r := push.Result{Outcome: outcome(a.Status, body.Reason), Reason: body.Reason}
 	switch r.Outcome {
-	case dispatcher.Forget:
+	case push.Forget:
 		if body.Timestamp > 0 {
 			r.At = time.UnixMilli(body.Timestamp)
 		}
-	case dispatcher.Later, dispatcher.Broken:
+	case push.Later, push.Broken:
 		r.RetryAfter = provider.RetryAfter(a.Header, now)
 		r.Backoff = provider.Backoff
 	}
 	return r
 }
 
-func outcome(status int, reason string) dispatcher.Outcome {
+func outcome(status int, reason string) push.Outcome {
 	switch status {
 	case http.StatusBadRequest:
 		return badRequest(reason)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return dispatcher.Broken
+		return push.Broken
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return dispatcher.Broken // the endpoint is not APNs
+		return push.Broken // the endpoint is not APNs
 	case http.StatusGone:
-		return dispatcher.Forget
+		return push.Forget
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		// TooManyRequests concerns the device, TooManyProviderTokenUpdates passes
 		// while the current token is kept.
-		return dispatcher.Later
+		return push.Later
 	}
 	switch {
 	case status >= 500:
-		return dispatcher.Later
+		return push.Later
 	case status >= 400:
-		return dispatcher.Refused // 413 above all: the guard failed
+		return push.Refused // 413 above all: the guard failed
 	default:
-		return dispatcher.Broken // a redirect or the like: not APNs either
+		return push.Broken // a redirect or the like: not APNs either
 	}
 }
 
 // badRequest is for status 400, which APNs says for faults of three kinds.
-func badRequest(reason string) dispatcher.Outcome {
+func badRequest(reason string) push.Outcome {
 	switch reason {
 	case apns2.ReasonBadDeviceToken, apns2.ReasonDeviceTokenNotForTopic:
-		return dispatcher.ForgetIfOthersSucceed
+		return push.ForgetIfOthersSucceed
 	case apns2.ReasonBadTopic, apns2.ReasonMissingTopic, apns2.ReasonTopicDisallowed:
-		return dispatcher.Broken // every push would be lost
+		return push.Broken // every push would be lost
 	case apns2.ReasonIdleTimeout:
-		return dispatcher.Later // the connection was to blame
+		return push.Later // the connection was to blame
 	default:
-		return dispatcher.Refused
+		return push.Refused
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/sideshow/apns2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -19,11 +19,11 @@ const (
 )
 
 // notification dresses a delivery for APNs. All headers are always set.
-func notification(d *dispatcher.Delivery, topic string) *apns2.Notification {
+func notification(d *push.Delivery, topic string) *apns2.Notification {
 	n := &apns2.Notification{
 		ApnsID:      d.ID,
 		CollapseID:  collapseID(d.Tag),
-		DeviceToken: d.Device.Token,
+		DeviceToken: d.Token,
 		Topic:       topic,
 		Expiration:  d.Expires,
 		Priority:    apns2.PriorityLow,
@@ -33,7 +33,7 @@ func notification(d *dispatcher.Delivery, topic string) *apns2.Notification {
 		// APNs" and "Pushing background updates to your App").
 		PushType: apns2.PushTypeAlert,
 	}
-	if !d.Silent() && d.Lane != dispatcher.Bulk {
+	if !d.Silent() && d.Lane != push.Bulk {
 		n.Priority = apns2.PriorityHigh
 	}
 	if never := time.Unix(1, 0); n.Expiration.Before(never) {
@@ -64,7 +64,7 @@ func isToken(s string) bool {
 }
 
 // payload returns the JSON, cut down to what APNs takes.
-func payload(d *dispatcher.Delivery) []byte {
+func payload(d *push.Delivery) []byte {
 	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
 	p := build(d, c)
 	if wireSize(p) <= maxPayload {
@@ -75,7 +75,7 @@ func payload(d *dispatcher.Delivery) []byte {
 }
 
 // build writes {"aps":{…},"data":{…}}.
-func build(d *dispatcher.Delivery, c provider.Content) []byte {
+func build(d *push.Delivery, c provider.Content) []byte {
 	size := 256 + len(c.Title) + len(c.Body) + len(d.Thread)
 	for _, f := range c.Data {
 		size += len(f.Name) + len(f.Value) + 4

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // quotaBackoff is the first pause after a 429 that names none, as FCM's
@@ -50,58 +50,58 @@ type answer struct {
 
 // classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
 // FCM's "REST error codes for the HTTP v1 API".
-func classify(a *provider.Attempt, now time.Time) dispatcher.Result {
+func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
 		return provider.Unanswered(a.Err)
 	}
 	if a.Status == http.StatusOK {
-		return dispatcher.Result{Outcome: dispatcher.Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	var said answer
 	if json.Unmarshal(a.Body, &said) != nil {
 		said = answer{} // a front end's HTML: only the status counts
 	}
-	r := dispatcher.Result{Outcome: said.outcome(a.Status), Reason: said.reason(a.Status)}
+	r := push.Result{Outcome: said.outcome(a.Status), Reason: said.reason(a.Status)}
 	switch r.Outcome {
-	case dispatcher.Later, dispatcher.Broken:
+	case push.Later, push.Broken:
 		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), provider.Backoff
-	case dispatcher.SlowDown:
+	case push.SlowDown:
 		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), quotaBackoff
 	}
 	return r
 }
 
-func (a *answer) outcome(status int) dispatcher.Outcome {
+func (a *answer) outcome(status int) push.Outcome {
 	switch status {
 	case http.StatusBadRequest:
 		if a.blamesToken() {
-			return dispatcher.Forget
+			return push.Forget
 		}
-		return dispatcher.Refused
+		return push.Refused
 	case http.StatusNotFound:
 		if a.code() == unregistered {
-			return dispatcher.Forget
+			return push.Forget
 		}
-		return dispatcher.Broken // no such project, or the endpoint is not FCM
+		return push.Broken // no such project, or the endpoint is not FCM
 	case http.StatusForbidden:
 		if a.code() == senderIDMismatch {
-			return dispatcher.Unsendable
+			return push.Unsendable
 		}
-		return dispatcher.Broken
+		return push.Broken
 	case http.StatusUnauthorized:
-		return dispatcher.Broken
+		return push.Broken
 	case http.StatusTooManyRequests:
-		return dispatcher.SlowDown
+		return push.SlowDown
 	case http.StatusRequestTimeout:
-		return dispatcher.Later
+		return push.Later
 	}
 	switch {
 	case status >= 500:
-		return dispatcher.Later
+		return push.Later
 	case status >= 400:
-		return dispatcher.Refused
+		return push.Refused
 	default:
-		return dispatcher.Broken // a redirect or the like: the endpoint is not FCM
+		return push.Broken // a redirect or the like: the endpoint is not FCM
 	}
 }
 

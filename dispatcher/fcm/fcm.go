@@ -19,8 +19,8 @@ import (
 	"firebase.google.com/go/v4/messaging"
 	"google.golang.org/api/option"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // Google is FCM's own endpoint.
@@ -41,7 +41,7 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// InFlight bounds each lane's requests under way; lanes left out get
 	// [provider.DefaultInFlight].
-	InFlight map[dispatcher.Lane]int
+	InFlight map[push.Lane]int
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -52,7 +52,7 @@ type Sender struct {
 	now     func() time.Time
 	tokens  *tokens // nil without credentials
 	pools   provider.Lanes
-	clients [len(dispatcher.Lanes)]*messaging.Client
+	clients [len(push.Lanes)]*messaging.Client
 }
 
 // New returns a sender that has no connection and no access token yet. Its
@@ -127,14 +127,14 @@ func (o onceOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // Send makes one attempt to push d.
-func (s *Sender) Send(ctx context.Context, d *dispatcher.Delivery) dispatcher.Result {
+func (s *Sender) Send(ctx context.Context, d *push.Delivery) push.Result {
 	return s.attempt(ctx, func(ctx context.Context) (string, error) {
 		return s.clients[d.Lane].Send(ctx, message(d, s.now()))
 	})
 }
 
 // attempt makes one request through the SDK.
-func (s *Sender) attempt(ctx context.Context, send func(context.Context) (string, error)) dispatcher.Result {
+func (s *Sender) attempt(ctx context.Context, send func(context.Context) (string, error)) push.Result {
 	var a provider.Attempt
 	if s.tokens != nil {
 		token, err := s.tokens.get(ctx)
@@ -146,11 +146,11 @@ func (s *Sender) attempt(ctx context.Context, send func(context.Context) (string
 	name, err := send(provider.WithAttempt(ctx, &a))
 	if err != nil && !a.Answered() && a.Err == nil {
 		// The SDK made no request of it.
-		return dispatcher.Result{Outcome: dispatcher.Refused, Reason: "invalid_message"}
+		return push.Result{Outcome: push.Refused, Reason: "invalid_message"}
 	}
 	r := classify(&a, s.now())
 	switch {
-	case r.Outcome == dispatcher.Accepted:
+	case r.Outcome == push.Accepted:
 		r.ProviderID = name
 	case r.Reason == unauthenticated && s.tokens != nil:
 		// Revoked before its time, perhaps: the next attempt fetches another.
@@ -184,10 +184,10 @@ func (s *Sender) Close() {
 // credentials and project work. Otherwise the error says what does not.
 func (s *Sender) DryRun(ctx context.Context) error {
 	r := s.attempt(ctx, func(ctx context.Context) (string, error) {
-		return s.clients[dispatcher.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "doctor"}})
+		return s.clients[push.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "doctor"}})
 	})
 	switch r.Outcome {
-	case dispatcher.Accepted, dispatcher.Forget:
+	case push.Accepted, push.Forget:
 		return nil
 	default:
 		return fmt.Errorf("fcm: %s (%s)", r.Reason, r.Outcome)

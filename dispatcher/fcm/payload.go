@@ -8,8 +8,8 @@ import (
 
 	"firebase.google.com/go/v4/messaging"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 // message dresses a delivery for FCM, cut down to what FCM takes. It has no
 // collapse_key: FCM keeps only four of those for a device. The notification's tag
 // makes a repeat replace what it repeats.
-func message(d *dispatcher.Delivery, now time.Time) *messaging.Message {
+func message(d *push.Delivery, now time.Time) *messaging.Message {
 	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
 	data, n := build(d, c)
 	if n > maxPayload {
@@ -34,16 +34,16 @@ func message(d *dispatcher.Delivery, now time.Time) *messaging.Message {
 	android := &messaging.AndroidConfig{Priority: "normal", TTL: &ttl}
 	if !d.Silent() {
 		android.Notification = &messaging.AndroidNotification{Title: c.Title, Body: c.Body, Tag: d.Tag}
-		if d.Lane != dispatcher.Bulk {
+		if d.Lane != push.Bulk {
 			android.Priority = "high"
 		}
 	}
-	return &messaging.Message{Token: d.Device.Token, Data: data, Android: android}
+	return &messaging.Message{Token: d.Token, Data: data, Android: android}
 }
 
 // build returns the data, one string for every key, and how many bytes FCM
 // counts: those of the data's keys and values and of the notification's texts.
-func build(d *dispatcher.Delivery, c provider.Content) (data map[string]string, size int) {
+func build(d *push.Delivery, c provider.Content) (data map[string]string, size int) {
 	data = make(map[string]string, len(c.Data))
 	for _, f := range c.Data {
 		if v, ok := text(f.Value); ok {

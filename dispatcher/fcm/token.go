@@ -14,8 +14,8 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -179,18 +179,18 @@ func (t *tokens) close() {
 
 // noToken says what it means that there is no access token: what Google refuses
 // is the fault of our credentials, what it does not answer passes.
-func noToken(err error) dispatcher.Result {
+func noToken(err error) push.Result {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return provider.Unanswered(err) // the push's own end came first
 	}
-	r := dispatcher.Result{Outcome: dispatcher.Later, Reason: "access_token", Backoff: provider.Backoff}
+	r := push.Result{Outcome: push.Later, Reason: "access_token", Backoff: provider.Backoff}
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) && refused.Response != nil {
 		switch status := refused.Response.StatusCode; status {
 		case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		default:
 			if status < 500 {
-				r.Outcome, r.Reason = dispatcher.Broken, "credentials"
+				r.Outcome, r.Reason = push.Broken, "credentials"
 			}
 		}
 	}

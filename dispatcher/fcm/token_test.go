@@ -20,7 +20,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // newTestTokens returns tokens that fetch does the fetching for; they are named
@@ -139,16 +139,16 @@ func TestNoToken(t *testing.T) {
 	}
 	for _, test := range []struct {
 		err     error
-		outcome dispatcher.Outcome
+		outcome push.Outcome
 		reason  string
 	}{
-		{refused(400), dispatcher.Broken, "credentials"},
-		{refused(401), dispatcher.Broken, "credentials"},
-		{refused(429), dispatcher.Later, "access_token"},
-		{refused(503), dispatcher.Later, "access_token"},
-		{errors.New("no route"), dispatcher.Later, "access_token"},
-		{context.DeadlineExceeded, dispatcher.Later, "timeout"},
-		{context.Canceled, dispatcher.Later, "canceled"},
+		{refused(400), push.Broken, "credentials"},
+		{refused(401), push.Broken, "credentials"},
+		{refused(429), push.Later, "access_token"},
+		{refused(503), push.Later, "access_token"},
+		{errors.New("no route"), push.Later, "access_token"},
+		{context.DeadlineExceeded, push.Later, "timeout"},
+		{context.Canceled, push.Later, "canceled"},
 	} {
 		r := noToken(test.err)
 		if r.Outcome != test.outcome || r.Reason != test.reason || r.Backoff == 0 {

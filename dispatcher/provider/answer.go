@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -47,8 +47,8 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 // the push may or may not have arrived, and is tried again after a backoff. Only
 // a provider whose certificate does not verify is Broken, since that is our
 // configuration, or somebody between us.
-func Unanswered(err error) dispatcher.Result {
-	r := dispatcher.Result{Outcome: dispatcher.Later, Reason: "connection", Backoff: Backoff}
+func Unanswered(err error) push.Result {
+	r := push.Result{Outcome: push.Later, Reason: "connection", Backoff: Backoff}
 	var verification *tls.CertificateVerificationError
 	var network net.Error
 	switch {
@@ -57,7 +57,7 @@ func Unanswered(err error) dispatcher.Result {
 	case errors.Is(err, context.DeadlineExceeded):
 		r.Reason = "timeout"
 	case errors.As(err, &verification):
-		r.Outcome, r.Reason = dispatcher.Broken, "tls_certificate"
+		r.Outcome, r.Reason = push.Broken, "tls_certificate"
 	case errors.As(err, &network) && network.Timeout():
 		r.Reason = "timeout"
 	}

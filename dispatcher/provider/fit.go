@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"sort"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // Content is what of a push can be cut down.
 type Content struct {
 	// Data is the push's data; what the slice holds is never changed.
-	Data []dispatcher.Field
+	Data []push.Field
 	// Title and Body are what the screen shows.
 	Title, Body string
 }
@@ -62,15 +62,15 @@ func (c Content) texts(most int) Content {
 }
 
 // with returns a copy of data with another value at i.
-func with(data []dispatcher.Field, i int, value json.RawMessage) []dispatcher.Field {
-	data = append([]dispatcher.Field(nil), data...)
+func with(data []push.Field, i int, value json.RawMessage) []push.Field {
+	data = append([]push.Field(nil), data...)
 	data[i].Value = value
 	return data
 }
 
 // findDetails returns the place and the members of details, or -1 where there is
 // no such object.
-func findDetails(data []dispatcher.Field) (int, []member) {
+func findDetails(data []push.Field) (int, []member) {
 	for i, f := range data {
 		if f.Name == "details" {
 			if members, ok := parse(f.Value); ok {

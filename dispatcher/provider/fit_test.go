@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // size is a simple measure: all bytes.
@@ -51,7 +51,7 @@ func TestFitCutsDetails(t *testing.T) {
 		{"null", `null`, `null`, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			data := []dispatcher.Field{{Name: "details", Value: json.RawMessage(test.details)}}
+			data := []push.Field{{Name: "details", Value: json.RawMessage(test.details)}}
 			got := Fit(Content{Data: data}, test.limit, size)
 			if string(got.Data[0].Value) != test.want {
 				t.Errorf("got  %s\nwant %s", got.Data[0].Value, test.want)
@@ -67,7 +67,7 @@ func TestFitCutsTextsLast(t *testing.T) {
 	text := strings.Repeat("kabar 👨‍👩‍👧‍👦 ", 100)
 	quoted, _ := json.Marshal(text)
 	c := Content{
-		Data: []dispatcher.Field{
+		Data: []push.Field{
 			{Name: "type", Value: json.RawMessage(`"message"`)},
 			{Name: "title", Value: json.RawMessage(`"Pesan"`)},
 			{Name: "message", Value: quoted},
@@ -98,7 +98,7 @@ func TestFitCutsTextsLast(t *testing.T) {
 
 // Whatever the limit, the result is valid JSON and no larger than a harsher one.
 func TestFitIsMonotonic(t *testing.T) {
-	c := Content{Data: []dispatcher.Field{{Name: "details", Value: json.RawMessage(transaction)}}, Body: "Transaksi baru dari Liem Lie Wie"}
+	c := Content{Data: []push.Field{{Name: "details", Value: json.RawMessage(transaction)}}, Body: "Transaksi baru dari Liem Lie Wie"}
 	last := 0
 	for limit := range size(c) + 1 {
 		got := Fit(c, limit, size)
@@ -156,7 +156,7 @@ func TestAppendString(t *testing.T) {
 
 // The common case must cost nothing.
 func BenchmarkFitWhatFits(b *testing.B) {
-	c := Content{Data: []dispatcher.Field{{Name: "details", Value: json.RawMessage(transaction)}}}
+	c := Content{Data: []push.Field{{Name: "details", Value: json.RawMessage(transaction)}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		Fit(c, 4096, size)
@@ -165,7 +165,7 @@ func BenchmarkFitWhatFits(b *testing.B) {
 
 func ExampleFit() {
 	details := json.RawMessage(`{"id":7,"product":{"id":"h","name":"Sony","images":["https://example.com/1.jpg"]}}`)
-	c := Content{Data: []dispatcher.Field{{Name: "details", Value: details}}}
+	c := Content{Data: []push.Field{{Name: "details", Value: details}}}
 	c = Fit(c, 80, size)
 	fmt.Printf("%s\n", c.Data[0].Value)
 	// Output: {"id":7,"product":{"id":"h","name":"Sony"},"truncated":true}
@@ -175,7 +175,7 @@ func ExampleFit() {
 func BenchmarkFitWhatDoesNot(b *testing.B) {
 	text := strings.Repeat("kabar 👨‍👩‍👧‍👦 ", 64<<10/32)
 	quoted, _ := json.Marshal(text)
-	c := Content{Body: text, Data: []dispatcher.Field{
+	c := Content{Body: text, Data: []push.Field{
 		{Name: "message", Value: quoted},
 		{Name: "details", Value: json.RawMessage(`{"id":7,"text":` + string(quoted) + `,"transaction":` + transaction + `}`)},
 	}}

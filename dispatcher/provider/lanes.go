@@ -5,17 +5,17 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // Lanes are the pools of one provider, a lane each: they share nothing.
-type Lanes [len(dispatcher.Lanes)]*Pool
+type Lanes [len(push.Lanes)]*Pool
 
 // NewLanes returns pools that have no connection yet. inFlight takes the place
 // of o.InFlight; lanes that it leaves out get [DefaultInFlight].
-func NewLanes(o Options, inFlight map[dispatcher.Lane]int) Lanes {
+func NewLanes(o Options, inFlight map[push.Lane]int) Lanes {
 	var l Lanes
-	for _, lane := range dispatcher.Lanes {
+	for _, lane := range push.Lanes {
 		o.InFlight = inFlight[lane]
 		l[lane] = NewPool(o)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // newPool returns a pool to the server that lives as long as the test.
@@ -170,7 +170,7 @@ func TestOtherFailuresAreNotSentAgain(t *testing.T) {
 			s := newServer(t, 100, func(c *conn, stream uint32) { n.Add(1); fail(c, stream) })
 			p := newPool(t, s, 5, 5)
 			a := post(t.Context(), p, s.url)
-			if r := Unanswered(a.Err); a.Answered() || n.Load() != 1 || r.Outcome != dispatcher.Later || r.Reason != "connection" {
+			if r := Unanswered(a.Err); a.Answered() || n.Load() != 1 || r.Outcome != push.Later || r.Reason != "connection" {
 				t.Errorf("status %d, error %v, %d tries, %+v", a.Status, a.Err, n.Load(), r)
 			}
 		})
@@ -235,7 +235,7 @@ func TestUnreachable(t *testing.T) {
 	s := newServer(t, 100, nil)
 	p := newPool(t, s, 2, 2)
 	a := post(t.Context(), p, "https://127.0.0.1:1")
-	if r := Unanswered(a.Err); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+	if r := Unanswered(a.Err); r.Outcome != push.Later || r.Reason != "connection" {
 		t.Errorf("error %v, %+v", a.Err, r)
 	}
 }
@@ -244,7 +244,7 @@ func TestUntrustedProvider(t *testing.T) {
 	s := newServer(t, 100, nil)
 	p := NewPool(Options{URL: s.url})
 	defer p.Close()
-	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != dispatcher.Broken || r.Reason != "tls_certificate" {
+	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != push.Broken || r.Reason != "tls_certificate" {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // SecretPrefix begins a secret; base64 of 24 to 64 bytes follows it.
@@ -131,7 +132,7 @@ func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 // Deliver makes one attempt; see dispatcher.Courier. An answer of 2xx means that the
 // service has the report, 410 that it wants no more of them. 429 and 503 slow it down
 // where they say for how long. Redirects are not followed.
-func (e *Endpoint) Deliver(ctx context.Context, r *dispatcher.Report) dispatcher.Result {
+func (e *Endpoint) Deliver(ctx context.Context, r *dispatcher.Report) push.Result {
 	at := e.now()
 	signature, err := e.signer.Sign(r.ID, at, r.Body)
 	if err != nil {
@@ -155,18 +156,18 @@ func (e *Endpoint) Deliver(ctx context.Context, r *dispatcher.Report) dispatcher
 	return e.classify(resp)
 }
 
-func (e *Endpoint) classify(resp *http.Response) dispatcher.Result {
+func (e *Endpoint) classify(resp *http.Response) push.Result {
 	code := resp.StatusCode
-	result := dispatcher.Result{Outcome: dispatcher.Later, RetryAfter: e.retryAfter(resp.Header)}
+	result := push.Result{Outcome: push.Later, RetryAfter: e.retryAfter(resp.Header)}
 	switch {
 	case code >= 200 && code < 300:
-		return dispatcher.Result{Outcome: dispatcher.Accepted}
+		return push.Result{Outcome: push.Accepted}
 	case code == http.StatusGone:
-		return dispatcher.Result{Outcome: dispatcher.Forget, Reason: "gone"}
+		return push.Result{Outcome: push.Forget, Reason: "gone"}
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		result.Reason = "slow_down"
 		if result.RetryAfter > 0 {
-			result.Outcome = dispatcher.SlowDown
+			result.Outcome = push.SlowDown
 		}
 	case code < 400:
 		result.Reason = "redirect"
@@ -193,13 +194,13 @@ func (e *Endpoint) retryAfter(h http.Header) time.Duration {
 
 // failed is the result of an attempt without an answer. A url.Error is taken apart:
 // its text has the whole URL.
-func (e *Endpoint) failed(reason string, err error) dispatcher.Result {
+func (e *Endpoint) failed(reason string, err error) push.Result {
 	var of *url.Error
 	if errors.As(err, &of) {
 		err = of.Err
 	}
 	e.log.Warn("a webhook cannot be reached", "host", e.host, "reason", reason, "error", err)
-	return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason}
+	return push.Result{Outcome: push.Later, Reason: reason}
 }
 
 func reason(ctx context.Context, err error) string {

@@ -18,6 +18,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hunter2 hunter2 hunter2"))
@@ -63,7 +64,7 @@ func TestSignature(t *testing.T) {
 		}
 	})
 	e, log := endpoint(t, url, true)
-	if got := e.Deliver(t.Context(), report); got.Outcome != dispatcher.Accepted {
+	if got := e.Deliver(t.Context(), report); got.Outcome != push.Accepted {
 		t.Errorf("%+v: %s", got, log)
 	}
 }
@@ -72,17 +73,17 @@ func TestAnswers(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		after  string
-		want   dispatcher.Result
+		want   push.Result
 	}{
-		{200, "", dispatcher.Result{Outcome: dispatcher.Accepted}},
-		{204, "", dispatcher.Result{Outcome: dispatcher.Accepted}},
-		{302, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "redirect"}},
-		{404, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "http_4xx"}},
-		{410, "", dispatcher.Result{Outcome: dispatcher.Forget, Reason: "gone"}},
-		{429, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "slow_down"}},
-		{429, "7", dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: "slow_down", RetryAfter: 7 * time.Second}},
-		{503, "Fri, 31 Dec 1999 23:59:59 GMT", dispatcher.Result{Outcome: dispatcher.Later, Reason: "slow_down"}},
-		{500, "3", dispatcher.Result{Outcome: dispatcher.Later, Reason: "http_5xx", RetryAfter: 3 * time.Second}},
+		{200, "", push.Result{Outcome: push.Accepted}},
+		{204, "", push.Result{Outcome: push.Accepted}},
+		{302, "", push.Result{Outcome: push.Later, Reason: "redirect"}},
+		{404, "", push.Result{Outcome: push.Later, Reason: "http_4xx"}},
+		{410, "", push.Result{Outcome: push.Forget, Reason: "gone"}},
+		{429, "", push.Result{Outcome: push.Later, Reason: "slow_down"}},
+		{429, "7", push.Result{Outcome: push.SlowDown, Reason: "slow_down", RetryAfter: 7 * time.Second}},
+		{503, "Fri, 31 Dec 1999 23:59:59 GMT", push.Result{Outcome: push.Later, Reason: "slow_down"}},
+		{500, "3", push.Result{Outcome: push.Later, Reason: "http_5xx", RetryAfter: 3 * time.Second}},
 	} {
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if c.after != "" {
@@ -139,7 +140,7 @@ func TestFailures(t *testing.T) {
 		{"https://169.254.169.254" + path, false, "private_address"},
 	} {
 		e, log := endpoint(t, c.url, c.private)
-		if got := e.Deliver(t.Context(), report); got.Outcome != dispatcher.Later || got.Reason != c.reason {
+		if got := e.Deliver(t.Context(), report); got.Outcome != push.Later || got.Reason != c.reason {
 			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
 		}
 		discreet(t, log.String())
@@ -154,7 +155,7 @@ func TestTimeout(t *testing.T) {
 	e, _ := endpoint(t, url, true)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if got := e.Deliver(ctx, report); got.Outcome != dispatcher.Later || got.Reason != "timeout" {
+	if got := e.Deliver(ctx, report); got.Outcome != push.Later || got.Reason != "timeout" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -62,13 +63,13 @@ func (f fakeInbox) Unreads(context.Context, int64) (model.Unreads, error) {
 // fakeSender accepts every push.
 type fakeSender struct{ types chan string } // of the pushes, as they come
 
-func (s fakeSender) Send(_ context.Context, d *dispatcher.Delivery) dispatcher.Result {
+func (s fakeSender) Send(_ context.Context, d *push.Delivery) push.Result {
 	s.types <- d.Type
-	return dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: "provider-id"}
+	return push.Result{Outcome: push.Accepted, ProviderID: "provider-id"}
 }
 
 // accepting are senders for both platforms, and what they were sent.
-func accepting() (map[devices.Platform]dispatcher.Sender, chan string) {
+func accepting() (map[devices.Platform]push.Sender, chan string) {
 	s := fakeSender{types: make(chan string, 10)}
-	return map[devices.Platform]dispatcher.Sender{devices.Android: s, devices.IOS: s}, s.types
+	return map[devices.Platform]push.Sender{devices.Android: s, devices.IOS: s}, s.types
 }

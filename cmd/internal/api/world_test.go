@@ -21,6 +21,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
@@ -63,7 +64,7 @@ type world struct {
 var worlds atomic.Int64
 
 // newWorld serves over the Redis that the tests share. Ani and Budi can sign in.
-func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *world {
+func newWorld(t *testing.T, senders map[devices.Platform]push.Sender) *world {
 	t.Helper()
 	server, err := localredis.Shared()
 	check(t, err)
@@ -73,7 +74,7 @@ func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *wor
 	return w
 }
 
-func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatcher.Sender) *world {
+func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Sender) *world {
 	t.Helper()
 	w := &world{t: t, prefix: fmt.Sprint(t.Name(), worlds.Add(1)), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
 	clock := func() time.Time {
@@ -99,7 +100,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 	w.dispatcher = dispatcher.New(dispatcher.Options{
 		Redis: w.redis, Partitions: parts, Inbox: store, Devices: registry,
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
-		Types: []dispatcher.Type{{Name: "flash_sale", Lane: dispatcher.Bulk, Message: "Flash sale!"}},
+		Types: []dispatcher.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
 	})
 	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: store.Erased})
 	check(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/dispatcher/webhook"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -37,7 +38,7 @@ type Core struct {
 // OpenCore connects to Redis, checks that it is fit to keep what Kabar accepts,
 // and wires the stores and the dispatcher. Senders may be nil where nothing is
 // sent.
-func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]dispatcher.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	texts, err := text.New(text.Options{Folder: cfg.Texts})
 	if err != nil {
 		return nil, err
@@ -147,7 +148,7 @@ func newHooks(cfg *config.Config, log *slog.Logger) (map[string]dispatcher.Hook,
 func types(declared []config.EventType) []dispatcher.Type {
 	types := make([]dispatcher.Type, len(declared))
 	for i, t := range declared {
-		l, err := dispatcher.ParseLane(t.Lane)
+		l, err := push.ParseLane(t.Lane)
 		if err != nil {
 			panic(err) // config has validated it
 		}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/apns"
 	"github.com/kabar-gateway/kabar/dispatcher/fcm"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // Senders are the ways to the providers that the configuration switches on; the
@@ -42,8 +42,8 @@ func NewSenders(ctx context.Context, cfg *config.Config) (*Senders, error) {
 }
 
 // ByPlatform returns the senders as the dispatcher wants them.
-func (s *Senders) ByPlatform() map[devices.Platform]dispatcher.Sender {
-	m := make(map[devices.Platform]dispatcher.Sender)
+func (s *Senders) ByPlatform() map[devices.Platform]push.Sender {
+	m := make(map[devices.Platform]push.Sender)
 	if s.FCM != nil {
 		m[devices.Android] = s.FCM
 	}
@@ -150,11 +150,11 @@ func readCAs(name string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func inFlight(c config.InFlight) map[dispatcher.Lane]int {
-	return map[dispatcher.Lane]int{dispatcher.Urgent: c.Urgent, dispatcher.Chat: c.Chat, dispatcher.Bulk: c.Bulk}
+func inFlight(c config.InFlight) map[push.Lane]int {
+	return map[push.Lane]int{push.Urgent: c.Urgent, push.Chat: c.Chat, push.Bulk: c.Bulk}
 }
 
-func budgets(c config.InFlight) (of [len(dispatcher.Lanes)]int) {
+func budgets(c config.InFlight) (of [len(push.Lanes)]int) {
 	for l, n := range inFlight(c) {
 		of[l] = n
 	}

@@ -1,9 +1,12 @@
-package dispatcher
+package jsonscan
 
 import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,48 +17,48 @@ import (
 // passes of a decoder were a fifth of what a push costs. What is not valid they
 // misread, and come to an end.
 
-var errNotObject = errors.New("must be a JSON object")
+var ErrNotObject = errors.New("must be a JSON object")
 
 // member is a member of an object: name and value as they stand, quotes included.
-type member struct{ key, value jsontext.Value }
+type Member struct{ Key, Value jsontext.Value }
 
 // name returns the name as text. Compared as string(m.name()) it is not copied.
-func (m member) name() []byte {
-	if len(m.key) < 2 {
+func (m Member) Name() []byte {
+	if len(m.Key) < 2 {
 		return nil
 	}
-	if bytes.IndexByte(m.key, '\\') < 0 {
-		return m.key[1 : len(m.key)-1]
+	if bytes.IndexByte(m.Key, '\\') < 0 {
+		return m.Key[1 : len(m.Key)-1]
 	}
-	name, _ := jsontext.AppendUnquote(nil, m.key) // it is valid
+	name, _ := jsontext.AppendUnquote(nil, m.Key) // it is valid
 	return name
 }
 
 // eachMember calls f with the members of a valid object in order.
-func eachMember(object []byte, f func(m member)) error {
+func EachMember(object []byte, f func(m Member)) error {
 	i := skipSpace(object, 0)
 	if i == len(object) || object[i] != '{' {
-		return errNotObject
+		return ErrNotObject
 	}
 	for i = skipSpace(object, i+1); i < len(object) && object[i] != '}'; {
 		end := skipString(object, i)
-		m := member{key: object[i:end]}
+		m := Member{Key: object[i:end]}
 		start := min(skipSpace(object, skipSpace(object, end)+1), len(object)) // past the colon
 		i = skipValue(object, start)
-		m.value = object[start:i]
+		m.Value = object[start:i]
 		f(m)
 		if i = skipSpace(object, i); i < len(object) && object[i] == ',' {
 			i = skipSpace(object, i+1)
 		}
 	}
 	if i >= len(object) {
-		return errNotObject
+		return ErrNotObject
 	}
 	return nil
 }
 
 // eachElement calls f with the elements of a valid array in order.
-func eachElement(array []byte, f func(v jsontext.Value)) {
+func EachElement(array []byte, f func(v jsontext.Value)) {
 	for i := skipSpace(array, 1); i < len(array) && array[i] != ']'; {
 		end := skipValue(array, i)
 		f(array[i:end])
@@ -118,7 +121,7 @@ func skipValue(b []byte, i int) int {
 }
 
 // appendCompact appends a valid value without the white space between its tokens.
-func appendCompact(dst, value []byte) []byte {
+func AppendCompact(dst, value []byte) []byte {
 	for i := 0; i < len(value); {
 		switch c := value[i]; {
 		case c == '"':
@@ -137,29 +140,74 @@ func appendCompact(dst, value []byte) []byte {
 
 // digestOf is a digest of a valid value: the same whatever white space it has, and in
 // whatever order the members of its objects come.
-func digestOf(value []byte) uint64 {
+func Digest(value []byte) uint64 {
 	value = bytes.TrimSpace(value)
 	switch {
 	case len(value) == 0:
 		return 0
 	case value[0] == '{':
 		total := uint64(len("{}"))
-		_ = eachMember(value, func(m member) { // it is an object
-			total += mix(xxhash.Sum64(m.key), digestOf(m.value))
+		_ = EachMember(value, func(m Member) { // it is an object
+			total += Mix(xxhash.Sum64(m.Key), Digest(m.Value))
 		})
-		return mix('{', total)
+		return Mix('{', total)
 	case value[0] == '[':
 		total := uint64(len("[]"))
-		eachElement(value, func(v jsontext.Value) { total = mix(total, digestOf(v)) })
-		return mix('[', total)
+		EachElement(value, func(v jsontext.Value) { total = Mix(total, Digest(v)) })
+		return Mix('[', total)
 	}
 	return xxhash.Sum64(value)
 }
 
 // mix joins two digests; their order matters.
-func mix(a, b uint64) uint64 {
+func Mix(a, b uint64) uint64 {
 	var buf [16]byte
 	binary.LittleEndian.PutUint64(buf[:8], a)
 	binary.LittleEndian.PutUint64(buf[8:], b)
 	return xxhash.Sum64(buf[:])
+}
+
+// absent reports whether a field was left out or null.
+func Absent(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }
+
+// scalar returns the text of a string or number, since numbers may arrive as
+// strings and the reverse.
+func Scalar(v jsontext.Value) (string, bool) {
+	switch v.Kind() {
+	case '"':
+		return string(Member{Key: v}.Name()), true
+	case '0':
+		return string(v), true
+	}
+	return "", false
+}
+
+func AppendString(b []byte, s string) []byte {
+	out, err := jsontext.AppendQuote(b, s)
+	if err != nil {
+		return append(b, `""`...) // not UTF-8: refused by the parser
+	}
+	return out
+}
+
+// cut returns the first characters of a text.
+func Truncate(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most])
+	}
+	return s
+}
+
+// printable reports whether s is UTF-8 without control characters other than
+// line breaks and tabs.
+func Printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+	})
 }

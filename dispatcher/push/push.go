@@ -1,44 +1,10 @@
-package dispatcher
+package push
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
-
-	"github.com/kabar-gateway/kabar/devices"
 )
-
-// A Lane is one of three separate ways from the outbox to the providers.
-// Lanes share neither queue, nor workers, nor in-flight budget, nor connections
-// (guarantee G5), so money never waits behind promotions.
-type Lane uint8
-
-// The lanes, in the order in which a provider's request to slow down spares
-// them: bulk slows first and urgent last.
-const (
-	Urgent Lane = iota // transaction, nego, dompet
-	Chat               // message
-	Bulk               // everything else, broadcasts
-)
-
-// Lanes lists every lane.
-var Lanes = [...]Lane{Urgent, Chat, Bulk}
-
-var laneNames = [...]string{"urgent", "chat", "bulk"}
-
-// String returns the lane's name as it stands in keys, metrics and configuration.
-func (l Lane) String() string { return laneNames[l] }
-
-// ParseLane is the inverse of String.
-func ParseLane(s string) (Lane, error) {
-	for _, l := range Lanes {
-		if l.String() == s {
-			return l, nil
-		}
-	}
-	return 0, fmt.Errorf("lane %q is none of urgent, chat, bulk", s)
-}
 
 // A Field is one top-level key of a push's data and its JSON value.
 type Field struct {
@@ -53,8 +19,9 @@ type Delivery struct {
 	// ID is a UUID, the same in every attempt of this push to this device: the
 	// apns-id.
 	ID string
-	// Device is where it goes; Device.Token has been validated.
-	Device devices.Device
+	// Token is where it goes: the provider's address of the device, validated when it
+	// was registered.
+	Token string
 	// Lane chooses the sender's connections.
 	Lane Lane
 	// Type is the event's type, such as "transaction".
