@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -188,26 +185,4 @@ func AppendString(b []byte, s string) []byte {
 		return append(b, `""`...) // not UTF-8: refused by the parser
 	}
 	return out
-}
-
-// cut returns the first characters of a text.
-func Truncate(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most])
-	}
-	return s
-}
-
-// printable reports whether s is UTF-8 without control characters other than
-// line breaks and tabs.
-func Printable(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
-	})
 }

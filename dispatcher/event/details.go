@@ -1,4 +1,4 @@
-package dispatcher
+package event
 
 import (
 	"slices"
@@ -7,12 +7,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // details are an event's details, and what the rules need of them.
 type details struct {
-	// object is compact JSON that ends with `"unread_items":null}`: the place
-	// that the receiver's numbers are put into when the push is sent.
+	// object is compact JSON without unread_items.
 	object []byte
 
 	id            string         // of the resource, or ""
@@ -30,13 +30,11 @@ type details struct {
 	cartItems     jsontext.Value
 }
 
-const (
-	noUnreadItems = `"unread_items":null}` // ends the details that are kept
-	noImage       = `"image_url":null,`
-)
+// noImage is what promotions without an image say: all of their samples have the member.
+const noImage = `"image_url":null,`
 
-// parseDetails reads details: an object, or nothing. What they say of unread items
-// is dropped; promotions get the image_url that all their samples have.
+// parseDetails reads details: an object, or nothing. unread_items is dropped, since Kabar
+// counts itself; promotions get the image_url that all their samples have.
 func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 	d := details{path: "details"}
 	if jsonscan.Absent(raw) {
@@ -47,7 +45,7 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 	}
 	var transaction, product jsontext.Value
 	resource := raw
-	out := make([]byte, 0, len(raw)+len(noUnreadItems)+len(noImage)+1)
+	out := make([]byte, 0, len(raw)+len(noImage)+1)
 	image := !promo
 	out = append(out, '{')
 	err := jsonscan.EachMember(raw, func(m jsonscan.Member) {
@@ -74,7 +72,7 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 	if !image {
 		out = append(out, noImage...)
 	}
-	d.object = append(out, noUnreadItems...)
+	d.object = closeObject(out)
 	if transaction.Kind() == '{' {
 		d.path, resource = "details.transaction", transaction
 	}
@@ -83,6 +81,14 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 		d.product = readProduct(product)
 	}
 	return d, nil
+}
+
+// closeObject ends an object whose members are each followed by a comma.
+func closeObject(open []byte) []byte {
+	if open[len(open)-1] == ',' {
+		open = open[:len(open)-1]
+	}
+	return append(open, '}')
 }
 
 // readResource takes the fields that the rules need from a transaction, an offer, or
@@ -135,13 +141,13 @@ func readPerson(v jsontext.Value) (p person) {
 		switch string(m.Name()) {
 		case "id":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.id, _ = ParseUser(s)
+			p.id, _ = model.ParseUser(s)
 		case "name":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.name = jsonscan.Truncate(s, maxItem)
+			p.name = Truncate(s, maxItem)
 		case "username":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.username = jsonscan.Truncate(s, maxItem)
+			p.username = Truncate(s, maxItem)
 		case "avatar":
 			s, _ := jsonscan.Scalar(m.Value)
 			if len(s) <= maxAvatar && (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) {
@@ -165,7 +171,7 @@ func readProduct(v jsontext.Value) (p product) {
 			p.id, _ = jsonscan.Scalar(m.Value)
 		case "name":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.name = jsonscan.Truncate(s, maxItem)
+			p.name = Truncate(s, maxItem)
 		case "seller_id":
 			p.seller = m.Value
 		}
@@ -182,18 +188,18 @@ func readAmount(v jsontext.Value) string {
 	return s
 }
 
-// meaning returns what a movement of money or a report means; nil when they do not
-// say enough for the rules' words.
-func (d *details) meaning(eventType string) *meaning {
+// stateRules returns the rules for a movement of money or a report; nil when the details
+// lack what the rules' words need.
+func (d *details) stateRules(eventType string) *stateRules {
 	switch {
 	case eventType == "report" && d.product.name != "":
-		return meanings["report"]["reported"]
+		return rulesByState["report"]["reported"]
 	case eventType != "dompet" || readAmount(d.amount) == "":
 		return nil
 	case d.action != "":
-		return meanings["mutation"][d.action]
+		return rulesByState["mutation"][d.action]
 	}
-	return meanings["withdrawal"][d.state]
+	return rulesByState["withdrawal"][d.state]
 }
 
 // readItems reads the names of products, each once.
@@ -207,7 +213,7 @@ func readItems(v jsontext.Value) (items []string) {
 				return
 			}
 			s, _ := jsonscan.Scalar(m.Value)
-			if name := jsonscan.Truncate(s, maxItem); name != "" && !slices.Contains(items, name) {
+			if name := Truncate(s, maxItem); name != "" && !slices.Contains(items, name) {
 				items = append(items, name)
 			}
 		})

@@ -1,68 +1,53 @@
-package dispatcher
+package event
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Bounds of an event.
 const (
 	MaxEventSize  = 64 << 10 // bytes
 	MaxReceivers  = 1000
+	MaxTTL        = 28 * day // FCM keeps nothing longer
 	maxIDLen      = 128      // bytes
 	maxMessage    = 1000     // characters
 	maxTitle      = 200      // characters
-	maxTTL        = 28 * day // FCM keeps nothing longer
 	maxCart       = 1_000_000
 	maxAhead      = day // how far an event's time may lie ahead of the clock
 	maxResourceID = 64  // bytes
 )
 
-// An InvalidError tells what is wrong with an event, by field.
-type InvalidError struct{ Fields map[string]string }
-
-// Error lists the fields in order. It repeats nothing of what was sent.
-func (e *InvalidError) Error() string {
-	var parts []string
-	for field, problem := range e.Fields {
-		parts = append(parts, field+" "+problem)
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, "; ")
-}
-
 // An Event is a validated event of a service. It is not changed after parsing.
 type Event struct {
 	ID        string // unique within its source; made up when the service gave none
 	Type      string
+	Spec      TypeSpec
 	Receivers []int64 // 1 to MaxReceivers, each once
+	Title     *string // nil: none
+	Digest    string  // of what was sent, for the comparison with a repeat
+	Cart      *int    // the number of items, for a cart event
+	Push      bool    // false: in the inbox alone
 
 	cloudSource string // of a CloudEvent; or ""
 
-	kind    kind
-	content string // digest of what was sent, for the comparison with a repeat
-	time    time.Time
-	title   *string
-	message string // "": the rules' words
-	details details
-	cart    *int
-	ttl     time.Duration // 0: by state or type
-	push    bool
-	meaning *meaning      // of the state that it tells; nil when it tells none
-	bare    *bare         // the resource that was sent in place of an event, or nil
-	shares  [roles]*share // what receivers of each role get; nil where there is none
+	time     time.Time
+	message  string // "": the rules' words
+	details  details
+	ttl      time.Duration          // 0: by state or type
+	state    *stateRules            // of the state that it tells; nil when it tells none
+	raw      *rawResource           // the resource that was sent in place of an event, or nil
+	contents [numRoles]*RoleContent // nil for roles without a receiver
 }
 
 // wireEvent is an event as services send it: valid JSON values, or nothing.
@@ -138,14 +123,25 @@ func (w *wireEvent) inherit() {
 	}
 }
 
+// Options configure a Parser. All of them are required.
+type Options struct {
+	Types  *Types
+	Texts  *text.Catalogue
+	Locale text.Locale // of the messages that Kabar words; their translations stand beside them
+	Now    func() time.Time
+}
+
 // A Parser reads events. It is immutable and safe for concurrent use.
 type Parser struct {
-	kinds   map[string]kind
-	presets map[string]string // messages of declared types
-	texts   *text.Catalogue
-	locale  text.Locale // of the messages that Kabar words; the other languages stand beside them
-	now     func() time.Time
-	newID   func() string
+	types  *Types
+	texts  *text.Catalogue
+	locale text.Locale
+	now    func() time.Time
+}
+
+// NewParser returns a parser.
+func NewParser(o Options) *Parser {
+	return &Parser{types: o.Types, texts: o.Texts, locale: o.Locale, now: o.Now}
 }
 
 // Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
@@ -166,7 +162,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if err != nil {
 		return nil, invalid("event", err.Error())
 	}
-	return p.event(&w)
+	return p.parse(&w)
 }
 
 // validate reports where raw is not one JSON value.
@@ -186,77 +182,82 @@ func validate(raw []byte) error {
 	return invalid("event", "is not valid JSON")
 }
 
-func (p *Parser) event(w *wireEvent) (*Event, error) {
-	c := &checker{}
-	e := &Event{bare: w.unwrap(c)}
-	e.ID, e.Type = c.id(w.id), c.text("type", w.kind, 64)
-	var ok bool
-	if e.kind, ok = p.kinds[e.Type]; e.Type == "" {
-		c.wrong("type", "is required")
-	} else if !ok {
-		c.wrong("type", "is not a known event type")
-	}
-	e.time = c.time("time", w.time, p.now())
-	e.message = c.text("message", w.message, maxMessage)
-	if e.message == "" {
-		e.message = p.presets[e.Type]
-	}
-	if title := c.text("title", w.title, maxTitle); title != "" {
-		e.title = &title
-	}
-	e.ttl, e.push = c.options(w.options)
-	if e.bare != nil {
-		e.readBare(c, p.now())
-		e.Receivers = e.parties(c, w.receiver, w.receivers)
+func (p *Parser) parse(w *wireEvent) (*Event, error) {
+	v := &Validator{}
+	e := &Event{raw: w.unwrap(v)}
+	known := p.readHead(v, e, w)
+	e.time = v.eventTime("time", w.time, p.now())
+	e.ttl, e.Push = v.options(w.options)
+	if e.raw != nil {
+		e.readRaw(v, p.now())
+		e.Receivers = e.parties(v, w.receiver, w.receivers)
 	} else {
-		e.Receivers = c.receivers(w.receiver, w.receivers)
-		e.readDetails(c, w.details, p.now())
+		e.Receivers = v.receivers(w.receiver, w.receivers)
+		e.readDetails(v, w.details, p.now())
 	}
-	if ok {
-		if e.message == "" && e.meaning == nil && e.bare == nil && e.Type != "cart" && e.Type != "reminder" {
-			c.wrong("message", "is required")
+	if known {
+		if e.message == "" && e.state == nil && e.raw == nil && e.Type != "cart" && e.Type != "reminder" {
+			v.Wrong("message", "is required")
 		}
-		p.shareOut(c, e)
+		p.fillContents(v, e)
 	}
-	if len(c.fields) > 0 {
-		return nil, &InvalidError{Fields: c.fields}
+	if err := v.Err(); err != nil {
+		return nil, err
 	}
 	switch {
 	case e.ID != "":
-	case e.bare == nil, e.bare.resource == "report" && jsonscan.Absent(w.time): // a product tells nothing of its reports
-		e.ID = p.newID()
+	case e.raw == nil, e.raw.resource == "report" && jsonscan.Absent(w.time): // a product does not identify its reports
+		e.ID = model.NewID(p.now())
 	default:
 		e.ID = e.derivedID()
 	}
-	e.content = w.digest()
+	e.Digest = w.digest()
 	return e, nil
 }
 
+// readHead takes id, type, message and title, and reports whether the type is known.
+func (p *Parser) readHead(v *Validator, e *Event, w *wireEvent) (known bool) {
+	e.ID, e.Type = v.id(w.id), v.text("type", w.kind, 64)
+	if e.Spec, known = p.types.lookup(e.Type); e.Type == "" {
+		v.Wrong("type", "is required")
+	} else if !known {
+		v.Wrong("type", "is not a known event type")
+	}
+	e.message = v.text("message", w.message, maxMessage)
+	if e.message == "" {
+		e.message = p.types.messages[e.Type]
+	}
+	if title := v.text("title", w.title, maxTitle); title != "" {
+		e.Title = &title
+	}
+	return known
+}
+
 // readDetails takes from the details what the rules and the counters need.
-func (e *Event) readDetails(c *checker, raw jsontext.Value, now time.Time) {
+func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
 	var err error
-	if e.details, err = parseDetails(raw, e.kind.promo); err != nil {
-		c.wrong("details", err.Error())
+	if e.details, err = parseDetails(raw, e.Spec.Promo); err != nil {
+		v.Wrong("details", err.Error())
 		return
 	}
 	d := &e.details
 	switch e.Type {
 	case "cart":
-		e.cart = c.cart(d.cartItems)
+		e.Cart = v.cart(d.cartItems)
 	case "transaction", "nego":
 		if d.state == "" {
 			break
 		}
-		if e.meaning = meanings[e.Type][d.state]; e.meaning == nil {
-			c.wrong(d.path+".state", "is not a known state")
+		if e.state = rulesByState[e.Type][d.state]; e.state == nil {
+			v.Wrong(d.path+".state", "is not a known state")
 			break
 		}
 		if e.time.IsZero() && len(d.updatedAt) > 0 {
-			e.time = c.time(d.path+".updated_at", d.updatedAt, now)
+			e.time = v.eventTime(d.path+".updated_at", d.updatedAt, now)
 		}
-	case "dompet", "report": // the rules have words for those that bring none
+	case "dompet", "report": // the rules have words for those without a message
 		if e.message == "" {
-			e.meaning = d.meaning(e.Type)
+			e.state = d.stateRules(e.Type)
 		}
 	}
 }
@@ -279,27 +280,58 @@ func (e *Event) WithSource(uri string) *Event {
 	return &of
 }
 
-// WithinSource names the events of a service ("service:NAME") that are CloudEvents of
-// a source; with "" those that are no CloudEvents. Services cannot reach into each
-// other's sources: the same source and id of two services are two events.
-func WithinSource(service, uri string) string {
-	if uri == "" {
-		return service
+// CloudSource returns the source of a CloudEvent, "" for other events.
+func (e *Event) CloudSource() string { return e.cloudSource }
+
+// Subject names what the event is about: the news of one transaction, offer or
+// conversation replace each other on the screen. It is "" when nothing is replaced.
+func (e *Event) Subject() string {
+	switch e.Type {
+	case "transaction", "nego":
+		return model.Subject(e.Type, e.details.id)
+	case "message":
+		return model.ConversationSubject(e.details.conversation)
+	case "reminder":
+		return "reminder"
 	}
-	return service + " " + uri // names of services have no spaces
+	return ""
 }
 
-// key is the digest under which the inbox knows an event of a service.
-func (e *Event) key(service string) string {
-	return EventKey(WithinSource(service, e.cloudSource), e.ID)
+// TellsState reports whether the event tells a state of a subject.
+func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
+
+// State is what the event says of its subject to the receivers of a content. Events
+// without a time count as of now.
+func (e *Event) State(c *RoleContent, now time.Time) model.State {
+	state := model.State{Order: e.time}
+	if state.Order.IsZero() {
+		state.Order = now
+	}
+	if e.TellsState() {
+		state.Rank, state.Counter = e.state.rank, c.Counter
+	}
+	return state
 }
 
-// EventKey is the digest of an event's source and id.
-func EventKey(source, id string) string {
-	sum := sha256.Sum256([]byte(source + "\x00" + id))
-	return hex.EncodeToString(sum[:16])
-}
+// TTL is how long a phone that is off should still get the push of a content.
+func (e *Event) TTL(c *RoleContent) time.Duration { return cmp.Or(e.ttl, c.TTL) }
 
-func invalid(field, problem string) *InvalidError {
-	return &InvalidError{Fields: map[string]string{field: problem}}
+// Contact is with whom a receiver has the transaction that the event tells of, or nil.
+func (e *Event) Contact(receiver int64) *model.Contact {
+	d := &e.details
+	if e.Type != "transaction" || d.seller.id == 0 || d.buyer.id == 0 || d.seller.id == d.buyer.id {
+		return nil
+	}
+	role, with := model.Seller, d.seller
+	switch receiver {
+	case d.buyer.id:
+	case d.seller.id:
+		role, with = model.Buyer, d.buyer
+	default:
+		return nil
+	}
+	return &model.Contact{
+		Role: role, Partner: with.id, Name: with.name, Avatar: with.avatar,
+		Transaction: model.Subject(e.Type, d.id), Items: d.items,
+	}
 }

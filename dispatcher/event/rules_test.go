@@ -1,10 +1,9 @@
-package dispatcher
+package event
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -51,21 +50,21 @@ func TestRulesCoverTheDictionaries(t *testing.T) {
 		{"report", "reported", "reported", []role{owner}},
 	} {
 		states := strings.Fields(c.states)
-		if len(meanings[c.resource]) != len(states) {
-			t.Errorf("%s has %d states, want %d", c.resource, len(meanings[c.resource]), len(states))
+		if len(rulesByState[c.resource]) != len(states) {
+			t.Errorf("%s has %d states, want %d", c.resource, len(rulesByState[c.resource]), len(states))
 		}
 		for i, state := range states {
-			m := meanings[c.resource][state]
+			m := rulesByState[c.resource][state]
 			if m == nil || m.rank != i+1 {
 				t.Errorf("%s %s: %+v, want rank %d", c.resource, state, m, i+1)
 				continue
 			}
 			for _, r := range c.roles {
-				rule := m.to(r)
+				rule := m.of(r)
 				if rule == nil {
 					t.Errorf("%s %s: nothing for the %s", c.resource, state, roleNames[r])
 				} else if slices.Contains(strings.Fields(c.ends), state) && rule.counter != none {
-					t.Errorf("%s enters a counter", rule.text())
+					t.Errorf("%s enters a counter", rule.textID())
 				}
 			}
 		}
@@ -81,18 +80,18 @@ func TestRulesHaveWords(t *testing.T) {
 	}
 	for i := range rules {
 		r := &rules[i]
-		if r.hears == counted {
+		if r.level == Counted {
 			continue
 		}
-		used = append(used, r.text())
-		if !slices.Contains(ids, r.text()) {
-			t.Errorf("%s: there is no such text", r.text())
+		used = append(used, r.textID())
+		if !slices.Contains(ids, r.textID()) {
+			t.Errorf("%s: there is no such text", r.textID())
 		}
-		if r.hears == pushed && r.worth == 0 {
-			t.Errorf("%s: is not worth sending", r.text())
+		if r.level == Pushed && r.ttl == 0 {
+			t.Errorf("%s: has no TTL", r.textID())
 		}
 		if joined := strings.Join(r.actions, "_"); joined != "" && categories[joined] != joined {
-			t.Errorf("%s: no category %s", r.text(), joined)
+			t.Errorf("%s: no category %s", r.textID(), joined)
 		}
 	}
 	for _, id := range ids {
@@ -107,48 +106,48 @@ func TestRulesAreDocumented(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`# Who is told what
 
-Written by ` + "`go test ./dispatcher -run RulesAreDocumented -update`" + ` from the table in ` + "`dispatcher/rules.go`" + ` and the message files in ` + "`dispatcher/text/messages`" + `.
+Written by ` + "`go test ./dispatcher/event -run RulesAreDocumented -update`" + ` from the table in ` + "`dispatcher/event/rules.go`" + ` and the message files in ` + "`dispatcher/text/messages`" + `.
 
-States stand in the order in which they come: of states with the same time, the lower one counts. A state leaves every counter but the one it names. "push" means on the phones, in the list and on live sockets; "list" the same without the phones; "count" that only the counters move. The last column is how long a phone that is off should still get the push, unless the event has a ` + "`ttl`" + `.
+States stand in the order in which they come: of states with the same time, the lower one counts. A state leaves every counter but the one it names. "push" means on the phones, in the list and on live sockets; "list" the same without the phones; "count" that only the counters change. TTL is how long a phone that is off should still get the push, unless the event has a ` + "`ttl`" + `.
 `)
 	counters := map[model.Counter]string{
 		model.SellerTransactions: "`transactions_need_action_as_seller`", model.BuyerTransactions: "`transactions_need_action_as_buyer`",
 		model.TransactionNews: "`transactions_as_buyer`",
 		model.SellerOffers:    "`offers_need_action_as_seller`", model.BuyerOffers: "`offers_need_action_as_buyer`",
 	}
-	heard := map[hearing]string{counted: "count", muted: "list, never pushed", listed: "list", pushed: "push"}
+	heard := map[Level]string{Counted: "count", Muted: "list, never pushed", Listed: "list", Pushed: "push"}
 	about := map[string]string{
 		"transaction": "transaction", "nego": "nego", "mutation": "dompet", "withdrawal": "dompet", "report": "report",
 	}
 	for i := range rules {
 		r := &rules[i]
 		if i == 0 || rules[i-1].resource != r.resource {
-			fmt.Fprintf(&b, "\n## %s (type `%s`, lane `%s`)\n\n", r.resource, about[r.resource], kinds[about[r.resource]].lane)
-			b.WriteString("| state | who | hears | Indonesian | English | actions | counter | worth |\n|---|---|---|---|---|---|---|---|\n")
+			fmt.Fprintf(&b, "\n## %s (type `%s`, lane `%s`)\n\n", r.resource, about[r.resource], builtIn[about[r.resource]].Lane)
+			b.WriteString("| state | who | delivery | Indonesian | English | actions | counter | TTL |\n|---|---|---|---|---|---|---|---|\n")
 		}
 		words := make([]string, len(text.Locales))
 		for n, l := range text.Locales {
-			if r.hears != counted {
-				words[n] = testTexts.Text(l, r.text(), text.Args{Buyer: "Me Ow", Seller: "Ani", Amount: "25000", Product: "Bantal"})
+			if r.level != Counted {
+				words[n] = testTexts.Text(l, r.textID(), text.Args{Buyer: "Me Ow", Seller: "Ani", Amount: "25000", Product: "Bantal"})
 			}
 		}
-		worth := ""
-		if r.hears == pushed {
-			worth = fmt.Sprintf("%dd", r.worth/(24*time.Hour))
+		ttl := ""
+		if r.level == Pushed {
+			ttl = fmt.Sprintf("%dd", r.ttl/(24*time.Hour))
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s | %s |\n", r.state, roleNames[r.role], heard[r.hears],
-			words[0], words[1], strings.Join(r.actions, ", "), counters[r.counter], worth)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s | %s |\n", r.state, roleNames[r.role], heard[r.level],
+			words[0], words[1], strings.Join(r.actions, ", "), counters[r.counter], ttl)
 	}
-	b.WriteString("\n## Types\n\n| type | lane | in the list | worth |\n|---|---|---|---|\n")
-	for _, name := range slices.Sorted(maps.Keys(kinds)) {
-		k, list := kinds[name], ""
+	b.WriteString("\n## Types\n\n| type | lane | in the list | TTL |\n|---|---|---|---|\n")
+	for _, name := range BuiltInTypes() {
+		spec, list := builtIn[name], ""
 		switch {
-		case k.promo:
+		case spec.Promo:
 			list = "yes, also when no type is asked for"
-		case k.listed:
+		case spec.Listed:
 			list = "yes"
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %v |\n", name, k.lane, list, k.worth)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %v |\n", name, spec.Lane, list, spec.TTL)
 	}
-	golden(t, "../docs/rules.md", b.Bytes())
+	golden(t, "../../docs/rules.md", b.Bytes())
 }

@@ -1,4 +1,4 @@
-package dispatcher
+package event
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 // offer, a product that was reported, a mutation or a withdrawal, as the
 // marketplace's own API shows it (DESIGN.md 4.1). Receivers, words, actions
 // and counters follow from the rules.
-type bare struct {
+type rawResource struct {
 	kind     string // the type of the event that it makes
 	resource string // its name in the rules
 	path     string // where it stands, for errors: "transaction.", or "" at the top
@@ -32,7 +32,7 @@ type wrapper struct {
 
 // unwrap returns the resource that stands in place of an event, or nil, and makes w
 // the event that it stands for.
-func (w *wireEvent) unwrap(c *checker) *bare {
+func (w *wireEvent) unwrap(v *Validator) *rawResource {
 	kind, _ := jsonscan.Scalar(w.kind)
 	b := w.loose(kind)
 	w.inherit() // after loose, which drops members that are not the event's
@@ -46,9 +46,9 @@ func (w *wireEvent) unwrap(c *checker) *bare {
 		if b != nil || jsonscan.Absent(k.value) || !jsonscan.Absent(w.kind) && (kind != k.kind || !jsonscan.Absent(w.details)) {
 			continue
 		}
-		b = &bare{kind: k.kind, resource: k.resource, path: k.key + ".", object: single(k.value)}
+		b = &rawResource{kind: k.kind, resource: k.resource, path: k.key + ".", object: single(k.value)}
 		if b.object.Kind() != '{' {
-			c.wrong(k.key, jsonscan.ErrNotObject.Error())
+			v.Wrong(k.key, jsonscan.ErrNotObject.Error())
 			b.object = jsontext.Value("{}")
 		}
 	}
@@ -60,14 +60,14 @@ func (w *wireEvent) unwrap(c *checker) *bare {
 
 // loose returns a mutation or withdrawal that has its receiver among its own
 // members, or nil.
-func (w *wireEvent) loose(kind string) *bare {
+func (w *wireEvent) loose(kind string) *rawResource {
 	switch {
 	case kind == "Deposit::Credit" || kind == "Deposit::Debit":
 		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // its own, not an event's
-		return &bare{kind: "dompet", resource: "mutation", object: w.whole}
+		return &rawResource{kind: "dompet", resource: "mutation", object: w.whole}
 	case jsonscan.Absent(w.kind) && !jsonscan.Absent(w.account) && !jsonscan.Absent(w.state):
 		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil
-		return &bare{kind: "dompet", resource: "withdrawal", object: w.whole}
+		return &rawResource{kind: "dompet", resource: "withdrawal", object: w.whole}
 	}
 	return nil
 }
@@ -86,9 +86,9 @@ func single(v jsontext.Value) jsontext.Value {
 	return all[0]
 }
 
-// readBare takes from the resource what the rules need, which must be there.
-func (e *Event) readBare(c *checker, now time.Time) {
-	d, b := &e.details, e.bare
+// readRaw takes from the resource what the rules need, which must be there.
+func (e *Event) readRaw(v *Validator, now time.Time) {
+	d, b := &e.details, e.raw
 	d.readResource(b.object)
 	state, field := d.state, b.path+"state"
 	switch b.resource {
@@ -96,28 +96,28 @@ func (e *Event) readBare(c *checker, now time.Time) {
 		d.product = readProduct(b.object)
 		state = "reported"
 		if d.product.name == "" {
-			c.wrong(b.path+"name", "is required")
+			v.Wrong(b.path+"name", "is required")
 		}
 	case "mutation":
 		state, field = d.action, b.path+"action"
 	}
 	if b.kind == "dompet" && readAmount(d.amount) == "" {
-		c.wrong(b.path+"amount", "must be an amount of money, such as 25000")
+		v.Wrong(b.path+"amount", "must be an amount of money, such as 25000")
 	}
 	if d.id == "" || len(d.id) > maxResourceID || strings.ContainsFunc(d.id, isHidden) {
-		c.wrong(b.path+"id", fmt.Sprintf("must be a string or number of 1 to %d bytes, printable, without spaces", maxResourceID))
+		v.Wrong(b.path+"id", fmt.Sprintf("must be a string or number of 1 to %d bytes, printable, without spaces", maxResourceID))
 	}
-	if e.meaning = meanings[b.resource][state]; state == "" {
-		c.wrong(field, "is required")
-	} else if e.meaning == nil {
-		c.wrong(field, "is not a known "+field[len(b.path):])
+	if e.state = rulesByState[b.resource][state]; state == "" {
+		v.Wrong(field, "is required")
+	} else if e.state == nil {
+		v.Wrong(field, "is not a known "+field[len(b.path):])
 	}
 	for _, at := range []struct {
 		name  string
 		value jsontext.Value
 	}{{"updated_at", d.updatedAt}, {"created_at", d.createdAt}} {
 		if e.time.IsZero() && !jsonscan.Absent(at.value) {
-			e.time = c.time(b.path+at.name, at.value, now)
+			e.time = v.eventTime(b.path+at.name, at.value, now)
 		}
 	}
 }
@@ -126,30 +126,30 @@ func isHidden(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 
 // parties returns whom the rules tell of the resource. Receivers that are given
 // restrict them.
-func (e *Event) parties(c *checker, one, list jsontext.Value) []int64 {
-	b, d := e.bare, &e.details
+func (e *Event) parties(v *Validator, one, list jsontext.Value) []int64 {
+	b, d := e.raw, &e.details
 	given := func() []int64 {
 		if jsonscan.Absent(one) && jsonscan.Absent(list) {
 			return nil
 		}
-		return c.receivers(one, list)
+		return v.receivers(one, list)
 	}
 	var all []int64
 	switch b.resource {
 	case "mutation", "withdrawal": // they do not say whose they are
-		return c.receivers(one, list)
+		return v.receivers(one, list)
 	case "report":
-		if user, ok := c.user(b.path+"seller_id", d.product.seller); ok {
+		if user, ok := v.User(b.path+"seller_id", d.product.seller); ok {
 			all = []int64{user}
 		}
 	default:
 		for name, p := range map[string]person{"seller": d.seller, "buyer": d.buyer} {
 			if p.id == 0 {
-				c.wrong(b.path+name+".id", "must be a user id: a positive whole number without leading zeros")
+				v.Wrong(b.path+name+".id", "must be a user id: a positive whole number without leading zeros")
 			}
 		}
 		if all = []int64{d.seller.id, d.buyer.id}; all[0] == all[1] {
-			c.wrong(b.path+"buyer.id", "must not be the seller's")
+			v.Wrong(b.path+"buyer.id", "must not be the seller's")
 		}
 	}
 	only := given()
@@ -158,7 +158,7 @@ func (e *Event) parties(c *checker, one, list jsontext.Value) []int64 {
 	}
 	for _, user := range only {
 		if !slices.Contains(all, user) {
-			c.wrong("receiver_id", "is nobody whom this concerns")
+			v.Wrong("receiver_id", "is nobody whom this concerns")
 		}
 	}
 	return only
@@ -167,8 +167,8 @@ func (e *Event) parties(c *checker, one, list jsontext.Value) []int64 {
 // derivedID is the id of an event that brings none: a repeat has the same one. That of
 // a report needs the event's own time: the product's are the same for all of its reports.
 func (e *Event) derivedID() string {
-	id := e.bare.resource + "-" + e.details.id
-	switch e.bare.resource {
+	id := e.raw.resource + "-" + e.details.id
+	switch e.raw.resource {
 	case "report":
 	case "mutation":
 		id += "-" + e.details.action
@@ -182,7 +182,7 @@ func (e *Event) derivedID() string {
 }
 
 // details are those of the documented sample, with the actions of one receiver.
-func (b *bare) details(d *details, actions []string) []byte {
+func (b *rawResource) details(d *details, actions []string) []byte {
 	out := make([]byte, 0, len(b.object)+128)
 	out = append(out, '{')
 	quoted := func(s string) { out = jsonscan.AppendString(out, s) }
@@ -207,11 +207,11 @@ func (b *bare) details(d *details, actions []string) []byte {
 			quoted(d.state)
 		}
 	}
-	return append(append(out, ','), noUnreadItems...)
+	return append(out, '}')
 }
 
 // member returns a member of the resource, which it has.
-func (b *bare) member(name string) (v jsontext.Value) {
+func (b *rawResource) member(name string) (v jsontext.Value) {
 	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
 		if string(m.Name()) == name {
 			v = m.Value
@@ -222,7 +222,7 @@ func (b *bare) member(name string) (v jsontext.Value) {
 
 // appendMembers appends the resource's members, with the actions of one receiver in
 // the place of what the resource says, or at the end.
-func (b *bare) appendMembers(out []byte, actions []string) []byte {
+func (b *rawResource) appendMembers(out []byte, actions []string) []byte {
 	written := false
 	put := func() {
 		out = append(out, `"actions":[`...)

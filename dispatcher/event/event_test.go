@@ -1,4 +1,4 @@
-package dispatcher
+package event
 
 import (
 	"errors"
@@ -18,11 +18,11 @@ type jsonValue = jsontext.Value
 
 var testTexts = text.Default()
 
-func testParser() Parser {
-	return newParser(&Options{
+func testParser() *Parser {
+	return NewParser(Options{
+		Types: NewTypes(Type{Name: "voucher", Lane: push.Bulk, Message: "Ada voucher"}),
 		Texts: testTexts, Locale: text.Indonesian,
-		Types: []Type{{Name: "voucher", Lane: push.Bulk, Message: "Ada voucher"}},
-		Now:   func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
+		Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	})
 }
 
@@ -113,12 +113,12 @@ func TestMembersAroundTheWrapper(t *testing.T) {
 			`{"id":"x","receiver_ids":[66,67],` + inner + `}`,
 		},
 		"a resource": {
-			`{"id":"x","time":"2026-01-01T00:00:00Z","receiver_id":15,"data":{"negotiation":` + bareOffer + `}}`,
-			`{"id":"x","time":"2026-01-01T00:00:00Z","receiver_id":15,"negotiation":` + bareOffer + `}`,
+			`{"id":"x","time":"2026-01-01T00:00:00Z","receiver_id":15,"data":{"negotiation":` + rawOffer + `}}`,
+			`{"id":"x","time":"2026-01-01T00:00:00Z","receiver_id":15,"negotiation":` + rawOffer + `}`,
 		},
 		"a resource's own id": {
-			`{"id":"x","receiver_id":66,"data":` + bareMutation + `}`,
-			`{"id":"x","receiver_id":66,"mutation":` + bareMutation + `}`,
+			`{"id":"x","receiver_id":66,"data":` + rawMutation + `}`,
+			`{"id":"x","receiver_id":66,"mutation":` + rawMutation + `}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestMembersAroundTheWrapper(t *testing.T) {
 				ID, Content string
 				Receivers   []int64
 			}
-			if diff := cmp.Diff(event{want.ID, want.content, want.Receivers}, event{got.ID, got.content, got.Receivers}); diff != "" {
+			if diff := cmp.Diff(event{want.ID, want.Digest, want.Receivers}, event{got.ID, got.Digest, got.Receivers}); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -151,7 +151,7 @@ func TestContentDigest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e.content
+		return e.Digest
 	}
 	const event = `{"id":"a","type":"discount","receiver_id":66,"message":"m","details":{"a":{"x":1,"y":[1,2]},"b":2}}`
 	same := []string{
@@ -186,11 +186,11 @@ func TestContentDigest(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"type":"transaction","receiver_id":66,"message":"m","details":{"id":1,"transaction":{"state":"paid","seller":{"id":66}}}}`))
 	f.Add([]byte(`{"data":{"type":"discount","receiver_ids":[1,"2"],"message":"m"}}`))
-	f.Add([]byte(`{"transaction":` + bareTransaction + `}`))
-	f.Add([]byte(`{"negotiation":[` + bareOffer + `],"receiver_id":15}`))
-	f.Add([]byte(`{"product":` + bareProduct + `,"message":"m"}`))
-	f.Add([]byte(`{"receiver_id":66,"withdrawal":` + bareWithdrawal + `}`))
-	f.Add([]byte(`{"receiver_id":66,` + bareMutation[1:]))
+	f.Add([]byte(`{"transaction":` + rawTransaction + `}`))
+	f.Add([]byte(`{"negotiation":[` + rawOffer + `],"receiver_id":15}`))
+	f.Add([]byte(`{"product":` + rawProduct + `,"message":"m"}`))
+	f.Add([]byte(`{"receiver_id":66,"withdrawal":` + rawWithdrawal + `}`))
+	f.Add([]byte(`{"receiver_id":66,` + rawMutation[1:]))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p := testParser()
 		e, err := p.Parse(raw)
@@ -201,8 +201,8 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("an event without receiver or id from %q", raw)
 		}
 		for _, receiver := range e.Receivers {
-			if s := e.shareOf(receiver); s.hears != counted && !jsonValue(s.body).IsValid() {
-				t.Errorf("body %s", s.body)
+			if c := e.ContentFor(receiver); c.Level != Counted && !jsonValue(c.Details).IsValid() {
+				t.Errorf("details %s", c.Details)
 			}
 		}
 	})
