@@ -21,8 +21,8 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
 // SecretPrefix begins a secret; base64 of 24 to 64 bytes follows it.
@@ -51,7 +51,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// An Endpoint is one service's webhook. It implements dispatcher.Courier. Close it.
+// An Endpoint is one service's webhook. It implements report.Client. Close it.
 type Endpoint struct {
 	url    string
 	host   string // for the log
@@ -129,10 +129,10 @@ func CheckSecret(secret string) error {
 // Close closes idle connections.
 func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
-// Deliver makes one attempt; see dispatcher.Courier. An answer of 2xx means that the
+// Deliver makes one attempt; see report.Client. An answer of 2xx means that the
 // service has the report, 410 that it wants no more of them. 429 and 503 slow it down
 // where they say for how long. Redirects are not followed.
-func (e *Endpoint) Deliver(ctx context.Context, r *dispatcher.Report) push.Result {
+func (e *Endpoint) Deliver(ctx context.Context, r *report.Report) push.Result {
 	at := e.now()
 	signature, err := e.signer.Sign(r.ID, at, r.Body)
 	if err != nil {

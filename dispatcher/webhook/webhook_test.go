@@ -17,13 +17,13 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
 var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hunter2 hunter2 hunter2"))
 
-var report = &dispatcher.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
+var testReport = &report.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
 
 // endpoint is one for a server of the test, and what it logs.
 func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer) {
@@ -58,13 +58,13 @@ func TestSignature(t *testing.T) {
 		if err == nil {
 			err = verifier.Verify(body, r.Header)
 		}
-		if err != nil || !bytes.Equal(body, report.Body) || r.Header.Get("webhook-id") != "msg_1" ||
+		if err != nil || !bytes.Equal(body, testReport.Body) || r.Header.Get("webhook-id") != "msg_1" ||
 			r.Method != "POST" || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%v: %v %s", err, r.Header, body)
 		}
 	})
 	e, log := endpoint(t, url, true)
-	if got := e.Deliver(t.Context(), report); got.Outcome != push.Accepted {
+	if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Accepted {
 		t.Errorf("%+v: %s", got, log)
 	}
 }
@@ -96,7 +96,7 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 		e, log := endpoint(t, url, true)
-		if got := e.Deliver(t.Context(), report); got != c.want {
+		if got := e.Deliver(t.Context(), testReport); got != c.want {
 			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
 		}
 		discreet(t, log.String())
@@ -140,7 +140,7 @@ func TestFailures(t *testing.T) {
 		{"https://169.254.169.254" + path, false, "private_address"},
 	} {
 		e, log := endpoint(t, c.url, c.private)
-		if got := e.Deliver(t.Context(), report); got.Outcome != push.Later || got.Reason != c.reason {
+		if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Later || got.Reason != c.reason {
 			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
 		}
 		discreet(t, log.String())
@@ -155,7 +155,7 @@ func TestTimeout(t *testing.T) {
 	e, _ := endpoint(t, url, true)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if got := e.Deliver(ctx, report); got.Outcome != push.Later || got.Reason != "timeout" {
+	if got := e.Deliver(ctx, testReport); got.Outcome != push.Later || got.Reason != "timeout" {
 		t.Errorf("%+v", got)
 	}
 }

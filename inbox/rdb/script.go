@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -54,4 +55,18 @@ func (c *Command) key() string {
 	}
 	key, _ := c.Args()[i].(string)
 	return key
+}
+
+// ErrReply reports that a script or command replied in another form than it should.
+var ErrReply = errors.New("redis replied in an unexpected form")
+
+// Run runs the script by itself, outside of a Batcher's pipelines.
+func (s *Script) Run(ctx context.Context, client redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
+	c := s.Command(ctx, keys, args...)
+	_ = client.Process(ctx, c.Cmd) // the command holds its own error
+	if redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
+		c.Cmd = c.again()
+		_ = client.Process(ctx, c.Cmd)
+	}
+	return c.Cmd
 }

@@ -1,13 +1,14 @@
--- Queues a report for a service: the stream has the reports by their age, the sorted
--- set the ids of its entries, scored with the moment of their next attempt in ms.
--- The oldest reports make room when there are more than most; returns the entry's id
--- and how many did. Both keys expire after keep ms without a new report.
-local function queue_report(stream, due, most, keep, delay, id, body)
+-- queue_report queues a report for a service: the stream has the reports by their age,
+-- the sorted set the ids of the stream's entries, scored with the moment of their next
+-- attempt in ms. When there are more than limit, the oldest are dropped. It returns the
+-- id of the entry and how many were dropped. Both keys expire after keep ms without a new
+-- report.
+local function queue_report(stream, due, limit, keep, delay, id, body)
   local t = redis.call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
   local entry = redis.call('XADD', stream, '*', 'i', id, 'b', body)
   redis.call('ZADD', due, string.format('%.0f', now + tonumber(delay)), entry)
-  local over = redis.call('XLEN', stream) - tonumber(most)
+  local over = redis.call('XLEN', stream) - tonumber(limit)
   if over > 0 then
     for _, old in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', over)) do
       redis.call('XDEL', stream, old[1])
@@ -18,4 +19,3 @@ local function queue_report(stream, due, most, keep, delay, id, body)
   redis.call('PEXPIRE', due, keep)
   return entry, math.max(over, 0)
 end
-

@@ -1,4 +1,4 @@
-package dispatcher
+package outbox
 
 import (
 	"cmp"
@@ -16,6 +16,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // ErrNoLetter reports that there is no such dead letter (any more).
@@ -23,7 +24,7 @@ var ErrNoLetter = errors.New("no such dead letter")
 
 //go:embed requeue.lua
 var requeueSource string
-var requeueScript = redis.NewScript(requeueSource)
+var requeueScript = rdb.NewScript(requeueSource)
 
 // A DeadLetter is a push that is not tried any more. It is kept for 30 days.
 type DeadLetter struct {
@@ -41,11 +42,11 @@ type DeadLetter struct {
 	value string
 }
 
-// DeadLetters returns the newest dead letters, most of them at the most.
-func (d *Dispatcher) DeadLetters(ctx context.Context, most int) ([]DeadLetter, error) {
+// DeadLetters returns the newest dead letters, limit of them at most.
+func (o *Outbox) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	var letters []DeadLetter
-	for p := range d.Partitions.Len() {
-		messages, err := d.Redis.XRevRangeN(ctx, d.deadKey(p), "+", "-", int64(most)).Result()
+	for p := range o.partitions.Len() {
+		messages, err := o.redis.XRevRangeN(ctx, o.deadKey(p), "+", "-", int64(limit)).Result()
 		if err != nil {
 			return nil, fmt.Errorf("list dead letters: %w", err)
 		}
@@ -56,16 +57,16 @@ func (d *Dispatcher) DeadLetters(ctx context.Context, most int) ([]DeadLetter, e
 	slices.SortFunc(letters, func(a, b DeadLetter) int {
 		return cmp.Or(b.BuriedAt.Compare(a.BuriedAt), strings.Compare(a.ID, b.ID))
 	})
-	return letters[:min(most, len(letters))], nil
+	return letters[:min(limit, len(letters))], nil
 }
 
 // DeadLetter returns one dead letter, or ErrNoLetter.
-func (d *Dispatcher) DeadLetter(ctx context.Context, id string) (DeadLetter, error) {
-	p, stream, err := d.splitLetter(id)
+func (o *Outbox) DeadLetter(ctx context.Context, id string) (DeadLetter, error) {
+	p, stream, err := o.splitLetter(id)
 	if err != nil {
 		return DeadLetter{}, err
 	}
-	messages, err := d.Redis.XRange(ctx, d.deadKey(p), stream, stream).Result()
+	messages, err := o.redis.XRange(ctx, o.deadKey(p), stream, stream).Result()
 	if err != nil {
 		return DeadLetter{}, fmt.Errorf("read dead letter: %w", err)
 	}
@@ -74,7 +75,7 @@ func (d *Dispatcher) DeadLetter(ctx context.Context, id string) (DeadLetter, err
 	}
 	letter := newDeadLetter(p, messages[0])
 	if key, ok := inbox.Referred(letter.Body); ok {
-		texts, err := d.Inbox.Texts(ctx, letter.Receiver, key)
+		texts, err := o.bodies.Texts(ctx, letter.Receiver, key)
 		if err != nil {
 			return DeadLetter{}, err
 		}
@@ -83,10 +84,10 @@ func (d *Dispatcher) DeadLetter(ctx context.Context, id string) (DeadLetter, err
 	return letter, nil
 }
 
-// Requeue returns a dead letter to the outbox, to be tried anew for as long as at
-// first. The error is ErrNoLetter when there is none.
-func (d *Dispatcher) Requeue(ctx context.Context, id string) error {
-	letter, err := d.DeadLetter(ctx, id)
+// Requeue returns a dead letter to the outbox, to be tried anew for as long as at first.
+// The error is ErrNoLetter when there is none.
+func (o *Outbox) Requeue(ctx context.Context, id string) error {
+	letter, err := o.DeadLetter(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -94,26 +95,26 @@ func (d *Dispatcher) Requeue(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("requeue %s: %w", id, err)
 	}
-	e, err := parseEntry(letter.value)
+	e, err := ParseEntry(letter.value)
 	if err != nil {
 		return fmt.Errorf("requeue %s: %w", id, err)
 	}
-	until := d.Now().Add(d.RetryFor).UnixMilli()
+	until := o.now().Add(o.retryFor).UnixMilli()
 	e.Attempt, e.Until, e.Expires = 0, until, max(e.Expires, until)
-	return d.removeLetter(ctx, id, func(p int) string { return d.outKey(p, l) }, e.value())
+	return o.removeLetter(ctx, id, func(p int) string { return o.StreamKey(p, l) }, e.Value())
 }
 
 // Drop deletes a dead letter. The error is ErrNoLetter when there is none.
-func (d *Dispatcher) Drop(ctx context.Context, id string) error {
-	return d.removeLetter(ctx, id, d.deadKey, "")
+func (o *Outbox) Drop(ctx context.Context, id string) error {
+	return o.removeLetter(ctx, id, o.deadKey, "")
 }
 
-func (d *Dispatcher) removeLetter(ctx context.Context, id string, to func(partition int) string, value string) error {
-	p, stream, err := d.splitLetter(id)
+func (o *Outbox) removeLetter(ctx context.Context, id string, to func(partition int) string, value string) error {
+	p, stream, err := o.splitLetter(id)
 	if err != nil {
 		return err
 	}
-	n, err := requeueScript.Run(ctx, d.Redis, []string{d.deadKey(p), to(p)}, stream, value).Int()
+	n, err := requeueScript.Run(ctx, o.redis, []string{o.deadKey(p), to(p)}, stream, value).Int()
 	if err != nil {
 		return fmt.Errorf("remove dead letter: %w", err)
 	}
@@ -124,17 +125,17 @@ func (d *Dispatcher) removeLetter(ctx context.Context, id string, to func(partit
 }
 
 // splitLetter reads "PARTITION-MILLISECONDS-NUMBER".
-func (d *Dispatcher) splitLetter(id string) (partition int, stream string, err error) {
+func (o *Outbox) splitLetter(id string) (partition int, stream string, err error) {
 	head, stream, _ := strings.Cut(id, "-")
 	partition, err = strconv.Atoi(head)
 	ms, n, ok := strings.Cut(stream, "-")
-	if err != nil || partition < 0 || partition >= d.Partitions.Len() || !ok || !isDigits(ms) || !isDigits(n) {
+	if err != nil || partition < 0 || partition >= o.partitions.Len() || !ok || !isNumber(ms) || !isNumber(n) {
 		return 0, "", fmt.Errorf("%w: %q has not the form of an id", ErrNoLetter, id)
 	}
 	return partition, stream, nil
 }
 
-func isDigits(s string) bool {
+func isNumber(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 64)
 	return err == nil
 }
@@ -146,14 +147,14 @@ func newDeadLetter(partition int, m redis.XMessage) DeadLetter {
 		Lane:   text("lane"),
 		Device: text("device"),
 		Reason: text("reason"),
-		value:  text("e"),
+		value:  text(entryField),
 	}
 	ms, _, _ := strings.Cut(m.ID, "-")
 	if at, err := strconv.ParseInt(ms, 10, 64); err == nil {
-		l.BuriedAt = milli(at)
+		l.BuriedAt = time.UnixMilli(at)
 	}
-	if e, err := parseEntry(l.value); err == nil {
-		l.Receiver, l.Type, l.Attempts, l.Body = e.User, e.Type, e.Attempt, e.body
+	if e, err := ParseEntry(l.value); err == nil {
+		l.Receiver, l.Type, l.Attempts, l.Body = e.User, e.Type, e.Attempt, e.Body
 		l.AcceptedAt, _ = model.IDTime(e.ID)
 	}
 	return l
