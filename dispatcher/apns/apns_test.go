@@ -76,7 +76,7 @@ func TestSend(t *testing.T) {
 // exactly one request for each.
 func TestRows(t *testing.T) {
 	at := time.UnixMilli(1769176131123)
-	later := func(reason string) push.Result {
+	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
 	asked := func(r push.Result) push.Result { r.RetryAfter = 90 * time.Second; return r }

@@ -25,9 +25,9 @@ func classify(a *provider.Attempt, now time.Time) push.Result {
 		Timestamp int64 // milliseconds since 1970, of a 410
 	}
 	if json.Unmarshal(a.Body, &body) != nil || !known[body.Reason] {
-		body.Reason = provider.StatusReason(a.Status)
+		body.Reason = string(provider.StatusReason(a.Status))
 	}
-	r := push.Result{Outcome: outcome(a.Status, body.Reason), Reason: body.Reason}
+	r := push.Result{Outcome: outcome(a.Status, body.Reason), Reason: push.Reason(body.Reason)}
 	switch r.Outcome {
 	case push.Forget:
 		if body.Timestamp > 0 {

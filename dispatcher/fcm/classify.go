@@ -132,12 +132,12 @@ func (a *answer) blamesToken() bool {
 }
 
 // reason returns the most telling code that is known.
-func (a *answer) reason(status int) string {
+func (a *answer) reason(status int) push.Reason {
 	if code := a.code(); known[code] {
-		return code
+		return push.Reason(code)
 	}
 	if known[a.Error.Status] {
-		return a.Error.Status
+		return push.Reason(a.Error.Status)
 	}
 	return provider.StatusReason(status)
 }

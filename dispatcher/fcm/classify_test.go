@@ -35,16 +35,16 @@ func body(message, status string, details ...string) string {
 
 func TestClassify(t *testing.T) {
 	const invalid = "Request contains an invalid argument."
-	later := func(reason string, retryAfter time.Duration) push.Result {
+	later := func(reason push.Reason, retryAfter time.Duration) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
 	}
-	slow := func(reason string, retryAfter time.Duration) push.Result {
+	slow := func(reason push.Reason, retryAfter time.Duration) push.Result {
 		return push.Result{Outcome: push.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
 	}
-	broken := func(reason string) push.Result {
+	broken := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
 	}
-	ends := func(o push.Outcome, reason string) push.Result {
+	ends := func(o push.Outcome, reason push.Reason) push.Result {
 		return push.Result{Outcome: o, Reason: reason}
 	}
 	for _, test := range []struct {

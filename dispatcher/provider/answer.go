@@ -66,4 +66,6 @@ func Unanswered(err error) push.Result {
 
 // StatusReason is the reason of an answer that names none that we know:
 // "http_" and the status.
-func StatusReason(status int) string { return "http_" + strconv.Itoa(status) }
+func StatusReason(status int) push.Reason {
+	return push.Reason("http_" + strconv.Itoa(status))
+}

@@ -40,7 +40,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestUnanswered(t *testing.T) {
-	later := func(reason string) push.Result {
+	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: Backoff}
 	}
 	for _, test := range []struct {

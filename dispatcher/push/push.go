@@ -86,10 +86,8 @@ func (o Outcome) String() string { return outcomeNames[o] }
 // A Result is a provider's answer to one attempt.
 type Result struct {
 	Outcome Outcome
-	// Reason is the provider's own word, such as "UNREGISTERED" or
-	// "BadDeviceToken", or ours in snake_case ("timeout", "connection").
-	// It has few values: it becomes a metric label. Empty when accepted.
-	Reason string
+	// Reason says why; empty when accepted.
+	Reason Reason
 	// ProviderID is the id that the provider gave an accepted push.
 	ProviderID string
 	// RetryAfter is how long the provider asked to wait; zero when it did not say.

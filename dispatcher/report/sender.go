@@ -233,11 +233,11 @@ func (s *sender) attempt(ctx context.Context, l lease) {
 	case answer.Outcome == push.Accepted:
 		s.r.metrics.sent.WithLabelValues(s.service).Inc()
 	case answer.Outcome == push.Forget, l.age+again > s.hook.RetryFor:
-		s.dropped(answer.Reason, 1)
+		s.dropped(string(answer.Reason), 1)
 		s.r.log.Error("a report is dropped: the service did not take it",
 			"service", s.service, "id", l.ID, "reason", answer.Reason, "age", l.age)
 	default:
-		s.r.metrics.retried.WithLabelValues(s.service, answer.Reason).Inc()
+		s.r.metrics.retried.WithLabelValues(s.service, string(answer.Reason)).Inc()
 		delay = strconv.FormatInt(again.Milliseconds(), 10)
 	}
 	settle, stop := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)

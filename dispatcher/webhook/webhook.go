@@ -194,7 +194,7 @@ func (e *Endpoint) retryAfter(h http.Header) time.Duration {
 
 // failed is the result of an attempt without an answer. A url.Error is taken apart:
 // its text has the whole URL.
-func (e *Endpoint) failed(reason string, err error) push.Result {
+func (e *Endpoint) failed(reason push.Reason, err error) push.Result {
 	var of *url.Error
 	if errors.As(err, &of) {
 		err = of.Err
@@ -203,7 +203,7 @@ func (e *Endpoint) failed(reason string, err error) push.Result {
 	return push.Result{Outcome: push.Later, Reason: reason}
 }
 
-func reason(ctx context.Context, err error) string {
+func reason(ctx context.Context, err error) push.Reason {
 	var timeout net.Error
 	var unknown x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError

@@ -129,7 +129,7 @@ func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		url     string
 		private bool
-		reason  string
+		reason  push.Reason
 	}{
 		{closed.URL + path, true, "connection"},
 		{secure.URL + path, true, "certificate"},

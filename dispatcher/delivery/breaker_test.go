@@ -1,4 +1,4 @@
-package dispatcher
+package delivery
 
 import (
 	"log/slog"
@@ -16,24 +16,24 @@ type clock struct{ now time.Time }
 
 func (c *clock) pass(d time.Duration) { c.now = c.now.Add(d) }
 
-func testGate() (*gate, *clock) {
+func testBreaker() (*breaker, *clock) {
 	c := &clock{now: time.Unix(1_700_000_000, 0)}
-	m := newMetrics(prometheus.NewRegistry(), nil)
-	return newGate("ios", slog.New(slog.DiscardHandler), func() time.Time { return c.now }, m), c
+	m := newMetrics(prometheus.NewRegistry())
+	return newBreaker("ios", slog.New(slog.DiscardHandler), func() time.Time { return c.now }, m), c
 }
 
-func admitted(g *gate, l push.Lane) bool {
+func admitted(g *breaker, l push.Lane) bool {
 	wait, _ := g.admit(l)
 	return wait == 0
 }
 
-func (c *clock) answer(g *gate, l push.Lane, r push.Result) push.Result {
+func (c *clock) answer(g *breaker, l push.Lane, r push.Result) push.Result {
 	g.report(l, c.now, &r)
 	return r
 }
 
 func TestCircuitOpensAndProbesSlowly(t *testing.T) {
-	g, c := testGate()
+	g, c := testBreaker()
 	for range 50 {
 		c.answer(g, push.Urgent, push.Result{Outcome: push.Accepted})
 	}
@@ -58,7 +58,7 @@ func TestCircuitOpensAndProbesSlowly(t *testing.T) {
 	if probes < 10 || probes > 20 {
 		t.Errorf("%d probes in an hour", probes)
 	}
-	c.pass(probeMost)
+	c.pass(maxProbe)
 	if !admitted(g, push.Urgent) {
 		t.Fatal("no probe")
 	}
@@ -71,9 +71,9 @@ func TestCircuitOpensAndProbesSlowly(t *testing.T) {
 // A probe that was admitted and not attempted, or met a provider that is away,
 // leaves room for the next.
 func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
-	g, c := testGate()
+	g, c := testBreaker()
 	c.answer(g, push.Urgent, push.Result{Outcome: push.Broken})
-	c.pass(probeMost)
+	c.pass(maxProbe)
 	if !admitted(g, push.Urgent) {
 		t.Fatal("no probe")
 	}
@@ -82,7 +82,7 @@ func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
 		t.Fatal("no probe after one was released")
 	}
 	c.answer(g, push.Urgent, push.Result{Outcome: push.Later, Reason: "timeout"})
-	c.pass(probeMost)
+	c.pass(maxProbe)
 	if !admitted(g, push.Urgent) {
 		t.Error("no probe after one timed out")
 	}
@@ -90,7 +90,7 @@ func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
 
 func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
 	bad := push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: "BadDeviceToken"}
-	g, c := testGate()
+	g, c := testBreaker()
 	if r := c.answer(g, push.Urgent, bad); r.Outcome != push.Refused {
 		t.Errorf("the first answer of all: %v", r.Outcome)
 	}
@@ -101,7 +101,7 @@ func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
 		t.Errorf("among pushes that succeed: %v", r.Outcome)
 	}
 
-	g, c = testGate() // the wrong environment: every answer is this
+	g, c = testBreaker() // the wrong environment: every answer is this
 	forgotten := 0
 	for range 200 {
 		if !admitted(g, push.Urgent) {
@@ -117,7 +117,7 @@ func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
 }
 
 func TestBulkSlowsFirstAndUrgentLast(t *testing.T) {
-	g, c := testGate()
+	g, c := testBreaker()
 	slow := push.Result{Outcome: push.SlowDown, Reason: "QUOTA_EXCEEDED", RetryAfter: time.Minute}
 	lanes := func() [3]bool {
 		return [3]bool{admitted(g, push.Urgent), admitted(g, push.Chat), admitted(g, push.Bulk)}
