@@ -73,8 +73,8 @@ func (d *Dispatcher) DeadLetter(ctx context.Context, id string) (DeadLetter, err
 		return DeadLetter{}, fmt.Errorf("%w: %s", ErrNoLetter, id)
 	}
 	letter := newDeadLetter(p, messages[0])
-	if key, ok := inbox.Referred(letter.Body); ok {
-		texts, err := d.Inbox.Texts(ctx, letter.Receiver, key)
+	if key, ok := inbox.ParseReference(letter.Body); ok {
+		texts, err := d.Inbox.Texts.Get(ctx, letter.Receiver, key)
 		if err != nil {
 			return DeadLetter{}, err
 		}

@@ -23,13 +23,13 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 	for _, w := range works {
 		commands = append(commands,
 			rdb.NewCommand(ctx, "hvals", d.Devices.ListKey(w.entry.User)),
-			d.Inbox.UnreadsCommand(ctx, w.entry.User, w.subject()),
-			d.Inbox.SettingsCommand(ctx, w.entry.User))
+			d.Inbox.Counters.UnreadsCommand(ctx, w.entry.User, w.subject()),
+			d.Inbox.Profiles.SettingsCommand(ctx, w.entry.User))
 	}
 	chats := make(map[*work]*rdb.Command)
 	for _, w := range works {
 		if conversation, ok := strings.CutPrefix(w.entry.Tag, chatTag); ok && w.entry.From != "" {
-			chats[w] = d.Inbox.AttentionCommand(ctx, w.entry.User, conversation, w.entry.ID)
+			chats[w] = d.Inbox.Conversations.StatusCommand(ctx, w.entry.User, conversation, w.entry.ID)
 			commands = append(commands, chats[w])
 		}
 	}
@@ -53,7 +53,7 @@ func (l *lane) gather(ctx context.Context, works []*work) error {
 			return err
 		}
 		if c := chats[w]; c != nil {
-			if w.attention, err = inbox.ReadAttention(c); err != nil {
+			if w.attention, err = inbox.ReadMessageStatus(c); err != nil {
 				return err
 			}
 		}
@@ -87,7 +87,7 @@ func (l *lane) send(ctx context.Context, w *work) {
 		w.drop("superseded")
 	case l.d.Now().UnixMilli() > e.Until:
 		w.bury(e.Owed, "expired", e.value())
-	case w.attention.Paid:
+	case w.attention.Seen:
 		w.note(e.Owed, deviceStatus{Outcome: "read", Attempts: e.Attempt})
 	default:
 		l.start(ctx, w)

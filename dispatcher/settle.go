@@ -33,7 +33,7 @@ type work struct {
 	about    inbox.Subject  // what the tag names; see subject
 	settings inbox.Settings // of the receiver
 	// attention is what the receiver of a message has done with it.
-	attention inbox.Attention
+	attention inbox.MessageStatus
 	// text is what the entry refers to, when it is of a broadcast.
 	text inbox.Text
 
@@ -249,7 +249,7 @@ func (l *lane) settleCommand(ctx context.Context, w *work) *rdb.Command {
 	record := stream
 	outcomes := ""
 	if w.entry != nil && w.entry.Event != "" {
-		record = l.d.Inbox.RecordKey(w.entry.User, w.entry.Event)
+		record = l.d.Inbox.Records.Key(w.entry.User, w.entry.Event)
 		outcomes = string(w.outcomes) + inbox.PushOutcome(w.progress())
 	}
 	reports := l.d.failures(w)
@@ -268,7 +268,7 @@ func (l *lane) settleCommand(ctx context.Context, w *work) *rdb.Command {
 		stream, l.d.delayedKey(w.key.partition, l.lane), l.d.deadKey(w.key.partition), record, reportsKey, reportsDueKey,
 	}
 	if key, ok := w.broadcast(); ok {
-		keys = append(keys, l.d.Inbox.WalkKey(w.key.partition, key))
+		keys = append(keys, l.d.Inbox.Broadcasts.WalkKey(w.key.partition, key))
 		args = append(args, w.tallies...)
 	}
 	return settleScript.Command(ctx, keys, args...)

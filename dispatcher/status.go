@@ -37,7 +37,7 @@ type DeviceStatus struct {
 // Status returns what became of an event of a source, by receiver, or
 // inbox.ErrNotFound. It is known for at least 7 days.
 func (d *Dispatcher) Status(ctx context.Context, source, id string) ([]ReceiverStatus, error) {
-	records, err := d.Inbox.Records(ctx, EventKey(source, id))
+	records, err := d.Inbox.Records.Find(ctx, EventKey(source, id))
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func (k userKeys) sent(conversation string) string {
 	return k.conversation(conversation) + ":unseen"
 }
 
-// gone is a string, expiring after tombstoneFor: an id; when the partner was
+// gone is a string, expiring after tombstoneTTL: an id; when the partner was
 // erased, nothing in this conversation came after it, and what still does is dropped.
 func (k userKeys) gone(conversation string) string { return k.conversation(conversation) + ":gone" }
 
@@ -56,7 +56,7 @@ func (k userKeys) partners() string { return string(k) + "partners" }
 // erasures is a sorted set of a partition: users that are being erased, scored with
 // the moment, in milliseconds, at which somebody else than the request that began
 // it goes on.
-func (s *Store) erasures(partition int) string { return s.parts.Key(partition, "erasures") }
+func (b *base) erasures(partition int) string { return b.parts.Key(partition, "erasures") }
 
 // heads is a hash, kept for ever: conversation id to the id of the newest message
 // that this copy was given, also after it was deleted.
@@ -71,4 +71,4 @@ func (k userKeys) pending(conversation string) string {
 // handoffs is a sorted set of a partition: what is to be told to a partner, scored
 // with the moment, in milliseconds, at which somebody else than the request that
 // left it does so.
-func (s *Store) handoffs(partition int) string { return s.parts.Key(partition, "handoffs") }
+func (b *base) handoffs(partition int) string { return b.parts.Key(partition, "handoffs") }

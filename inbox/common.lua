@@ -3,9 +3,9 @@
 -- Classes of the sorted set `open`, each the set behind one counter.
 local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 
--- shown is what live sockets get in place of a notification's body that only refers
--- to a broadcast; nil: the body itself.
-local shown
+-- live_body is what live sockets get in place of a notification's body that only
+-- refers to a broadcast; nil: the body itself.
+local live_body
 
 -- digits writes a number that is too large for Lua's %g without an exponent.
 local function digits(n)

@@ -3,7 +3,7 @@ package inbox
 // userKeys builds the keys of one user. All of them share the partition's tag.
 type userKeys string
 
-func (s *Store) keys(user int64) userKeys { return userKeys(s.parts.UserKey(user, "")) }
+func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user, "")) }
 
 // meta is a hash, kept for ever: seq (the last sequence number), day (when expiries
 // were renewed), kept (the number of notes, or more when they expired), cart,
@@ -13,7 +13,7 @@ func (s *Store) keys(user int64) userKeys { return userKeys(s.parts.UserKey(user
 // one about it, those left out that told a state too late. Subjects that are in no
 // counter are forgotten when nothing has come about them for forgetAfter.
 //
-// Of an erased user it is the tombstone, expiring after tombstoneFor: the field
+// Of an erased user it is the tombstone, expiring after tombstoneTTL: the field
 // erased alone; see erasure.lua.
 func (k userKeys) meta() string { return string(k) + "meta" }
 
@@ -30,7 +30,7 @@ func (k userKeys) unread() string { return string(k) + "unread" }
 // that enter a counter, scored with their Class.
 func (k userKeys) open() string { return string(k) + "open" }
 
-// log is a stream, expiring after replayFor: the newest frames that are not in
+// log is a stream, expiring after replayLogTTL: the newest frames that are not in
 // notes, by sequence number, with the fields i, p, k (kind) and b.
 func (k userKeys) log() string { return string(k) + "log" }
 
@@ -49,34 +49,9 @@ func (k userKeys) records() string { return string(k) + "records" }
 // channel is the pub/sub channel of the user's live frames.
 func (k userKeys) channel() string { return string(k) + "live" }
 
-// LiveKeys are the keys of a user that live sockets are served from. They lie in the
-// user's slot.
-type LiveKeys struct {
-	// Online is a sorted set, expiring: the audiences, one a process, that hold
-	// sockets of the user.
-	Online string
-	// Seen is a string, kept for as long as dispatcher/live says: when the user was
-	// last online.
-	Seen string
-	// Watchers is a sorted set, expiring: who is told when the user comes or goes.
-	Watchers string
-	// Revoked is a string, kept for a day: when the user's sockets were revoked,
-	// Unix µs.
-	Revoked string
-	// Tombstone is a hash that has the field erased when the user was erased.
-	Tombstone string
-}
-
-// LiveKeys returns a user's.
-func (s *Store) LiveKeys(user int64) LiveKeys {
-	k := s.keys(user)
-	channel := k.channel()
-	return LiveKeys{channel + ":online", channel + ":seen", channel + ":watchers", channel + ":revoked", k.meta()}
-}
-
 // receivers is a string, expiring like record: the receivers of an event.
-func (s *Store) receivers(event string) string {
-	return s.parts.Key(s.parts.Of(event), "ev:"+event)
+func (b *base) receivers(event string) string {
+	return b.parts.Key(b.parts.Of(event), "ev:"+event)
 }
 
 // The keys of a broadcast. They expire when its time is over and no notification or
@@ -85,32 +60,32 @@ func (s *Store) receivers(event string) string {
 // broadcast is a hash in the partition of its key: content (digest of what was
 // sent), definition, state, fence (raised by every new walker and whenever nobody
 // may walk), holder and until (the walker's lease), pace, started, finished, total.
-func (s *Store) broadcast(key string) string {
-	return s.parts.Key(s.parts.Of(key), "broadcast:"+key)
+func (b *base) broadcast(key string) string {
+	return b.parts.Key(b.parts.Of(key), "broadcast:"+key)
 }
 
 // text is a hash in each partition: body and audience, to which the partition's
 // users, outbox entries and dead letters refer.
-func (s *Store) text(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key)
+func (b *base) text(partition int, key string) string {
+	return b.parts.Key(partition, "cast:"+key)
 }
 
 // walk is a hash in each partition: fence (walkers with a lower one are kept out),
 // cursor (member of the last user reached), sent, skipped, and what came of pushes:
 // accepted, and failed:REASON.
-func (s *Store) walk(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key+":walk")
+func (b *base) walk(partition int, key string) string {
+	return b.parts.Key(partition, "cast:"+key+":walk")
 }
 
 // named is a sorted set in each partition, until the broadcast is over: the users
 // whom it names, as members of Partitions.Users.
-func (s *Store) named(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key+":users")
+func (b *base) named(partition int, key string) string {
+	return b.parts.Key(partition, "cast:"+key+":users")
 }
 
 // broadcasts is a sorted set, kept for ever: the keys of the newest broadcasts, scored
 // with their making in milliseconds.
-func (s *Store) broadcasts() string { return s.parts.Key(0, "broadcasts") }
+func (b *base) broadcasts() string { return b.parts.Key(0, "broadcasts") }
 
 // openBroadcasts is a set, kept for ever: the keys of broadcasts that are not over.
-func (s *Store) openBroadcasts() string { return s.parts.Key(0, "broadcasts:open") }
+func (b *base) openBroadcasts() string { return b.parts.Key(0, "broadcasts:open") }

@@ -120,7 +120,7 @@ if not known[1] then redis.call('ZADD', KEYS[11], 0, ARGV[24]) end
 
 local listening = 0
 if not told_to_nobody then
-  listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, shown or body)
+  listening = publish(ARGV[14], ARGV[15], 'event', seq, prev, id, live_body or body)
 else
   publish(ARGV[14], ARGV[15], 'unreads', '0', '0', '-', '')
 end
