@@ -9,13 +9,13 @@ import (
 )
 
 var (
-	//go:embed attention.lua
-	attentionSource string
-	//go:embed seen_seq.lua
-	seenSeqSource string
+	//go:embed message_status.lua
+	messageStatusSource string
+	//go:embed mark_seen.lua
+	markSeenSource string
 
-	attentionScript = script(attentionSource)
-	seenSeqScript   = script(seenSeqSource)
+	messageStatusScript = script(messageStatusSource)
+	markSeenScript      = script(markSeenSource)
 )
 
 // A MessageStatus is what the receiver of a message has done with it.
@@ -28,7 +28,7 @@ type MessageStatus struct {
 // ReadMessageStatus after Batcher.Do.
 func (c *Conversations) StatusCommand(ctx context.Context, user int64, conversation, id string) *rdb.Command {
 	k := c.keys(user)
-	return attentionScript.Command(ctx, []string{k.received(conversation), c.messageRecord(user, id), k.meta()}, id)
+	return messageStatusScript.Command(ctx, []string{k.receivedUnread(conversation), c.messageRecord(user, id), k.meta()}, id)
 }
 
 // ReadMessageStatus reads the reply to StatusCommand.

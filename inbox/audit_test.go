@@ -39,37 +39,37 @@ func TestAudit(t *testing.T) {
 			s.redis.ZRem(ctx, k.messages(model.ConversationID(user, partner)), m)
 		}},
 		{"an unread message that is not counted", "is unread and not counted", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.redis.ZRem(ctx, k.open(), m)
+			s.redis.ZRem(ctx, k.counted(), m)
 		}},
 		{"a counted message that is read", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.redis.ZRem(ctx, k.received(model.ConversationID(user, partner)), m)
+			s.redis.ZRem(ctx, k.receivedUnread(model.ConversationID(user, partner)), m)
 		}},
 		{"a counted message of none", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.UnreadMessages), Member: model.NewID(time.Now())})
+			s.redis.ZAdd(ctx, k.counted(), redis.Z{Score: float64(model.UnreadMessages), Member: model.NewID(time.Now())})
 		}},
 		{"a conversation out of the inbox", "inboxes", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZRem(ctx, k.inboxes(), model.ConversationID(user, partner))
+			s.redis.ZRem(ctx, k.conversations(), model.ConversationID(user, partner))
 		}},
 		{"a conversation out of the unread ones", "inboxes:unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZRem(ctx, k.unreadInboxes(), model.ConversationID(user, partner))
+			s.redis.ZRem(ctx, k.unreadConversations(), model.ConversationID(user, partner))
 		}},
 		{"a conversation that is not in order", "is not where its newest message is", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZAdd(ctx, k.inboxes(), redis.Z{Score: 1, Member: model.ConversationID(user, partner)})
+			s.redis.ZAdd(ctx, k.conversations(), redis.Z{Score: 1, Member: model.ConversationID(user, partner)})
 		}},
 		{"a conversation with nobody", "does not say with whom", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
 			s.redis.Del(ctx, k.conversation(model.ConversationID(user, partner)))
 		}},
 		{"a subject in another counter", "has class 4, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.SellerOffers), Member: "transaction:1"})
+			s.redis.ZAdd(ctx, k.counted(), redis.Z{Score: float64(model.SellerOffers), Member: "transaction:1"})
 		}},
 		{"a subject that is not counted", "has class 0, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZRem(ctx, k.open(), "transaction:1")
+			s.redis.ZRem(ctx, k.counted(), "transaction:1")
 		}},
 		{"news without an unread notification", "has class 3, should have 0", func(ctx context.Context, s *Store, k userKeys, note, _ string) {
 			s.redis.ZRem(ctx, k.unread(), note)
 		}},
 		{"a subject without a state", "has no state", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.SellerOffers), Member: "nego:9"})
+			s.redis.ZAdd(ctx, k.counted(), redis.Z{Score: float64(model.SellerOffers), Member: "nego:9"})
 		}},
 	}
 	for _, d := range damages {
@@ -128,7 +128,7 @@ func TestRepairDoesNotCountWhatIsNotThere(t *testing.T) {
 		m := sending(partner, user, "halo")
 		carry(t, s, m)
 		rdb.HDel(ctx, s.keys(user).bodies(), m.ID)
-		rdb.ZRem(ctx, s.keys(user).open(), m.ID)
+		rdb.ZRem(ctx, s.keys(user).counted(), m.ID)
 		if _, err := s.Auditor.Audit(ctx, user, nil, true); err != nil {
 			t.Fatal(err)
 		}

@@ -15,16 +15,16 @@ import (
 )
 
 var (
-	//go:embed audit_notes.lua
-	auditNotesSource string
-	//go:embed audit_subject.lua
-	auditSubjectSource string
+	//go:embed audit_notifications.lua
+	auditNotificationsSource string
+	//go:embed audit_subjects.lua
+	auditSubjectsSource string
 	//go:embed audit_messages.lua
 	auditMessagesSource string
 
-	auditNotesScript    = script(auditNotesSource)
-	auditSubjectScript  = script(auditSubjectSource)
-	auditMessagesScript = script(auditMessagesSource)
+	auditNotificationsScript = script(auditNotificationsSource)
+	auditSubjectsScript      = script(auditSubjectsSource)
+	auditMessagesScript      = script(auditMessagesSource)
 )
 
 // auditMost is how many things one script compares.
@@ -97,13 +97,13 @@ func (u *userAudit) run(ctx context.Context, script *rdb.Script, keys []string, 
 
 func (u *userAudit) notifications(ctx context.Context) error {
 	_, member := u.parts.Listing(u.user)
-	keys := []string{u.k.meta(), u.k.notes(), u.k.unread(), u.parts.Users(u.parts.OfUser(u.user))}
+	keys := []string{u.k.meta(), u.k.notifications(), u.k.unread(), u.parts.Users(u.parts.OfUser(u.user))}
 	ids, err := u.redis.ZRange(ctx, u.k.unread(), 0, -1).Result()
 	if err != nil {
 		return err
 	}
 	for first := 0; first == 0 || first < len(ids); first += auditMost {
-		if err := u.run(ctx, auditNotesScript, keys, append([]any{member}, anys(ids[first:min(first+auditMost, len(ids))])...)...); err != nil {
+		if err := u.run(ctx, auditNotificationsScript, keys, append([]any{member}, anys(ids[first:min(first+auditMost, len(ids))])...)...); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func (u *userAudit) messages(ctx context.Context) error {
 	}
 	for id, c := range chats {
 		keys := []string{
-			u.k.messages(id), u.k.received(id), u.k.sent(id), u.k.bodies(), u.k.open(), u.k.inboxes(), u.k.unreadInboxes(),
+			u.k.messages(id), u.k.receivedUnread(id), u.k.sentUnread(id), u.k.bodies(), u.k.counted(), u.k.conversations(), u.k.unreadConversations(),
 			u.k.conversation(id), u.k.trash(),
 		}
 		ids := make([]string, 0, len(c.ids))
@@ -173,7 +173,7 @@ func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{u.k.inboxes(), u.k.unreadInboxes()} {
+	for _, key := range []string{u.k.conversations(), u.k.unreadConversations()} {
 		ids, err := u.redis.ZRange(ctx, key, 0, -1).Result()
 		if err != nil {
 			return nil, err
@@ -183,7 +183,7 @@ func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 		}
 	}
 	for id, c := range chats {
-		for _, key := range []string{u.k.messages(id), u.k.received(id), u.k.sent(id)} {
+		for _, key := range []string{u.k.messages(id), u.k.receivedUnread(id), u.k.sentUnread(id)} {
 			ids, err := u.redis.ZRange(ctx, key, 0, -1).Result()
 			if err != nil {
 				return nil, err
@@ -194,7 +194,7 @@ func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 		}
 	}
 	class := strconv.Itoa(int(model.UnreadMessages))
-	counted, err := u.redis.ZRangeByScore(ctx, u.k.open(), &redis.ZRangeBy{Min: class, Max: class}).Result()
+	counted, err := u.redis.ZRangeByScore(ctx, u.k.counted(), &redis.ZRangeBy{Min: class, Max: class}).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (u *userAudit) subjects(ctx context.Context) error {
 	if u.rules == nil {
 		return nil
 	}
-	open, err := u.redis.ZRangeWithScores(ctx, u.k.open(), 0, -1).Result()
+	open, err := u.redis.ZRangeWithScores(ctx, u.k.counted(), 0, -1).Result()
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (u *userAudit) subjects(ctx context.Context) error {
 		suspects = append(suspects, subject, "", "")
 	}
 	for some := range slices.Chunk(suspects, 3*auditMost) {
-		if err := u.run(ctx, auditSubjectScript, []string{u.k.meta(), u.k.open(), u.k.unread()}, some...); err != nil {
+		if err := u.run(ctx, auditSubjectsScript, []string{u.k.meta(), u.k.counted(), u.k.unread()}, some...); err != nil {
 			return err
 		}
 	}

@@ -264,7 +264,7 @@ func TestReference(t *testing.T) {
 		if err != nil || !known || len(frames) != 1 || frames[0].Body != castBody {
 			t.Errorf("replay %+v %t %v", frames, known, err)
 		}
-		stored := redisClient.XRevRangeN(ctx, s.keys(7).notes(), "+", "-", 1).Val()
+		stored := redisClient.XRevRangeN(ctx, s.keys(7).notifications(), "+", "-", 1).Val()
 		if len(stored) != 1 || stored[0].Values["b"] != Reference("c") {
 			t.Errorf("stored %v", stored)
 		}

@@ -238,7 +238,7 @@ func TestDeleting(t *testing.T) {
 		}
 		k := s.keys(user)
 		for _, left := range []int64{
-			rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(), rdb.SCard(ctx, k.trash()).Val(), rdb.ZCard(ctx, k.inboxes()).Val(),
+			rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(), rdb.SCard(ctx, k.trash()).Val(), rdb.ZCard(ctx, k.conversations()).Val(),
 		} {
 			if left != 0 {
 				t.Errorf("%d left", left)

@@ -15,16 +15,16 @@ import (
 )
 
 var (
-	//go:embed conversation.lua
-	conversationSource string
-	//go:embed read_messages.lua
-	readMessagesSource string
-	//go:embed seen.lua
-	seenSource string
+	//go:embed conversation_page.lua
+	conversationPageSource string
+	//go:embed mark_messages_read.lua
+	markMessagesReadSource string
+	//go:embed apply_receipt.lua
+	applyReceiptSource string
 
-	conversationScript = script(conversationSource)
-	readMessagesScript = script(readMessagesSource)
-	seenScript         = script(seenSource)
+	conversationPageScript = script(conversationPageSource)
+	markMessagesReadScript = script(markMessagesReadSource)
+	applyReceiptScript     = script(applyReceiptSource)
 )
 
 // A Conversation is one entry of a user's inbox.
@@ -40,9 +40,9 @@ type Conversations struct{ *base }
 // List returns the conversations of a user from offset on, the one with the
 // newest message first; with unread only those that have unread messages.
 func (c *Conversations) List(ctx context.Context, user int64, unread bool, offset, count int) ([]Conversation, error) {
-	key := c.keys(user).inboxes()
+	key := c.keys(user).conversations()
 	if unread {
-		key = c.keys(user).unreadInboxes()
+		key = c.keys(user).unreadConversations()
 	}
 	ids, err := c.redis.ZRevRange(ctx, key, int64(offset), int64(offset+count-1)).Result()
 	if err != nil {
@@ -79,8 +79,8 @@ func (c *Conversations) lookUp(ctx context.Context, user int64, ids []string) ([
 }
 
 func (c *Conversations) pageCommand(ctx context.Context, k userKeys, conversation string, offset, count int) *rdb.Command {
-	return conversationScript.Command(ctx, []string{
-		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(),
+	return conversationPageScript.Command(ctx, []string{
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.bodies(),
 	}, offset, count)
 }
 
@@ -111,7 +111,7 @@ func readPage(c *rdb.Command) ([]Message, error) {
 func (c *Conversations) Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]Message, error) {
 	k := c.keys(user)
 	page := c.pageCommand(ctx, k, conversation, offset, count)
-	known := rdb.NewCommand(ctx, "zscore", k.inboxes(), conversation)
+	known := rdb.NewCommand(ctx, "zscore", k.conversations(), conversation)
 	if err := c.batcher.Do(ctx, page, known); err != nil {
 		return nil, fmt.Errorf("read conversation: %w", err)
 	}
@@ -137,8 +137,8 @@ func (c *Conversations) Message(ctx context.Context, user int64, id string) (Mes
 	}
 	pipe := c.redis.Pipeline()
 	kept := pipe.ZScore(ctx, k.messages(m.Conversation), id)
-	received := pipe.ZScore(ctx, k.received(m.Conversation), id)
-	sent := pipe.ZScore(ctx, k.sent(m.Conversation), id)
+	received := pipe.ZScore(ctx, k.receivedUnread(m.Conversation), id)
+	sent := pipe.ZScore(ctx, k.sentUnread(m.Conversation), id)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return Message{}, fmt.Errorf("read message: %w", err)
 	}
@@ -168,11 +168,11 @@ const readMost = 500
 func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error) {
 	k := c.keys(r.User)
 	keys := []string{
-		k.received(r.Conversation), k.open(), k.unreadInboxes(), c.handoffs(c.parts.OfUser(r.User)),
+		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)),
 	}
 	total := 0
 	for {
-		cmd := readMessagesScript.Command(ctx, keys,
+		cmd := markMessagesReadScript.Command(ctx, keys,
 			r.Conversation, r.Message, r.UpTo, readMost, r.Handoff, handoffAfter.Milliseconds(), c.publish, k.channel())
 		if err := c.batcher.Do(ctx, cmd); err != nil {
 			return total, fmt.Errorf("mark messages as read: %w", err)
@@ -191,7 +191,7 @@ func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error
 // NewestUnread returns the id of the newest message of a conversation that the
 // user has not read, or "".
 func (c *Conversations) NewestUnread(ctx context.Context, user int64, conversation string) (string, error) {
-	ids, err := c.redis.ZRevRange(ctx, c.keys(user).received(conversation), 0, 0).Result()
+	ids, err := c.redis.ZRevRange(ctx, c.keys(user).receivedUnread(conversation), 0, 0).Result()
 	if err != nil {
 		return "", fmt.Errorf("read conversation: %w", err)
 	}
@@ -210,7 +210,7 @@ var ErrPending = errors.New("the message is still pending")
 // nothing is pending for it.
 func (c *Conversations) ApplyReceipt(ctx context.Context, sender int64, r ReadReceipt, frame []byte, caughtUp bool) error {
 	k := c.keys(sender)
-	cmd := seenScript.Command(ctx, []string{k.sent(r.Conversation), k.heads()},
+	cmd := applyReceiptScript.Command(ctx, []string{k.sentUnread(r.Conversation), k.heads()},
 		r.Message, r.UpTo, c.publish, k.channel(), frame, r.Conversation, boolArg(caughtUp))
 	if err := c.batcher.Do(ctx, cmd); err != nil {
 		return fmt.Errorf("note what was read: %w", err)

@@ -28,7 +28,7 @@ type Counters struct{ *base }
 // read with ReadSubject.
 func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
 	k := c.keys(user)
-	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.open()}, subject)
+	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject)
 }
 
 // numbers is how many of them begin the reply to UnreadsCommand.

@@ -17,12 +17,12 @@ var (
 	deleteMessagesSource string
 	//go:embed delete_conversation.lua
 	deleteConversationSource string
-	//go:embed purge.lua
-	purgeSource string
+	//go:embed purge_messages.lua
+	purgeMessagesSource string
 
 	deleteMessagesScript     = script(deleteMessagesSource)
 	deleteConversationScript = script(deleteConversationSource)
-	purgeScript              = script(purgeSource)
+	purgeMessagesScript      = script(purgeMessagesSource)
 )
 
 // DeleteMessage deletes a message from the user's own copy. The partner keeps
@@ -53,8 +53,8 @@ func (c *Conversations) deleteCommand(ctx context.Context, k userKeys, conversat
 		args = append(args, messages[i].postings()...)
 	}
 	return deleteMessagesScript.Command(ctx, []string{
-		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(), k.words(), k.open(),
-		k.inboxes(), k.unreadInboxes(), k.conversation(conversation),
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.bodies(), k.words(), k.counted(),
+		k.conversations(), k.unreadConversations(), k.conversation(conversation),
 	}, args...)
 }
 
@@ -65,7 +65,7 @@ func (c *Conversations) Delete(ctx context.Context, user int64, conversation str
 	k := c.keys(user)
 	gone := k.messages(conversation) + ":" + model.NewID(c.now())
 	cmd := deleteConversationScript.Command(ctx, []string{
-		k.messages(conversation), k.received(conversation), k.sent(conversation), k.open(), k.inboxes(), k.unreadInboxes(),
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.counted(), k.conversations(), k.unreadConversations(),
 		k.conversation(conversation), k.trash(), gone,
 	}, conversation, c.publish, k.channel())
 	if err := c.batcher.Do(ctx, cmd); err != nil {
@@ -125,7 +125,7 @@ func (c *Conversations) purgeMessages(ctx context.Context, k userKeys, key strin
 			}
 		}
 	}
-	cmd := purgeScript.Command(ctx, []string{key, k.trash(), k.bodies(), k.words()}, args...)
+	cmd := purgeMessagesScript.Command(ctx, []string{key, k.trash(), k.bodies(), k.words()}, args...)
 	return c.batcher.Do(ctx, cmd)
 }
 

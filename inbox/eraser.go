@@ -14,14 +14,14 @@ import (
 )
 
 var (
-	//go:embed erasure.lua
-	erasureSource string
+	//go:embed erasure_step.lua
+	erasureStepSource string
 	//go:embed erase_receiver.lua
 	eraseReceiverSource string
 	//go:embed revoke.lua
 	revokeSource string
 
-	erasureScript       = script(erasureSource)
+	erasureStepScript   = script(erasureStepSource)
 	eraseReceiverScript = script(eraseReceiverSource)
 	revokeScript        = script(revokeSource)
 )
@@ -65,7 +65,7 @@ func (e *Eraser) Finish(ctx context.Context, user int64, again time.Duration) er
 }
 
 func (e *Eraser) step(ctx context.Context, user int64, step string, later time.Duration) (bool, error) {
-	c := erasureScript.Command(ctx, []string{e.keys(user).meta(), e.erasures(e.parts.OfUser(user))},
+	c := erasureStepScript.Command(ctx, []string{e.keys(user).meta(), e.erasures(e.parts.OfUser(user))},
 		user, step, e.tombstoneTTL().Milliseconds(), later.Milliseconds())
 	if err := e.batcher.Do(ctx, c); err != nil {
 		return false, fmt.Errorf("erase user: %w", err)
@@ -116,7 +116,7 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list partners: %w", err)
 	}
-	conversations, err := e.redis.ZRange(ctx, k.inboxes(), 0, -1).Result()
+	conversations, err := e.redis.ZRange(ctx, k.conversations(), 0, -1).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list partners: %w", err)
 	}
@@ -155,7 +155,7 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error {
 	k, conversation := e.keys(partner), model.ConversationID(partner, user)
 	// A message that a request is still handing over is dropped when it comes.
-	if err := e.redis.Set(ctx, k.gone(conversation), model.NewID(e.now()), e.tombstoneTTL()).Err(); err != nil {
+	if err := e.redis.Set(ctx, k.erasedUpTo(conversation), model.NewID(e.now()), e.tombstoneTTL()).Err(); err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
 	if err := e.conversations.purge(ctx, partner); err != nil { // bodies that a deleted conversation has left
@@ -199,11 +199,11 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 	keys := trash
 	for _, partner := range partners {
 		c := model.ConversationID(user, partner)
-		keys = append(keys, k.conversation(c), k.messages(c), k.received(c), k.sent(c), k.gone(c), k.pending(c))
+		keys = append(keys, k.conversation(c), k.messages(c), k.receivedUnread(c), k.sentUnread(c), k.erasedUpTo(c), k.pending(c))
 	}
 	live := e.live.Keys(user)
-	keys = append(keys, k.notes(), k.unread(), k.open(), k.log(), k.profile(), k.inboxes(), k.unreadInboxes(),
-		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.records(), k.heads(),
+	keys = append(keys, k.notifications(), k.unread(), k.counted(), k.replayLog(), k.profile(), k.conversations(), k.unreadConversations(),
+		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.recordIndex(), k.heads(),
 		live.Online, live.Seen, live.Watchers,
 		k.partners()) // the last one: what leads to the others goes after them
 	for some := range slices.Chunk(keys, eraseMost) {
@@ -236,7 +236,7 @@ func (e *Eraser) unlist(ctx context.Context, user int64) error {
 // receivers.
 func (e *Eraser) eraseRecords(ctx context.Context, k userKeys, user int64) error {
 	for {
-		events, err := e.redis.ZRange(ctx, k.records(), 0, eraseMost-1).Result()
+		events, err := e.redis.ZRange(ctx, k.recordIndex(), 0, eraseMost-1).Result()
 		if err != nil {
 			return fmt.Errorf("erase records: %w", err)
 		}
@@ -244,7 +244,7 @@ func (e *Eraser) eraseRecords(ctx context.Context, k userKeys, user int64) error
 			return nil
 		}
 		commands := make([]*rdb.Command, 0, 2*len(events)+1)
-		done := []any{"zrem", k.records()}
+		done := []any{"zrem", k.recordIndex()}
 		for _, event := range events {
 			commands = append(commands, rdb.NewCommand(ctx, "del", k.record(event)),
 				eraseReceiverScript.Command(ctx, []string{e.receivers(event)}, user))

@@ -36,8 +36,8 @@ func (l *Live) Replay(ctx context.Context, user, since int64) (frames []model.Fr
 	pipe := l.redis.Pipeline()
 	last := pipe.HGet(ctx, k.meta(), "seq")
 	// One more than the log keeps, so that a larger gap shows.
-	notes := pipe.XRangeN(ctx, k.notes(), strconv.FormatInt(since, 10), "+", replayMost)
-	log := pipe.XRangeN(ctx, k.log(), strconv.FormatInt(since, 10), "+", replayMost)
+	notes := pipe.XRangeN(ctx, k.notifications(), strconv.FormatInt(since, 10), "+", replayMost)
+	log := pipe.XRangeN(ctx, k.replayLog(), strconv.FormatInt(since, 10), "+", replayMost)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, 0, false, fmt.Errorf("read replay log: %w", err)
 	}
@@ -110,35 +110,13 @@ func loggedFrame(m redis.XMessage) (model.Frame, error) {
 	return f, nil
 }
 
-// LiveKeys are the keys of a user that live sockets are served from. They lie in the
-// user's slot.
-type LiveKeys struct {
-	// Online is a sorted set, expiring: the audiences, one a process, that hold
-	// sockets of the user.
-	Online string
-	// Seen is a string, kept for as long as dispatcher/live says: when the user was
-	// last online.
-	Seen string
-	// Watchers is a sorted set, expiring: who is told when the user comes or goes.
-	Watchers string
-	// Revoked is a string, kept for a day: when the user's sockets were revoked,
-	// Unix µs.
-	Revoked string
-	// Tombstone is a hash that has the field erased when the user was erased.
-	Tombstone string
-}
-
 // Keys returns a user's.
-func (l *Live) Keys(user int64) LiveKeys {
-	k := l.keys(user)
-	channel := k.channel()
-	return LiveKeys{channel + ":online", channel + ":seen", channel + ":watchers", channel + ":revoked", k.meta()}
-}
+func (l *Live) Keys(user int64) LiveKeys { return l.keys(user).live() }
 
 // MarkSeen notes that a user has everything up to a frame in front of them. A
 // number beyond the newest frame counts as that one.
 func (l *Live) MarkSeen(ctx context.Context, user, seq int64) error {
-	if err := l.batcher.Do(ctx, seenSeqScript.Command(ctx, []string{l.keys(user).meta()}, seq)); err != nil {
+	if err := l.batcher.Do(ctx, markSeenScript.Command(ctx, []string{l.keys(user).meta()}, seq)); err != nil {
 		return fmt.Errorf("note what was seen: %w", err)
 	}
 	return nil

@@ -41,7 +41,7 @@ func (n *Notifications) List(ctx context.Context, user int64, types []string, of
 	k := n.keys(user)
 	notes := make([]Notification, 0, count)
 	for last := "+"; len(notes) < count; {
-		chunk, err := n.redis.XRevRangeN(ctx, k.notes(), last, "-", listChunk).Result()
+		chunk, err := n.redis.XRevRangeN(ctx, k.notifications(), last, "-", listChunk).Result()
 		if err != nil {
 			return nil, fmt.Errorf("list notifications: %w", err)
 		}
@@ -129,9 +129,9 @@ func (n *Notifications) fillRead(ctx context.Context, k userKeys, notes []Notifi
 	return nil
 }
 
-//go:embed read.lua
-var readSource string
-var readScript = script(readSource)
+//go:embed mark_read.lua
+var markReadSource string
+var markReadScript = script(markReadSource)
 
 // MarkRead marks a notification as read, and returns how many are unread then. ReadReceipt
 // one again changes nothing. When the user has no such one the error is
@@ -142,7 +142,7 @@ func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (un
 	if err != nil {
 		id, at = "", n.now() // the script counts the unread ones all the same
 	}
-	c := readScript.Command(ctx, []string{k.notes(), k.unread(), k.open(), k.meta()}, id, at.UnixMicro(), n.publish, k.channel())
+	c := markReadScript.Command(ctx, []string{k.notifications(), k.unread(), k.counted(), k.meta()}, id, at.UnixMicro(), n.publish, k.channel())
 	if err := n.batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("read notification: %w", err)
 	}
@@ -156,14 +156,14 @@ func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (un
 	return int(reply[1]), nil
 }
 
-//go:embed read_all.lua
-var readAllSource string
-var readAllScript = script(readAllSource)
+//go:embed mark_all_read.lua
+var markAllReadSource string
+var markAllReadScript = script(markAllReadSource)
 
 // MarkAllRead marks every notification of the user as read.
 func (n *Notifications) MarkAllRead(ctx context.Context, user int64) error {
 	k := n.keys(user)
-	c := readAllScript.Command(ctx, []string{k.unread(), k.open()}, n.publish, k.channel())
+	c := markAllReadScript.Command(ctx, []string{k.unread(), k.counted()}, n.publish, k.channel())
 	if err := n.batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("read all notifications: %w", err)
 	}

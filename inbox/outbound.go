@@ -17,16 +17,16 @@ import (
 )
 
 var (
-	//go:embed prepare.lua
-	prepareSource string
+	//go:embed prepare_message.lua
+	prepareMessageSource string
 	//go:embed store_message.lua
 	storeMessageSource string
-	//go:embed delivered.lua
-	deliveredSource string
+	//go:embed clear_pending.lua
+	clearPendingSource string
 
-	prepareScript      = script(prepareSource)
-	storeMessageScript = script(storeMessageSource)
-	deliveredScript    = script(deliveredSource)
+	prepareMessageScript = script(prepareMessageSource)
+	storeMessageScript   = script(storeMessageSource)
+	clearPendingScript   = script(clearPendingSource)
 )
 
 // An OutboundMessage is a message on its way: what its copies need.
@@ -88,7 +88,7 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	}
 	commands := []*rdb.Command{
 		o.profileCommand(ctx, m.Sender), o.profileCommand(ctx, m.Receiver),
-		prepareScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.records(), k.partners()},
+		prepareMessageScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.recordIndex(), k.partners()},
 			content, o.recordTTL().Milliseconds(), bound(m), m.Receiver),
 	}
 	if err := o.batcher.Do(ctx, commands...); err != nil {
@@ -195,10 +195,10 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 	users, member := o.parts.Listing(user)
 	onceName := m.once()
 	once := k.record(onceName)
-	role, mine := "sender", k.sent(m.Conversation)
+	role, mine := "sender", k.sentUnread(m.Conversation)
 	push, devices := &MessagePush{Stream: once, Delayed: once}, once // without a line none is used
 	if user == m.Receiver {
-		role, mine = "receiver", k.received(m.Conversation)
+		role, mine = "receiver", k.receivedUnread(m.Conversation)
 		if m.Push != nil {
 			push, devices = m.Push, o.options.Devices(user)
 		}
@@ -214,11 +214,11 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 		before, handoff, m.Pointer, handoffAfter.Milliseconds(), MessageEvent(m.ID), onceName, m.content(),
 	}
 	c := storeMessageScript.Command(ctx, []string{
-		o.messageRecord(user, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
-		k.messages(m.Conversation), mine, k.bodies(), k.words(), k.log(), k.open(),
+		o.messageRecord(user, m.ID), k.meta(), k.conversations(), k.unreadConversations(), k.conversation(m.Conversation),
+		k.messages(m.Conversation), mine, k.bodies(), k.words(), k.replayLog(), k.counted(),
 		devices, push.Stream, push.Delayed, users, k.heads(),
 		once, k.pending(m.Conversation), o.handoffs(o.parts.OfUser(user)),
-		k.records(), k.gone(m.Conversation),
+		k.recordIndex(), k.erasedUpTo(m.Conversation),
 	}, append(args, m.postings()...)...)
 	if err := o.batcher.Do(ctx, c); err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
@@ -289,7 +289,7 @@ func (o *Outbound) ClearPointer(ctx context.Context, first int64, conversation, 
 }
 
 func (o *Outbound) clear(ctx context.Context, first int64, conversation, member, pointer string) error {
-	c := deliveredScript.Command(ctx, []string{
+	c := clearPendingScript.Command(ctx, []string{
 		o.keys(first).pending(conversation), o.handoffs(o.parts.OfUser(first)),
 	}, member, pointer)
 	if err := o.batcher.Do(ctx, c); err != nil {

@@ -21,9 +21,9 @@ const searchChunk = 500
 // stand in any order and case; the last one may be the beginning of a word.
 func (c *Conversations) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
 	k := c.keys(user)
-	list := k.inboxes()
+	list := k.conversations()
 	if unread {
-		list = k.unreadInboxes()
+		list = k.unreadConversations()
 	}
 	hits, err := c.find(ctx, k, list, text)
 	if err != nil {

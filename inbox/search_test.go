@@ -59,7 +59,7 @@ func fillMailbox(t testing.TB, s *Store) {
 		}
 		pipe.HSet(ctx, k.bodies(), m.ID, m.stored())
 		pipe.ZAdd(ctx, k.messages(m.Conversation), redis.Z{Member: m.ID})
-		pipe.Do(ctx, "zadd", k.inboxes(), "gt", score(m.ID), m.Conversation)
+		pipe.Do(ctx, "zadd", k.conversations(), "gt", score(m.ID), m.Conversation)
 		if pipe.Len() < 10_000 && i < mailboxMessages-1 {
 			continue
 		}
@@ -122,7 +122,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 		}
 	}
 	oldest := mailboxPartner(0)
-	err = s.redis.ZAdd(t.Context(), s.keys(user).unreadInboxes(), redis.Z{Score: 1, Member: model.ConversationID(oldest, user)}).Err()
+	err = s.redis.ZAdd(t.Context(), s.keys(user).unreadConversations(), redis.Z{Score: 1, Member: model.ConversationID(oldest, user)}).Err()
 	if err != nil {
 		t.Fatal(err)
 	}

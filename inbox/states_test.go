@@ -50,7 +50,7 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 			if err != nil || records[0].Push != "superseded" {
 				t.Errorf("%s: records %+v, %v", late.Event, records, err)
 			}
-			if n := rdb.XLen(ctx, s.keys(user).notes()).Val(); n != int64(i+2) {
+			if n := rdb.XLen(ctx, s.keys(user).notifications()).Val(); n != int64(i+2) {
 				t.Errorf("%s: %d in the list", late.Event, n)
 			}
 		}

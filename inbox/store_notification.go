@@ -84,8 +84,8 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 	record := k.record(p.Event)
 	users, member := n.parts.Listing(p.Receiver)
 	keys = []string{
-		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), n.options.Devices(p.Receiver), record,
-		k.contacts(), k.recentContacts(), users, k.records(),
+		record, k.meta(), k.notifications(), k.unread(), k.counted(), k.replayLog(), n.options.Devices(p.Receiver), record,
+		k.contacts(), k.recentContacts(), users, k.recordIndex(),
 	}
 	contact, with := "", ""
 	if p.Contact != nil {

@@ -347,7 +347,7 @@ func TestOldNotificationsGo(t *testing.T) {
 			o.Now = func() time.Time { return now }
 		})
 		put(t, s, note("old", "discount"))
-		ttl := rdb.PTTL(context.Background(), s.keys(user).notes()).Val()
+		ttl := rdb.PTTL(context.Background(), s.keys(user).notifications()).Val()
 		if ttl <= time.Hour || ttl > time.Hour+expiryRenewInterval {
 			t.Errorf("an idle user's notifications expire in %v", ttl)
 		}
@@ -416,7 +416,7 @@ func TestPutPublishesAndLogs(t *testing.T) {
 		p := note("unlisted", "message")
 		p.Listed = false
 		put(t, s, p)
-		if listed, log := rdb.XLen(ctx, s.keys(user).notes()).Val(), rdb.XLen(ctx, s.keys(user).log()).Val(); listed != 3 || log != 1 {
+		if listed, log := rdb.XLen(ctx, s.keys(user).notifications()).Val(), rdb.XLen(ctx, s.keys(user).replayLog()).Val(); listed != 3 || log != 1 {
 			t.Errorf("%d frames in the list, %d in the log", listed, log)
 		}
 		records, err := s.Records.Find(ctx, "2")

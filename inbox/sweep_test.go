@@ -71,7 +71,7 @@ func TestSweepNotifications(t *testing.T) {
 		if meta["kept"] != "0" || meta["r:transaction:1"] == "" || meta["r:transaction:2"] != "" {
 			t.Errorf("meta %v", meta)
 		}
-		if n := rdb.Exists(ctx, s.keys(user).records()).Val(); n != 0 {
+		if n := rdb.Exists(ctx, s.keys(user).recordIndex()).Val(); n != 0 {
 			t.Error("records that have expired are still listed")
 		}
 	})

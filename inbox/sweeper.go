@@ -15,11 +15,11 @@ import (
 var (
 	//go:embed sweep.lua
 	sweepSource string
-	//go:embed forget.lua
-	forgetSource string
+	//go:embed forget_subjects.lua
+	forgetSubjectsSource string
 
-	sweepScript  = script(sweepSource)
-	forgetScript = script(forgetSource)
+	sweepScript          = script(sweepSource)
+	forgetSubjectsScript = script(forgetSubjectsSource)
 )
 
 const (
@@ -90,7 +90,7 @@ func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
 	if s.testClock {
 		now = strconv.FormatInt(s.now().UnixMilli(), 10)
 	}
-	return sweepScript.Command(ctx, []string{k.meta(), k.notes(), k.unread(), k.open(), k.records(), k.trash()},
+	return sweepScript.Command(ctx, []string{k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash()},
 		s.now().Add(-s.options.Keep).UnixMicro(), sweepMost, s.publish, k.channel(), now)
 }
 
@@ -135,7 +135,7 @@ func (s *Sweeper) forgetSubjects(ctx context.Context, k userKeys) (int, error) {
 func (s *Sweeper) forget(ctx context.Context, k userKeys, old []any) (total int, err error) {
 	for len(old) > 0 {
 		n := min(len(old), 2*sweepMost)
-		c := forgetScript.Command(ctx, []string{k.meta(), k.open()}, old[:n]...)
+		c := forgetSubjectsScript.Command(ctx, []string{k.meta(), k.counted()}, old[:n]...)
 		if err := s.batcher.Do(ctx, c); err != nil {
 			return total, fmt.Errorf("sweep subjects: %w", err)
 		}
@@ -154,7 +154,7 @@ func (s *Sweeper) forget(ctx context.Context, k userKeys, old []any) (total int,
 func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys) (total int, err error) {
 	before := model.NewID(s.now().Add(-s.options.KeepMessages))
 	for at := int64(0); ; at += sweepInboxes {
-		conversations, err := s.redis.ZRevRange(ctx, k.inboxes(), at, at+sweepInboxes-1).Result()
+		conversations, err := s.redis.ZRevRange(ctx, k.conversations(), at, at+sweepInboxes-1).Result()
 		if err != nil {
 			return total, fmt.Errorf("sweep messages: %w", err)
 		}
