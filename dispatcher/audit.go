@@ -10,6 +10,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // auditPage is how many users are listed at a time.
@@ -18,7 +19,7 @@ const auditPage = 100
 // Audit recomputes a user's counters and returns what differs, mending it with
 // repair; see inbox.Store.Audit.
 func (d *Dispatcher) Audit(ctx context.Context, user int64, repair bool) ([]inbox.Finding, error) {
-	return d.Inbox.Audit(ctx, user, classesOf, repair)
+	return d.Inbox.Auditor.Audit(ctx, user, classesOf, repair)
 }
 
 // AuditAll audits every user, and the queues, and calls f with what differs as it is
@@ -27,7 +28,7 @@ func (d *Dispatcher) Audit(ctx context.Context, user int64, repair bool) ([]inbo
 func (d *Dispatcher) AuditAll(ctx context.Context, repair bool, f func(inbox.Finding)) error {
 	for p := range d.Partitions.Len() {
 		for after := int64(0); ; {
-			users, err := d.Inbox.UsersAfter(ctx, p, after, auditPage)
+			users, err := d.Inbox.Users.After(ctx, p, after, auditPage)
 			if err != nil {
 				return err
 			}
@@ -82,11 +83,11 @@ func (d *Dispatcher) auditQueues(ctx context.Context, p int, f func(inbox.Findin
 		if err := d.dropEntries(ctx, d.outKey(p, l), check("out:"+l.String())); err != nil {
 			return err
 		}
-		if err := inbox.DropMembers(ctx, d.Redis, d.delayedKey(p, l), check("delayed:"+l.String())); err != nil {
+		if err := rdb.DropMembers(ctx, d.Redis, d.delayedKey(p, l), check("delayed:"+l.String())); err != nil {
 			return err
 		}
 	}
-	return d.Inbox.DropHandoffs(ctx, p, func(text string) bool {
+	return d.Inbox.Handoffs.Drop(ctx, p, func(text string) bool {
 		var h handoff
 		if err := json.Unmarshal([]byte(text), &h); err != nil || h.Pending == nil && h.Reading == nil {
 			f(inbox.Finding{Set: "handoffs", Member: "a hand-off", Problem: "cannot be read"})

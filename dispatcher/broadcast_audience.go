@@ -93,7 +93,7 @@ func readAudience(stored []byte) (a Audience, err error) {
 func (d *Dispatcher) judge(ctx context.Context, a Audience, users []int64) ([]bool, error) {
 	fit := slices.Repeat([]bool{true}, len(users))
 	if a.Locale != "" {
-		profiles, err := d.Inbox.Profiles(ctx, users...)
+		profiles, err := d.Inbox.Profiles.GetAll(ctx, users...)
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ func TestBroadcastAudience(t *testing.T) {
 	device(3, devices.IOS, "2.0")
 	english := "en"
 	for user, p := range map[int64]inbox.Profile{4: {}, 5: {Locale: &english}} {
-		if err := w.Inbox.SetProfile(ctx, user, p); err != nil {
+		if err := w.Inbox.Profiles.Set(ctx, user, p); err != nil {
 			t.Fatal(err)
 		}
 	}

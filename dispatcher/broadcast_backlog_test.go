@@ -12,7 +12,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // While nothing is sent, a broadcast waits rather than fill the outbox; what is
@@ -95,14 +95,14 @@ func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
 	const users, quiet = 800, 400
 	w := newWorld(t, func(o *Options) { o.Backlog = 2 })
 	now := w.Now().UTC()
-	clock := func(at time.Time) inbox.Clock { return inbox.Clock(at.Hour()*60 + at.Minute()) }
-	hours := inbox.QuietHours{From: clock(now.Add(-time.Hour)), To: clock(now.Add(9 * time.Hour))}
+	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
+	hours := model.QuietHours{From: clock(now.Add(-time.Hour)), To: clock(now.Add(9 * time.Hour))}
 	for user := int64(1); user <= users; user++ {
 		w.register(user, devices.Android, fmt.Sprint("token", user))
 		if user > quiet {
 			continue
 		}
-		if err := w.Inbox.SetQuiet(context.Background(), user, &hours, nil); err != nil {
+		if err := w.Inbox.Profiles.SetQuietHours(context.Background(), user, &hours, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

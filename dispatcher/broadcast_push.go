@@ -11,7 +11,7 @@ func (w *work) broadcast() (key string, ok bool) {
 	if w.entry == nil {
 		return "", false
 	}
-	return inbox.Referred(w.entry.body)
+	return inbox.ParseReference(w.entry.body)
 }
 
 // body returns the notification that the entry holds or refers to.
@@ -44,7 +44,7 @@ func (d *Dispatcher) fillTexts(ctx context.Context, works []*work) error {
 		if !ok {
 			continue
 		}
-		texts, err := d.Inbox.Texts(ctx, w.entry.User, key)
+		texts, err := d.Inbox.Texts.Get(ctx, w.entry.User, key)
 		if err != nil {
 			return err
 		}

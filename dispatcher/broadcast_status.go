@@ -99,7 +99,7 @@ func (d *Dispatcher) StartBroadcast(ctx context.Context, source string, b *Broad
 	if err != nil {
 		panic(fmt.Sprintf("marshal broadcast: %v", err)) // plain strings and numbers always marshal
 	}
-	duplicate, err := d.Inbox.CreateBroadcast(ctx, inbox.NewBroadcast{
+	duplicate, err := d.Inbox.Broadcasts.CreateBroadcast(ctx, inbox.NewBroadcast{
 		Key: broadcastKey(source, b.ID), Content: b.content, Definition: def,
 		Body: b.body, Audience: b.audience.json(), Users: b.users,
 		Created: now, Expires: b.expires,
@@ -115,7 +115,7 @@ func (d *Dispatcher) Broadcast(ctx context.Context, source, id string) (Broadcas
 
 // Broadcasts returns the newest broadcasts of all sources, most of them at most.
 func (d *Dispatcher) Broadcasts(ctx context.Context, most int) ([]BroadcastStatus, error) {
-	keys, err := d.Inbox.BroadcastKeys(ctx, most)
+	keys, err := d.Inbox.Broadcasts.BroadcastKeys(ctx, most)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (d *Dispatcher) Broadcasts(ctx context.Context, most int) ([]BroadcastStatu
 
 // openBroadcasts returns those that are not over.
 func (d *Dispatcher) openBroadcasts(ctx context.Context) ([]BroadcastStatus, error) {
-	open, err := d.Inbox.OpenBroadcasts(ctx)
+	open, err := d.Inbox.Broadcasts.OpenBroadcasts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -164,9 +164,9 @@ func (d *Dispatcher) SetBroadcast(ctx context.Context, source, id string, to Bro
 	var err error
 	switch to {
 	case BroadcastPaused:
-		err = d.Inbox.SetBroadcast(ctx, key, inbox.BroadcastPaused, inbox.BroadcastActive)
+		err = d.Inbox.Broadcasts.SetBroadcast(ctx, key, inbox.BroadcastPaused, inbox.BroadcastActive)
 	case BroadcastRunning:
-		err = d.Inbox.SetBroadcast(ctx, key, inbox.BroadcastActive, inbox.BroadcastPaused)
+		err = d.Inbox.Broadcasts.SetBroadcast(ctx, key, inbox.BroadcastActive, inbox.BroadcastPaused)
 	case BroadcastCancelled:
 		err = d.endBroadcast(ctx, key, inbox.BroadcastCancelled, inbox.BroadcastActive, inbox.BroadcastPaused)
 	default:
@@ -185,11 +185,11 @@ func (d *Dispatcher) endBroadcast(ctx context.Context, key string, to inbox.Broa
 	if err != nil {
 		return err
 	}
-	return d.Inbox.EndBroadcast(ctx, key, to, s.Total, from...)
+	return d.Inbox.Broadcasts.EndBroadcast(ctx, key, to, s.Total, from...)
 }
 
 func (d *Dispatcher) broadcastStatus(ctx context.Context, key string) (BroadcastStatus, error) {
-	b, err := d.Inbox.Broadcast(ctx, key)
+	b, err := d.Inbox.Broadcasts.Broadcast(ctx, key)
 	if err != nil {
 		return BroadcastStatus{}, err
 	}
@@ -220,7 +220,7 @@ func (d *Dispatcher) broadcastStatus(ctx context.Context, key string) (Broadcast
 	case def.Named > 0:
 		s.Total = int64(def.Named)
 	default:
-		if s.Total, err = d.Inbox.UserCount(ctx); err != nil {
+		if s.Total, err = d.Inbox.Users.Count(ctx); err != nil {
 			return BroadcastStatus{}, err
 		}
 	}

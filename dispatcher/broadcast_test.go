@@ -70,7 +70,7 @@ func (w *world) set(id string, to BroadcastState) BroadcastStatus {
 func (w *world) know(users int) {
 	w.t.Helper()
 	for user := range int64(users) {
-		if err := w.Inbox.SetProfile(context.Background(), user+1, inbox.Profile{}); err != nil {
+		if err := w.Inbox.Profiles.Set(context.Background(), user+1, inbox.Profile{}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -79,7 +79,7 @@ func (w *world) know(users int) {
 // notes returns how many promotions a user has.
 func (w *world) notes(user int64) int {
 	w.t.Helper()
-	notes, err := w.Inbox.List(context.Background(), user, w.PromoTypes(), 0, 10)
+	notes, err := w.Inbox.Notifications.List(context.Background(), user, w.PromoTypes(), 0, 10)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (d *Dispatcher) walkBroadcasts(ctx context.Context) {
 	defer walkers.Wait()
 	var mine sync.Map // keys of those that this process walks
 	for ctx.Err() == nil {
-		open, err := d.Inbox.OpenBroadcasts(ctx)
+		open, err := d.Inbox.Broadcasts.OpenBroadcasts(ctx)
 		if err != nil && ctx.Err() == nil {
 			d.Log.Warn("broadcasts cannot be looked up", "error", err)
 		}
@@ -101,7 +101,7 @@ func (d *Dispatcher) takeBroadcast(ctx context.Context, b *rdb.Batcher, found in
 	case found.State == inbox.BroadcastPaused || now < def.At:
 		return nil, nil
 	}
-	walk, err := d.Inbox.HoldBroadcast(ctx, b, found.Key, d.consumer, d.Lease)
+	walk, err := d.Inbox.Broadcasts.HoldBroadcast(ctx, b, found.Key, d.consumer, d.Lease)
 	if err != nil || walk == nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (d *Dispatcher) closeBroadcast(ctx context.Context, b *rdb.Batcher, key str
 	if err != nil && !errors.Is(err, inbox.ErrNotFound) { // forgotten
 		return err
 	}
-	return d.Inbox.CloseBroadcast(ctx, key)
+	return d.Inbox.Broadcasts.CloseBroadcast(ctx, key)
 }
 
 // A caster tells the users of one broadcast, for as long as it holds the lease.
@@ -282,16 +282,16 @@ func (c *caster) step(ctx context.Context, p, most int) (reached int, err error)
 }
 
 // share is what a user of the audience is told.
-func (c *caster) share(p int, user int64, now time.Time) *inbox.Put {
+func (c *caster) share(p int, user int64, now time.Time) *inbox.NewNotification {
 	e := &entry{
 		User: user, Event: c.key, Type: c.def.Type, Expires: c.def.Expires,
 		Until: min(c.def.Expires, now.Add(c.d.RetryFor).UnixMilli()),
 	}
-	return &inbox.Put{
+	return &inbox.NewNotification{
 		Receiver: user, Event: c.key, Content: c.def.Content, Type: c.def.Type, Listed: true,
 		Body:  []byte(inbox.Reference(c.key)),
 		State: model.State{Order: now},
-		Entry: &inbox.Entry{Stream: c.d.outKey(p, push.Bulk), Header: e.header()},
+		Entry: &inbox.OutboxEntry{Stream: c.d.outKey(p, push.Bulk), Header: e.header()},
 	}
 }
 

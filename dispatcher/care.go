@@ -63,11 +63,11 @@ func (d *Dispatcher) sweepOnce(ctx context.Context, b *rdb.Batcher, w walk, now 
 	if w == (walk{}) {
 		w.next = now + careRound.Milliseconds()
 	}
-	users, err := d.Inbox.UsersAfter(ctx, w.partition, w.after, carePage)
+	users, err := d.Inbox.Users.After(ctx, w.partition, w.after, carePage)
 	if err != nil {
 		return err
 	}
-	swept, err := d.Inbox.Sweep(ctx, users)
+	swept, err := d.Inbox.Sweeper.Sweep(ctx, users)
 	d.metrics.swept.WithLabelValues("notification").Add(float64(swept.Notifications))
 	d.metrics.swept.WithLabelValues("message").Add(float64(swept.Messages))
 	d.metrics.swept.WithLabelValues("subject").Add(float64(swept.Subjects))

@@ -24,7 +24,7 @@ func TestCareGoesOnPastAnErasureThatFails(t *testing.T) {
 	}
 	state := func(user int64) string { return w.rdb.HGet(ctx, w.Partitions.Tombstone(user), "erased").Val() }
 	for i, user := range []int64{stuck, next} {
-		if err := w.Inbox.Bury(ctx, user, time.Duration(i)*time.Minute); err != nil {
+		if err := w.Inbox.Eraser.Begin(ctx, user, time.Duration(i)*time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,7 +33,7 @@ func TestCareGoesOnPastAnErasureThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, func(o *Options) {
-		store := o.Inbox.Options
+		store := o.Inbox.Options()
 		store.Now = func() time.Time { return time.Now().Add(91 * day) }
 		o.Inbox = inbox.New(store)
 	})
@@ -47,7 +47,7 @@ func TestCareGoesOnPastAnErasureThatFails(t *testing.T) {
 	if state(stuck) != "first" || state(next) != "done" {
 		t.Errorf("the one that fails is %q, the other %q", state(stuck), state(next))
 	}
-	if u, err := w.Inbox.Unreads(ctx, 66); err != nil || u.Notifications != 0 {
+	if u, err := w.Inbox.Counters.Unreads(ctx, 66); err != nil || u.Notifications != 0 {
 		t.Errorf("not swept: %d notifications, %v", u.Notifications, err)
 	}
 }
@@ -82,7 +82,7 @@ func TestCareSweeps(t *testing.T) {
 		w.publish(fmt.Sprintf(`{"id":"e%d","type":"dompet","receiver_id":%d,"message":"m"}`, user, user+1))
 	}
 	second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, func(o *Options) {
-		store := o.Inbox.Options
+		store := o.Inbox.Options()
 		store.Now = func() time.Time { return time.Now().Add(91 * day) }
 		o.Inbox = inbox.New(store)
 	})
@@ -94,7 +94,7 @@ func TestCareSweeps(t *testing.T) {
 		}
 	}
 	for user := range int64(20) {
-		if u, err := w.Inbox.Unreads(ctx, user+1); err != nil || u.Notifications != 0 {
+		if u, err := w.Inbox.Counters.Unreads(ctx, user+1); err != nil || u.Notifications != 0 {
 			t.Errorf("user %d has %d notifications, %v", user+1, u.Notifications, err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestCareSweeps(t *testing.T) {
 	if err := second.careOnce(ctx, b); err != nil {
 		t.Fatal(err)
 	}
-	if u, err := w.Inbox.Unreads(ctx, 1); err != nil || u.Notifications != 1 {
+	if u, err := w.Inbox.Counters.Unreads(ctx, 1); err != nil || u.Notifications != 1 {
 		t.Errorf("it does not rest: %d notifications, %v", u.Notifications, err)
 	}
 }

@@ -77,7 +77,7 @@ func (d *Dispatcher) isAdmin(user int64, p inbox.Profile) bool {
 }
 
 // sending is what both copies of a message need.
-func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile) *inbox.Sending {
+func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile) *inbox.OutboundMessage {
 	from := profiles[m.Sender].DisplayName(m.Sender)
 	e := &Event{Type: "message", kind: kinds["message"]}
 	e.details.id, e.details.conversation = m.ID, m.Conversation
@@ -86,7 +86,7 @@ func (d *Dispatcher) sending(m *inbox.Message, profiles map[int64]inbox.Profile)
 	message, others := d.parser.say("message", func(text.Locale) text.Args { return text.Args{From: from} })
 	body := body(e.Type, nil, message, others, messageDetails(m))
 	partition := d.Partitions.OfUser(m.Receiver)
-	return &inbox.Sending{
+	return &inbox.OutboundMessage{
 		Message: *m,
 		Frame:   d.messageFrame(m, body, profiles),
 		Handoff: handoff{Message: m}.String(),
@@ -122,14 +122,14 @@ func messageDetails(m *inbox.Message) []byte {
 // message, or with "" all of it, and tells the partner. The error is
 // inbox.ErrNotFound when the user has no such conversation.
 func (d *Dispatcher) ReadConversation(ctx context.Context, user int64, conversation, upTo string) error {
-	newest, err := d.Inbox.NewestUnread(ctx, user, conversation)
+	newest, err := d.Inbox.Conversations.NewestUnread(ctx, user, conversation)
 	if err != nil || newest == "" {
 		return err // nothing is unread
 	}
 	if upTo == "" || upTo > newest {
 		upTo = newest
 	}
-	return d.markRead(ctx, inbox.Reading{User: user, Conversation: conversation, UpTo: upTo})
+	return d.markRead(ctx, inbox.ReadReceipt{User: user, Conversation: conversation, UpTo: upTo})
 }
 
 // ReadMessage marks one message as read by its receiver, and tells the sender.
@@ -137,17 +137,17 @@ func (d *Dispatcher) ReadMessage(ctx context.Context, user int64, m *inbox.Messa
 	if m.Receiver != user {
 		return nil
 	}
-	return d.markRead(ctx, inbox.Reading{User: user, Conversation: m.Conversation, Message: m.ID})
+	return d.markRead(ctx, inbox.ReadReceipt{User: user, Conversation: m.Conversation, Message: m.ID})
 }
 
-func (d *Dispatcher) markRead(ctx context.Context, r inbox.Reading) error {
-	partner, err := d.Inbox.Partner(ctx, r.User, r.Conversation)
+func (d *Dispatcher) markRead(ctx context.Context, r inbox.ReadReceipt) error {
+	partner, err := d.Inbox.Conversations.Partner(ctx, r.User, r.Conversation)
 	if err != nil {
 		return err
 	}
 	r.Partner = partner
 	r.Handoff = handoff{Reading: &r}.String()
-	n, err := d.Inbox.ReadMessages(ctx, r)
+	n, err := d.Inbox.Conversations.MarkRead(ctx, r)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -158,17 +158,17 @@ func (d *Dispatcher) markRead(ctx context.Context, r inbox.Reading) error {
 }
 
 // tell hands a read receipt to the sender of what was read.
-func (d *Dispatcher) tell(ctx context.Context, r *inbox.Reading) error {
-	err := d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r), false)
+func (d *Dispatcher) tell(ctx context.Context, r *inbox.ReadReceipt) error {
+	err := d.Inbox.Conversations.ApplyReceipt(ctx, r.Partner, *r, readFrame(r), false)
 	if errors.Is(err, inbox.ErrPending) {
 		if err = d.catchUp(ctx, min(r.User, r.Partner), r.Conversation); err == nil {
-			err = d.Inbox.Seen(ctx, r.Partner, *r, readFrame(r), true)
+			err = d.Inbox.Conversations.ApplyReceipt(ctx, r.Partner, *r, readFrame(r), true)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return d.Inbox.Done(ctx, r.User, r.Handoff)
+	return d.Inbox.Handoffs.Clear(ctx, r.User, r.Handoff)
 }
 
 // collapsed is what the screen says of a run of messages in one conversation.

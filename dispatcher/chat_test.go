@@ -20,7 +20,7 @@ import (
 func newChat(t *testing.T, change ...func(*Options)) *world {
 	w := newWorld(t, append([]func(*Options){func(o *Options) { o.Admins = []int64{1} }}, change...)...)
 	for user, name := range map[int64]string{66: "Testing Account", 15: "Me Ow", 1: "Admin"} {
-		if err := w.Inbox.SetProfile(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
+		if err := w.Inbox.Profiles.Set(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,7 +38,7 @@ func (w *world) send(from, to int64, text string) string {
 
 func (w *world) unreadMessages(user int64) int {
 	w.t.Helper()
-	u, err := w.Inbox.Unreads(context.Background(), user)
+	u, err := w.Inbox.Counters.Unreads(context.Background(), user)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -100,14 +100,14 @@ func TestCrashBetweenReadingAndItsReceipt(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
 	id := w.send(15, 66, "halo")
-	r := inbox.Reading{User: 66, Conversation: model.ConversationID(15, 66), UpTo: id, Partner: 15}
+	r := inbox.ReadReceipt{User: 66, Conversation: model.ConversationID(15, 66), UpTo: id, Partner: 15}
 	r.Handoff = handoff{Reading: &r}.String()
-	if _, err := w.Inbox.ReadMessages(ctx, r); err != nil {
+	if _, err := w.Inbox.Conversations.MarkRead(ctx, r); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
 	w.eventually("the sender knows", func() bool {
-		m, err := w.Inbox.Message(ctx, 15, id)
+		m, err := w.Inbox.Conversations.Message(ctx, 15, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestGrace(t *testing.T) {
 			}
 		}, false},
 		"seen": {func(w *world, id string) {
-			if err := w.Inbox.SeenUpTo(context.Background(), 66, time.Now().Add(time.Hour).UnixMicro()); err != nil {
+			if err := w.Inbox.Live.MarkSeen(context.Background(), 66, time.Now().Add(time.Hour).UnixMicro()); err != nil {
 				w.t.Fatal(err)
 			}
 		}, false},
@@ -137,7 +137,7 @@ func TestGrace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newChat(t, func(o *Options) { o.LiveGrace = 700 * time.Millisecond })
 			w.register(66, devices.Android, "A")
-			sub := w.rdb.Subscribe(context.Background(), w.Inbox.Channel(66))
+			sub := w.rdb.Subscribe(context.Background(), w.Inbox.Live.Channel(66))
 			defer sub.Close()
 			if _, err := sub.Receive(context.Background()); err != nil {
 				t.Fatal(err)
@@ -160,7 +160,7 @@ func TestGrace(t *testing.T) {
 func TestGraceOfARunOfMessages(t *testing.T) {
 	w := newChat(t, func(o *Options) { o.LiveGrace = 300 * time.Millisecond })
 	w.register(66, devices.Android, "A")
-	sub := w.rdb.Subscribe(context.Background(), w.Inbox.Channel(66))
+	sub := w.rdb.Subscribe(context.Background(), w.Inbox.Live.Channel(66))
 	defer sub.Close()
 	if _, err := sub.Receive(context.Background()); err != nil {
 		t.Fatal(err)
@@ -189,10 +189,10 @@ func TestReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Inbox.DeleteMessage(ctx, 66, gone); err != nil {
+	if err := w.Inbox.Conversations.DeleteMessage(ctx, 66, gone); err != nil {
 		t.Fatal(err)
 	}
-	logged, _, _, err := w.Inbox.Replay(ctx, 66, 0)
+	logged, _, _, err := w.Inbox.Live.Replay(ctx, 66, 0)
 	if err != nil || len(logged) != 3 {
 		t.Fatal(logged, err)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
-	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -31,7 +31,7 @@ const (
 // more. When Erase fails half way, or its process dies, Run of any process goes on.
 // Erasing a user of whom nothing is kept, or again, is no error.
 func (d *Dispatcher) Erase(ctx context.Context, user int64) error {
-	if err := d.Inbox.Bury(ctx, user, erasureFor); err != nil {
+	if err := d.Inbox.Eraser.Begin(ctx, user, erasureFor); err != nil {
 		return err
 	}
 	return d.erase(ctx, user)
@@ -41,13 +41,13 @@ func (d *Dispatcher) Erase(ctx context.Context, user int64) error {
 // when what was under way beside it has ended: a push that failed at that moment may
 // have been put off or buried since.
 func (d *Dispatcher) finishErasures(ctx context.Context) error {
-	due, err := d.Inbox.Erasures(ctx, erasureMost)
+	due, err := d.Inbox.Eraser.Due(ctx, erasureMost)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, user := range due {
-		goOn, err := d.Inbox.ResumeErasure(ctx, user, erasureFor)
+		goOn, err := d.Inbox.Eraser.Resume(ctx, user, erasureFor)
 		if err == nil && goOn {
 			err = d.erase(ctx, user)
 		}
@@ -67,7 +67,7 @@ func (d *Dispatcher) erase(ctx context.Context, user int64) error {
 	if err := d.Devices.Erase(ctx, user); err != nil {
 		return err
 	}
-	partners, err := d.Inbox.Partners(ctx, user)
+	partners, err := d.Inbox.Eraser.Partners(ctx, user)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (d *Dispatcher) erase(ctx context.Context, user int64) error {
 		if err := d.catchUp(ctx, min(user, partner), model.ConversationID(user, partner)); err != nil {
 			return err
 		}
-		if err := d.Inbox.EraseAt(ctx, partner, user); err != nil {
+		if err := d.Inbox.Eraser.EraseAtPartner(ctx, partner, user); err != nil {
 			return err
 		}
 	}
@@ -85,16 +85,16 @@ func (d *Dispatcher) erase(ctx context.Context, user int64) error {
 			return err
 		}
 	}
-	if err := d.Inbox.EraseUser(ctx, user, partners); err != nil {
+	if err := d.Inbox.Eraser.EraseUser(ctx, user, partners); err != nil {
 		return err
 	}
-	return d.Inbox.FinishErasure(ctx, user, d.Lease+erasedAgain)
+	return d.Inbox.Eraser.Finish(ctx, user, d.Lease+erasedAgain)
 }
 
 // eraseQueued drops what concerns a user from a partition's hand-offs and queues, in
 // the direction in which entries move, so that none is missed.
 func (d *Dispatcher) eraseQueued(ctx context.Context, partition int, user int64) error {
-	err := d.Inbox.DropHandoffs(ctx, partition, func(text string) bool { return handoffConcerns(text, user) })
+	err := d.Inbox.Handoffs.Drop(ctx, partition, func(text string) bool { return handoffConcerns(text, user) })
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (d *Dispatcher) eraseQueued(ctx context.Context, partition int, user int64)
 		return err
 	}
 	for _, l := range push.Lanes {
-		if err := inbox.DropMembers(ctx, d.Redis, d.delayedKey(partition, l), concerns); err != nil {
+		if err := rdb.DropMembers(ctx, d.Redis, d.delayedKey(partition, l), concerns); err != nil {
 			return err
 		}
 		if err := d.dropEntries(ctx, d.outKey(partition, l), concerns); err != nil {

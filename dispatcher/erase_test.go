@@ -38,9 +38,9 @@ func (w *world) fill(user int64, mark string) {
 			w.t.Fatal(err)
 		}
 	}
-	check(w.Inbox.SetProfile(ctx, user, inbox.Profile{Name: &name}))
-	check(w.Inbox.SetProfile(ctx, partner, inbox.Profile{}))
-	check(w.Inbox.SetProfile(ctx, other, inbox.Profile{}))
+	check(w.Inbox.Profiles.Set(ctx, user, inbox.Profile{Name: &name}))
+	check(w.Inbox.Profiles.Set(ctx, partner, inbox.Profile{}))
+	check(w.Inbox.Profiles.Set(ctx, other, inbox.Profile{}))
 	check(w.Devices.SetToken(ctx, user, token))
 	w.register(user, devices.Android, "phone"+mark)
 	w.register(user, devices.IOS, "iphone"+mark)
@@ -67,7 +67,7 @@ func (w *world) fill(user int64, mark string) {
 	check(w.ReadConversation(ctx, user, model.ConversationID(user, partner), ""))
 	// One conversation that only the partner has still.
 	send(user, other, "rahasia"+mark)
-	check(w.Inbox.DeleteConversation(ctx, user, model.ConversationID(user, other)))
+	check(w.Inbox.Conversations.Delete(ctx, user, model.ConversationID(user, other)))
 }
 
 // traces returns the keys under the world's prefix in which, in the name or in what
@@ -162,7 +162,7 @@ func (w *world) partners(key string) bool {
 // later has the world's clock run ahead, so that what waits is due.
 func later(o *Options) {
 	clock := func() time.Time { return time.Now().Add(time.Hour) }
-	store := o.Inbox.Options
+	store := o.Inbox.Options()
 	store.Now = clock
 	o.Inbox = inbox.New(store)
 }
@@ -186,7 +186,7 @@ func (w *world) queue(user int64, mark string) {
 		}
 	}
 	m := &inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
-	profiles, _, err := w.Inbox.Prepare(ctx, m)
+	profiles, _, err := w.Inbox.Outbound.Prepare(ctx, m)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestErase(t *testing.T) {
 	if after := len(w.traces("PLUGH", ":u88:")); after != before {
 		t.Errorf("another user has %d traces, had %d", after, before)
 	}
-	u, err := w.Inbox.Unreads(ctx, partner)
+	u, err := w.Inbox.Counters.Unreads(ctx, partner)
 	if err != nil || u.Messages != 2 { // those of user 88; the other's are gone
 		t.Errorf("the partner has %d unread messages, %v", u.Messages, err)
 	}
@@ -244,17 +244,17 @@ func TestErase(t *testing.T) {
 	}
 
 	// A service makes the user known anew.
-	if err := w.Inbox.SetProfile(ctx, erased, inbox.Profile{}); err != nil {
+	if err := w.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}); err != nil {
 		t.Fatal(err)
 	}
 	w.publish(fmt.Sprintf(`{"id":"anew","type":"dompet","receiver_id":%d,"message":"m"}`, erased))
 	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "halo"}); err != nil {
 		t.Error(err)
 	}
-	if u, err := w.Inbox.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
+	if u, err := w.Inbox.Counters.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
 		t.Errorf("anew: %+v, %v", u, err)
 	}
-	if page, err := w.Inbox.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
+	if page, err := w.Inbox.Conversations.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
 		t.Errorf("the partner has %v, %v", page, err)
 	}
 }
@@ -312,7 +312,7 @@ func TestEraseSurvivesACrash(t *testing.T) {
 			if !w.rdb.HExists(ctx, w.Partitions.Tombstone(erased), "erased").Val() {
 				return // it died before anything
 			}
-			if err != nil && !errors.Is(w.Inbox.SetProfile(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
+			if err != nil && !errors.Is(w.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
 				t.Error("made known while being erased")
 			}
 			second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, later)

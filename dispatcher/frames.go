@@ -18,7 +18,7 @@ import (
 type Frame struct {
 	Kind      string // one of inbox' kinds of frames
 	Seq, Prev int64  // 0 for frames that are not replayed
-	Text      []byte // JSON; empty for inbox.FrameUnreads, which UnreadsFrame makes
+	Text      []byte // JSON; empty for model.FrameUnreads, which UnreadsFrame makes
 	// others are the frame in the languages that it has beside that of Text.
 	others map[text.Locale][]byte
 }
@@ -34,14 +34,14 @@ func (f *Frame) In(l text.Locale) []byte {
 
 // ParseFrame makes a frame of what a user's channel carries.
 func (d *Dispatcher) ParseFrame(user int64, payload string) (Frame, error) {
-	f, err := inbox.ParseFrame(payload)
+	f, err := model.ParseFrame(payload)
 	if err != nil {
 		return Frame{}, err
 	}
 	return d.frame(user, f)
 }
 
-func (d *Dispatcher) frame(user int64, f inbox.Frame) (Frame, error) {
+func (d *Dispatcher) frame(user int64, f model.Frame) (Frame, error) {
 	frame := Frame{Kind: f.Kind, Seq: f.Seq, Prev: f.Prev}
 	if f.Seq > 0 && f.Body == "" {
 		// Deleted since it was logged; the chain of numbers stays whole.
@@ -49,15 +49,15 @@ func (d *Dispatcher) frame(user int64, f inbox.Frame) (Frame, error) {
 		return frame, nil
 	}
 	switch f.Kind {
-	case inbox.FrameUnreads:
+	case model.FrameUnreads:
 		return frame, nil
-	case inbox.FrameRead:
+	case model.FrameRead:
 		frame.Text = []byte(`{"op":"read",` + f.Body + `}`)
 		return frame, nil
-	case inbox.FrameMessage:
+	case model.FrameMessage:
 		frame.Text = numbered(f, f.Body)
 		return frame, nil
-	case inbox.FrameEvent:
+	case model.FrameEvent:
 		err := d.eventFrame(&frame, user, f)
 		return frame, err
 	}
@@ -65,12 +65,12 @@ func (d *Dispatcher) frame(user int64, f inbox.Frame) (Frame, error) {
 }
 
 // numbered returns an event frame.
-func numbered(f inbox.Frame, members string) []byte {
+func numbered(f model.Frame, members string) []byte {
 	return fmt.Appendf(nil, `{"op":"event","seq":%d,"prev":%d,%s}`, f.Seq, f.Prev, members)
 }
 
 // eventFrame makes the frame of a notification, in each language that it has.
-func (d *Dispatcher) eventFrame(frame *Frame, user int64, f inbox.Frame) error {
+func (d *Dispatcher) eventFrame(frame *Frame, user int64, f model.Frame) error {
 	b, err := readBody([]byte(f.Body))
 	if err != nil {
 		return fmt.Errorf("body of notification %s: %w", f.ID, err)
@@ -152,7 +152,7 @@ func (d *Dispatcher) messageFrame(m *inbox.Message, body []byte, profiles map[in
 }
 
 // readFrame is what tells a sender what was read.
-func readFrame(r *inbox.Reading) []byte {
+func readFrame(r *inbox.ReadReceipt) []byte {
 	upTo := r.UpTo
 	if r.Message != "" {
 		upTo = r.Message
@@ -170,7 +170,7 @@ func UnreadsJSON(u model.Unreads) []byte {
 // Replay returns the frames of a user after a sequence number and the newest one.
 // known is false when the gap is larger than the log.
 func (d *Dispatcher) Replay(ctx context.Context, user, since int64) (frames []Frame, newest int64, known bool, err error) {
-	logged, newest, known, err := d.Inbox.Replay(ctx, user, since)
+	logged, newest, known, err := d.Inbox.Live.Replay(ctx, user, since)
 	if err != nil || !known {
 		return nil, newest, known, err
 	}
@@ -188,14 +188,14 @@ func (d *Dispatcher) Replay(ctx context.Context, user, since int64) (frames []Fr
 }
 
 // fillMessages makes the bodies of message frames, which the log only refers to.
-func (d *Dispatcher) fillMessages(ctx context.Context, user int64, frames []inbox.Frame) error {
+func (d *Dispatcher) fillMessages(ctx context.Context, user int64, frames []model.Frame) error {
 	var ids []string
 	for _, f := range frames {
-		if f.Kind == inbox.FrameMessage {
+		if f.Kind == model.FrameMessage {
 			ids = append(ids, f.ID)
 		}
 	}
-	messages, err := d.Inbox.MessagesByID(ctx, user, ids)
+	messages, err := d.Inbox.Conversations.MessagesByID(ctx, user, ids)
 	if err != nil || len(messages) == 0 {
 		return err
 	}
@@ -203,12 +203,12 @@ func (d *Dispatcher) fillMessages(ctx context.Context, user int64, frames []inbo
 	for _, m := range messages {
 		users = append(users, m.Sender, m.Receiver)
 	}
-	profiles, err := d.Inbox.Profiles(ctx, users...)
+	profiles, err := d.Inbox.Profiles.GetAll(ctx, users...)
 	if err != nil {
 		return err
 	}
 	for i, f := range frames {
-		if m, ok := messages[f.ID]; ok && f.Kind == inbox.FrameMessage {
+		if m, ok := messages[f.ID]; ok && f.Kind == model.FrameMessage {
 			frames[i].Body = string(d.sending(&m, profiles).Frame)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 // A handoff is what the script in one user's partition leaves to be done in
 // their partner's: one of these.
 type handoff struct {
-	Message *inbox.Message `json:"m,omitzero"` // pending for the second copy
-	Pending *pending       `json:"p,omitzero"` // points to such messages
-	Reading *inbox.Reading `json:"r,omitzero"`
+	Message *inbox.Message     `json:"m,omitzero"` // pending for the second copy
+	Pending *pending           `json:"p,omitzero"` // points to such messages
+	Reading *inbox.ReadReceipt `json:"r,omitzero"`
 }
 
 // pending names a conversation by its first copy.
@@ -45,7 +45,7 @@ const (
 // handOver carries out what requests that died have left, until ctx ends.
 func (d *Dispatcher) handOver(ctx context.Context) {
 	for wait(ctx, handoffEvery) {
-		due, err := d.Inbox.Handoffs(ctx, handoffMost)
+		due, err := d.Inbox.Handoffs.Due(ctx, handoffMost)
 		if err != nil && ctx.Err() == nil {
 			d.Log.Warn("hand-offs cannot be read", "error", err)
 		}
@@ -54,7 +54,7 @@ func (d *Dispatcher) handOver(ctx context.Context) {
 			if err == nil || ctx.Err() != nil {
 				continue
 			}
-			err = errors.Join(err, d.Inbox.PutOff(ctx, h, handoffAgain))
+			err = errors.Join(err, d.Inbox.Handoffs.Postpone(ctx, h, handoffAgain))
 			d.Log.Error("a hand-off cannot be carried out", "error", err)
 		}
 	}
@@ -73,7 +73,7 @@ func (d *Dispatcher) carryOut(ctx context.Context, text string) error {
 		if err := d.catchUp(ctx, h.Pending.First, h.Pending.Conversation); err != nil {
 			return err
 		}
-		return d.Inbox.NothingPending(ctx, h.Pending.First, h.Pending.Conversation, text)
+		return d.Inbox.Outbound.ClearPointer(ctx, h.Pending.First, h.Pending.Conversation, text)
 	}
 	return fmt.Errorf("hand-off: %w", errNoHandoff)
 }

@@ -20,7 +20,7 @@ func (d *Dispatcher) LocaleOf(ctx context.Context, user int64, accept string) (t
 	if l := text.Accepted(accept); l != "" {
 		return l, nil
 	}
-	settings, err := d.Inbox.Settings(ctx, user)
+	settings, err := d.Inbox.Profiles.Settings(ctx, user)
 	if err != nil {
 		return "", err
 	}

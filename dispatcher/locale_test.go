@@ -17,7 +17,7 @@ import (
 
 func (w *world) speaks(user int64, locale string) {
 	w.t.Helper()
-	if err := w.Inbox.SetProfile(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
+	if err := w.Inbox.Profiles.Set(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -113,7 +113,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 		Redis: redisClient, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-			Dedupe: 7 * day, Keep: 90 * day, Most: 1000,
+			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
 		}),
 		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
 		Lease:   2 * time.Second,
@@ -141,7 +141,7 @@ func (w *world) audit() {
 	defer b.Close()
 	opts := w.Options
 	opts.Redis, opts.Metrics = redisClient, nil
-	store := opts.Inbox.Options
+	store := opts.Inbox.Options()
 	store.Redis, store.Batcher = redisClient, b
 	opts.Inbox = inbox.New(store)
 	err := New(opts).AuditAll(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })

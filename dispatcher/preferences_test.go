@@ -13,7 +13,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // prefers changes what the owner of a device prefers.
@@ -91,7 +91,7 @@ func TestMutedTypes(t *testing.T) {
 			if a, i := len(w.android.sent), len(w.ios.sent); a != len(c.push) || i != len(c.push)+len(c.mute) {
 				t.Errorf("%d pushes to android, %d to ios", a, i)
 			}
-			n, err := w.Inbox.Unreads(t.Context(), 66)
+			n, err := w.Inbox.Counters.Unreads(t.Context(), 66)
 			if err != nil || n.Notifications != len(c.push)+len(c.mute) {
 				t.Errorf("unread %+v, %v", n, err)
 			}
@@ -136,9 +136,9 @@ func newNight(t *testing.T) *night {
 // quietHours sets those of user 66, in the zone of Options.Location.
 func (n *night) quietHours(from, to time.Time) {
 	n.t.Helper()
-	clock := func(at time.Time) inbox.Clock { return inbox.Clock(at.Hour()*60 + at.Minute()) }
-	q := inbox.QuietHours{From: clock(from), To: clock(to)}
-	if err := n.Inbox.SetQuiet(n.t.Context(), 66, &q, nil); err != nil {
+	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
+	q := model.QuietHours{From: clock(from), To: clock(to)}
+	if err := n.Inbox.Profiles.SetQuietHours(n.t.Context(), 66, &q, nil); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -179,7 +179,7 @@ func (n *night) delayed() map[string]time.Time {
 // counters have it at once.
 func TestPromotionsWaitForTheMorning(t *testing.T) {
 	w := newNight(t)
-	socket := w.rdb.Subscribe(t.Context(), w.Inbox.Channel(66))
+	socket := w.rdb.Subscribe(t.Context(), w.Inbox.Live.Channel(66))
 	defer socket.Close()
 	if _, err := socket.Receive(t.Context()); err != nil { // it listens
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	if n, late := len(w.android.sent), len(w.delayed()); n != 4 || late != 1 {
 		t.Errorf("%d pushes, %d delayed", n, late)
 	}
-	n, err := w.Inbox.Unreads(t.Context(), 66)
+	n, err := w.Inbox.Counters.Unreads(t.Context(), 66)
 	if err != nil || n.Notifications != 5 {
 		t.Errorf("unread %+v, %v", n, err)
 	}
@@ -276,7 +276,7 @@ func TestMorningsAreSpread(t *testing.T) {
 	w.quietHours(w.morning.Add(time.Minute), w.morning) // but for one minute
 	work := &work{entry: &entry{User: 66, Type: "discount"}}
 	var err error
-	if work.settings, err = w.Inbox.Settings(t.Context(), 66); err != nil {
+	if work.settings, err = w.Inbox.Profiles.Settings(t.Context(), 66); err != nil {
 		t.Fatal(err)
 	}
 	at := w.Now().Add(w.quietFor(work))

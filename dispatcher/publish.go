@@ -35,12 +35,12 @@ const putMost = 128
 func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Event) []Published {
 	now := d.Now()
 	results := make([]Published, len(events))
-	puts := make([]inbox.Put, 0, putMost)
+	puts := make([]inbox.NewNotification, 0, putMost)
 	of := make([]int, 0, putMost) // the event that each put is of
 	receivers := make(map[string][]int64)
 	service := d.reportsTo(source)
 	flush := func() {
-		stored, errs := d.Inbox.Put(ctx, puts, receivers)
+		stored, errs := d.Inbox.Notifications.Store(ctx, puts, receivers)
 		for i, n := range of {
 			d.note(&results[n], events[n], stored[i], errs[i])
 		}
@@ -74,7 +74,7 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Even
 
 // note adds what became of one receiver's share to an event's result. A conflict
 // outweighs other errors: repeating does not help.
-func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error) {
+func (d *Dispatcher) note(r *Published, e *Event, stored inbox.StoreResult, err error) {
 	r.Duplicate = r.Duplicate && stored.Duplicate
 	switch {
 	case err == nil && !stored.Duplicate && !stored.Erased:
@@ -86,9 +86,9 @@ func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error
 
 // put is an event's share of one receiver. The service is the one that wants reports
 // of it, or "".
-func (d *Dispatcher) put(e *Event, service, key string, receiver int64, now time.Time) inbox.Put {
+func (d *Dispatcher) put(e *Event, service, key string, receiver int64, now time.Time) inbox.NewNotification {
 	s := e.shareOf(receiver)
-	p := inbox.Put{
+	p := inbox.NewNotification{
 		Receiver: receiver,
 		Event:    key,
 		Content:  e.content,
@@ -106,7 +106,7 @@ func (d *Dispatcher) put(e *Event, service, key string, receiver int64, now time
 		if service != "" {
 			entry.Service, entry.EventID, entry.Source = service, e.ID, e.cloudSource
 		}
-		p.Entry = &inbox.Entry{
+		p.Entry = &inbox.OutboxEntry{
 			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
 			Header: entry.header(),
 		}

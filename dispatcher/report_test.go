@@ -137,7 +137,7 @@ func TestReportsWanted(t *testing.T) {
 	stop()
 	// Another process has seen the end, too, or the first answer was lost.
 	status := w.broadcast("b1")
-	if err := w.closeBroadcast(t.Context(), w.Inbox.Batcher, broadcastKey(status.Source, "b1")); err != nil {
+	if err := w.closeBroadcast(t.Context(), w.Inbox.Options().Batcher, broadcastKey(status.Source, "b1")); err != nil {
 		t.Fatal(err)
 	}
 	if n := queued(); n != 0 {
@@ -228,7 +228,7 @@ func (w *world) queueReport(id string, partition int) {
 	w.t.Helper()
 	r := w.hooks["test"]
 	body := fmt.Appendf(nil, `{"n":%d}`, partition)
-	if _, err := r.put(context.Background(), w.Inbox.Batcher, partition, 0, &Report{ID: id, Body: body}, ""); err != nil {
+	if _, err := r.put(context.Background(), w.Inbox.Options().Batcher, partition, 0, &Report{ID: id, Body: body}, ""); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -242,7 +242,7 @@ func TestReportOfADeadProcess(t *testing.T) {
 		w.queueReport(fmt.Sprint("r", p), p)
 	}
 	dead := w.hooks["test"]
-	dead.batcher = w.Inbox.Batcher
+	dead.batcher = w.Inbox.Options().Batcher
 	taken, _, err := dead.take(context.Background(), reportsAtOnce)
 	if err != nil || len(taken) != w.Partitions.Len() {
 		t.Fatal(taken, err)
@@ -262,7 +262,7 @@ func TestReportOfADeadProcess(t *testing.T) {
 	}
 	// The dead one comes back to life: too late, and nothing is sent again.
 	late := dead.settleCommand(context.Background(), taken[0].partition, taken[0].entry, "0")
-	if err := w.Inbox.Batcher.Do(context.Background(), late); err != nil || w.waiting("test") != 0 {
+	if err := w.Inbox.Options().Batcher.Do(context.Background(), late); err != nil || w.waiting("test") != 0 {
 		t.Errorf("%d reports came back, %v", w.waiting("test"), err)
 	}
 }
@@ -278,7 +278,7 @@ func TestNoReportOfALostEntry(t *testing.T) {
 	lost := &work{key: heldKey{0, "1-1"}, entry: &entry{User: 66, Service: "test", ID: strings.Repeat("0", 24)}}
 	lost.bury("d", "expired", "")
 	c := l.settleCommand(ctx, lost)
-	if err := w.Inbox.Batcher.Do(ctx, c); err != nil {
+	if err := w.Inbox.Options().Batcher.Do(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := c.Int(); n != -1 || err != nil || w.waiting("test") != 0 {
@@ -330,7 +330,7 @@ func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	box := &letterbox{}
 	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["stuck"] = Hook{Courier: stuck} })
 	for n := range 2 * reportsAtOnce {
-		if _, err := w.hooks["stuck"].put(context.Background(), w.Inbox.Batcher, n%4, 0, &Report{ID: "s"}, ""); err != nil {
+		if _, err := w.hooks["stuck"].put(context.Background(), w.Inbox.Options().Batcher, n%4, 0, &Report{ID: "s"}, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

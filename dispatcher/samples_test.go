@@ -154,7 +154,7 @@ func TestSamplesEnterTheirCounters(t *testing.T) {
 			for _, e := range c.events {
 				w.publish(e)
 			}
-			got, err := w.Inbox.Unreads(t.Context(), c.want.user)
+			got, err := w.Inbox.Counters.Unreads(t.Context(), c.want.user)
 			if err != nil {
 				t.Fatal(err)
 			}

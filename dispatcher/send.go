@@ -29,7 +29,7 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 		ID: model.NewID(d.Now()), Conversation: model.ConversationID(sender, m.Receiver),
 		Sender: sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
 	}
-	profiles, again, err := d.Inbox.Prepare(ctx, &message)
+	profiles, again, err := d.Inbox.Outbound.Prepare(ctx, &message)
 	if err != nil {
 		return "", err
 	}
@@ -64,9 +64,9 @@ func (d *Dispatcher) Send(ctx context.Context, sender int64, m OutgoingMessage) 
 // the repeat of one that was sent when it still might be.
 func (d *Dispatcher) refuse(ctx context.Context, m *inbox.Message, again bool, why error) (id string, err error) {
 	if !again {
-		return "", cmp.Or(d.Inbox.Unbind(ctx, m), why)
+		return "", cmp.Or(d.Inbox.Outbound.ReleaseClientID(ctx, m), why)
 	}
-	id, err = d.Inbox.Sent(ctx, &inbox.Sending{Message: *m, Once: onceOf(m)})
+	id, err = d.Inbox.Outbound.StoredID(ctx, &inbox.OutboundMessage{Message: *m, Once: onceOf(m)})
 	if err == nil && id == "" {
 		err = why
 	}
@@ -88,7 +88,7 @@ const mostProposals = 20
 // storeFirst stores a message in its first copy, under the id that it gets. It
 // returns no sending when the message was stored before by another request; its id
 // is that one's, then.
-func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles map[int64]inbox.Profile) (*inbox.Sending, string, error) {
+func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles map[int64]inbox.Profile) (*inbox.OutboundMessage, string, error) {
 	once := onceOf(m)
 	var err error
 	for range mostProposals {
@@ -96,7 +96,7 @@ func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles 
 		s := d.sending(m, profiles)
 		s.Once = once
 		var id, before string
-		id, before, err = d.Inbox.StoreFirst(ctx, s)
+		id, before, err = d.Inbox.Outbound.StoreFirst(ctx, s)
 		var order *inbox.OrderError
 		switch {
 		case errors.As(err, &order):
@@ -114,10 +114,10 @@ func (d *Dispatcher) storeFirst(ctx context.Context, m *inbox.Message, profiles 
 }
 
 // deliver stores a message in its second copy, after those that come before it.
-func (d *Dispatcher) deliver(ctx context.Context, s *inbox.Sending, before string) error {
-	err := d.Inbox.StoreSecond(ctx, s, before)
+func (d *Dispatcher) deliver(ctx context.Context, s *inbox.OutboundMessage, before string) error {
+	err := d.Inbox.Outbound.StoreSecond(ctx, s, before)
 	if err == nil {
-		return d.Inbox.Delivered(ctx, s)
+		return d.Inbox.Outbound.ClearPending(ctx, s)
 	}
 	if order := new(inbox.OrderError); errors.As(err, &order) {
 		return d.catchUp(ctx, s.First(), s.Conversation)
@@ -131,7 +131,7 @@ const catchUpMost = 50
 // catchUp gives a conversation's second copy what is pending for it, in order.
 func (d *Dispatcher) catchUp(ctx context.Context, first int64, conversation string) error {
 	for {
-		pending, err := d.Inbox.Pending(ctx, first, conversation, catchUpMost)
+		pending, err := d.Inbox.Outbound.Pending(ctx, first, conversation, catchUpMost)
 		if err != nil {
 			return err
 		}
@@ -140,16 +140,16 @@ func (d *Dispatcher) catchUp(ctx context.Context, first int64, conversation stri
 			if err := json.Unmarshal([]byte(text), &h); err != nil || h.Message == nil {
 				return fmt.Errorf("pending message: %w", cmp.Or(err, errNoHandoff))
 			}
-			profiles, err := d.Inbox.Profiles(ctx, h.Message.Sender, h.Message.Receiver)
+			profiles, err := d.Inbox.Profiles.GetAll(ctx, h.Message.Sender, h.Message.Receiver)
 			if err != nil {
 				return err
 			}
 			s := d.sending(h.Message, profiles)
 			s.Handoff = text
-			if err := d.Inbox.StorePending(ctx, s); err != nil {
+			if err := d.Inbox.Outbound.StorePending(ctx, s); err != nil {
 				return err
 			}
-			if err := d.Inbox.Delivered(ctx, s); err != nil {
+			if err := d.Inbox.Outbound.ClearPending(ctx, s); err != nil {
 				return err
 			}
 		}

@@ -60,27 +60,27 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 			w.register(c.to, devices.Android, "A")
 			ctx := context.Background()
 			m := inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(15, 66), Sender: c.from, Receiver: c.to, Body: "halo"}
-			profiles, _, err := w.Inbox.Prepare(ctx, &m)
+			profiles, _, err := w.Inbox.Outbound.Prepare(ctx, &m)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if s, _, err := w.storeFirst(ctx, &m, profiles); s == nil || err != nil {
 				t.Fatal(err)
 			}
-			if page, err := w.Inbox.Messages(ctx, 66, m.Conversation, 0, 10); err == nil {
+			if page, err := w.Inbox.Conversations.Messages(ctx, 66, m.Conversation, 0, 10); err == nil {
 				t.Fatalf("before the hand-off: %v", page)
 			}
 			w.run()
 			w.android.wait(t, "push", count(1))
 			w.eventually("nothing is pending", func() bool {
-				due, err := w.Inbox.Pending(ctx, m.First(), m.Conversation, 1)
+				due, err := w.Inbox.Outbound.Pending(ctx, m.First(), m.Conversation, 1)
 				return err == nil && len(due) == 0
 			})
 			if n := w.unreadMessages(c.to); n != 1 {
 				t.Errorf("%d received", n)
 			}
 			for _, user := range []int64{15, 66} {
-				page, err := w.Inbox.Messages(ctx, user, m.Conversation, 0, 10)
+				page, err := w.Inbox.Conversations.Messages(ctx, user, m.Conversation, 0, 10)
 				if err != nil || len(page) != 1 || page[0].ID != m.ID {
 					t.Errorf("page of %d: %+v, %v", user, page, err)
 				}
@@ -94,7 +94,7 @@ func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	w := newChat(t)
 	ctx := context.Background()
 	m := inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
-	profiles, _, err := w.Inbox.Prepare(ctx, &m)
+	profiles, _, err := w.Inbox.Outbound.Prepare(ctx, &m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestRepeatedMessageIsHandedOver(t *testing.T) {
 		t.Errorf("%d received", n)
 	}
 	next := w.send(15, 66, "dua")
-	frames, _, _, err := w.Inbox.Replay(ctx, 66, 0)
+	frames, _, _, err := w.Inbox.Live.Replay(ctx, 66, 0)
 	if err != nil || len(frames) != 2 || frames[0].ID != m.ID || frames[1].ID != next {
 		t.Errorf("the receiver's log has %+v, %v", frames, err)
 	}
@@ -128,7 +128,7 @@ func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 	ctx := context.Background()
 	admin := true
 	setAdmin := func() {
-		if err := w.Inbox.SetProfile(ctx, 15, inbox.Profile{Admin: &admin}); err != nil {
+		if err := w.Inbox.Profiles.Set(ctx, 15, inbox.Profile{Admin: &admin}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,7 +154,7 @@ func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 		t.Errorf("another one under its client id: %v", err)
 	}
 	// Even if the binding is lost, the first copy knows better.
-	if err := w.Inbox.Unbind(ctx, &inbox.Message{Sender: 66, ClientID: "c1"}); err != nil {
+	if err := w.Inbox.Outbound.ReleaseClientID(ctx, &inbox.Message{Sender: 66, ClientID: "c1"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Send(ctx, 66, other); !errors.Is(err, inbox.ErrConflict) {
@@ -174,7 +174,7 @@ func TestMessageAfterAFailover(t *testing.T) {
 	before := w.rdb.HGet(ctx, heads, conversation).Val()
 	ahead = 300 * time.Millisecond
 	lost := w.send(15, 66, "satu")
-	if err := w.Inbox.DeleteMessage(ctx, 15, lost); err != nil { // and what else the script wrote
+	if err := w.Inbox.Conversations.DeleteMessage(ctx, 15, lost); err != nil { // and what else the script wrote
 		t.Fatal(err)
 	}
 	if before == "" || w.rdb.HSet(ctx, heads, conversation, before).Err() != nil {
@@ -183,7 +183,7 @@ func TestMessageAfterAFailover(t *testing.T) {
 	ahead = 0
 	id := w.send(15, 66, "dua")
 	for _, user := range []int64{15, 66} {
-		if _, err := w.Inbox.Message(ctx, user, id); err != nil {
+		if _, err := w.Inbox.Conversations.Message(ctx, user, id); err != nil {
 			t.Errorf("user %d: %v", user, err)
 		}
 	}
@@ -214,7 +214,7 @@ func TestMessagesComeInTheOrderOfTheirIDs(t *testing.T) {
 	wg.Wait()
 	var first []string
 	for _, user := range []int64{15, 66} {
-		frames, _, _, err := w.Inbox.Replay(context.Background(), user, 0)
+		frames, _, _, err := w.Inbox.Live.Replay(context.Background(), user, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -154,7 +154,7 @@ func statesInAnyOrder(t *testing.T, rnd *rand.Rand) {
 	}
 	unreads, pushes := h.model()
 	for _, user := range users {
-		got, err := w.Inbox.Unreads(t.Context(), user)
+		got, err := w.Inbox.Counters.Unreads(t.Context(), user)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 			for id, want := range c.push {
 				w.status(id, func(s ReceiverStatus) bool { return s.Push == want })
 			}
-			notes, err := w.Inbox.List(t.Context(), 66, []string{"nego"}, 0, 10)
+			notes, err := w.Inbox.Notifications.List(t.Context(), 66, []string{"nego"}, 0, 10)
 			if err != nil || len(notes) != len(c.tells) {
 				t.Errorf("%d in the list, %v", len(notes), err)
 			}

@@ -23,53 +23,53 @@ func TestAudit(t *testing.T) {
 		do         func(ctx context.Context, s *Store, k userKeys, note, message string)
 	}{
 		{"unread without a note", "unread zzz is in no list", func(ctx context.Context, s *Store, k userKeys, note, _ string) {
-			s.Redis.ZAdd(ctx, k.unread(), redis.Z{Score: 5, Member: "zzz"})
+			s.redis.ZAdd(ctx, k.unread(), redis.Z{Score: 5, Member: "zzz"})
 		}},
 		{"fewer kept than there are", "meta kept is less", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.HSet(ctx, k.meta(), "kept", 0)
+			s.redis.HSet(ctx, k.meta(), "kept", 0)
 		}},
 		{"a user who is not listed", "users", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
 			users, member := s.parts.Listing(user)
-			s.Redis.ZRem(ctx, users, member)
+			s.redis.ZRem(ctx, users, member)
 		}},
 		{"a message without a body", "messages", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.Redis.HDel(ctx, k.bodies(), m)
+			s.redis.HDel(ctx, k.bodies(), m)
 		}},
 		{"a body without a conversation", "bodies", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.Redis.ZRem(ctx, k.messages(model.ConversationID(user, partner)), m)
+			s.redis.ZRem(ctx, k.messages(model.ConversationID(user, partner)), m)
 		}},
 		{"an unread message that is not counted", "is unread and not counted", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.Redis.ZRem(ctx, k.open(), m)
+			s.redis.ZRem(ctx, k.counted(), m)
 		}},
 		{"a counted message that is read", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, m string) {
-			s.Redis.ZRem(ctx, k.received(model.ConversationID(user, partner)), m)
+			s.redis.ZRem(ctx, k.receivedUnread(model.ConversationID(user, partner)), m)
 		}},
 		{"a counted message of none", "is counted and not unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.UnreadMessages), Member: model.NewID(time.Now())})
+			s.redis.ZAdd(ctx, k.counted(), redis.Z{Score: float64(model.UnreadMessages), Member: model.NewID(time.Now())})
 		}},
 		{"a conversation out of the inbox", "inboxes", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZRem(ctx, k.inboxes(), model.ConversationID(user, partner))
+			s.redis.ZRem(ctx, k.conversations(), model.ConversationID(user, partner))
 		}},
 		{"a conversation out of the unread ones", "inboxes:unread", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZRem(ctx, k.unreadInboxes(), model.ConversationID(user, partner))
+			s.redis.ZRem(ctx, k.unreadConversations(), model.ConversationID(user, partner))
 		}},
 		{"a conversation that is not in order", "is not where its newest message is", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.inboxes(), redis.Z{Score: 1, Member: model.ConversationID(user, partner)})
+			s.redis.ZAdd(ctx, k.conversations(), redis.Z{Score: 1, Member: model.ConversationID(user, partner)})
 		}},
 		{"a conversation with nobody", "does not say with whom", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.Del(ctx, k.conversation(model.ConversationID(user, partner)))
+			s.redis.Del(ctx, k.conversation(model.ConversationID(user, partner)))
 		}},
 		{"a subject in another counter", "has class 4, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.SellerOffers), Member: "transaction:1"})
+			s.redis.ZAdd(ctx, k.counted(), redis.Z{Score: float64(model.SellerOffers), Member: "transaction:1"})
 		}},
 		{"a subject that is not counted", "has class 0, should have 1", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZRem(ctx, k.open(), "transaction:1")
+			s.redis.ZRem(ctx, k.counted(), "transaction:1")
 		}},
 		{"news without an unread notification", "has class 3, should have 0", func(ctx context.Context, s *Store, k userKeys, note, _ string) {
-			s.Redis.ZRem(ctx, k.unread(), note)
+			s.redis.ZRem(ctx, k.unread(), note)
 		}},
 		{"a subject without a state", "has no state", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
-			s.Redis.ZAdd(ctx, k.open(), redis.Z{Score: float64(model.SellerOffers), Member: "nego:9"})
+			s.redis.ZAdd(ctx, k.counted(), redis.Z{Score: float64(model.SellerOffers), Member: "nego:9"})
 		}},
 	}
 	for _, d := range damages {
@@ -79,7 +79,7 @@ func TestAudit(t *testing.T) {
 				s := newStore(t, rdb)
 				message := sending(partner, user, "halo")
 				carry(t, s, message)
-				var news Stored
+				var news StoreResult
 				for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 					p := note(subject, "transaction")
 					p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: class}
@@ -93,7 +93,7 @@ func TestAudit(t *testing.T) {
 					}
 				}
 				look := func(repair bool) []Finding {
-					found, err := s.Audit(ctx, user, sampleRules, repair)
+					found, err := s.Auditor.Audit(ctx, user, sampleRules, repair)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -128,14 +128,14 @@ func TestRepairDoesNotCountWhatIsNotThere(t *testing.T) {
 		m := sending(partner, user, "halo")
 		carry(t, s, m)
 		rdb.HDel(ctx, s.keys(user).bodies(), m.ID)
-		rdb.ZRem(ctx, s.keys(user).open(), m.ID)
-		if _, err := s.Audit(ctx, user, nil, true); err != nil {
+		rdb.ZRem(ctx, s.keys(user).counted(), m.ID)
+		if _, err := s.Auditor.Audit(ctx, user, nil, true); err != nil {
 			t.Fatal(err)
 		}
-		if u, err := s.Unreads(ctx, user); err != nil || u.Messages != 0 {
+		if u, err := s.Counters.Unreads(ctx, user); err != nil || u.Messages != 0 {
 			t.Errorf("%d unread messages, %v", u.Messages, err)
 		}
-		if found, err := s.Audit(ctx, user, nil, false); err != nil || len(found) > 0 {
+		if found, err := s.Auditor.Audit(ctx, user, nil, false); err != nil || len(found) > 0 {
 			t.Errorf("not mended: %+v, %v", found, err)
 		}
 	})
@@ -175,14 +175,14 @@ func TestRepairLeavesWhatArrivesMeanwhile(t *testing.T) {
 						carry(t, s, m)
 					}
 				}))
-				found, err := s.Audit(ctx, user, nil, true)
+				found, err := s.Auditor.Audit(ctx, user, nil, true)
 				if err != nil || len(found) > 0 || !arrived {
 					t.Errorf("found %+v, %v; arrived: %v", found, err, arrived)
 				}
-				if _, err := s.Message(ctx, user, m.ID); err != nil {
+				if _, err := s.Conversations.Message(ctx, user, m.ID); err != nil {
 					t.Errorf("the message: %v", err)
 				}
-				if found, err := s.Audit(ctx, user, nil, false); err != nil || len(found) > 0 {
+				if found, err := s.Auditor.Audit(ctx, user, nil, false); err != nil || len(found) > 0 {
 					t.Errorf("afterwards: %+v, %v", found, err)
 				}
 			})

@@ -29,26 +29,26 @@ func BenchmarkPut(b *testing.B) {
 	s := newStore(b, redisClient)
 	ctx := context.Background()
 	for u := range int64(2_000) {
-		redisClient.HSet(ctx, s.Devices(u+1), "d", "{}")
+		redisClient.HSet(ctx, s.options.Devices(u+1), "d", "{}")
 	}
 	body := []byte(`{"type":"transaction","title":null,"message":"m","details":{"text":"` + strings.Repeat("x", 1000) + `","unread_items":null}}`)
 	bare := rdb.NewScript("-- bare\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 	n := 0
 	b.Run("put", func(b *testing.B) {
 		measure(b, redisClient, func(count int) {
-			puts := make([]Put, count)
+			puts := make([]NewNotification, count)
 			receivers := make(map[string][]int64, count)
 			for i := range puts {
 				n++
 				u := int64(n%2_000 + 1)
 				receivers[fmt.Sprintf("%032x", n)] = []int64{u}
-				puts[i] = Put{
+				puts[i] = NewNotification{
 					Receiver: u, Event: fmt.Sprintf("%032x", n), Content: strconv.Itoa(n), Type: "transaction", Listed: true, Body: body,
 					Subject: "transaction:" + strconv.Itoa(n), State: model.State{Order: time.Now(), Rank: 5, Counter: model.SellerTransactions},
-					Entry: &Entry{Stream: s.parts.Key(s.parts.OfUser(u), "out"), Header: `{"u":66,"e":"0123456789abcdef0123456789abcdef","n":"`},
+					Entry: &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(u), "out"), Header: `{"u":66,"e":"0123456789abcdef0123456789abcdef","n":"`},
 				}
 			}
-			if _, errs := s.Put(ctx, puts, receivers); errs[0] != nil {
+			if _, errs := s.Notifications.Store(ctx, puts, receivers); errs[0] != nil {
 				b.Fatal(errs[0])
 			}
 		})
@@ -60,7 +60,7 @@ func BenchmarkPut(b *testing.B) {
 				n++
 				commands[i] = bare.Command(ctx, []string{"bare" + strconv.Itoa(n%2_000)}, body)
 			}
-			if err := s.Batcher.Do(ctx, commands...); err != nil {
+			if err := s.batcher.Do(ctx, commands...); err != nil {
 				b.Fatal(err)
 			}
 		})
@@ -92,7 +92,7 @@ func BenchmarkSearch(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			before := redisCPU(b, redisClient)
 			for b.Loop() {
-				if _, err := s.Search(ctx, user, c.text, false, 0, 10); err != nil {
+				if _, err := s.Conversations.Search(ctx, user, c.text, false, 0, 10); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -90,18 +90,24 @@ var (
 // broadcastLife returns when a broadcast that expires may be forgotten: when no
 // notification and no dead letter refers to it any more. An idle user's list is
 // trimmed up to two days late.
-func (s *Store) broadcastLife(expires time.Time) time.Time {
-	return expires.Add(max(s.Keep, deadFor) + 3*expireEvery)
+func (b *base) broadcastLife(expires time.Time) time.Time {
+	return expires.Add(max(b.options.Keep, deadFor) + 3*expiryRenewInterval)
+}
+
+// Broadcasts holds the state and the progress of broadcasts.
+type Broadcasts struct {
+	*base
+	notifications *Notifications
 }
 
 // CreateBroadcast keeps a broadcast. Once it returns without an error, the
 // broadcast is walked; one that failed may be repeated, and is not walked before it
 // succeeds. duplicate says that it had been kept before. The error is ErrConflict
 // when the key was used for other content.
-func (s *Store) CreateBroadcast(ctx context.Context, b NewBroadcast) (duplicate bool, err error) {
+func (s *Broadcasts) CreateBroadcast(ctx context.Context, b NewBroadcast) (duplicate bool, err error) {
 	life := s.broadcastLife(b.Expires).UnixMilli()
 	create := createScript.Command(ctx, []string{s.broadcast(b.Key)}, b.Content, b.Definition, life)
-	if err := s.Batcher.Do(ctx, create); err != nil {
+	if err := s.batcher.Do(ctx, create); err != nil {
 		return false, fmt.Errorf("create broadcast: %w", err)
 	}
 	switch status, err := create.Int(); {
@@ -120,7 +126,7 @@ func (s *Store) CreateBroadcast(ctx context.Context, b NewBroadcast) (duplicate 
 	for p := range s.parts.Len() {
 		commands = append(commands, bodyScript.Command(ctx, []string{s.text(p, b.Key)}, b.Body, b.Audience, life))
 	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
+	if err := s.batcher.Do(ctx, commands...); err != nil {
 		return false, fmt.Errorf("create broadcast: %w", err)
 	}
 	if err := s.nameUsers(ctx, b); err != nil {
@@ -141,8 +147,8 @@ const (
 )
 
 // nameUsers stores the users whom a broadcast names, in their partitions.
-func (s *Store) nameUsers(ctx context.Context, b NewBroadcast) error {
-	life := b.Expires.Add(expireEvery).UnixMilli()
+func (s *Broadcasts) nameUsers(ctx context.Context, b NewBroadcast) error {
+	life := b.Expires.Add(expiryRenewInterval).UnixMilli()
 	members := make([][]any, s.parts.Len())
 	for _, user := range b.Users {
 		p := s.parts.OfUser(user)
@@ -158,7 +164,7 @@ func (s *Store) nameUsers(ctx context.Context, b NewBroadcast) error {
 	}
 	for len(commands) > 0 {
 		n := min(len(commands), nameBatch)
-		if err := s.Batcher.Do(ctx, commands[:n]...); err != nil {
+		if err := s.batcher.Do(ctx, commands[:n]...); err != nil {
 			return err
 		}
 		commands = commands[n:]
@@ -170,23 +176,23 @@ func (s *Store) nameUsers(ctx context.Context, b NewBroadcast) error {
 // nobody who had been walking tells anyone any more. Asking for the state that it is
 // in succeeds. The error is ErrBroadcastState when the state that it is in is none
 // of from, and ErrNotFound when there is no such broadcast.
-func (s *Store) SetBroadcast(ctx context.Context, key string, to BroadcastState, from ...BroadcastState) error {
+func (s *Broadcasts) SetBroadcast(ctx context.Context, key string, to BroadcastState, from ...BroadcastState) error {
 	return s.setBroadcast(ctx, key, to, from, "")
 }
 
 // EndBroadcast is SetBroadcast for states that are over; CloseBroadcast comes after
 // it. total is the number of users that is shown of it from now on.
-func (s *Store) EndBroadcast(ctx context.Context, key string, to BroadcastState, total int64, from ...BroadcastState) error {
-	return s.setBroadcast(ctx, key, to, from, "", "finished", s.Now().UnixMilli(), "total", total)
+func (s *Broadcasts) EndBroadcast(ctx context.Context, key string, to BroadcastState, total int64, from ...BroadcastState) error {
+	return s.setBroadcast(ctx, key, to, from, "", "finished", s.now().UnixMilli(), "total", total)
 }
 
-func (s *Store) setBroadcast(ctx context.Context, key string, to BroadcastState, from []BroadcastState, holding string, set ...any) error {
+func (s *Broadcasts) setBroadcast(ctx context.Context, key string, to BroadcastState, from []BroadcastState, holding string, set ...any) error {
 	var allowed strings.Builder
 	for _, state := range from {
 		allowed.WriteString(" " + string(state) + " ")
 	}
 	c := stateScript.Command(ctx, []string{s.broadcast(key)}, append([]any{string(to), allowed.String(), holding}, set...)...)
-	if err := s.Batcher.Do(ctx, c); err != nil {
+	if err := s.batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("set broadcast to %s: %w", to, err)
 	}
 	reply, err := c.Slice()
@@ -206,7 +212,7 @@ func (s *Store) setBroadcast(ctx context.Context, key string, to BroadcastState,
 		return nil
 	}
 	fence, _ := reply[2].(string)
-	_, err = s.raiseFence(ctx, s.Batcher, key, fence)
+	_, err = s.raiseFence(ctx, s.batcher, key, fence)
 	if errors.Is(err, ErrFenced) { // it has been resumed since
 		return nil
 	}
@@ -215,7 +221,7 @@ func (s *Store) setBroadcast(ctx context.Context, key string, to BroadcastState,
 
 // raiseFence keeps walkers with a lower fence out of every partition, and returns
 // how far the walk is in each. The error is ErrFenced when the fence is higher.
-func (s *Store) raiseFence(ctx context.Context, b *rdb.Batcher, key, fence string) (cursors []string, err error) {
+func (s *Broadcasts) raiseFence(ctx context.Context, b *rdb.Batcher, key, fence string) (cursors []string, err error) {
 	commands := make([]*rdb.Command, s.parts.Len())
 	for p := range commands {
 		commands[p] = fenceScript.Command(ctx, []string{s.walk(p, key), s.text(p, key)}, fence)
@@ -239,12 +245,12 @@ func (s *Store) raiseFence(ctx context.Context, b *rdb.Batcher, key, fence strin
 
 // CloseBroadcast puts a broadcast away: it takes one that is over, or forgotten, out of the open ones,
 // and forgets whom it named. It may be repeated.
-func (s *Store) CloseBroadcast(ctx context.Context, key string) error {
+func (s *Broadcasts) CloseBroadcast(ctx context.Context, key string) error {
 	commands := []*rdb.Command{rdb.NewCommand(ctx, "srem", s.openBroadcasts(), key)}
 	for p := range s.parts.Len() {
 		commands = append(commands, rdb.NewCommand(ctx, "unlink", s.named(p, key)))
 	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
+	if err := s.batcher.Do(ctx, commands...); err != nil {
 		return fmt.Errorf("close broadcast: %w", err)
 	}
 	return nil
@@ -252,15 +258,15 @@ func (s *Store) CloseBroadcast(ctx context.Context, key string) error {
 
 // OpenBroadcasts returns the broadcasts that are not over, without what their walks
 // have counted. One that is forgotten has no state.
-func (s *Store) OpenBroadcasts(ctx context.Context) ([]Broadcast, error) {
-	keys, err := s.Redis.SMembers(ctx, s.openBroadcasts()).Result()
+func (s *Broadcasts) OpenBroadcasts(ctx context.Context) ([]Broadcast, error) {
+	keys, err := s.redis.SMembers(ctx, s.openBroadcasts()).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list open broadcasts: %w", err)
 	}
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	pipe := s.Redis.Pipeline()
+	pipe := s.redis.Pipeline()
 	now := pipe.Time(ctx)
 	homes := make([]*redis.MapStringStringCmd, len(keys))
 	for i, key := range keys {
@@ -277,8 +283,8 @@ func (s *Store) OpenBroadcasts(ctx context.Context) ([]Broadcast, error) {
 }
 
 // BroadcastKeys returns the keys of the newest broadcasts, most of them at most.
-func (s *Store) BroadcastKeys(ctx context.Context, most int) ([]string, error) {
-	keys, err := s.Redis.ZRevRange(ctx, s.broadcasts(), 0, int64(most)-1).Result()
+func (s *Broadcasts) BroadcastKeys(ctx context.Context, most int) ([]string, error) {
+	keys, err := s.redis.ZRevRange(ctx, s.broadcasts(), 0, int64(most)-1).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list broadcasts: %w", err)
 	}
@@ -286,8 +292,8 @@ func (s *Store) BroadcastKeys(ctx context.Context, most int) ([]string, error) {
 }
 
 // Broadcast returns what is kept of a broadcast, or ErrNotFound.
-func (s *Store) Broadcast(ctx context.Context, key string) (Broadcast, error) {
-	pipe := s.Redis.Pipeline()
+func (s *Broadcasts) Broadcast(ctx context.Context, key string) (Broadcast, error) {
+	pipe := s.redis.Pipeline()
 	home := pipe.HGetAll(ctx, s.broadcast(key))
 	now := pipe.Time(ctx)
 	walks := make([]*redis.MapStringStringCmd, s.parts.Len())
@@ -360,4 +366,4 @@ func FailedField(reason string) string { return failedField + reason }
 // WalkKey returns the key of the hash in which a partition counts what came of a
 // broadcast; see AcceptedField and FailedField. What it holds expires by itself:
 // only what exists may be counted up.
-func (s *Store) WalkKey(partition int, key string) string { return s.walk(partition, key) }
+func (s *Broadcasts) WalkKey(partition int, key string) string { return s.walk(partition, key) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -26,10 +27,10 @@ func newCast(key string, users ...int64) NewBroadcast {
 }
 
 // told is what a user is told of a broadcast.
-func told(s *Store, key string, user int64) *Put {
-	return &Put{
+func told(s *Store, key string, user int64) *NewNotification {
+	return &NewNotification{
 		Receiver: user, Event: key, Content: "content", Type: "campaign", Listed: true, Body: []byte(Reference(key)),
-		Entry: &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: fmt.Sprintf(`{"u":%d,"n":"`, user)},
+		Entry: &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: fmt.Sprintf(`{"u":%d,"n":"`, user)},
 	}
 }
 
@@ -38,13 +39,13 @@ func create(t *testing.T, s *Store, b NewBroadcast, n int) {
 	t.Helper()
 	for user := range int64(n) {
 		if err := errors.Join(
-			s.SetProfile(t.Context(), user+1, Profile{}),
-			s.Redis.HSet(t.Context(), s.Devices(user+1), "id", "device").Err(),
+			s.Profiles.Set(t.Context(), user+1, Profile{}),
+			s.redis.HSet(t.Context(), s.options.Devices(user+1), "id", "device").Err(),
 		); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if duplicate, err := s.CreateBroadcast(t.Context(), b); err != nil || duplicate {
+	if duplicate, err := s.Broadcasts.CreateBroadcast(t.Context(), b); err != nil || duplicate {
 		t.Fatal(duplicate, err)
 	}
 }
@@ -53,7 +54,7 @@ func create(t *testing.T, s *Store, b NewBroadcast, n int) {
 func hold(t *testing.T, s *Store, b *rdb.Batcher, key, holder string, lease time.Duration) *Walk {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		w, err := s.HoldBroadcast(t.Context(), b, key, holder, lease)
+		w, err := s.Broadcasts.HoldBroadcast(t.Context(), b, key, holder, lease)
 		if err != nil && !errors.Is(err, errCut) {
 			t.Fatal(err)
 		}
@@ -110,42 +111,42 @@ func TestCreateBroadcast(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, redisClient)
 		create(t, s, newCast("c", 7, 8), 0)
-		if duplicate, err := s.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil || !duplicate {
+		if duplicate, err := s.Broadcasts.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil || !duplicate {
 			t.Errorf("a repeat: %t %v", duplicate, err)
 		}
 		other := newCast("c")
 		other.Content = "other"
-		if _, err := s.CreateBroadcast(ctx, other); !errors.Is(err, ErrConflict) {
+		if _, err := s.Broadcasts.CreateBroadcast(ctx, other); !errors.Is(err, ErrConflict) {
 			t.Errorf("other content: %v", err)
 		}
-		open, err := s.OpenBroadcasts(ctx)
+		open, err := s.Broadcasts.OpenBroadcasts(ctx)
 		if err != nil || len(open) != 1 || open[0].State != BroadcastActive {
 			t.Fatalf("open: %+v %v", open, err)
 		}
-		if err := s.EndBroadcast(ctx, "c", BroadcastCancelled, 2, BroadcastActive); err != nil {
+		if err := s.Broadcasts.EndBroadcast(ctx, "c", BroadcastCancelled, 2, BroadcastActive); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SetBroadcast(ctx, "c", BroadcastActive, BroadcastPaused); !errors.Is(err, ErrBroadcastState) {
+		if err := s.Broadcasts.SetBroadcast(ctx, "c", BroadcastActive, BroadcastPaused); !errors.Is(err, ErrBroadcastState) {
 			t.Errorf("resumed: %v", err)
 		}
-		if err := s.SetBroadcast(ctx, "unknown", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
+		if err := s.Broadcasts.SetBroadcast(ctx, "unknown", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown: %v", err)
 		}
-		if open, err := s.OpenBroadcasts(ctx); err != nil || len(open) != 1 || !open[0].State.Over() {
+		if open, err := s.Broadcasts.OpenBroadcasts(ctx); err != nil || len(open) != 1 || !open[0].State.Over() {
 			t.Errorf("to be put away: %+v %v", open, err)
 		}
-		if err := s.CloseBroadcast(ctx, "c"); err != nil {
+		if err := s.Broadcasts.CloseBroadcast(ctx, "c"); err != nil {
 			t.Fatal(err)
 		}
-		if open, err := s.OpenBroadcasts(ctx); err != nil || len(open) != 0 {
+		if open, err := s.Broadcasts.OpenBroadcasts(ctx); err != nil || len(open) != 0 {
 			t.Errorf("open: %+v %v", open, err)
 		}
-		got, err := s.Broadcast(ctx, "c")
+		got, err := s.Broadcasts.Broadcast(ctx, "c")
 		if err != nil || got.State != BroadcastCancelled || got.Total != 2 || got.Finished.IsZero() {
 			t.Errorf("%+v %v", got, err)
 		}
 		for _, key := range []string{s.broadcast("c"), s.text(0, "c"), s.walk(0, "c")} {
-			if life := redisClient.PTTL(ctx, key).Val(); life < s.Keep || life > s.Keep+40*24*time.Hour {
+			if life := redisClient.PTTL(ctx, key).Val(); life < s.options.Keep || life > s.options.Keep+40*24*time.Hour {
 				t.Errorf("%s lives for %s", key, life)
 			}
 		}
@@ -160,10 +161,10 @@ func TestErasedUserIsNotNamed(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		s := newStore(t, redisClient)
 		ctx := t.Context()
-		if _, err := s.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil {
+		if _, err := s.Broadcasts.CreateBroadcast(ctx, newCast("c", 7, 8)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.EraseUser(ctx, 7, nil); err != nil {
+		if err := s.Eraser.EraseUser(ctx, 7, nil); err != nil {
 			t.Fatal(err)
 		}
 		for user, want := range map[int64]int64{7: 0, 8: 1} {
@@ -180,21 +181,21 @@ func TestPreparedBroadcast(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, redisClient)
 		left := createScript.Command(ctx, []string{s.broadcast("c")}, "content", "{}", s.broadcastLife(time.Now()).UnixMilli())
-		if err := s.Batcher.Do(ctx, left); err != nil {
+		if err := s.batcher.Do(ctx, left); err != nil {
 			t.Fatal(err)
 		}
-		if w, err := s.HoldBroadcast(ctx, s.Batcher, "c", "w", time.Hour); err != nil || w != nil {
+		if w, err := s.Broadcasts.HoldBroadcast(ctx, s.batcher, "c", "w", time.Hour); err != nil || w != nil {
 			t.Errorf("it is walked: %v", err)
 		}
-		if err := s.SetBroadcast(ctx, "c", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
+		if err := s.Broadcasts.SetBroadcast(ctx, "c", BroadcastPaused, BroadcastActive); !errors.Is(err, ErrNotFound) {
 			t.Errorf("it is paused: %v", err)
 		}
 		again := newCast("c")
 		again.Definition = []byte(`{"later":1}`)
-		if duplicate, err := s.CreateBroadcast(ctx, again); err != nil || duplicate {
+		if duplicate, err := s.Broadcasts.CreateBroadcast(ctx, again); err != nil || duplicate {
 			t.Errorf("repeated: %t %v", duplicate, err)
 		}
-		if b, err := s.Broadcast(ctx, "c"); err != nil || string(b.Definition) != string(again.Definition) {
+		if b, err := s.Broadcasts.Broadcast(ctx, "c"); err != nil || string(b.Definition) != string(again.Definition) {
 			t.Errorf("definition %s, %v", b.Definition, err)
 		}
 	})
@@ -207,11 +208,11 @@ func TestCreatingIsCut(t *testing.T) {
 		for i := range 20 {
 			c := newCast(fmt.Sprint("c", i), 1, 2, 3, 4, 5, 6, 7, 8)
 			for {
-				_, err := s.CreateBroadcast(t.Context(), c)
+				_, err := s.Broadcasts.CreateBroadcast(t.Context(), c)
 				if err == nil {
 					break
 				}
-				if w, err := s.HoldBroadcast(t.Context(), s.Batcher, c.Key, "w", time.Hour); w != nil && err == nil {
+				if w, err := s.Broadcasts.HoldBroadcast(t.Context(), s.batcher, c.Key, "w", time.Hour); w != nil && err == nil {
 					// The answer to the last script was lost: it is kept.
 					break
 				}
@@ -236,19 +237,19 @@ func TestReference(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, redisClient)
 		create(t, s, newCast("c", 7), 7)
-		if _, errs := s.Put(ctx, []Put{{Receiver: 7, Event: "e", Content: "c", Type: "dompet", Listed: true, Body: []byte(`{"a":1}`)}}, nil); errs[0] != nil {
+		if _, errs := s.Notifications.Store(ctx, []NewNotification{{Receiver: 7, Event: "e", Content: "c", Type: "dompet", Listed: true, Body: []byte(`{"a":1}`)}}, nil); errs[0] != nil {
 			t.Fatal(errs[0])
 		}
-		_, since, _, err := s.Replay(ctx, 7, 0)
+		_, since, _, err := s.Live.Replay(ctx, 7, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub := redisClient.Subscribe(ctx, s.Channel(7))
+		sub := redisClient.Subscribe(ctx, s.Live.Channel(7))
 		defer sub.Close()
 		if _, err := sub.Receive(ctx); err != nil {
 			t.Fatal(err)
 		}
-		w := hold(t, s, s.Batcher, "c", "w", time.Hour)
+		w := hold(t, s, s.batcher, "c", "w", time.Hour)
 		if err := w.Step(ctx, s.parts.OfUser(7), []Share{{User: 7, Put: told(s, "c", 7)}}); err != nil {
 			t.Fatal(err)
 		}
@@ -256,14 +257,14 @@ func TestReference(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f, err := ParseFrame(message.Payload); err != nil || f.Body != castBody {
+		if f, err := model.ParseFrame(message.Payload); err != nil || f.Body != castBody {
 			t.Errorf("frame %+v %v", f, err)
 		}
-		frames, _, known, err := s.Replay(ctx, 7, since)
+		frames, _, known, err := s.Live.Replay(ctx, 7, since)
 		if err != nil || !known || len(frames) != 1 || frames[0].Body != castBody {
 			t.Errorf("replay %+v %t %v", frames, known, err)
 		}
-		stored := redisClient.XRevRangeN(ctx, s.keys(7).notes(), "+", "-", 1).Val()
+		stored := redisClient.XRevRangeN(ctx, s.keys(7).notifications(), "+", "-", 1).Val()
 		if len(stored) != 1 || stored[0].Values["b"] != Reference("c") {
 			t.Errorf("stored %v", stored)
 		}
@@ -271,19 +272,19 @@ func TestReference(t *testing.T) {
 		if len(entry) != 1 || !strings.HasSuffix(entry[0].Values["e"].(string), "\n"+Reference("c")) {
 			t.Errorf("outbox %v", entry)
 		}
-		notes, err := s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10)
+		notes, err := s.Notifications.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10)
 		if err != nil || len(notes) != 2 || string(notes[0].Body) != castBody || string(notes[1].Body) != `{"a":1}` {
 			t.Errorf("list %v %v", notes, err)
 		}
 		// One whose body is forgotten is left out.
-		s.texts = texts{}
+		s.Texts.cache.known = nil
 		if err := redisClient.Del(ctx, s.text(s.parts.OfUser(7), "c")).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if notes, err = s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10); err != nil || len(notes) != 1 {
+		if notes, err = s.Notifications.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10); err != nil || len(notes) != 1 {
 			t.Errorf("list %v %v", notes, err)
 		}
-		if frames, _, _, err = s.Replay(ctx, 7, since); err != nil || len(frames) != 1 || frames[0].Body != "" {
+		if frames, _, _, err = s.Live.Replay(ctx, 7, since); err != nil || len(frames) != 1 || frames[0].Body != "" {
 			t.Errorf("replay %+v %v", frames, err)
 		}
 	})
@@ -291,14 +292,14 @@ func TestReference(t *testing.T) {
 
 // A process keeps no more texts than it may.
 func TestTextsAreBounded(t *testing.T) {
-	var kept texts
-	for i := range 2 * mostTexts {
+	var kept textCache
+	for i := range 2 * maxTexts {
 		kept.put(fmt.Sprint(i), Text{})
 	}
-	if n := len(kept.known); n != mostTexts {
-		t.Errorf("%d texts are kept, want %d", n, mostTexts)
+	if n := len(kept.known); n != maxTexts {
+		t.Errorf("%d texts are kept, want %d", n, maxTexts)
 	}
-	if _, ok := kept.get(fmt.Sprint(2*mostTexts - 1)); !ok {
+	if _, ok := kept.get(fmt.Sprint(2*maxTexts - 1)); !ok {
 		t.Error("the newest one is not kept")
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -31,7 +30,7 @@ var (
 	passSource string
 
 	holdScript = script(holdSource)
-	tellScript = script(stepSource + "local function put()\n" + putSource + "\nend\n" + tellSource)
+	tellScript = WrapStore(stepSource + tellSource)
 	passScript = rdb.NewScript(stepSource + passSource)
 )
 
@@ -41,7 +40,7 @@ var (
 // as another one holds the lease this one cannot tell anybody any more. It is used
 // by one goroutine at a time.
 type Walk struct {
-	s       *Store
+	s       *Broadcasts
 	batcher *rdb.Batcher
 	key     string
 	holder  string
@@ -52,7 +51,7 @@ type Walk struct {
 
 // HoldBroadcast takes the lease on an active broadcast. It returns nil when the
 // broadcast is not active or somebody else holds it. Steps go through b.
-func (s *Store) HoldBroadcast(ctx context.Context, b *rdb.Batcher, key, holder string, lease time.Duration) (*Walk, error) {
+func (s *Broadcasts) HoldBroadcast(ctx context.Context, b *rdb.Batcher, key, holder string, lease time.Duration) (*Walk, error) {
 	w := &Walk{s: s, batcher: b, key: key, holder: holder, lease: lease}
 	fence, err := w.hold(ctx, lease, 0)
 	if err != nil || fence == 0 {
@@ -71,7 +70,7 @@ func (s *Store) HoldBroadcast(ctx context.Context, b *rdb.Batcher, key, holder s
 
 func (w *Walk) hold(ctx context.Context, lease time.Duration, pace float64) (fence int64, err error) {
 	c := holdScript.Command(ctx, []string{w.s.broadcast(w.key)},
-		w.holder, lease.Milliseconds(), strconv.FormatFloat(pace, 'f', 2, 64), w.s.Now().UnixMilli())
+		w.holder, lease.Milliseconds(), strconv.FormatFloat(pace, 'f', 2, 64), w.s.now().UnixMilli())
 	if err := w.batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("hold broadcast: %w", err)
 	}
@@ -102,7 +101,7 @@ func (w *Walk) Release(ctx context.Context) error {
 // users to be shown of it. The error is ErrBroadcastState when the lease was lost.
 func (w *Walk) Finish(ctx context.Context, state BroadcastState, total int64) error {
 	return w.s.setBroadcast(ctx, w.key, state, []BroadcastState{BroadcastActive}, strconv.FormatInt(w.fence, 10),
-		"finished", w.s.Now().UnixMilli(), "total", total)
+		"finished", w.s.now().UnixMilli(), "total", total)
 }
 
 // Next returns the users of a partition who come next, at most the given number of
@@ -113,14 +112,14 @@ func (w *Walk) Next(ctx context.Context, partition int, named bool, most int) ([
 	if named {
 		set = w.s.named(partition, w.key)
 	}
-	return w.s.membersAfter(ctx, set, w.cursors[partition], most)
+	return rdb.UsersAfter(ctx, w.s.redis, set, w.cursors[partition], most)
 }
 
 // A Share is one user's part in a broadcast: a Put, whose body is a Reference, or
 // nil when the user is not of the audience.
 type Share struct {
 	User int64
-	Put  *Put
+	Put  *NewNotification
 }
 
 // Step takes the walk over users, who must be the next ones of a partition, in
@@ -136,10 +135,8 @@ func (w *Walk) Step(ctx context.Context, partition int, shares []Share) error {
 		to := rdb.UserMember(share.User)
 		switch {
 		case share.Put != nil:
-			share.Put.suffix = model.NewIDSuffix()
-			keys, args := w.s.putArgs(share.Put)
-			commands = append(commands, tellScript.Command(ctx,
-				append(keys, w.s.text(partition, w.key), walk), append(args, fence, from, to, skipped)...))
+			commands = append(commands, w.s.notifications.WrappedCommand(ctx, tellScript, share.Put,
+				[]string{w.s.text(partition, w.key), walk}, fence, from, to, skipped))
 			from, skipped = to, 0
 		case i == len(shares)-1:
 			commands = append(commands, passScript.Command(ctx, []string{walk}, fence, from, to, skipped+1))

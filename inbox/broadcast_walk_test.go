@@ -76,7 +76,7 @@ func crashWalkers(t *testing.T, rdb redis.UniversalClient, seed uint64) {
 		t.Errorf("%d entries in the outbox, want %d", entries, want)
 	}
 	for user := range int64(users) {
-		notes, err := s.List(t.Context(), user+1, []string{"campaign"}, 0, 10)
+		notes, err := s.Notifications.List(t.Context(), user+1, []string{"campaign"}, 0, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func crashWalkers(t *testing.T, rdb redis.UniversalClient, seed uint64) {
 			t.Errorf("user %d was told %d times, want %d", user+1, len(notes), want)
 		}
 	}
-	got, err := s.Broadcast(t.Context(), "c")
+	got, err := s.Broadcasts.Broadcast(t.Context(), "c")
 	if err != nil || got.Sent != users-users/3 || got.Skipped != users/3 {
 		t.Errorf("sent %d, skipped %d, %v", got.Sent, got.Skipped, err)
 	}
@@ -97,7 +97,7 @@ func TestStepOutOfOrder(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, rdb)
 		create(t, s, newCast("c"), 40)
-		w := hold(t, s, s.Batcher, "c", "w", time.Hour)
+		w := hold(t, s, s.batcher, "c", "w", time.Hour)
 		users, err := w.Next(ctx, 0, false, 4)
 		if err != nil || len(users) != 4 {
 			t.Fatal(users, err)
@@ -126,7 +126,7 @@ func TestStepOutOfOrder(t *testing.T) {
 			}
 		}
 		for _, user := range users[1:3] {
-			if notes, err := s.List(ctx, user, []string{"campaign"}, 0, 10); err != nil || len(notes) != 1 {
+			if notes, err := s.Notifications.List(ctx, user, []string{"campaign"}, 0, 10); err != nil || len(notes) != 1 {
 				t.Errorf("user %d has %d notifications, %v", user, len(notes), err)
 			}
 		}
@@ -138,15 +138,15 @@ func TestPausedWalk(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, rdb)
 		create(t, s, newCast("c"), 8)
-		w := hold(t, s, s.Batcher, "c", "one", time.Hour)
+		w := hold(t, s, s.batcher, "c", "one", time.Hour)
 		p := s.parts.OfUser(1)
 		if err := w.Step(ctx, p, []Share{{User: 1, Put: told(s, "c", 1)}}); err != nil {
 			t.Fatal(err)
 		}
-		if other, err := s.HoldBroadcast(ctx, s.Batcher, "c", "two", time.Hour); err != nil || other != nil {
+		if other, err := s.Broadcasts.HoldBroadcast(ctx, s.batcher, "c", "two", time.Hour); err != nil || other != nil {
 			t.Errorf("two hold it: %v %v", other, err)
 		}
-		if err := s.SetBroadcast(ctx, "c", BroadcastPaused, BroadcastActive); err != nil {
+		if err := s.Broadcasts.SetBroadcast(ctx, "c", BroadcastPaused, BroadcastActive); err != nil {
 			t.Fatal(err)
 		}
 		for p := range s.parts.Len() {
@@ -166,16 +166,16 @@ func TestPausedWalk(t *testing.T) {
 		if err := w.Finish(ctx, BroadcastDone, 8); !errors.Is(err, ErrBroadcastState) {
 			t.Errorf("finished: %v", err)
 		}
-		if err := s.SetBroadcast(ctx, "c", BroadcastActive, BroadcastPaused); err != nil {
+		if err := s.Broadcasts.SetBroadcast(ctx, "c", BroadcastActive, BroadcastPaused); err != nil {
 			t.Fatal(err)
 		}
-		w = hold(t, s, s.Batcher, "c", "two", time.Hour)
+		w = hold(t, s, s.batcher, "c", "two", time.Hour)
 		if next, err := w.Next(ctx, p, false, 8); err != nil || slices.Contains(next, 1) {
 			t.Errorf("user 1 comes again: %v %v", next, err)
 		}
 		if err := w.Release(ctx); err != nil {
 			t.Fatal(err)
 		}
-		hold(t, s, s.Batcher, "c", "three", time.Hour)
+		hold(t, s, s.batcher, "c", "three", time.Hour)
 	})
 }

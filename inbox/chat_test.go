@@ -19,9 +19,9 @@ import (
 const partner = 15
 
 // sending is a message from one of the two to the other.
-func sending(from, to int64, body string) *Sending {
+func sending(from, to int64, body string) *OutboundMessage {
 	id := model.NewID(time.Now())
-	return &Sending{
+	return &OutboundMessage{
 		Message: Message{
 			ID: id, Conversation: model.ConversationID(from, to), Sender: from, Receiver: to, Body: body,
 		},
@@ -33,14 +33,14 @@ func sending(from, to int64, body string) *Sending {
 }
 
 // carry sends a message and hands it over.
-func carry(t testing.TB, s *Store, m *Sending) string {
+func carry(t testing.TB, s *Store, m *OutboundMessage) string {
 	t.Helper()
 	ctx := context.Background()
-	if _, _, err := s.Prepare(ctx, &m.Message); err != nil {
+	if _, _, err := s.Outbound.Prepare(ctx, &m.Message); err != nil {
 		t.Fatal(err)
 	}
 	for {
-		id, before, err := s.StoreFirst(ctx, m)
+		id, before, err := s.Outbound.StoreFirst(ctx, m)
 		if order := new(OrderError); errors.As(err, &order) {
 			m.ID = model.NewIDAfter(order.Newest, time.Now())
 			continue
@@ -51,7 +51,7 @@ func carry(t testing.TB, s *Store, m *Sending) string {
 		if id != m.ID {
 			return id
 		}
-		if err := errors.Join(s.StoreSecond(ctx, m, before), s.Delivered(ctx, m)); err != nil {
+		if err := errors.Join(s.Outbound.StoreSecond(ctx, m, before), s.Outbound.ClearPending(ctx, m)); err != nil {
 			t.Fatal(err)
 		}
 		return id
@@ -60,7 +60,7 @@ func carry(t testing.TB, s *Store, m *Sending) string {
 
 func bodies(t *testing.T, s *Store, of int64) []string {
 	t.Helper()
-	page, err := s.Messages(context.Background(), of, model.ConversationID(user, partner), 0, 100)
+	page, err := s.Conversations.Messages(context.Background(), of, model.ConversationID(user, partner), 0, 100)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -89,11 +89,11 @@ func TestMessageReachesBothCopies(t *testing.T) {
 		if u := unreads(t, s); u.Messages != 1 {
 			t.Errorf("%d unread", u.Messages)
 		}
-		got, err := s.Message(context.Background(), user, m.ID)
+		got, err := s.Conversations.Message(context.Background(), user, m.ID)
 		if err != nil || got.Body != m.Body || got.Category != 5 || got.Product != "mwza" || got.Read || got.Sender != partner {
 			t.Errorf("message %+v, %v", got, err)
 		}
-		if _, err := s.Message(context.Background(), 7, m.ID); !errors.Is(err, ErrNotFound) {
+		if _, err := s.Conversations.Message(context.Background(), 7, m.ID); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a third one's look: %v", err)
 		}
 	})
@@ -112,21 +112,21 @@ func TestMessageIsSentOncePerClientID(t *testing.T) {
 		if ids[0] != ids[1] || ids[1] != ids[2] || len(bodies(t, s, partner)) != 1 || len(bodies(t, s, user)) != 1 {
 			t.Errorf("ids %v, %d received", ids, len(bodies(t, s, partner)))
 		}
-		for what, m := range map[string]*Sending{
+		for what, m := range map[string]*OutboundMessage{
 			"content": sending(user, partner, "other"), "receiver": sending(user, 100, "halo"),
 		} {
 			m.ClientID = "c1"
-			if _, _, err := s.Prepare(ctx, &m.Message); !errors.Is(err, ErrConflict) {
+			if _, _, err := s.Outbound.Prepare(ctx, &m.Message); !errors.Is(err, ErrConflict) {
 				t.Errorf("other %s under the same client id: %v", what, err)
 			}
 		}
 		m := sending(user, partner, "halo")
 		m.ClientID = "c1"
-		if err := s.Unbind(ctx, &m.Message); err != nil {
+		if err := s.Outbound.ReleaseClientID(ctx, &m.Message); err != nil {
 			t.Fatal(err)
 		}
 		m.Body = "other"
-		if _, _, err := s.Prepare(ctx, &m.Message); err != nil {
+		if _, _, err := s.Outbound.Prepare(ctx, &m.Message); err != nil {
 			t.Errorf("after it was given back: %v", err)
 		}
 	})
@@ -141,20 +141,20 @@ func TestReadingMessages(t *testing.T) {
 		for i := range 5 {
 			ids = append(ids, carry(t, s, sending(partner, user, strconv.Itoa(i))))
 		}
-		read := func(r Reading, want, left int) {
+		read := func(r ReadReceipt, want, left int) {
 			t.Helper()
 			r.User, r.Conversation = user, conversation
-			if n, err := s.ReadMessages(ctx, r); n != want || err != nil {
+			if n, err := s.Conversations.MarkRead(ctx, r); n != want || err != nil {
 				t.Errorf("%+v marked %d, %v; want %d", r, n, err, want)
 			}
-			if err := s.Seen(ctx, partner, r, []byte("{}"), false); err != nil {
+			if err := s.Conversations.ApplyReceipt(ctx, partner, r, []byte("{}"), false); err != nil {
 				t.Fatal(err)
 			}
 			if u := unreads(t, s); u.Messages != left {
 				t.Errorf("%d unread, want %d", u.Messages, left)
 			}
 			for _, who := range []int64{user, partner} {
-				page, err := s.Messages(ctx, who, conversation, 0, 10)
+				page, err := s.Conversations.Messages(ctx, who, conversation, 0, 10)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -169,14 +169,14 @@ func TestReadingMessages(t *testing.T) {
 				}
 			}
 		}
-		read(Reading{Message: ids[3]}, 1, 4)
-		read(Reading{Message: ids[3]}, 0, 4)
-		read(Reading{UpTo: ids[1]}, 2, 2)
-		if in, err := s.Inbox(ctx, user, true, 0, 10); len(in) != 1 || err != nil {
+		read(ReadReceipt{Message: ids[3]}, 1, 4)
+		read(ReadReceipt{Message: ids[3]}, 0, 4)
+		read(ReadReceipt{UpTo: ids[1]}, 2, 2)
+		if in, err := s.Conversations.List(ctx, user, true, 0, 10); len(in) != 1 || err != nil {
 			t.Errorf("unread inboxes %v, %v", in, err)
 		}
-		read(Reading{UpTo: ids[4]}, 2, 0)
-		if in, err := s.Inbox(ctx, user, true, 0, 10); len(in) != 0 || err != nil {
+		read(ReadReceipt{UpTo: ids[4]}, 2, 0)
+		if in, err := s.Conversations.List(ctx, user, true, 0, 10); len(in) != 0 || err != nil {
 			t.Errorf("unread inboxes %v, %v", in, err)
 		}
 	})
@@ -192,7 +192,7 @@ func TestInboxIsOrderedByTheNewestMessage(t *testing.T) {
 		back := carry(t, s, sending(user, 103, "back"))
 		var got []int64
 		for offset := 0; offset < 20; offset += 5 {
-			page, err := s.Inbox(ctx, user, false, offset, 5)
+			page, err := s.Conversations.List(ctx, user, false, offset, 5)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,10 +206,10 @@ func TestInboxIsOrderedByTheNewestMessage(t *testing.T) {
 		}
 
 		// Without its newest message a conversation is as old as the one before.
-		if err := s.DeleteMessage(ctx, user, back); err != nil {
+		if err := s.Conversations.DeleteMessage(ctx, user, back); err != nil {
 			t.Fatal(err)
 		}
-		page, err := s.Inbox(ctx, user, false, 0, 1)
+		page, err := s.Conversations.List(ctx, user, false, 0, 1)
 		if err != nil || len(page) != 1 || page[0].Partner != 111 {
 			t.Errorf("first is %+v, %v", page, err)
 		}
@@ -224,10 +224,10 @@ func TestDeleting(t *testing.T) {
 		for i := range 250 {
 			carry(t, s, sending(partner, user, "pesan nomor "+strconv.Itoa(i)))
 		}
-		if err := s.DeleteConversation(ctx, user, conversation); err != nil {
+		if err := s.Conversations.Delete(ctx, user, conversation); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.DeleteConversation(ctx, user, conversation); !errors.Is(err, ErrNotFound) {
+		if err := s.Conversations.Delete(ctx, user, conversation); !errors.Is(err, ErrNotFound) {
 			t.Errorf("again: %v", err)
 		}
 		if n := len(bodies(t, s, partner)); n != 100 { // a page of it
@@ -238,7 +238,7 @@ func TestDeleting(t *testing.T) {
 		}
 		k := s.keys(user)
 		for _, left := range []int64{
-			rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(), rdb.SCard(ctx, k.trash()).Val(), rdb.ZCard(ctx, k.inboxes()).Val(),
+			rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(), rdb.SCard(ctx, k.trash()).Val(), rdb.ZCard(ctx, k.conversations()).Val(),
 		} {
 			if left != 0 {
 				t.Errorf("%d left", left)
@@ -248,13 +248,13 @@ func TestDeleting(t *testing.T) {
 		if diff := cmp.Diff([]string{"baru"}, bodies(t, s, user)); diff != "" {
 			t.Errorf("a new message brings back the conversation alone: %s", diff)
 		}
-		if err := s.DeleteMessage(ctx, user, id); err != nil {
+		if err := s.Conversations.DeleteMessage(ctx, user, id); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.DeleteMessage(ctx, user, id); !errors.Is(err, ErrNotFound) {
+		if err := s.Conversations.DeleteMessage(ctx, user, id); !errors.Is(err, ErrNotFound) {
 			t.Errorf("again: %v", err)
 		}
-		if in, err := s.Inbox(ctx, user, false, 0, 10); len(in) != 0 || err != nil {
+		if in, err := s.Conversations.List(ctx, user, false, 0, 10); len(in) != 0 || err != nil {
 			t.Errorf("an empty conversation is listed: %v %v", in, err)
 		}
 		if u := unreads(t, s); u.Messages != 0 || rdb.ZCard(ctx, k.words()).Val() != 0 {
@@ -289,7 +289,7 @@ func TestSearch(t *testing.T) {
 			"":                  nil,
 			"!?":                nil,
 		} {
-			page, err := s.Search(ctx, user, text, false, 0, 10)
+			page, err := s.Conversations.Search(ctx, user, text, false, 0, 10)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -322,7 +322,7 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 			case 0, 1, 2:
 				unread[carry(t, s, sending(from, user, fmt.Sprint("m", i)))] = from
 			case 3:
-				if _, err := s.ReadMessages(ctx, Reading{User: user, Conversation: conversation, UpTo: model.NewID(time.Now())}); err != nil {
+				if _, err := s.Conversations.MarkRead(ctx, ReadReceipt{User: user, Conversation: conversation, UpTo: model.NewID(time.Now())}); err != nil {
 					t.Fatal(err)
 				}
 				for id, sender := range unread {
@@ -332,7 +332,7 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 				}
 			case 4:
 				for id := range unread {
-					if err := s.DeleteMessage(ctx, user, id); err != nil {
+					if err := s.Conversations.DeleteMessage(ctx, user, id); err != nil {
 						t.Fatal(err)
 					}
 					delete(unread, id)

@@ -52,19 +52,23 @@ func parseContact(field, stored string) (model.Contact, error) {
 	return model.Contact{Role: role, Partner: partner, Transaction: transaction, Name: s.Name, Avatar: s.Avatar, Items: s.Items}, nil
 }
 
-// Contacts returns those with whom a user has had transactions, the one with the
+// Contacts holds those with whom a user has had transactions. Notifications.Store
+// fills it.
+type Contacts struct{ *base }
+
+// List returns those with whom a user has had transactions, the one with the
 // newest transaction first; a partner who was seller and buyer stands there as
 // both. Each has the items of their transactions, every one once, the newest first.
-func (s *Store) Contacts(ctx context.Context, user int64) ([]model.Contact, error) {
-	k := s.keys(user)
-	fields, err := s.Redis.ZRevRange(ctx, k.recentContacts(), 0, mostContacts-1).Result()
+func (c *Contacts) List(ctx context.Context, user int64) ([]model.Contact, error) {
+	k := c.keys(user)
+	fields, err := c.redis.ZRevRange(ctx, k.recentContacts(), 0, mostContacts-1).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list contacts: %w", err)
 	}
 	if len(fields) == 0 {
 		return nil, nil
 	}
-	stored, err := s.Redis.HMGet(ctx, k.contacts(), fields...).Result()
+	stored, err := c.redis.HMGet(ctx, k.contacts(), fields...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list contacts: %w", err)
 	}

@@ -16,12 +16,12 @@ import (
 // trade stores what a transaction with somebody says at a moment.
 func trade(t *testing.T, s *Store, at time.Time, c model.Contact) {
 	t.Helper()
-	p := Put{
+	p := NewNotification{
 		Receiver: user, Event: fmt.Sprintf("%s %d %v", c.Transaction, at.UnixMicro(), c.Items), Content: "c",
 		Type: "transaction", Body: []byte(`{}`), Contact: &c,
 		Subject: "transaction:" + c.Transaction, State: model.State{Order: at, Rank: 1},
 	}
-	if _, errs := s.Put(context.Background(), []Put{p}, nil); errs[0] != nil {
+	if _, errs := s.Notifications.Store(context.Background(), []NewNotification{p}, nil); errs[0] != nil {
 		t.Fatal(errs[0])
 	}
 }
@@ -38,7 +38,7 @@ func TestContacts(t *testing.T) {
 		// The transaction again, and an older state of it that comes late.
 		trade(t, s, after(5), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Killua Z.", Items: []string{"Yo-yo"}})
 		trade(t, s, after(0), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Old", Items: []string{"Old"}})
-		got, err := s.Contacts(context.Background(), user)
+		got, err := s.Contacts.List(context.Background(), user)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestContacts(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if got, err := s.Contacts(context.Background(), partner); len(got) != 0 || err != nil {
+		if got, err := s.Contacts.List(context.Background(), partner); len(got) != 0 || err != nil {
 			t.Errorf("somebody without transactions has %v, %v", got, err)
 		}
 	})
@@ -71,7 +71,7 @@ func TestContactsAreBounded(t *testing.T) {
 		if h, z := rdb.HLen(ctx, k.contacts()).Val(), rdb.ZCard(ctx, k.recentContacts()).Val(); h != mostContacts || z != mostContacts {
 			t.Errorf("%d transactions, %d of them in order", h, z)
 		}
-		got, err := s.Contacts(ctx, user)
+		got, err := s.Contacts.List(ctx, user)
 		if err != nil || len(got) != mostPartners {
 			t.Fatalf("%d contacts, %v", len(got), err)
 		}

@@ -9,10 +9,15 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Done takes a hand-off back that has been carried out. It is harmless to repeat.
-func (s *Store) Done(ctx context.Context, user int64, handoff string) error {
-	c := rdb.NewCommand(ctx, "zrem", s.handoffs(s.parts.OfUser(user)), handoff)
-	if err := s.Batcher.Do(ctx, c); err != nil {
+// Handoffs holds what is still to be handed to a partner, messages and read receipts.
+// A request hands over itself what it has stored; what is left when it dies becomes
+// due here.
+type Handoffs struct{ *base }
+
+// Clear takes a hand-off back that has been carried out. It is harmless to repeat.
+func (h *Handoffs) Clear(ctx context.Context, user int64, handoff string) error {
+	c := rdb.NewCommand(ctx, "zrem", h.handoffs(h.parts.OfUser(user)), handoff)
+	if err := h.batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("clear hand-off: %w", err)
 	}
 	return nil
@@ -21,28 +26,28 @@ func (s *Store) Done(ctx context.Context, user int64, handoff string) error {
 // A Handoff is one that is due.
 type Handoff struct {
 	Partition int
-	Text      string // Sending.Pointer or Reading.Handoff
+	Text      string // OutboundMessage.Pointer or ReadReceipt.Handoff
 }
 
-// PutOff has a hand-off that cannot be carried out make room for others for a while.
-func (s *Store) PutOff(ctx context.Context, h Handoff, by time.Duration) error {
-	at := s.Now().Add(by).UnixMilli()
-	if err := s.Batcher.Do(ctx, rdb.NewCommand(ctx, "zadd", s.handoffs(h.Partition), "xx", at, h.Text)); err != nil {
+// Postpone has a hand-off that cannot be carried out make room for others for a while.
+func (h *Handoffs) Postpone(ctx context.Context, handoff Handoff, by time.Duration) error {
+	at := h.now().Add(by).UnixMilli()
+	if err := h.batcher.Do(ctx, rdb.NewCommand(ctx, "zadd", h.handoffs(handoff.Partition), "xx", at, handoff.Text)); err != nil {
 		return fmt.Errorf("put hand-off off: %w", err)
 	}
 	return nil
 }
 
-// Handoffs returns hand-offs that are due, at most the given number of each
+// Due returns hand-offs that are due, at most the given number of each
 // partition, in one round trip. They stay until Done or Delivered: carrying one out
 // twice is harmless.
-func (s *Store) Handoffs(ctx context.Context, most int) ([]Handoff, error) {
-	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
-	commands := make([]*rdb.Command, s.parts.Len())
+func (h *Handoffs) Due(ctx context.Context, most int) ([]Handoff, error) {
+	now := strconv.FormatInt(h.now().UnixMilli(), 10)
+	commands := make([]*rdb.Command, h.parts.Len())
 	for p := range commands {
-		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", s.handoffs(p), "-inf", now, "limit", 0, most)
+		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", h.handoffs(p), "-inf", now, "limit", 0, most)
 	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
+	if err := h.batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read hand-offs: %w", err)
 	}
 	var due []Handoff
@@ -56,4 +61,9 @@ func (s *Store) Handoffs(ctx context.Context, most int) ([]Handoff, error) {
 		}
 	}
 	return due, nil
+}
+
+// Drop drops the hand-offs of a partition that which approves of.
+func (h *Handoffs) Drop(ctx context.Context, partition int, which func(handoff string) bool) error {
+	return rdb.DropMembers(ctx, h.redis, h.handoffs(partition), which)
 }

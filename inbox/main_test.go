@@ -62,7 +62,7 @@ func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*O
 		Devices: func(user int64) string {
 			return parts.Key(parts.OfUser(user), fmt.Sprintf("devices:%d", user))
 		},
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, Most: 1000,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000,
 	}
 	for _, f := range change {
 		f(&opts)
@@ -79,12 +79,12 @@ func audit(t testing.TB, s *Store) {
 	t.Helper()
 	ctx := context.Background()
 	for p := range s.parts.Len() {
-		users, err := s.UsersAfter(ctx, p, 0, 1000)
+		users, err := s.Users.After(ctx, p, 0, 1000)
 		if err != nil {
 			t.Errorf("audit: %v", err)
 		}
 		for _, user := range users {
-			found, err := s.Audit(ctx, user, nil, false)
+			found, err := s.Auditor.Audit(ctx, user, nil, false)
 			if err != nil || len(found) > 0 {
 				t.Errorf("audit: %+v, %v", found, err)
 			}

@@ -19,13 +19,13 @@ const searchChunk = 500
 // Search returns the conversations of a user from offset on that have a message
 // with all the words of a text, the one with the newest message first. Words may
 // stand in any order and case; the last one may be the beginning of a word.
-func (s *Store) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
-	k := s.keys(user)
-	list := k.inboxes()
+func (c *Conversations) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
+	k := c.keys(user)
+	list := k.conversations()
 	if unread {
-		list = k.unreadInboxes()
+		list = k.unreadConversations()
 	}
-	hits, err := s.find(ctx, k, list, text)
+	hits, err := c.find(ctx, k, list, text)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (s *Store) Search(ctx context.Context, user int64, text string, unread bool
 	for _, h := range hits[min(offset, len(hits)):min(offset+count, len(hits))] {
 		page = append(page, h.id)
 	}
-	return s.conversations(ctx, user, page)
+	return c.lookUp(ctx, user, page)
 }
 
 // A hit is a conversation that has what is searched.
@@ -49,12 +49,12 @@ type hit struct {
 // It walks the postings of the rarest word, which are the newest first unless it is
 // a prefix, and checks the others, until it has the whole list or has seen all
 // postings: what it costs is bounded by the user's own messages.
-func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit, error) {
+func (c *Conversations) find(ctx context.Context, k userKeys, list, text string) ([]hit, error) {
 	ranges := wordRanges(text)
 	if len(ranges) == 0 {
 		return nil, nil
 	}
-	listed, all, err := s.rarestFirst(ctx, k, list, ranges)
+	listed, all, err := c.rarestFirst(ctx, k, list, ranges)
 	if err != nil || !all {
 		return nil, err
 	}
@@ -62,17 +62,17 @@ func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit,
 	var hits []hit
 	first, others := ranges[0], ranges[1:]
 	for int64(len(hits)) < listed {
-		postings, err := s.Redis.ZRevRangeByLex(ctx, k.words(), &redis.ZRangeBy{
+		postings, err := c.redis.ZRevRangeByLex(ctx, k.words(), &redis.ZRangeBy{
 			Min: first.min, Max: first.max, Count: searchChunk,
 		}).Result()
 		if err != nil {
 			return nil, fmt.Errorf("search: %w", err)
 		}
-		matching, err := s.matching(ctx, k, postings, others, found)
+		matching, err := c.matching(ctx, k, postings, others, found)
 		if err != nil {
 			return nil, err
 		}
-		if hits, err = s.appendListed(ctx, hits, list, matching); err != nil {
+		if hits, err = c.appendListed(ctx, hits, list, matching); err != nil {
 			return nil, err
 		}
 		if len(postings) < searchChunk {
@@ -85,11 +85,11 @@ func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit,
 
 // appendListed adds those conversations that are in a list. Others were deleted,
 // or are read where what is unread is searched.
-func (s *Store) appendListed(ctx context.Context, hits []hit, list string, conversations []string) ([]hit, error) {
+func (c *Conversations) appendListed(ctx context.Context, hits []hit, list string, conversations []string) ([]hit, error) {
 	if len(conversations) == 0 {
 		return hits, nil
 	}
-	scores, err := s.Redis.ZMScore(ctx, list, conversations...).Result()
+	scores, err := c.redis.ZMScore(ctx, list, conversations...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
@@ -132,8 +132,8 @@ func searchWords(text string) []string {
 
 // rarestFirst moves the range with the fewest postings to the front. It returns the
 // size of a list of conversations, and whether every range has postings.
-func (s *Store) rarestFirst(ctx context.Context, k userKeys, list string, ranges []wordRange) (listed int64, all bool, err error) {
-	pipe := s.Redis.Pipeline()
+func (c *Conversations) rarestFirst(ctx context.Context, k userKeys, list string, ranges []wordRange) (listed int64, all bool, err error) {
+	pipe := c.redis.Pipeline()
 	size := pipe.ZCard(ctx, list)
 	sizes := make([]*redis.IntCmd, len(ranges))
 	for i, r := range ranges {
@@ -157,7 +157,7 @@ func (s *Store) rarestFirst(ctx context.Context, k userKeys, list string, ranges
 
 // matching returns the conversations of those postings whose message has the other
 // words too, and adds them to those that were found: each is returned once.
-func (s *Store) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
+func (c *Conversations) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
 	var tails []string // id and conversation
 	for _, p := range postings {
 		if _, tail, ok := strings.Cut(p, "\x00"); ok && len(tail) == 2*model.IDLen && !found[tail[model.IDLen:]] {
@@ -169,7 +169,7 @@ func (s *Store) matching(ctx context.Context, k userKeys, postings []string, oth
 	}
 	has := make([]func(i int) bool, len(others))
 	if len(others) > 0 {
-		pipe := s.Redis.Pipeline()
+		pipe := c.redis.Pipeline()
 		for i, o := range others {
 			has[i] = queueHas(ctx, pipe, k, o, tails)
 		}

@@ -47,7 +47,7 @@ func fillMailbox(t testing.TB, s *Store) {
 	t.Helper()
 	ctx, k := context.Background(), s.keys(user)
 	start := time.Now().Add(-mailboxMessages * time.Second)
-	pipe := s.Redis.Pipeline()
+	pipe := s.redis.Pipeline()
 	for i := range mailboxMessages {
 		from := mailboxPartner(i)
 		m := Message{
@@ -59,7 +59,7 @@ func fillMailbox(t testing.TB, s *Store) {
 		}
 		pipe.HSet(ctx, k.bodies(), m.ID, m.stored())
 		pipe.ZAdd(ctx, k.messages(m.Conversation), redis.Z{Member: m.ID})
-		pipe.Do(ctx, "zadd", k.inboxes(), "gt", score(m.ID), m.Conversation)
+		pipe.Do(ctx, "zadd", k.conversations(), "gt", score(m.ID), m.Conversation)
 		if pipe.Len() < 10_000 && i < mailboxMessages-1 {
 			continue
 		}
@@ -107,7 +107,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 		"nomor30000 sering":    nil,
 	} {
 		for offset := 0; offset <= len(want); offset += 100 {
-			page, err := s.Search(t.Context(), user, text, false, offset, 100)
+			page, err := s.Conversations.Search(t.Context(), user, text, false, offset, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,11 +122,11 @@ func TestSearchInALargeMailbox(t *testing.T) {
 		}
 	}
 	oldest := mailboxPartner(0)
-	err = s.Redis.ZAdd(t.Context(), s.keys(user).unreadInboxes(), redis.Z{Score: 1, Member: model.ConversationID(oldest, user)}).Err()
+	err = s.redis.ZAdd(t.Context(), s.keys(user).unreadConversations(), redis.Z{Score: 1, Member: model.ConversationID(oldest, user)}).Err()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := s.Search(t.Context(), user, "barang", true, 0, 100)
+	page, err := s.Conversations.Search(t.Context(), user, "barang", true, 0, 100)
 	if err != nil || len(page) != 1 || page[0].Partner != oldest {
 		t.Errorf("unread ones: %+v, %v", page, err)
 	}

@@ -12,19 +12,19 @@ import (
 
 func subject(t *testing.T, s *Store, name string) Subject {
 	t.Helper()
-	c := s.UnreadsCommand(context.Background(), user, name)
-	if err := s.Batcher.Do(context.Background(), c); err != nil {
+	c := s.Counters.UnreadsCommand(context.Background(), user, name)
+	if err := s.batcher.Do(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
 	return ReadSubject(c)
 }
 
 // state is an event that tells a state of a transaction, in the given second.
-func (s *Store) state(event string, second int64, rank int, class model.Counter) Put {
+func state(s *Store, event string, second int64, rank int, class model.Counter) NewNotification {
 	p := note(event, "transaction")
 	p.Subject = "transaction:1"
 	p.State = model.State{Order: time.Unix(second, 0), Rank: rank, Counter: class}
-	p.Entry = &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: `{"u":66,"n":"`}
+	p.Entry = &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: `{"u":66,"n":"`}
 	return p
 }
 
@@ -34,37 +34,37 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		rdb.HSet(ctx, s.Devices(user), "d", "{}")
-		newer := put(t, s, s.state("newer", 2, 5, model.SellerTransactions))
-		for i, late := range []Put{
-			s.state("older", 1, 6, model.NoCounter), s.state("of lower rank", 2, 4, model.NoCounter),
+		rdb.HSet(ctx, s.options.Devices(user), "d", "{}")
+		newer := put(t, s, state(s, "newer", 2, 5, model.SellerTransactions))
+		for i, late := range []NewNotification{
+			state(s, "older", 1, 6, model.NoCounter), state(s, "of lower rank", 2, 4, model.NoCounter),
 		} {
-			results, errs := s.Put(ctx, []Put{late}, map[string][]int64{late.Event: {user}})
+			results, errs := s.Notifications.Store(ctx, []NewNotification{late}, map[string][]int64{late.Event: {user}})
 			if errs[0] != nil || results[0].ID == "" {
 				t.Fatal(errs[0])
 			}
 			if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: newer.ID}) {
 				t.Errorf("%s: about the subject %+v, want %q", late.Event, about, newer.ID)
 			}
-			records, err := s.Records(ctx, late.Event)
+			records, err := s.Records.Find(ctx, late.Event)
 			if err != nil || records[0].Push != "superseded" {
 				t.Errorf("%s: records %+v, %v", late.Event, records, err)
 			}
-			if n := rdb.XLen(ctx, s.keys(user).notes()).Val(); n != int64(i+2) {
+			if n := rdb.XLen(ctx, s.keys(user).notifications()).Val(); n != int64(i+2) {
 				t.Errorf("%s: %d in the list", late.Event, n)
 			}
 		}
-		if n := rdb.XLen(ctx, s.state("", 0, 0, model.NoCounter).Entry.Stream).Val(); n != 1 {
+		if n := rdb.XLen(ctx, state(s, "", 0, 0, model.NoCounter).Entry.Stream).Val(); n != 1 {
 			t.Errorf("%d in the outbox", n)
 		}
-		if n, err := s.Unreads(ctx, user); err != nil || n.SellerTransactions != 1 {
+		if n, err := s.Counters.Unreads(ctx, user); err != nil || n.SellerTransactions != 1 {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
-		again := put(t, s, s.state("the same again", 2, 5, model.SellerTransactions))
+		again := put(t, s, state(s, "the same again", 2, 5, model.SellerTransactions))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: again.ID}) {
 			t.Errorf("told again: about the subject %+v, want %q and %q", about, newer.ID, again.ID)
 		}
-		newest := put(t, s, s.state("newest", 2, 6, model.NoCounter))
+		newest := put(t, s, state(s, "newest", 2, 6, model.NoCounter))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newest.ID, Newest: newest.ID}) {
 			t.Errorf("about the subject %+v, want %q", about, newest.ID)
 		}
@@ -77,8 +77,8 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		put(t, s, s.state("told", 1, 1, model.SellerTransactions))
-		_, before, _, err := s.Replay(ctx, user, 0)
+		put(t, s, state(s, "told", 1, 1, model.SellerTransactions))
+		_, before, _, err := s.Live.Replay(ctx, user, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,17 +87,17 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 		if _, err := sub.Receive(ctx); err != nil {
 			t.Fatal(err)
 		}
-		quiet := s.state("quiet", 2, 2, model.BuyerTransactions)
+		quiet := state(s, "quiet", 2, 2, model.BuyerTransactions)
 		quiet.Quiet, quiet.Listed, quiet.Entry = true, false, nil
 		stored := put(t, s, quiet)
-		if f, err := ParseFrame((<-sub.Channel()).Payload); err != nil || f.Kind != FrameUnreads {
+		if f, err := model.ParseFrame((<-sub.Channel()).Payload); err != nil || f.Kind != model.FrameUnreads {
 			t.Errorf("sockets hear %+v, %v", f, err)
 		}
-		n, err := s.Unreads(ctx, user)
+		n, err := s.Counters.Unreads(ctx, user)
 		if err != nil || n != (model.Unreads{BuyerTransactions: 1, Notifications: 1}) {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
-		_, after, _, err := s.Replay(ctx, user, 0)
+		_, after, _, err := s.Live.Replay(ctx, user, 0)
 		if err != nil || after != before {
 			t.Errorf("sequence number %d, before %d, %v", after, before, err)
 		}
@@ -116,11 +116,11 @@ func TestSettings(t *testing.T) {
 		s := newStore(t, rdb)
 		for _, locale := range []string{"", "en", "id"} {
 			if locale != "" {
-				if err := s.SetProfile(t.Context(), user, Profile{Locale: &locale}); err != nil {
+				if err := s.Profiles.Set(t.Context(), user, Profile{Locale: &locale}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got, err := s.Settings(t.Context(), user)
+			got, err := s.Profiles.Settings(t.Context(), user)
 			if err != nil || got != (Settings{Locale: locale}) {
 				t.Errorf("settings %+v, want %q, %v", got, locale, err)
 			}
@@ -132,12 +132,12 @@ func TestSettings(t *testing.T) {
 func TestTellingAStateAgainCountsNothing(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
-		first := put(t, s, s.state("first", 1, 1, model.TransactionNews))
-		if _, err := s.Read(t.Context(), user, first.ID); err != nil {
+		first := put(t, s, state(s, "first", 1, 1, model.TransactionNews))
+		if _, err := s.Notifications.MarkRead(t.Context(), user, first.ID); err != nil {
 			t.Fatal(err)
 		}
-		put(t, s, s.state("again", 1, 1, model.TransactionNews))
-		if n, err := s.Unreads(t.Context(), user); err != nil || n != (model.Unreads{Notifications: 1}) {
+		put(t, s, state(s, "again", 1, 1, model.TransactionNews))
+		if n, err := s.Counters.Unreads(t.Context(), user); err != nil || n != (model.Unreads{Notifications: 1}) {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
 	})
@@ -161,14 +161,14 @@ func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				s := newStore(t, rdb)
-				first := put(t, s, s.state("first", 1, 1, c.classes[0]))
+				first := put(t, s, state(s, "first", 1, 1, c.classes[0]))
 				if c.read {
-					if _, err := s.Read(t.Context(), user, first.ID); err != nil {
+					if _, err := s.Notifications.MarkRead(t.Context(), user, first.ID); err != nil {
 						t.Fatal(err)
 					}
 				}
-				put(t, s, s.state("again", 1, 1, c.classes[1]))
-				if n, err := s.Unreads(t.Context(), user); err != nil || n != c.want {
+				put(t, s, state(s, "again", 1, 1, c.classes[1]))
+				if n, err := s.Counters.Unreads(t.Context(), user); err != nil || n != c.want {
 					t.Errorf("unreads %+v, %v", n, err)
 				}
 			})
@@ -182,12 +182,60 @@ func TestWhatIsNotPushedSupersedesNothing(t *testing.T) {
 		s := newStore(t, rdb)
 		p := note("told", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5}
-		p.Entry = &Entry{Stream: s.parts.Key(s.parts.OfUser(user), "out:urgent"), Header: `{"n":"`}
+		p.Entry = &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(user), "out:urgent"), Header: `{"n":"`}
 		pushed := put(t, s, p)
 		p.Event, p.Entry = "again, for the inbox alone", nil
 		put(t, s, p)
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: pushed.ID, Newest: pushed.ID}) {
 			t.Errorf("%+v, pushed was %s", about, pushed.ID)
+		}
+	})
+}
+
+func TestQuietSettings(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		jakarta, _ := model.Zone("WIB")
+		want := func(q model.QuietHours, zone string) {
+			t.Helper()
+			got, err := s.Profiles.Settings(t.Context(), 66)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, name := got.Zone(jakarta); got.Quiet != q || name != zone {
+				t.Errorf("quiet %q in %s, want %q in %s", got.Quiet, name, q, zone)
+			}
+		}
+		set := func(q *model.QuietHours, zone string) {
+			t.Helper()
+			z := &zone
+			if zone == "-" {
+				z = nil
+			}
+			if err := s.Profiles.SetQuietHours(t.Context(), 66, q, z); err != nil {
+				t.Fatal(err)
+			}
+		}
+		night := model.QuietHours{From: 22 * 60, To: 7 * 60}
+		want(model.QuietHours{}, "Asia/Jakarta")
+		set(nil, "-")
+		if n := rdb.Exists(t.Context(), s.keys(66).profile()).Val(); n != 0 {
+			t.Error("nothing was set, and something is kept")
+		}
+		set(&night, "-")
+		want(night, "Asia/Jakarta")
+		profile := "Asia/Makassar"
+		if err := s.Profiles.Set(t.Context(), 66, Profile{Timezone: &profile}); err != nil {
+			t.Fatal(err)
+		}
+		want(night, "Asia/Makassar")
+		set(nil, "WIT")
+		want(night, "WIT")
+		set(&model.QuietHours{}, "")
+		want(model.QuietHours{}, "Asia/Makassar")
+		users, err := s.Users.After(t.Context(), s.parts.OfUser(66), 0, 10)
+		if err != nil || len(users) != 1 {
+			t.Errorf("users %v, %v", users, err)
 		}
 	})
 }

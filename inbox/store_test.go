@@ -20,17 +20,17 @@ import (
 
 const user = 66
 
-// note is a Put of a listed notification.
-func note(event, typ string) Put {
-	return Put{
+// note is a NewNotification of a listed notification.
+func note(event, typ string) NewNotification {
+	return NewNotification{
 		Receiver: user, Event: event, Content: "c", Type: typ, Listed: true,
 		Body: fmt.Appendf(nil, `{"type":%q,"title":null,"message":"m","details":{}}`, typ),
 	}
 }
 
-func put(t *testing.T, s *Store, p Put) Stored {
+func put(t *testing.T, s *Store, p NewNotification) StoreResult {
 	t.Helper()
-	stored, errs := s.Put(context.Background(), []Put{p}, nil)
+	stored, errs := s.Notifications.Store(context.Background(), []NewNotification{p}, nil)
 	if errs[0] != nil {
 		t.Fatal(errs[0])
 	}
@@ -39,7 +39,7 @@ func put(t *testing.T, s *Store, p Put) Stored {
 
 func unreads(t *testing.T, s *Store) model.Unreads {
 	t.Helper()
-	u, err := s.Unreads(context.Background(), user)
+	u, err := s.Counters.Unreads(context.Background(), user)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func unreads(t *testing.T, s *Store) model.Unreads {
 
 func list(t *testing.T, s *Store, offset, count int, types ...string) []Notification {
 	t.Helper()
-	notes, err := s.List(context.Background(), user, types, offset, count)
+	notes, err := s.Notifications.List(context.Background(), user, types, offset, count)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestPutStoresOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range publishers {
 			wg.Go(func() {
-				r, errs := s.Put(context.Background(), []Put{note("same", "discount")}, nil)
+				r, errs := s.Notifications.Store(context.Background(), []NewNotification{note("same", "discount")}, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				if errs[0] != nil {
@@ -96,7 +96,7 @@ func TestPutRefusesOtherContent(t *testing.T) {
 		first := put(t, s, note("e", "discount"))
 		other := note("e", "discount")
 		other.Content = "changed"
-		_, errs := s.Put(context.Background(), []Put{other}, nil)
+		_, errs := s.Notifications.Store(context.Background(), []NewNotification{other}, nil)
 		if !errors.Is(errs[0], ErrConflict) {
 			t.Errorf("error %v, want ErrConflict", errs[0])
 		}
@@ -111,12 +111,13 @@ func TestPutRepeatedByTheClientIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("e", "discount")
-		p.suffix = model.NewIDSuffix()
+		suffix := model.NewIDSuffix()
+		keys, args := s.Notifications.storeArgs(&p, suffix)
 		ctx := context.Background()
-		var stored []Stored
+		var stored []StoreResult
 		for range 2 {
-			c := s.putCommand(ctx, &p)
-			result, err := putResult(c.Cmd, p.suffix, s.Batcher.Do(ctx, c))
+			c := storeNotificationScript.Command(ctx, keys, args...)
+			result, err := storeResult(c.Cmd, suffix, s.batcher.Do(ctx, c))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,21 +166,21 @@ func TestRead(t *testing.T) {
 		ctx := context.Background()
 		a, b := put(t, s, note("a", "discount")), put(t, s, note("b", "discount"))
 		for range 2 { // reading again changes nothing
-			if n, err := s.Read(ctx, user, a.ID); n != 1 || err != nil {
+			if n, err := s.Notifications.MarkRead(ctx, user, a.ID); n != 1 || err != nil {
 				t.Errorf("read: %d unread, %v", n, err)
 			}
 		}
-		if n, err := s.Read(ctx, user, model.NewID(time.Now())); n != 1 || !errors.Is(err, ErrNotFound) {
+		if n, err := s.Notifications.MarkRead(ctx, user, model.NewID(time.Now())); n != 1 || !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown: %d unread, %v", n, err)
 		}
-		if n, err := s.Read(ctx, 67, b.ID); n != 0 || !errors.Is(err, ErrNotFound) {
+		if n, err := s.Notifications.MarkRead(ctx, 67, b.ID); n != 0 || !errors.Is(err, ErrNotFound) {
 			t.Errorf("somebody else's: %d unread, %v", n, err)
 		}
 		page := list(t, s, 0, 10, "discount")
 		if !page[1].Read || page[0].Read {
 			t.Errorf("read states %v %v", page[0].Read, page[1].Read)
 		}
-		if err := s.ReadAll(ctx, user); err != nil {
+		if err := s.Notifications.MarkAllRead(ctx, user); err != nil {
 			t.Fatal(err)
 		}
 		if u := unreads(t, s); u.Notifications != 0 {
@@ -231,7 +232,7 @@ func TestCountersCannotDrift(t *testing.T) {
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 0))
 		s := newStore(t, rdb)
-		var puts []Put
+		var puts []NewNotification
 		newest := make(map[string]model.State)
 		for i := range 300 {
 			subject := "transaction:" + strconv.Itoa(rng.IntN(20))
@@ -249,7 +250,7 @@ func TestCountersCannotDrift(t *testing.T) {
 		}
 		rng.Shuffle(len(puts), func(i, j int) { puts[i], puts[j] = puts[j], puts[i] })
 		for chunk := range slices.Chunk(puts, 50) {
-			if _, errs := s.Put(context.Background(), chunk, nil); errors.Join(errs...) != nil {
+			if _, errs := s.Notifications.Store(context.Background(), chunk, nil); errors.Join(errs...) != nil {
 				t.Fatal(errors.Join(errs...))
 			}
 		}
@@ -276,7 +277,7 @@ func TestReadingTransactionNews(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		news := func(event string, resource string, minute int) Stored {
+		news := func(event string, resource string, minute int) StoreResult {
 			p := note(event, "transaction")
 			p.Subject, p.State = resource, model.State{Order: time.Unix(int64(60*minute), 0), Rank: 1, Counter: model.TransactionNews}
 			return put(t, s, p)
@@ -287,9 +288,9 @@ func TestReadingTransactionNews(t *testing.T) {
 			read func() error
 			want int
 		}{
-			{func() error { _, err := s.Read(ctx, user, old.ID); return err }, 2},
-			{func() error { _, err := s.Read(ctx, user, newest.ID); return err }, 1},
-			{func() error { return s.ReadAll(ctx, user) }, 0},
+			{func() error { _, err := s.Notifications.MarkRead(ctx, user, old.ID); return err }, 2},
+			{func() error { _, err := s.Notifications.MarkRead(ctx, user, newest.ID); return err }, 1},
+			{func() error { return s.Notifications.MarkAllRead(ctx, user) }, 0},
 		} {
 			if err := step.read(); err != nil {
 				t.Fatal(err)
@@ -305,7 +306,7 @@ func TestCartSaysTheNewest(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		for i, c := range []struct{ minute, items, want int }{{2, 4, 4}, {1, 9, 4}, {3, 0, 0}} {
-			p := Put{
+			p := NewNotification{
 				Receiver: user, Event: strconv.Itoa(i), Type: "cart", Body: []byte("{}"),
 				Cart: &c.items, State: model.State{Order: time.Unix(int64(60*c.minute), 0)},
 			}
@@ -321,8 +322,8 @@ func TestCartSaysTheNewest(t *testing.T) {
 // what counted them.
 func TestNotificationsAreBounded(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, func(o *Options) { o.Most = 10 })
-		var last Stored
+		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
+		var last StoreResult
 		for i := range 200 {
 			last = put(t, s, note(strconv.Itoa(i), "discount"))
 			page := list(t, s, 0, 100, "discount")
@@ -346,11 +347,11 @@ func TestOldNotificationsGo(t *testing.T) {
 			o.Now = func() time.Time { return now }
 		})
 		put(t, s, note("old", "discount"))
-		ttl := rdb.PTTL(context.Background(), s.keys(user).notes()).Val()
-		if ttl <= time.Hour || ttl > time.Hour+expireEvery {
+		ttl := rdb.PTTL(context.Background(), s.keys(user).notifications()).Val()
+		if ttl <= time.Hour || ttl > time.Hour+expiryRenewInterval {
 			t.Errorf("an idle user's notifications expire in %v", ttl)
 		}
-		now = now.Add(expireEvery)
+		now = now.Add(expiryRenewInterval)
 		young := put(t, s, note("young", "discount"))
 		if page := list(t, s, 0, 10, "discount"); len(page) != 1 || page[0].ID != young.ID {
 			t.Errorf("kept %v", page)
@@ -366,14 +367,14 @@ func TestPutEnqueuesForDevicesOnly(t *testing.T) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		stream := s.parts.Key(s.parts.OfUser(user), "out")
-		entry := &Entry{Stream: stream, Header: `{"u":66,"n":"`}
+		entry := &OutboxEntry{Stream: stream, Header: `{"u":66,"n":"`}
 		p := note("without", "transaction")
 		p.Subject, p.Entry = "transaction:1", entry
 		put(t, s, p)
 		if n := rdb.XLen(ctx, stream).Val(); n != 0 {
 			t.Fatalf("%d entries for a user without devices", n)
 		}
-		rdb.HSet(ctx, s.Devices(user), "d", "{}")
+		rdb.HSet(ctx, s.options.Devices(user), "d", "{}")
 		p = note("with", "transaction")
 		p.Subject, p.Entry = "transaction:1", entry
 		stored := put(t, s, p)
@@ -399,7 +400,7 @@ func TestPutPublishesAndLogs(t *testing.T) {
 		var prev string
 		for i := range 3 {
 			p := note(strconv.Itoa(i), "discount")
-			results, errs := s.Put(ctx, []Put{p}, map[string][]int64{p.Event: {user}})
+			results, errs := s.Notifications.Store(ctx, []NewNotification{p}, map[string][]int64{p.Event: {user}})
 			if errs[0] != nil {
 				t.Fatal(errs[0])
 			}
@@ -415,10 +416,10 @@ func TestPutPublishesAndLogs(t *testing.T) {
 		p := note("unlisted", "message")
 		p.Listed = false
 		put(t, s, p)
-		if listed, log := rdb.XLen(ctx, s.keys(user).notes()).Val(), rdb.XLen(ctx, s.keys(user).log()).Val(); listed != 3 || log != 1 {
+		if listed, log := rdb.XLen(ctx, s.keys(user).notifications()).Val(), rdb.XLen(ctx, s.keys(user).replayLog()).Val(); listed != 3 || log != 1 {
 			t.Errorf("%d frames in the list, %d in the log", listed, log)
 		}
-		records, err := s.Records(ctx, "2")
+		records, err := s.Records.Find(ctx, "2")
 		if err != nil || len(records) != 1 || !records[0].Live {
 			t.Errorf("records %+v, %v: a socket was listening", records, err)
 		}
@@ -440,19 +441,19 @@ func TestRecords(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		if _, err := s.Records(ctx, "none"); !errors.Is(err, ErrNotFound) {
+		if _, err := s.Records.Find(ctx, "none"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown event: %v", err)
 		}
 		a, b := note("e", "discount"), note("e", "discount")
 		b.Receiver = 7
 		// From two requests: the receivers add up.
-		first, errs := s.Put(ctx, []Put{a}, map[string][]int64{"e": {user}})
-		second, more := s.Put(ctx, []Put{b}, map[string][]int64{"e": {7, 7}})
+		first, errs := s.Notifications.Store(ctx, []NewNotification{a}, map[string][]int64{"e": {user}})
+		second, more := s.Notifications.Store(ctx, []NewNotification{b}, map[string][]int64{"e": {7, 7}})
 		if err := errors.Join(append(errs, more...)...); err != nil {
 			t.Fatal(err)
 		}
-		rdb.Append(ctx, s.RecordKey(7, "e"), DeviceOutcome("d1", "an outcome")+DeviceOutcome("d1", "the last outcome")+PushOutcome("done"))
-		got, err := s.Records(ctx, "e")
+		rdb.Append(ctx, s.Records.Key(7, "e"), DeviceOutcome("d1", "an outcome")+DeviceOutcome("d1", "the last outcome")+PushOutcome("done"))
+		got, err := s.Records.Find(ctx, "e")
 		want := []Record{
 			{Receiver: 7, ID: second[0].ID, Push: "done", Devices: map[string]string{"d1": "the last outcome"}},
 			{Receiver: user, ID: first[0].ID, Push: "none", Devices: map[string]string{}},
@@ -460,7 +461,7 @@ func TestRecords(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
-		if ttl := rdb.PTTL(ctx, s.RecordKey(7, "e")).Val(); ttl <= 6*24*time.Hour {
+		if ttl := rdb.PTTL(ctx, s.Records.Key(7, "e")).Val(); ttl <= 6*24*time.Hour {
 			t.Errorf("a record is forgotten after %v", ttl)
 		}
 	})
@@ -470,16 +471,16 @@ func TestProfile(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		if _, err := s.Profile(ctx, user); !errors.Is(err, ErrNotFound) {
+		if _, err := s.Profiles.Get(ctx, user); !errors.Is(err, ErrNotFound) {
 			t.Errorf("unknown user: %v", err)
 		}
 		name, locale, admin := "Me Ow", "en", true
 		for _, p := range []Profile{{Name: &name, Admin: &admin}, {Locale: &locale}} {
-			if err := s.SetProfile(ctx, user, p); err != nil {
+			if err := s.Profiles.Set(ctx, user, p); err != nil {
 				t.Fatal(err)
 			}
 		}
-		got, err := s.Profile(ctx, user)
+		got, err := s.Profiles.Get(ctx, user)
 		if diff := cmp.Diff(Profile{Name: &name, Admin: &admin, Locale: &locale}, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}

@@ -15,7 +15,7 @@ import (
 
 // aged returns the same store at a later time.
 func aged(s *Store, by time.Duration, change ...func(*Options)) *Store {
-	opts := s.Options
+	opts := s.options
 	opts.Now = func() time.Time { return time.Now().Add(by) }
 	for _, f := range change {
 		f(&opts)
@@ -25,7 +25,7 @@ func aged(s *Store, by time.Duration, change ...func(*Options)) *Store {
 
 func sweep(t *testing.T, s *Store, users ...int64) Swept {
 	t.Helper()
-	swept, err := s.Sweep(context.Background(), users)
+	swept, err := s.Sweeper.Sweep(context.Background(), users)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,19 +49,19 @@ func TestSweepNotifications(t *testing.T) {
 		if swept := sweep(t, s, user, partner); swept != (Swept{}) {
 			t.Errorf("swept %+v of what is new", swept)
 		}
-		sockets := rdb.Subscribe(ctx, s.Channel(user))
+		sockets := rdb.Subscribe(ctx, s.Live.Channel(user))
 		defer sockets.Close()
 		if _, err := sockets.Receive(ctx); err != nil {
 			t.Fatal(err)
 		}
-		later := aged(s, s.Keep+time.Hour)
+		later := aged(s, s.options.Keep+time.Hour)
 		if swept := sweep(t, later, user, partner); swept != (Swept{Notifications: 252, Subjects: 1}) {
 			t.Errorf("swept %+v", swept)
 		}
 		if u := unreads(t, s); u != (model.Unreads{SellerTransactions: 1}) {
 			t.Errorf("counted %+v", u)
 		}
-		if m, err := sockets.ReceiveMessage(ctx); err != nil || !strings.HasPrefix(m.Payload, FrameUnreads) {
+		if m, err := sockets.ReceiveMessage(ctx); err != nil || !strings.HasPrefix(m.Payload, model.FrameUnreads) {
 			t.Errorf("sockets hear %v, %v", m, err)
 		}
 		if n := len(list(t, s, 0, 100, "discount")); n != 0 {
@@ -71,7 +71,7 @@ func TestSweepNotifications(t *testing.T) {
 		if meta["kept"] != "0" || meta["r:transaction:1"] == "" || meta["r:transaction:2"] != "" {
 			t.Errorf("meta %v", meta)
 		}
-		if n := rdb.Exists(ctx, s.keys(user).records()).Val(); n != 0 {
+		if n := rdb.Exists(ctx, s.keys(user).recordIndex()).Val(); n != 0 {
 			t.Error("records that have expired are still listed")
 		}
 	})
@@ -81,9 +81,9 @@ func TestSweepNotifications(t *testing.T) {
 func TestSweepKeepsWhatIsNew(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
-		old := aged(s, -s.Keep-time.Hour)
+		old := aged(s, -s.options.Keep-time.Hour)
 		p := note("old", "transaction")
-		p.Subject, p.State = "transaction:1", model.State{Order: old.Now(), Rank: 5, Counter: model.TransactionNews}
+		p.Subject, p.State = "transaction:1", model.State{Order: old.now(), Rank: 5, Counter: model.TransactionNews}
 		put(t, old, p)
 		p.Event, p.State = "new", model.State{Order: time.Now(), Rank: 6}
 		put(t, s, p)
@@ -127,7 +127,7 @@ func TestSweepMessages(t *testing.T) {
 		if got := bodies(t, s, user); strings.Join(got, ",") != "baru" {
 			t.Errorf("left are %v", got)
 		}
-		inbox, err := s.Inbox(ctx, user, false, 0, 100)
+		inbox, err := s.Conversations.List(ctx, user, false, 0, 100)
 		if err != nil || len(inbox) != 1 || inbox[0].Partner != partner {
 			t.Errorf("inbox %v, %v", inbox, err)
 		}
@@ -148,7 +148,7 @@ func TestSweepMessages(t *testing.T) {
 // News whose notification is pushed out of a full list leave the counter with it.
 func TestNewsLeaveWithTheirNotification(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb, func(o *Options) { o.Most = 10 })
+		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
 		p := note("news", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5, Counter: model.TransactionNews}
 		put(t, s, p)
@@ -169,36 +169,36 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 		s := newStore(t, rdb)
 		late := sending(partner, user, "terlambat")
 		to := sending(user, partner, "untuk dia")
-		if _, _, err := s.Prepare(ctx, &late.Message); err != nil {
+		if _, _, err := s.Outbound.Prepare(ctx, &late.Message); err != nil {
 			t.Fatal(err)
 		}
 		first(t, s, late)
 		erase := func() {
-			partners, err := s.Partners(ctx, partner)
+			partners, err := s.Eraser.Partners(ctx, partner)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, p := range partners {
-				err = errors.Join(err, s.EraseAt(ctx, p, partner))
+				err = errors.Join(err, s.Eraser.EraseAtPartner(ctx, p, partner))
 			}
-			if err := errors.Join(err, s.EraseUser(ctx, partner, partners), s.FinishErasure(ctx, partner, 0)); err != nil {
+			if err := errors.Join(err, s.Eraser.EraseUser(ctx, partner, partners), s.Eraser.Finish(ctx, partner, 0)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := s.Bury(ctx, partner, time.Minute); err != nil {
+		if err := s.Eraser.Begin(ctx, partner, time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SetProfile(ctx, partner, Profile{}); !errors.Is(err, ErrErasing) {
+		if err := s.Profiles.Set(ctx, partner, Profile{}); !errors.Is(err, ErrErasing) {
 			t.Errorf("made known while being erased: %v", err)
 		}
 		erase()
-		if err := s.StorePending(ctx, late); err != nil {
+		if err := s.Outbound.StorePending(ctx, late); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := s.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
+		if _, _, err := s.Outbound.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
 			t.Errorf("sent by an erased user: %v", err)
 		}
-		if _, _, err := s.StoreFirst(ctx, to); !errors.Is(err, ErrErased) {
+		if _, _, err := s.Outbound.StoreFirst(ctx, to); !errors.Is(err, ErrErased) {
 			t.Errorf("sent to an erased user: %v", err)
 		}
 		for _, who := range []int64{user, partner} {
@@ -215,21 +215,21 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 		// Once more, when what was under way has ended, and then no more.
 		later := aged(s, time.Second)
 		for round, want := range []int{1, 0} {
-			due, err := later.Erasures(ctx, 10)
+			due, err := later.Eraser.Due(ctx, 10)
 			if err != nil || len(due) != want {
 				t.Fatalf("round %d: %v, %v", round, due, err)
 			}
 			for range due {
-				if goOn, err := s.ResumeErasure(ctx, partner, time.Minute); !goOn || err != nil {
+				if goOn, err := s.Eraser.Resume(ctx, partner, time.Minute); !goOn || err != nil {
 					t.Fatal(goOn, err)
 				}
 				erase()
 			}
 		}
-		if err := s.Welcome(ctx, partner); !errors.Is(err, ErrErased) {
+		if err := s.Profiles.MarkKnown(ctx, partner); !errors.Is(err, ErrErased) {
 			t.Errorf("signing in lifted the tombstone: %v", err)
 		}
-		if err := s.SetProfile(ctx, partner, Profile{}); err != nil {
+		if err := s.Profiles.Set(ctx, partner, Profile{}); err != nil {
 			t.Fatal(err)
 		}
 		carry(t, s, sending(partner, user, "halo lagi"))

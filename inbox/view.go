@@ -1,14 +1,10 @@
 package inbox
 
 import (
-	"context"
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
-	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // MessageTime is how messages write times: RFC 3339 with seconds.
@@ -66,29 +62,4 @@ func (p Profile) avatar() string {
 		return ""
 	}
 	return *p.Avatar
-}
-
-// Profiles returns what is known of users, in one round trip. A user who is not
-// known has no entry.
-func (s *Store) Profiles(ctx context.Context, users ...int64) (map[int64]Profile, error) {
-	users = slices.Clone(users)
-	slices.Sort(users)
-	users = slices.Compact(users)
-	if len(users) == 0 {
-		return nil, nil
-	}
-	commands := make([]*rdb.Command, len(users))
-	for i, user := range users {
-		commands[i] = s.profileCommand(ctx, user)
-	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("read profiles: %w", err)
-	}
-	profiles := make(map[int64]Profile, len(users))
-	for i, user := range users {
-		if err := readProfile(commands[i], user, profiles); err != nil {
-			return nil, err
-		}
-	}
-	return profiles, nil
 }

@@ -56,7 +56,7 @@ func phoneName(d devices.Device) string {
 
 // met reports whether the demo users are there already, from an earlier run.
 func met(ctx context.Context, core *app.Core) (bool, error) {
-	_, err := core.Inbox.Profile(ctx, people[0].ID)
+	_, err := core.Inbox.Profiles.Get(ctx, people[0].ID)
 	if errors.Is(err, inbox.ErrNotFound) {
 		return false, nil
 	}
@@ -68,7 +68,7 @@ func met(ctx context.Context, core *app.Core) (bool, error) {
 func introduce(ctx context.Context, core *app.Core) error {
 	for _, p := range people {
 		profile := inbox.Profile{Name: &p.Name, Username: &p.Username}
-		if err := core.Inbox.SetProfile(ctx, p.ID, profile); err != nil {
+		if err := core.Inbox.Profiles.Set(ctx, p.ID, profile); err != nil {
 			return fmt.Errorf("demo user %d: %w", p.ID, err)
 		}
 		if err := core.Devices.SetToken(ctx, p.ID, p.Token); err != nil {
@@ -131,7 +131,7 @@ func newDirectory(core *app.Core) directory {
 			}
 		}
 		owner := strconv.FormatInt(user, 10)
-		if p, err := core.Inbox.Profile(ctx, user); err == nil && p.Name != nil {
+		if p, err := core.Inbox.Profiles.Get(ctx, user); err == nil && p.Name != nil {
 			owner += " " + *p.Name
 		}
 		return phone, owner

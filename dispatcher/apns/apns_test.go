@@ -99,7 +99,7 @@ func TestRows(t *testing.T) {
 		{sandbox.Response{Reason: "Shutdown"}, later("Shutdown")},
 		{sandbox.Response{Lost: true}, later("connection")},
 	} {
-		t.Run(test.want.Reason, func(t *testing.T) {
+		t.Run(string(test.want.Reason), func(t *testing.T) {
 			sb, s := start(t, sandbox.Options{History: 10}, nil)
 			sb.APNs.Fail(deviceToken, -1, test.answer)
 			if got := s.Send(testContext(t), delivery()); got != test.want {

@@ -14,16 +14,16 @@ import (
 var now = time.Date(2026, 1, 23, 13, 48, 51, 0, time.UTC)
 
 func TestClassify(t *testing.T) {
-	later := func(reason string, retryAfter time.Duration) push.Result {
+	later := func(reason push.Reason, retryAfter time.Duration) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
 	}
-	broken := func(reason string) push.Result {
+	broken := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
 	}
-	refused := func(reason string) push.Result {
+	refused := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Refused, Reason: reason}
 	}
-	forgetOne := func(reason string) push.Result {
+	forgetOne := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: reason}
 	}
 	for _, test := range []struct {

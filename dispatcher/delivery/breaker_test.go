@@ -163,7 +163,7 @@ func TestBackoff(t *testing.T) {
 		{push.Result{Backoff: 10 * time.Second}, 1, 10 * time.Second},
 		{push.Result{Backoff: 10 * time.Second}, 2, 20 * time.Second},
 		{push.Result{Backoff: 10 * time.Second}, 4, 80 * time.Second},
-		{push.Result{Backoff: 10 * time.Second}, 1000, maxBackoff},
+		{push.Result{Backoff: 10 * time.Second}, 1000, MaxBackoff},
 		{push.Result{}, 3, 0},
 	} {
 		if got := backoff(c.r, c.attempts); got < c.least || got > c.least*5/4+1 {

@@ -23,13 +23,13 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
 	for _, t := range tasks {
 		commands = append(commands,
 			rdb.NewCommand(ctx, "hvals", w.Devices.ListKey(t.entry.User)),
-			w.Inbox.UnreadsCommand(ctx, t.entry.User, t.subject()),
-			w.Inbox.SettingsCommand(ctx, t.entry.User))
+			w.Inbox.Counters.UnreadsCommand(ctx, t.entry.User, t.subject()),
+			w.Inbox.Profiles.SettingsCommand(ctx, t.entry.User))
 	}
 	chats := make(map[*task]*rdb.Command)
 	for _, t := range tasks {
 		if conversation, ok := model.SubjectConversation(t.entry.Tag); ok && t.entry.From != "" {
-			chats[t] = w.Inbox.AttentionCommand(ctx, t.entry.User, conversation, t.entry.ID)
+			chats[t] = w.Inbox.Conversations.StatusCommand(ctx, t.entry.User, conversation, t.entry.ID)
 			commands = append(commands, chats[t])
 		}
 	}
@@ -61,7 +61,7 @@ func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error)
 		return err
 	}
 	if attention != nil {
-		t.attention, err = inbox.ReadAttention(attention)
+		t.attention, err = inbox.ReadMessageStatus(attention)
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func (l *lane) resolveBodies(ctx context.Context, tasks []*task) error {
 		if !ok {
 			continue
 		}
-		bodies, err := l.w.Inbox.Texts(ctx, t.entry.User, key)
+		bodies, err := l.w.Inbox.Texts.Get(ctx, t.entry.User, key)
 		if err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (l *lane) send(ctx context.Context, t *task) {
 		t.skip("superseded")
 	case l.w.Now().UnixMilli() > e.Until:
 		t.bury(e.Owed, push.ReasonExpired, e.Value())
-	case t.attention.Paid:
+	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})
 	default:
 		l.start(ctx, t)

@@ -73,7 +73,7 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 		return s
 	}
 	if t.entry.Event != "" {
-		s.Record = l.w.Inbox.RecordKey(t.entry.User, t.entry.Event)
+		s.Record = l.w.Inbox.Records.Key(t.entry.User, t.entry.Event)
 		s.Lines = string(t.outcomes) + inbox.PushOutcome(t.progress())
 	}
 	s.Additions = append(s.Additions, l.w.Reports.Failures(t.key.Partition, t.entry, t.dead))

@@ -39,7 +39,7 @@ type DeviceStatus struct {
 // Status returns what became of an event of a source, by receiver, or inbox.ErrNotFound.
 // It is known for at least 7 days.
 func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStatus, error) {
-	records, err := w.Inbox.Records(ctx, event.Key(source, id))
+	records, err := w.Inbox.Records.Find(ctx, event.Key(source, id))
 	if err != nil {
 		return nil, err
 	}

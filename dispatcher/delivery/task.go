@@ -23,10 +23,10 @@ type task struct {
 	// What prefetch looked up.
 	devices   []devices.Device
 	unreads   model.Unreads
-	about     inbox.Subject   // what the tag names; see subject
-	settings  inbox.Settings  // of the receiver
-	attention inbox.Attention // what the receiver of a message has done with it
-	shared    inbox.Text      // body and audience of a broadcast
+	about     inbox.Subject       // what the tag names; see subject
+	settings  inbox.Settings      // of the receiver
+	attention inbox.MessageStatus // what the receiver of a message has done with it
+	shared    inbox.Text          // body and audience of a broadcast
 
 	left atomic.Int32 // jobs that are not finished
 
@@ -100,7 +100,7 @@ func (t *task) broadcast() (key string, ok bool) {
 	if t.entry == nil {
 		return "", false
 	}
-	return inbox.Referred(t.entry.Body)
+	return inbox.ParseReference(t.entry.Body)
 }
 
 // body returns the stored body that the entry holds or refers to.

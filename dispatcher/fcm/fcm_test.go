@@ -66,13 +66,13 @@ func TestSend(t *testing.T) {
 // Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
 // exactly one request for each, although the SDK would make five of some.
 func TestRows(t *testing.T) {
-	later := func(reason string) push.Result {
+	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
-	broken := func(reason string) push.Result {
+	broken := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
 	}
-	slow := func(reason string, retryAfter time.Duration) push.Result {
+	slow := func(reason push.Reason, retryAfter time.Duration) push.Result {
 		return push.Result{Outcome: push.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
 	}
 	asked := func(r push.Result) push.Result { r.RetryAfter = 90 * time.Second; return r }

@@ -128,7 +128,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 		return false, err
 	}
 	changes := a.changes.Load()
-	unreads, err := h.Inbox.Unreads(ctx, a.user)
+	unreads, err := h.Counters.Unreads(ctx, a.user)
 	if err != nil {
 		return false, err
 	}

@@ -67,7 +67,7 @@ func (h *Hub) find(channel string) *audience {
 // enter makes a socket one of its user's. fresh says that the audience is new and
 // has to be subscribed; ok is false when the user has too many sockets already.
 func (h *Hub) enter(s *socket, user int64) (fresh, ok bool) {
-	channel := h.Inbox.Channel(user)
+	channel := h.Channels.Channel(user)
 	for {
 		a, created := h.audienceOf(channel, user)
 		fresh = created

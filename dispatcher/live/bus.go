@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The bus is this process' side of Redis' pub/sub: one line, or on a cluster one
@@ -296,7 +296,7 @@ func (h *Hub) deliver(channel, payload string) {
 	kind, _, _ := strings.Cut(payload, " ")
 	switch kind {
 	case kindRevoked:
-		if f, err := inbox.ParseFrame(payload); err == nil {
+		if f, err := model.ParseFrame(payload); err == nil {
 			a.each(func(s *socket) { s.revoke(f.Seq) })
 		}
 		return
@@ -305,7 +305,7 @@ func (h *Hub) deliver(channel, payload string) {
 		frame := []byte(`{"op":"` + kind + `",` + body + `}`)
 		a.each(func(s *socket) { s.notify(frame) })
 		return
-	case inbox.FrameUnreads:
+	case model.FrameUnreads:
 		h.count(a)
 		return
 	}

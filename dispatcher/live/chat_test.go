@@ -34,7 +34,7 @@ func TestSend(t *testing.T) {
 	if f := to.next("unreads"); f.Unreads["messages"] != 1 {
 		t.Errorf("unreads %s", f.raw)
 	}
-	m, err := w.Inbox.Message(t.Context(), 66, sent.ID)
+	m, err := w.Inbox.Conversations.Message(t.Context(), 66, sent.ID)
 	if err != nil || m.Body != "[b]halo[/b]" || m.Product != "mwza" || m.Conversation != conversation {
 		t.Errorf("kept %+v, %v", m, err)
 	}
@@ -214,11 +214,11 @@ func TestSeen(t *testing.T) {
 	if f := c.next("ack", "error"); f.Op != "ack" || f.Ref != "s" {
 		t.Error(f.raw)
 	}
-	command := w.Inbox.AttentionCommand(t.Context(), 66, model.ConversationID(15, 66), id)
+	command := w.Inbox.Conversations.StatusCommand(t.Context(), 66, model.ConversationID(15, 66), id)
 	if err := w.batcher.Do(t.Context(), command); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := inbox.ReadAttention(command); err != nil || !a.Paid {
+	if a, err := inbox.ReadMessageStatus(command); err != nil || !a.Seen {
 		t.Errorf("%+v, %v", a, err)
 	}
 	c.write(`{"op":"seen","seq":"soon"}`)

@@ -64,7 +64,7 @@ func TestSlowReader(t *testing.T) {
 
 // slow reports whether a socket of the user is being closed.
 func (p *process) slow(user int64) (slow bool) {
-	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
+	p.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
 	return slow
 }
 
@@ -151,7 +151,7 @@ func TestKickThatWasLost(t *testing.T) {
 	p := w.start()
 	old := p.dial(66)
 	old.next("hello")
-	a := p.find(w.Inbox.Channel(66))
+	a := p.find(w.Inbox.Live.Channel(66))
 	l := a.line.Load()
 	l.change(a.channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })

@@ -83,7 +83,7 @@ func (h *Hub) countFor(a *audience) {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
 	defer cancel()
-	unreads, err := h.Inbox.Unreads(ctx, a.user)
+	unreads, err := h.Counters.Unreads(ctx, a.user)
 	if err != nil {
 		if h.ctx.Err() == nil {
 			h.Log.Warn("unreads cannot be counted", "error", err)

@@ -139,7 +139,7 @@ func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	eventually(t, "every socket of the flooder was closed", func() bool {
 		return testutil.ToFloat64(p.metrics.closed.WithLabelValues("4008")) == float64(f.sockets)
 	})
-	got, err := w.Inbox.Messages(t.Context(), 66, model.ConversationID(15, 66), 0, 2*burst)
+	got, err := w.Inbox.Conversations.Messages(t.Context(), 66, model.ConversationID(15, 66), 0, 2*burst)
 	if err != nil || len(got) != burst {
 		t.Errorf("the receiver has %d of %d messages, %v", len(got), burst, err)
 	}
@@ -149,7 +149,7 @@ func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 func (w *world) makeKnown(user int64) {
 	w.t.Helper()
 	name := fmt.Sprint("User ", user)
-	if err := w.Inbox.SetProfile(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
+	if err := w.Inbox.Profiles.Set(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -34,24 +34,43 @@ type Dispatcher interface {
 	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
 }
 
-// An Inbox holds what users are shown. [inbox.Store] is one, and documents the
-// methods and their errors.
-type Inbox interface {
-	Channel(user int64) string
-	LiveKeys(user int64) inbox.LiveKeys
-	Revoke(ctx context.Context, user int64) error
-	Unreads(ctx context.Context, user int64) (model.Unreads, error)
-	Read(ctx context.Context, user int64, id string) (unread int, err error)
-	Partner(ctx context.Context, user int64, conversation string) (int64, error)
-	SeenUpTo(ctx context.Context, user, seq int64) error
-}
+// The parts of [inbox.Store] that a Hub needs. The store's parts document the methods
+// and their errors.
+type (
+	// Channels knows where users' live frames and what belongs to their sockets are
+	// kept; see [inbox.Live].
+	Channels interface {
+		Channel(user int64) string
+		Keys(user int64) inbox.LiveKeys
+		MarkSeen(ctx context.Context, user, seq int64) error
+		Revoke(ctx context.Context, user int64) error
+	}
+	// Counters counts what is unread; see [inbox.Counters].
+	Counters interface {
+		Unreads(ctx context.Context, user int64) (model.Unreads, error)
+	}
+	// Notifications marks notifications as read; see [inbox.Notifications].
+	Notifications interface {
+		MarkRead(ctx context.Context, user int64, id string) (unread int, err error)
+	}
+	// Conversations says who the partner in a conversation is; see
+	// [inbox.Conversations].
+	Conversations interface {
+		Partner(ctx context.Context, user int64, conversation string) (int64, error)
+	}
+)
 
-// Options configure a Hub. Redis, Batcher, Dispatcher and Inbox are required.
+// Options configure a Hub. Redis, Batcher, Dispatcher and the parts of the
+// inbox are required.
 type Options struct {
 	Redis      redis.UniversalClient
 	Batcher    *rdb.Batcher
 	Dispatcher Dispatcher
-	Inbox      Inbox
+	// Channels to Conversations are parts of an [inbox.Store].
+	Channels      Channels
+	Counters      Counters
+	Notifications Notifications
+	Conversations Conversations
 	// Sharded says that frames go through sharded pub/sub, as on a cluster.
 	Sharded bool
 	// PingInterval is how long a client may be silent before it is pinged: 30 s

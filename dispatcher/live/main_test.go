@@ -79,7 +79,7 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 		Redis: redisClient, Partitions: parts, Devices: registry,
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, Most: 1000, Sharded: sharded,
+			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, MaxNotifications: 1000, Sharded: sharded,
 		}),
 	}
 	for _, f := range change {
@@ -87,7 +87,7 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 	}
 	w.Dispatcher = dispatcher.New(opts)
 	for user, name := range map[int64]string{15: "Me Ow", 66: "Testing Account"} {
-		if err := w.Inbox.SetProfile(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
+		if err := w.Inbox.Profiles.Set(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,7 +145,8 @@ type process struct {
 func (w *world) start(change ...func(*Options)) *process {
 	w.t.Helper()
 	opts := Options{
-		Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox, Sharded: w.sharded,
+		Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Channels: w.Inbox.Live, Counters: w.Inbox.Counters,
+		Notifications: w.Inbox.Notifications, Conversations: w.Inbox.Conversations, Sharded: w.sharded,
 		Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), Metrics: prometheus.NewRegistry(),
 	}
 	for _, f := range change {

@@ -40,7 +40,7 @@ type sighting struct {
 
 // presenceKeys are what presence.lua and watch.lua work on.
 func (h *Hub) presenceKeys(user int64) []string {
-	k := h.Inbox.LiveKeys(user)
+	k := h.Channels.Keys(user)
 	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
 }
 
@@ -132,7 +132,7 @@ func typingBody(conversation string, user int64) string {
 
 // publish sends something that is not logged to a user's sockets.
 func (h *Hub) publish(ctx context.Context, user int64, kind, body string) error {
-	c := rdb.NewCommand(ctx, h.publishCommand(), h.Inbox.Channel(user), kind+" 0 0 -\n"+body)
+	c := rdb.NewCommand(ctx, h.publishCommand(), h.Channels.Channel(user), kind+" 0 0 -\n"+body)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("publish to a user: %w", err)
 	}

@@ -141,7 +141,7 @@ func (s *socket) seen(ctx context.Context, r *request) *answer {
 	if !ok {
 		return invalid(textInvalid, map[string]string{"seq": "must be a number"})
 	}
-	if err := s.hub.Inbox.SeenUpTo(ctx, s.audience.user, seq); err != nil {
+	if err := s.hub.Channels.MarkSeen(ctx, s.audience.user, seq); err != nil {
 		return s.away(err)
 	}
 	return ack(member{"message", nil})

@@ -14,12 +14,12 @@ import (
 // token is not good any more. Call it after the token was changed. A process whose
 // pub/sub connection is away does so when it is back.
 func (h *Hub) Kick(ctx context.Context, user int64) error {
-	return h.Inbox.Revoke(ctx, user)
+	return h.Channels.Revoke(ctx, user)
 }
 
 // revokedAt returns when the user's sockets were revoked, or 0.
 func (h *Hub) revokedAt(ctx context.Context, a *audience) (int64, error) {
-	c := rdb.NewCommand(ctx, "get", h.Inbox.LiveKeys(a.user).Revoked)
+	c := rdb.NewCommand(ctx, "get", h.Channels.Keys(a.user).Revoked)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("ask for revocations: %w", err)
 	}

@@ -74,8 +74,8 @@ func (o *Outbox) DeadLetter(ctx context.Context, id string) (DeadLetter, error) 
 		return DeadLetter{}, fmt.Errorf("%w: %s", ErrNoLetter, id)
 	}
 	letter := newDeadLetter(p, messages[0])
-	if key, ok := inbox.Referred(letter.Body); ok {
-		texts, err := o.bodies.Texts(ctx, letter.Receiver, key)
+	if key, ok := inbox.ParseReference(letter.Body); ok {
+		texts, err := o.bodies.Get(ctx, letter.Receiver, key)
 		if err != nil {
 			return DeadLetter{}, err
 		}

@@ -16,7 +16,7 @@ import (
 // Bodies resolves the bodies that entries of broadcasts refer to. The inbox does, and
 // documents the method.
 type Bodies interface {
-	Texts(ctx context.Context, user int64, keys ...string) (map[string]inbox.Text, error)
+	Get(ctx context.Context, user int64, keys ...string) (map[string]inbox.Text, error)
 }
 
 // Options configure an Outbox. All but Cluster and Fragments are required.

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // scanPage is how many entries of a stream are read together.
@@ -22,7 +22,7 @@ func (o *Outbox) DropEntries(ctx context.Context, partition int, match func(valu
 		return err
 	}
 	for _, l := range push.Lanes {
-		if err := inbox.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), match); err != nil {
+		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), match); err != nil {
 			return err
 		}
 		if err := o.scanStream(ctx, o.StreamKey(partition, l), match); err != nil {
@@ -45,7 +45,7 @@ func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value
 		if err := o.scanStream(ctx, o.StreamKey(partition, l), visit("out:"+l.String())); err != nil {
 			return err
 		}
-		if err := inbox.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), visit("delayed:"+l.String())); err != nil {
+		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), visit("delayed:"+l.String())); err != nil {
 			return err
 		}
 	}

@@ -77,6 +77,12 @@ func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	return <-g.done // not ctx: the commands are being written to until then
 }
 
+// Run executes a script through Do and returns the command with its reply.
+func (b *Batcher) Run(ctx context.Context, s *Script, keys []string, args ...any) (*Command, error) {
+	c := s.Command(ctx, keys, args...)
+	return c, b.Do(ctx, c)
+}
+
 func (b *Batcher) run() {
 	var groups []*group
 	for {
@@ -186,8 +192,8 @@ func (b *Batcher) send(ctx context.Context, node redis.Cmdable, commands []*Comm
 		}
 		_, _ = pipe.Exec(ctx) // each command holds its own error
 		for _, c := range commands {
-			if c.again != nil && round == 0 && redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
-				c.Cmd = c.again()
+			if c.withSource != nil && round == 0 && redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
+				c.Cmd = c.withSource()
 				unknown = append(unknown, c)
 			}
 		}

@@ -5,14 +5,19 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// ErrReply reports that a script replied with another number of values than expected.
+var ErrReply = errors.New("unexpected reply")
+
 // A Script is Lua source with its digest.
 type Script struct{ source, sha string }
 
-// NewScript returns a script. Its source should say KEYS, ARGV and reply.
+// NewScript returns a script. Its source should begin with a comment on
+// KEYS, ARGV and the reply.
 func NewScript(source string) *Script {
 	sum := sha1.Sum([]byte(source))
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
@@ -21,7 +26,7 @@ func NewScript(source string) *Script {
 // Command returns an invocation of the script for Batcher.Do.
 func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
 	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
-	return &Command{Cmd: cmd, again: func() *redis.Cmd {
+	return &Command{Cmd: cmd, withSource: func() *redis.Cmd {
 		return redis.NewCmd(ctx, s.args("eval", s.source, keys, args)...)
 	}}
 }
@@ -39,7 +44,7 @@ func (s *Script) args(name, script string, keys []string, args []any) []any {
 // nil, Cmd holds its reply or its error.
 type Command struct {
 	*redis.Cmd
-	again func() *redis.Cmd // the same with the script's source, or nil
+	withSource func() *redis.Cmd // the same command with the script's source; nil for a plain command
 }
 
 // NewCommand returns a plain command.
@@ -50,23 +55,28 @@ func NewCommand(ctx context.Context, args ...any) *Command {
 // key returns the first key of the command.
 func (c *Command) key() string {
 	i := 1
-	if c.again != nil {
+	if c.withSource != nil {
 		i = 3
 	}
 	key, _ := c.Args()[i].(string)
 	return key
 }
 
-// ErrReply reports that a script or command replied in another form than it should.
-var ErrReply = errors.New("redis replied in an unexpected form")
+// Int64s returns the reply of a command that answers n integers.
+func (c *Command) Int64s(n int) ([]int64, error) {
+	reply, err := c.Int64Slice()
+	return reply, checkLen(len(reply), n, err)
+}
 
-// Run runs the script by itself, outside of a Batcher's pipelines.
-func (s *Script) Run(ctx context.Context, client redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
-	c := s.Command(ctx, keys, args...)
-	_ = client.Process(ctx, c.Cmd) // the command holds its own error
-	if redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
-		c.Cmd = c.again()
-		_ = client.Process(ctx, c.Cmd)
+// Values returns the reply of a command that answers n values.
+func (c *Command) Values(n int) ([]any, error) {
+	reply, err := c.Slice()
+	return reply, checkLen(len(reply), n, err)
+}
+
+func checkLen(got, want int, err error) error {
+	if err == nil && got != want {
+		err = fmt.Errorf("%w: %d values, not %d", ErrReply, got, want)
 	}
-	return c.Cmd
+	return err
 }

@@ -28,26 +28,42 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// An Inbox holds what users are shown. [inbox.Store] is one, and documents the
+// The parts of [inbox.Store] that the handler needs. The store's parts document the
 // methods and their errors.
-type Inbox interface {
-	List(ctx context.Context, user int64, types []string, offset, count int) ([]inbox.Notification, error)
-	Read(ctx context.Context, user int64, id string) (unread int, err error)
-	ReadAll(ctx context.Context, user int64) error
-	Unreads(ctx context.Context, user int64) (model.Unreads, error)
-	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
-	Settings(ctx context.Context, user int64) (inbox.Settings, error)
-	SetQuiet(ctx context.Context, user int64, q *inbox.QuietHours, zone *string) error
-	Profiles(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
-
-	Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
-	Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]inbox.Conversation, error)
-	Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]inbox.Message, error)
-	Message(ctx context.Context, user int64, id string) (inbox.Message, error)
-	DeleteConversation(ctx context.Context, user int64, conversation string) error
-	DeleteMessage(ctx context.Context, user int64, id string) error
-	Contacts(ctx context.Context, user int64) ([]model.Contact, error)
-}
+type (
+	// Notifications lists notifications and marks them as read; see
+	// [inbox.Notifications].
+	Notifications interface {
+		List(ctx context.Context, user int64, types []string, offset, count int) ([]inbox.Notification, error)
+		MarkRead(ctx context.Context, user int64, id string) (unread int, err error)
+		MarkAllRead(ctx context.Context, user int64) error
+	}
+	// Counters counts what is unread; see [inbox.Counters].
+	Counters interface {
+		Unreads(ctx context.Context, user int64) (model.Unreads, error)
+	}
+	// Conversations reads, searches and deletes messages; see [inbox.Conversations].
+	Conversations interface {
+		List(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
+		Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]inbox.Conversation, error)
+		Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]inbox.Message, error)
+		Message(ctx context.Context, user int64, id string) (inbox.Message, error)
+		Delete(ctx context.Context, user int64, conversation string) error
+		DeleteMessage(ctx context.Context, user int64, id string) error
+	}
+	// Profiles holds profiles and settings; see [inbox.Profiles].
+	Profiles interface {
+		Set(ctx context.Context, user int64, p inbox.Profile) error
+		GetAll(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
+		Settings(ctx context.Context, user int64) (inbox.Settings, error)
+		SetQuietHours(ctx context.Context, user int64, q *model.QuietHours, zone *string) error
+	}
+	// Contacts lists those with whom a user has had transactions; see
+	// [inbox.Contacts].
+	Contacts interface {
+		List(ctx context.Context, user int64) ([]model.Contact, error)
+	}
+)
 
 // A SignIn verifies users' credentials. [devices.Registry], [signin.Upstream] and
 // [signin.JWT] do, and document their errors.
@@ -125,9 +141,16 @@ type Service struct {
 	Scopes []string
 }
 
-// Options configure the handler. Inbox, Devices and Dispatcher are required.
+// Options configure the handler. The parts of the inbox, Devices and Dispatcher
+// are required.
 type Options struct {
-	Inbox      Inbox
+	// Notifications to Contacts are parts of an [inbox.Store].
+	Notifications Notifications
+	Counters      Counters
+	Conversations Conversations
+	Profiles      Profiles
+	Contacts      Contacts
+
 	Devices    Devices
 	Dispatcher Dispatcher
 	Services   []Service

@@ -16,7 +16,7 @@ type contact struct {
 
 // contactList: GET /v2/users/contact_list.json
 func (a *api) contactList(r *http.Request, user int64) (reply, error) {
-	known, err := a.Inbox.Contacts(r.Context(), user)
+	known, err := a.Contacts.List(r.Context(), user)
 	if err != nil {
 		return reply{}, err
 	}
@@ -24,7 +24,7 @@ func (a *api) contactList(r *http.Request, user int64) (reply, error) {
 	for i, c := range known {
 		partners[i] = c.Partner
 	}
-	profiles, err := a.Inbox.Profiles(r.Context(), partners...)
+	profiles, err := a.Profiles.GetAll(r.Context(), partners...)
 	if err != nil {
 		return reply{}, err
 	}

@@ -56,9 +56,9 @@ func (a *api) showInbox(r *http.Request, user int64) (reply, error) {
 	}
 	var conversations []inbox.Conversation
 	if search != "" {
-		conversations, err = a.Inbox.Search(r.Context(), user, search, unread, offset, count)
+		conversations, err = a.Conversations.Search(r.Context(), user, search, unread, offset, count)
 	} else {
-		conversations, err = a.Inbox.Inbox(r.Context(), user, unread, offset, count)
+		conversations, err = a.Conversations.List(r.Context(), user, unread, offset, count)
 	}
 	if err != nil {
 		return reply{}, err
@@ -67,7 +67,7 @@ func (a *api) showInbox(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	n, err := a.Inbox.Unreads(r.Context(), user)
+	n, err := a.Counters.Unreads(r.Context(), user)
 	if err != nil {
 		return reply{}, err
 	}
@@ -85,7 +85,7 @@ func (a *api) inboxEntries(r *http.Request, user int64, conversations []inbox.Co
 	for _, c := range conversations {
 		users = append(users, c.Partner)
 	}
-	profiles, err := a.Inbox.Profiles(r.Context(), users...)
+	profiles, err := a.Profiles.GetAll(r.Context(), users...)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (a *api) readConversation(r *http.Request, user int64, id string, keepUnrea
 			return nil, err
 		}
 	}
-	return a.Inbox.Messages(r.Context(), user, id, offset, count)
+	return a.Conversations.Messages(r.Context(), user, id, offset, count)
 }
 
 // views returns messages as clients see them.
@@ -172,7 +172,7 @@ func (a *api) views(r *http.Request, messages []inbox.Message) ([]inbox.InstantM
 	for _, m := range messages {
 		users[m.Sender], users[m.Receiver] = true, true
 	}
-	profiles, err := a.Inbox.Profiles(r.Context(), slices.Collect(maps.Keys(users))...)
+	profiles, err := a.Profiles.GetAll(r.Context(), slices.Collect(maps.Keys(users))...)
 	if err != nil {
 		return nil, err
 	}
@@ -202,9 +202,9 @@ func (a *api) deleteConversation(r *http.Request, user int64) (reply, error) {
 	if !model.ValidID(id) {
 		return reply{}, notDeleted(id, textConversationNotDeleted, inbox.ErrNotFound)
 	}
-	err = a.Inbox.DeleteConversation(r.Context(), user, id)
+	err = a.Conversations.Delete(r.Context(), user, id)
 	if errors.Is(err, inbox.ErrNotFound) {
-		if err = a.Inbox.DeleteMessage(r.Context(), user, id); err == nil {
+		if err = a.Conversations.DeleteMessage(r.Context(), user, id); err == nil {
 			return a.deleted(r, user, id, textMessageDeleted)
 		}
 	}

@@ -66,7 +66,7 @@ func TestErrorTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(Options{
-				Inbox:      fakeInbox{err: fmt.Errorf("wrapped: %w", tc.err)},
+				Counters:   fakeCounters{err: fmt.Errorf("wrapped: %w", tc.err)},
 				Devices:    fakeDevices{},
 				Dispatcher: fakeDispatcher{},
 			})
@@ -120,7 +120,7 @@ func TestEveryCodeHasAStatusAndAText(t *testing.T) {
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Inbox:      fakeInbox{panic: "out of order"},
+		Counters:   fakeCounters{panic: "out of order"},
 		Devices:    fakeDevices{},
 		Dispatcher: fakeDispatcher{},
 		Log:        slog.New(slog.NewTextHandler(log, nil)),
@@ -129,7 +129,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	if e := got.envelope(t); got.status != 500 || e.Code != internal || strings.Contains(got.body, "out of order") {
 		t.Errorf("answered %d %s", got.status, got.body)
 	}
-	for _, want := range []string{"out of order", "fakeInbox.Unreads", "/v2/notifications/unreads.json"} {
+	for _, want := range []string{"out of order", "fakeCounters.Unreads", "/v2/notifications/unreads.json"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q: %s", want, log)
 		}
@@ -139,7 +139,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Inbox:      fakeInbox{err: io.EOF},
+		Counters:   fakeCounters{err: io.EOF},
 		Devices:    fakeDevices{},
 		Dispatcher: fakeDispatcher{},
 		Log:        slog.New(slog.NewTextHandler(log, nil)),
@@ -157,7 +157,7 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 func TestNothingIsLoggedForAClientThatLeft(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Inbox:      fakeInbox{err: context.Canceled},
+		Counters:   fakeCounters{err: context.Canceled},
 		Devices:    fakeDevices{},
 		Dispatcher: fakeDispatcher{},
 		Log:        slog.New(slog.NewTextHandler(log, nil)),

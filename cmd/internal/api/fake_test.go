@@ -43,17 +43,13 @@ type fakeDevices struct{ Devices }
 
 func (fakeDevices) Authenticate(context.Context, int64, string, string) error { return nil }
 
-// anyInbox is Inbox under a name that is none of its methods'.
-type anyInbox = Inbox
-
-// fakeInbox fails to count with an error, or panics.
-type fakeInbox struct {
-	anyInbox
+// fakeCounters fails to count with an error, or panics.
+type fakeCounters struct {
 	err   error
 	panic any
 }
 
-func (f fakeInbox) Unreads(context.Context, int64) (model.Unreads, error) {
+func (f fakeCounters) Unreads(context.Context, int64) (model.Unreads, error) {
 	if f.panic != nil {
 		panic(f.panic)
 	}

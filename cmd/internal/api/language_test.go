@@ -196,8 +196,8 @@ func (d *askedDispatcher) LocaleOf(context.Context, int64, string) (text.Locale,
 // for a language, once a minute, and not while Redis is away.
 func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		box, d := &fakeInbox{}, &askedDispatcher{}
-		h := New(Options{Inbox: box, Devices: fakeDevices{}, Dispatcher: d})
+		counters, d := &fakeCounters{}, &askedDispatcher{}
+		h := New(Options{Counters: counters, Devices: fakeDevices{}, Dispatcher: d})
 		const none = textOfCode + string(notFound)
 		for _, step := range []struct {
 			name    string
@@ -217,7 +217,7 @@ func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 			{"not fresh any more", 1, "", inbox.ErrNotFound, nil, saying(text.English, none), 3},
 		} {
 			time.Sleep(step.wait) // of the bubble's clock
-			box.err, d.err = step.err, step.profile
+			counters.err, d.err = step.err, step.profile
 			r := httptest.NewRequest("GET", unreadsPath, nil)
 			r.SetBasicAuth("66", "t")
 			if step.accept != "" {

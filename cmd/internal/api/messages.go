@@ -24,7 +24,7 @@ func (a *api) showMessage(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, notYours(err)
 	}
-	m, err := a.Inbox.Message(r.Context(), user, id)
+	m, err := a.Conversations.Message(r.Context(), user, id)
 	if err != nil {
 		return reply{}, notYours(err)
 	}
@@ -51,7 +51,7 @@ func (a *api) deleteMessage(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := a.Inbox.DeleteMessage(r.Context(), user, id); err != nil {
+	if err := a.Conversations.DeleteMessage(r.Context(), user, id); err != nil {
 		return reply{}, notDeleted(id, textMessageNotDeleted, err)
 	}
 	return a.deleted(r, user, id, textMessageDeleted)

@@ -27,7 +27,7 @@ const (
 
 // unreads: GET /v2/notifications/unreads.json
 func (a *api) unreads(r *http.Request, user int64) (reply, error) {
-	n, err := a.Inbox.Unreads(r.Context(), user)
+	n, err := a.Counters.Unreads(r.Context(), user)
 	if err != nil {
 		return reply{}, err
 	}
@@ -61,7 +61,7 @@ func (a *api) list(r *http.Request, user int64) (reply, error) {
 	if len(types) == 0 {
 		types = a.promo
 	}
-	notes, err := a.Inbox.List(r.Context(), user, types, (page-1)*perPage, perPage)
+	notes, err := a.Notifications.List(r.Context(), user, types, (page-1)*perPage, perPage)
 	if err != nil {
 		return reply{}, err
 	}
@@ -96,7 +96,7 @@ func (a *api) appendList(b []byte, notes []inbox.Notification, locale text.Local
 
 // readAll: PATCH /v2/notifications.json
 func (a *api) readAll(r *http.Request, user int64) (reply, error) {
-	if err := a.Inbox.ReadAll(r.Context(), user); err != nil {
+	if err := a.Notifications.MarkAllRead(r.Context(), user); err != nil {
 		return reply{}, err
 	}
 	return ok(done{Status: "OK"})
@@ -108,7 +108,7 @@ func (a *api) read(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	unread, err := a.Inbox.Read(r.Context(), user, id)
+	unread, err := a.Notifications.MarkRead(r.Context(), user, id)
 	if errors.Is(err, inbox.ErrNotFound) {
 		return reply{}, &failure{code: notFound, text: textNotRead, also: map[string]any{"unread": unread}}
 	}

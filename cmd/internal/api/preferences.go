@@ -9,6 +9,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The texts of changing preferences, by id. The English ones are documented.
@@ -45,7 +46,7 @@ func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
 		}
 		c.device = &device
 	}
-	if c.settings, err = a.Inbox.Settings(r.Context(), user); err != nil {
+	if c.settings, err = a.Profiles.Settings(r.Context(), user); err != nil {
 		return reply{}, err
 	}
 	return a.configReply(c, nil)
@@ -96,10 +97,10 @@ func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 			return config{}, p.blame(err)
 		}
 	}
-	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
+	if err := a.Profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
 		return config{}, err
 	}
-	c.settings, err = a.Inbox.Settings(r.Context(), user)
+	c.settings, err = a.Profiles.Settings(r.Context(), user)
 	return c, err
 }
 
@@ -146,7 +147,7 @@ func readSwitches(in *params, names []string) map[string]bool {
 
 // readQuiet reads quiet hours: quiet[from], quiet[to] and quiet[timezone], or quiet=0
 // for none. What is not given is nil.
-func readQuiet(in *params) (*inbox.QuietHours, *string) {
+func readQuiet(in *params) (*model.QuietHours, *string) {
 	from, hasFrom := in.given("quiet[from]")
 	to, hasTo := in.given("quiet[to]")
 	zone := readQuietZone(in)
@@ -154,19 +155,19 @@ func readQuiet(in *params) (*inbox.QuietHours, *string) {
 		if off[0] != "0" && off[0] != "false" || hasFrom || hasTo {
 			in.reject("quiet", "must be 0 or have from and to")
 		}
-		return &inbox.QuietHours{}, zone
+		return &model.QuietHours{}, zone
 	}
 	if !hasFrom && !hasTo {
 		return nil, zone
 	}
-	clock := func(name, value string) inbox.Clock {
-		c, err := inbox.ParseClock(value)
+	clock := func(name, value string) model.Clock {
+		c, err := model.ParseClock(value)
 		if err != nil {
 			in.reject(name, err.Error())
 		}
 		return c
 	}
-	q := inbox.QuietHours{From: clock("quiet[from]", from), To: clock("quiet[to]", to)}
+	q := model.QuietHours{From: clock("quiet[from]", from), To: clock("quiet[to]", to)}
 	if q.None() {
 		in.reject("quiet[to]", "must be another time than quiet[from]")
 	}

@@ -38,11 +38,11 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	server, err := localredis.Shared()
 	check(t, err)
 	w := worldOver(t, server.Addr(), nil)
-	store := w.options.Inbox
+	profiles := w.options.Profiles
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{
 		Limits:  w.options.Devices.(*devices.Registry),
-		Welcome: func(ctx context.Context, user int64) error { return store.SetProfile(ctx, user, inbox.Profile{}) },
+		Welcome: func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
 	})
 	w.options.Metrics = nil
 	w.server = httptest.NewServer(New(w.options))

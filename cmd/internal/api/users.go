@@ -13,6 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Bounds of what a service may say of a user.
@@ -44,12 +45,12 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 		return reply{}, err
 	}
 	// All are idempotent: when one fails, repeating the request mends it.
-	err = a.Inbox.SetProfile(r.Context(), user, profile)
+	err = a.Profiles.Set(r.Context(), user, profile)
 	a.locales.Remove(user) // it may be another one now
 	if err != nil {
 		return reply{}, err
 	}
-	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
+	if err := a.Profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
 		return reply{}, err
 	}
 	if hasToken {
@@ -194,7 +195,7 @@ func localeProblem(s string) string {
 }
 
 func timezoneProblem(s string) string {
-	if _, ok := inbox.Zone(s); !ok {
+	if _, ok := model.Zone(s); !ok {
 		return "must be WIB, WITA, WIT or the name of a time zone, such as Asia/Jakarta"
 	}
 	return ""

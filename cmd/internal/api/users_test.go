@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
@@ -128,7 +127,7 @@ func TestEraseUser(t *testing.T) {
 	}
 
 	// While things are being erased, a service is to come again.
-	if err := w.options.Inbox.(*inbox.Store).Bury(t.Context(), 66, time.Minute); err != nil {
+	if err := w.inbox.Eraser.Begin(t.Context(), 66, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	w.fails(w.bearer(directory, "PUT", path, `{}`), 503, unavailable)

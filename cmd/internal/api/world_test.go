@@ -53,6 +53,7 @@ type world struct {
 	server     *httptest.Server
 	redis      *redis.Client
 	dispatcher *dispatcher.Dispatcher
+	inbox      *inbox.Store
 	options    Options
 	files      *attachments.Store
 	metrics    *prometheus.Registry
@@ -92,21 +93,22 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone,
 		Lockout: devices.Lockout{Failures: 3},
 	})
-	store := inbox.New(inbox.Options{
+	w.inbox = inbox.New(inbox.Options{
 		Redis: w.redis, Batcher: batcher, Partitions: parts, Devices: registry.ListKey,
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, Most: 1000, Now: clock,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, Now: clock,
 	})
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.dispatcher = dispatcher.New(dispatcher.Options{
-		Redis: w.redis, Partitions: parts, Inbox: store, Devices: registry,
+		Redis: w.redis, Partitions: parts, Inbox: w.inbox, Devices: registry,
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
 		Types: []dispatcher.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
 	})
-	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: store.Erased})
+	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: w.inbox.Eraser.Erased})
 	check(t, err)
 	w.options = Options{
-		Attachments: w.files,
-		Inbox:       store, Devices: registry, Dispatcher: w.dispatcher, Services: services,
+		Attachments:   w.files,
+		Notifications: w.inbox.Notifications, Counters: w.inbox.Counters, Conversations: w.inbox.Conversations,
+		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Dispatcher: w.dispatcher, Services: services,
 		Location: jakarta, Log: log, Metrics: w.metrics,
 	}
 	w.server = httptest.NewServer(New(w.options))

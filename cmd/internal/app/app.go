@@ -93,36 +93,43 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	files, err := attachments.Open(ctx, attachments.Options{
 		URL: cfg.Attachments.URL.Reveal(), Redis: a.core.Redis, Prefix: cfg.Redis.Prefix,
-		Erased: a.core.Inbox.Erased,
+		Erased: a.core.Inbox.Eraser.Erased,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attachments: %w", err)
 	}
 	a.closing(files.Close)
 	a.hub = live.New(live.Options{
-		Redis:      a.core.Redis,
-		Batcher:    a.core.Batcher,
-		Dispatcher: a.core.Dispatcher,
-		Inbox:      a.core.Inbox,
-		Sharded:    a.core.Sharded,
-		Texts:      a.core.Texts,
-		Location:   cfg.Location(),
-		Log:        log,
-		Metrics:    reg,
+		Redis:         a.core.Redis,
+		Batcher:       a.core.Batcher,
+		Dispatcher:    a.core.Dispatcher,
+		Channels:      a.core.Inbox.Live,
+		Counters:      a.core.Inbox.Counters,
+		Notifications: a.core.Inbox.Notifications,
+		Conversations: a.core.Inbox.Conversations,
+		Sharded:       a.core.Sharded,
+		Texts:         a.core.Texts,
+		Location:      cfg.Location(),
+		Log:           log,
+		Metrics:       reg,
 	})
 	opts := api.Options{
-		Inbox:       a.core.Inbox,
-		Devices:     a.core.Devices,
-		Dispatcher:  a.core.Dispatcher,
-		Services:    services(cfg.Services),
-		Attachments: files,
-		PublicURL:   cfg.Attachments.PublicURL,
-		Live:        a.hub,
-		Texts:       a.core.Texts,
-		Locale:      text.Locale(cfg.Locale),
-		Location:    cfg.Location(),
-		Log:         log,
-		Metrics:     reg,
+		Notifications: a.core.Inbox.Notifications,
+		Counters:      a.core.Inbox.Counters,
+		Conversations: a.core.Inbox.Conversations,
+		Profiles:      a.core.Inbox.Profiles,
+		Contacts:      a.core.Inbox.Contacts,
+		Devices:       a.core.Devices,
+		Dispatcher:    a.core.Dispatcher,
+		Services:      services(cfg.Services),
+		Attachments:   files,
+		PublicURL:     cfg.Attachments.PublicURL,
+		Live:          a.hub,
+		Texts:         a.core.Texts,
+		Locale:        text.Locale(cfg.Locale),
+		Location:      cfg.Location(),
+		Log:           log,
+		Metrics:       reg,
 	}
 	if a.signIn != nil {
 		opts.SignIn = a.signIn

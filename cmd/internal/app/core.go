@@ -64,15 +64,15 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	c := &Core{Redis: redisClient, Texts: texts, webhooks: endpoints, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
 	c.Inbox = inbox.New(inbox.Options{
-		Redis:        redisClient,
-		Batcher:      c.Batcher,
-		Partitions:   parts,
-		Devices:      c.Devices.ListKey,
-		Dedupe:       time.Duration(cfg.Dedupe.Window),
-		Keep:         time.Duration(cfg.Retention.Notifications),
-		Most:         cfg.Retention.MaxNotifications,
-		KeepMessages: time.Duration(cfg.Retention.Messages),
-		Sharded:      cluster,
+		Redis:            redisClient,
+		Batcher:          c.Batcher,
+		Partitions:       parts,
+		Devices:          c.Devices.ListKey,
+		Dedupe:           time.Duration(cfg.Dedupe.Window),
+		Keep:             time.Duration(cfg.Retention.Notifications),
+		MaxNotifications: cfg.Retention.MaxNotifications,
+		KeepMessages:     time.Duration(cfg.Retention.Messages),
+		Sharded:          cluster,
 	})
 	c.Dispatcher = dispatcher.New(dispatcher.Options{
 		Texts:      texts,

@@ -53,7 +53,7 @@ func (c *Core) signInOptions(log *slog.Logger) signin.Options {
 	return signin.Options{
 		Limits: c.Devices,
 		Welcome: func(ctx context.Context, user int64) error {
-			err := c.Inbox.Welcome(ctx, user)
+			err := c.Inbox.Profiles.MarkKnown(ctx, user)
 			if errors.Is(err, inbox.ErrErased) {
 				return devices.ErrUnauthorized // until a service makes them known anew
 			}

@@ -15,16 +15,16 @@ import (
 )
 
 var (
-	//go:embed audit_notes.lua
-	auditNotesSource string
-	//go:embed audit_subject.lua
-	auditSubjectSource string
+	//go:embed audit_notifications.lua
+	auditNotificationsSource string
+	//go:embed audit_subjects.lua
+	auditSubjectsSource string
 	//go:embed audit_messages.lua
 	auditMessagesSource string
 
-	auditNotesScript    = script(auditNotesSource)
-	auditSubjectScript  = script(auditSubjectSource)
-	auditMessagesScript = script(auditMessagesSource)
+	auditNotificationsScript = script(auditNotificationsSource)
+	auditSubjectsScript      = script(auditSubjectsSource)
+	auditMessagesScript      = script(auditMessagesSource)
 )
 
 // auditMost is how many things one script compares.
@@ -42,6 +42,9 @@ type Finding struct {
 // for its seller and for its buyer. known is false for subjects that have no states.
 type Rules func(subject string, rank int) (seller, buyer model.Counter, known bool)
 
+// Auditor compares counters with what they count.
+type Auditor struct{ *base }
+
 // Audit recomputes from what is stored what a user's counters are the sizes of, and
 // returns what differs: unread notifications that are not listed, subjects in another
 // counter than their newest state says, unread messages that are not counted or the
@@ -52,20 +55,19 @@ type Rules func(subject string, rank int) (seller, buyer model.Counter, known bo
 //
 // It cannot tell whether a state was lost, which role a user has in an offer, or in a
 // transaction that has left the contacts, and what the newest cart said.
-func (s *Store) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
-	a := &auditor{s: s, ctx: ctx, k: s.keys(user), user: user, rules: rules, repair: repair}
-	for _, check := range []func() error{a.notes, a.messages, a.subjects} {
-		if err := check(); err != nil {
-			return a.found, fmt.Errorf("audit user %d: %w", user, err)
+func (a *Auditor) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
+	u := &userAudit{base: a.base, k: a.keys(user), user: user, rules: rules, repair: repair}
+	for _, check := range []func(context.Context) error{u.notifications, u.messages, u.subjects} {
+		if err := check(ctx); err != nil {
+			return u.found, fmt.Errorf("audit user %d: %w", user, err)
 		}
 	}
-	return a.found, nil
+	return u.found, nil
 }
 
-// An auditor audits one user.
-type auditor struct {
-	s      *Store
-	ctx    context.Context
+// A userAudit is the audit of one user.
+type userAudit struct {
+	*base
 	k      userKeys
 	user   int64
 	rules  Rules
@@ -74,13 +76,13 @@ type auditor struct {
 }
 
 // run has a script compare, and keeps what it finds.
-func (a *auditor) run(script *rdb.Script, keys []string, args ...any) error {
+func (u *userAudit) run(ctx context.Context, script *rdb.Script, keys []string, args ...any) error {
 	repair := 0
-	if a.repair {
+	if u.repair {
 		repair = 1
 	}
-	c := script.Command(a.ctx, keys, append([]any{repair}, args...)...)
-	if err := a.s.Batcher.Do(a.ctx, c); err != nil {
+	c := script.Command(ctx, keys, append([]any{repair}, args...)...)
+	if err := u.batcher.Do(ctx, c); err != nil {
 		return err
 	}
 	reply, err := c.StringSlice()
@@ -88,20 +90,20 @@ func (a *auditor) run(script *rdb.Script, keys []string, args ...any) error {
 		return err
 	}
 	for i := 0; i+2 < len(reply); i += 3 {
-		a.found = append(a.found, Finding{a.user, reply[i], reply[i+1], reply[i+2]})
+		u.found = append(u.found, Finding{u.user, reply[i], reply[i+1], reply[i+2]})
 	}
 	return nil
 }
 
-func (a *auditor) notes() error {
-	_, member := a.s.parts.Listing(a.user)
-	keys := []string{a.k.meta(), a.k.notes(), a.k.unread(), a.s.parts.Users(a.s.parts.OfUser(a.user))}
-	ids, err := a.s.Redis.ZRange(a.ctx, a.k.unread(), 0, -1).Result()
+func (u *userAudit) notifications(ctx context.Context) error {
+	_, member := u.parts.Listing(u.user)
+	keys := []string{u.k.meta(), u.k.notifications(), u.k.unread(), u.parts.Users(u.parts.OfUser(u.user))}
+	ids, err := u.redis.ZRange(ctx, u.k.unread(), 0, -1).Result()
 	if err != nil {
 		return err
 	}
 	for first := 0; first == 0 || first < len(ids); first += auditMost {
-		if err := a.run(auditNotesScript, keys, append([]any{member}, anys(ids[first:min(first+auditMost, len(ids))])...)...); err != nil {
+		if err := u.run(ctx, auditNotificationsScript, keys, append([]any{member}, anys(ids[first:min(first+auditMost, len(ids))])...)...); err != nil {
 			return err
 		}
 	}
@@ -123,15 +125,15 @@ type chat struct {
 }
 
 // messages compares all conversations that are named anywhere.
-func (a *auditor) messages() error {
-	chats, err := a.chats()
+func (u *userAudit) messages(ctx context.Context) error {
+	chats, err := u.chats(ctx)
 	if err != nil {
 		return err
 	}
 	for id, c := range chats {
 		keys := []string{
-			a.k.messages(id), a.k.received(id), a.k.sent(id), a.k.bodies(), a.k.open(), a.k.inboxes(), a.k.unreadInboxes(),
-			a.k.conversation(id), a.k.trash(),
+			u.k.messages(id), u.k.receivedUnread(id), u.k.sentUnread(id), u.k.bodies(), u.k.counted(), u.k.conversations(), u.k.unreadConversations(),
+			u.k.conversation(id), u.k.trash(),
 		}
 		ids := make([]string, 0, len(c.ids))
 		for m := range c.ids {
@@ -140,7 +142,7 @@ func (a *auditor) messages() error {
 		slices.Sort(ids)
 		for first := 0; first == 0 || first < len(ids); first += auditMost {
 			some := anys(ids[first:min(first+auditMost, len(ids))])
-			if err := a.run(auditMessagesScript, keys, append([]any{id, c.partner}, some...)...); err != nil {
+			if err := u.run(ctx, auditMessagesScript, keys, append([]any{id, c.partner}, some...)...); err != nil {
 				return err
 			}
 		}
@@ -150,7 +152,7 @@ func (a *auditor) messages() error {
 
 // chats collects every message by its conversation, "" for counted ones that are in
 // none.
-func (a *auditor) chats() (map[string]*chat, error) {
+func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 	chats := make(map[string]*chat)
 	of := func(id string) *chat {
 		if chats[id] == nil {
@@ -159,20 +161,20 @@ func (a *auditor) chats() (map[string]*chat, error) {
 		return chats[id]
 	}
 	stored := make(map[string]bool)
-	err := a.scan(a.k.bodies(), func(id, body string) error {
+	err := u.scan(ctx, u.k.bodies(), func(id, body string) error {
 		m, err := parseMessage(id, body, false)
 		if err != nil {
 			return err
 		}
 		c := of(m.Conversation)
-		c.partner, c.ids[id], stored[id] = strconv.FormatInt(m.Partner(a.user), 10), true, true
+		c.partner, c.ids[id], stored[id] = strconv.FormatInt(m.Partner(u.user), 10), true, true
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{a.k.inboxes(), a.k.unreadInboxes()} {
-		ids, err := a.s.Redis.ZRange(a.ctx, key, 0, -1).Result()
+	for _, key := range []string{u.k.conversations(), u.k.unreadConversations()} {
+		ids, err := u.redis.ZRange(ctx, key, 0, -1).Result()
 		if err != nil {
 			return nil, err
 		}
@@ -181,8 +183,8 @@ func (a *auditor) chats() (map[string]*chat, error) {
 		}
 	}
 	for id, c := range chats {
-		for _, key := range []string{a.k.messages(id), a.k.received(id), a.k.sent(id)} {
-			ids, err := a.s.Redis.ZRange(a.ctx, key, 0, -1).Result()
+		for _, key := range []string{u.k.messages(id), u.k.receivedUnread(id), u.k.sentUnread(id)} {
+			ids, err := u.redis.ZRange(ctx, key, 0, -1).Result()
 			if err != nil {
 				return nil, err
 			}
@@ -192,7 +194,7 @@ func (a *auditor) chats() (map[string]*chat, error) {
 		}
 	}
 	class := strconv.Itoa(int(model.UnreadMessages))
-	counted, err := a.s.Redis.ZRangeByScore(a.ctx, a.k.open(), &redis.ZRangeBy{Min: class, Max: class}).Result()
+	counted, err := u.redis.ZRangeByScore(ctx, u.k.counted(), &redis.ZRangeBy{Min: class, Max: class}).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -205,9 +207,9 @@ func (a *auditor) chats() (map[string]*chat, error) {
 }
 
 // scan calls f with the fields of a hash.
-func (a *auditor) scan(key string, f func(field, value string) error) error {
+func (u *userAudit) scan(ctx context.Context, key string, f func(field, value string) error) error {
 	for cursor := uint64(0); ; {
-		page, next, err := a.s.Redis.HScan(a.ctx, key, cursor, "", auditMost).Result()
+		page, next, err := u.redis.HScan(ctx, key, cursor, "", auditMost).Result()
 		if err != nil {
 			return err
 		}
@@ -223,11 +225,11 @@ func (a *auditor) scan(key string, f func(field, value string) error) error {
 }
 
 // subjects compares the counters of transactions and offers with their states.
-func (a *auditor) subjects() error {
-	if a.rules == nil {
+func (u *userAudit) subjects(ctx context.Context) error {
+	if u.rules == nil {
 		return nil
 	}
-	open, err := a.s.Redis.ZRangeWithScores(a.ctx, a.k.open(), 0, -1).Result()
+	open, err := u.redis.ZRangeWithScores(ctx, u.k.counted(), 0, -1).Result()
 	if err != nil {
 		return err
 	}
@@ -237,19 +239,19 @@ func (a *auditor) subjects() error {
 			in[subject] = model.Counter(z.Score)
 		}
 	}
-	roles, err := a.roles()
+	roles, err := u.roles(ctx)
 	if err != nil {
 		return err
 	}
 	var suspects []any
-	err = a.scan(a.k.meta(), func(field, state string) error {
+	err = u.scan(ctx, u.k.meta(), func(field, state string) error {
 		subject, ok := strings.CutPrefix(field, "r:")
 		if !ok {
 			return nil
 		}
 		class := in[subject]
 		delete(in, subject)
-		if want := a.wanted(subject, state, roles[subject], class); want != nil {
+		if want := u.wanted(subject, state, roles[subject], class); want != nil {
 			suspects = append(suspects, subject, state, want)
 		}
 		return nil
@@ -258,7 +260,7 @@ func (a *auditor) subjects() error {
 		suspects = append(suspects, subject, "", "")
 	}
 	for some := range slices.Chunk(suspects, 3*auditMost) {
-		if err := a.run(auditSubjectScript, []string{a.k.meta(), a.k.open(), a.k.unread()}, some...); err != nil {
+		if err := u.run(ctx, auditSubjectsScript, []string{u.k.meta(), u.k.counted(), u.k.unread()}, some...); err != nil {
 			return err
 		}
 	}
@@ -269,8 +271,8 @@ func (a *auditor) subjects() error {
 type role struct{ name, order string }
 
 // roles returns the roles that the user has in the transactions of the contacts.
-func (a *auditor) roles() (map[string]role, error) {
-	recent, err := a.s.Redis.ZRangeWithScores(a.ctx, a.k.recentContacts(), 0, -1).Result() // mostContacts at most
+func (u *userAudit) roles(ctx context.Context) (map[string]role, error) {
+	recent, err := u.redis.ZRangeWithScores(ctx, u.k.recentContacts(), 0, -1).Result() // mostContacts at most
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +294,7 @@ func (a *auditor) roles() (map[string]role, error) {
 
 // wanted is what audit_subject.lua is to compare the class of a subject with, or nil
 // when it is right as far as can be told.
-func (a *auditor) wanted(subject, state string, r role, class model.Counter) any {
+func (u *userAudit) wanted(subject, state string, r role, class model.Counter) any {
 	words := strings.Split(state, " ")
 	if len(words) != 4 {
 		return nil
@@ -304,7 +306,7 @@ func (a *auditor) wanted(subject, state string, r role, class model.Counter) any
 	if r.order != words[0] { // the newest state did not say who is who
 		r.name = ""
 	}
-	seller, buyer, known := a.rules(subject, rank)
+	seller, buyer, known := u.rules(subject, rank)
 	switch {
 	case !known && class == model.NoCounter:
 		return nil

@@ -22,52 +22,59 @@ const reference = "@"
 // users: a few bytes, however long the body is.
 func Reference(key string) string { return reference + key }
 
-// Referred returns the key of the broadcast that a body refers to, and whether it
+// ParseReference returns the key of the broadcast that a body refers to, and whether it
 // is a reference.
-func Referred(body string) (key string, ok bool) { return strings.CutPrefix(body, reference) }
+func ParseReference(body string) (key string, ok bool) { return strings.CutPrefix(body, reference) }
 
-// mostTexts bounds the texts that a process keeps; one is 64 KiB at most.
-const mostTexts = 256
+// maxTexts bounds the texts that a process keeps; one is 64 KiB at most.
+const maxTexts = 256
 
-// texts keeps texts, which never change, by their broadcasts' keys.
-type texts struct {
+// textCache keeps texts, which never change, by the key of their broadcast.
+type textCache struct {
 	mu    sync.Mutex
 	known map[string]Text
 }
 
-func (t *texts) get(key string) (Text, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text, ok := t.known[key]
+func (c *textCache) get(key string) (Text, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text, ok := c.known[key]
 	return text, ok
 }
 
-func (t *texts) put(key string, text Text) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.known == nil {
-		t.known = make(map[string]Text)
+func (c *textCache) put(key string, text Text) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = make(map[string]Text)
 	}
-	for old := range t.known { // any one
-		if len(t.known) < mostTexts {
+	for old := range c.known { // any one
+		if len(c.known) < maxTexts {
 			break
 		}
-		delete(t.known, old)
+		delete(c.known, old)
 	}
-	t.known[key] = text
+	c.known[key] = text
 }
 
-// Texts returns the texts of broadcasts by key, from the partition of a user who
+// Texts holds the texts of broadcasts: one copy a partition, to which the partition's
+// users refer.
+type Texts struct {
+	*base
+	cache textCache
+}
+
+// Get returns the texts of broadcasts by key, from the partition of a user who
 // was told of them. Those that are forgotten have no entry.
-func (s *Store) Texts(ctx context.Context, user int64, keys ...string) (map[string]Text, error) {
+func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string]Text, error) {
 	found := make(map[string]Text, len(keys))
 	missing := make(map[string]*redis.SliceCmd)
-	pipe := s.Redis.Pipeline()
+	pipe := t.redis.Pipeline()
 	for _, key := range keys {
-		if text, ok := s.texts.get(key); ok {
+		if text, ok := t.cache.get(key); ok {
 			found[key] = text
 		} else if missing[key] == nil {
-			missing[key] = pipe.HMGet(ctx, s.text(s.parts.OfUser(user), key), "body", "audience")
+			missing[key] = pipe.HMGet(ctx, t.base.text(t.parts.OfUser(user), key), "body", "audience")
 		}
 	}
 	if len(missing) == 0 {
@@ -84,7 +91,7 @@ func (s *Store) Texts(ctx context.Context, user int64, keys ...string) (map[stri
 		}
 		audience, _ := fields[1].(string)
 		found[key] = Text{Body: []byte(body), Audience: []byte(audience)}
-		s.texts.put(key, found[key])
+		t.cache.put(key, found[key])
 	}
 	return found, nil
 }

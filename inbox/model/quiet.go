@@ -1,7 +1,6 @@
-package inbox
+package model
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -84,8 +83,8 @@ func (q QuietHours) String() string {
 	return q.From.String() + "-" + q.To.String()
 }
 
-// parseQuietHours is the inverse of String; what it cannot read is none.
-func parseQuietHours(s string) QuietHours {
+// ParseQuietHours is the inverse of String. A text that it cannot read means none.
+func ParseQuietHours(s string) QuietHours {
 	from, to, _ := strings.Cut(s, "-")
 	var q QuietHours
 	var err1, err2 error
@@ -119,25 +118,4 @@ func Zone(name string) (*time.Location, bool) {
 	}
 	zones.Store(name, zone)
 	return zone, true
-}
-
-// SetQuiet sets a user's quiet hours, unless nil, and the zone in which they are
-// meant, unless nil: a name that Zone knows, or "" for the zone of the user's profile.
-// The error is ErrErased when the user was erased.
-func (s *Store) SetQuiet(ctx context.Context, user int64, q *QuietHours, zone *string) error {
-	var fields []any
-	if q != nil {
-		fields = append(fields, "quiet", q.String())
-	}
-	if zone != nil {
-		fields = append(fields, "quiet_zone", *zone)
-	}
-	if len(fields) == 0 {
-		return nil
-	}
-	set, err := s.setProfile(ctx, user, "leave", fields)
-	if err == nil && !set {
-		return ErrErased
-	}
-	return err
 }

@@ -23,10 +23,13 @@ type Record struct {
 	Devices map[string]string
 }
 
-// RecordKey returns the key of the record of an event for a receiver, a string to
+// Records tells what became of each event for each of its receivers.
+type Records struct{ *base }
+
+// Key returns the key of the record of an event for a receiver, a string to
 // which the scripts that settle its pushes append lines.
-func (s *Store) RecordKey(receiver int64, event string) string {
-	return s.keys(receiver).record(event)
+func (r *Records) Key(receiver int64, event string) string {
+	return r.keys(receiver).record(event)
 }
 
 // deviceLine and pushLine begin the lines of outcomes.
@@ -51,33 +54,33 @@ type index struct {
 }
 
 // indexCommands notes the receivers of events, so that Records finds them.
-func (s *Store) indexCommands(ctx context.Context, receivers map[string][]int64) index {
+func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64) index {
 	x := index{receivers: receivers}
 	for event, users := range receivers {
 		x.events = append(x.events, event)
-		x.commands = append(x.commands, s.indexCommand(ctx, event, joinUsers(users)))
+		x.commands = append(x.commands, r.indexCommand(ctx, event, joinUsers(users)))
 	}
 	return x
 }
 
 // mergeIndex adds the receivers that an event had before, from another request.
-func (s *Store) mergeIndex(ctx context.Context, x index) error {
+func (r *Records) mergeIndex(ctx context.Context, x index) error {
 	var again []*rdb.Command
 	for i, event := range x.events {
 		before, _ := x.commands[i].Text() // nil: there were none
 		if all := joinUsers(append(splitUsers(before), x.receivers[event]...)); before != "" && all != before {
-			again = append(again, s.indexCommand(ctx, event, all))
+			again = append(again, r.indexCommand(ctx, event, all))
 		}
 	}
 	if len(again) == 0 {
 		return nil
 	}
-	return s.Batcher.Do(ctx, again...)
+	return r.batcher.Do(ctx, again...)
 }
 
 // indexCommand writes an event's receivers and returns those before.
-func (s *Store) indexCommand(ctx context.Context, event, users string) *rdb.Command {
-	return rdb.NewCommand(ctx, "set", s.receivers(event), users, "px", s.remember().Milliseconds(), "get")
+func (r *Records) indexCommand(ctx context.Context, event, users string) *rdb.Command {
+	return rdb.NewCommand(ctx, "set", r.receivers(event), users, "px", r.recordTTL().Milliseconds(), "get")
 }
 
 // joinUsers writes users, each once, in order.
@@ -105,18 +108,18 @@ func splitUsers(text string) []int64 {
 	return users
 }
 
-// Records returns what became of an event for each of its receivers, ordered by
+// Find returns what became of an event for each of its receivers, ordered by
 // receiver. The error is ErrNotFound when the event is not known (any more).
-func (s *Store) Records(ctx context.Context, event string) ([]Record, error) {
-	text, err := s.Redis.Get(ctx, s.receivers(event)).Result()
+func (r *Records) Find(ctx context.Context, event string) ([]Record, error) {
+	text, err := r.redis.Get(ctx, r.receivers(event)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("read receivers: %w", err)
 	}
 	users := splitUsers(text)
-	pipe := s.Redis.Pipeline()
+	pipe := r.redis.Pipeline()
 	replies := make([]*redis.StringCmd, len(users))
 	for i, user := range users {
-		replies[i] = pipe.Get(ctx, s.RecordKey(user, event))
+		replies[i] = pipe.Get(ctx, r.Key(user, event))
 	}
 	if len(users) > 0 {
 		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {

@@ -20,12 +20,15 @@ type Subject struct {
 	Newest string // id of the newest notification about it, or ""
 }
 
+// Counters counts what is unread or asks a user to act.
+type Counters struct{ *base }
+
 // UnreadsCommand returns the command that counts for a user, to be read with
 // ReadUnreads after Batcher.Do, and that looks up a subject, unless it is "", to be
 // read with ReadSubject.
-func (s *Store) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
-	k := s.keys(user)
-	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.open()}, subject)
+func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
+	k := c.keys(user)
+	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject)
 }
 
 // numbers is how many of them begin the reply to UnreadsCommand.
@@ -68,10 +71,10 @@ func ReadSubject(c *rdb.Command) (s Subject) {
 }
 
 // Unreads counts for a user, atomically.
-func (s *Store) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
-	c := s.UnreadsCommand(ctx, user, "")
-	if err := s.Batcher.Do(ctx, c); err != nil {
+func (c *Counters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
+	cmd := c.UnreadsCommand(ctx, user, "")
+	if err := c.batcher.Do(ctx, cmd); err != nil {
 		return model.Unreads{}, fmt.Errorf("count unreads: %w", err)
 	}
-	return ReadUnreads(c)
+	return ReadUnreads(cmd)
 }

@@ -14,19 +14,16 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// ErrConflict reports that an event's id was used before, for other content.
-var ErrConflict = errors.New("this id was used before with other content")
-
-// An Entry is what a stored event leaves in the outbox.
-type Entry struct {
+// An OutboxEntry is what a stored event leaves in the outbox.
+type OutboxEntry struct {
 	Stream string // in the receiver's partition
 	// Header is one line that ends where the notification's id, a quote, a closing
 	// brace and on the next line its body are to be appended.
 	Header string
 }
 
-// A Put is one event for one receiver.
-type Put struct {
+// A NewNotification is one event for one receiver.
+type NewNotification struct {
 	Receiver int64
 	Event    string // digest of the event's source and id, which make it idempotent
 	Content  string // digest of what was sent
@@ -37,64 +34,58 @@ type Put struct {
 	State    model.State    // of the subject; its Order counts for a cart too
 	Cart     *int           // the number of items in the cart, for a cart event, which tells nobody
 	Contact  *model.Contact // of a transaction with a state, with whom; else nil
-	Entry    *Entry         // nil when nothing is to be pushed
+	Entry    *OutboxEntry   // nil when nothing is to be pushed
 	// Quiet says that the event moves counters and tells nobody: it is in no list,
 	// and no live socket shows it.
 	Quiet bool
-
-	suffix string
 }
 
-// A Stored is what became of a Put.
-type Stored struct {
+// A StoreResult says what became of a NewNotification.
+type StoreResult struct {
 	ID        string // of the notification that stands for the event
 	Seq       string // of its frame
 	Duplicate bool   // it had been stored before; nothing was changed
 	Erased    bool   // the receiver's tombstone stands: it was dropped
 }
 
-//go:embed put.lua
-var putSource string
-var putScript = script(putSource)
+//go:embed store_notification.lua
+var storeNotificationSource string
+var storeNotificationScript = script(storeNotificationSource)
 
-// Put stores events, each atomically and once. Results and errors (ErrConflict,
+// Store stores events, each atomically and once. Results and errors (ErrConflict,
 // or what Redis said) are in the order of the puts. One pipeline carries all of
 // them, together with those of concurrent callers. Receivers are those of events,
 // by Put.Event, that Records is to find: they need be given once.
-func (s *Store) Put(ctx context.Context, puts []Put, receivers map[string][]int64) ([]Stored, []error) {
-	index := s.indexCommands(ctx, receivers)
-	scripts := make([]*rdb.Command, len(puts))
-	for i := range puts {
-		puts[i].suffix = model.NewIDSuffix()
-		scripts[i] = s.putCommand(ctx, &puts[i])
+func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
+	index := n.records.indexCommands(ctx, receivers)
+	suffixes, scripts := make([]string, len(events)), make([]*rdb.Command, len(events))
+	for i := range events {
+		suffixes[i] = model.NewIDSuffix()
+		keys, args := n.storeArgs(&events[i], suffixes[i])
+		scripts[i] = storeNotificationScript.Command(ctx, keys, args...)
 	}
-	common := s.Batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
+	common := n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
 	if common == nil {
-		common = s.mergeIndex(ctx, index)
+		common = n.records.mergeIndex(ctx, index)
 	}
-	results, errs := make([]Stored, len(puts)), make([]error, len(puts))
+	results, errs := make([]StoreResult, len(events)), make([]error, len(events))
 	for i, c := range scripts {
-		results[i], errs[i] = putResult(c.Cmd, puts[i].suffix, common)
+		results[i], errs[i] = storeResult(c.Cmd, suffixes[i], common)
 		if errs[i] != nil && !errors.Is(errs[i], ErrConflict) {
-			errs[i] = fmt.Errorf("store event for user %d: %w", puts[i].Receiver, errs[i])
+			errs[i] = fmt.Errorf("store event for user %d: %w", events[i].Receiver, errs[i])
 		}
 	}
 	return results, errs
 }
 
-func (s *Store) putCommand(ctx context.Context, p *Put) *rdb.Command {
-	keys, args := s.putArgs(p)
-	return putScript.Command(ctx, keys, args...)
-}
-
-// putArgs returns what put.lua is called with.
-func (s *Store) putArgs(p *Put) (keys []string, args []any) {
-	k := s.keys(p.Receiver)
+// storeArgs returns the KEYS and ARGV of store_notification.lua.
+func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []string, args []any) {
+	k := n.keys(p.Receiver)
 	record := k.record(p.Event)
-	users, member := s.parts.Listing(p.Receiver)
+	users, member := n.parts.Listing(p.Receiver)
 	keys = []string{
-		record, k.meta(), k.notes(), k.unread(), k.open(), k.log(), s.Devices(p.Receiver), record,
-		k.contacts(), k.recentContacts(), users, k.records(),
+		record, k.meta(), k.notifications(), k.unread(), k.counted(), k.replayLog(), n.options.Devices(p.Receiver), record,
+		k.contacts(), k.recentContacts(), users, k.recordIndex(),
 	}
 	contact, with := "", ""
 	if p.Contact != nil {
@@ -113,32 +104,32 @@ func (s *Store) putArgs(p *Put) (keys []string, args []any) {
 	if p.Entry != nil {
 		keys[7], header = p.Entry.Stream, p.Entry.Header
 	}
-	now := s.Now()
+	now := n.now()
 	return keys, []any{
-		p.suffix, p.Content, s.remember().Milliseconds(), p.Body, listed,
-		(s.Keep + expireEvery).Milliseconds(), now.Add(-s.Keep).UnixMicro(), s.Most,
+		suffix, p.Content, n.recordTTL().Milliseconds(), p.Body, listed,
+		(n.options.Keep + expiryRenewInterval).Milliseconds(), now.Add(-n.options.Keep).UnixMicro(), n.options.MaxNotifications,
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Counter), cart,
-		s.publish, k.channel(), replayFor.Milliseconds(), replayFrames,
-		header, now.UnixMilli() / expireEvery.Milliseconds(), s.testTime(),
+		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
+		header, now.UnixMilli() / expiryRenewInterval.Milliseconds(), n.testTime(),
 		contact, with, mostContacts, member, p.Event, quiet,
 	}
 }
 
-// putResult reads the script's reply; when there is none because the whole
+// storeResult reads the script's reply; when there is none because the whole
 // pipeline failed, common says why.
-func putResult(cmd *redis.Cmd, suffix string, common error) (Stored, error) {
+func storeResult(cmd *redis.Cmd, suffix string, common error) (StoreResult, error) {
 	reply, err := cmd.Slice()
 	if err != nil {
-		return Stored{}, err
+		return StoreResult{}, err
 	}
 	if len(reply) != 3 {
-		return Stored{}, common
+		return StoreResult{}, common
 	}
 	if errors.Is(common, rdb.ErrReplicas) {
-		return Stored{}, common
+		return StoreResult{}, common
 	}
 	status, _ := reply[0].(int64)
-	stored := Stored{Duplicate: status == 0, Erased: status == 2}
+	stored := StoreResult{Duplicate: status == 0, Erased: status == 2}
 	stored.ID, _ = reply[1].(string)
 	stored.Seq, _ = reply[2].(string)
 	if status < 0 {

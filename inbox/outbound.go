@@ -17,20 +17,20 @@ import (
 )
 
 var (
-	//go:embed prepare.lua
-	prepareSource string
+	//go:embed prepare_message.lua
+	prepareMessageSource string
 	//go:embed store_message.lua
 	storeMessageSource string
-	//go:embed delivered.lua
-	deliveredSource string
+	//go:embed clear_pending.lua
+	clearPendingSource string
 
-	prepareScript      = script(prepareSource)
-	storeMessageScript = script(storeMessageSource)
-	deliveredScript    = script(deliveredSource)
+	prepareMessageScript = script(prepareMessageSource)
+	storeMessageScript   = script(storeMessageSource)
+	clearPendingScript   = script(clearPendingSource)
 )
 
-// A Sending is a message on its way: what its copies need.
-type Sending struct {
+// An OutboundMessage is a message on its way: what its copies need.
+type OutboundMessage struct {
 	Message
 	// Once makes storing it idempotent: the sender's ClientID, or else a text of
 	// this message alone, the same for every proposed ID.
@@ -72,22 +72,26 @@ func (m *Message) First() int64 { return min(m.Sender, m.Receiver) }
 // second returns the other one.
 func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 
+// Outbound stores messages in the two copies of their conversation, in one order for
+// both: see StoreFirst and StoreSecond.
+type Outbound struct{ *base }
+
 // Prepare readies a message for StoreFirst in one round trip: it returns the
 // profiles of its two users, of those that are known, and binds the ClientID, if
 // there is one, to this message; again says that it was bound to it before. The error
 // is ErrConflict when it is bound to another one, and ErrErased when the sender was
 // erased.
-func (s *Store) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
-	k, content := s.keys(m.Sender), ""
+func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
+	k, content := o.keys(m.Sender), ""
 	if m.ClientID != "" {
 		content = m.content()
 	}
 	commands := []*rdb.Command{
-		s.profileCommand(ctx, m.Sender), s.profileCommand(ctx, m.Receiver),
-		prepareScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.records(), k.partners()},
-			content, s.remember().Milliseconds(), bound(m), m.Receiver),
+		o.profileCommand(ctx, m.Sender), o.profileCommand(ctx, m.Receiver),
+		prepareMessageScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.recordIndex(), k.partners()},
+			content, o.recordTTL().Milliseconds(), bound(m), m.Receiver),
 	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
+	if err := o.batcher.Do(ctx, commands...); err != nil {
 		return nil, false, fmt.Errorf("prepare message: %w", err)
 	}
 	done, err := commands[2].Int()
@@ -113,14 +117,14 @@ func (m *Message) content() string {
 	return digest(fmt.Sprintf("%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
 }
 
-// Unbind gives the ClientID of a message back that Prepare has just bound and that
+// ReleaseClientID gives the ClientID of a message back that Prepare has just bound and that
 // cannot be sent, so that another one may have it.
-func (s *Store) Unbind(ctx context.Context, m *Message) error {
+func (o *Outbound) ReleaseClientID(ctx context.Context, m *Message) error {
 	if m.ClientID == "" {
 		return nil
 	}
-	c := rdb.NewCommand(ctx, "del", s.keys(m.Sender).record(bound(m)))
-	if err := s.Batcher.Do(ctx, c); err != nil {
+	c := rdb.NewCommand(ctx, "del", o.keys(m.Sender).record(bound(m)))
+	if err := o.batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("unbind client id: %w", err)
 	}
 	return nil
@@ -136,8 +140,8 @@ func bound(m *Message) string { return "c" + digest(m.ClientID) }
 // StoreSecond. The error is an *OrderError when m.ID is not above all ids of the
 // conversation: propose one that is. It is ErrErased when the copy's user was erased, and
 // ErrConflict when another message was stored under Once.
-func (s *Store) StoreFirst(ctx context.Context, m *Sending) (id, before string, err error) {
-	status, id, err := s.storeMessage(ctx, m, m.First(), "")
+func (o *Outbound) StoreFirst(ctx context.Context, m *OutboundMessage) (id, before string, err error) {
+	status, id, err := o.storeMessage(ctx, m, m.First(), "")
 	switch {
 	case err != nil:
 		return "", "", err
@@ -170,8 +174,8 @@ const (
 // deleted it since. Before is what StoreFirst returned. What is to or from an erased
 // user is dropped. The error is an *OrderError
 // when the copy lacks a message before it: what is Pending has to be stored first.
-func (s *Store) StoreSecond(ctx context.Context, m *Sending, before string) error {
-	status, newest, err := s.storeMessage(ctx, m, m.second(), before)
+func (o *Outbound) StoreSecond(ctx context.Context, m *OutboundMessage, before string) error {
+	status, newest, err := o.storeMessage(ctx, m, m.second(), before)
 	if err == nil && status < 0 && status != dropped {
 		return &OrderError{Newest: newest}
 	}
@@ -180,23 +184,23 @@ func (s *Store) StoreSecond(ctx context.Context, m *Sending, before string) erro
 
 // StorePending stores the first message that is Pending in its second copy, once:
 // what was before it is there already, or was lost to a failover.
-func (s *Store) StorePending(ctx context.Context, m *Sending) error {
-	_, _, err := s.storeMessage(ctx, m, m.second(), anyone)
+func (o *Outbound) StorePending(ctx context.Context, m *OutboundMessage) error {
+	_, _, err := o.storeMessage(ctx, m, m.second(), anyone)
 	return err
 }
 
 // storeMessage runs store_message.lua for a user's copy.
-func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before string) (status int64, id string, err error) {
-	k := s.keys(user)
-	users, member := s.parts.Listing(user)
+func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user int64, before string) (status int64, id string, err error) {
+	k := o.keys(user)
+	users, member := o.parts.Listing(user)
 	onceName := m.once()
 	once := k.record(onceName)
-	role, mine := "sender", k.sent(m.Conversation)
+	role, mine := "sender", k.sentUnread(m.Conversation)
 	push, devices := &MessagePush{Stream: once, Delayed: once}, once // without a line none is used
 	if user == m.Receiver {
-		role, mine = "receiver", k.received(m.Conversation)
+		role, mine = "receiver", k.receivedUnread(m.Conversation)
 		if m.Push != nil {
-			push, devices = m.Push, s.Devices(user)
+			push, devices = m.Push, o.options.Devices(user)
 		}
 	}
 	handoff := ""
@@ -204,19 +208,19 @@ func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before
 		handoff = m.Handoff
 	}
 	args := []any{
-		m.ID, s.remember().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
-		s.publish, k.channel(), m.Frame, replayFor.Milliseconds(), replayFrames,
+		m.ID, o.recordTTL().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
+		o.publish, k.channel(), m.Frame, replayLogTTL.Milliseconds(), replayFrames,
 		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
 		before, handoff, m.Pointer, handoffAfter.Milliseconds(), MessageEvent(m.ID), onceName, m.content(),
 	}
 	c := storeMessageScript.Command(ctx, []string{
-		s.MessageRecordKey(user, m.ID), k.meta(), k.inboxes(), k.unreadInboxes(), k.conversation(m.Conversation),
-		k.messages(m.Conversation), mine, k.bodies(), k.words(), k.log(), k.open(),
+		o.messageRecord(user, m.ID), k.meta(), k.conversations(), k.unreadConversations(), k.conversation(m.Conversation),
+		k.messages(m.Conversation), mine, k.bodies(), k.words(), k.replayLog(), k.counted(),
 		devices, push.Stream, push.Delayed, users, k.heads(),
-		once, k.pending(m.Conversation), s.handoffs(s.parts.OfUser(user)),
-		k.records(), k.gone(m.Conversation),
+		once, k.pending(m.Conversation), o.handoffs(o.parts.OfUser(user)),
+		k.recordIndex(), k.erasedUpTo(m.Conversation),
 	}, append(args, m.postings()...)...)
-	if err := s.Batcher.Do(ctx, c); err != nil {
+	if err := o.batcher.Do(ctx, c); err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
 	}
 	reply, err := c.Slice()
@@ -229,11 +233,13 @@ func (s *Store) storeMessage(ctx context.Context, m *Sending, user int64, before
 }
 
 // once is the name under which the first copy's record says what was stored under Once.
-func (m *Sending) once() string { return "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once)) }
+func (m *OutboundMessage) once() string {
+	return "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once))
+}
 
-// Sent returns the id under which a message was stored, or "".
-func (s *Store) Sent(ctx context.Context, m *Sending) (id string, err error) {
-	text, err := s.Redis.Get(ctx, s.keys(m.First()).record(m.once())).Result()
+// StoredID returns the id under which a message was stored, or "".
+func (o *Outbound) StoredID(ctx context.Context, m *OutboundMessage) (id string, err error) {
+	text, err := o.redis.Get(ctx, o.keys(m.First()).record(m.once())).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return "", fmt.Errorf("look up what was sent: %w", err)
 	}
@@ -250,15 +256,15 @@ func digest(text string) string {
 // MessageEvent is the name under which a received message has its record.
 func MessageEvent(id string) string { return "m" + id }
 
-// MessageRecordKey returns the key of a received message's record.
-func (s *Store) MessageRecordKey(receiver int64, id string) string {
-	return s.RecordKey(receiver, MessageEvent(id))
+// messageRecord returns the key of a received message's record.
+func (b *base) messageRecord(receiver int64, id string) string {
+	return b.keys(receiver).record(MessageEvent(id))
 }
 
-// Pending returns what waits for a conversation's second copy, by Sending.Handoff,
+// Pending returns what waits for a conversation's second copy, by OutboundMessage.Handoff,
 // in the order in which it is to be stored: at most the given number.
-func (s *Store) Pending(ctx context.Context, first int64, conversation string, most int) ([]string, error) {
-	members, err := s.Redis.ZRange(ctx, s.keys(first).pending(conversation), 0, int64(most-1)).Result()
+func (o *Outbound) Pending(ctx context.Context, first int64, conversation string, most int) ([]string, error) {
+	members, err := o.redis.ZRange(ctx, o.keys(first).pending(conversation), 0, int64(most-1)).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read what is pending: %w", err)
 	}
@@ -271,22 +277,22 @@ func (s *Store) Pending(ctx context.Context, first int64, conversation string, m
 	return members, nil
 }
 
-// Delivered takes back what was pending for a message's second copy. It is
+// ClearPending takes back what was pending for a message's second copy. It is
 // harmless to repeat.
-func (s *Store) Delivered(ctx context.Context, m *Sending) error {
-	return s.delivered(ctx, m.First(), m.Conversation, m.ID+m.Handoff, m.Pointer)
+func (o *Outbound) ClearPending(ctx context.Context, m *OutboundMessage) error {
+	return o.clear(ctx, m.First(), m.Conversation, m.ID+m.Handoff, m.Pointer)
 }
 
-// NothingPending takes back a pointer for which nothing is pending.
-func (s *Store) NothingPending(ctx context.Context, first int64, conversation, pointer string) error {
-	return s.delivered(ctx, first, conversation, "", pointer)
+// ClearPointer takes back a pointer for which nothing is pending.
+func (o *Outbound) ClearPointer(ctx context.Context, first int64, conversation, pointer string) error {
+	return o.clear(ctx, first, conversation, "", pointer)
 }
 
-func (s *Store) delivered(ctx context.Context, first int64, conversation, member, pointer string) error {
-	c := deliveredScript.Command(ctx, []string{
-		s.keys(first).pending(conversation), s.handoffs(s.parts.OfUser(first)),
+func (o *Outbound) clear(ctx context.Context, first int64, conversation, member, pointer string) error {
+	c := clearPendingScript.Command(ctx, []string{
+		o.keys(first).pending(conversation), o.handoffs(o.parts.OfUser(first)),
 	}, member, pointer)
-	if err := s.Batcher.Do(ctx, c); err != nil {
+	if err := o.batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("clear what was pending: %w", err)
 	}
 	return nil

@@ -1,11 +1,9 @@
-package inbox
+package model
 
 import (
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 func TestClock(t *testing.T) {
@@ -51,7 +49,7 @@ func TestQuietHoursEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		if end, quiet := parseQuietHours(tc.hours).End(now.In(zone)); quiet {
+		if end, quiet := ParseQuietHours(tc.hours).End(now.In(zone)); quiet {
 			got = end.Format(time.RFC3339)
 			want, err := time.Parse(time.RFC3339, tc.end)
 			if err == nil && end.Equal(want) {
@@ -109,52 +107,4 @@ func TestZone(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestQuietSettings(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb)
-		jakarta, _ := Zone("WIB")
-		want := func(q QuietHours, zone string) {
-			t.Helper()
-			got, err := s.Settings(t.Context(), 66)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, name := got.Zone(jakarta); got.Quiet != q || name != zone {
-				t.Errorf("quiet %q in %s, want %q in %s", got.Quiet, name, q, zone)
-			}
-		}
-		set := func(q *QuietHours, zone string) {
-			t.Helper()
-			z := &zone
-			if zone == "-" {
-				z = nil
-			}
-			if err := s.SetQuiet(t.Context(), 66, q, z); err != nil {
-				t.Fatal(err)
-			}
-		}
-		night := QuietHours{22 * 60, 7 * 60}
-		want(QuietHours{}, "Asia/Jakarta")
-		set(nil, "-")
-		if n := rdb.Exists(t.Context(), s.keys(66).profile()).Val(); n != 0 {
-			t.Error("nothing was set, and something is kept")
-		}
-		set(&night, "-")
-		want(night, "Asia/Jakarta")
-		profile := "Asia/Makassar"
-		if err := s.SetProfile(t.Context(), 66, Profile{Timezone: &profile}); err != nil {
-			t.Fatal(err)
-		}
-		want(night, "Asia/Makassar")
-		set(nil, "WIT")
-		want(night, "WIT")
-		set(&QuietHours{}, "")
-		want(QuietHours{}, "Asia/Makassar")
-		users, err := s.UsersAfter(t.Context(), s.parts.OfUser(66), 0, 10)
-		if err != nil || len(users) != 1 {
-			t.Errorf("users %v, %v", users, err)
-		}
-	})
 }
