@@ -77,6 +77,12 @@ func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	return <-g.done // not ctx: the commands are being written to until then
 }
 
+// Run executes one script and waits for its reply, as Do does.
+func (b *Batcher) Run(ctx context.Context, s *Script, keys []string, args ...any) (*Command, error) {
+	c := s.Command(ctx, keys, args...)
+	return c, b.Do(ctx, c)
+}
+
 func (b *Batcher) run() {
 	var groups []*group
 	for {

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
-
 )
 
 func TestBatcherReloadsForgottenScripts(t *testing.T) {

@@ -49,7 +49,7 @@ type Inbox interface {
 	Contacts(ctx context.Context, user int64) ([]model.Contact, error)
 }
 
-// A SignIn verifies users' credentials. [devices.Registry], [signin.Upstream] and
+// A SignIn verifies users' credentials. [credentials.Store], [signin.Upstream] and
 // [signin.JWT] do, and document their errors.
 type SignIn interface {
 	Authenticate(ctx context.Context, user int64, token, address string) error
@@ -63,14 +63,19 @@ type TokenReader interface {
 	Claims(token string) (user int64, until time.Time, err error)
 }
 
-// Devices holds users' phones and credentials. [devices.Registry] does, and
-// documents the methods and their errors.
+// Devices holds users' phones and what is preferred for each. [devices.Registry] does,
+// and documents the methods and their errors.
 type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
 	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
+}
+
+// Credentials holds what users sign in with, and tickets. [credentials.Store] does, and
+// documents the methods and their errors.
+type Credentials interface {
 	SignIn
 	SetToken(ctx context.Context, user int64, token string) error
 	TokenIs(ctx context.Context, user int64, token string) (bool, error)
@@ -125,14 +130,15 @@ type Service struct {
 	Scopes []string
 }
 
-// Options configure the handler. Inbox, Devices and Dispatcher are required.
+// Options configure the handler. Inbox, Devices, Credentials and Dispatcher are required.
 type Options struct {
-	Inbox      Inbox
-	Devices    Devices
-	Dispatcher Dispatcher
-	Services   []Service
+	Inbox       Inbox
+	Devices     Devices
+	Credentials Credentials
+	Dispatcher  Dispatcher
+	Services    []Service
 	// SignIn verifies users' credentials, where they are kept elsewhere; nil when
-	// Devices keeps them.
+	// Credentials keeps them.
 	SignIn SignIn
 	// Attachments and Live may be nil: their endpoints are not there then.
 	Attachments Attachments
@@ -194,7 +200,7 @@ func newAPI(opts Options) *api {
 		signIn: opts.SignIn, locales: newLocales(),
 	}
 	if a.signIn == nil {
-		a.signIn = opts.Devices
+		a.signIn = opts.Credentials
 	}
 	a.tokens, _ = a.signIn.(TokenReader)
 	a.routes()

@@ -197,7 +197,7 @@ func (d *askedDispatcher) LocaleOf(context.Context, int64, string) (text.Locale,
 func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, d := &fakeInbox{}, &askedDispatcher{}
-		h := New(Options{Inbox: box, Devices: fakeDevices{}, Dispatcher: d})
+		h := New(Options{Inbox: box, Credentials: fakeCredentials{}, Dispatcher: d})
 		const none = textOfCode + string(notFound)
 		for _, step := range []struct {
 			name    string

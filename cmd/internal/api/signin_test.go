@@ -15,7 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -41,7 +41,7 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	store := w.options.Inbox
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{
-		Limits:  w.options.Devices.(*devices.Registry),
+		Limits:  w.options.Credentials.(*credentials.Store),
 		Welcome: func(ctx context.Context, user int64) error { return store.SetProfile(ctx, user, inbox.Profile{}) },
 	})
 	w.options.Metrics = nil

@@ -113,6 +113,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	opts := api.Options{
 		Inbox:       a.core.Inbox,
 		Devices:     a.core.Devices,
+		Credentials: a.core.Credentials,
 		Dispatcher:  a.core.Dispatcher,
 		Services:    services(cfg.Services),
 		Attachments: files,

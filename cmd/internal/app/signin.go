@@ -9,7 +9,7 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -51,11 +51,11 @@ func NewVouching(cfg config.Auth, o signin.Options) (Vouching, error) {
 // signInOptions have failures counted, and users known, in Redis.
 func (c *Core) signInOptions(log *slog.Logger) signin.Options {
 	return signin.Options{
-		Limits: c.Devices,
+		Limits: c.Credentials,
 		Welcome: func(ctx context.Context, user int64) error {
 			err := c.Inbox.Welcome(ctx, user)
 			if errors.Is(err, inbox.ErrErased) {
-				return devices.ErrUnauthorized // until a service makes them known anew
+				return credentials.ErrUnauthorized // until a service makes them known anew
 			}
 			return err
 		},

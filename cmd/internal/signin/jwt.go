@@ -10,7 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
@@ -86,7 +86,7 @@ func (j *JWT) Close() error {
 // Authenticate verifies that token is one of the user's. Address is where the
 // attempt comes from. A good token is let in whatever failed before it.
 //
-// It returns devices.ErrUnauthorized, a *devices.LockedOutError when there were too
+// It returns credentials.ErrUnauthorized, a *credentials.LockedOutError when there were too
 // many failures besides, [ErrUnavailable] when there are no keys yet, ctx' error, or
 // that of Limits or Welcome.
 func (j *JWT) Authenticate(ctx context.Context, user int64, token, address string) error {
@@ -94,7 +94,7 @@ func (j *JWT) Authenticate(ctx context.Context, user int64, token, address strin
 	switch {
 	case err == nil:
 		return j.welcome(ctx, user)
-	case !errors.Is(err, devices.ErrUnauthorized):
+	case !errors.Is(err, credentials.ErrUnauthorized):
 		return err
 	}
 	if limit := j.Limits.CountFailure(ctx, user, address); limit != nil {
@@ -105,7 +105,7 @@ func (j *JWT) Authenticate(ctx context.Context, user int64, token, address strin
 
 // Claims returns whose a token claims to be, and until when it will be good. Nothing
 // is verified: it is for [JWT.Authenticate] to say whether that is true. The error is
-// devices.ErrUnauthorized for what cannot be a good token.
+// credentials.ErrUnauthorized for what cannot be a good token.
 func (j *JWT) Claims(token string) (user int64, until time.Time, err error) {
 	_, user, until, err = j.parse(token)
 	return user, until, err
@@ -129,9 +129,9 @@ func (j *JWT) parse(token string) (parsed *jwt.JSONWebToken, user int64, until t
 }
 
 // refused says why a token is not good. go-jose's reasons do not show it.
-func refused(reason error) error { return fmt.Errorf("%w: %w", devices.ErrUnauthorized, reason) }
+func refused(reason error) error { return fmt.Errorf("%w: %w", credentials.ErrUnauthorized, reason) }
 
-// verify returns devices.ErrUnauthorized, with the reason, or what keeps the keys
+// verify returns credentials.ErrUnauthorized, with the reason, or what keeps the keys
 // from being known.
 func (j *JWT) verify(ctx context.Context, user int64, token string) error {
 	parsed, claimed, _, err := j.parse(token)

@@ -23,7 +23,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 var secret = bytes.Repeat([]byte("s3cret"), 6)
@@ -125,7 +125,7 @@ func wantToken(t *testing.T, j *JWT, token string, want error) {
 // What the claims must say, whoever has signed them.
 func TestClaims(t *testing.T) {
 	o := newOffice()
-	no := devices.ErrUnauthorized
+	no := credentials.ErrUnauthorized
 	strict := JWTOptions{Options: o.options(), Secret: secret, Issuer: "https://pasar.test", Audience: "kabar"}
 	lax := JWTOptions{Options: o.options(), Secret: secret}
 	at := func(d time.Duration) int64 { return o.now.Add(d).Unix() }
@@ -165,7 +165,7 @@ func TestClaims(t *testing.T) {
 // public keys.
 func TestSignatures(t *testing.T) {
 	o, k := newOffice(), issuer()
-	no := devices.ErrUnauthorized
+	no := credentials.ErrUnauthorized
 	der, err := x509.MarshalPKIXPublicKey(&k.rsa.PublicKey)
 	check(t, err)
 	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
@@ -240,7 +240,7 @@ func TestJWTLimitsFailures(t *testing.T) {
 	good := sign(t, jose.HS256, secret, "", claim(o, nil))
 	forged := sign(t, jose.HS256, bytes.Repeat([]byte("x"), 32), "", claim(o, nil))
 	for range 3 {
-		wantToken(t, j, forged, devices.ErrUnauthorized)
+		wantToken(t, j, forged, credentials.ErrUnauthorized)
 	}
 	wantToken(t, j, forged, errLocked)
 	wantToken(t, j, good, nil)
@@ -263,7 +263,7 @@ func TestTokensSayWhoseTheyAre(t *testing.T) {
 	for _, bad := range []string{"", "x", sign(t, jose.HS384, bytes.Repeat(secret, 2), "", claim(o, nil)),
 		sign(t, jose.HS256, secret, "", claim(o, map[string]any{"sub": "ani"})),
 		sign(t, jose.HS256, secret, "", claim(o, map[string]any{"exp": nil}))} {
-		if user, until, err := j.Claims(bad); user != 0 || !until.IsZero() || !errors.Is(err, devices.ErrUnauthorized) {
+		if user, until, err := j.Claims(bad); user != 0 || !until.IsZero() || !errors.Is(err, credentials.ErrUnauthorized) {
 			t.Errorf("%q: %d until %v: %v", bad, user, until, err)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 const (
@@ -132,7 +132,7 @@ func (k *keys) load(ctx context.Context) error {
 }
 
 // find returns the key that a token names, and that fits its algorithm. A token that
-// names none gets the only one that fits. The error is devices.ErrUnauthorized, or
+// names none gets the only one that fits. The error is credentials.ErrUnauthorized, or
 // ErrUnavailable while there are no keys.
 func (k *keys) find(ctx context.Context, id string, alg jose.SignatureAlgorithm) (any, error) {
 	if key, _ := k.choose(id, alg); key != nil {
@@ -151,7 +151,7 @@ func (k *keys) find(ctx context.Context, id string, alg jose.SignatureAlgorithm)
 	if !loaded {
 		return nil, fmt.Errorf("%w: there are no keys yet", ErrUnavailable)
 	}
-	return nil, fmt.Errorf("%w: no key fits the token", devices.ErrUnauthorized)
+	return nil, fmt.Errorf("%w: no key fits the token", credentials.ErrUnauthorized)
 }
 
 // choose returns nil where no key fits, or where several do and none is named.

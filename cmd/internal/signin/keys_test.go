@@ -14,7 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 // A publisher serves a JWKS.
@@ -84,12 +84,12 @@ func TestKeysRotate(t *testing.T) {
 	o.pass(refreshAgain)
 	asks(old, nil, 1)
 	asks(old, nil, 0)
-	asks(fresh, devices.ErrUnauthorized, 0)
+	asks(fresh, credentials.ErrUnauthorized, 0)
 
 	p.answers(200, public(t, key("new", k.ec)))
 	o.pass(refreshAgain)
 	asks(fresh, nil, 1)
-	asks(old, devices.ErrUnauthorized, 0) // it was taken back
+	asks(old, credentials.ErrUnauthorized, 0) // it was taken back
 
 	for _, broken := range []struct {
 		status   int
@@ -98,7 +98,7 @@ func TestKeysRotate(t *testing.T) {
 		clear(o.failures)
 		p.answers(broken.status, broken.document)
 		o.pass(refreshAgain)
-		asks(old, devices.ErrUnauthorized, 1)
+		asks(old, credentials.ErrUnauthorized, 1)
 		asks(fresh, nil, 0) // those of before stay
 	}
 }
@@ -156,7 +156,7 @@ func TestKeysInAFile(t *testing.T) {
 	j := newJWT(t, JWTOptions{Options: o.options(), JWKS: name})
 	fresh := sign(t, jose.ES256, k.ec, "new", claim(o, nil))
 	check(t, os.WriteFile(name, public(t, key("new", k.ec)), 0o600))
-	wantToken(t, j, fresh, devices.ErrUnauthorized)
+	wantToken(t, j, fresh, credentials.ErrUnauthorized)
 	o.pass(refreshAgain)
 	wantToken(t, j, fresh, nil)
 }

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 func TestMain(m *testing.M) {
@@ -75,7 +75,7 @@ func (o *office) CountFailure(_ context.Context, user int64, address string) err
 	defer o.mu.Unlock()
 	key := fmt.Sprint(user, address)
 	if o.failures[key] >= 3 {
-		return &devices.LockedOutError{RetryAfter: time.Minute}
+		return &credentials.LockedOutError{RetryAfter: time.Minute}
 	}
 	o.failures[key]++
 	return nil
@@ -100,7 +100,7 @@ var errLocked = errors.New("locked out")
 
 // is reports whether err is what was wanted: nil, or an error that it wraps.
 func is(err, want error) bool {
-	var locked *devices.LockedOutError
+	var locked *credentials.LockedOutError
 	switch want {
 	case nil:
 		return err == nil

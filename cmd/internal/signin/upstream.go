@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 const (
@@ -89,12 +89,12 @@ func (u *Upstream) Close() error {
 // the attempt comes from. Those who present the same credential at once share one
 // request.
 //
-// It returns devices.ErrUnauthorized, a *devices.LockedOutError after too many
+// It returns credentials.ErrUnauthorized, a *credentials.LockedOutError after too many
 // failures, [ErrUnavailable] when the upstream gives no answer, ctx' error, or that
 // of Limits or Welcome.
 func (u *Upstream) Authenticate(ctx context.Context, user int64, token, address string) error {
 	if token == "" {
-		return devices.ErrUnauthorized // an upstream might take that for a visitor
+		return credentials.ErrUnauthorized // an upstream might take that for a visitor
 	}
 	c := credential{user, sha256.Sum256([]byte(token))}
 	if !u.sure(c) {
@@ -140,7 +140,7 @@ func (u *Upstream) attempt(ctx context.Context, c credential, token, address str
 	switch {
 	case err == nil:
 		u.good.Add(c, yes{at: now})
-	case errors.Is(err, devices.ErrUnauthorized):
+	case errors.Is(err, credentials.ErrUnauthorized):
 		u.good.Remove(c)
 		if known {
 			// The answer is no, whatever comes of counting it.
@@ -162,7 +162,7 @@ func (u *Upstream) attempt(ctx context.Context, c credential, token, address str
 	return err
 }
 
-// ask presents a credential. The error is nil for yes, devices.ErrUnauthorized for
+// ask presents a credential. The error is nil for yes, credentials.ErrUnauthorized for
 // no, and ErrUnavailable otherwise.
 func (u *Upstream) ask(ctx context.Context, user int64, token string) error {
 	req := u.request.Clone(ctx)
@@ -172,7 +172,7 @@ func (u *Upstream) ask(ctx context.Context, user int64, token string) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return fmt.Errorf("%w: the upstream answers %d", devices.ErrUnauthorized, status)
+		return fmt.Errorf("%w: the upstream answers %d", credentials.ErrUnauthorized, status)
 	case status != http.StatusOK:
 		return fmt.Errorf("%w: the upstream answers %d", ErrUnavailable, status)
 	}
@@ -194,13 +194,13 @@ func verdict(body []byte, user int64) error {
 	case err != nil:
 		return fmt.Errorf("%w: the upstream's answer is not the JSON of users/info.json", ErrUnavailable)
 	case info.Status == "ERROR":
-		return fmt.Errorf("%w: the upstream says ERROR", devices.ErrUnauthorized)
+		return fmt.Errorf("%w: the upstream says ERROR", credentials.ErrUnauthorized)
 	case info.Status != "OK":
 		return fmt.Errorf("%w: the upstream's answer has no status", ErrUnavailable)
 	}
 	for _, id := range []jsontext.Value{info.User.ID, info.UserID} {
 		if id != nil && id.Kind() != 'n' && strings.Trim(string(id), `"`) != strconv.FormatInt(user, 10) {
-			return fmt.Errorf("%w: the upstream says that it is somebody else's", devices.ErrUnauthorized)
+			return fmt.Errorf("%w: the upstream says that it is somebody else's", credentials.ErrUnauthorized)
 		}
 	}
 	return nil
@@ -213,7 +213,7 @@ func (u *Upstream) Check(ctx context.Context) error {
 	if err == nil {
 		return errors.New("the upstream takes a made-up token for right")
 	}
-	if errors.Is(err, devices.ErrUnauthorized) {
+	if errors.Is(err, credentials.ErrUnauthorized) {
 		return nil
 	}
 	return err

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 // info is what the documents answer; it does not say whose it is.
@@ -88,9 +88,9 @@ func TestUpstreamVouches(t *testing.T) {
 	m := newMarket(t)
 	m.signIn(ani, "tok3n", home, nil, 1)
 	m.signIn(ani, "tok3n", cafe, nil, 0)
-	m.signIn(ani, "wrong", home, devices.ErrUnauthorized, 1)
-	m.signIn(68, "tok3n", home, devices.ErrUnauthorized, 1)
-	m.signIn(ani, "", home, devices.ErrUnauthorized, 0)
+	m.signIn(ani, "wrong", home, credentials.ErrUnauthorized, 1)
+	m.signIn(68, "tok3n", home, credentials.ErrUnauthorized, 1)
+	m.signIn(ani, "", home, credentials.ErrUnauthorized, 0)
 	m.signIn(budi, "tok3n", home, nil, 1)
 	if m.counted(ani, home) != 1 || m.counted(68, home) != 1 || m.counted(budi, home) != 0 {
 		t.Errorf("failures %v", m.failures)
@@ -103,7 +103,7 @@ func TestUpstreamVouches(t *testing.T) {
 // What the upstream says, and what it means: for somebody new, and for somebody who
 // was vouched for six minutes ago.
 func TestUpstreamAnswers(t *testing.T) {
-	no := devices.ErrUnauthorized
+	no := credentials.ErrUnauthorized
 	for name, tc := range map[string]struct {
 		status          int
 		body            string
@@ -188,7 +188,7 @@ func TestUpstreamFlaps(t *testing.T) {
 
 	m.pass(Fresh)
 	m.answers(401, "")
-	m.signIn(ani, "tok3n", home, devices.ErrUnauthorized, 1)
+	m.signIn(ani, "tok3n", home, credentials.ErrUnauthorized, 1)
 	m.answers(500, "")
 	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // a no ends what was remembered
 }
@@ -197,8 +197,8 @@ func TestUpstreamLimitsFailures(t *testing.T) {
 	m := newMarket(t)
 	m.signIn(budi, "tok3n", cafe, nil, 1)
 	for range 3 {
-		m.signIn(ani, "guess", home, devices.ErrUnauthorized, 1)
-		m.signIn(budi, "guess", cafe, devices.ErrUnauthorized, 1)
+		m.signIn(ani, "guess", home, credentials.ErrUnauthorized, 1)
+		m.signIn(budi, "guess", cafe, credentials.ErrUnauthorized, 1)
 	}
 	m.signIn(ani, "guess", home, errLocked, 0)
 	m.signIn(ani, "tok3n", home, errLocked, 0) // not even asked about
@@ -213,7 +213,7 @@ func TestUpstreamLimitsFailures(t *testing.T) {
 	m.answers(401, "")
 	m.pass(-Stale)
 	m.pass(Fresh)
-	m.signIn(budi, "tok3n", cafe, devices.ErrUnauthorized, 1) // no longer good
+	m.signIn(budi, "tok3n", cafe, credentials.ErrUnauthorized, 1) // no longer good
 	m.signIn(budi, "tok3n", cafe, errLocked, 0)
 }
 
@@ -280,7 +280,7 @@ func TestUpstreamIsDown(t *testing.T) {
 	defer u.Close()
 	for range 5 { // more often than anybody may fail
 		err := u.Authenticate(t.Context(), ani, "tok3n", home)
-		if !errors.Is(err, ErrUnavailable) || errors.Is(err, devices.ErrUnauthorized) {
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, credentials.ErrUnauthorized) {
 			t.Error(err)
 		}
 		log.WriteString(err.Error())
