@@ -150,3 +150,35 @@ func (c *Counter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (c *Counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error { c.N++; return next(ctx, cmds) }
 }
+
+// LoseReplies returns a batcher that carries out every pipeline
+// twice, as one does that lost the first reply and tries again.
+func (s Store) LoseReplies(t *testing.T) *rdb.Batcher {
+	b := rdb.NewBatcher(repeatingClient{s.Client}, 0)
+	t.Cleanup(b.Close)
+	return b
+}
+
+type repeatingClient struct{ redis.UniversalClient }
+
+// Pipeline implements redis.Cmdable.
+func (c repeatingClient) Pipeline() redis.Pipeliner {
+	return repeatingPipeline{c.UniversalClient.Pipeline(), c.UniversalClient}
+}
+
+type repeatingPipeline struct {
+	redis.Pipeliner
+	client redis.UniversalClient
+}
+
+// Exec implements redis.Pipeliner.
+func (p repeatingPipeline) Exec(ctx context.Context) ([]redis.Cmder, error) {
+	again := p.client.Pipeline()
+	for _, cmd := range p.Cmds() {
+		if err := again.Process(ctx, cmd); err != nil {
+			return nil, err
+		}
+	}
+	_, _ = p.Pipeliner.Exec(ctx) // this reply is lost
+	return again.Exec(ctx)
+}
