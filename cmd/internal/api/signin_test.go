@@ -41,8 +41,8 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	store := w.options.Inbox
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{
-		Limits:  w.options.Credentials.(*credentials.Store),
-		Welcome: func(ctx context.Context, user int64) error { return store.SetProfile(ctx, user, inbox.Profile{}) },
+		Failures: w.options.Credentials.(*credentials.Store),
+		AddUser:  func(ctx context.Context, user int64) error { return store.SetProfile(ctx, user, inbox.Profile{}) },
 	})
 	w.options.Metrics = nil
 	w.server = httptest.NewServer(New(w.options))
