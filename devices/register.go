@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/kabar-gateway/kabar/devices/account"
 )
 
-// finishWithin bounds what is left of a registration once its token is
+// finishTimeout bounds what is left of a registration once its token is
 // claimed: from there on it goes ahead even when the caller has left, because a
 // device that is claimed and not listed gets no pushes.
-const finishWithin = 5 * time.Second
+const finishTimeout = 5 * time.Second
 
 // Words of enlist.lua.
 const (
@@ -32,10 +34,10 @@ type Welcome func(Device) (stream, field, value string)
 // added to its stream in the same script. Welcome may be nil, and may be called
 // without its entry being used.
 //
-// An error is [ErrErased], an [*InvalidError], or Redis'; after the latter the device may
+// An error is [account.ErrErased], an [*account.InvalidError], or Redis'; after the latter the device may
 // belong to nobody, and registering again mends that.
 func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome Welcome) (Device, error) {
-	if err := cmp.Or(validUser(user), d.validate()); err != nil {
+	if err := cmp.Or(account.Validate(user), d.validate()); err != nil {
 		return Device{}, err
 	}
 	d.ID = newID()
@@ -48,10 +50,10 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome W
 // to somebody else; the old one belongs to nobody afterwards, unless it was
 // registered again meanwhile. With two equal tokens it is a refresh.
 //
-// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [ErrErased],
-// [*InvalidError], and Redis'; after the latter it may be repeated.
+// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [account.ErrErased],
+// [*account.InvalidError], and Redis'; after the latter it may be repeated.
 func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken, newToken string) (Device, error) {
-	if err := cmp.Or(validUser(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
+	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
 		return Device{}, err
 	}
 	old, err := r.find(ctx, user, p, oldToken)
@@ -77,14 +79,14 @@ func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken
 func (r *Registry) find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
 	pipe := r.redis.Pipeline()
 	get := pipe.Get(ctx, r.keys.owner(p, token))
-	list := r.QueueList(ctx, pipe, user)
+	list := pipe.HVals(ctx, r.keys.devices(user))
 	_, _ = pipe.Exec(ctx) // each answer has its own error
 
 	owner, err := ownRecord(user, get)
 	if err != nil {
 		return Device{}, err
 	}
-	listed, err := list()
+	listed, err := listed(list)
 	if err != nil {
 		return Device{}, err
 	}
@@ -116,7 +118,7 @@ func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	state, err := r.settle(ctx, p, claimed, before)
 	if err == nil && state == taken {
@@ -140,7 +142,7 @@ func (r *Registry) settle(ctx context.Context, p placement, claimed Device, befo
 		return "", err
 	}
 	if state == erased { // since the request was let in
-		return "", errors.Join(ErrErased, r.disown(ctx, p.user, claimed))
+		return "", errors.Join(account.ErrErased, r.disown(ctx, p.user, claimed))
 	}
 	r.tidy(ctx, p.user, claimed, before, dropped)
 	return state, nil
@@ -154,9 +156,16 @@ func (r *Registry) claim(ctx context.Context, p placement) (d Device, before rec
 	if p.keepID {
 		keep = "1"
 	}
-	reply, err := claimScript.Run(ctx, r.redis, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep).StringSlice()
+	cmd, err := r.batcher.Run(ctx, claimScript, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep)
 	if err != nil {
 		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
+	}
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
+	}
+	if len(reply) != 2 {
+		return Device{}, record{}, fmt.Errorf("claim device: the script replied %d values, want 2", len(reply))
 	}
 	now, err := parseRecord(reply[0])
 	if err != nil {
@@ -176,17 +185,24 @@ func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state str
 	if err != nil {
 		return "", nil, fmt.Errorf("list device: %w", err)
 	}
-	users, member := r.listing(p.user)
-	keys := []string{r.keys.devices(p.user), users, r.tombstone(p.user)}
+	users, member := r.parts.Listing(p.user)
+	keys := []string{r.keys.devices(p.user), users, r.parts.Tombstone(p.user)}
 	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation, member}
 	if p.welcome != nil {
 		stream, field, value := p.welcome(d)
 		keys = append(keys, stream)
 		args = append(args, field, value)
 	}
-	reply, err := enlistScript.Run(ctx, r.redis, keys, args...).StringSlice()
+	cmd, err := r.batcher.Run(ctx, enlistScript, keys, args...)
 	if err != nil {
 		return "", nil, fmt.Errorf("list device: %w", err)
+	}
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return "", nil, fmt.Errorf("list device: %w", err)
+	}
+	if len(reply) == 0 {
+		return "", nil, errors.New("list device: the script's reply is empty")
 	}
 	dropped, err = decode(reply[1:])
 	return reply[0], dropped, err

@@ -9,7 +9,7 @@ import (
 // push starts to it, then the listing. A registration that comes in between
 // stays.
 //
-// Errors are [ErrNotRegistered], [ErrNotOwner], [*InvalidError], and Redis'.
+// Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token string) error {
 	if err := ValidToken(p, token); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (r *Registry) Unlist(ctx context.Context, user int64, d Device) error {
 // reports whether nobody owns that generation any more.
 func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, error) {
 	keys := []string{r.keys.owner(d.Platform, d.Token)}
-	released, err := releaseScript.Run(ctx, r.redis, keys, user, d.Generation, int(releasedFor.Seconds())).Bool()
+	released, err := r.runBool(ctx, releaseScript, keys, user, d.Generation, int(releasedTTL.Seconds()))
 	if err != nil {
 		return false, fmt.Errorf("release device: %w", err)
 	}
@@ -61,7 +61,7 @@ func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, err
 
 // unlist reports whether the listing was there, not newer than d, and is gone.
 func (r *Registry) unlist(ctx context.Context, user int64, d Device) (bool, error) {
-	unlisted, err := unlistScript.Run(ctx, r.redis, []string{r.keys.devices(user)}, d.ID, d.Token, d.Generation).Bool()
+	unlisted, err := r.runBool(ctx, unlistScript, []string{r.keys.devices(user)}, d.ID, d.Token, d.Generation)
 	if err != nil {
 		return false, fmt.Errorf("unlist device: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -22,13 +23,15 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Options configure a Dispatcher. Redis, Partitions, Inbox and Devices are
-// required.
+// Options configure a Dispatcher. Redis, Partitions, Inbox, Devices and Credentials
+// are required.
 type Options struct {
 	Redis      redis.UniversalClient
 	Partitions *rdb.Partitions
 	Inbox      *inbox.Store
 	Devices    *devices.Registry
+	// Credentials are erased with their user.
+	Credentials *credentials.Store
 	// Senders holds the provider of each platform; pushes to a platform without
 	// one are buried with the reason "off".
 	Senders map[devices.Platform]push.Sender

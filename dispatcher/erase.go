@@ -64,6 +64,9 @@ func (d *Dispatcher) finishErasures(ctx context.Context) error {
 // erase does the work behind the tombstone. Each step finds what an interrupted one
 // has left; who the partners are is forgotten last.
 func (d *Dispatcher) erase(ctx context.Context, user int64) error {
+	if err := d.Credentials.Erase(ctx, user); err != nil {
+		return err
+	}
 	if err := d.Devices.Erase(ctx, user); err != nil {
 		return err
 	}

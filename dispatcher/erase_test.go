@@ -14,6 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -41,11 +43,11 @@ func (w *world) fill(user int64, mark string) {
 	check(w.Inbox.Profiles.Set(ctx, user, inbox.Profile{Name: &name}))
 	check(w.Inbox.Profiles.Set(ctx, partner, inbox.Profile{}))
 	check(w.Inbox.Profiles.Set(ctx, other, inbox.Profile{}))
-	check(w.Devices.SetToken(ctx, user, token))
+	check(w.Credentials.SetToken(ctx, user, token))
 	w.register(user, devices.Android, "phone"+mark)
 	w.register(user, devices.IOS, "iphone"+mark)
 	w.register(partner, devices.Android, "partners")
-	_, err := w.Devices.Issue(ctx, user, time.Time{})
+	_, err := w.Credentials.Issue(ctx, user, time.Time{})
 	check(err)
 
 	for i, state := range []string{"pending", "paid"} {
@@ -132,7 +134,7 @@ func (w *world) remains(mark string) {
 		switch {
 		case key == w.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
 		case strings.HasSuffix(key, ":u"+id+":live:revoked"):
-		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= devices.TicketLife:
+		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= credentials.TicketTTL:
 		case strings.HasSuffix(key, ":erasures") && held == "["+id+"]": // to be done once more
 		case !strings.Contains(key, id) && !strings.Contains(held, mark) && w.partners(key):
 		// What services have told the partner of their transaction is the partner's.
@@ -233,10 +235,10 @@ func TestErase(t *testing.T) {
 	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "haloXYZZY"}); !errors.Is(err, inbox.ErrErased) {
 		t.Errorf("a message from the erased user: %v", err)
 	}
-	if _, err := w.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, devices.ErrErased) {
+	if _, err := w.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, account.ErrErased) {
 		t.Errorf("a device of the erased user: %v", err)
 	}
-	if err := w.Devices.SetToken(ctx, erased, "again"); !errors.Is(err, devices.ErrErased) {
+	if err := w.Credentials.SetToken(ctx, erased, "again"); !errors.Is(err, account.ErrErased) {
 		t.Errorf("a credential of the erased user: %v", err)
 	}
 	if err := w.Erase(ctx, erased); err != nil {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -108,9 +109,10 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(redisClient, 0)
 	w := &world{t: t, rdb: redisClient, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
-	registry := devices.New(devices.Options{Redis: redisClient, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
 	opts := Options{
 		Redis: redisClient, Partitions: parts, Devices: registry,
+		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,

@@ -71,7 +71,7 @@ func introduce(ctx context.Context, core *app.Core) error {
 		if err := core.Inbox.Profiles.Set(ctx, p.ID, profile); err != nil {
 			return fmt.Errorf("demo user %d: %w", p.ID, err)
 		}
-		if err := core.Devices.SetToken(ctx, p.ID, p.Token); err != nil {
+		if err := core.Credentials.SetToken(ctx, p.ID, p.Token); err != nil {
 			return fmt.Errorf("demo user %d: %w", p.ID, err)
 		}
 		for _, phone := range p.Phones {

@@ -94,7 +94,7 @@ func redisChecks(cfg *config.Config) []check {
 func authCheck(cfg *config.Config) check {
 	c := check{name: "auth", cure: "correct auth.upstream_url or auth.jwks, and see that this machine reaches it"}
 	c.run = func(ctx context.Context) (string, error) {
-		v, err := app.NewVouching(cfg.Auth, signin.Options{})
+		v, err := app.NewVerifier(cfg.Auth, signin.Options{})
 		if err != nil {
 			return "", err
 		}

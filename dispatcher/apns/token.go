@@ -7,7 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golang-jwt/jwt/v4"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/sideshow/apns2/token"
 )
 
@@ -100,9 +101,12 @@ func (s *signer) replace(expired providerToken) (providerToken, bool) {
 // sign makes a token of now.
 func (s *signer) sign() (providerToken, error) {
 	now := s.now()
-	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": s.teamID, "iat": now.Unix()})
-	t.Header["kid"] = s.keyID
-	signed, err := t.SignedString(s.key)
+	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: s.key, KeyID: s.keyID}}
+	es256, err := jose.NewSigner(key, new(jose.SignerOptions).WithType("JWT"))
+	if err != nil {
+		return providerToken{}, fmt.Errorf("sign: %w", err)
+	}
+	signed, err := jwt.Signed(es256).Claims(jwt.Claims{Issuer: s.teamID, IssuedAt: jwt.NewNumericDate(now)}).Serialize()
 	if err != nil {
 		return providerToken{}, fmt.Errorf("sign: %w", err)
 	}

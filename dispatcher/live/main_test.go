@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -72,11 +73,12 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(redisClient, 0)
-	registry := devices.New(devices.Options{Redis: redisClient, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
 	w := &world{t: t, rdb: redisClient, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
 		Sends: dispatcher.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Redis: redisClient, Partitions: parts, Devices: registry,
+		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, MaxNotifications: 1000, Sharded: sharded,

@@ -65,7 +65,7 @@ type (
 	}
 )
 
-// A SignIn verifies users' credentials. [devices.Registry], [signin.Upstream] and
+// A SignIn verifies users' credentials. [credentials.Store], [signin.Upstream] and
 // [signin.JWT] do, and document their errors.
 type SignIn interface {
 	Authenticate(ctx context.Context, user int64, token, address string) error
@@ -79,14 +79,19 @@ type TokenReader interface {
 	Claims(token string) (user int64, until time.Time, err error)
 }
 
-// Devices holds users' phones and credentials. [devices.Registry] does, and
-// documents the methods and their errors.
+// Devices holds users' phones and what is preferred for each. [devices.Registry] does,
+// and documents the methods and their errors.
 type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
 	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
+}
+
+// Credentials holds what users sign in with, and tickets. [credentials.Store] does, and
+// documents the methods and their errors.
+type Credentials interface {
 	SignIn
 	SetToken(ctx context.Context, user int64, token string) error
 	TokenIs(ctx context.Context, user int64, token string) (bool, error)
@@ -141,8 +146,8 @@ type Service struct {
 	Scopes []string
 }
 
-// Options configure the handler. The parts of the inbox, Devices and Dispatcher
-// are required.
+// Options configure the handler. The parts of the inbox, Devices, Credentials
+// and Dispatcher are required.
 type Options struct {
 	// Notifications to Contacts are parts of an [inbox.Store].
 	Notifications Notifications
@@ -151,11 +156,12 @@ type Options struct {
 	Profiles      Profiles
 	Contacts      Contacts
 
-	Devices    Devices
-	Dispatcher Dispatcher
-	Services   []Service
+	Devices     Devices
+	Credentials Credentials
+	Dispatcher  Dispatcher
+	Services    []Service
 	// SignIn verifies users' credentials, where they are kept elsewhere; nil when
-	// Devices keeps them.
+	// Credentials keeps them.
 	SignIn SignIn
 	// Attachments and Live may be nil: their endpoints are not there then.
 	Attachments Attachments
@@ -217,7 +223,7 @@ func newAPI(opts Options) *api {
 		signIn: opts.SignIn, locales: newLocales(),
 	}
 	if a.signIn == nil {
-		a.signIn = opts.Devices
+		a.signIn = opts.Credentials
 	}
 	a.tokens, _ = a.signIn.(TokenReader)
 	a.routes()

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
@@ -60,7 +60,7 @@ func (a *api) session(r *http.Request) (session, error) {
 		return session{}, a.signInFirst()
 	}
 	err := a.signIn.Authenticate(r.Context(), user, token, peer(r))
-	if errors.Is(err, devices.ErrUnauthorized) {
+	if errors.Is(err, credentials.ErrUnauthorized) {
 		return session{}, a.signInFirst()
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/account"
 )
 
 // The documented texts of the device endpoints, by id.
@@ -34,7 +35,7 @@ var (
 
 // blame gives an error of the registry the parameter's name in this endpoint.
 func (p platform) blame(err error) error {
-	var e *devices.InvalidError
+	var e *account.InvalidError
 	if !errors.As(err, &e) {
 		return err
 	}

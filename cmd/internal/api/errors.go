@@ -18,6 +18,8 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -73,7 +75,7 @@ var errorCodes = []struct {
 	err  error
 	code code
 }{
-	{devices.ErrUnauthorized, unauthorized},
+	{credentials.ErrUnauthorized, unauthorized},
 	{devices.ErrNotOwner, forbidden},
 	{devices.ErrNotRegistered, notFound},
 	{inbox.ErrNotFound, notFound},
@@ -87,7 +89,7 @@ var errorCodes = []struct {
 	{rdb.ErrReplicas, unavailable},
 	{inbox.ErrErasing, unavailable},
 	{inbox.ErrErased, unavailable}, // since the request was let in; the next one is not
-	{devices.ErrErased, unavailable},
+	{account.ErrErased, unavailable},
 	{attachments.ErrErased, unavailable},
 	{rdb.ErrClosed, unavailable},
 	{redis.ErrClosed, unavailable},
@@ -156,9 +158,9 @@ func with(members map[string]any, err error) error {
 func failureOf(err error) *failure {
 	var (
 		failed  *failure
-		device  *devices.InvalidError
+		device  *account.InvalidError
 		event   *dispatcher.InvalidError
-		locked  *devices.LockedOutError
+		locked  *credentials.LockedOutError
 		limit   *dispatcher.LimitError
 		network net.Error
 	)

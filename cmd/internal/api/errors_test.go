@@ -18,6 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -38,14 +40,14 @@ func TestErrorTable(t *testing.T) {
 		code   code
 		retry  string
 	}{
-		"wrong credential":     {devices.ErrUnauthorized, 401, unauthorized, ""},
+		"wrong credential":     {credentials.ErrUnauthorized, 401, unauthorized, ""},
 		"another user's":       {devices.ErrNotOwner, 403, forbidden, ""},
 		"no device":            {devices.ErrNotRegistered, 404, notFound, ""},
 		"nothing there":        {inbox.ErrNotFound, 404, notFound, ""},
 		"id used before":       {inbox.ErrConflict, 409, conflict, ""},
-		"invalid device":       {&devices.InvalidError{Field: "model", Problem: "is long"}, 422, invalid, ""},
+		"invalid device":       {&account.InvalidError{Field: "model", Problem: "is long"}, 422, invalid, ""},
 		"invalid event":        {&dispatcher.InvalidError{Fields: map[string]string{"type": "is odd"}}, 422, invalid, ""},
-		"locked out":           {&devices.LockedOutError{RetryAfter: 1500 * time.Millisecond}, 429, rateLimited, "2"},
+		"locked out":           {&credentials.LockedOutError{RetryAfter: 1500 * time.Millisecond}, 429, rateLimited, "2"},
 		"too few replicas":     {rdb.ErrReplicas, 503, unavailable, "2"},
 		"store closed":         {rdb.ErrClosed, 503, unavailable, "2"},
 		"client closed":        {redis.ErrClosed, 503, unavailable, "2"},
@@ -66,9 +68,9 @@ func TestErrorTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(Options{
-				Counters:   fakeCounters{err: fmt.Errorf("wrapped: %w", tc.err)},
-				Devices:    fakeDevices{},
-				Dispatcher: fakeDispatcher{},
+				Counters:    fakeCounters{err: fmt.Errorf("wrapped: %w", tc.err)},
+				Credentials: fakeCredentials{},
+				Dispatcher:  fakeDispatcher{},
 			})
 			got := request(h, "GET", "/v2/notifications/unreads.json", "")
 			if got.status != tc.status || got.header.Get("Retry-After") != tc.retry {
@@ -120,10 +122,10 @@ func TestEveryCodeHasAStatusAndAText(t *testing.T) {
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Counters:   fakeCounters{panic: "out of order"},
-		Devices:    fakeDevices{},
-		Dispatcher: fakeDispatcher{},
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
+		Counters:    fakeCounters{panic: "out of order"},
+		Credentials: fakeCredentials{},
+		Dispatcher:  fakeDispatcher{},
+		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	got := request(h, "GET", "/v2/notifications/unreads.json", "")
 	if e := got.envelope(t); got.status != 500 || e.Code != internal || strings.Contains(got.body, "out of order") {
@@ -139,10 +141,10 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Counters:   fakeCounters{err: io.EOF},
-		Devices:    fakeDevices{},
-		Dispatcher: fakeDispatcher{},
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
+		Counters:    fakeCounters{err: io.EOF},
+		Credentials: fakeCredentials{},
+		Dispatcher:  fakeDispatcher{},
+		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	start := time.Now()
 	for range 20 {
@@ -157,10 +159,10 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 func TestNothingIsLoggedForAClientThatLeft(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Counters:   fakeCounters{err: context.Canceled},
-		Devices:    fakeDevices{},
-		Dispatcher: fakeDispatcher{},
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
+		Counters:    fakeCounters{err: context.Canceled},
+		Credentials: fakeCredentials{},
+		Dispatcher:  fakeDispatcher{},
+		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	request(h, "GET", "/v2/notifications/unreads.json", "")
 	if log.String() != "" {

@@ -38,10 +38,10 @@ func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*dispatch
 	return results
 }
 
-// fakeDevices lets everybody sign in.
-type fakeDevices struct{ Devices }
+// fakeCredentials lets everybody sign in.
+type fakeCredentials struct{ Credentials }
 
-func (fakeDevices) Authenticate(context.Context, int64, string, string) error { return nil }
+func (fakeCredentials) Authenticate(context.Context, int64, string, string) error { return nil }
 
 // fakeCounters fails to count with an error, or panics.
 type fakeCounters struct {

@@ -197,7 +197,7 @@ func (d *askedDispatcher) LocaleOf(context.Context, int64, string) (text.Locale,
 func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counters, d := &fakeCounters{}, &askedDispatcher{}
-		h := New(Options{Counters: counters, Devices: fakeDevices{}, Dispatcher: d})
+		h := New(Options{Counters: counters, Credentials: fakeCredentials{}, Dispatcher: d})
 		const none = textOfCode + string(notFound)
 		for _, step := range []struct {
 			name    string

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
@@ -23,7 +23,7 @@ const livePath = "/v2/live"
 
 // ticket: POST /v2/live/ticket.json
 func (a *api) ticket(r *http.Request, s session) (reply, error) {
-	ticket, err := a.Devices.Issue(r.Context(), s.user, s.until)
+	ticket, err := a.Credentials.Issue(r.Context(), s.user, s.until)
 	if err != nil {
 		return reply{}, err
 	}
@@ -32,7 +32,7 @@ func (a *api) ticket(r *http.Request, s session) (reply, error) {
 		Ticket    string  `json:"ticket"`
 		ExpiresIn int     `json:"expires_in"` // seconds
 		Message   *string `json:"message"`
-	}{"OK", ticket, int(devices.TicketLife / time.Second), nil})
+	}{"OK", ticket, int(credentials.TicketTTL / time.Second), nil})
 	re.header = map[string]string{"Cache-Control": "no-store"}
 	return re, err
 }
@@ -73,8 +73,8 @@ func (a *api) socketSession(r *http.Request, ticket string) (session, error) {
 	if ticket == "" {
 		return a.session(r)
 	}
-	user, until, err := a.Devices.Redeem(r.Context(), ticket)
-	if errors.Is(err, devices.ErrUnauthorized) {
+	user, until, err := a.Credentials.Redeem(r.Context(), ticket)
+	if errors.Is(err, credentials.ErrUnauthorized) {
 		return session{}, a.signInFirst()
 	}
 	return session{user, until}, err

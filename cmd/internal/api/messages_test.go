@@ -313,7 +313,7 @@ func TestDeletingIsOneSided(t *testing.T) {
 }
 
 func TestDeletingWhileRedisIsAway(t *testing.T) {
-	h := New(Options{Devices: fakeDevices{}, Dispatcher: fakeDispatcher{}, Conversations: awayConversations{}})
+	h := New(Options{Credentials: fakeCredentials{}, Dispatcher: fakeDispatcher{}, Conversations: awayConversations{}})
 	for _, path := range []string{"/v2/messages/", "/v2/messages/im/"} {
 		got := request(h, "DELETE", path+anisAndBudis+".json", "")
 		if e := got.envelope(t); got.status != 503 || e.Code != unavailable || e.ID == nil || *e.ID != anisAndBudis {

@@ -15,7 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -41,8 +41,8 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	profiles := w.options.Profiles
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{
-		Limits:  w.options.Devices.(*devices.Registry),
-		Welcome: func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
+		Failures: w.options.Credentials.(*credentials.Store),
+		AddUser:  func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
 	})
 	w.options.Metrics = nil
 	w.server = httptest.NewServer(New(w.options))

@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -38,8 +38,8 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	switch {
 	case hasToken && a.SignIn != nil:
 		in.reject("token", "must not be set: users' tokens are kept elsewhere (auth.mode)")
-	case len(token) > devices.MaxCredential:
-		in.reject("token", fmt.Sprintf("must have at most %d bytes", devices.MaxCredential))
+	case len(token) > credentials.MaxToken:
+		in.reject("token", fmt.Sprintf("must have at most %d bytes", credentials.MaxToken))
 	}
 	if err := in.err(); err != nil {
 		return reply{}, err
@@ -113,17 +113,17 @@ func userDone(user int64) (reply, error) {
 // when storing succeeded and the rest failed, could not tell; and again, for those
 // that came back in between.
 func (a *api) setToken(ctx context.Context, user int64, token string) error {
-	same, err := a.Devices.TokenIs(ctx, user, token)
+	same, err := a.Credentials.TokenIs(ctx, user, token)
 	if err != nil {
 		return err
 	}
 	if same || a.Live == nil {
-		return a.Devices.SetToken(ctx, user, token)
+		return a.Credentials.SetToken(ctx, user, token)
 	}
 	if err := a.Live.Kick(ctx, user); err != nil {
 		return err
 	}
-	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+	if err := a.Credentials.SetToken(ctx, user, token); err != nil {
 		return err
 	}
 	return a.Live.Kick(ctx, user)

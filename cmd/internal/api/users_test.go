@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
@@ -79,8 +79,8 @@ func TestInvalidUser(t *testing.T) {
 		`{"timezone":"../../etc/passwd"}`: {"timezone"},
 		`{"admin":"yes"}`:                 {"admin"},
 		`{"admin":1}`:                     {"admin"},
-		`{"name":"Ani","token":"` + strings.Repeat("t", devices.MaxCredential+1) + `"}`: {"token"},
-		`{"locale":"x","timezone":"y","token":{}}`:                                      {"locale", "timezone", "token"},
+		`{"name":"Ani","token":"` + strings.Repeat("t", credentials.MaxToken+1) + `"}`: {"token"},
+		`{"locale":"x","timezone":"y","token":{}}`:                                     {"locale", "timezone", "token"},
 	} {
 		w.fails(w.bearer(directory, "PUT", "/v2/users/66.json", body), 422, invalid, fields...)
 	}
@@ -91,7 +91,7 @@ func TestInvalidUser(t *testing.T) {
 	for _, id := range []string{"066", "0", "-1", "x", "1.5", "99999999999999999999", "%36%36%20"} {
 		w.fails(w.bearer(directory, "PUT", "/v2/users/"+id+".json", "{}"), 422, invalid, "id")
 	}
-	longest := `{"name":"` + strings.Repeat("é", maxName) + `","token":"` + strings.Repeat("t", devices.MaxCredential) + `"}`
+	longest := `{"name":"` + strings.Repeat("é", maxName) + `","token":"` + strings.Repeat("t", credentials.MaxToken) + `"}`
 	w.must(w.bearer(directory, "PUT", "/v2/users/%36%36.json", longest), 200)
 	w.must(w.do(call{method: "PUT", path: "/v2/users/66.json", auth: "Bearer " + directory, media: typeForm, body: "name=Ani&admin=true"}), 200)
 	if p := w.profile(); p["name"] != "Ani" || p["admin"] != "true" {

@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
@@ -89,9 +90,9 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	w.redis = redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1, DialerRetries: 1})
 	parts := rdb.NewPartitions(w.prefix, 4)
 	batcher := rdb.NewBatcher(w.redis, 0)
-	registry := devices.New(devices.Options{
-		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone,
-		Lockout: devices.Lockout{Failures: 3},
+	registry := devices.New(devices.Options{Redis: w.redis, Batcher: batcher, Partitions: parts})
+	signIns := credentials.New(credentials.Options{
+		Redis: w.redis, Batcher: batcher, Partitions: parts, Lockout: credentials.Lockout{Failures: 3},
 	})
 	w.inbox = inbox.New(inbox.Options{
 		Redis: w.redis, Batcher: batcher, Partitions: parts, Devices: registry.ListKey,
@@ -99,7 +100,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	})
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.dispatcher = dispatcher.New(dispatcher.Options{
-		Redis: w.redis, Partitions: parts, Inbox: w.inbox, Devices: registry,
+		Redis: w.redis, Partitions: parts, Inbox: w.inbox, Devices: registry, Credentials: signIns,
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
 		Types: []dispatcher.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
 	})
@@ -108,7 +109,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	w.options = Options{
 		Attachments:   w.files,
 		Notifications: w.inbox.Notifications, Counters: w.inbox.Counters, Conversations: w.inbox.Conversations,
-		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Dispatcher: w.dispatcher, Services: services,
+		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Credentials: signIns, Dispatcher: w.dispatcher, Services: services,
 		Location: jakarta, Log: log, Metrics: w.metrics,
 	}
 	w.server = httptest.NewServer(New(w.options))

@@ -41,7 +41,7 @@ type App struct {
 	log    *slog.Logger
 	core   *Core
 	hub    *live.Hub
-	signIn Vouching // nil where Kabar keeps the credentials itself
+	signIn Verifier // nil where Kabar keeps the credentials itself
 	public listener
 	admin  listener
 
@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	a.closing(a.core.Close)
-	if a.signIn, err = NewVouching(cfg.Auth, a.core.signInOptions(log)); err != nil {
+	if a.signIn, err = NewVerifier(cfg.Auth, a.core.signInOptions(log)); err != nil {
 		return nil, err
 	}
 	if a.signIn != nil {
@@ -120,6 +120,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		Profiles:      a.core.Inbox.Profiles,
 		Contacts:      a.core.Inbox.Contacts,
 		Devices:       a.core.Devices,
+		Credentials:   a.core.Credentials,
 		Dispatcher:    a.core.Dispatcher,
 		Services:      services(cfg.Services),
 		Attachments:   files,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
@@ -23,11 +24,12 @@ import (
 // A Core is Kabar without its servers: what the daemon and the operator's
 // commands share. Close it.
 type Core struct {
-	Redis      redis.UniversalClient
-	Inbox      *inbox.Store
-	Devices    *devices.Registry
-	Dispatcher *dispatcher.Dispatcher
-	Texts      *text.Catalogue
+	Redis       redis.UniversalClient
+	Inbox       *inbox.Store
+	Devices     *devices.Registry
+	Credentials *credentials.Store
+	Dispatcher  *dispatcher.Dispatcher
+	Texts       *text.Catalogue
 
 	Batcher *rdb.Batcher
 	Sharded bool // pub/sub is that of a cluster
@@ -62,7 +64,8 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		return nil, err
 	}
 	c := &Core{Redis: redisClient, Texts: texts, webhooks: endpoints, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
-	c.Devices = devices.New(devices.Options{Redis: redisClient, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts})
+	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
 		Batcher:          c.Batcher,
@@ -75,24 +78,25 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		Sharded:          cluster,
 	})
 	c.Dispatcher = dispatcher.New(dispatcher.Options{
-		Texts:      texts,
-		Locale:     text.Locale(cfg.Locale),
-		Redis:      redisClient,
-		Partitions: parts,
-		Inbox:      c.Inbox,
-		Devices:    c.Devices,
-		Senders:    senders,
-		InFlight:   budgets(cfg.Push.InFlight),
-		Lease:      time.Duration(cfg.Push.Lease),
-		RetryFor:   time.Duration(cfg.Push.RetryFor),
-		LiveGrace:  time.Duration(cfg.Push.LiveGrace),
-		Admins:     cfg.Auth.Admins,
-		Hooks:      hooks,
-		Types:      types(cfg.Types),
-		Location:   cfg.Location(),
-		Cluster:    cluster,
-		Log:        log,
-		Metrics:    reg,
+		Texts:       texts,
+		Locale:      text.Locale(cfg.Locale),
+		Redis:       redisClient,
+		Partitions:  parts,
+		Inbox:       c.Inbox,
+		Devices:     c.Devices,
+		Credentials: c.Credentials,
+		Senders:     senders,
+		InFlight:    budgets(cfg.Push.InFlight),
+		Lease:       time.Duration(cfg.Push.Lease),
+		RetryFor:    time.Duration(cfg.Push.RetryFor),
+		LiveGrace:   time.Duration(cfg.Push.LiveGrace),
+		Admins:      cfg.Auth.Admins,
+		Hooks:       hooks,
+		Types:       types(cfg.Types),
+		Location:    cfg.Location(),
+		Cluster:     cluster,
+		Log:         log,
+		Metrics:     reg,
 	})
 	return c, nil
 }
