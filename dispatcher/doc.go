@@ -1,19 +1,13 @@
-// Package dispatcher carries events to the people that they concern.
+// Package dispatcher delivers events to the people whom they concern. It is what
+// commands use: it wires the packages below it, runs them, and publishes events.
 //
-// Publishing validates events (event.go), derives from the rules (rules.go) who is
-// told what, and hands each receiver's share to the inbox, whose script stores it
-// and leaves an entry in the outbox (publish.go). From there a worker per lane
-// carries it to the providers: it reads entries (worker.go, outbox.go), looks up
-// the receiver's devices and numbers (gather.go), sends to each device as its
-// owner allows (queue.go, gate.go), and settles the entry with what came of it:
-// done, to be tried again, or dead (settle.go, dead.go).
+// An event goes through them in this order. Package event reads and validates it and
+// decides who is told what; content makes the bytes that people are shown; Publish stores
+// it in each receiver's inbox, whose script leaves an entry in the outbox; delivery sends
+// the entry to the receiver's devices through fcm and apns, and settles it. Package live
+// shows it on websockets, report tells its service what became of it. Messages between
+// users are chat's, promotions to an audience broadcast's. Package retention drops and
+// erases what is kept of users, audit compares counters with what they count.
 //
-// Messages between users go from one copy of the conversation to the other, with
-// a hand-off in between (chat.go). What live sockets show is made in frames.go.
-//
-// Services are told what became of their events by reports (report.go), which wait in
-// Redis until they are delivered (reporter.go).
-//
-// Senders for the providers are in the packages fcm and apns, the websockets in
-// live, the webhooks that reports go to in webhook.
+// docs/design.md shows which package may import which; a test holds the code to it.
 package dispatcher

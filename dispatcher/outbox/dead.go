@@ -114,7 +114,11 @@ func (o *Outbox) removeLetter(ctx context.Context, id string, to func(partition 
 	if err != nil {
 		return err
 	}
-	n, err := requeueScript.Run(ctx, o.redis, []string{o.deadKey(p), to(p)}, stream, value).Int()
+	c, err := o.batcher.Run(ctx, requeueScript, []string{o.deadKey(p), to(p)}, stream, value)
+	if err != nil {
+		return fmt.Errorf("remove dead letter: %w", err)
+	}
+	n, err := c.Int()
 	if err != nil {
 		return fmt.Errorf("remove dead letter: %w", err)
 	}
@@ -147,7 +151,7 @@ func newDeadLetter(partition int, m redis.XMessage) DeadLetter {
 		Lane:   text("lane"),
 		Device: text("device"),
 		Reason: text("reason"),
-		value:  text(entryField),
+		value:  text(EntryField),
 	}
 	ms, _, _ := strings.Cut(m.ID, "-")
 	if at, err := strconv.ParseInt(ms, 10, 64); err == nil {

@@ -5,8 +5,8 @@ import "github.com/kabar-gateway/kabar/dispatcher/push"
 // group is the name of the one consumer group of each stream.
 const group = "workers"
 
-// entryField is the one field of a stream's entries.
-const entryField = "e"
+// EntryField is the one field of a stream's entries.
+const EntryField = "e"
 
 // StreamKey is a stream, kept until its entries are settled: the outbox of a partition's
 // lane. Entries have one field, e.

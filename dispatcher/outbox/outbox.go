@@ -21,7 +21,9 @@ type Bodies interface {
 
 // Options configure an Outbox. All but Cluster and Fragments are required.
 type Options struct {
-	Redis      redis.UniversalClient
+	Redis redis.UniversalClient
+	// Batcher carries the operator's commands.
+	Batcher    *rdb.Batcher
 	Partitions *rdb.Partitions
 	Bodies     Bodies
 	// Consumer is this process' name in the consumer groups.
@@ -41,6 +43,7 @@ type Options struct {
 // An Outbox holds the entries of all partitions and lanes.
 type Outbox struct {
 	redis      redis.UniversalClient
+	batcher    *rdb.Batcher
 	partitions *rdb.Partitions
 	bodies     Bodies
 	consumer   string
@@ -56,7 +59,7 @@ type Outbox struct {
 // New returns an outbox. It does not talk to Redis yet.
 func New(o Options) *Outbox {
 	out := &Outbox{
-		redis: o.Redis, partitions: o.Partitions, bodies: o.Bodies, consumer: o.Consumer,
+		redis: o.Redis, batcher: o.Batcher, partitions: o.Partitions, bodies: o.Bodies, consumer: o.Consumer,
 		lease: o.Lease, retryFor: o.RetryFor, cluster: o.Cluster, log: o.Log, now: o.Now,
 		settle: settleScript(o.Fragments),
 	}

@@ -91,7 +91,7 @@ func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int) ([]Message, e
 	var messages []Message
 	for _, s := range streams {
 		for _, m := range s.Messages {
-			value, _ := m.Values[entryField].(string)
+			value, _ := m.Values[EntryField].(string)
 			messages = append(messages, Message{Key{partitions[s.Stream], m.ID}, 1, value})
 		}
 	}

@@ -61,7 +61,7 @@ func (o *Outbox) scanStream(ctx context.Context, stream string, match func(value
 		}
 		var drop []string
 		for _, m := range page {
-			if value, _ := m.Values[entryField].(string); match(value) {
+			if value, _ := m.Values[EntryField].(string); match(value) {
 				drop = append(drop, m.ID)
 			}
 			after = "(" + m.ID
