@@ -70,3 +70,29 @@ func TestDocumentedYAML(t *testing.T) {
 		t.Error("no document has an example of a configuration")
 	}
 }
+
+// The image and compose.yaml set only variables that exist.
+func TestDeploymentVariables(t *testing.T) {
+	known := make(map[string]bool)
+	for _, k := range Keys() {
+		known[k.Env] = true
+	}
+	for file, setting := range map[string]string{
+		"../compose.yaml": `(?m)^ +(KABAR_\w+):`,
+		"../Dockerfile":   `(?m)^ENV (KABAR_\w+)=`,
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := regexp.MustCompile(setting).FindAllStringSubmatch(string(text), -1)
+		if len(set) == 0 {
+			t.Errorf("%s sets no variable", file)
+		}
+		for _, m := range set {
+			if !known[m[1]] {
+				t.Errorf("%s sets %s, which Kabar does not know", file, m[1])
+			}
+		}
+	}
+}
