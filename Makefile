@@ -3,9 +3,15 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
+.NOTPARALLEL: # make setup test does one after the other
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup
+setup: ## install what the tests need: a C compiler, redis-server, curl, Chromium
+	@sh ./.ci/setup
 
 .PHONY: test
 test: tools lint ## everything that must hold: formatting, vet, staticcheck, all tests with the race detector
@@ -18,16 +24,14 @@ lint: ## formatting, vet, staticcheck
 	go run $(STATICCHECK) ./...
 
 .PHONY: tools
-tools: ## see that Go and redis-server are here; install redis-server and chromium where that can be done
-	@command -v go >/dev/null || { echo "Go is missing: see https://go.dev/doc/install" >&2; exit 1; }
-	@sh ./.ci/redis-server
-	@sh ./.ci/chromium
+tools: ## see that what the tests need is here; install nothing
+	@sh ./.ci/setup check
 
 .PHONY: build
 build: ## build the daemon, the playground and the load generator into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
 
 .PHONY: bench
-bench: tools ## measure pushes and live sockets, beside the bare limits of the same run
+bench: ## measure pushes and live sockets, beside the bare limits of the same run
 	go run ./cmd/kabar-bench push
 	go run ./cmd/kabar-bench live
