@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"sync"
@@ -129,12 +130,18 @@ func TestLockout(t *testing.T) {
 
 func TestLockoutEndsWithItsWindow(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
-		r := s.registry(Options{Lockout: Lockout{Failures: 1, Window: 200 * time.Millisecond}})
+		r := s.registry(Options{Lockout: Lockout{Failures: 1, Window: time.Hour}})
 		check(t, r.SetToken(t.Context(), ani, "right"))
 		wantSignIn(t, r, ani, "wrong", home, ErrUnauthorized)
 		wantSignIn(t, r, ani, "right", home, errLocked)
+		failures := r.keys.failures(ani, sha256.Sum256([]byte(home)))
+		if left := s.client.PTTL(t.Context(), failures).Val(); left <= 0 || left > r.lockout.Window {
+			t.Errorf("the window ends in %v", left)
+		}
 		if s.mini != nil {
 			s.mini.FastForward(r.lockout.Window) // its clock stands still
+		} else {
+			check(t, s.client.PExpire(t.Context(), failures, time.Millisecond).Err()) // in place of the hour
 		}
 		check(t, poll(func() bool { return r.Authenticate(t.Context(), ani, "right", home) == nil }))
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,16 +59,18 @@ func single() (addr string, err error) {
 func poll(done func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			return fmt.Errorf("not so after 10 s")
+			return errors.New("not so after a minute")
 		}
 	}
 	return nil
 }
+
+var stores atomic.Int64
 
 // A store is one kind of Redis, as one test sees it.
 type store struct {
@@ -106,7 +109,7 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, s store)) {
 		t.Run(name, func(t *testing.T) {
 			client, mini := open(t)
 			t.Cleanup(func() { client.Close() })
-			test(t, store{client, t.Name(), mini})
+			test(t, store{client, fmt.Sprint(t.Name(), ".", stores.Add(1)), mini}) // -count repeats the name
 		})
 	}
 	run("redis", func(t *testing.T) (redis.UniversalClient, *miniredis.Miniredis) {
