@@ -27,9 +27,8 @@ const joinWithin = 10 * time.Second
 // Accept makes a request the socket of a user who has been authenticated. With
 // since it resumes after that frame. Until is when the user's credential expires,
 // zero when it does not: the socket is closed with 4001 then, a ping interval later
-// at most. It returns as soon as the connection was
-// taken over; everything else happens in goroutines of the hub, so that the
-// server's can end.
+// at most. It returns as soon as the handshake has ended; everything else happens
+// in goroutines of the hub, so that the server's can end.
 //
 // The error is ErrSubprotocol or ErrClosed, which the caller answers, or wraps
 // ErrHandshake: then it was answered.
@@ -37,11 +36,31 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 	if !offers(r, Subprotocol) {
 		return ErrSubprotocol
 	}
-	h.mu.RLock() // held so that Drain sees every socket that was let in
-	defer h.mu.RUnlock()
-	if h.full {
+	if !h.admission.enter() {
 		return ErrClosed
 	}
+	s, err := h.handshake(w, r)
+	if err != nil {
+		h.admission.leave()
+		return err
+	}
+	if !until.IsZero() {
+		s.until = until.UnixMilli()
+	}
+	fresh, ok := h.enter(s, user)
+	h.sockets.Add(1)
+	if h.admission.closed() { // Drain may have looked before the socket was there
+		s.close(codeRestart, reasonRestart)
+	}
+	if !h.start(func() { h.begin(s, fresh, ok, since) }) {
+		s.leave()
+	}
+	return nil
+}
+
+// handshake makes the request's connection a websocket. It waits for the client,
+// so that no lock may be held.
+func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	taken := &hijacking{ResponseWriter: w, timeout: h.WriteTimeout}
 	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.OriginPatterns}
 	if h.Compression {
@@ -49,17 +68,10 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 	}
 	ws, err := websocket.Accept(taken, r, opts)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	ws.SetReadLimit(h.MaxFrame)
-	s := &socket{hub: h, ws: ws, conn: taken.conn, accept: r.Header.Get("Accept-Language"), behind: true}
-	if !until.IsZero() {
-		s.until = until.UnixMilli()
-	}
-	fresh, ok := h.enter(s, user)
-	h.sockets.Add(1)
-	h.work.Go(func() { h.begin(s, fresh, ok, since) })
-	return nil
+	return &socket{hub: h, ws: ws, conn: taken.conn, accept: r.Header.Get("Accept-Language"), behind: true}, nil
 }
 
 // begin brings a socket to where everything runs by itself, or closes it.
@@ -71,6 +83,9 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 	}()
 	if !admitted {
 		s.close(codeTooMany, "too many sockets")
+		return
+	}
+	if s.closed() { // the hub is closing
 		return
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, joinWithin)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -129,15 +128,12 @@ type Hub struct {
 	counts  counting
 	metrics *metrics
 	sockets atomic.Int64
-	created atomic.Int64  // audiences, ever
-	idle    chan struct{} // gets a token when the last socket has gone
+	created atomic.Int64 // audiences, ever
 
-	ctx    context.Context // ends after the last socket is gone
-	cancel context.CancelFunc
-	mu     sync.RWMutex // guards the two below; held for reading while one is started
-	full   bool         // no more sockets
-	over   bool         // no more goroutines
-	work   sync.WaitGroup
+	admission gate            // every socket, from before its handshake until it has left
+	running   gate            // every goroutine
+	ctx       context.Context // ends after the last socket is gone
+	cancel    context.CancelFunc
 }
 
 // New returns a hub. Sockets are served while Run runs.
@@ -145,7 +141,7 @@ func New(opts Options) *Hub {
 	opts.defaults()
 	h := &Hub{
 		Options: opts, id: uuid.NewString()[:8], seed: maphash.MakeSeed(),
-		reads: make(chan struct{}, maxReads), idle: make(chan struct{}, 1),
+		reads: make(chan struct{}, maxReads),
 	}
 	for i := range h.shards {
 		h.shards[i].audiences = make(map[string]*audience)
@@ -168,22 +164,21 @@ func (h *Hub) Run(ctx context.Context) {
 	defer cancel()
 	h.Drain(bounded)
 	h.leaveSoon(bounded)
-	h.mu.Lock()
-	h.over = true
-	h.mu.Unlock()
+	ended := h.running.close()
 	h.cancel()
-	h.work.Wait()
+	<-ended
 }
 
 // start runs f in a goroutine that Run waits for. It reports false when the hub
 // is over.
 func (h *Hub) start(f func()) bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if h.over {
+	if !h.running.enter() {
 		return false
 	}
-	h.work.Go(f)
+	go func() {
+		defer h.running.leave()
+		f()
+	}()
 	return true
 }
 
@@ -192,25 +187,20 @@ func (h *Hub) start(f func()) bool {
 // in the same moment. It waits until they are gone; those that still are there
 // when ctx ends are dropped.
 func (h *Hub) Drain(ctx context.Context) {
-	h.mu.Lock()
-	h.full = true
-	h.mu.Unlock()
+	gone := h.admission.close()
 	for i := range h.shards {
 		for _, a := range h.shards[i].all() {
-			a.each(func(s *socket) { s.close(codeRestart, "restarting: resume at once") })
+			a.each(func(s *socket) { s.close(codeRestart, reasonRestart) })
 		}
 		if h.sockets.Load() > shards {
 			pause(ctx, drainSpread/shards)
 		}
 	}
-	for h.sockets.Load() > 0 {
-		select {
-		case <-h.idle:
-		case <-ctx.Done():
-			for _, a := range h.audiences() {
-				a.each(func(s *socket) { s.drop("restart") })
-			}
-			return
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		for _, a := range h.audiences() {
+			a.each(func(s *socket) { s.drop("restart") })
 		}
 	}
 }

@@ -58,12 +58,8 @@ func (s *socket) leave() {
 	s.mu.Lock()
 	s.hub.metrics.closed.WithLabelValues(s.why).Inc()
 	s.mu.Unlock()
-	if s.hub.sockets.Add(-1) == 0 {
-		select {
-		case s.hub.idle <- struct{}{}:
-		default:
-		}
-	}
+	s.hub.sockets.Add(-1)
+	s.hub.admission.leave()
 }
 
 // ops are what clients may ask for.

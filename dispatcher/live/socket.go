@@ -20,6 +20,8 @@ const (
 	codeTooMany = websocket.StatusCode(4008)
 )
 
+const reasonRestart = "restarting: resume at once"
+
 // A socket is one client's connection.
 type socket struct {
 	hub      *Hub
