@@ -3,7 +3,6 @@ package live
 import (
 	"hash/maphash"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -18,8 +17,8 @@ type audience struct {
 	line    atomic.Pointer[line]
 	changes atomic.Int64 // how often something published may have changed the unreads
 
-	mu        sync.Mutex
-	sockets   []*socket
+	mu        mutex[audienceLock]
+	sockets   []*socket // replaced, never changed: each walks over it without the mutex
 	confirmed bool
 	gone      bool      // no longer in its shard: enter another one
 	left      time.Time // when the last socket left
@@ -28,7 +27,7 @@ type audience struct {
 
 // A shard is a part of the audiences.
 type shard struct {
-	mu        sync.Mutex
+	mu        mutex[shardLock]
 	audiences map[string]*audience // by channel
 }
 
@@ -78,7 +77,7 @@ func (h *Hub) enter(s *socket, user int64) (fresh, ok bool) {
 		}
 		s.audience = a
 		if ok = len(a.sockets) < h.MaxSockets; ok {
-			a.sockets = append(a.sockets, s)
+			a.sockets = append(slices.Clip(a.sockets), s)
 		}
 		a.mu.Unlock()
 		return fresh, ok
@@ -105,17 +104,17 @@ func (a *audience) remove(s *socket) {
 	if i < 0 {
 		return
 	}
-	if a.sockets = slices.Delete(a.sockets, i, i+1); len(a.sockets) == 0 {
-		a.sockets = nil
+	if a.sockets = slices.Concat(a.sockets[:i], a.sockets[i+1:]); len(a.sockets) == 0 {
 		a.left = time.Now()
 	}
 }
 
-// each calls f for every socket. f must not block.
+// each calls f for every socket that is there at this moment. f must not block.
 func (a *audience) each(f func(s *socket)) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, s := range a.sockets {
+	sockets := a.sockets
+	a.mu.Unlock()
+	for _, s := range sockets {
 		f(s)
 	}
 }

@@ -20,7 +20,7 @@ import (
 // to each master that has channels of ours.
 type bus struct {
 	hub   *Hub
-	mu    sync.Mutex
+	mu    mutex[busLock]
 	lines map[string]*line // by address; "" when there is one only
 }
 
@@ -37,7 +37,7 @@ type line struct {
 	client subscriber
 	wake   chan struct{} // capacity 1
 
-	mu      sync.Mutex
+	mu      mutex[lineLock]
 	changes map[string]bool // channel to whether it is to be subscribed
 }
 

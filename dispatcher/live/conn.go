@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -32,7 +31,7 @@ type conn struct {
 	early   []byte        // what the client sent right behind its handshake
 	heard   atomic.Int64  // when something came last, Unix ms
 
-	mu   sync.Mutex // held during a write
+	mu   mutex[connLock] // held during a write, so that writes do not mix
 	held *bytes.Buffer
 }
 

@@ -16,7 +16,7 @@ const counters = 16
 // counting are the audiences whose numbers may have changed.
 type counting struct {
 	wake chan struct{} // capacity 1
-	mu   sync.Mutex
+	mu   mutex[countingLock]
 	list []*audience
 }
 

@@ -11,6 +11,24 @@
 // the hub ping sockets, tidy up and count unreads for all of them, so that an idle
 // socket costs a goroutine that reads, and no timer.
 //
-// Locks are taken in this order and never held while waiting for Redis or for a
-// client: a shard's, an audience's, a socket's.
+// # Lock order
+//
+// A goroutine that holds one mutex may lock another one only as follows:
+//
+//	mutex     guards                                  while holding it, lock only
+//	shard     the audiences of a shard                audience
+//	audience  the sockets of a user                   nothing
+//	socket    the state and the queue of a socket     gate
+//	bus       the pub/sub connections                 gate
+//	line      what is to be subscribed on one         nothing
+//	counting  whose unreads are to be counted         nothing
+//	conn      a write to the network                  nothing
+//	gate      how many are inside of it               nothing
+//
+// No mutex is held while waiting for Redis or for the network, with one exception:
+// conn's serializes the writes of one connection, so that it is held during each of
+// them. Only the reader and the writer of that one socket lock it, and the write
+// timeout bounds it.
+//
+// The tests of this package check all of this while they run; see mutex.go.
 package live

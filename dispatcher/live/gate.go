@@ -1,11 +1,9 @@
 package live
 
-import "sync"
-
 // A gate counts who is inside, until it is closed. Unlike a sync.WaitGroup it may
 // be entered while somebody waits for it to become empty. The zero gate is open.
 type gate struct {
-	mu     sync.Mutex
+	mu     mutex[gateLock]
 	inside int
 	empty  chan struct{} // not nil once the gate is closed
 }

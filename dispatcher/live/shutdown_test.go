@@ -33,7 +33,8 @@ func within(t testing.TB, what string, f func()) {
 	}
 }
 
-// A stalling handler stalls the handshakes of requests with stall=1.
+// A stalling handler stalls the handshakes of requests with stall=1. It checks
+// that no mutex is held while their connections are waited for.
 type stalling struct {
 	next    http.HandlerFunc
 	reached chan struct{} // gets a token from each handshake that stalls
@@ -41,28 +42,32 @@ type stalling struct {
 }
 
 func (h *stalling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.FormValue("stall") != "" {
-		w = &stalledWriter{w, h}
-	}
-	h.next(w, r)
+	h.next(&stallingWriter{w, h, r.FormValue("stall") != ""}, r)
 }
 
-type stalledWriter struct {
+type stallingWriter struct {
 	http.ResponseWriter
 	handler *stalling
+	stalls  bool
 }
 
-func (w *stalledWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.handler.reached <- struct{}{}
-	<-w.handler.release
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+func (w *stallingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	mayWait("a handshake")
+	if w.stalls {
+		w.handler.reached <- struct{}{}
+		<-w.handler.release
+	}
+	c, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	return checkedConn{c}, buffers, err
 }
 
 // startStalling starts a process whose handshakes can be stalled. Unlike start it
 // never waits for a deadlock to end.
 func (w *world) startStalling(t *testing.T) (*process, *stalling) {
 	t.Helper()
-	p := &process{w: w, Hub: New(Options{Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox})}
+	p := &process{w: w, Hub: New(Options{
+		Redis: w.rdb, Batcher: w.batcher, Dispatcher: checkedDispatcher{w.Dispatcher}, Inbox: checkedInbox{w.Inbox},
+	})}
 	h := &stalling{next: p.serve, reached: make(chan struct{}, 1), release: make(chan struct{})}
 	server := httptest.NewServer(h)
 	p.url = server.URL

@@ -2,7 +2,6 @@ package live
 
 import (
 	"strconv"
-	"sync"
 
 	"github.com/coder/websocket"
 
@@ -32,7 +31,7 @@ type socket struct {
 	limits   *limits // of the reader; nil until the first frame
 	until    int64   // when the user's credential expires, Unix ms; 0 when it does not
 
-	mu      sync.Mutex
+	mu      mutex[socketLock]
 	locale  text.Locale // of its frames; set before the first one
 	greeted bool        // hello is queued: everything else may follow
 	behind  bool        // its frames come from the log for now
