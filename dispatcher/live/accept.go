@@ -88,7 +88,7 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 	if s.closed() { // the hub is closing
 		return
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, joinWithin)
+	ctx, cancel := h.withTimeout(joinWithin)
 	defer cancel()
 	more, err := h.join(ctx, s, fresh, since)
 	if err != nil {

@@ -120,7 +120,8 @@ func (l *line) change(channel string, subscribe bool) {
 
 // run keeps the line connected until the hub is over.
 func (l *line) run() {
-	ctx := l.hub.ctx
+	ctx, cancel := l.hub.context()
+	defer cancel()
 	delay := renewFirst
 	for ctx.Err() == nil {
 		start := time.Now()

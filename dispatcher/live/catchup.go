@@ -16,9 +16,11 @@ const (
 // catchUp brings a socket that is behind what the log has after its last frame,
 // until nothing is missing. It is the only one to queue logged frames meanwhile.
 func (h *Hub) catchUp(s *socket) {
+	ctx, cancel := h.context()
+	defer cancel()
 	delay := retryFirst
 	for !s.closed() {
-		more, err := h.catchUpOnce(s)
+		more, err := h.catchUpOnce(ctx, s)
 		switch {
 		case err == nil && !more:
 			return
@@ -26,7 +28,7 @@ func (h *Hub) catchUp(s *socket) {
 			delay = retryFirst
 		default:
 			h.Log.Warn("the replay log cannot be read", "error", err)
-			if !pause(h.ctx, delay) {
+			if !pause(ctx, delay) {
 				return
 			}
 			delay = min(2*delay, retryMost)
@@ -35,12 +37,12 @@ func (h *Hub) catchUp(s *socket) {
 }
 
 // catchUpOnce reads the log once. more says that something is still missing.
-func (h *Hub) catchUpOnce(s *socket) (more bool, err error) {
+func (h *Hub) catchUpOnce(ctx context.Context, s *socket) (more bool, err error) {
 	s.mu.Lock()
 	since := s.seq
 	s.again, s.heard = false, 0
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	revoked, err := h.revokedAt(ctx, s.audience) // may have been missed, too
 	if err != nil {
@@ -72,15 +74,16 @@ func (s *socket) settled() bool {
 	return !s.behind
 }
 
-// replay reads the log, a bounded number of times at once.
+// replay reads the log. Only some may do so at a time; waiting for a turn has no
+// timeout, as it takes long when thousands of sockets come back at once.
 func (h *Hub) replay(user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error) {
 	select {
 	case h.reads <- struct{}{}:
 		defer func() { <-h.reads }()
-	case <-h.ctx.Done():
-		return nil, 0, false, h.ctx.Err()
+	case <-h.done:
+		return nil, 0, false, ErrClosed
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	ctx, cancel := h.withTimeout(askTimeout)
 	defer cancel()
 	return h.Dispatcher.Replay(ctx, user, since)
 }

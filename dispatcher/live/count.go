@@ -37,14 +37,14 @@ func (h *Hub) count(a *audience) {
 }
 
 // countLoop counts until the hub is over.
-func (h *Hub) countLoop() {
+func (h *Hub) countLoop(ctx context.Context) {
 	for {
 		select {
 		case <-h.counts.wake:
-		case <-h.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		if !pause(h.ctx, countAfter) {
+		if !pause(ctx, countAfter) {
 			return
 		}
 		h.counts.mu.Lock()
@@ -54,19 +54,19 @@ func (h *Hub) countLoop() {
 			a.counting = false // what changes from here on is counted again
 		}
 		h.counts.mu.Unlock()
-		h.countAll(due)
+		h.countAll(ctx, due)
 	}
 }
 
 // countAll counts for several users at once. It is over before the next ones, so
 // that a user's numbers are sent in order.
-func (h *Hub) countAll(due []*audience) {
+func (h *Hub) countAll(ctx context.Context, due []*audience) {
 	next := make(chan *audience)
 	var workers sync.WaitGroup
 	for range min(counters, len(due)) {
 		workers.Go(func() {
 			for a := range next {
-				h.countFor(a)
+				h.countFor(ctx, a)
 			}
 		})
 	}
@@ -77,17 +77,17 @@ func (h *Hub) countAll(due []*audience) {
 	workers.Wait()
 }
 
-func (h *Hub) countFor(a *audience) {
+func (h *Hub) countFor(hub context.Context, a *audience) {
 	if a.empty() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(hub, askTimeout)
 	defer cancel()
 	unreads, err := h.Inbox.Unreads(ctx, a.user)
 	if err != nil {
-		if h.ctx.Err() == nil {
+		if hub.Err() == nil {
 			h.Log.Warn("unreads cannot be counted", "error", err)
-			pause(h.ctx, retryFirst)
+			pause(hub, retryFirst)
 			h.count(a)
 		}
 		return

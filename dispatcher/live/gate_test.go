@@ -40,7 +40,7 @@ func TestGate(t *testing.T) {
 
 // Everybody who entered has left when the gate is empty.
 func TestGateClosesWhileOthersEnter(t *testing.T) {
-	for range 100 {
+	for range 20 {
 		var g gate
 		var inside atomic.Int64
 		var visitors sync.WaitGroup

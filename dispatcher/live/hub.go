@@ -130,10 +130,9 @@ type Hub struct {
 	sockets atomic.Int64
 	created atomic.Int64 // audiences, ever
 
-	admission gate            // every socket, from before its handshake until it has left
-	running   gate            // every goroutine
-	ctx       context.Context // ends after the last socket is gone
-	cancel    context.CancelFunc
+	admission gate          // every socket, from before its handshake until it has left
+	running   gate          // every goroutine
+	done      chan struct{} // closed when Run has closed the sockets
 }
 
 // New returns a hub. Sockets are served while Run runs.
@@ -141,7 +140,7 @@ func New(opts Options) *Hub {
 	opts.defaults()
 	h := &Hub{
 		Options: opts, id: uuid.NewString()[:8], seed: maphash.MakeSeed(),
-		reads: make(chan struct{}, maxReads),
+		reads: make(chan struct{}, maxReads), done: make(chan struct{}),
 	}
 	for i := range h.shards {
 		h.shards[i].audiences = make(map[string]*audience)
@@ -149,23 +148,24 @@ func New(opts Options) *Hub {
 	h.bus = bus{hub: h, lines: make(map[string]*line)}
 	h.counts.wake = make(chan struct{}, 1)
 	h.metrics = newMetrics(opts.Metrics, h)
-	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
 
 // Run keeps the hub going until ctx ends. Then it closes the sockets that Drain
 // has left, and returns when all that the hub started has ended.
 func (h *Hub) Run(ctx context.Context) {
-	h.start(h.pingLoop)
-	h.start(h.tidyLoop)
-	h.start(h.countLoop)
-	<-ctx.Done()
-	bounded, cancel := context.WithTimeout(context.Background(), stopWithin)
+	loops, cancel := h.context()
 	defer cancel()
-	h.Drain(bounded)
-	h.leaveSoon(bounded)
+	h.start(func() { h.pingLoop(loops) })
+	h.start(func() { h.tidyLoop(loops) })
+	h.start(func() { h.countLoop(loops) })
+	<-ctx.Done()
+	stopping, stop := context.WithTimeout(context.Background(), stopWithin)
+	defer stop()
+	h.Drain(stopping)
+	h.leaveSoon(stopping)
 	ended := h.running.close()
-	h.cancel()
+	close(h.done)
 	<-ended
 }
 
@@ -180,6 +180,32 @@ func (h *Hub) start(f func()) bool {
 		f()
 	}()
 	return true
+}
+
+// context returns a context that ends when the hub is done. The caller calls cancel.
+func (h *Hub) context() (context.Context, context.CancelFunc) {
+	return h.untilDone(context.WithCancel(context.Background()))
+}
+
+// withTimeout returns a context that ends after a timeout, or when the hub is done.
+// The caller calls cancel.
+func (h *Hub) withTimeout(timeout time.Duration) (context.Context, context.CancelFunc) {
+	return h.untilDone(context.WithTimeout(context.Background(), timeout))
+}
+
+// untilDone calls cancel when the hub is done, unless ctx ends before.
+func (h *Hub) untilDone(ctx context.Context, cancel context.CancelFunc) (context.Context, context.CancelFunc) {
+	started := h.start(func() {
+		select {
+		case <-h.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	if !started {
+		cancel()
+	}
+	return ctx, cancel
 }
 
 // Drain takes no more sockets, and closes those there are with 1012, a few at a

@@ -24,51 +24,49 @@ var nested = map[string][]string{
 	"bus":    {"gate"},
 }
 
-// held has the names of the mutexes that each goroutine holds.
-var held = struct {
-	sync.Mutex
-	by map[string][]string
-}{by: make(map[string][]string)}
+// locks has the names of the mutexes that each goroutine holds, by its number.
+var locks sync.Map
+
+// held returns the names of the mutexes that the calling goroutine holds.
+func held() (g string, names []string) {
+	var b [64]byte
+	g = strings.Fields(string(b[:runtime.Stack(b[:], false)]))[1] // "goroutine 18 [running]: …"
+	if v, ok := locks.Load(g); ok {
+		names = v.([]string)
+	}
+	return g, names
+}
 
 // Every test of this package checks the lock order: a panic shows who breaks it.
 func init() {
 	onLock = func(name string) {
-		g := goroutine()
-		held.Lock()
-		defer held.Unlock()
-		for _, outer := range held.by[g] {
+		g, names := held()
+		for _, outer := range names {
 			if !slices.Contains(nested[outer], name) {
-				panic(fmt.Sprintf("the mutex of a %s is locked while %v are held", name, held.by[g]))
+				panic(fmt.Sprintf("mutex %s is locked while %v are held", name, names))
 			}
 		}
-		held.by[g] = append(held.by[g], name)
+		locks.Store(g, append(names, name))
 	}
 	onUnlock = func(name string) {
-		g := goroutine()
-		held.Lock()
-		defer held.Unlock()
-		if i := slices.Index(held.by[g], name); i >= 0 {
-			held.by[g] = slices.Delete(held.by[g], i, i+1)
+		g, names := held()
+		if i := slices.Index(names, name); i >= 0 {
+			names = slices.Delete(names, i, i+1)
 		}
-		if len(held.by[g]) == 0 {
-			delete(held.by, g)
+		if len(names) == 0 {
+			locks.Delete(g)
+		} else {
+			locks.Store(g, names)
 		}
 	}
-}
-
-// goroutine returns the number of the calling goroutine.
-func goroutine() string {
-	var b [64]byte
-	return strings.Fields(string(b[:runtime.Stack(b[:], false)]))[1]
 }
 
 // mayWait panics when the calling goroutine holds a mutex, other than those named.
 func mayWait(what string, except ...string) {
-	held.Lock()
-	defer held.Unlock()
-	for _, name := range held.by[goroutine()] {
+	_, names := held()
+	for _, name := range names {
 		if !slices.Contains(except, name) {
-			panic(fmt.Sprintf("the mutex of a %s is held during %s", name, what))
+			panic(fmt.Sprintf("mutex %s is held during %s", name, what))
 		}
 	}
 }

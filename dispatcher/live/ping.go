@@ -1,12 +1,15 @@
 package live
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // pingLoop pings sockets that are silent, drops those that stay so, and closes those
 // whose credential has expired, until the hub is over. One walk over all of them costs less than a timer for each.
-func (h *Hub) pingLoop() {
+func (h *Hub) pingLoop(ctx context.Context) {
 	const walks = 4 // in an interval
-	for pause(h.ctx, h.PingInterval/walks) {
+	for pause(ctx, h.PingInterval/walks) {
 		for i := range h.shards {
 			now := time.Now().UnixMilli()
 			for _, a := range h.shards[i].all() {

@@ -87,7 +87,7 @@ func (h *Hub) tell(ctx context.Context, user int64, c *inbox.Command) error {
 
 // announce notes that a user has come.
 func (h *Hub) announce(a *audience) {
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	ctx, cancel := h.withTimeout(askTimeout)
 	defer cancel()
 	if err := h.note(ctx, []sighting{{audience: a, online: onlineFor}}); err != nil {
 		h.Log.Warn("presence cannot be noted", "error", err)

@@ -100,7 +100,7 @@ func (s *socket) handle(kind websocket.MessageType, frame []byte) {
 		return
 	}
 	s.hub.metrics.received.WithLabelValues(r.Op).Inc()
-	ctx, cancel := context.WithTimeout(s.hub.ctx, askTimeout)
+	ctx, cancel := s.hub.withTimeout(askTimeout)
 	defer cancel()
 	s.reply(r.Ref, do(s, ctx, &r))
 }

@@ -7,9 +7,9 @@ import (
 
 // tidyLoop forgets users whose sockets left a while ago, and keeps the others
 // online, until the hub is over.
-func (h *Hub) tidyLoop() {
+func (h *Hub) tidyLoop(ctx context.Context) {
 	refreshed := time.Now()
-	for pause(h.ctx, min(h.Linger/4, refreshEvery)) {
+	for pause(ctx, min(h.Linger/4, refreshEvery)) {
 		var sightings []sighting
 		for i := range h.shards {
 			for _, a := range h.shards[i].expired(time.Now().Add(-h.Linger)) {
@@ -25,7 +25,7 @@ func (h *Hub) tidyLoop() {
 				}
 			}
 		}
-		if err := h.note(h.ctx, sightings); err != nil && h.ctx.Err() == nil {
+		if err := h.note(ctx, sightings); err != nil && ctx.Err() == nil {
 			h.Log.Warn("presence cannot be noted", "error", err)
 		}
 	}
