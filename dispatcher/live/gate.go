@@ -1,14 +1,15 @@
 package live
 
-// A gate counts who is inside, until it is closed. Unlike a sync.WaitGroup it may
-// be entered while somebody waits for it to become empty. The zero gate is open.
+// A gate counts sockets or goroutines that are active, and refuses new ones once it
+// is closed. Unlike with sync.WaitGroup, enter may be called while somebody waits.
+// The zero gate is open.
 type gate struct {
 	mu     mutex[gateLock]
 	inside int
-	empty  chan struct{} // not nil once the gate is closed
+	empty  chan struct{} // nil while the gate is open
 }
 
-// enter reports whether the gate is open. If so the caller is inside until leave.
+// enter reports whether the gate is open. If it is, the caller must call leave later.
 func (g *gate) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -19,7 +20,7 @@ func (g *gate) enter() bool {
 	return true
 }
 
-// leave ends what enter began.
+// leave undoes one successful enter.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -29,8 +30,8 @@ func (g *gate) leave() {
 	}
 }
 
-// close lets nobody enter any more. The channel that it returns is closed when
-// nobody is inside. It may be called again, and returns the same channel.
+// close makes enter fail from now on. It returns a channel that is closed when
+// everyone has left. Every call returns the same channel.
 func (g *gate) close() (empty <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -105,34 +105,33 @@ func (o *Options) defaults() {
 }
 
 const (
-	shards      = 64
-	maxReads    = 64               // of the replay log, at a time
-	askTimeout  = 10 * time.Second // for what a client asks of Redis
-	stopWithin  = 5 * time.Second  // for sockets that Run still finds when it ends
-	drainSpread = time.Second      // over which Drain closes sockets
+	shards         = 64
+	maxReads       = 64               // concurrent reads of the replay log
+	requestTimeout = 10 * time.Second // of a request to Redis
+	stopTimeout    = 5 * time.Second  // for Run to close the sockets that are left
+	drainSpread    = time.Second      // Drain spreads its closes over this time
 )
 
-// ErrClosed is returned for sockets that come while the hub is closing: they
-// should go to another process.
+// ErrClosed is returned by Accept while the hub is closing. The client should
+// connect to another process.
 var ErrClosed = errors.New("the hub is closing")
 
-// A Hub holds the sockets of this process. Its methods are safe for concurrent
-// use.
+// A Hub holds the sockets of this process. Its methods are safe for concurrent use.
 type Hub struct {
 	Options
 	id      string // of this process
 	seed    maphash.Seed
 	shards  [shards]shard
-	bus     bus
-	reads   chan struct{} // one entry for each reader of the log
-	counts  counting
+	pubsub  pubsub
+	reads   chan struct{} // semaphore: one entry for each read of the log
+	counts  countQueue
 	metrics *metrics
-	sockets atomic.Int64
-	created atomic.Int64 // audiences, ever
+	sockets atomic.Int64 // open
+	created atomic.Int64 // userSockets created so far
 
-	admission gate          // every socket, from before its handshake until it has left
-	running   gate          // every goroutine
-	done      chan struct{} // closed when Run has closed the sockets
+	admission gate          // counts sockets, from before the handshake until they have left
+	running   gate          // counts goroutines
+	done      chan struct{} // closed by Run after all sockets were closed
 }
 
 // New returns a hub. Sockets are served while Run runs.
@@ -143,16 +142,16 @@ func New(opts Options) *Hub {
 		reads: make(chan struct{}, maxReads), done: make(chan struct{}),
 	}
 	for i := range h.shards {
-		h.shards[i].audiences = make(map[string]*audience)
+		h.shards[i].users = make(map[string]*userSockets)
 	}
-	h.bus = bus{hub: h, lines: make(map[string]*line)}
+	h.pubsub = pubsub{hub: h, conns: make(map[string]*pubsubConn)}
 	h.counts.wake = make(chan struct{}, 1)
 	h.metrics = newMetrics(opts.Metrics, h)
 	return h
 }
 
-// Run keeps the hub going until ctx ends. Then it closes the sockets that Drain
-// has left, and returns when all that the hub started has ended.
+// Run serves sockets until ctx ends. Then it closes the sockets that are left, and
+// returns when all goroutines of the hub have ended. It may be called once.
 func (h *Hub) Run(ctx context.Context) {
 	loops, cancel := h.context()
 	defer cancel()
@@ -160,17 +159,17 @@ func (h *Hub) Run(ctx context.Context) {
 	h.start(func() { h.tidyLoop(loops) })
 	h.start(func() { h.countLoop(loops) })
 	<-ctx.Done()
-	stopping, stop := context.WithTimeout(context.Background(), stopWithin)
+	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
 	defer stop()
 	h.Drain(stopping)
-	h.leaveSoon(stopping)
+	h.lingerOnline(stopping)
 	ended := h.running.close()
 	close(h.done)
 	<-ended
 }
 
-// start runs f in a goroutine that Run waits for. It reports false when the hub
-// is over.
+// start runs f in a goroutine that Run waits for. It returns false, and does not
+// run f, after Run has closed the sockets.
 func (h *Hub) start(f func()) bool {
 	if !h.running.enter() {
 		return false
@@ -182,18 +181,19 @@ func (h *Hub) start(f func()) bool {
 	return true
 }
 
-// context returns a context that ends when the hub is done. The caller calls cancel.
+// context returns a context that ends when h.done is closed. The caller must call
+// cancel.
 func (h *Hub) context() (context.Context, context.CancelFunc) {
 	return h.untilDone(context.WithCancel(context.Background()))
 }
 
-// withTimeout returns a context that ends after a timeout, or when the hub is done.
-// The caller calls cancel.
+// withTimeout returns a context that ends after a timeout or when h.done is closed.
+// The caller must call cancel.
 func (h *Hub) withTimeout(timeout time.Duration) (context.Context, context.CancelFunc) {
 	return h.untilDone(context.WithTimeout(context.Background(), timeout))
 }
 
-// untilDone calls cancel when the hub is done, unless ctx ends before.
+// untilDone starts a goroutine that calls cancel when h.done is closed.
 func (h *Hub) untilDone(ctx context.Context, cancel context.CancelFunc) (context.Context, context.CancelFunc) {
 	started := h.start(func() {
 		select {
@@ -208,15 +208,15 @@ func (h *Hub) untilDone(ctx context.Context, cancel context.CancelFunc) (context
 	return ctx, cancel
 }
 
-// Drain takes no more sockets, and closes those there are with 1012, a few at a
-// time, so that their clients come back to another process at once, but not all
-// in the same moment. It waits until they are gone; those that still are there
-// when ctx ends are dropped.
+// Drain refuses new sockets and closes the open ones with 1012, which tells clients
+// to reconnect at once. It closes them shard by shard, so that they do not all
+// reconnect in the same moment. It returns when all sockets have left. When ctx ends
+// before, it cuts the connections that are left and returns.
 func (h *Hub) Drain(ctx context.Context) {
 	gone := h.admission.close()
 	for i := range h.shards {
-		for _, a := range h.shards[i].all() {
-			a.each(func(s *socket) { s.close(codeRestart, reasonRestart) })
+		for _, u := range h.shards[i].all() {
+			u.each(func(s *socket) { s.close(codeRestart, reasonRestart) })
 		}
 		if h.sockets.Load() > shards {
 			pause(ctx, drainSpread/shards)
@@ -225,13 +225,13 @@ func (h *Hub) Drain(ctx context.Context) {
 	select {
 	case <-gone:
 	case <-ctx.Done():
-		for _, a := range h.audiences() {
-			a.each(func(s *socket) { s.drop("restart") })
+		for _, u := range h.users() {
+			u.each(func(s *socket) { s.drop("restart") })
 		}
 	}
 }
 
-// pause waits, and reports false when ctx ended first.
+// pause waits for d. It returns false when ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -2,35 +2,36 @@ package live
 
 import "sync"
 
-// A mutex is a sync.Mutex with a name in the lock order; see the package comment.
-// It costs no memory and, outside of tests, no more than looking at a variable.
+// A mutex is a sync.Mutex whose type says where it stands in the lock order, which
+// the package comment lists. The name costs no memory, and the hooks of the tests
+// cost one comparison.
 type mutex[N lockName] struct{ sync.Mutex }
 
-// A lockName names all mutexes of one kind.
+// A lockName is the name of a kind of mutex.
 type lockName interface{ name() string }
 
 type (
-	shardLock    struct{}
-	audienceLock struct{}
-	socketLock   struct{}
-	busLock      struct{}
-	lineLock     struct{}
-	countingLock struct{}
-	connLock     struct{}
-	gateLock     struct{}
+	shardLock      struct{}
+	userLock       struct{}
+	socketLock     struct{}
+	pubsubLock     struct{}
+	pubsubConnLock struct{}
+	countQueueLock struct{}
+	connLock       struct{}
+	gateLock       struct{}
 )
 
-func (shardLock) name() string    { return "shard" }
-func (audienceLock) name() string { return "audience" }
-func (socketLock) name() string   { return "socket" }
-func (busLock) name() string      { return "bus" }
-func (lineLock) name() string     { return "line" }
-func (countingLock) name() string { return "counting" }
-func (connLock) name() string     { return "conn" }
-func (gateLock) name() string     { return "gate" }
+func (shardLock) name() string      { return "shard" }
+func (userLock) name() string       { return "user" }
+func (socketLock) name() string     { return "socket" }
+func (pubsubLock) name() string     { return "pubsub" }
+func (pubsubConnLock) name() string { return "pubsubConn" }
+func (countQueueLock) name() string { return "countQueue" }
+func (connLock) name() string       { return "conn" }
+func (gateLock) name() string       { return "gate" }
 
-// onLock and onUnlock are set by tests, to check the lock order. They are called
-// before a mutex is locked, and after it was unlocked.
+// Tests set onLock and onUnlock to check the lock order. onLock is called before a
+// mutex is locked, onUnlock after it was unlocked.
 var onLock, onUnlock func(name string)
 
 // Lock locks m.

@@ -16,12 +16,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// nested says what may be locked while something is held, as the package comment
-// does. Whatever is not listed may be locked only while nothing is held.
+// nested lists what may be locked while a mutex is held, as the package comment does.
 var nested = map[string][]string{
-	"shard":  {"audience"},
+	"shard":  {"user"},
 	"socket": {"gate"},
-	"bus":    {"gate"},
+	"pubsub": {"gate"},
 }
 
 // locks has the names of the mutexes that each goroutine holds, by its number.
@@ -80,7 +79,7 @@ func panics(f func()) (value any) {
 
 func TestLockOrderIsChecked(t *testing.T) {
 	var s mutex[shardLock]
-	var a mutex[audienceLock]
+	var a mutex[userLock]
 	if p := panics(func() { s.Lock(); a.Lock(); a.Unlock(); s.Unlock() }); p != nil {
 		t.Error(p)
 	}

@@ -149,9 +149,8 @@ func TestHandshakeOutlivesTheHub(t *testing.T) {
 	close(handshakes.release)
 	within(t, "the connection is cut", func() { <-dialed })
 	within(t, "the process stops", func() { <-stopped })
-	if n := p.sockets.Load(); n != 0 {
-		t.Errorf("%d sockets are left", n)
-	}
+	eventually(t, "no socket is left", func() bool { return p.sockets.Load() == 0 })
+	within(t, "nobody is inside", func() { <-p.admission.close() })
 }
 
 // A hub that is told to stop while sockets come and frames flow does stop, and
