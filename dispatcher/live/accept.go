@@ -60,17 +60,17 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 // handshake upgrades the connection of a request. It writes to the network, so the
 // caller must not hold a mutex.
 func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	hijacker := &hijacker{ResponseWriter: w, timeout: h.WriteTimeout}
+	hj := &hijacker{ResponseWriter: w, timeout: h.WriteTimeout}
 	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.OriginPatterns}
 	if h.Compression {
 		opts.CompressionMode = websocket.CompressionNoContextTakeover
 	}
-	ws, err := websocket.Accept(hijacker, r, opts)
+	ws, err := websocket.Accept(hj, r, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	ws.SetReadLimit(h.MaxFrame)
-	return &socket{hub: h, ws: ws, conn: hijacker.conn, acceptLanguage: r.Header.Get("Accept-Language"), behind: true}, nil
+	return &socket{hub: h, ws: ws, conn: hj.conn, acceptLanguage: r.Header.Get("Accept-Language"), behind: true}, nil
 }
 
 // begin greets a socket or closes it, and then starts its reader.
@@ -160,7 +160,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 		seq = newest
 	}
 	s.mu.Lock()
-	s.seq, s.greetedAt, s.locale, s.greeted = seq, revoked, locale, true
+	s.seq, s.revokedBefore, s.locale, s.greeted = seq, revoked, locale, true
 	s.push(h.hello(seq, unreads))
 	s.checkRevoked()
 	more = s.pushLogged(missed)

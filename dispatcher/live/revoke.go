@@ -43,7 +43,7 @@ func (s *socket) revoke(at int64) {
 
 // checkRevoked closes the socket if it was revoked after it was greeted. s.mu is held.
 func (s *socket) checkRevoked() {
-	if s.greeted && s.revokedAt > s.greetedAt {
+	if s.greeted && s.revokedAt > s.revokedBefore {
 		s.beginClose(codeRevoked, "not signed in any more")
 	}
 }

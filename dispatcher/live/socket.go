@@ -38,7 +38,7 @@ type socket struct {
 	renewed       bool        // the subscription was renewed while behind
 	newestOffered int64       // seq of the newest frame that was offered while behind
 	seq           int64       // of the last logged frame that was queued
-	greetedAt     int64       // the last revocation before hello, Unix µs
+	revokedBefore int64       // the last revocation when greeted, Unix µs
 	revokedAt     int64       // the last revocation, Unix µs
 	pinged        bool        // a ping is queued or unanswered
 	writing       bool        // the writer runs
