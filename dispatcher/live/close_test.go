@@ -164,7 +164,7 @@ func TestKickThatWasLost(t *testing.T) {
 	old := p.dial(66)
 	old.next("hello")
 	a := p.find(w.Inbox.Channel(66))
-	l := a.line.Load()
+	l := a.conn.Load()
 	l.change(a.channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })
 	if err := p.Kick(t.Context(), 66); err != nil {

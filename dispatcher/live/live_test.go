@@ -154,7 +154,7 @@ func TestGapIsFilled(t *testing.T) {
 	c := p.dial(66)
 	c.next("hello")
 	channel := w.Inbox.Channel(66)
-	p.find(channel).line.Load().change(channel, false) // so that it hears nothing
+	p.find(channel).conn.Load().change(channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == 0 })
 	sub := w.rdb.Subscribe(t.Context(), channel)
 	defer sub.Close()
