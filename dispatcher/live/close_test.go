@@ -97,10 +97,10 @@ func TestTooManyFrames(t *testing.T) {
 	}
 }
 
-// insist writes a frame far more often than the hub has patience for. The socket may
+// insist writes a frame far more often than the hub accepts. The socket may
 // be closed meanwhile.
 func (c *client) insist(text string) {
-	for range 10 * patience.Burst {
+	for range 10 * rejectedLimit.Burst {
 		if c.ws.Write(c.t.Context(), websocket.MessageText, []byte(text)) != nil {
 			return
 		}
@@ -228,13 +228,13 @@ func TestPing(t *testing.T) {
 
 	now := time.Now().UnixMilli()
 	for _, s := range sockets {
-		s.conn.heard.Store(now - interval)
+		s.conn.lastRead.Store(now - interval)
 		s.checkAlive(now)
 	}
 	eventually(t, "one has answered", func() bool {
-		return slices.ContainsFunc(sockets, func(s *socket) bool { return s.conn.heard.Load() >= now })
+		return slices.ContainsFunc(sockets, func(s *socket) bool { return s.conn.lastRead.Load() >= now })
 	})
-	toDead.conn.heard.Store(now - 2*interval) // for as long as the other one's answer is worth
+	toDead.conn.lastRead.Store(now - 2*interval) // for as long as the other one's answer is worth
 	for _, s := range sockets {
 		s.checkAlive(now)
 	}

@@ -217,7 +217,7 @@ func TestUnreadsFollow(t *testing.T) {
 func TestChangesGather(t *testing.T) {
 	w := newWorld(t)
 	h := New(Options{Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox}) // and nobody counts
-	one, other := &audience{user: 66}, &audience{user: 15}
+	one, other := &userSockets{id: 66}, &userSockets{id: 15}
 	for range 20 {
 		h.count(one)
 		h.count(other)
