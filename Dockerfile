@@ -15,6 +15,9 @@ COPY --from=build --chown=65532:65532 /data /data
 WORKDIR /data
 VOLUME /data
 USER 65532:65532
+# Metrics, health and pprof, for other containers of the network: there is no
+# authentication on this port, so never publish it.
+ENV KABAR_ADMIN_LISTEN=:9090
 EXPOSE 8080 9090
 HEALTHCHECK --interval=10s --timeout=4s --start-period=10s CMD ["/kabar", "healthcheck"]
 ENTRYPOINT ["/kabar"]

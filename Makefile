@@ -1,33 +1,45 @@
 # Kabar: what is built and checked, and how. `make help` lists it.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Redocly needs a newer Node.js than Debian 12 has: it runs with its own.
+REDOCLY     = --package=node@22.23.3 --package=@redocly/cli@2.77.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.NOTPARALLEL: # make setup test does one after the other
 
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup
+setup: ## install what the tests need: a C compiler, redis-server, curl, npx, Chromium
+	@sh ./.ci/setup
 
 .PHONY: test
 test: tools lint ## everything that must hold: formatting, vet, staticcheck, all tests with the race detector
 	go test -race -timeout 20m ./...
 
 .PHONY: lint
-lint: ## formatting, vet, staticcheck
+lint: lint-api ## formatting, vet, staticcheck, the documents of the APIs
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
+.PHONY: lint-api
+lint-api: ## the documents of the APIs alone, by the rules of docs/redocly.yaml
+	@command -v npx >/dev/null || { echo "npx is missing: make setup installs it (Debian, Ubuntu: apt-get install npm)" >&2; exit 1; }
+	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes --prefer-offline $(REDOCLY) -- \
+		redocly lint --config docs/redocly.yaml docs/openapi.yaml docs/asyncapi.yaml
+
 .PHONY: tools
-tools: ## see that Go and redis-server are here; install redis-server and chromium where that can be done
-	@command -v go >/dev/null || { echo "Go is missing: see https://go.dev/doc/install" >&2; exit 1; }
-	@sh ./.ci/redis-server
-	@sh ./.ci/chromium
+tools: ## see that what the tests need is here; install nothing
+	@sh ./.ci/setup check
 
 .PHONY: build
 build: ## build the daemon, the playground and the load generator into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
 
 .PHONY: bench
-bench: tools ## measure pushes and live sockets, beside the bare limits of the same run
+bench: ## measure pushes and live sockets, beside the bare limits of the same run
 	go run ./cmd/kabar-bench push
 	go run ./cmd/kabar-bench live

@@ -156,7 +156,7 @@ func TestBroadcastToEveryone(t *testing.T) {
 func TestBroadcastSurvivesProcesses(t *testing.T) {
 	const users = 300
 	rnd := rand.New(rand.NewPCG(1, 2))
-	w := newWorld(t)
+	w := newWorld(t, soon)
 	w.know(users)
 	ids := []string{"a", "b"}
 	for _, id := range ids {

@@ -135,7 +135,7 @@ func TestGrace(t *testing.T) {
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newChat(t, func(o *Options) { o.LiveGrace = 700 * time.Millisecond })
+			w := newChat(t, func(o *Options) { o.LiveGrace = time.Hour })
 			w.register(66, devices.Android, "A")
 			sub := w.rdb.Subscribe(context.Background(), w.Inbox.Live.Channel(66))
 			defer sub.Close()
@@ -148,6 +148,7 @@ func TestGrace(t *testing.T) {
 			if out, delayed, _ := w.left(); out != 0 || delayed != 1 {
 				t.Errorf("%d entries, %d delayed: the push does not wait", out, delayed)
 			}
+			w.makeDue(w.delayedKey(w.Partitions.OfUser(66), Chat)) // in place of the hour
 			w.settled()
 			if n := len(w.android.sent); (n == 1) != c.pushed {
 				t.Errorf("%d pushes", n)
@@ -158,7 +159,7 @@ func TestGrace(t *testing.T) {
 
 // Messages of a conversation that have waited together ring once, with the newest.
 func TestGraceOfARunOfMessages(t *testing.T) {
-	w := newChat(t, func(o *Options) { o.LiveGrace = 300 * time.Millisecond })
+	w := newChat(t, func(o *Options) { o.LiveGrace = time.Hour })
 	w.register(66, devices.Android, "A")
 	sub := w.rdb.Subscribe(context.Background(), w.Inbox.Live.Channel(66))
 	defer sub.Close()
@@ -169,6 +170,7 @@ func TestGraceOfARunOfMessages(t *testing.T) {
 	for range 3 {
 		newest = w.send(15, 66, "halo")
 	}
+	w.makeDue(w.delayedKey(w.Partitions.OfUser(66), Chat)) // in place of the hour
 	w.run()
 	w.settled()
 	if len(w.android.sent) != 1 || w.android.sent[0].Body != "3 pesan dari Me Ow" {

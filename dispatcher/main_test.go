@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// patient is how long a test waits for what should happen at once.
+const patient = time.Minute
 
 // A phone is a Sender that notes what it is sent, and answers as the test says.
 type phone struct {
@@ -63,7 +67,7 @@ func (p *phone) Send(_ context.Context, d *push.Delivery) push.Result {
 // wait returns what was sent once it is as the condition wants.
 func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bool) []push.Delivery {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patient)
 	for {
 		p.mu.Lock()
 		sent, change := append([]push.Delivery(nil), p.sent...), p.change
@@ -74,7 +78,7 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bo
 		select {
 		case <-change:
 		case <-timeout:
-			t.Fatalf("%s: not so after 20 s, %d pushes", what, len(sent))
+			t.Fatalf("%s: not so after %v, %d pushes", what, patient, len(sent))
 		}
 	}
 }
@@ -105,7 +109,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	t.Helper()
 	redisClient := redis.NewClient(&redis.Options{Addr: addr})
-	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	prefix := prefixOf(t)
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(redisClient, 0)
 	w := &world{t: t, rdb: redisClient, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
@@ -118,7 +122,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
 		}),
 		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
-		Lease:   2 * time.Second,
+		Lease:   time.Minute,                      // nobody loses it on a busy machine; tests of taking over have soon
 		Sends:   Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Metrics: w.reg,
@@ -129,6 +133,36 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	w.Dispatcher = New(opts)
 	t.Cleanup(func() { b.Close(); w.audit(); redisClient.Close() })
 	return w
+}
+
+// soon makes leases short, for tests in which one ends.
+func soon(o *Options) { o.Lease = 2 * time.Second }
+
+var (
+	prefixes sync.Map // by test
+	runs     atomic.Int64
+)
+
+// prefixOf returns what the keys of all worlds of a test begin with. It is another one
+// each time that -count repeats the test.
+func prefixOf(t *testing.T) string {
+	name := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	prefix, known := prefixes.LoadOrStore(t, fmt.Sprint(name, ".", runs.Add(1)))
+	if !known {
+		t.Cleanup(func() { prefixes.Delete(t) })
+	}
+	return prefix.(string)
+}
+
+// makeDue makes all due that waits in a sorted set for its time.
+func (w *world) makeDue(key string) {
+	w.t.Helper()
+	ctx := context.Background()
+	for _, member := range w.rdb.ZRange(ctx, key, 0, -1).Val() {
+		if err := w.rdb.ZAddXX(ctx, key, redis.Z{Score: 0, Member: member}).Err(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 // audit fails the test when what it has left in Redis does not add up.
@@ -214,10 +248,10 @@ func (w *world) status(id string, ok func(ReceiverStatus) bool) ReceiverStatus {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patient)
 	for !ok() {
 		if !time.Now().Before(deadline) {
-			w.t.Fatalf("%s: not so after 20 s", what)
+			w.t.Fatalf("%s: not so after %v", what, patient)
 		}
 		wait(context.Background(), 5*time.Millisecond)
 	}

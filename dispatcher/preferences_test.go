@@ -186,7 +186,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	}
 	w.run()
 	w.publish(promo)
-	if frame, err := socket.ReceiveTimeout(t.Context(), 10*time.Second); err != nil {
+	if frame, err := socket.ReceiveTimeout(t.Context(), patient); err != nil {
 		t.Errorf("no frame: %v, %v", frame, err)
 	}
 	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })

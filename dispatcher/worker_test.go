@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
@@ -248,16 +249,12 @@ func TestNoPushToAFormerOwner(t *testing.T) {
 func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.run()
-	type attempt struct {
-		receiver string
-		at       time.Time
-	}
 	var mu sync.Mutex
-	var pushes []attempt
+	var receivers []string // of the pushes, in order
 	w.android.answer = func(d *push.Delivery) push.Result {
 		mu.Lock()
 		defer mu.Unlock()
-		pushes = append(pushes, attempt{string(d.Data[1].Value), time.Now()})
+		receivers = append(receivers, string(d.Data[1].Value))
 		return push.Result{Outcome: push.Accepted}
 	}
 	var wg sync.WaitGroup
@@ -279,7 +276,9 @@ func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settled()
-	answered := time.Now()
+	mu.Lock()
+	before := len(receivers) // nothing is under way
+	mu.Unlock()
 	for _, user := range []int64{66, 67} {
 		for i := range 20 {
 			w.publish(fmt.Sprintf(`{"id":"after-%d-%d","type":"dompet","receiver_id":%d,"message":"m"}`, user, i, user))
@@ -288,23 +287,20 @@ func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 	w.settled()
 	mu.Lock()
 	defer mu.Unlock()
-	after := 0
-	for _, p := range pushes {
-		if p.at.After(answered) {
-			after++
-			if p.receiver != fmt.Sprint(owner[0].User) {
-				t.Errorf("a push of user %s reached the phone of user %d", p.receiver, owner[0].User)
-			}
+	after := receivers[before:]
+	for _, receiver := range after {
+		if receiver != fmt.Sprint(owner[0].User) {
+			t.Errorf("a push of user %s reached the phone of user %d", receiver, owner[0].User)
 		}
 	}
-	if after != 20 {
-		t.Errorf("%d of 20 pushes reached the owner", after)
+	if len(after) != 20 {
+		t.Errorf("%d of 20 pushes reached the owner", len(after))
 	}
 }
 
 // The entries of a process that died are taken over after the lease.
 func TestTakeOver(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, soon)
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
@@ -328,7 +324,7 @@ func (o Options) withMetrics() Options {
 
 // An entry that is taken over again and again is buried.
 func TestPoisonIsBuried(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, soon)
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
@@ -357,9 +353,11 @@ func TestPoisonIsBuried(t *testing.T) {
 }
 
 // An attempt that lasts longer than others wait before they take over is not
-// taken over: its lease is renewed.
+// taken over: its lease is renewed. Redis' clock stands still but for the test.
 func TestLeasesAreRenewed(t *testing.T) {
-	w := newWorld(t)
+	mini, now := miniredis.RunT(t), time.Now()
+	mini.SetTime(now)
+	w := newWorldOn(t, mini.Addr(), soon)
 	w.register(66, devices.Android, "A")
 	release := make(chan struct{})
 	w.android.answer = func(*push.Delivery) push.Result { <-release; return push.Result{Outcome: push.Accepted} }
@@ -370,7 +368,19 @@ func TestLeasesAreRenewed(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { other.Run(ctx) })
-	wait(ctx, 2*w.Lease) // the time that is under test
+	for range 3 {
+		now = now.Add(w.abandoned() * 9 / 10)
+		mini.SetTime(now)
+		w.eventually("the lease is renewed", func() bool {
+			held, err := w.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{
+				Stream: w.outKey(w.Partitions.OfUser(66), Bulk), Group: group, Start: "-", End: "+", Count: 10,
+			}).Result()
+			if err != nil || len(held) != 1 || held[0].Consumer != w.consumer {
+				t.Fatal(held, err)
+			}
+			return held[0].Idle == 0
+		})
+	}
 	close(release)
 	w.settled()
 	cancel()
@@ -382,7 +392,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 
 // SIGTERM: attempts under way are finished, the rest goes on elsewhere, at once.
 func TestStopHandsBack(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{2, 2, 2}; o.Lease = 30 * time.Second })
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{2, 2, 2} })
 	w.register(66, devices.Android, "A")
 	begun, release := make(chan struct{}, 100), make(chan struct{})
 	w.android.answer = func(*push.Delivery) push.Result {
@@ -390,15 +400,15 @@ func TestStopHandsBack(t *testing.T) {
 		<-release
 		return push.Result{Outcome: push.Accepted}
 	}
-	stop := w.run()
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { w.Run(ctx) })
 	const events = 40
 	for i := range events {
 		w.publish(strings.Replace(promo, "promo-1", fmt.Sprint("p", i), 1))
 	}
 	<-begun
-	var wg sync.WaitGroup
-	wg.Go(stop)
-	wait(context.Background(), 50*time.Millisecond) // let it see that it is to stop
+	stop()
 	close(release)
 	wg.Wait()
 	first := len(w.android.sent)
@@ -406,10 +416,10 @@ func TestStopHandsBack(t *testing.T) {
 		t.Fatalf("%d sent, %d + %d left of %d", first, out, delayed, events)
 	}
 	other := New(w.Options.withMetrics())
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, stop = context.WithCancel(context.Background())
 	wg.Go(func() { other.Run(ctx) })
 	w.settled()
-	cancel()
+	stop()
 	wg.Wait()
 	seen := make(map[string]int)
 	for _, d := range w.android.sent {

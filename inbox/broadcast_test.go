@@ -53,7 +53,7 @@ func create(t *testing.T, s *Store, b NewBroadcast, n int) {
 // hold takes the lease on a broadcast as soon as it is free.
 func hold(t *testing.T, s *Store, b *rdb.Batcher, key, holder string, lease time.Duration) *Walk {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		w, err := s.Broadcasts.HoldBroadcast(t.Context(), b, key, holder, lease)
 		if err != nil && !errors.Is(err, errCut) {
 			t.Fatal(err)

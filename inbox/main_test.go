@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,11 +51,27 @@ func client(t testing.TB, addr string) redis.UniversalClient {
 	return redisClient
 }
 
+var (
+	prefixes sync.Map // by test
+	runs     atomic.Int64
+)
+
+// prefixOf returns what the keys of all stores of a test begin with. It is another one
+// each time that -count repeats the test.
+func prefixOf(t testing.TB) string {
+	name := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	prefix, known := prefixes.LoadOrStore(t, fmt.Sprint(name, ".", runs.Add(1)))
+	if !known {
+		t.Cleanup(func() { prefixes.Delete(t) })
+	}
+	return prefix.(string)
+}
+
 // newStore returns a store with keys of its own. Every user has a device list,
 // so that pushes are enqueued.
 func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*Options)) *Store {
 	t.Helper()
-	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	prefix := prefixOf(t)
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(redisClient, 0)
 	t.Cleanup(b.Close)

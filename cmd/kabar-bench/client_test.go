@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -83,21 +84,17 @@ func TestPublishPace(t *testing.T) {
 	c := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"status":"OK"}`)
 	})
+	start := time.Now()
 	sent, err := c.publish(t.Context(), requests(1, 5, 1, true), pace{publishers: 5, rate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, last := sent[0], sent[0]
-	for _, at := range sent {
-		if at.Before(first) {
-			first = at
+	// None is sent before its turn; a busy machine may send it as late as it likes.
+	slices.SortFunc(sent, time.Time.Compare)
+	for i, at := range sent {
+		if turn := start.Add(time.Duration(i) * 10 * time.Millisecond); at.Before(turn) {
+			t.Errorf("event %d at 100 a second was sent %v too early", i, turn.Sub(at))
 		}
-		if at.After(last) {
-			last = at
-		}
-	}
-	if took := last.Sub(first); took < 35*time.Millisecond {
-		t.Errorf("five events at 100 a second were sent within %v", took)
 	}
 }
 

@@ -15,8 +15,10 @@ import (
 //
 // The clients are in this process and as light as can be. A first round of each
 // kind is not counted, save for the memory, which is that of a fresh process each
-// time.
+// time. With a baseline, each round is a run of its own, with a warm-up of its own.
 type liveCmd struct {
+	baselineFlags
+
 	Idle            int           `help:"Idle sockets, one a user, whose memory is measured." default:"10000"`
 	Sockets         int           `help:"Open sockets, one a user; a round publishes one event to each of them." default:"5000"`
 	Missed          int           `help:"Events that each user misses before all come back at once." default:"10"`
@@ -59,7 +61,7 @@ func (c *liveCmd) Validate() error {
 	if c.Settle <= 0 || c.Settle > time.Minute {
 		return errors.New("--settle must be more than 0s and at most 1m0s")
 	}
-	return nil
+	return c.check(c.Profile)
 }
 
 // Run implements the command.
@@ -74,11 +76,45 @@ func (c *liveCmd) Run(e *env) error {
 	if err := c.fit(e); err != nil {
 		return err
 	}
+	if c.Baseline != "" {
+		r, err := c.compare(ctx, e, binary)
+		if err != nil {
+			return err
+		}
+		return e.write(r)
+	}
 	r := &liveReport{Scenario: "live", Settings: c.settings()}
 	if err := c.measure(ctx, e, binary, r); err != nil {
 		return err
 	}
 	return e.write(r)
+}
+
+// compare measures this build and the baseline by turns.
+func (c *liveCmd) compare(ctx context.Context, e *env, binary string) (*liveReport, error) {
+	once := *c
+	once.Rounds = 1
+	r, with, err := compare(ctx, e, c.baselineFlags, binary, c.Rounds, once.args(), func() *liveReport {
+		return &liveReport{Settings: once.settings()}
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Settings, r.Baseline = c.settings(), with
+	return r, nil
+}
+
+// args are the command line of the scenario with these flags, without the daemon.
+func (c *liveCmd) args() []string {
+	args := []string{
+		"live", "--json", flag("idle", c.Idle), flag("sockets", c.Sockets), flag("missed", c.Missed), flag("rounds", c.Rounds),
+		flag("publishers", c.Publishers), flag("batch-publishers", c.BatchPublishers), flag("rate", c.Rate),
+		flag("settle", c.Settle), flag("timeout", c.Timeout),
+	}
+	for _, m := range c.Measure {
+		args = append(args, flag("measure", m))
+	}
+	return args
 }
 
 // fit lowers the numbers of sockets to what this machine allows, and says so.

@@ -26,7 +26,27 @@ type liveReport struct {
 	Idle     *idleRow     `json:"idle,omitempty"`
 	Events   []eventsRow  `json:"events,omitempty"`
 	Storm    *stormRow    `json:"storm,omitempty"`
+
+	Baseline *baselineReport `json:"baseline,omitempty"`
 }
+
+// rows implements childReport.
+func (r *liveReport) rows() []row {
+	var all []row
+	for i := range r.Events {
+		all = append(all, &r.Events[i])
+	}
+	if r.Storm != nil {
+		all = append(all, r.Storm)
+	}
+	if r.Idle != nil {
+		all = append(all, r.Idle)
+	}
+	return all
+}
+
+// options implements childReport.
+func (r *liveReport) options() any { return r.Settings }
 
 // liveSettings are those of the flags that make a difference. Idle and sockets are
 // as many as this machine allowed.
@@ -57,8 +77,22 @@ func (r *idleRow) add(gateway, stays, returns float64) {
 	r.Gateway.add(gateway)
 	r.BareStays.add(stays)
 	r.BareReturns.add(returns)
+	r.judge()
+}
+
+func (r *idleRow) judge() {
 	r.Ratio = ratio(r.Gateway.Median, r.BareStays.Median)
 	r.Met = r.Gateway.Median <= r.Goal
+}
+
+func (r *idleRow) name() string { return fmt.Sprintf("%d idle sockets", r.Sockets) }
+
+func (r *idleRow) measured() []measured {
+	return []measured{
+		{"gateway memory, KiB a socket", &r.Gateway},
+		{"bare server memory, KiB a socket", &r.BareStays},
+		{"bare server memory, handler returned, KiB a socket", &r.BareReturns},
+	}
 }
 
 // An eventsRow compares the gateway with the bare server in one case. There is a
@@ -107,10 +141,30 @@ func (r *eventsRow) add(gateway, bare delivery) {
 	r.BareCPU.add(bare.server)
 	r.BareP50.add(bare.p50)
 	r.BareP99.add(bare.p99)
+	r.judge()
+}
+
+func (r *eventsRow) judge() {
 	r.Ratio = ratio(r.GatewayCPU.Median, r.BareCPU.Median)
 	r.Met = r.GatewayCPU.Median <= r.Goal
 	r.MetP50 = r.P50.Median <= r.GoalP50
 	r.MetP99 = r.P99.Median <= r.GoalP99
+}
+
+func (r *eventsRow) name() string { return fmt.Sprintf("%s, %d", pacing(r.Rate), r.Batch) }
+
+func (r *eventsRow) measured() []measured {
+	return []measured{
+		{"gateway CPU, µs an event", &r.GatewayCPU},
+		{"Redis CPU, µs an event", &r.RedisCPU},
+		{"events/s", &r.PerSecond},
+		{"latency p50, ms", &r.P50},
+		{"latency p99, ms", &r.P99},
+		{"bare server CPU, µs an event", &r.BareCPU},
+		{"bare server, events/s", &r.BarePerSecond},
+		{"bare server latency p50, ms", &r.BareP50},
+		{"bare server latency p99, ms", &r.BareP99},
+	}
 }
 
 // A stormRow is how many sockets that come back at once fare.
@@ -137,8 +191,26 @@ func (r *stormRow) add(gateway, bare comeback) {
 	r.RedisCPU.add(gateway.redis)
 	r.BareSeconds.add(bare.seconds)
 	r.BareCPU.add(bare.server)
+	r.judge()
+}
+
+func (r *stormRow) judge() {
 	r.Ratio = ratio(r.GatewayCPU.Median, r.BareCPU.Median)
 	r.Met = r.Seconds.Median <= r.Goal
+}
+
+func (r *stormRow) name() string {
+	return fmt.Sprintf("%d sockets, %d events each", r.Sockets, r.Missed)
+}
+
+func (r *stormRow) measured() []measured {
+	return []measured{
+		{"gateway CPU, µs a client", &r.GatewayCPU},
+		{"Redis CPU, µs a client", &r.RedisCPU},
+		{"caught up, s", &r.Seconds},
+		{"bare server CPU, µs a client", &r.BareCPU},
+		{"bare server caught up, s", &r.BareSeconds},
+	}
 }
 
 // tables implements report.
@@ -156,6 +228,9 @@ func (r *liveReport) tables(w io.Writer) error {
 	if r.Storm != nil {
 		text += "\n" + align(r.Storm.table())
 	}
+	if r.Baseline != nil {
+		text += r.Baseline.text()
+	}
 	_, err := io.WriteString(w, text)
 	return err
 }
@@ -164,7 +239,7 @@ func (r *idleRow) table() [][]string {
 	return [][]string{
 		{"resident memory", "gateway", "bare server", "", "bare, handler returned", ""},
 		{"", "KiB a socket", "KiB", "ratio", "KiB", "goal"},
-		{fmt.Sprintf("%d idle sockets", r.Sockets), tenths(r.Gateway), tenths(r.BareStays),
+		{r.name(), tenths(r.Gateway), tenths(r.BareStays),
 			fmt.Sprintf("%.2f", r.Ratio), tenths(r.BareReturns), goal(r.Goal, r.Met)},
 	}
 }
@@ -197,13 +272,11 @@ func (r *liveReport) latencyTable() [][]string {
 	return rows
 }
 
-func (r *eventsRow) name() string { return fmt.Sprintf("%s, %d", pacing(r.Rate), r.Batch) }
-
 func (r *stormRow) table() [][]string {
 	return [][]string{
 		{"all come back at once", "caught up", "bare", "", "gateway CPU", "bare server", "", "Redis CPU"},
 		{"", "s", "s", "goal", "µs a client", "µs", "ratio", "µs a client"},
-		{fmt.Sprintf("%d sockets, %d events each", r.Sockets, r.Missed), hundredths(r.Seconds), hundredths(r.BareSeconds),
+		{r.name(), hundredths(r.Seconds), hundredths(r.BareSeconds),
 			goal(r.Goal, r.Met), tenths(r.GatewayCPU), tenths(r.BareCPU), fmt.Sprintf("%.2f", r.Ratio), tenths(r.RedisCPU)},
 	}
 }

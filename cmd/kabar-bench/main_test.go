@@ -14,9 +14,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests, or, in the processes that they start, a child.
+// TestMain runs the tests, or, in the processes that they start, a command.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "serve-") {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 		main()
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -110,6 +110,11 @@ func TestCommandLine(t *testing.T) {
 		{"too few receivers", []string{"broadcast", "--users=1499", "--broadcast-rate=1"}, 2, "--users must be at least 1500"},
 		{"too short a broadcast", []string{"broadcast", "--users=15999"}, 2, "--users must be at least 16000"},
 		{"no such daemon", []string{"push", "--kabar=/does/not/exist"}, 2, "/does/not/exist"},
+		{"no such baseline", []string{"push", "--baseline=/does/not/exist"}, 2, "/does/not/exist"},
+		{"a daemon of no baseline", []string{"push", "--baseline-kabar=main.go"}, 2, "--baseline-kabar needs --baseline"},
+		{"a profile of two builds", []string{"push", "--baseline=main.go", "--profile=x"}, 2, "--profile and --baseline cannot be combined"},
+		{"a baseline of live", []string{"live", "--baseline=/does/not/exist"}, 2, "/does/not/exist"},
+		{"a profile of two builds, live", []string{"live", "--baseline=main.go", "--profile=x"}, 2, "--profile and --baseline cannot be combined"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := runWith(t.Context(), nil, c.args...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -34,6 +35,7 @@ func TestResidentMemory(t *testing.T) {
 	if err != nil || got < int64(len(held)) {
 		t.Errorf("%d bytes, %v: this process holds %d", got, err, len(held))
 	}
+	runtime.KeepAlive(held)
 	if _, err := residentMemory(t.Context(), 1<<30); err == nil {
 		t.Error("a process that does not exist has memory")
 	}

@@ -19,7 +19,11 @@ import (
 // is over when every push was answered and its outcome written; then the bare
 // loop, a process that only calls the SDK, sends as many of the same pushes to the
 // same sandbox. A first round of each kind is not counted.
+//
+// With a baseline, each round is a run of its own, with a warm-up of its own.
 type pushCmd struct {
+	baselineFlags
+
 	Users           int           `help:"Users, with one device each; a round publishes one event to each of them." default:"10000"`
 	Rounds          int           `help:"Counted rounds; the figures are their medians." default:"3"`
 	Latency         time.Duration `help:"How long the providers take to answer." default:"20ms"`
@@ -53,7 +57,7 @@ func (c *pushCmd) Validate() error {
 	if c.Rate < 0 {
 		return errors.New("--rate must not be negative")
 	}
-	return nil
+	return c.check(c.Profile)
 }
 
 // Run implements the command.
@@ -65,6 +69,13 @@ func (c *pushCmd) Run(e *env) error {
 		return err
 	}
 	defer clean()
+	if c.Baseline != "" {
+		r, err := c.compare(ctx, e, binary)
+		if err != nil {
+			return err
+		}
+		return e.write(r)
+	}
 	r := &pushReport{Scenario: "push", Settings: c.settings()}
 	for _, p := range slices.Compact(slices.Sorted(slices.Values(c.Provider))) {
 		if err := c.measure(ctx, e, binary, p, r); err != nil {
@@ -73,6 +84,34 @@ func (c *pushCmd) Run(e *env) error {
 	}
 	r.compareRedis()
 	return e.write(r)
+}
+
+// compare measures this build and the baseline by turns.
+func (c *pushCmd) compare(ctx context.Context, e *env, binary string) (*pushReport, error) {
+	once := *c
+	once.Rounds = 1
+	r, with, err := compare(ctx, e, c.baselineFlags, binary, c.Rounds, once.args(), func() *pushReport {
+		return &pushReport{Settings: once.settings()}
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Settings, r.Baseline = c.settings(), with
+	r.compareRedis()
+	return r, nil
+}
+
+// args are the command line of the scenario with these flags, without the daemon.
+func (c *pushCmd) args() []string {
+	args := []string{
+		"push", "--json", flag("users", c.Users), flag("rounds", c.Rounds), flag("latency", c.Latency),
+		flag("publishers", c.Publishers), flag("batch-publishers", c.BatchPublishers), flag("rate", c.Rate),
+		flag("in-flight", c.InFlight), flag("timeout", c.Timeout),
+	}
+	for _, p := range c.Provider {
+		args = append(args, flag("provider", string(p)))
+	}
+	return args
 }
 
 // settings are what the report says of the flags.

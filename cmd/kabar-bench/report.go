@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,6 +33,8 @@ type pushReport struct {
 	Settings pushSettings `json:"settings"`
 	Pushes   []pushRow    `json:"pushes"`
 	Redis    []redisRow   `json:"redis"`
+
+	Baseline *baselineReport `json:"baseline,omitempty"`
 }
 
 // pushSettings are those of the flags that make a difference.
@@ -74,8 +77,26 @@ func (r *pushRow) add(o outcome, barePerSecond, bareCPU float64) {
 	r.LatencyP99.add(o.p99)
 	r.BarePushesPerSecond.add(barePerSecond)
 	r.BareCPU.add(bareCPU)
+	r.judge()
+}
+
+func (r *pushRow) judge() {
 	r.Ratio = ratio(r.GatewayCPU.Median, r.BareCPU.Median)
 	r.Met = r.GatewayCPU.Median <= r.Goal
+}
+
+func (r *pushRow) name() string { return fmt.Sprintf("%s, %d", r.Provider.title(), r.Batch) }
+
+func (r *pushRow) measured() []measured {
+	return []measured{
+		{"gateway CPU, µs a push", &r.GatewayCPU},
+		{"Redis CPU, µs a push", &r.RedisCPU},
+		{"pushes/s", &r.PushesPerSecond},
+		{"latency p50, ms", &r.LatencyP50},
+		{"latency p99, ms", &r.LatencyP99},
+		{"bare loop CPU, µs a push", &r.BareCPU},
+		{"bare loop, pushes/s", &r.BarePushesPerSecond},
+	}
 }
 
 // A redisRow compares what Redis does for an event with one small script.
@@ -90,9 +111,45 @@ type redisRow struct {
 	Met      bool     `json:"goal_met"`
 }
 
+func (r *redisRow) judge() {
+	r.Ratio = ratio(r.CPU.Median, r.Bare.Median)
+	r.Met = r.CPU.Median <= r.Goal
+}
+
+func (r *redisRow) name() string {
+	name := r.Work
+	if r.Provider != "" {
+		name += ", " + r.Provider.title()
+	}
+	return fmt.Sprintf("%s, %d", name, r.Batch)
+}
+
+func (r *redisRow) measured() []measured {
+	return []measured{{"Redis CPU, µs an event", &r.CPU}, {"bare script CPU, µs", &r.Bare}}
+}
+
+// rows implements childReport. Redis' work for the pushes is in their own rows.
+func (r *pushReport) rows() []row {
+	var all []row
+	for i := range r.Pushes {
+		all = append(all, &r.Pushes[i])
+	}
+	for i := range r.Redis {
+		if r.Redis[i].Work == workStore {
+			all = append(all, &r.Redis[i])
+		}
+	}
+	return all
+}
+
+// options implements childReport.
+func (r *pushReport) options() any { return r.Settings }
+
 // compareRedis adds rows of Redis' work for the pushes to those of publishing
-// alone, and holds all of them against the bare script.
+// alone, and holds all of them against the bare script. It replaces those that it
+// added before.
 func (r *pushReport) compareRedis() {
+	r.Redis = slices.DeleteFunc(r.Redis, func(row redisRow) bool { return row.Work == workPush })
 	bare := make(map[int]figure)
 	for _, row := range r.Redis {
 		bare[row.Batch] = row.Bare
@@ -104,9 +161,7 @@ func (r *pushReport) compareRedis() {
 		})
 	}
 	for i := range r.Redis {
-		row := &r.Redis[i]
-		row.Ratio = ratio(row.CPU.Median, row.Bare.Median)
-		row.Met = row.CPU.Median <= row.Goal
+		r.Redis[i].judge()
 	}
 }
 
@@ -116,6 +171,9 @@ func (r *pushReport) tables(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%d users with one device each, providers answer in %g ms, medians of %d rounds\n"+
 		"%s/%s, %d CPUs, %s, Redis %s with an append-only file, fsync every second\n\n%s\n%s",
 		s.Users, s.LatencyMS, s.Rounds, m.OS, m.Arch, m.CPUs, m.Go, m.Redis, align(r.pushTable()), align(r.redisTable()))
+	if err == nil && r.Baseline != nil {
+		_, err = io.WriteString(w, r.Baseline.text())
+	}
 	return err
 }
 
@@ -126,7 +184,7 @@ func (r *pushReport) pushTable() [][]string {
 	}
 	for _, p := range r.Pushes {
 		rows = append(rows, []string{
-			fmt.Sprintf("%s, %d", p.Provider.title(), p.Batch),
+			p.name(),
 			fmt.Sprintf("%.0f", p.PushesPerSecond.Median), fmt.Sprintf("%.0f", p.BarePushesPerSecond.Median),
 			tenths(p.GatewayCPU), tenths(p.BareCPU), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
 			tenths(p.RedisCPU), tenths(p.LatencyP50), tenths(p.LatencyP99),
@@ -141,13 +199,8 @@ func (r *pushReport) redisTable() [][]string {
 		{"events a request", "µs an event", "µs", "ratio", "goal"},
 	}
 	for _, p := range r.Redis {
-		name := p.Work
-		if p.Provider != "" {
-			name += ", " + p.Provider.title()
-		}
 		rows = append(rows, []string{
-			fmt.Sprintf("%s, %d", name, p.Batch),
-			tenths(p.CPU), tenths(p.Bare), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
+			p.name(), tenths(p.CPU), tenths(p.Bare), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
 		})
 	}
 	return rows

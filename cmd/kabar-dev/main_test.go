@@ -19,6 +19,7 @@ import (
 const asMain = "KABAR_DEV_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
+	lookUpWithin = patience
 	if os.Getenv(asMain) != "" {
 		main()
 		return
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds each wait of a test.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // A console collects what a playground prints, and lets tests wait for it.
 type console struct {

@@ -11,10 +11,10 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-const (
-	lookUpWithin = time.Second // whose phone a push goes to
-	waiting      = 1024        // pushes that wait to be printed
-)
+const waiting = 1024 // pushes that wait to be printed
+
+// lookUpWithin bounds the look-up of whose phone a push goes to. Tests wait longer.
+var lookUpWithin = time.Second
 
 // A screen prints pushes as they arrive. A terminal that is slow, or halted,
 // delays nobody: what does not fit into the queue is counted instead.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +29,36 @@ func (p *process) broadcast(id, rest string) func() (state string, progress map[
 	}
 }
 
+// watch watches a broadcast once it is seen to run, and returns a function that waits
+// for its end and returns what was said.
+func (s *site) watch(id string) (said func() string) {
+	s.t.Helper()
+	cmd := s.command("broadcast", "watch", id, "--every", "100ms")
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { cmd.Process.Kill() })
+	out := bufio.NewReader(r)
+	first, err := out.ReadString('\n')
+	if err != nil || !strings.Contains(first, " "+id+": running, ") {
+		s.t.Fatalf("watch: %q, %v", first, err)
+	}
+	return func() string {
+		s.t.Helper()
+		rest, err := io.ReadAll(out)
+		if err := errors.Join(err, cmd.Wait()); err != nil {
+			s.t.Fatalf("watch: %v\n%s%s%s", err, first, rest, &complaints)
+		}
+		return first + string(rest)
+	}
+}
+
 // testBroadcast kills the process that walks: another one goes on, everyone is told
 // once, and every phone rings.
 func testBroadcast(t *testing.T, s *site) {
@@ -36,16 +69,16 @@ func testBroadcast(t *testing.T, s *site) {
 		p.device(user, "android", "reg_id", fmt.Sprint("A", user))
 	}
 	// Slow enough to be killed in the middle.
-	progress := p.broadcast("promo", `,"rate":20`)
+	progress := p.broadcast("promo", `,"rate":10`)
 	s.arrive("some are told", func() bool {
 		_, now := progress()
 		sent, _ := now["sent"].(float64)
 		return sent >= 10
 	})
 	p.kill()
+	watch := s.watch("promo") // before anybody goes on
 	second := s.serve()
-	out := s.must("", "broadcast", "watch", "promo", "--every", "100ms")
-	if !strings.Contains(out, "promo: running, ") || !strings.Contains(out, "60 of 60 users") {
+	if out := watch(); !strings.Contains(out, "60 of 60 users") {
 		t.Errorf("watch: %s", out)
 	}
 	for user := 1; user <= users; user++ {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -117,7 +118,7 @@ func TestErase(t *testing.T) {
 	p.publish(fmt.Sprintf(`{"id":"dead","type":"dompet","receiver_id":%d,"message":"dana XYZZY","details":{"id":1}}`, erased))
 	say(erased, 15, "kata XYZZY")
 	s.arrive("dead letters", func() bool { return strings.Count(s.must("", "dead", "list"), "PayloadEmpty") == 2 })
-	s.sandbox.APNs.Fail(sandbox.AnyToken, 3, sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 600})
+	s.sandbox.APNs.Fail(sandbox.AnyToken, 3, sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 10 * time.Minute})
 	p.publish(fmt.Sprintf(`{"id":"delayed","type":"dompet","receiver_id":%d,"message":"dana XYZZY","details":{"id":1}}`, erased))
 	say(erased, 15, "lagi XYZZY")
 	say(15, erased, "jawaban")

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 )
@@ -16,6 +16,7 @@ import (
 type client struct {
 	t    *testing.T
 	conn *websocket.Conn
+	kept []map[string]any // frames that were read while another was waited for
 }
 
 func (p *process) dial(user int, query string) *client {
@@ -38,10 +39,17 @@ func (p *process) tryDial(ctx context.Context, user int, query string) (*websock
 	return conn, err
 }
 
-// next returns the next frame with an operation, or the code of the close.
+// next returns the oldest frame with an operation that was not returned yet, or the
+// code of the close. Other frames are kept: they may come in any order.
 func (c *client) next(op string) (map[string]any, websocket.StatusCode) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	wanted := func(frame map[string]any) bool { return frame["op"] == op }
+	if i := slices.IndexFunc(c.kept, wanted); i >= 0 {
+		frame := c.kept[i]
+		c.kept = slices.Delete(c.kept, i, i+1)
+		return frame, -1
+	}
+	ctx, cancel := context.WithTimeout(c.t.Context(), patient)
 	defer cancel()
 	for {
 		_, raw, err := c.conn.Read(ctx)
@@ -55,9 +63,10 @@ func (c *client) next(op string) (map[string]any, websocket.StatusCode) {
 		if err := json.Unmarshal(raw, &frame); err != nil {
 			c.t.Fatal(err)
 		}
-		if frame["op"] == op {
+		if wanted(frame) {
 			return frame, -1
 		}
+		c.kept = append(c.kept, frame)
 	}
 }
 

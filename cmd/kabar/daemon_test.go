@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -260,13 +259,21 @@ func (s *site) pushesTo(token string) []sandbox.Push {
 	return to
 }
 
-// arrive waits until the pushes at the sandbox are as wanted.
+// patient is how long a test waits for what should happen soon.
+const patient = 2 * time.Minute
+
+// arrive waits until the pushes at the sandbox, or what follows from them, are as
+// wanted. What follows wakes nobody, so that it looks again and again.
 func (s *site) arrive(what string, met func() bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
-	defer cancel()
-	if err := s.sandbox.Wait(ctx, met); err != nil {
-		s.t.Fatalf("%s: %v", what, err)
+	tick, late := time.NewTicker(20*time.Millisecond), time.After(patient)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-late:
+			s.t.Fatalf("%s: not so after %v", what, patient)
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func TestKillDuringWebhook(t *testing.T) {
 		select {
 		case report := <-got:
 			return report
-		case <-time.After(30 * time.Second):
+		case <-time.After(patient):
 			t.Fatal("no report")
 			return ""
 		}

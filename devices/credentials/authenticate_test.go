@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"sync"
@@ -165,12 +166,18 @@ func TestLockout(t *testing.T) {
 
 func TestLockoutEndsWithItsWindow(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
-		s := r.store(Options{Lockout: Lockout{Failures: 1, Window: 200 * time.Millisecond}})
+		s := r.store(Options{Lockout: Lockout{Failures: 1, Window: time.Hour}})
 		check(t, s.SetToken(t.Context(), ani, "right"))
 		wantSignIn(t, s, ani, "wrong", home, ErrUnauthorized)
 		wantSignIn(t, s, ani, "right", home, errLocked)
+		failures := s.keys.failures(ani, sha256.Sum256([]byte(home)))
+		if left := r.Client.PTTL(t.Context(), failures).Val(); left <= 0 || left > s.lockout.Window {
+			t.Errorf("the window ends in %v", left)
+		}
 		if r.Mini != nil {
 			r.Mini.FastForward(s.lockout.Window) // its clock stands still
+		} else {
+			check(t, r.Client.PExpire(t.Context(), failures, time.Millisecond).Err()) // in place of the hour
 		}
 		check(t, redistest.Poll(func() bool { return s.Authenticate(t.Context(), ani, "right", home) == nil }))
 	})

@@ -175,9 +175,12 @@ func (s *Sender) Handshake(ctx context.Context) error {
 	}
 }
 
+// maxToken bounds a device token, in bytes.
+const maxToken = 200
+
 // fitsPath reports whether a token may stand in the path of a URL, into which the SDK
 // puts it as it is: ASCII letters and digits alone.
 func fitsPath(token string) bool {
 	const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	return token != "" && strings.Trim(token, alphanumeric) == ""
+	return token != "" && len(token) <= maxToken && strings.Trim(token, alphanumeric) == ""
 }

@@ -46,7 +46,7 @@ func start(t testing.TB, opts sandbox.Options, change func(*Options)) (*sandbox.
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

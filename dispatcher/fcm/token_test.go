@@ -140,7 +140,7 @@ func TestNoToken(t *testing.T) {
 	for _, test := range []struct {
 		err     error
 		outcome push.Outcome
-		reason  string
+		reason  push.Reason
 	}{
 		{refused(400), push.Broken, "credentials"},
 		{refused(401), push.Broken, "credentials"},

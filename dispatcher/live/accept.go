@@ -13,59 +13,70 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Errors of Accept that leave the answer to the caller.
+// Errors of Accept.
 var (
-	// ErrSubprotocol: the client does not ask for Subprotocol.
+	// ErrSubprotocol means that the client does not ask for Subprotocol.
 	ErrSubprotocol = errors.New("the subprotocol " + Subprotocol + " is required")
-	// ErrHandshake wraps what is wrong with a handshake that was answered already.
+	// ErrHandshake means that the handshake has failed, and was answered.
 	ErrHandshake = errors.New("websocket handshake")
 )
 
-// joinWithin is how long a socket waits for its hello, while Redis is away.
-const joinWithin = 10 * time.Second
+// joinTimeout bounds how long a socket waits for its hello frame.
+const joinTimeout = 10 * time.Second
 
-// Accept makes a request the socket of a user who has been authenticated. With
-// since it resumes after that frame. Until is when the user's credential expires,
-// zero when it does not: the socket is closed with 4001 then, a ping interval later
-// at most. It returns as soon as the connection was
-// taken over; everything else happens in goroutines of the hub, so that the
-// server's can end.
+// Accept upgrades a request of an authenticated user to a websocket. If since is not
+// nil, the socket resumes after that frame. If until is not zero, the credential
+// expires then, and the socket is closed with 4001 within a ping interval. Accept
+// returns as soon as the handshake has ended; goroutines of the hub do the rest.
 //
-// The error is ErrSubprotocol or ErrClosed, which the caller answers, or wraps
-// ErrHandshake: then it was answered.
+// The caller answers the request when the error is ErrSubprotocol or ErrClosed.
+// Accept has answered it when the error wraps ErrHandshake.
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error {
 	if !offers(r, Subprotocol) {
 		return ErrSubprotocol
 	}
-	h.mu.RLock() // held so that Drain sees every socket that was let in
-	defer h.mu.RUnlock()
-	if h.full {
+	if !h.admission.enter() {
 		return ErrClosed
 	}
-	taken := &hijacking{ResponseWriter: w, timeout: h.WriteTimeout}
+	s, err := h.handshake(w, r)
+	if err != nil {
+		h.admission.leave()
+		return err
+	}
+	if !until.IsZero() {
+		s.expiresAt = until.UnixMilli()
+	}
+	fresh, ok := h.enter(s, user)
+	h.sockets.Add(1)
+	if h.admission.closed() { // Drain may have missed this socket
+		s.close(codeRestart, reasonRestart)
+	}
+	if !h.start(func() { h.begin(s, fresh, ok, since) }) {
+		s.leave()
+	}
+	return nil
+}
+
+// handshake upgrades the connection of a request. It writes to the network, so the
+// caller must not hold a mutex.
+func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error) {
+	hj := &hijacker{ResponseWriter: w, timeout: h.WriteTimeout}
 	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.OriginPatterns}
 	if h.Compression {
 		opts.CompressionMode = websocket.CompressionNoContextTakeover
 	}
-	ws, err := websocket.Accept(taken, r, opts)
+	ws, err := websocket.Accept(hj, r, opts)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	ws.SetReadLimit(h.MaxFrame)
-	s := &socket{hub: h, ws: ws, conn: taken.conn, accept: r.Header.Get("Accept-Language"), behind: true}
-	if !until.IsZero() {
-		s.until = until.UnixMilli()
-	}
-	fresh, ok := h.enter(s, user)
-	h.sockets.Add(1)
-	h.work.Go(func() { h.begin(s, fresh, ok, since) })
-	return nil
+	return &socket{hub: h, ws: ws, conn: hj.conn, acceptLanguage: r.Header.Get("Accept-Language"), behind: true}, nil
 }
 
-// begin brings a socket to where everything runs by itself, or closes it.
+// begin greets a socket or closes it, and then starts its reader.
 func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 	defer func() {
-		if !h.start(s.read) { // afresh: this stack has become large
+		if !h.start(s.read) { // in a new goroutine, whose stack is small
 			s.leave()
 		}
 	}()
@@ -73,7 +84,10 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 		s.close(codeTooMany, "too many sockets")
 		return
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, joinWithin)
+	if s.closed() { // the hub is closing
+		return
+	}
+	ctx, cancel := h.withTimeout(joinTimeout)
 	defer cancel()
 	more, err := h.join(ctx, s, fresh, since)
 	if err != nil {
@@ -81,7 +95,7 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 		s.close(codeAway, "try again later")
 		return
 	}
-	if more || !s.settled() { // something came meanwhile
+	if more || !s.caughtUp() {
 		h.start(func() { h.catchUp(s) })
 	}
 }
@@ -97,14 +111,14 @@ func offers(r *http.Request, protocol string) bool {
 	return false
 }
 
-// join waits until the user's channel is subscribed, and sends hello and what the
-// socket has missed. more says that this was not all.
+// join greets a socket, and retries until ctx ends. more is true when the socket has
+// missed more frames than were queued.
 func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (more bool, err error) {
-	a := s.audience
+	u := s.user
 	if fresh {
-		h.start(func() { h.announce(a) })
+		h.start(func() { h.setOnline(u) })
 	}
-	for delay := retryFirst; ; delay *= 2 {
+	for delay := minRetryDelay; ; delay *= 2 {
 		more, err = h.greet(ctx, s, since)
 		if err == nil || !pause(ctx, delay) {
 			return more, err
@@ -112,32 +126,33 @@ func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (mo
 	}
 }
 
-// greet sends hello, whose seq is the frame after which the socket's frames begin,
-// and in the same write what it has missed. more says that this was not all.
+// greet waits until the user's channel is subscribed. Then it queues hello and the
+// frames that the socket has missed. The seq of hello is that of the last frame
+// before those. more is true when the socket has missed more frames than were queued.
 func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, err error) {
-	a := s.audience
-	if err := h.bus.await(ctx, a); err != nil {
+	u := s.user
+	if err := h.pubsub.await(ctx, u); err != nil {
 		return false, err
 	}
-	revoked, err := h.revokedAt(ctx, a)
+	revoked, err := h.revokedAt(ctx, u)
 	if err != nil {
 		return false, err
 	}
-	locale, err := h.Dispatcher.LocaleOf(ctx, a.user, s.accept)
+	locale, err := h.Dispatcher.LocaleOf(ctx, u.id, s.acceptLanguage)
 	if err != nil {
 		return false, err
 	}
-	changes := a.changes.Load()
-	unreads, err := h.Counters.Unreads(ctx, a.user)
+	changes := u.changes.Load()
+	unreads, err := h.Inbox.Unreads(ctx, u.id)
 	if err != nil {
 		return false, err
 	}
-	seq := int64(math.MaxInt64) // no frame is as new as that
+	seq := int64(math.MaxInt64) // newer than every frame: none is missing
 	if since != nil {
 		h.metrics.resumes.Inc()
 		seq = *since
 	}
-	missed, newest, known, err := h.replay(a.user, seq)
+	missed, newest, known, err := h.replay(u.id, seq)
 	if err != nil {
 		return false, err
 	}
@@ -145,16 +160,16 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 		seq = newest
 	}
 	s.mu.Lock()
-	s.seq, s.revoked, s.locale, s.greeted = seq, revoked, locale, true
+	s.seq, s.revokedBefore, s.locale, s.greeted = seq, revoked, locale, true
 	s.push(h.hello(seq, unreads))
 	s.checkRevoked()
-	more = s.pushSome(missed)
+	more = s.pushLogged(missed)
 	s.mu.Unlock()
 	if !known && since != nil {
 		s.resync(newest)
 	}
-	if a.changes.Load() != changes {
-		h.count(a)
+	if u.changes.Load() != changes {
+		h.count(u)
 	}
 	return more, nil
 }

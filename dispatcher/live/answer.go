@@ -10,10 +10,10 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// A textID stands in an answer for a text in the socket's language.
+// A textID is the id of a text. encode replaces it by the text in the socket's language.
 type textID string
 
-// The texts of answers are those of the HTTP interface.
+// Answers use the texts of the HTTP API.
 const (
 	textMalformed = "api.failure.malformed"
 	textInvalid   = "api.failure.invalid"
@@ -24,8 +24,8 @@ const (
 	textNotRead   = "api.notification.not_read"
 )
 
-// An answer is an ack or an error, with the members of the HTTP endpoint that does
-// the same.
+// An answer is an ack or an error. It has the same members as the response of the
+// corresponding HTTP endpoint.
 type answer struct {
 	op      string
 	members []member
@@ -40,7 +40,8 @@ func ack(members ...member) *answer {
 	return &answer{op: "ack", members: append([]member{{"status", "OK"}}, members...)}
 }
 
-// failure is an error, with its text by id; its own members come first, as in the documents.
+// failure returns an error. The given members precede message and code, as in the
+// documented examples.
 func failure(code, message string, members ...member) *answer {
 	all := append([]member{{"status", "ERROR"}}, members...)
 	return &answer{op: "error", members: append(all, member{"message", textID(message)}, member{"code", code})}
@@ -50,7 +51,7 @@ func invalid(message string, problems map[string]string, members ...member) *ans
 	return failure("invalid", message, append(members, member{"errors", problems})...)
 }
 
-// encode returns the frame that answers the request with a reference, in a language.
+// encode returns the frame, in a language. ref is that of the request.
 func (a *answer) encode(ref jsontext.Value, texts *text.Catalogue, l text.Locale) []byte {
 	b := append([]byte(`{"op":"`), a.op...)
 	b = append(b, '"')

@@ -9,83 +9,87 @@ import (
 )
 
 const (
-	retryFirst = 50 * time.Millisecond
-	retryMost  = 2 * time.Second
+	minRetryDelay = 50 * time.Millisecond
+	maxRetryDelay = 2 * time.Second
 )
 
-// catchUp brings a socket that is behind what the log has after its last frame,
-// until nothing is missing. It is the only one to queue logged frames meanwhile.
+// catchUp sends a socket that is behind the frames that it has missed, from the
+// replay log, until none is missing. While a socket is behind, nobody else queues
+// logged frames for it.
 func (h *Hub) catchUp(s *socket) {
-	delay := retryFirst
+	ctx, cancel := h.context()
+	defer cancel()
+	delay := minRetryDelay
 	for !s.closed() {
-		more, err := h.catchUpOnce(s)
+		more, err := h.catchUpOnce(ctx, s)
 		switch {
 		case err == nil && !more:
 			return
 		case err == nil:
-			delay = retryFirst
+			delay = minRetryDelay
 		default:
 			h.Log.Warn("the replay log cannot be read", "error", err)
-			if !pause(h.ctx, delay) {
+			if !pause(ctx, delay) {
 				return
 			}
-			delay = min(2*delay, retryMost)
+			delay = min(2*delay, maxRetryDelay)
 		}
 	}
 }
 
-// catchUpOnce reads the log once. more says that something is still missing.
-func (h *Hub) catchUpOnce(s *socket) (more bool, err error) {
+// catchUpOnce reads the log once. more is true when frames are still missing.
+func (h *Hub) catchUpOnce(ctx context.Context, s *socket) (more bool, err error) {
 	s.mu.Lock()
 	since := s.seq
-	s.again, s.heard = false, 0
+	s.renewed, s.newestOffered = false, 0
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	revoked, err := h.revokedAt(ctx, s.audience) // may have been missed, too
+	revoked, err := h.revokedAt(ctx, s.user) // pub/sub may have lost this, too
 	if err != nil {
 		return true, err
 	}
 	s.revoke(revoked)
-	frames, newest, known, err := h.replay(s.audience.user, since)
+	frames, newest, known, err := h.replay(s.user.id, since)
 	if err != nil {
 		return true, err
 	}
 	if !known {
 		s.resync(newest)
-	} else if more = s.pushAll(frames); more {
+	} else if more = s.drainAndPush(frames); more {
 		return true, nil
 	}
-	if !s.settled() {
+	if !s.caughtUp() {
 		return true, nil
 	}
-	h.count(s.audience) // numbers may have changed unheard
+	h.count(s.user) // pub/sub may have lost a change of the unreads
 	return false, nil
 }
 
-// settled reports whether nothing is missing any more, and if so lets live frames
-// follow.
-func (s *socket) settled() bool {
+// caughtUp reports whether no frame is missing. If so, live frames are queued from
+// now on.
+func (s *socket) caughtUp() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.behind = s.again || s.heard > s.seq
+	s.behind = s.renewed || s.newestOffered > s.seq
 	return !s.behind
 }
 
-// replay reads the log, a bounded number of times at once.
+// replay reads the log. At most maxReads calls do so at a time. The wait for a turn
+// has no timeout: it is long when thousands of sockets reconnect at once.
 func (h *Hub) replay(user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error) {
 	select {
 	case h.reads <- struct{}{}:
 		defer func() { <-h.reads }()
-	case <-h.ctx.Done():
-		return nil, 0, false, h.ctx.Err()
+	case <-h.done:
+		return nil, 0, false, ErrClosed
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	ctx, cancel := h.withTimeout(requestTimeout)
 	defer cancel()
 	return h.Dispatcher.Replay(ctx, user, since)
 }
 
-// resync tells the client that it has to fetch afresh.
+// resync tells the client to fetch its data anew, since the log lacks frames.
 func (s *socket) resync(newest int64) {
 	s.hub.metrics.resyncs.Inc()
 	s.mu.Lock()
@@ -94,19 +98,19 @@ func (s *socket) resync(newest int64) {
 	s.push(fmt.Appendf(nil, `{"op":"resync","seq":%d}`, newest))
 }
 
-// pushAll waits until nothing is queued, and then does what pushSome does.
-func (s *socket) pushAll(frames []dispatcher.Frame) (more bool) {
-	s.waitForRoom()
+// drainAndPush waits until the queue is empty, and then calls pushLogged.
+func (s *socket) drainAndPush(frames []dispatcher.Frame) (more bool) {
+	s.waitUntilDrained()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pushSome(frames)
+	return s.pushLogged(frames)
 }
 
-// pushSome queues frames of the log, but no more at once than half of what the
-// queue may hold. When there are more it reports true: those are read again, so
-// that no slow client keeps them in memory. s.mu is held, which keeps the writer
-// waiting: all of them leave in one write.
-func (s *socket) pushSome(frames []dispatcher.Frame) (more bool) {
+// pushLogged queues frames of the log until the queue is half full. It returns true
+// when frames are left. The caller reads those again later, so that a slow client
+// does not keep them in memory. s.mu is held, so that the writer waits, and sends all
+// of the frames in one write.
+func (s *socket) pushLogged(frames []dispatcher.Frame) (more bool) {
 	size := 0
 	for i, f := range frames {
 		if size += len(f.Text); i > 0 && (i >= s.hub.QueueFrames/2 || size > s.hub.QueueBytes/2) {
@@ -120,17 +124,18 @@ func (s *socket) pushSome(frames []dispatcher.Frame) (more bool) {
 	return false
 }
 
-// waitForRoom waits until nothing is queued. The write timeout bounds it.
-func (s *socket) waitForRoom() {
+// waitUntilDrained waits until the queue is empty or the socket ends. The write
+// timeout bounds the wait.
+func (s *socket) waitUntilDrained() {
 	s.mu.Lock()
-	if s.frames == 0 || s.closing != 0 || s.why != "" {
+	if s.frames == 0 || s.closing != 0 || s.cause != "" {
 		s.mu.Unlock()
 		return
 	}
-	if s.room == nil {
-		s.room = make(chan struct{})
+	if s.drained == nil {
+		s.drained = make(chan struct{})
 	}
-	room := s.room
+	drained := s.drained
 	s.mu.Unlock()
-	<-room
+	<-drained
 }

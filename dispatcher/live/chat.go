@@ -9,16 +9,15 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
-	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// send does what POST /v2/messages.json does.
+// send sends a message, as POST /v2/messages.json does.
 func (s *socket) send(ctx context.Context, r *request) *answer {
-	user := s.audience.user
+	user := s.user.id
 	m, err := r.outgoing()
 	echo := []member{{"id", nil}, {"client_id", orNull(m.ClientID)}, {"conversation_id", nil}}
 	if m.Receiver > 0 && m.Receiver != user {
-		echo[2].value = model.ConversationID(user, m.Receiver)
+		echo[2].value = inbox.ConversationID(user, m.Receiver)
 	}
 	if err == nil {
 		echo[0].value, err = s.hub.Dispatcher.Send(ctx, user, m)
@@ -37,7 +36,7 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 	return ack(append(echo, member{"message", textID(dispatcher.TextSent)})...)
 }
 
-// fieldsOf says what is to blame for a message that was not sent.
+// fieldsOf returns what is wrong with each field of a message that was refused.
 func fieldsOf(err error) map[string]string {
 	var problems *dispatcher.InvalidError
 	switch {
@@ -58,8 +57,8 @@ func orNull(s string) any {
 	return s
 }
 
-// outgoing reads the message of a request. The error is a
-// *dispatcher.InvalidError; what could be read is returned beside it.
+// outgoing returns the message of a request. If fields are invalid, the error is a
+// *dispatcher.InvalidError, and the message has the valid ones.
 func (r *request) outgoing() (dispatcher.OutgoingMessage, error) {
 	in := r.Message
 	wrong := make(map[string]string)
@@ -95,54 +94,55 @@ func (r *request) outgoing() (dispatcher.OutgoingMessage, error) {
 	return m, nil
 }
 
-// markRead marks a conversation, up to a message, or a notification as read.
+// markRead marks as read a notification, or a conversation up to a message.
 func (s *socket) markRead(ctx context.Context, r *request) *answer {
-	user := s.audience.user
+	user := s.user.id
 	if r.NotificationID != "" {
-		unread, err := s.hub.Notifications.MarkRead(ctx, user, r.NotificationID)
+		unread, err := s.hub.Inbox.Read(ctx, user, r.NotificationID)
 		switch {
 		case errors.Is(err, inbox.ErrNotFound):
 			return failure("not_found", textNotRead, member{"unread", unread})
 		case err != nil:
-			return s.away(err)
+			return s.unavailable(err)
 		}
 		return ack(member{"unread", unread}, member{"message", textID(textRead)})
 	}
-	if r.MessageID != "" && !model.ValidID(r.MessageID) {
+	if r.MessageID != "" && !inbox.ValidID(r.MessageID) {
 		return invalid(textInvalid, map[string]string{"message_id": "is not the id of a message"})
 	}
 	if _, failed := s.partner(ctx, r); failed != nil {
 		return failed
 	}
 	if err := s.hub.Dispatcher.ReadConversation(ctx, user, r.Conversation, r.MessageID); err != nil {
-		return s.away(err)
+		return s.unavailable(err)
 	}
 	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
 }
 
-// partner returns the other one of the conversation that a request is about.
+// partner returns the other user of the request's conversation, or the answer that
+// refuses the request.
 func (s *socket) partner(ctx context.Context, r *request) (int64, *answer) {
-	if !model.ValidID(r.Conversation) {
+	if !inbox.ValidID(r.Conversation) {
 		return 0, invalid(textInvalid, map[string]string{"conversation_id": "is not the id of a conversation"})
 	}
-	partner, err := s.hub.Conversations.Partner(ctx, s.audience.user, r.Conversation)
+	partner, err := s.hub.Inbox.Partner(ctx, s.user.id, r.Conversation)
 	switch {
 	case errors.Is(err, inbox.ErrNotFound):
 		return 0, failure("forbidden", textForbidden, member{"conversation_id", r.Conversation})
 	case err != nil:
-		return 0, s.away(err)
+		return 0, s.unavailable(err)
 	}
 	return partner, nil
 }
 
-// typing tells the partner that this user is typing.
+// typing tells the other user of a conversation that this one is typing.
 func (s *socket) typing(ctx context.Context, r *request) *answer {
 	partner, failed := s.partner(ctx, r)
 	if failed != nil {
 		return failed
 	}
-	if err := s.hub.publish(ctx, partner, kindTyping, typingBody(r.Conversation, s.audience.user)); err != nil {
-		return s.away(err)
+	if err := s.hub.publish(ctx, partner, kindTyping, typingBody(r.Conversation, s.user.id)); err != nil {
+		return s.unavailable(err)
 	}
 	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
 }

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +18,18 @@ import (
 func TestSlowReader(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) { o.QueueFrames = 20 })
-	c := p.dial(66)
+	c, quick := p.dial(66), p.dial(66)
 	since := c.next("hello").Seq
+	quick.next("hello")
 	body := strings.Repeat("x", 3900)
 	var want []string
 	closed := func() bool { return testutil.ToFloat64(p.metrics.closed.WithLabelValues("4003")) > 0 || p.slow(66) }
 	for !closed() {
-		want = append(want, w.send(15, 66, body))
+		id := w.send(15, 66, body)
+		if f := quick.next("event"); f.InstantMessage.ID != id { // the hub has got so far
+			t.Fatalf("the quick reader got %s, want %s", f.raw, id)
+		}
+		want = append(want, id)
 		if len(want) > 5000 {
 			t.Fatal("it is never closed")
 		}
@@ -45,7 +51,7 @@ func TestSlowReader(t *testing.T) {
 		t.Error("nothing was left out")
 	}
 	if len(want)-len(got) > 100 {
-		t.Skipf("%d of %d frames are no longer in the log", len(want)-len(got), len(want))
+		t.Fatalf("%d of %d frames are no longer in the log", len(want)-len(got), len(want))
 	}
 	c = p.dial(66, since)
 	for len(got) < len(want) {
@@ -64,13 +70,13 @@ func TestSlowReader(t *testing.T) {
 
 // slow reports whether a socket of the user is being closed.
 func (p *process) slow(user int64) (slow bool) {
-	p.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
+	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
 	return slow
 }
 
 func TestTooManyFrames(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 1, Burst: 5} })
+	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 0.0001, Burst: 5} }) // no help by time
 	c := p.dial(66)
 	c.next("hello")
 	for i := range 10 {
@@ -82,14 +88,22 @@ func TestTooManyFrames(t *testing.T) {
 			limited++
 		}
 	}
-	if limited < 4 || limited > 5 {
+	if limited != 5 {
 		t.Errorf("%d frames were too many", limited)
 	}
-	for range 30 {
-		_ = c.ws.Write(t.Context(), websocket.MessageText, []byte(`{"op":"seen","seq":1}`)) // it may be closed by now
-	}
+	c.insist(`{"op":"seen","seq":1}`)
 	if code := c.closed(); code != codeTooMany {
 		t.Errorf("closed with %d", code)
+	}
+}
+
+// insist writes a frame far more often than the hub accepts. The socket may
+// be closed meanwhile.
+func (c *client) insist(text string) {
+	for range 10 * rejectedLimit.Burst {
+		if c.ws.Write(c.t.Context(), websocket.MessageText, []byte(text)) != nil {
+			return
+		}
 	}
 }
 
@@ -105,9 +119,7 @@ func TestFramesThatCannotBeUnderstood(t *testing.T) {
 			t.Errorf("%q: %s", text, f.raw)
 		}
 	}
-	for range 20 {
-		c.write(`{`)
-	}
+	c.insist(`{`)
 	if code := c.closed(); code != codeTooMany {
 		t.Errorf("closed with %d", code)
 	}
@@ -151,8 +163,8 @@ func TestKickThatWasLost(t *testing.T) {
 	p := w.start()
 	old := p.dial(66)
 	old.next("hello")
-	a := p.find(w.Inbox.Live.Channel(66))
-	l := a.line.Load()
+	a := p.find(w.Inbox.Channel(66))
+	l := a.conn.Load()
 	l.change(a.channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })
 	if err := p.Kick(t.Context(), 66); err != nil {
@@ -197,15 +209,36 @@ func TestDrain(t *testing.T) {
 // A peer that does not answer pings is dropped; one that does stays.
 func TestPing(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.PingInterval = time.Second })
-	dead, alive := p.dial(66), p.dial(66)
+	p := w.start(func(o *Options) { o.PingInterval = time.Hour }) // the test looks instead of the loop
+	interval := p.PingInterval.Milliseconds()
+	dead := p.dial(66)
 	dead.next("hello") // and reads no more, so that nobody answers
+	toDead := p.socketsOf(66)[0]
+	alive := p.dial(66)
 	alive.next("hello")
+	sockets := p.socketsOf(66)
 	var err error
 	done := make(chan struct{})
-	go func() { defer close(done); _, err = alive.receive() }()
+	go func() {
+		defer close(done)
+		for f := (frame{}); f.Op != "event" && err == nil; {
+			f, err = alive.receive()
+		}
+	}()
+
+	now := time.Now().UnixMilli()
+	for _, s := range sockets {
+		s.conn.lastRead.Store(now - interval)
+		s.checkAlive(now)
+	}
+	eventually(t, "one has answered", func() bool {
+		return slices.ContainsFunc(sockets, func(s *socket) bool { return s.conn.lastRead.Load() >= now })
+	})
+	toDead.conn.lastRead.Store(now - 2*interval) // for as long as the other one's answer is worth
+	for _, s := range sockets {
+		s.checkAlive(now)
+	}
 	eventually(t, "dropped", func() bool { return testutil.ToFloat64(p.metrics.closed.WithLabelValues("silent")) == 1 })
-	pause(t.Context(), 2*p.PingInterval) // long enough to drop the other one, were it not answering
 	w.send(15, 66, "halo")
 	if <-done; err != nil {
 		t.Fatal(err)
@@ -213,6 +246,12 @@ func TestPing(t *testing.T) {
 	if n := p.sockets.Load(); n != 1 {
 		t.Errorf("%d sockets are left", n)
 	}
+}
+
+// socketsOf returns a user's sockets.
+func (p *process) socketsOf(user int64) (sockets []*socket) {
+	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { sockets = append(sockets, s) })
+	return sockets
 }
 
 func TestTooManySockets(t *testing.T) {

@@ -86,8 +86,8 @@ func TestCluster(t *testing.T) {
 			since = f.Seq
 		}
 	}
-	if n := len(p.bus.lines); n != 2 {
-		t.Errorf("%d lines to 2 masters", n)
+	if n := len(p.pubsub.conns); n != 2 {
+		t.Errorf("%d connections to 2 masters", n)
 	}
 	if err := p.Kick(t.Context(), 1000); err != nil {
 		t.Fatal(err)

@@ -6,34 +6,32 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Sizes of the buffers that coder/websocket keeps for each socket. net/http would
-// give it 4 KiB each, which an idle socket never needs: frames of data are
-// gathered in a buffer that is borrowed (conn.hold), so that the writer's has to
-// have room for one control frame only, and what clients send is small.
+// Sizes of the buffers that coder/websocket keeps for each socket. Those of net/http
+// would have 4 KiB each. The read buffer is small because clients send little. The
+// write buffer needs room for one control frame only, because data frames are
+// collected in a pooled buffer (conn.collect).
 const (
 	readBuffer  = 512
 	writeBuffer = 2 + 125 + 1
 )
 
-// A conn is the network connection beneath a websocket. It notes when something
-// was heard, and can gather what is written, so that frames that wait together
-// leave in one write.
+// A conn is the network connection of a websocket. It records when it last read
+// something, and can collect several frames into one write to the network.
 //
-// coder/websocket writes a control frame in one call of Write, and never inside
-// of another frame.
+// coder/websocket writes a control frame in one call of Write, and never inside of
+// another frame.
 type conn struct {
 	net.Conn
-	timeout time.Duration // of a write
-	early   []byte        // what the client sent right behind its handshake
-	heard   atomic.Int64  // when something came last, Unix ms
+	timeout  time.Duration // of a write
+	early    []byte        // what the client sent together with its handshake
+	lastRead atomic.Int64  // when something was last read, Unix ms
 
-	mu   sync.Mutex // held during a write
-	held *bytes.Buffer
+	mu     mutex[connLock] // held during a write, so that writes do not mix
+	buffer *bytes.Buffer   // not nil while writes are collected
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -43,15 +41,15 @@ func (c *conn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	n, err := c.Conn.Read(p)
-	c.heard.Store(time.Now().UnixMilli())
+	c.lastRead.Store(time.Now().UnixMilli())
 	return n, err
 }
 
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.held != nil {
-		return c.held.Write(p)
+	if c.buffer != nil {
+		return c.buffer.Write(p)
 	}
 	return c.write(p)
 }
@@ -63,19 +61,19 @@ func (c *conn) write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// hold gathers in b what is written from here on.
-func (c *conn) hold(b *bytes.Buffer) {
+// collect makes Write append to b, until flush is called.
+func (c *conn) collect(b *bytes.Buffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = b
+	c.buffer = b
 }
 
-// flush writes what was gathered, and ends gathering.
+// flush writes what was collected to the network.
 func (c *conn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := c.held
-	c.held = nil
+	b := c.buffer
+	c.buffer = nil
 	if b.Len() == 0 {
 		return nil
 	}
@@ -83,23 +81,23 @@ func (c *conn) flush() error {
 	return err
 }
 
-// A hijacking is a ResponseWriter whose connection is taken over as a conn.
-type hijacking struct {
+// A hijacker is a ResponseWriter that wraps the hijacked connection in a conn.
+type hijacker struct {
 	http.ResponseWriter
 	timeout time.Duration
-	conn    *conn // once it was
+	conn    *conn // nil until Hijack has returned
 }
 
-// Hijack implements http.Hijacker. What the server's own buffers hold moves to the
-// conn, so that they can be freed.
-func (h *hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// Hijack implements http.Hijacker. It copies what the server has read ahead into the
+// conn, so that the server's buffers can be freed.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	network, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
-		return nil, nil, fmt.Errorf("take the connection over: %w", err)
+		return nil, nil, fmt.Errorf("hijack the connection: %w", err)
 	}
 	early, _ := buffers.Reader.Peek(buffers.Reader.Buffered())
 	h.conn = &conn{Conn: network, timeout: h.timeout, early: bytes.Clone(early)}
-	h.conn.heard.Store(time.Now().UnixMilli())
+	h.conn.lastRead.Store(time.Now().UnixMilli())
 	return h.conn, bufio.NewReadWriter(
 		bufio.NewReaderSize(h.conn, readBuffer), bufio.NewWriterSize(h.conn, writeBuffer)), nil
 }

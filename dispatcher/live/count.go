@@ -6,92 +6,101 @@ import (
 	"time"
 )
 
-// countAfter is how long changes of a user's numbers gather before they are
-// counted: a burst leads to one frame.
-const countAfter = 30 * time.Millisecond
+const (
+	// countDelay is how long changes are collected before they are counted, so that
+	// a burst of changes causes one frame.
+	countDelay = 30 * time.Millisecond
+	// countWorkers is how many users are counted at the same time.
+	countWorkers = 16
+)
 
-// counters is how many users are counted for at once.
-const counters = 16
-
-// counting are the audiences whose numbers may have changed.
-type counting struct {
+// A countQueue holds the users whose unreads may have changed.
+type countQueue struct {
 	wake chan struct{} // capacity 1
-	mu   sync.Mutex
-	list []*audience
+	mu   mutex[countQueueLock]
+	list []*userSockets
 }
 
-// count has a user's unreads counted and sent to all of their sockets, soon.
-func (h *Hub) count(a *audience) {
-	a.changes.Add(1)
+// count requests that a user's unreads are counted and sent to all of their sockets.
+// It does not wait.
+func (h *Hub) count(u *userSockets) {
+	u.changes.Add(1)
 	h.counts.mu.Lock()
 	defer h.counts.mu.Unlock()
-	if a.counting {
+	if u.counting {
 		return
 	}
-	a.counting = true
-	h.counts.list = append(h.counts.list, a)
+	u.counting = true
+	h.counts.list = append(h.counts.list, u)
 	select {
 	case h.counts.wake <- struct{}{}:
 	default:
 	}
 }
 
-// countLoop counts until the hub is over.
-func (h *Hub) countLoop() {
+// countLoop counts what was requested, until ctx ends.
+func (h *Hub) countLoop(ctx context.Context) {
 	for {
 		select {
 		case <-h.counts.wake:
-		case <-h.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		if !pause(h.ctx, countAfter) {
+		if !pause(ctx, countDelay) {
 			return
 		}
-		h.counts.mu.Lock()
-		due := h.counts.list
-		h.counts.list = nil
-		for _, a := range due {
-			a.counting = false // what changes from here on is counted again
-		}
-		h.counts.mu.Unlock()
-		h.countAll(due)
+		h.countAll(ctx, h.counts.take())
 	}
 }
 
-// countAll counts for several users at once. It is over before the next ones, so
-// that a user's numbers are sent in order.
-func (h *Hub) countAll(due []*audience) {
-	next := make(chan *audience)
+// take empties the queue, and returns what was in it.
+func (q *countQueue) take() []*userSockets {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	due := q.list
+	q.list = nil
+	for _, u := range due {
+		u.counting = false // a change from now on is counted again
+	}
+	return due
+}
+
+// countAll counts for several users at once. It waits for all of them, so that the
+// frames of one user are sent in order.
+func (h *Hub) countAll(ctx context.Context, due []*userSockets) {
+	next := make(chan *userSockets)
 	var workers sync.WaitGroup
-	for range min(counters, len(due)) {
+	for range min(countWorkers, len(due)) {
 		workers.Go(func() {
-			for a := range next {
-				h.countFor(a)
+			for u := range next {
+				h.countFor(ctx, u)
 			}
 		})
 	}
-	for _, a := range due {
-		next <- a
+	for _, u := range due {
+		next <- u
 	}
 	close(next)
 	workers.Wait()
 }
 
-func (h *Hub) countFor(a *audience) {
-	if a.empty() {
+// countFor counts a user's unreads and sends them. After an error it requests
+// another count.
+func (h *Hub) countFor(ctx context.Context, u *userSockets) {
+	if u.empty() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, askTimeout)
+	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	unreads, err := h.Counters.Unreads(ctx, a.user)
+	unreads, err := h.Inbox.Unreads(request, u.id)
 	if err != nil {
-		if h.ctx.Err() == nil {
+		if ctx.Err() == nil {
 			h.Log.Warn("unreads cannot be counted", "error", err)
-			pause(h.ctx, retryFirst)
-			h.count(a)
+			pause(ctx, minRetryDelay)
+			h.count(u)
 		}
 		return
 	}
 	frame := unreadsFrame(unreads)
-	a.each(func(s *socket) { s.notify(frame) })
+	u.each(func(s *socket) { s.notify(frame) })
 }

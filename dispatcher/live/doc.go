@@ -1,16 +1,35 @@
 // Package live is the websocket hub: it holds the sockets of the users who are
-// connected to this process, brings them what Redis publishes, and carries out
-// what they ask for.
+// connected to this process, sends them what Redis publishes, and handles their
+// requests.
 //
-// What may run concurrently. One goroutine a Redis connection (bus.go) receives
-// what is published and offers it to sockets; it never waits for one. A socket has
-// one goroutine that reads (read.go), and one that writes only while something
-// waits to be written (write.go). Whatever a socket has missed, when it came, when
-// pub/sub lost something or was renewed, a goroutine of its own reads from the
-// replay log (catchup.go), and frames offered meanwhile are left to it. Tickers of
-// the hub ping sockets, tidy up and count unreads for all of them, so that an idle
-// socket costs a goroutine that reads, and no timer.
+// # Goroutines
 //
-// Locks are taken in this order and never held while waiting for Redis or for a
-// client: a shard's, an audience's, a socket's.
+// Each pub/sub connection has a goroutine that receives what is published, and offers
+// it to sockets (pubsubconn.go, pubsub.go). It never waits for a socket. A socket has
+// a goroutine that reads (read.go), and one that writes while frames are queued
+// (write.go). When a socket has missed frames, because it has just connected or
+// because pub/sub has lost some, another goroutine reads them from the replay log
+// (catchup.go). Meanwhile published frames are not queued for that socket. A few loops
+// of the hub ping, count and tidy up for all sockets, so that an idle socket costs one
+// goroutine and no timer.
+//
+// # Lock order
+//
+// A goroutine that holds one mutex may lock another one only as follows:
+//
+//	mutex       guards                                while holding it, lock only
+//	shard       the users of a shard                  user
+//	user        the list of a user's sockets          nothing
+//	socket      the state and the queue of a socket   gate
+//	pubsub      the list of pub/sub connections       gate
+//	pubsubConn  requested changes of subscriptions    nothing
+//	countQueue  users whose unreads are to be counted nothing
+//	conn        writes to a connection                nothing
+//	gate        a counter of sockets or goroutines    nothing
+//
+// No mutex is held while waiting for Redis or for the network, with one exception:
+// that of a conn is held during each write, so that writes do not mix. Only the reader
+// and the writer of that socket lock it, and the write timeout bounds it.
+//
+// The tests of this package check this while they run; see mutex.go.
 package live

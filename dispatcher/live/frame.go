@@ -7,24 +7,24 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// The kinds of frames that processes publish to each other beside inbox'. They are
-// not logged.
+// Kinds of published frames, in addition to those of package inbox. They are not
+// logged.
 const (
-	kindTyping   = "typing"   // body: the frame's members after op
-	kindPresence = "presence" // the same
-	kindRevoked  = "revoked"  // closes the user's sockets; its seq is the moment, Unix µs
+	kindTyping   = "typing"   // its body holds the members after op
+	kindPresence = "presence" // likewise
+	kindRevoked  = "revoked"  // closes the user's sockets; its seq is the time of the revocation, Unix µs
 )
 
-// hello is the first frame of a socket.
-func (h *Hub) hello(seq int64, u model.Unreads) []byte {
+// hello returns the first frame of a socket.
+func (h *Hub) hello(seq int64, u inbox.Unreads) []byte {
 	return fmt.Appendf(nil, `{"op":"hello","seq":%d,"unreads":%s,"ping_interval":%d,"max_frame":%d}`,
 		seq, dispatcher.UnreadsJSON(u), int(h.PingInterval.Seconds()), h.MaxFrame)
 }
 
-func unreadsFrame(u model.Unreads) []byte {
+func unreadsFrame(u inbox.Unreads) []byte {
 	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, dispatcher.UnreadsJSON(u))
 }
 
@@ -50,8 +50,8 @@ type request struct {
 
 const maxRef = 128 // bytes
 
-// scalar returns the text of a string or a number, since numbers may arrive as
-// strings and the reverse; ok is false for anything else but null and nothing.
+// scalar returns the text of a string or a number, since clients may send either. It
+// returns "" for null and for a missing value. ok is false for all other values.
 func scalar(v jsontext.Value) (text string, ok bool) {
 	switch {
 	case len(v) == 0 || v.Kind() == 'n':
@@ -65,7 +65,7 @@ func scalar(v jsontext.Value) (text string, ok bool) {
 	return "", false
 }
 
-// number returns a number; ok is false when it is none, or negative.
+// number returns a number that is not negative. ok is false for all other values.
 func number(v jsontext.Value) (n int64, ok bool) {
 	s, _ := scalar(v)
 	n, err := strconv.ParseInt(s, 10, 64)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -127,38 +126,33 @@ func (o *Options) defaults() {
 }
 
 const (
-	shards      = 64
-	maxReads    = 64               // of the replay log, at a time
-	askTimeout  = 10 * time.Second // for what a client asks of Redis
-	stopWithin  = 5 * time.Second  // for sockets that Run still finds when it ends
-	drainSpread = time.Second      // over which Drain closes sockets
+	shards         = 64
+	maxReads       = 64               // concurrent reads of the replay log
+	requestTimeout = 10 * time.Second // of a request to Redis
+	stopTimeout    = 5 * time.Second  // for Run to close the sockets that are left
+	drainSpread    = time.Second      // Drain spreads its closes over this time
 )
 
-// ErrClosed is returned for sockets that come while the hub is closing: they
-// should go to another process.
+// ErrClosed is returned by Accept while the hub is closing. The client should
+// connect to another process.
 var ErrClosed = errors.New("the hub is closing")
 
-// A Hub holds the sockets of this process. Its methods are safe for concurrent
-// use.
+// A Hub holds the sockets of this process. Its methods are safe for concurrent use.
 type Hub struct {
 	Options
 	id      string // of this process
 	seed    maphash.Seed
 	shards  [shards]shard
-	bus     bus
-	reads   chan struct{} // one entry for each reader of the log
-	counts  counting
+	pubsub  pubsub
+	reads   chan struct{} // semaphore: one entry for each read of the log
+	counts  countQueue
 	metrics *metrics
-	sockets atomic.Int64
-	created atomic.Int64  // audiences, ever
-	idle    chan struct{} // gets a token when the last socket has gone
+	sockets atomic.Int64 // open
+	created atomic.Int64 // userSockets created so far
 
-	ctx    context.Context // ends after the last socket is gone
-	cancel context.CancelFunc
-	mu     sync.RWMutex // guards the two below; held for reading while one is started
-	full   bool         // no more sockets
-	over   bool         // no more goroutines
-	work   sync.WaitGroup
+	admission gate          // counts sockets, from before the handshake until they have left
+	running   gate          // counts goroutines
+	done      chan struct{} // closed by Run after all sockets were closed
 }
 
 // New returns a hub. Sockets are served while Run runs.
@@ -166,77 +160,99 @@ func New(opts Options) *Hub {
 	opts.defaults()
 	h := &Hub{
 		Options: opts, id: uuid.NewString()[:8], seed: maphash.MakeSeed(),
-		reads: make(chan struct{}, maxReads), idle: make(chan struct{}, 1),
+		reads: make(chan struct{}, maxReads), done: make(chan struct{}),
 	}
 	for i := range h.shards {
-		h.shards[i].audiences = make(map[string]*audience)
+		h.shards[i].users = make(map[string]*userSockets)
 	}
-	h.bus = bus{hub: h, lines: make(map[string]*line)}
+	h.pubsub = pubsub{hub: h, conns: make(map[string]*pubsubConn)}
 	h.counts.wake = make(chan struct{}, 1)
 	h.metrics = newMetrics(opts.Metrics, h)
-	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
 
-// Run keeps the hub going until ctx ends. Then it closes the sockets that Drain
-// has left, and returns when all that the hub started has ended.
+// Run serves sockets until ctx ends. Then it closes the sockets that are left, and
+// returns when all goroutines of the hub have ended. It may be called once.
 func (h *Hub) Run(ctx context.Context) {
-	h.start(h.pingLoop)
-	h.start(h.tidyLoop)
-	h.start(h.countLoop)
-	<-ctx.Done()
-	bounded, cancel := context.WithTimeout(context.Background(), stopWithin)
+	loops, cancel := h.context()
 	defer cancel()
-	h.Drain(bounded)
-	h.leaveSoon(bounded)
-	h.mu.Lock()
-	h.over = true
-	h.mu.Unlock()
-	h.cancel()
-	h.work.Wait()
+	h.start(func() { h.pingLoop(loops) })
+	h.start(func() { h.tidyLoop(loops) })
+	h.start(func() { h.countLoop(loops) })
+	<-ctx.Done()
+	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
+	defer stop()
+	h.Drain(stopping)
+	h.lingerOnline(stopping)
+	ended := h.running.close()
+	close(h.done)
+	<-ended
 }
 
-// start runs f in a goroutine that Run waits for. It reports false when the hub
-// is over.
+// start runs f in a goroutine that Run waits for. It returns false, and does not
+// run f, after Run has closed the sockets.
 func (h *Hub) start(f func()) bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if h.over {
+	if !h.running.enter() {
 		return false
 	}
-	h.work.Go(f)
+	go func() {
+		defer h.running.leave()
+		f()
+	}()
 	return true
 }
 
-// Drain takes no more sockets, and closes those there are with 1012, a few at a
-// time, so that their clients come back to another process at once, but not all
-// in the same moment. It waits until they are gone; those that still are there
-// when ctx ends are dropped.
+// context returns a context that ends when h.done is closed. The caller must call
+// cancel.
+func (h *Hub) context() (context.Context, context.CancelFunc) {
+	return h.untilDone(context.WithCancel(context.Background()))
+}
+
+// withTimeout returns a context that ends after a timeout or when h.done is closed.
+// The caller must call cancel.
+func (h *Hub) withTimeout(timeout time.Duration) (context.Context, context.CancelFunc) {
+	return h.untilDone(context.WithTimeout(context.Background(), timeout))
+}
+
+// untilDone starts a goroutine that calls cancel when h.done is closed.
+func (h *Hub) untilDone(ctx context.Context, cancel context.CancelFunc) (context.Context, context.CancelFunc) {
+	started := h.start(func() {
+		select {
+		case <-h.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	if !started {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// Drain refuses new sockets and closes the open ones with 1012, which tells clients
+// to reconnect at once. It closes them shard by shard, so that they do not all
+// reconnect in the same moment. It returns when all sockets have left. When ctx ends
+// before, it cuts the connections that are left and returns.
 func (h *Hub) Drain(ctx context.Context) {
-	h.mu.Lock()
-	h.full = true
-	h.mu.Unlock()
+	gone := h.admission.close()
 	for i := range h.shards {
-		for _, a := range h.shards[i].all() {
-			a.each(func(s *socket) { s.close(codeRestart, "restarting: resume at once") })
+		for _, u := range h.shards[i].all() {
+			u.each(func(s *socket) { s.close(codeRestart, reasonRestart) })
 		}
 		if h.sockets.Load() > shards {
 			pause(ctx, drainSpread/shards)
 		}
 	}
-	for h.sockets.Load() > 0 {
-		select {
-		case <-h.idle:
-		case <-ctx.Done():
-			for _, a := range h.audiences() {
-				a.each(func(s *socket) { s.drop("restart") })
-			}
-			return
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		for _, u := range h.users() {
+			u.each(func(s *socket) { s.drop("restart") })
 		}
 	}
 }
 
-// pause waits, and reports false when ctx ended first.
+// pause waits for d. It returns false when ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 // patient is how long a test waits for what should happen at once.
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // A world is a dispatcher and an inbox under keys of their own, in which the users
 // 15 and 66 know each other.
@@ -219,6 +219,7 @@ type frame struct {
 type client struct {
 	t       testing.TB
 	ws      *websocket.Conn
+	kept    []frame        // were read while another op was waited for, the oldest first
 	checked map[string]int // frames of an op that were compared with the document
 }
 
@@ -251,7 +252,18 @@ func (p *process) dialQuery(query string) (*client, error) {
 	return &client{t: p.w.t, ws: ws}, nil
 }
 
+// receive returns the oldest frame that was not returned yet.
 func (c *client) receive() (frame, error) {
+	if len(c.kept) > 0 {
+		f := c.kept[0]
+		c.kept = c.kept[1:]
+		return f, nil
+	}
+	return c.read()
+}
+
+// read waits for a frame on the socket.
+func (c *client) read() (frame, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	_, b, err := c.ws.Read(ctx)
@@ -278,19 +290,25 @@ func (c *client) check(f frame) {
 	}
 }
 
-// next returns the next frame with one of the ops; others are passed over.
+// next returns the oldest frame with one of the ops that was not returned yet, and
+// keeps the others: frames of different ops may come in any order.
 func (c *client) next(ops ...string) frame {
 	c.t.Helper()
+	wanted := func(f frame) bool { return slices.Contains(ops, f.Op) }
+	if i := slices.IndexFunc(c.kept, wanted); i >= 0 {
+		f := c.kept[i]
+		c.kept = slices.Delete(c.kept, i, i+1)
+		return f
+	}
 	for {
-		f, err := c.receive()
+		f, err := c.read()
 		if err != nil {
-			c.t.Fatalf("waiting for %v: %v", ops, err)
+			c.t.Fatalf("waiting for %v: %v; kept %v", ops, err, c.kept)
 		}
-		for _, op := range ops {
-			if f.Op == op {
-				return f
-			}
+		if wanted(f) {
+			return f
 		}
+		c.kept = append(c.kept, f)
 	}
 }
 

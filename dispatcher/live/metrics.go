@@ -2,11 +2,11 @@ package live
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are what the hub counts.
+// metrics are the metrics of the hub.
 type metrics struct {
 	frames   prometheus.Counter
 	received *prometheus.CounterVec // by op
-	closed   *prometheus.CounterVec // by why
+	closed   *prometheus.CounterVec // by cause
 	resumes  prometheus.Counter
 	resyncs  prometheus.Counter
 	catchUps prometheus.Counter

@@ -1,26 +1,30 @@
 package live
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
-// pingLoop pings sockets that are silent, drops those that stay so, and closes those
-// whose credential has expired, until the hub is over. One walk over all of them costs less than a timer for each.
-func (h *Hub) pingLoop() {
-	const walks = 4 // in an interval
-	for pause(h.ctx, h.PingInterval/walks) {
+// pingLoop checks all sockets several times in a ping interval, until ctx ends. One
+// loop costs less than a timer for each socket.
+func (h *Hub) pingLoop(ctx context.Context) {
+	const checks = 4 // in an interval
+	for pause(ctx, h.PingInterval/checks) {
 		for i := range h.shards {
 			now := time.Now().UnixMilli()
-			for _, a := range h.shards[i].all() {
-				a.each(func(s *socket) { s.checkAlive(now) })
+			for _, u := range h.shards[i].all() {
+				u.each(func(s *socket) { s.checkAlive(now) })
 			}
 		}
 	}
 }
 
-// checkAlive pings a socket that has been silent for the interval, and drops one
-// that was so for half as long again.
+// checkAlive pings a socket that was silent for an interval, drops one that was
+// pinged and has been silent for one and a half, and closes one whose credential has
+// expired.
 func (s *socket) checkAlive(now int64) {
 	interval := s.hub.PingInterval.Milliseconds()
-	silent := now - s.conn.heard.Load()
+	silent := now - s.conn.lastRead.Load()
 	s.mu.Lock()
 	ping := silent >= interval && !s.pinged && s.greeted
 	s.pinged = silent >= interval && (s.pinged || ping)
@@ -28,8 +32,8 @@ func (s *socket) checkAlive(now int64) {
 	if ping {
 		s.push(nil)
 	}
-	if s.until != 0 && now >= s.until && s.greeted {
-		s.end(codeRevoked, "the credential has expired")
+	if s.expiresAt != 0 && now >= s.expiresAt && s.greeted {
+		s.beginClose(codeRevoked, "the credential has expired")
 	}
 	s.mu.Unlock()
 	if drop {

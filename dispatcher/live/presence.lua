@@ -1,13 +1,14 @@
--- Notes that a user is online in a process, or has left it.
+-- Records that a user is online in a process, or has left it.
 --
--- KEYS  1 online (sorted set: audience, scored with when it is forgotten, Unix ms)
+-- KEYS  1 online (sorted set: process and number of the user there, scored with the
+--         time at which the entry expires, Unix ms)
 --       2 last seen (string, Unix ms)
---       3 watchers (sorted set: user, scored likewise)
---       4 tombstone (hash: the user was erased when it has the field erased)
--- ARGV  1 audience  2 for how long it counts, ms; 0 when the user has left it
---       3 how long ago the user was seen, ms  4 how long that is remembered, ms
--- Reply {last seen, online now 1 or 0, watchers…}: watchers only when the user came
---       or went
+--       3 watchers (sorted set: user, scored with the time at which the entry expires)
+--       4 tombstone (hash: it has the field erased when the user was erased)
+-- ARGV  1 process and number of the user there  2 TTL of the entry, ms; 0 removes it
+--       3 how long ago the user was seen, ms  4 TTL of last seen, ms
+-- Reply {last seen, online 1 or 0, watchers…}: watchers only when the user came online
+--       or went offline
 
 if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])

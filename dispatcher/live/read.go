@@ -12,61 +12,58 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
-// limits are those of what a client sends.
+// limits limit what a client sends.
 type limits struct {
 	frames   *rate.Limiter
-	patience *rate.Limiter // with frames that are too many or cannot be understood
+	rejected *rate.Limiter // frames over the limit, malformed or of an unknown op
 }
 
-// patience is how many such frames a client may send before it is closed.
-var patience = dispatcher.Rate{PerSecond: 0.5, Burst: 20}
+// rejectedLimit is how many rejected frames a client may send before its socket is
+// closed.
+var rejectedLimit = dispatcher.Rate{PerSecond: 0.5, Burst: 20}
 
-// read reads what the client sends, and carries it out, one frame after the other,
-// until the connection ends. It is the socket's last goroutine.
+// read handles the client's frames, one after the other, until the connection ends.
+// Then it removes the socket from the hub.
 func (s *socket) read() {
 	defer s.leave()
 	for {
 		kind, frame, err := s.ws.Read(context.Background())
 		if err != nil {
-			s.note(err)
+			s.setCause(err)
 			return
 		}
 		s.handle(kind, frame)
 	}
 }
 
-// note keeps why the connection ended, unless that is known.
-func (s *socket) note(err error) {
+// setCause records why the connection has ended, unless a cause is known already.
+func (s *socket) setCause(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.why != "":
+	case s.cause != "":
 	case errors.Is(err, websocket.ErrMessageTooBig):
-		s.why = "1009"
+		s.cause = "1009"
 	case websocket.CloseStatus(err) != -1:
-		s.why = "client"
+		s.cause = "client"
 	default:
-		s.why = "lost"
+		s.cause = "lost"
 	}
-	s.makeRoom()
+	s.signalDrained()
 }
 
-// leave takes the socket out of the hub.
+// leave closes the connection and removes the socket from the hub.
 func (s *socket) leave() {
-	_ = s.ws.CloseNow() // does nothing to one that is closed
-	s.audience.remove(s)
+	_ = s.ws.CloseNow() // it may be closed already
+	s.user.remove(s)
 	s.mu.Lock()
-	s.hub.metrics.closed.WithLabelValues(s.why).Inc()
+	s.hub.metrics.closed.WithLabelValues(s.cause).Inc()
 	s.mu.Unlock()
-	if s.hub.sockets.Add(-1) == 0 {
-		select {
-		case s.hub.idle <- struct{}{}:
-		default:
-		}
-	}
+	s.hub.sockets.Add(-1)
+	s.hub.admission.leave()
 }
 
-// ops are what clients may ask for.
+// ops are the requests of clients, by op.
 var ops = map[string]func(s *socket, ctx context.Context, r *request) *answer{
 	"send":     (*socket).send,
 	"read":     (*socket).markRead,
@@ -75,41 +72,41 @@ var ops = map[string]func(s *socket, ctx context.Context, r *request) *answer{
 	"seen":     (*socket).seen,
 }
 
-// handle answers one frame.
+// handle handles one frame and replies to it.
 func (s *socket) handle(kind websocket.MessageType, frame []byte) {
 	if s.closed() {
-		return // it was told so
+		return // the client will see the close frame
 	}
 	if s.limits == nil {
 		o := &s.hub.Options
 		s.limits = &limits{
 			frames:   rate.NewLimiter(rate.Limit(o.Frames.PerSecond), o.Frames.Burst),
-			patience: rate.NewLimiter(rate.Limit(patience.PerSecond), patience.Burst),
+			rejected: rate.NewLimiter(rate.Limit(rejectedLimit.PerSecond), rejectedLimit.Burst),
 		}
 	}
 	var r request
 	if err := json.Unmarshal(frame, &r); err != nil || kind != websocket.MessageText || !validRef(&r) {
 		s.hub.metrics.received.WithLabelValues("malformed").Inc()
-		s.complain(nil, failure("malformed", textMalformed))
+		s.reject(nil, failure("malformed", textMalformed))
 		return
 	}
 	if !s.limits.frames.Allow() {
-		s.complain(&r, failure("rate_limited", textTooMany))
+		s.reject(&r, failure("rate_limited", textTooMany))
 		return
 	}
 	do, known := ops[r.Op]
 	if !known {
 		s.hub.metrics.received.WithLabelValues("unknown").Inc()
-		s.complain(&r, failure("malformed", textMalformed, member{"errors", map[string]string{"op": "is not known"}}))
+		s.reject(&r, failure("malformed", textMalformed, member{"errors", map[string]string{"op": "is not known"}}))
 		return
 	}
 	s.hub.metrics.received.WithLabelValues(r.Op).Inc()
-	ctx, cancel := context.WithTimeout(s.hub.ctx, askTimeout)
+	ctx, cancel := s.hub.withTimeout(requestTimeout)
 	defer cancel()
 	s.reply(r.Ref, do(s, ctx, &r))
 }
 
-// reply answers a frame.
+// reply queues the answer to a frame.
 func (s *socket) reply(ref jsontext.Value, a *answer) {
 	s.mu.Lock()
 	locale := s.locale
@@ -117,15 +114,15 @@ func (s *socket) reply(ref jsontext.Value, a *answer) {
 	s.notify(a.encode(ref, s.hub.Texts, locale))
 }
 
-// complain answers a frame that should not have been sent. After too many of them
-// the socket is closed.
-func (s *socket) complain(r *request, a *answer) {
+// reject answers a frame that was not carried out. It closes the socket after too
+// many of them.
+func (s *socket) reject(r *request, a *answer) {
 	var ref jsontext.Value
 	if r != nil {
 		ref = r.Ref
 	}
 	s.reply(ref, a)
-	if !s.limits.patience.Allow() {
+	if !s.limits.rejected.Allow() {
 		s.close(codeTooMany, "too many frames: come back later")
 	}
 }
@@ -135,20 +132,20 @@ func validRef(r *request) bool {
 	return ok && len(r.Ref) <= maxRef
 }
 
-// seen: this person has everything up to a frame in front of them.
+// seen records that the user has seen everything up to a frame.
 func (s *socket) seen(ctx context.Context, r *request) *answer {
 	seq, ok := number(r.Seq)
 	if !ok {
 		return invalid(textInvalid, map[string]string{"seq": "must be a number"})
 	}
-	if err := s.hub.Channels.MarkSeen(ctx, s.audience.user, seq); err != nil {
-		return s.away(err)
+	if err := s.hub.Inbox.SeenUpTo(ctx, s.user.id, seq); err != nil {
+		return s.unavailable(err)
 	}
 	return ack(member{"message", nil})
 }
 
-// away is the answer while Redis does not answer.
-func (s *socket) away(err error) *answer {
-	s.hub.Log.Warn("what a client asked for has failed", "error", err)
+// unavailable logs an error of Redis, and returns the answer for the client.
+func (s *socket) unavailable(err error) *answer {
+	s.hub.Log.Warn("a request has failed", "error", err)
 	return failure("unavailable", textAway)
 }

@@ -2,7 +2,6 @@ package live
 
 import (
 	"strconv"
-	"sync"
 
 	"github.com/coder/websocket"
 
@@ -10,8 +9,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// Close codes. They say whether to come back: restart at once, with jitter;
-// slow at once, resuming; busy later; revoked never.
+// Close codes tell the client whether to reconnect: at once (restart, too slow), later
+// (unavailable, too many), or not with this credential (revoked).
 const (
 	codeRestart = websocket.StatusServiceRestart // 1012
 	codeAway    = websocket.StatusTryAgainLater  // 1013: Redis does not answer
@@ -20,48 +19,50 @@ const (
 	codeTooMany = websocket.StatusCode(4008)
 )
 
+const reasonRestart = "restarting: resume at once"
+
 // A socket is one client's connection.
 type socket struct {
-	hub      *Hub
-	audience *audience
-	ws       *websocket.Conn
-	conn     *conn
-	accept   string  // the Accept-Language header of the handshake
-	limits   *limits // of the reader; nil until the first frame
-	until    int64   // when the user's credential expires, Unix ms; 0 when it does not
+	hub            *Hub
+	user           *userSockets
+	ws             *websocket.Conn
+	conn           *conn
+	acceptLanguage string  // header of the handshake
+	limits         *limits // used by the reader only; nil until the first frame
+	expiresAt      int64   // when the credential expires, Unix ms; 0: never
 
-	mu      sync.Mutex
-	locale  text.Locale // of its frames; set before the first one
-	greeted bool        // hello is queued: everything else may follow
-	behind  bool        // its frames come from the log for now
-	again   bool        // behind, and the subscription was renewed meanwhile
-	heard   int64       // behind: the newest frame that was offered
-	seq     int64       // the last frame that was queued
-	revoked int64       // the last revocation before hello, Unix µs
-	kicked  int64       // the last one that was heard of
-	pinged  bool        // a ping waits or is unanswered
-	writing bool        // a goroutine writes
-	queue   [][]byte
-	frames  int           // queued or being written
-	bytes   int           // the same
-	room    chan struct{} // closed when nothing waits any more; nil when nobody wants to know
-	closing websocket.StatusCode
-	reason  string
-	why     string // label of the metric, once it is being closed or was dropped
+	mu            mutex[socketLock]
+	locale        text.Locale // of the frames; set when greeted
+	greeted       bool        // hello is queued, so that other frames may follow
+	behind        bool        // catchUp or greet queues the logged frames
+	renewed       bool        // the subscription was renewed while behind
+	newestOffered int64       // seq of the newest frame that was offered while behind
+	seq           int64       // of the last logged frame that was queued
+	revokedBefore int64       // the last revocation when greeted, Unix µs
+	revokedAt     int64       // the last revocation, Unix µs
+	pinged        bool        // a ping is queued or unanswered
+	writing       bool        // the writer runs
+	queue         [][]byte
+	frames        int                  // how many are queued or being written
+	bytes         int                  // their size
+	drained       chan struct{}        // closed when frames becomes 0 or the socket ends; nil when nobody waits
+	closing       websocket.StatusCode // not 0 once the socket is to be closed
+	reason        string               // sent with closing
+	cause         string               // why it was closed or dropped: a label of the metric
 }
 
-// offer gives the socket the next frame of its user, unless it has it, or is behind
-// and will find it in the log. A frame that does not follow the last one shows
-// that something was lost.
+// offer queues a published frame, unless it was queued already. A socket that is
+// behind will read the frame from the log. So will one whose last frame is not the
+// predecessor: pub/sub has lost a frame.
 func (s *socket) offer(f *dispatcher.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case f.Seq <= s.seq && s.greeted:
 	case s.behind:
-		s.heard = max(s.heard, f.Seq)
+		s.newestOffered = max(s.newestOffered, f.Seq)
 	case f.Prev != s.seq:
-		s.heard = f.Seq
+		s.newestOffered = f.Seq
 		s.fallBehind()
 	default:
 		s.seq = f.Seq
@@ -69,25 +70,26 @@ func (s *socket) offer(f *dispatcher.Frame) {
 	}
 }
 
-// fallBehind makes the log the source of the socket's frames. s.mu is held.
+// fallBehind starts to send the missed frames from the log. s.mu is held.
 func (s *socket) fallBehind() {
 	s.behind = true
 	s.hub.metrics.catchUps.Inc()
 	s.hub.start(func() { s.hub.catchUp(s) })
 }
 
-// renewed has the socket look for what it may have missed.
-func (s *socket) renewed() {
+// onRenewal reads the log, since frames may have been lost before the subscription
+// was renewed.
+func (s *socket) onRenewal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.behind {
-		s.again = true
+		s.renewed = true
 		return
 	}
 	s.fallBehind()
 }
 
-// notify sends a frame that is not logged. Before hello it is not due yet.
+// notify queues a frame that is not logged. Before hello it drops the frame.
 func (s *socket) notify(frame []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,8 +98,8 @@ func (s *socket) notify(frame []byte) {
 	}
 }
 
-// push queues a frame; nil is a ping. A full queue closes the socket: the log has
-// what it will miss. s.mu is held.
+// push queues a frame; nil is a ping. If the queue is full, it closes the socket: the
+// client can resume from the log. s.mu is held.
 func (s *socket) push(frame []byte) {
 	if s.closing != 0 {
 		return
@@ -105,7 +107,7 @@ func (s *socket) push(frame []byte) {
 	if s.frames >= s.hub.QueueFrames || s.bytes+len(frame) > s.hub.QueueBytes {
 		clear(s.queue)
 		s.queue = s.queue[:0]
-		s.end(codeTooSlow, "too slow: resume")
+		s.beginClose(codeTooSlow, "too slow: resume")
 		return
 	}
 	s.queue = append(s.queue, frame)
@@ -114,47 +116,48 @@ func (s *socket) push(frame []byte) {
 	s.wakeWriter()
 }
 
-// end has the writer close the socket after what is queued. s.mu is held.
-func (s *socket) end(code websocket.StatusCode, reason string) {
+// beginClose makes the writer close the socket after it has written the queue. s.mu is
+// held.
+func (s *socket) beginClose(code websocket.StatusCode, reason string) {
 	if s.closing == 0 {
 		s.closing, s.reason = code, reason
-		if s.why == "" {
-			s.why = strconv.Itoa(int(code))
+		if s.cause == "" {
+			s.cause = strconv.Itoa(int(code))
 		}
-		s.makeRoom()
+		s.signalDrained()
 		s.wakeWriter()
 	}
 }
 
-// close closes the socket, once what is queued was written. It does not wait.
+// close closes the socket after the queue was written. It does not wait.
 func (s *socket) close(code websocket.StatusCode, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end(code, reason)
+	s.beginClose(code, reason)
 }
 
-// drop cuts the connection, without a goodbye that nobody would hear.
-func (s *socket) drop(why string) {
+// drop cuts the connection without a close frame. The caller holds no mutex.
+func (s *socket) drop(cause string) {
 	s.mu.Lock()
-	if s.why == "" {
-		s.why = why
+	if s.cause == "" {
+		s.cause = cause
 	}
-	s.makeRoom()
+	s.signalDrained()
 	s.mu.Unlock()
-	_ = s.conn.Conn.Close() // its reader sees it and tidies up
+	_ = s.conn.Conn.Close() // ends the reader, which removes the socket
 }
 
-// closed reports whether nothing more will be queued.
+// closed reports whether the socket is being closed or has ended.
 func (s *socket) closed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing != 0 || s.why != ""
+	return s.closing != 0 || s.cause != ""
 }
 
-// makeRoom lets go on who waits for the queue to be empty. s.mu is held.
-func (s *socket) makeRoom() {
-	if s.room != nil {
-		close(s.room)
-		s.room = nil
+// signalDrained wakes waitUntilDrained. s.mu is held.
+func (s *socket) signalDrained() {
+	if s.drained != nil {
+		close(s.drained)
+		s.drained = nil
 	}
 }

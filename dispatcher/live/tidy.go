@@ -5,40 +5,40 @@ import (
 	"time"
 )
 
-// tidyLoop forgets users whose sockets left a while ago, and keeps the others
-// online, until the hub is over.
-func (h *Hub) tidyLoop() {
+// tidyLoop removes users without sockets after Options.Linger, and refreshes the
+// presence of the others, until ctx ends.
+func (h *Hub) tidyLoop(ctx context.Context) {
 	refreshed := time.Now()
-	for pause(h.ctx, min(h.Linger/4, refreshEvery)) {
-		var sightings []sighting
+	for pause(ctx, min(h.Linger/4, refreshInterval)) {
+		var updates []presenceUpdate
 		for i := range h.shards {
-			for _, a := range h.shards[i].expired(time.Now().Add(-h.Linger)) {
-				h.bus.unsubscribe(a)
-				sightings = append(sightings, sighting{audience: a, ago: time.Since(a.left)})
+			for _, u := range h.shards[i].removeIdle(time.Now().Add(-h.Linger)) {
+				h.pubsub.unsubscribe(u)
+				updates = append(updates, presenceUpdate{user: u, idle: time.Since(u.left)})
 			}
 		}
-		if time.Since(refreshed) >= refreshEvery {
+		if time.Since(refreshed) >= refreshInterval {
 			refreshed = time.Now()
-			for _, a := range h.audiences() {
-				if !a.empty() {
-					sightings = append(sightings, sighting{audience: a, online: onlineFor})
+			for _, u := range h.users() {
+				if !u.empty() {
+					updates = append(updates, presenceUpdate{user: u, online: onlineTTL})
 				}
 			}
 		}
-		if err := h.note(h.ctx, sightings); err != nil && h.ctx.Err() == nil {
-			h.Log.Warn("presence cannot be noted", "error", err)
+		if err := h.updatePresence(ctx, updates); err != nil && ctx.Err() == nil {
+			h.Log.Warn("presence cannot be updated", "error", err)
 		}
 	}
 }
 
-// leaveSoon lets this process' users count as online for as long as they linger:
-// most of them come back to another process at once.
-func (h *Hub) leaveSoon(ctx context.Context) {
-	var sightings []sighting
-	for _, a := range h.audiences() {
-		sightings = append(sightings, sighting{audience: a, online: h.Linger})
+// lingerOnline keeps the users of this process online for Options.Linger, since most
+// of them reconnect to another process at once.
+func (h *Hub) lingerOnline(ctx context.Context) {
+	var updates []presenceUpdate
+	for _, u := range h.users() {
+		updates = append(updates, presenceUpdate{user: u, online: h.Linger})
 	}
-	if err := h.note(ctx, sightings); err != nil {
-		h.Log.Warn("presence cannot be noted", "error", err)
+	if err := h.updatePresence(ctx, updates); err != nil {
+		h.Log.Warn("presence cannot be updated", "error", err)
 	}
 }

@@ -1,7 +1,7 @@
--- Says whether a user is online, and tells a watcher of changes for a while.
+-- Returns whether a user is online, and adds a watcher of the user.
 --
 -- KEYS  as presence.lua
--- ARGV  1 watcher  2 for how long, ms  3 how many watchers at most: the oldest go
+-- ARGV  1 watcher  2 TTL of the watcher, ms  3 limit of watchers: the oldest are removed
 -- Reply {last seen or 0, online 1 or 0}
 
 if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then return {0, 0} end

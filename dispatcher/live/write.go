@@ -10,50 +10,51 @@ import (
 	"github.com/coder/websocket"
 )
 
-const flushBytes = 64 << 10 // that are written at once, or one frame more
+const flushBytes = 64 << 10 // one write is at most this and one frame
 
-// emptyPing is a websocket frame that asks for a pong. It is written beneath
-// coder/websocket, whose Ping keeps a goroutine until the pong has come.
+// emptyPing is a ping frame. It is written without coder/websocket, whose Ping blocks
+// a goroutine until the pong arrives.
 var emptyPing = []byte{0x89, 0x00}
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// wakeWriter starts a writer unless there is one. s.mu is held.
+// wakeWriter starts the writer unless it runs. s.mu is held.
 func (s *socket) wakeWriter() {
 	if !s.writing {
 		s.writing = s.hub.start(s.write)
 	}
 }
 
-// write writes what is queued until nothing is, and closes the socket when that is
-// due.
+// write writes the queue until it is empty. Then it closes the socket if it is to be
+// closed.
 func (s *socket) write() {
-	held := buffers.Get().(*bytes.Buffer)
+	buffer := buffers.Get().(*bytes.Buffer)
 	defer func() {
-		if held.Cap() <= 2*flushBytes {
-			held.Reset()
-			buffers.Put(held)
+		if buffer.Cap() <= 2*flushBytes {
+			buffer.Reset()
+			buffers.Put(buffer)
 		}
 	}()
 	for {
 		batch, size, code := s.take()
 		if len(batch) == 0 {
 			if code != 0 {
-				_ = s.ws.Close(code, s.reason) // bounded; its reader tidies up, whatever comes of it
+				_ = s.ws.Close(code, s.reason) // has a timeout; ends the reader, which removes the socket
 			}
 			return
 		}
-		held.Reset()
-		if err := s.writeBatch(batch, held); err != nil {
-			s.drop(whyOf(err))
+		buffer.Reset()
+		if err := s.writeBatch(batch, buffer); err != nil {
+			s.drop(causeOf(err))
 			return
 		}
 		s.wrote(batch, size)
 	}
 }
 
-// whyOf tells a client that receives nothing from one that is gone.
-func whyOf(err error) string {
+// causeOf returns the cause for an error of a write: stuck if the client did not
+// receive in time, else lost.
+func causeOf(err error) string {
 	var network net.Error
 	if errors.As(err, &network) && network.Timeout() {
 		return "stuck"
@@ -61,8 +62,9 @@ func whyOf(err error) string {
 	return "lost"
 }
 
-func (s *socket) writeBatch(batch [][]byte, held *bytes.Buffer) error {
-	s.conn.hold(held)
+// writeBatch writes frames in one write to the network.
+func (s *socket) writeBatch(batch [][]byte, buffer *bytes.Buffer) error {
+	s.conn.collect(buffer)
 	var err error
 	for _, frame := range batch {
 		if frame == nil {
@@ -77,8 +79,8 @@ func (s *socket) writeBatch(batch [][]byte, held *bytes.Buffer) error {
 	return errors.Join(err, s.conn.flush())
 }
 
-// take returns the next frames to write. When there are none, the writer's role
-// ends, unless the socket is to be closed.
+// take returns the next frames to write. If there are none, it returns the close code,
+// and the writer must end.
 func (s *socket) take() (batch [][]byte, size int, code websocket.StatusCode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +90,7 @@ func (s *socket) take() (batch [][]byte, size int, code websocket.StatusCode) {
 		n++
 	}
 	if n == 0 {
-		s.queue = nil // an idle socket keeps no buffer
+		s.queue = nil // an idle socket needs no memory for it
 		s.writing = s.closing != 0
 		return nil, 0, s.closing
 	}
@@ -96,7 +98,7 @@ func (s *socket) take() (batch [][]byte, size int, code websocket.StatusCode) {
 	return batch, size, 0
 }
 
-// wrote takes frames off the account.
+// wrote records that frames were written.
 func (s *socket) wrote(batch [][]byte, size int) {
 	s.hub.metrics.frames.Add(float64(len(batch)))
 	s.mu.Lock()
@@ -104,6 +106,6 @@ func (s *socket) wrote(batch [][]byte, size int) {
 	s.frames -= len(batch)
 	s.bytes -= size
 	if s.frames == 0 {
-		s.makeRoom()
+		s.signalDrained()
 	}
 }

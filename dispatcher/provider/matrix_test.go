@@ -85,7 +85,7 @@ func TestRetryMatrix(t *testing.T) {
 				s.Answer(func(sandbox.Push) *sandbox.Response {
 					return &sandbox.Response{Status: status, Reason: "Novel", NoDetails: true, RetryAfter: 7 * time.Second}
 				})
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				r := s.Send(ctx, d)
 				cancel()
 				if kinds[r.Outcome] != want {

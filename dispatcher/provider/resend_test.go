@@ -33,7 +33,7 @@ func TestGoAway(t *testing.T) {
 	p := newPool(t, s, 20, 20)
 	postMany(t, p, s.url, 1)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	results := make(chan Attempt, 20)
 	for range 20 {
@@ -78,9 +78,10 @@ func TestGoAwayUnderLoad(t *testing.T) {
 				postMany(t, p, s.url, 100)
 			}
 			// 5 would do, but a request that was on its way to the old connection can
-			// take the new one's only stream.
-			if n := s.accepted.Load(); n > 10 {
-				t.Errorf("%d connections, want 5", n)
+			// take the new one's only stream. A transport alone dials for each of the
+			// 50 requests, four times.
+			if n := s.accepted.Load(); n > 25 {
+				t.Errorf("%d connections, want about 5", n)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds everything that a test waits for.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // start runs a sandbox for a test.
 func start(t testing.TB, opts sandbox.Options) *sandbox.Sandbox {

@@ -1,9 +1,10 @@
 package bbcode
 
 import (
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // hostile are what makes naive parsers slow when it is repeated.
@@ -35,32 +36,55 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestLinear compares eight times the input with once: quadratic work would take
-// sixty-four times as long. Other load on the machine only ever makes a comparison
-// look worse, so that one good one out of several is enough.
+// TestLinear compares eight times the input with once, in steps and in allocated
+// bytes: quadratic work would take sixty-four times as much.
 func TestLinear(t *testing.T) {
-	const size, factor, attempts = 8 << 10, 8, 8
+	const size, factor = 8 << 10, 8
 	for _, piece := range hostile {
 		once := strings.Repeat(piece, size/len(piece))
 		more := strings.Repeat(once, factor)
-		ratio := 0.0
-		for range attempts {
-			ratio = float64(elapsed(more)) / float64(elapsed(once))
-			if ratio < 3*factor {
-				break
-			}
+		steps, bytes := work(once)
+		if steps == 0 || bytes == 0 {
+			t.Fatalf("%q: %d steps and %d bytes are counted", piece, steps, bytes)
 		}
-		if ratio >= 3*factor {
-			t.Errorf("%q: %d times the input took %.0f times as long", piece, factor, ratio)
+		moreSteps, moreBytes := work(more)
+		if moreSteps > 2*factor*steps {
+			t.Errorf("%q: %d times the input took %d steps after %d", piece, factor, moreSteps, steps)
+		}
+		if moreBytes > 3*factor*bytes {
+			t.Errorf("%q: %d times the input allocated %d bytes after %d", piece, factor, moreBytes, bytes)
 		}
 	}
 }
 
-func elapsed(bb string) time.Duration {
-	start := time.Now()
+// work returns the steps that HTML and Text take, and the bytes that they allocate.
+// No other test may run meanwhile.
+func work(bb string) (steps int, bytes uint64) {
+	var before, after runtime.MemStats
+	onStep = func(n int) { steps += n }
+	defer func() { onStep = nil }()
+	runtime.ReadMemStats(&before)
 	HTML(bb)
 	Text(bb)
-	return max(time.Since(start), time.Microsecond)
+	runtime.ReadMemStats(&after)
+	return steps, after.TotalAlloc - before.TotalAlloc
+}
+
+// BenchmarkLinear shows what TestLinear counts as time: the MB/s of both sizes are
+// alike.
+func BenchmarkLinear(b *testing.B) {
+	for _, piece := range hostile {
+		for _, size := range []int{8 << 10, 64 << 10} {
+			bb := strings.Repeat(piece, size/len(piece))
+			b.Run(fmt.Sprintf("%q/%dKiB", piece, size>>10), func(b *testing.B) {
+				b.SetBytes(int64(len(bb)))
+				for b.Loop() {
+					HTML(bb)
+					Text(bb)
+				}
+			})
+		}
+	}
 }
 
 func BenchmarkHTML(b *testing.B) {

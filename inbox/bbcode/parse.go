@@ -6,6 +6,16 @@ import "strings"
 // in its own way, a few hundred elements down.
 const maxDepth = 8
 
+// onStep is told of the parser's and the renderer's work, in bytes and tokens that
+// are looked at. Only tests set it, to see that work is linear.
+var onStep func(n int)
+
+func step(n int) {
+	if onStep != nil {
+		onStep(n)
+	}
+}
+
 // A token is a stretch of the message: text, or what is written like a tag.
 type token struct {
 	source string // as typed
@@ -31,13 +41,17 @@ func scan(s string) []token {
 	for {
 		bracket := strings.IndexByte(s[at:], '[')
 		if bracket < 0 {
+			step(len(s) - at)
 			break
 		}
+		step(bracket + 1)
 		at += bracket
 		length := strings.IndexAny(s[at+1:], "[]\n") + 1
 		if length == 0 {
+			step(len(s) - at)
 			break
 		}
+		step(length)
 		if s[at+length] != ']' {
 			at += length
 			continue
@@ -87,12 +101,14 @@ func pair(tokens []token) {
 	}
 	lastCodeEnd := -1
 	for i, t := range tokens {
+		step(1)
 		if t.tag == code && t.end {
 			lastCodeEnd = i
 		}
 	}
 	inCode := -1 // where it began
 	for i, t := range tokens {
+		step(1)
 		switch {
 		case inCode >= 0:
 			if t.tag == code && t.end {
@@ -150,6 +166,7 @@ func (p *pairing) block(i int) {
 		return
 	}
 	for depth := len(p.blocks) - 1; depth >= 0; depth-- {
+		step(1)
 		if begin := p.blocks[depth]; p.tokens[begin].tag == t.tag {
 			p.blocks = p.blocks[:depth]
 			p.join(begin, i)

@@ -29,6 +29,7 @@ func (b block) isList() bool { return b.element != "blockquote" }
 
 func (r *renderer) render(tokens []token) string {
 	for i, t := range tokens {
+		step(1)
 		switch {
 		case t.tag == item && !t.end && r.inList():
 			r.beginItem()
@@ -52,6 +53,7 @@ func (r *renderer) text(s string) {
 	if s == "" {
 		return
 	}
+	step(len(s))
 	if r.beforeItems() {
 		if strings.Trim(s, " \t\n") == "" {
 			r.show(nil)
@@ -99,6 +101,7 @@ func (r *renderer) style(t tag, end bool) {
 		return
 	}
 	if r.depth[t]--; r.depth[t] == 0 {
+		step(len(r.want))
 		at := slices.Index(r.want, t)
 		r.want = slices.Delete(r.want, at, at+1)
 	}
@@ -113,6 +116,7 @@ func (r *renderer) show(want []tag) {
 	for same < len(r.shown) && same < len(want) && r.shown[same] == want[same] {
 		same++
 	}
+	step(max(len(r.shown), len(want)))
 	for i := len(r.shown) - 1; i >= same; i-- {
 		r.endElement(styles[r.shown[i]])
 	}

@@ -24,16 +24,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// patient is how long a test waits for what should happen at once.
+const patient = time.Minute
+
 // poll waits for a condition.
 func poll(done func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(patient)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			return fmt.Errorf("not so after 10 s")
+			return fmt.Errorf("not so after %v", patient)
 		}
 	}
 	return nil

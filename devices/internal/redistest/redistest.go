@@ -116,12 +116,12 @@ func (s Store) Tombstone(t *testing.T, user int64, erased bool) {
 func Poll(done func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			return errors.New("not so after 10 s")
+			return errors.New("not so after a minute")
 		}
 	}
 	return nil

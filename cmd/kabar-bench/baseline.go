@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// baselineFlags name an earlier build, which is measured by turns with this one.
+type baselineFlags struct {
+	Baseline      string `help:"A kabar-bench of an earlier commit: it and this one measure a round each by turns, and the report compares them." type:"existingfile" placeholder:"BINARY"`
+	BaselineKabar string `help:"The daemon of the baseline; the kabar beside BINARY when absent." type:"existingfile" placeholder:"PATH"`
+}
+
+// check returns what is wrong with the flags.
+func (f baselineFlags) check(profile string) error {
+	switch {
+	case f.Baseline == "" && f.BaselineKabar != "":
+		return errors.New("--baseline-kabar needs --baseline")
+	case f.Baseline != "" && profile != "":
+		return errors.New("--profile and --baseline cannot be combined")
+	}
+	return nil
+}
+
+// daemon returns the path of the baseline's daemon. A kabar-bench that is not told of
+// one builds it from the sources around it, which are those of this build.
+func (f baselineFlags) daemon() (string, error) {
+	if f.BaselineKabar != "" {
+		return f.BaselineKabar, nil
+	}
+	path := filepath.Join(filepath.Dir(f.Baseline), "kabar")
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return "", fmt.Errorf("the baseline's daemon is not at %s: build it there from the same commit, or give --baseline-kabar", path)
+	}
+	return path, nil
+}
+
+// A build is a load generator with the daemon that it measures.
+type build struct {
+	name         string // ours or baseline
+	bench, kabar string
+}
+
+// builds returns this build and the baseline.
+func (f baselineFlags) builds(kabar string) (ours, baseline build, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return ours, baseline, err
+	}
+	daemon, err := f.daemon()
+	if err != nil {
+		return ours, baseline, err
+	}
+	return build{"ours", self, kabar}, build{"baseline", f.Baseline, daemon}, nil
+}
+
+// version returns what the daemon says of itself, or nothing.
+func (b build) version(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, b.kabar, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// A childReport is the report of a round, as a load generator prints it with --json.
+type childReport interface {
+	// rows returns what can be compared, in an order that depends on the settings
+	// alone.
+	rows() []row
+	// options returns the settings, a comparable struct.
+	options() any
+}
+
+// inTurns has two builds measure a round each, as often as rounds says. The first
+// one begins the first round, the second one the second round, and so on: neither
+// always follows the other. It returns a report of all rounds of each.
+//
+// blank makes a report that has the settings of a single round, and nothing else.
+func inTurns[R childReport](rounds int, a, b build, blank func() R, measure func(round int, of build, into R) error) (ofA, ofB R, err error) {
+	var reports [2]R
+	for n := range rounds {
+		for k := range 2 {
+			which := (n + k) % 2
+			of, got := []build{a, b}[which], blank()
+			if err := measure(n+1, of, got); err != nil {
+				return ofA, ofB, fmt.Errorf("%s, round %d: %w", of.name, n+1, err)
+			}
+			if want := blank().options(); got.options() != want {
+				return ofA, ofB, fmt.Errorf("%s measured with the settings %+v, not with %+v", of.name, got.options(), want)
+			}
+			if n == 0 {
+				reports[which] = got
+			} else if err := join(reports[which].rows(), got.rows()); err != nil {
+				return ofA, ofB, fmt.Errorf("%s, round %d: %w", of.name, n+1, err)
+			}
+		}
+	}
+	if err := sameCases(reports[0].rows(), reports[1].rows()); err != nil {
+		return ofA, ofB, err
+	}
+	return reports[0], reports[1], nil
+}
+
+// measureRound runs a command line of a build, which prints its report as JSON, and
+// reads that into the report. What it says on the way goes to log.
+func (b build) measureRound(ctx context.Context, args []string, log io.Writer, into any) error {
+	cmd := exec.CommandContext(ctx, b.bench, append(args, "--kabar="+b.kabar)...)
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                 // Ctrl-C is for us to handle
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its own processes
+	cmd.WaitDelay = cancelWithin
+	out, err := cmd.Output()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%s: %w", b.bench, err)
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("report of %s: %w", b.bench, err)
+	}
+	return nil
+}
+
+// cancelWithin bounds how long a load generator may take to end all of its processes.
+const cancelWithin = 4 * stopWithin
+
+// compare measures this build and the baseline by turns. args is the command line of a
+// round, without the daemon.
+func compare[R childReport](ctx context.Context, e *env, f baselineFlags, kabar string, rounds int, args []string, blank func() R) (ours R, _ *baselineReport, err error) {
+	a, b, err := f.builds(kabar)
+	if err != nil {
+		return ours, nil, err
+	}
+	ours, baseline, err := inTurns(rounds, a, b, blank, func(round int, of build, into R) error {
+		e.progress("round %d of %d, %s:", round, rounds, of.name)
+		return of.measureRound(ctx, args, e.err, into)
+	})
+	if err != nil {
+		return ours, nil, err
+	}
+	return ours, &baselineReport{
+		Binary:  f.Baseline,
+		Version: b.version(ctx),
+		Figures: compareRows(ours.rows(), baseline.rows()),
+	}, nil
+}
+
+// flag writes a flag as an argument.
+func flag[V int | float64 | string | time.Duration](name string, value V) string {
+	return fmt.Sprintf("--%s=%v", name, value)
+}

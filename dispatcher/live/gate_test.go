@@ -1,0 +1,67 @@
+package live
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestGate(t *testing.T) {
+	var g gate
+	if !g.enter() || !g.enter() {
+		t.Fatal("an open gate lets nobody in")
+	}
+	g.leave()
+	empty := g.close()
+	if g.enter() {
+		t.Error("a closed gate lets somebody in")
+	}
+	if !g.closed() || isClosed(empty) || g.close() != empty {
+		t.Error("somebody is inside still")
+	}
+	g.leave()
+	if !isClosed(empty) {
+		t.Error("nobody is inside any more")
+	}
+	var unused gate
+	if !isClosed(unused.close()) {
+		t.Error("nobody ever was inside")
+	}
+}
+
+// Everybody who entered has left when the gate is empty.
+func TestGateClosesWhileOthersEnter(t *testing.T) {
+	for range 20 {
+		var g gate
+		var inside atomic.Int64
+		var visitors sync.WaitGroup
+		entered := make(chan struct{}, 4)
+		for range cap(entered) {
+			visitors.Go(func() {
+				for n := 0; g.enter(); n++ {
+					inside.Add(1)
+					if n == 0 {
+						entered <- struct{}{}
+					}
+					inside.Add(-1)
+					g.leave()
+				}
+			})
+		}
+		<-entered
+		<-g.close()
+		if n := inside.Load(); n != 0 {
+			t.Fatalf("%d are inside", n)
+		}
+		visitors.Wait()
+	}
+}

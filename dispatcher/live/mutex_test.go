@@ -1,0 +1,185 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// nested lists what may be locked while a mutex is held, as the package comment does.
+var nested = map[string][]string{
+	"shard":  {"user"},
+	"socket": {"gate"},
+	"pubsub": {"gate"},
+}
+
+// locks has the names of the mutexes that each goroutine holds, by its number.
+var locks sync.Map
+
+// held returns the names of the mutexes that the calling goroutine holds.
+func held() (g string, names []string) {
+	var b [64]byte
+	g = strings.Fields(string(b[:runtime.Stack(b[:], false)]))[1] // "goroutine 18 [running]: …"
+	if v, ok := locks.Load(g); ok {
+		names = v.([]string)
+	}
+	return g, names
+}
+
+// Every test of this package checks the lock order: a panic shows who breaks it.
+func init() {
+	onLock = func(name string) {
+		g, names := held()
+		for _, outer := range names {
+			if !slices.Contains(nested[outer], name) {
+				panic(fmt.Sprintf("mutex %s is locked while %v are held", name, names))
+			}
+		}
+		locks.Store(g, append(names, name))
+	}
+	onUnlock = func(name string) {
+		g, names := held()
+		if i := slices.Index(names, name); i >= 0 {
+			names = slices.Delete(names, i, i+1)
+		}
+		if len(names) == 0 {
+			locks.Delete(g)
+		} else {
+			locks.Store(g, names)
+		}
+	}
+}
+
+// mayWait panics when the calling goroutine holds a mutex, other than those named.
+func mayWait(what string, except ...string) {
+	_, names := held()
+	for _, name := range names {
+		if !slices.Contains(except, name) {
+			panic(fmt.Sprintf("mutex %s is held during %s", name, what))
+		}
+	}
+}
+
+// panics returns what f panics with, or nil.
+func panics(f func()) (value any) {
+	defer func() { value = recover() }()
+	f()
+	return nil
+}
+
+func TestLockOrderIsChecked(t *testing.T) {
+	var s mutex[shardLock]
+	var a mutex[userLock]
+	if p := panics(func() { s.Lock(); a.Lock(); a.Unlock(); s.Unlock() }); p != nil {
+		t.Error(p)
+	}
+	a.Lock()
+	defer a.Unlock()
+	if panics(s.Lock) == nil {
+		t.Error("the wrong order is not noticed")
+	}
+	if panics(func() { mayWait("a test") }) == nil {
+		t.Error("waiting while a mutex is held is not noticed")
+	}
+}
+
+// checkedConn checks that no mutex is held while the network is waited for.
+type checkedConn struct{ net.Conn }
+
+func (c checkedConn) Read(p []byte) (int, error) {
+	mayWait("a read")
+	return c.Conn.Read(p)
+}
+
+func (c checkedConn) Write(p []byte) (int, error) {
+	mayWait("a write", "conn")
+	return c.Conn.Write(p)
+}
+
+func (c checkedConn) Close() error {
+	mayWait("a close")
+	return c.Conn.Close()
+}
+
+// checkedDispatcher checks that no mutex is held while Redis is waited for.
+type checkedDispatcher struct{ Dispatcher }
+
+func (d checkedDispatcher) LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error) {
+	mayWait("LocaleOf")
+	return d.Dispatcher.LocaleOf(ctx, user, accept)
+}
+
+func (d checkedDispatcher) Replay(ctx context.Context, user, since int64) ([]dispatcher.Frame, int64, bool, error) {
+	mayWait("Replay")
+	return d.Dispatcher.Replay(ctx, user, since)
+}
+
+func (d checkedDispatcher) Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (string, error) {
+	mayWait("Send")
+	return d.Dispatcher.Send(ctx, sender, m)
+}
+
+func (d checkedDispatcher) ReadConversation(ctx context.Context, user int64, conversation, upTo string) error {
+	mayWait("ReadConversation")
+	return d.Dispatcher.ReadConversation(ctx, user, conversation, upTo)
+}
+
+// checkedInbox does the same for the inbox.
+type checkedInbox struct{ Inbox }
+
+func (i checkedInbox) Unreads(ctx context.Context, user int64) (inbox.Unreads, error) {
+	mayWait("Unreads")
+	return i.Inbox.Unreads(ctx, user)
+}
+
+func (i checkedInbox) Read(ctx context.Context, user int64, id string) (int, error) {
+	mayWait("Read")
+	return i.Inbox.Read(ctx, user, id)
+}
+
+func (i checkedInbox) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
+	mayWait("Partner")
+	return i.Inbox.Partner(ctx, user, conversation)
+}
+
+func (i checkedInbox) SeenUpTo(ctx context.Context, user, seq int64) error {
+	mayWait("SeenUpTo")
+	return i.Inbox.SeenUpTo(ctx, user, seq)
+}
+
+// No mutex is held while a socket waits for its client or for Redis.
+func TestNothingIsLockedWhileWaiting(t *testing.T) {
+	w := newWorld(t)
+	p, _ := w.startStalling(t)
+	c := p.dial(66)
+	c.next("hello")
+	conversation := inbox.ConversationID(15, 66)
+	w.send(15, 66, "halo")
+	c.next("event")
+	for _, request := range []string{
+		`{"op":"send","ref":1,"instant_message":{"receiver_id":15,"category":0,"body_bb":"halo"}}`,
+		fmt.Sprintf(`{"op":"typing","ref":1,"conversation_id":%q}`, conversation),
+		fmt.Sprintf(`{"op":"presence","ref":1,"conversation_id":%q}`, conversation),
+		fmt.Sprintf(`{"op":"read","ref":1,"conversation_id":%q}`, conversation),
+		`{"op":"seen","ref":1,"seq":1}`,
+	} {
+		c.write(request)
+		if f := c.next("ack", "error"); f.Op != "ack" {
+			t.Errorf("%s: %s", request, f.raw)
+		}
+	}
+	expired, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	p.Drain(expired) // drops the socket
+	p.stop()
+}
