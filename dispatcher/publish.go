@@ -168,7 +168,7 @@ func (d *Dispatcher) entry(e *Event, s *share, key string, receiver int64, now t
 
 // Reminder returns what devices.Registry.Register enqueues for a device that is
 // new: the documented push that an app receives right after logging in.
-func (d *Dispatcher) Reminder(user int64) devices.Welcome {
+func (d *Dispatcher) Reminder(user int64) devices.Announcement {
 	return func(device devices.Device) (stream, field, value string) {
 		now := d.Now()
 		e := &Event{Type: "reminder", kind: kinds["reminder"]}
