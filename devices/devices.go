@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 
 	"github.com/redis/go-redis/v9"
 
@@ -43,6 +44,8 @@ type Options struct {
 	// MaxPerUser is how many devices a user may have; registering one more
 	// drops the least recently registered. 20 when zero.
 	MaxPerUser int
+	// Log is told what could not be tidied up. Nothing is logged when nil.
+	Log *slog.Logger
 }
 
 // Registry is the device registry. It holds no state that another process lacks,
@@ -53,16 +56,21 @@ type Registry struct {
 	parts      *rdb.Partitions
 	keys       keys
 	maxPerUser int
+	log        *slog.Logger
 }
 
 // New returns a registry. It does not talk to Redis yet.
 func New(o Options) *Registry {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Registry{
 		redis:      o.Redis,
 		batcher:    o.Batcher,
 		parts:      o.Partitions,
 		keys:       keys{o.Partitions},
 		maxPerUser: cmp.Or(o.MaxPerUser, 20),
+		log:        o.Log,
 	}
 }
 

@@ -12,10 +12,10 @@ import (
 	"github.com/kabar-gateway/kabar/devices/account"
 )
 
-// Preferences are what a user has chosen for one device. The zero value is a new
-// device's: everything is on, nothing is private. They stay while the device is the
-// user's, over refreshes and a replaced token, and go with it: who gets the token next
-// begins anew.
+// Preferences are what a user has chosen for one device. The zero value is that of a new
+// device: everything is on, nothing is private. They are kept while the device is the
+// user's, over refreshes and a replaced token, and removed with it: the next owner of
+// the token starts with the zero value.
 type Preferences struct {
 	// Off names the switches that are off: sorted, joined by commas.
 	Off string `json:"o,omitempty"`
@@ -64,8 +64,8 @@ const maxPreferTries = 20
 var errBusy = errors.New("the device is registered over and over")
 
 // Prefer changes the preferences of the user's device that has the token, and returns
-// what they are then. Change may be called several times: a registration or suspension
-// that comes in between is not undone.
+// what they are then. Change may be called several times, because a registration or
+// suspension that comes in between is not undone.
 //
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token string, change func(*Preferences)) (Preferences, error) {
@@ -97,9 +97,9 @@ type entry struct {
 	json   string
 }
 
-// entryOf returns the list entry of the user's device that has the token. Where the
-// owner record names a device that is not listed, its registration has stopped half
-// way, and it is nobody's.
+// entryOf returns the list entry of the user's device that has the token. The error is
+// ErrNotRegistered when the owner record names a device that is not listed, because its
+// registration has stopped half way.
 func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token string) (entry, error) {
 	if err := cmp.Or(account.Validate(user), ValidToken(p, token)); err != nil {
 		return entry{}, err

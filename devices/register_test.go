@@ -156,14 +156,14 @@ func TestCrashBetweenTheStepsLeavesNobodysDevice(t *testing.T) {
 		if o := owner(t, r, anis); o.User != budi || o.Owns(ani, anis) {
 			t.Errorf("owner is %+v", o)
 		}
-		welcomed := false
+		announced := false
 		budis, err := r.Register(t.Context(), budi, phone("A"), func(Device) (string, string, string) {
-			welcomed = true
+			announced = true
 			return s.stream(67), "f", "v"
 		})
 		check(t, err)
-		if n, err := s.Client.XLen(t.Context(), s.stream(67)).Result(); err != nil || n != 1 || !welcomed {
-			t.Errorf("%d welcomes, %v", n, err)
+		if n, err := s.Client.XLen(t.Context(), s.stream(67)).Result(); err != nil || n != 1 || !announced {
+			t.Errorf("announced %d times, %v", n, err)
 		}
 		wantList(t, r, budi, budis)
 	})
@@ -221,16 +221,16 @@ func TestGenerationNeverRunsBack(t *testing.T) {
 	})
 }
 
-func TestWelcomeIsQueuedWithANewDevice(t *testing.T) {
+func TestANewDeviceIsAnnounced(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
 		stream := s.stream(66)
-		welcome := func(d Device) (string, string, string) { return stream, "device", d.ID }
-		first, err := r.Register(t.Context(), ani, phone("A"), welcome)
+		announce := func(d Device) (string, string, string) { return stream, "device", d.ID }
+		first, err := r.Register(t.Context(), ani, phone("A"), announce)
 		check(t, err)
-		_, err = r.Register(t.Context(), ani, phone("A"), welcome)
+		_, err = r.Register(t.Context(), ani, phone("A"), announce)
 		check(t, err)
-		second, err := r.Register(t.Context(), ani, phone("B"), welcome)
+		second, err := r.Register(t.Context(), ani, phone("B"), announce)
 		check(t, err)
 
 		entries, err := s.Client.XRange(t.Context(), stream, "-", "+").Result()
@@ -240,7 +240,7 @@ func TestWelcomeIsQueuedWithANewDevice(t *testing.T) {
 			got = append(got, e.Values["device"])
 		}
 		if diff := cmp.Diff([]any{first.ID, second.ID}, got); diff != "" {
-			t.Errorf("welcomes (-want +got):\n%s", diff)
+			t.Errorf("announcements (-want +got):\n%s", diff)
 		}
 
 		// Both or neither: what cannot be queued is not listed.

@@ -23,9 +23,12 @@ func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token str
 	if err != nil || !released {
 		return err
 	}
-	// Without its owner the listing has no effect, and repeating the call
-	// would find no owner: if it stays, it goes when a push meets it.
-	_ = r.Unlist(ctx, user, d)
+	// An error does not fail the call: without its owner the listing has no effect,
+	// repeating the call would find no owner, and the next push that meets the
+	// listing removes it.
+	if err := r.Unlist(ctx, user, d); err != nil {
+		r.log.Warn("a removed device stays on the list", "user", user, "device", d.ID, "error", err)
+	}
 	return nil
 }
 

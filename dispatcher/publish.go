@@ -165,7 +165,7 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 
 // Reminder returns what devices.Registry.Register enqueues for a device that is new: the
 // documented push that an app receives right after logging in.
-func (d *Dispatcher) Reminder(user int64) devices.Welcome {
+func (d *Dispatcher) Reminder(user int64) devices.Announcement {
 	return func(device devices.Device) (stream, field, value string) {
 		const reminder = "reminder"
 		now, spec := d.opts.Now(), d.types.Spec(reminder)

@@ -38,21 +38,21 @@ func (e *LockedOutError) Error() string {
 // process, within the last hour; or Redis' error.
 func (s *Store) Authenticate(ctx context.Context, user int64, token, address string) error {
 	in := signIn{user, sha256.Sum256([]byte(token)), sha256.Sum256([]byte(address))}
-	if s.known.has(in, time.Now()) {
+	if s.successes.has(in, time.Now()) {
 		right, err := s.stillRight(ctx, in)
 		if err != nil {
 			return err
 		}
 		if right {
-			s.known.add(in, time.Now())
+			s.successes.add(in, time.Now())
 			return nil
 		}
-		s.known.remove(in)
+		s.successes.remove(in)
 	}
 	if err := s.attempt(ctx, in); err != nil {
 		return err
 	}
-	s.known.add(in, time.Now())
+	s.successes.add(in, time.Now())
 	return nil
 }
 

@@ -239,35 +239,35 @@ func TestRedisAwayIsNeitherRightNorWrong(t *testing.T) {
 	}
 }
 
-func TestKnownGoodIsBounded(t *testing.T) {
+func TestSuccessCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	var k knownGood
+	var c successCache
 	start := time.Now()
 	in := func(user int) signIn { return signIn{user: int64(user)} }
-	for user := range 3 * knownHalf {
-		k.add(in(user), start)
+	for user := range 3 * minSuccesses {
+		c.add(in(user), start)
 	}
-	if n := len(k.recent) + len(k.older); n > 2*knownHalf {
+	if n := len(c.recent) + len(c.older); n > 2*minSuccesses {
 		t.Errorf("remembers %d sign-ins", n)
 	}
-	last := in(3*knownHalf - 1)
+	last := in(3*minSuccesses - 1)
 	for name, tc := range map[string]struct {
 		in   signIn
 		at   time.Time
 		want bool
 	}{
 		"the last one":           {last, start, true},
-		"one of the newest half": {in(2 * knownHalf), start, true},
+		"one of the newest half": {in(2 * minSuccesses), start, true},
 		"the first one":          {in(0), start, false},
-		"almost an hour later":   {last, start.Add(knownFor - 1), true},
-		"an hour later":          {last, start.Add(knownFor), false},
+		"almost an hour later":   {last, start.Add(successTTL - 1), true},
+		"an hour later":          {last, start.Add(successTTL), false},
 	} {
-		if got := k.has(tc.in, tc.at); got != tc.want {
+		if got := c.has(tc.in, tc.at); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}
-	k.remove(last)
-	if k.has(last, start) {
+	c.remove(last)
+	if c.has(last, start) {
 		t.Error("remembers what was removed")
 	}
 }

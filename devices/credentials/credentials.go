@@ -60,11 +60,11 @@ type Options struct {
 // apart from a cache that spares users the lockout that others caused. It is safe
 // for concurrent use.
 type Store struct {
-	redis   redis.UniversalClient
-	batcher *rdb.Batcher
-	keys    keys
-	lockout Lockout
-	known   knownGood
+	redis     redis.UniversalClient
+	batcher   *rdb.Batcher
+	keys      keys
+	lockout   Lockout
+	successes successCache
 }
 
 // New returns a store. It does not talk to Redis yet.

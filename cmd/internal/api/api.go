@@ -82,7 +82,7 @@ type TokenReader interface {
 // Devices holds users' phones and what is preferred for each. [devices.Registry] does,
 // and documents the methods and their errors.
 type Devices interface {
-	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
+	Register(ctx context.Context, user int64, d devices.Device, announce devices.Announcement) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
 	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
@@ -112,7 +112,7 @@ type Dispatcher interface {
 	SetBroadcast(ctx context.Context, source, id string, to dispatcher.BroadcastState) (dispatcher.BroadcastStatus, error)
 	Switches() []string
 	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
-	Reminder(user int64) devices.Welcome
+	Reminder(user int64) devices.Announcement
 
 	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
 	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error

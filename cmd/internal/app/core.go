@@ -64,7 +64,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		return nil, err
 	}
 	c := &Core{Redis: redisClient, Texts: texts, webhooks: endpoints, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
-	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts})
+	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
 	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
