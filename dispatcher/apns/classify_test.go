@@ -81,7 +81,7 @@ func TestClassifyWithoutAnswer(t *testing.T) {
 		context.DeadlineExceeded: "timeout",
 		context.Canceled:         "canceled",
 	} {
-		want := push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
+		want := push.Result{Outcome: push.Later, Reason: push.Reason(reason), Backoff: 10 * time.Second}
 		if got := classify(&provider.Attempt{Err: err}, now); got != want {
 			t.Errorf("%v: got %+v, want %+v", err, got, want)
 		}

@@ -143,7 +143,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 		return false, err
 	}
 	changes := u.changes.Load()
-	unreads, err := h.Inbox.Unreads(ctx, u.id)
+	unreads, err := h.Inbox.Counters.Unreads(ctx, u.id)
 	if err != nil {
 		return false, err
 	}

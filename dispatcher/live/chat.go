@@ -98,7 +98,7 @@ func (r *request) outgoing() (dispatcher.OutgoingMessage, error) {
 func (s *socket) markRead(ctx context.Context, r *request) *answer {
 	user := s.user.id
 	if r.NotificationID != "" {
-		unread, err := s.hub.Inbox.Read(ctx, user, r.NotificationID)
+		unread, err := s.hub.Inbox.Notifications.MarkRead(ctx, user, r.NotificationID)
 		switch {
 		case errors.Is(err, inbox.ErrNotFound):
 			return failure("not_found", textNotRead, member{"unread", unread})
@@ -125,7 +125,7 @@ func (s *socket) partner(ctx context.Context, r *request) (int64, *answer) {
 	if !inbox.ValidID(r.Conversation) {
 		return 0, invalid(textInvalid, map[string]string{"conversation_id": "is not the id of a conversation"})
 	}
-	partner, err := s.hub.Inbox.Partner(ctx, s.user.id, r.Conversation)
+	partner, err := s.hub.Inbox.Conversations.Partner(ctx, s.user.id, r.Conversation)
 	switch {
 	case errors.Is(err, inbox.ErrNotFound):
 		return 0, failure("forbidden", textForbidden, member{"conversation_id", r.Conversation})

@@ -70,7 +70,7 @@ func TestSlowReader(t *testing.T) {
 
 // slow reports whether a socket of the user is being closed.
 func (p *process) slow(user int64) (slow bool) {
-	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
+	p.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
 	return slow
 }
 
@@ -163,7 +163,7 @@ func TestKickThatWasLost(t *testing.T) {
 	p := w.start()
 	old := p.dial(66)
 	old.next("hello")
-	a := p.find(w.Inbox.Channel(66))
+	a := p.find(w.Inbox.Live.Channel(66))
 	l := a.conn.Load()
 	l.change(a.channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })
@@ -250,7 +250,7 @@ func TestPing(t *testing.T) {
 
 // socketsOf returns a user's sockets.
 func (p *process) socketsOf(user int64) (sockets []*socket) {
-	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { sockets = append(sockets, s) })
+	p.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { sockets = append(sockets, s) })
 	return sockets
 }
 

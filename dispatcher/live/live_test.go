@@ -153,7 +153,7 @@ func TestGapIsFilled(t *testing.T) {
 	p := w.start()
 	c := p.dial(66)
 	c.next("hello")
-	channel := w.Inbox.Channel(66)
+	channel := w.Inbox.Live.Channel(66)
 	p.find(channel).conn.Load().change(channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == 0 })
 	sub := w.rdb.Subscribe(t.Context(), channel)

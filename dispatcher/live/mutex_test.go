@@ -139,22 +139,22 @@ type checkedInbox struct{ Inbox }
 
 func (i checkedInbox) Unreads(ctx context.Context, user int64) (inbox.Unreads, error) {
 	mayWait("Unreads")
-	return i.Inbox.Unreads(ctx, user)
+	return i.Inbox.Counters.Unreads(ctx, user)
 }
 
 func (i checkedInbox) Read(ctx context.Context, user int64, id string) (int, error) {
 	mayWait("Read")
-	return i.Inbox.Read(ctx, user, id)
+	return i.Inbox.Notifications.MarkRead(ctx, user, id)
 }
 
 func (i checkedInbox) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
 	mayWait("Partner")
-	return i.Inbox.Partner(ctx, user, conversation)
+	return i.Inbox.Conversations.Partner(ctx, user, conversation)
 }
 
 func (i checkedInbox) SeenUpTo(ctx context.Context, user, seq int64) error {
 	mayWait("SeenUpTo")
-	return i.Inbox.SeenUpTo(ctx, user, seq)
+	return i.Inbox.Live.MarkSeen(ctx, user, seq)
 }
 
 // No mutex is held while a socket waits for its client or for Redis.

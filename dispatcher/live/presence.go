@@ -39,7 +39,7 @@ type presenceUpdate struct {
 
 // presenceKeys returns the keys of presence.lua and watch.lua.
 func (h *Hub) presenceKeys(user int64) []string {
-	k := h.Inbox.LiveKeys(user)
+	k := h.Inbox.Live.Keys(user)
 	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
 }
 
@@ -143,7 +143,7 @@ func typingBody(conversation string, user int64) string {
 
 // publish sends a frame that is not logged to a user's sockets, in every process.
 func (h *Hub) publish(ctx context.Context, user int64, kind, body string) error {
-	c := inbox.NewCommand(ctx, h.publishCommand(), h.Inbox.Channel(user), kind+" 0 0 -\n"+body)
+	c := inbox.NewCommand(ctx, h.publishCommand(), h.Inbox.Live.Channel(user), kind+" 0 0 -\n"+body)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("publish to a user: %w", err)
 	}

@@ -109,7 +109,7 @@ func (h *Hub) deliver(channel, payload string) {
 	kind, _, _ := strings.Cut(payload, " ")
 	switch kind {
 	case kindRevoked:
-		f, err := inbox.ParseFrame(payload)
+		f, err := model.ParseFrame(payload)
 		if err != nil {
 			h.Log.Error("a frame cannot be parsed", "kind", kind, "error", err)
 			return
@@ -121,7 +121,7 @@ func (h *Hub) deliver(channel, payload string) {
 		frame := []byte(`{"op":"` + kind + `",` + body + `}`)
 		u.each(func(s *socket) { s.notify(frame) })
 		return
-	case inbox.FrameUnreads:
+	case model.FrameUnreads:
 		h.count(u)
 		return
 	}

@@ -138,7 +138,7 @@ func (s *socket) seen(ctx context.Context, r *request) *answer {
 	if !ok {
 		return invalid(textInvalid, map[string]string{"seq": "must be a number"})
 	}
-	if err := s.hub.Inbox.SeenUpTo(ctx, s.user.id, seq); err != nil {
+	if err := s.hub.Inbox.Live.MarkSeen(ctx, s.user.id, seq); err != nil {
 		return s.unavailable(err)
 	}
 	return ack(member{"message", nil})

@@ -14,12 +14,12 @@ import (
 // the user's token was changed. A process that has lost its pub/sub connection closes
 // them when it has reconnected.
 func (h *Hub) Kick(ctx context.Context, user int64) error {
-	return h.Inbox.Revoke(ctx, user)
+	return h.Inbox.Live.Revoke(ctx, user)
 }
 
 // revokedAt returns when the user's sockets were last revoked (Unix µs), or 0.
 func (h *Hub) revokedAt(ctx context.Context, u *userSockets) (int64, error) {
-	c := inbox.NewCommand(ctx, "get", h.Inbox.LiveKeys(u.id).Revoked)
+	c := inbox.NewCommand(ctx, "get", h.Inbox.Live.Keys(u.id).Revoked)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("read the last revocation: %w", err)
 	}
