@@ -132,34 +132,6 @@ func object(fields []push.Field) []byte {
 	return append(b, '}')
 }
 
-// messageFrame is what the frame of a message says, apart from its numbers, in the
-// language of the receiver's profile.
-func (d *Dispatcher) messageFrame(m *inbox.Message, body []byte, profiles map[int64]inbox.Profile) []byte {
-	view, err := json.Marshal(m.View(profiles[m.Sender], profiles[m.Receiver], d.Location))
-	if err != nil {
-		panic(fmt.Sprintf("marshal message: %v", err)) // strings always marshal
-	}
-	b, err := readBody(body)
-	if err != nil {
-		panic(fmt.Sprintf("our own notification: %v", err))
-	}
-	b.message = b.in(d.localeOf(profiles[m.Receiver].Locale))
-	event, err := d.eventJSON(m.Receiver, m.ID, b)
-	if err != nil {
-		panic(fmt.Sprintf("our own notification: %v", err))
-	}
-	return fmt.Appendf(nil, `"event":%s,"instant_message":%s`, event, view)
-}
-
-// readFrame is what tells a sender what was read.
-func readFrame(r *inbox.Reading) []byte {
-	upTo := r.UpTo
-	if r.Message != "" {
-		upTo = r.Message
-	}
-	return fmt.Appendf(nil, `"conversation_id":%q,"user_id":"%d","message_id":%q`, r.Conversation, r.User, upTo)
-}
-
 // UnreadsJSON is a user's numbers as unreads.json shows them.
 func UnreadsJSON(u model.Unreads) []byte {
 	return fmt.Appendf(nil, `{"messages":%d,"transactions_need_action_as_seller":%d,"transactions_as_buyer":%d,`+
@@ -185,32 +157,4 @@ func (d *Dispatcher) Replay(ctx context.Context, user, since int64) (frames []Fr
 		frames = append(frames, frame)
 	}
 	return frames, newest, true, nil
-}
-
-// fillMessages makes the bodies of message frames, which the log only refers to.
-func (d *Dispatcher) fillMessages(ctx context.Context, user int64, frames []inbox.Frame) error {
-	var ids []string
-	for _, f := range frames {
-		if f.Kind == inbox.FrameMessage {
-			ids = append(ids, f.ID)
-		}
-	}
-	messages, err := d.Inbox.MessagesByID(ctx, user, ids)
-	if err != nil || len(messages) == 0 {
-		return err
-	}
-	var users []int64
-	for _, m := range messages {
-		users = append(users, m.Sender, m.Receiver)
-	}
-	profiles, err := d.Inbox.Profiles(ctx, users...)
-	if err != nil {
-		return err
-	}
-	for i, f := range frames {
-		if m, ok := messages[f.ID]; ok && f.Kind == inbox.FrameMessage {
-			frames[i].Body = string(d.sending(&m, profiles).Frame)
-		}
-	}
-	return nil
 }
