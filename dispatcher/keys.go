@@ -22,10 +22,6 @@ func (d *Dispatcher) deadKey(partition int) string {
 	return d.Partitions.Key(partition, "dead")
 }
 
-// careKey is a hash, kept for ever: which process takes care of what users keep
-// (holder, until, in milliseconds), and how far it has come (at, a walk).
-func (d *Dispatcher) careKey() string { return d.Partitions.Key(0, "care") }
-
 // reportsKey is a stream, kept for reportKeep after the newest one: what a service is
 // to be told of its events. Entries have the fields i (id) and b (body).
 func (d *Dispatcher) reportsKey(partition int, service string) string {

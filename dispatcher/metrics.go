@@ -21,7 +21,6 @@ type metrics struct {
 	retries  *prometheus.CounterVec   // by platform, reason
 	dead     *prometheus.CounterVec   // by lane, reason
 	circuit  *prometheus.GaugeVec     // by platform
-	swept    *prometheus.CounterVec   // by kind
 	walked   *prometheus.CounterVec   // by whether the user was told
 
 	reportsSent    *prometheus.CounterVec // by service
@@ -42,7 +41,6 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 		retries:  counter("kabar_push_retries_total", "Pushes put off for another attempt.", "platform", "reason"),
 		walked:   counter("kabar_broadcast_walked_total", "Users reached by broadcasts in this process, by what came of it: sent or skipped.", "outcome"),
 		dead:     counter("kabar_dead_letters_total", "Pushes buried.", "lane", "reason"),
-		swept:    counter("kabar_swept_total", "What was dropped because it was kept for long enough.", "kind"),
 
 		reportsSent:    counter("kabar_reports_sent_total", "Reports that services' webhooks took.", "service"),
 		reportsRetried: counter("kabar_report_retries_total", "Reports put off for another attempt.", "service", "reason"),
