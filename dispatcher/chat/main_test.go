@@ -148,6 +148,20 @@ func (w *world) entries() map[string][]*outbox.Entry {
 	return found
 }
 
+// expire makes the hand-offs due that requests have left.
+func (w *world) expire() {
+	w.t.Helper()
+	ctx := context.Background()
+	for p := range w.partitions.Len() {
+		key := w.partitions.Key(p, "handoffs")
+		for _, h := range w.rdb.ZRange(ctx, key, 0, -1).Val() {
+			if err := w.rdb.ZAddXX(ctx, key, redis.Z{Member: h}).Err(); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
 // handoffs returns the hand-offs that are left.
 func (w *world) handoffs() []string {
 	var left []string

@@ -36,6 +36,7 @@ func TestCrashBetweenReadingAndItsReceipt(t *testing.T) {
 	if _, err := w.inbox.ReadMessages(ctx, r); err != nil {
 		t.Fatal(err)
 	}
+	w.expire()
 	w.run()
 	w.eventually("the sender knows", func() bool {
 		m, err := w.inbox.Message(ctx, 15, id)

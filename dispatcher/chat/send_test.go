@@ -69,6 +69,7 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 			if page, err := w.inbox.Messages(ctx, 66, m.Conversation, 0, 10); err == nil {
 				t.Fatalf("before the hand-off: %v", page)
 			}
+			w.expire()
 			w.run()
 			w.eventually("nothing is pending", func() bool {
 				due, err := w.inbox.Pending(ctx, m.First(), m.Conversation, 1)
