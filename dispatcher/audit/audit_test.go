@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	parts := rdb.NewPartitions(strings.ReplaceAll(t.Name(), "/", "."), 4)
+	parts := rdb.NewPartitions(filepath.Base(filepath.Dir(t.TempDir())), 4) // of this run of the test
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
 	store := inbox.New(inbox.Options{

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +49,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)
 	registry := devices.New(devices.Options{Redis: client, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,7 +66,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 		t.Fatal(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
+	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
