@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -184,6 +185,51 @@ func TestErase(t *testing.T) {
 	for _, user := range []int64{erased, 4711} {
 		if err := w.Erase(context.Background(), user); err != nil {
 			t.Errorf("user %d: %v", user, err)
+		}
+	}
+}
+
+// A message that the partner has sent, and whose request died before the partner's own
+// copy got it, reaches that copy.
+func TestErasureDeliversWhatThePartnerHasSent(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	ctx := context.Background()
+	const lower = int64(12) // has the first copy
+	for _, user := range []int64{lower, partner} {
+		if err := w.inbox.SetProfile(ctx, user, inbox.Profile{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := inbox.Message{
+		ID: model.NewID(time.Now()), Conversation: model.ConversationID(lower, partner),
+		Sender: partner, Receiver: lower, Body: "answer",
+	}
+	if _, _, err := w.inbox.Prepare(ctx, &m); err != nil {
+		t.Fatal(err)
+	}
+	handoff, err := json.Marshal(map[string]any{"m": m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = w.inbox.StoreFirst(ctx, &inbox.Sending{
+		Message: m, Once: m.ID, Frame: []byte("{}"), Handoff: string(handoff),
+		Pointer: fmt.Sprintf(`{"p":{"u":%d,"c":%q}}`, lower, m.Conversation),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.inbox.Message(ctx, partner, m.ID); !errors.Is(err, inbox.ErrNotFound) {
+		t.Fatalf("before: %v", err)
+	}
+	if err := w.Erase(ctx, lower); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.inbox.Message(ctx, partner, m.ID); err != nil {
+		t.Errorf("the partner's message: %v", err)
+	}
+	for p := range w.partitions.Len() {
+		if left := w.redis.ZRange(ctx, w.partitions.Key(p, "handoffs"), 0, -1).Val(); len(left) > 0 {
+			t.Errorf("hand-offs are left: %v", left)
 		}
 	}
 }
