@@ -77,44 +77,6 @@ func TestMessageIsPushed(t *testing.T) {
 	}
 }
 
-// Reading up to an id that is in nobody's future leaves nothing behind.
-func TestReadingBeyondTheNewestMessage(t *testing.T) {
-	w := newChat(t)
-	ctx := context.Background()
-	w.send(66, 15, "halo")
-	if err := w.ReadConversation(ctx, 15, model.ConversationID(66, 15), strings.Repeat("f", model.IDLen)); err != nil {
-		t.Fatal(err)
-	}
-	if n := w.unreadMessages(15); n != 0 {
-		t.Errorf("%d unread", n)
-	}
-	for p := range w.Partitions.Len() {
-		if left := w.rdb.ZRange(ctx, w.Partitions.Key(p, "handoffs"), 0, -1).Val(); len(left) > 0 {
-			t.Errorf("left: %v", left)
-		}
-	}
-}
-
-// The same for a read receipt.
-func TestCrashBetweenReadingAndItsReceipt(t *testing.T) {
-	w := newChat(t)
-	ctx := context.Background()
-	id := w.send(15, 66, "halo")
-	r := inbox.ReadReceipt{User: 66, Conversation: model.ConversationID(15, 66), UpTo: id, Partner: 15}
-	r.Handoff = handoff{Reading: &r}.String()
-	if _, err := w.Inbox.Conversations.MarkRead(ctx, r); err != nil {
-		t.Fatal(err)
-	}
-	w.run()
-	w.eventually("the sender knows", func() bool {
-		m, err := w.Inbox.Conversations.Message(ctx, 15, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m.Read
-	})
-}
-
 // A push waits while a live socket may show the message, and is dropped when one
 // says that it was seen or read; otherwise it goes out after the grace.
 func TestGrace(t *testing.T) {

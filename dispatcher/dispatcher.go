@@ -149,12 +149,13 @@ func New(o Options) *Dispatcher {
 		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Senders: o.Senders, InFlight: o.InFlight,
 		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
-	d.Retention = retention.New(retention.Options{
-		Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Credentials: o.Credentials, Outbox: d.Outbox,
-		Chat: d.Chat, Broadcasts: d.Broadcasts, Holder: consumer, Lease: o.Lease, Log: o.Log, Metrics: o.Metrics,
+	d.Janitor = retention.New(retention.Options{
+		Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Credentials: o.Credentials, Queues: d.Outbox,
+		Chat: d.Chat, Concerns: chat.Concerns, Broadcasts: d.Broadcasts, Consumer: consumer, Lease: o.Lease,
+		Log: o.Log, Metrics: o.Metrics,
 	})
 	d.Auditor = audit.New(audit.Options{
-		Partitions: o.Partitions, Inbox: o.Inbox, Outbox: d.Outbox, ValidHandoff: chat.ValidHandoff,
+		Partitions: o.Partitions, Inbox: o.Inbox, Queues: d.Outbox, ValidHandoff: chat.ValidHandoff,
 	})
 	return d
 }
@@ -170,7 +171,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		func(ctx context.Context) { d.Outbox.ReturnDue(ctx, b) },
 		d.Outbox.TrimDead,
 		d.Chat.Run,
-		func(ctx context.Context) { d.Retention.Run(ctx, b) },
+		d.Janitor.Run,
 		d.Broadcasts.Run,
 		d.Delivery.Run,
 		d.reports.Run,

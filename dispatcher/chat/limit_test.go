@@ -1,4 +1,4 @@
-package dispatcher
+package chat
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 // Ten thousand messages from one user at once are limited; others do not notice.
 func TestSendsOfOneUserAreLimited(t *testing.T) {
 	clock := time.Now()
-	w := newChat(t, func(o *Options) {
+	w := newWorld(t, func(o *Options) {
 		o.Now = func() time.Time { return clock }
 		o.Sends = Rate{} // the default
 	})

@@ -1,4 +1,4 @@
-package dispatcher
+package chat
 
 import (
 	"context"
@@ -12,13 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestSendRefuses(t *testing.T) {
-	w := newChat(t)
+	w := newWorld(t)
 	for name, c := range map[string]struct {
 		m    OutgoingMessage
 		want any
@@ -56,31 +55,34 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 		"the sender's is missing":   {66, 15},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newChat(t)
-			w.register(c.to, devices.Android, "A")
+			w := newWorld(t)
+			w.register(c.to)
 			ctx := context.Background()
 			m := inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(15, 66), Sender: c.from, Receiver: c.to, Body: "halo"}
-			profiles, _, err := w.Inbox.Outbound.Prepare(ctx, &m)
+			profiles, _, err := w.inbox.Outbound.Prepare(ctx, &m)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if s, _, err := w.storeFirst(ctx, &m, profiles); s == nil || err != nil {
 				t.Fatal(err)
 			}
-			if page, err := w.Inbox.Conversations.Messages(ctx, 66, m.Conversation, 0, 10); err == nil {
+			if page, err := w.inbox.Conversations.Messages(ctx, 66, m.Conversation, 0, 10); err == nil {
 				t.Fatalf("before the hand-off: %v", page)
 			}
+			w.expire()
 			w.run()
-			w.android.wait(t, "push", count(1))
 			w.eventually("nothing is pending", func() bool {
-				due, err := w.Inbox.Outbound.Pending(ctx, m.First(), m.Conversation, 1)
+				due, err := w.inbox.Outbound.Pending(ctx, m.First(), m.Conversation, 1)
 				return err == nil && len(due) == 0
 			})
 			if n := w.unreadMessages(c.to); n != 1 {
 				t.Errorf("%d received", n)
 			}
+			if all := w.entries(); len(all["out:chat"]) != 1 || all["out:chat"][0].User != c.to || all["out:chat"][0].ID != m.ID {
+				t.Errorf("pushes %+v", all)
+			}
 			for _, user := range []int64{15, 66} {
-				page, err := w.Inbox.Conversations.Messages(ctx, user, m.Conversation, 0, 10)
+				page, err := w.inbox.Conversations.Messages(ctx, user, m.Conversation, 0, 10)
 				if err != nil || len(page) != 1 || page[0].ID != m.ID {
 					t.Errorf("page of %d: %+v, %v", user, page, err)
 				}
@@ -91,10 +93,10 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 
 // The sender repeats a message whose request has died: that hands it over.
 func TestRepeatedMessageIsHandedOver(t *testing.T) {
-	w := newChat(t)
+	w := newWorld(t)
 	ctx := context.Background()
 	m := inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(15, 66), Sender: 15, Receiver: 66, Body: "satu", ClientID: "c1"}
-	profiles, _, err := w.Inbox.Outbound.Prepare(ctx, &m)
+	profiles, _, err := w.inbox.Outbound.Prepare(ctx, &m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,24 +113,23 @@ func TestRepeatedMessageIsHandedOver(t *testing.T) {
 		t.Errorf("%d received", n)
 	}
 	next := w.send(15, 66, "dua")
-	frames, _, _, err := w.Inbox.Live.Replay(ctx, 66, 0)
+	frames, _, _, err := w.inbox.Live.Replay(ctx, 66, 0)
 	if err != nil || len(frames) != 2 || frames[0].ID != m.ID || frames[1].ID != next {
 		t.Errorf("the receiver's log has %+v, %v", frames, err)
 	}
-	handoffs := w.Partitions.Key(w.Partitions.OfUser(15), "handoffs")
-	if n, err := w.Redis.ZCard(ctx, handoffs).Result(); err != nil || n != 0 {
-		t.Errorf("%d hand-offs are left, %v", n, err)
+	if left := w.handoffs(); len(left) > 0 {
+		t.Errorf("hand-offs are left: %v", left)
 	}
 }
 
 // A message that may not be sent any more is not sent again, nor is another one in
 // its place.
 func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
-	w := newChat(t)
+	w := newWorld(t)
 	ctx := context.Background()
 	admin := true
 	setAdmin := func() {
-		if err := w.Inbox.Profiles.Set(ctx, 15, inbox.Profile{Admin: &admin}); err != nil {
+		if err := w.inbox.Profiles.Set(ctx, 15, inbox.Profile{Admin: &admin}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,7 +155,7 @@ func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 		t.Errorf("another one under its client id: %v", err)
 	}
 	// Even if the binding is lost, the first copy knows better.
-	if err := w.Inbox.Outbound.ReleaseClientID(ctx, &inbox.Message{Sender: 66, ClientID: "c1"}); err != nil {
+	if err := w.inbox.Outbound.ReleaseClientID(ctx, &inbox.Message{Sender: 66, ClientID: "c1"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Send(ctx, 66, other); !errors.Is(err, inbox.ErrConflict) {
@@ -166,15 +167,15 @@ func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 // behind sends the next one: it reaches both.
 func TestMessageAfterAFailover(t *testing.T) {
 	var ahead time.Duration
-	w := newChat(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
+	w := newWorld(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
 	ctx := context.Background()
 	conversation := model.ConversationID(66, 15)
 	w.send(15, 66, "nol")
-	heads := w.Partitions.Key(w.Partitions.OfUser(15), "u15:heads")
+	heads := w.partitions.Key(w.partitions.OfUser(15), "u15:heads")
 	before := w.rdb.HGet(ctx, heads, conversation).Val()
 	ahead = time.Hour
 	lost := w.send(15, 66, "satu")
-	if err := w.Inbox.Conversations.DeleteMessage(ctx, 15, lost); err != nil { // and what else the script wrote
+	if err := w.inbox.Conversations.DeleteMessage(ctx, 15, lost); err != nil { // and what else the script wrote
 		t.Fatal(err)
 	}
 	if before == "" || w.rdb.HSet(ctx, heads, conversation, before).Err() != nil {
@@ -183,7 +184,7 @@ func TestMessageAfterAFailover(t *testing.T) {
 	ahead = 0
 	id := w.send(15, 66, "dua")
 	for _, user := range []int64{15, 66} {
-		if _, err := w.Inbox.Conversations.Message(ctx, user, id); err != nil {
+		if _, err := w.inbox.Conversations.Message(ctx, user, id); err != nil {
 			t.Errorf("user %d: %v", user, err)
 		}
 	}
@@ -192,20 +193,20 @@ func TestMessageAfterAFailover(t *testing.T) {
 // Both write at once, through processes whose clocks differ: both see everything,
 // in the order of the ids.
 func TestMessagesComeInTheOrderOfTheirIDs(t *testing.T) {
-	w := newChat(t)
+	w := newWorld(t)
 	behind := newWorld(t, func(o *Options) {
 		o.Now = func() time.Time { return time.Now().Add(-100 * time.Millisecond) }
 	})
-	const each = (mostProposals - 1) / 3 // so few that no message is refused because of the others
+	const each = (maxProposals - 1) / 3 // so few that no message is refused because of the others
 	var wg sync.WaitGroup
-	for i, d := range []*Dispatcher{w.Dispatcher, behind.Dispatcher, w.Dispatcher, behind.Dispatcher} {
+	for i, chat := range []*Chat{w.Chat, behind.Chat, w.Chat, behind.Chat} {
 		from, to := int64(15), int64(66)
 		if i >= 2 {
 			from, to = to, from
 		}
 		wg.Go(func() {
 			for n := range each {
-				if _, err := d.Send(context.Background(), from, OutgoingMessage{Receiver: to, Body: fmt.Sprint(n)}); err != nil {
+				if _, err := chat.Send(context.Background(), from, OutgoingMessage{Receiver: to, Body: fmt.Sprint(n)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -214,7 +215,7 @@ func TestMessagesComeInTheOrderOfTheirIDs(t *testing.T) {
 	wg.Wait()
 	var first []string
 	for _, user := range []int64{15, 66} {
-		frames, _, _, err := w.Inbox.Live.Replay(context.Background(), user, 0)
+		frames, _, _, err := w.inbox.Live.Replay(context.Background(), user, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

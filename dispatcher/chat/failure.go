@@ -1,15 +1,16 @@
-package dispatcher
+package chat
 
 import (
 	"errors"
 
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // TextSent is the id of the documented text of a message that was sent.
 const TextSent = "api.message.sent"
 
-// The documented texts of messages that were not, by id.
+// The ids of the documented texts of messages that were not sent.
 const (
 	textNotSent    = "api.message.not_sent"
 	textFormat     = "api.message.format"
@@ -18,10 +19,10 @@ const (
 	textAdminsOnly = "api.message.admins_only"
 )
 
-// SendFailure returns what a client is told about an error of Send: the id of
-// the documented text, and the stable word that the HTTP interface and sockets share.
+// SendFailure returns what a client is told about an error of Send or Form.Parse: the id
+// of the documented text, and the error code that the HTTP interface and sockets share.
 func SendFailure(err error) (textID, code string) {
-	var invalid *InvalidError
+	var invalid *event.InvalidError
 	var limit *LimitError
 	switch {
 	case errors.As(err, &limit):

@@ -1,4 +1,4 @@
-package dispatcher
+package chat
 
 import (
 	"fmt"
@@ -14,37 +14,36 @@ type Rate struct {
 	Burst     int
 }
 
-// A LimitError reports that a user sends more messages than they may.
+// A LimitError reports that a user has sent more messages than Options.Sends allows.
 type LimitError struct {
-	// RetryAfter is when the next one may be sent.
+	// RetryAfter is how long to wait until the next one may be sent.
 	RetryAfter time.Duration
 }
 
-// Error says so, and for how long.
+// Error says how long to wait.
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("too many messages, try again in %v", e.RetryAfter)
 }
 
-// limitUsers is how many users' messages are counted. One who is forgotten, since so
-// many others sent something later, may send a burst again.
-const limitUsers = 1 << 16
+// maxLimited is how many users are limited, those who sent something last. Others start
+// with a full burst.
+const maxLimited = 1 << 16
 
-// A limiter bounds what each user does, in this process. It is safe for concurrent
-// use.
+// A limiter limits what each user does in this process. It is safe for concurrent use.
 type limiter struct {
 	rate  Rate
 	users *lru.Cache[int64, *rate.Limiter]
 }
 
 func newLimiter(r Rate) *limiter {
-	users, err := lru.New[int64, *rate.Limiter](limitUsers)
+	users, err := lru.New[int64, *rate.Limiter](maxLimited)
 	if err != nil {
 		panic(err) // the size is above 0
 	}
 	return &limiter{rate: r, users: users}
 }
 
-// take counts one more for a user. The error is a *LimitError.
+// take counts one message of a user. The error is a *LimitError.
 func (l *limiter) take(user int64, now time.Time) error {
 	bucket, ok := l.users.Get(user)
 	if !ok {

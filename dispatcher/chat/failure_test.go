@@ -1,0 +1,37 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+func TestSendFailure(t *testing.T) {
+	wrong := func(fields ...string) error {
+		v := &event.Validator{}
+		for i := 0; i < len(fields); i += 2 {
+			v.Wrong(fields[i], fields[i+1])
+		}
+		return v.Err()
+	}
+	for name, c := range map[string]struct {
+		err        error
+		text, code string
+	}{
+		"too many":                 {&LimitError{}, "api.failure.rate_limited", "rate_limited"},
+		"a receiver that is none":  {wrong("receiver_id", "must be somebody else"), "api.message.no_receiver", "invalid"},
+		"no receiver":              {wrong("receiver_id", "is required"), "api.message.format", "invalid"},
+		"more than the receiver":   {wrong("receiver_id", "must be somebody else", "category", "is required"), "api.message.format", "invalid"},
+		"an unknown receiver":      {fmt.Errorf("send: %w", ErrUnknownReceiver), "api.message.no_receiver", "not_found"},
+		"a receiver who is none":   {ErrAdminsOnly, "api.message.admins_only", "forbidden"},
+		"an id that was used":      {inbox.ErrConflict, "api.message.not_sent", "conflict"},
+		"whatever else may happen": {errors.New("redis is away"), "api.message.not_sent", "unavailable"},
+	} {
+		if text, code := SendFailure(c.err); text != c.text || code != c.code {
+			t.Errorf("%s: %s, %s", name, text, code)
+		}
+	}
+}
