@@ -138,12 +138,12 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if err != nil {
 		return false, err
 	}
-	locale, err := h.Dispatcher.LocaleOf(ctx, u.id, s.acceptLanguage)
+	locale, err := h.Locales.LocaleOf(ctx, u.id, s.acceptLanguage)
 	if err != nil {
 		return false, err
 	}
 	changes := u.changes.Load()
-	unreads, err := h.Inbox.Counters.Unreads(ctx, u.id)
+	unreads, err := h.Counters.Unreads(ctx, u.id)
 	if err != nil {
 		return false, err
 	}

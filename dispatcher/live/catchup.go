@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 const (
@@ -77,7 +75,7 @@ func (s *socket) caughtUp() bool {
 
 // replay reads the log. At most maxReads calls do so at a time. The wait for a turn
 // has no timeout: it is long when thousands of sockets reconnect at once.
-func (h *Hub) replay(user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error) {
+func (h *Hub) replay(user, since int64) (frames []frame, newest int64, known bool, err error) {
 	select {
 	case h.reads <- struct{}{}:
 		defer func() { <-h.reads }()
@@ -86,7 +84,7 @@ func (h *Hub) replay(user, since int64) (frames []dispatcher.Frame, newest int64
 	}
 	ctx, cancel := h.withTimeout(requestTimeout)
 	defer cancel()
-	return h.Dispatcher.Replay(ctx, user, since)
+	return h.readLog(ctx, user, since)
 }
 
 // resync tells the client to fetch its data anew, since the log lacks frames.
@@ -99,7 +97,7 @@ func (s *socket) resync(newest int64) {
 }
 
 // drainAndPush waits until the queue is empty, and then calls pushLogged.
-func (s *socket) drainAndPush(frames []dispatcher.Frame) (more bool) {
+func (s *socket) drainAndPush(frames []frame) (more bool) {
 	s.waitUntilDrained()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +108,7 @@ func (s *socket) drainAndPush(frames []dispatcher.Frame) (more bool) {
 // when frames are left. The caller reads those again later, so that a slow client
 // does not keep them in memory. s.mu is held, so that the writer waits, and sends all
 // of the frames in one write.
-func (s *socket) pushLogged(frames []dispatcher.Frame) (more bool) {
+func (s *socket) pushLogged(frames []frame) (more bool) {
 	size := 0
 	for i, f := range frames {
 		if size += len(f.Text); i > 0 && (i >= s.hub.QueueFrames/2 || size > s.hub.QueueBytes/2) {

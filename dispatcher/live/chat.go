@@ -3,12 +3,11 @@ package live
 import (
 	"context"
 	"errors"
-	"strconv"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // send sends a message, as POST /v2/messages.json does.
@@ -17,14 +16,14 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 	m, err := r.outgoing()
 	echo := []member{{"id", nil}, {"client_id", orNull(m.ClientID)}, {"conversation_id", nil}}
 	if m.Receiver > 0 && m.Receiver != user {
-		echo[2].value = inbox.ConversationID(user, m.Receiver)
+		echo[2].value = model.ConversationID(user, m.Receiver)
 	}
 	if err == nil {
-		echo[0].value, err = s.hub.Dispatcher.Send(ctx, user, m)
+		echo[0].value, err = s.hub.Chat.Send(ctx, user, m)
 	}
 	if err != nil {
 		echo[0].value = nil
-		text, code := dispatcher.SendFailure(err)
+		text, code := chat.SendFailure(err)
 		if code == "unavailable" {
 			s.hub.Log.Warn("a message cannot be sent", "error", err)
 		}
@@ -33,18 +32,18 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 		}
 		return failure(code, text, echo...)
 	}
-	return ack(append(echo, member{"message", textID(dispatcher.TextSent)})...)
+	return ack(append(echo, member{"message", textID(chat.TextSent)})...)
 }
 
 // fieldsOf returns what is wrong with each field of a message that was refused.
 func fieldsOf(err error) map[string]string {
-	var problems *dispatcher.InvalidError
+	var problems *event.InvalidError
 	switch {
 	case errors.As(err, &problems):
 		return problems.Fields
-	case errors.Is(err, dispatcher.ErrUnknownReceiver):
+	case errors.Is(err, chat.ErrUnknownReceiver):
 		return map[string]string{"receiver_id": "is not a user whom Kabar knows"}
-	case errors.Is(err, dispatcher.ErrAdminsOnly):
+	case errors.Is(err, chat.ErrAdminsOnly):
 		return map[string]string{"category": "must be 0 unless the receiver is an administrator"}
 	}
 	return nil
@@ -57,48 +56,24 @@ func orNull(s string) any {
 	return s
 }
 
-// outgoing returns the message of a request. If fields are invalid, the error is a
-// *dispatcher.InvalidError, and the message has the valid ones.
-func (r *request) outgoing() (dispatcher.OutgoingMessage, error) {
-	in := r.Message
-	wrong := make(map[string]string)
-	read := func(name string, v jsontext.Value, required bool) string {
-		value, ok := scalar(v)
-		switch {
-		case !ok:
-			wrong[name] = "must be a string"
-		case required && value == "":
-			wrong[name] = "is required"
-		}
-		return value
+// outgoing returns the message of a request. If fields are invalid, the error is an
+// *event.InvalidError, and the message has the valid ones.
+func (r *request) outgoing() (chat.OutgoingMessage, error) {
+	f := chat.Form{
+		Receiver: chat.JSONField(r.Message.Receiver),
+		Category: chat.JSONField(r.Message.Category),
+		Body:     chat.JSONField(r.Message.Body),
+		ClientID: chat.JSONField(r.Message.ClientID),
+		Product:  chat.JSONField(r.Product),
 	}
-	m := dispatcher.OutgoingMessage{
-		Body:     read("body_bb", in.Body, true),
-		ClientID: read("client_id", in.ClientID, false),
-		Product:  read("product_id", r.Product, false),
-	}
-	var err error
-	if receiver := read("receiver_id", in.Receiver, true); receiver != "" {
-		if m.Receiver, err = dispatcher.ParseUser(receiver); err != nil {
-			wrong["receiver_id"] = err.Error()
-		}
-	}
-	if category := read("category", in.Category, true); category != "" {
-		if m.Category, err = strconv.Atoi(category); err != nil {
-			wrong["category"] = "must be a number"
-		}
-	}
-	if len(wrong) > 0 {
-		return m, &dispatcher.InvalidError{Fields: wrong}
-	}
-	return m, nil
+	return f.Parse()
 }
 
 // markRead marks as read a notification, or a conversation up to a message.
 func (s *socket) markRead(ctx context.Context, r *request) *answer {
 	user := s.user.id
 	if r.NotificationID != "" {
-		unread, err := s.hub.Inbox.Notifications.MarkRead(ctx, user, r.NotificationID)
+		unread, err := s.hub.Notifications.MarkRead(ctx, user, r.NotificationID)
 		switch {
 		case errors.Is(err, inbox.ErrNotFound):
 			return failure("not_found", textNotRead, member{"unread", unread})
@@ -107,13 +82,13 @@ func (s *socket) markRead(ctx context.Context, r *request) *answer {
 		}
 		return ack(member{"unread", unread}, member{"message", textID(textRead)})
 	}
-	if r.MessageID != "" && !inbox.ValidID(r.MessageID) {
+	if r.MessageID != "" && !model.ValidID(r.MessageID) {
 		return invalid(textInvalid, map[string]string{"message_id": "is not the id of a message"})
 	}
 	if _, failed := s.partner(ctx, r); failed != nil {
 		return failed
 	}
-	if err := s.hub.Dispatcher.ReadConversation(ctx, user, r.Conversation, r.MessageID); err != nil {
+	if err := s.hub.Chat.ReadConversation(ctx, user, r.Conversation, r.MessageID); err != nil {
 		return s.unavailable(err)
 	}
 	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
@@ -122,10 +97,10 @@ func (s *socket) markRead(ctx context.Context, r *request) *answer {
 // partner returns the other user of the request's conversation, or the answer that
 // refuses the request.
 func (s *socket) partner(ctx context.Context, r *request) (int64, *answer) {
-	if !inbox.ValidID(r.Conversation) {
+	if !model.ValidID(r.Conversation) {
 		return 0, invalid(textInvalid, map[string]string{"conversation_id": "is not the id of a conversation"})
 	}
-	partner, err := s.hub.Inbox.Conversations.Partner(ctx, s.user.id, r.Conversation)
+	partner, err := s.hub.Conversations.Partner(ctx, s.user.id, r.Conversation)
 	switch {
 	case errors.Is(err, inbox.ErrNotFound):
 		return 0, failure("forbidden", textForbidden, member{"conversation_id", r.Conversation})

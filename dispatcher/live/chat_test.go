@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -74,8 +75,8 @@ func TestSendRefuses(t *testing.T) {
 
 // Sends of one user are limited over all of their sockets.
 func TestSendsAreLimited(t *testing.T) {
-	w := newWorld(t, func(o *dispatcher.Options) { o.Sends = dispatcher.Rate{PerSecond: 0.001, Burst: 10} })
-	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 1000, Burst: 1000} })
+	w := newWorld(t, func(o *dispatcher.Options) { o.Sends = chat.Rate{PerSecond: 0.001, Burst: 10} })
+	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 1000, Burst: 1000} })
 	sockets := []*client{p.dial(15), p.dial(15)}
 	sent := 0
 	for i := range 40 {

@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // A client that stops reading is closed with 4003, and loses nothing.
@@ -76,7 +75,7 @@ func (p *process) slow(user int64) (slow bool) {
 
 func TestTooManyFrames(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 0.0001, Burst: 5} }) // no help by time
+	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 0.0001, Burst: 5} }) // no help by time
 	c := p.dial(66)
 	c.next("hello")
 	for i := range 10 {

@@ -92,7 +92,7 @@ func (h *Hub) countFor(ctx context.Context, u *userSockets) {
 	}
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	unreads, err := h.Inbox.Counters.Unreads(request, u.id)
+	unreads, err := h.Counters.Unreads(request, u.id)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.Log.Warn("unreads cannot be counted", "error", err)

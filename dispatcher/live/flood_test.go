@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -93,7 +94,7 @@ func (f *flooder) listen(c *client) {
 func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	const burst, frames, rounds = 50, 10_000, 10
 	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Sends = dispatcher.Rate{PerSecond: 0.0001, Burst: burst} // the default, without time's help
+		o.Sends = chat.Rate{PerSecond: 0.0001, Burst: burst} // the default, without time's help
 	})
 	p := w.start()
 	pairs := []pair{{users: [2]int64{66, 100}}}

@@ -5,9 +5,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Kinds of published frames, in addition to those of package inbox. They are not
@@ -19,13 +18,13 @@ const (
 )
 
 // hello returns the first frame of a socket.
-func (h *Hub) hello(seq int64, u inbox.Unreads) []byte {
+func (h *Hub) hello(seq int64, u model.Unreads) []byte {
 	return fmt.Appendf(nil, `{"op":"hello","seq":%d,"unreads":%s,"ping_interval":%d,"max_frame":%d}`,
-		seq, dispatcher.UnreadsJSON(u), int(h.PingInterval.Seconds()), h.MaxFrame)
+		seq, content.UnreadsJSON(u), int(h.PingInterval.Seconds()), h.MaxFrame)
 }
 
-func unreadsFrame(u inbox.Unreads) []byte {
-	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, dispatcher.UnreadsJSON(u))
+func unreadsFrame(u model.Unreads) []byte {
+	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, content.UnreadsJSON(u))
 }
 
 // A request is a frame from a client. Each op has its own members.

@@ -13,7 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -23,14 +24,18 @@ import (
 // Subprotocol is what clients must ask for.
 const Subprotocol = "kabar.v1"
 
-// A Dispatcher makes frames and carries out what clients ask for.
-// [dispatcher.Dispatcher] is one, and documents the methods and their errors.
-type Dispatcher interface {
-	ParseFrame(user int64, payload string) (dispatcher.Frame, error)
-	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
-	Replay(ctx context.Context, user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error)
-	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
+// A Chat sends messages and read receipts, and renders messages. [chat.Chat] is one, and
+// documents the methods and their errors.
+type Chat interface {
+	Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (id string, err error)
 	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
+	MessageMembers(ctx context.Context, user int64, ids []string) (map[string][]byte, error)
+}
+
+// Locales chooses the language of a socket. [dispatcher.Dispatcher] does, and documents
+// the method.
+type Locales interface {
+	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 }
 
 // The parts of [inbox.Store] that a Hub needs. The store's parts document the methods
@@ -41,6 +46,7 @@ type (
 	Channels interface {
 		Channel(user int64) string
 		Keys(user int64) inbox.LiveKeys
+		Replay(ctx context.Context, user, since int64) (frames []model.Frame, newest int64, known bool, err error)
 		MarkSeen(ctx context.Context, user, seq int64) error
 		Revoke(ctx context.Context, user int64) error
 	}
@@ -59,12 +65,15 @@ type (
 	}
 )
 
-// Options configure a Hub. Redis, Batcher, Dispatcher and the parts of the
-// inbox are required.
+// Options configure a Hub. Redis, Batcher, Chat, Locales and the parts of the inbox are
+// required.
 type Options struct {
-	Redis      redis.UniversalClient
-	Batcher    *rdb.Batcher
-	Dispatcher Dispatcher
+	Redis   redis.UniversalClient
+	Batcher *rdb.Batcher
+	Chat    Chat
+	Locales Locales
+	// Types are the event types of this gateway: the built-in ones when nil.
+	Types *event.Types
 	// Channels to Conversations are parts of an [inbox.Store].
 	Channels      Channels
 	Counters      Counters
@@ -90,7 +99,7 @@ type Options struct {
 	MaxSockets int
 	// Frames limits what one socket may ask for: 20 a second and 60 at once unless
 	// set.
-	Frames dispatcher.Rate
+	Frames chat.Rate
 	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
 	// [websocket.AcceptOptions].
 	OriginPatterns []string
@@ -112,10 +121,13 @@ func (o *Options) defaults() {
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	o.Linger = cmp.Or(o.Linger, 30*time.Second)
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
-	o.Frames = cmp.Or(o.Frames, dispatcher.Rate{PerSecond: 20, Burst: 60})
+	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})
 	o.Location = cmp.Or(o.Location, time.UTC)
 	if o.Texts == nil {
 		o.Texts = text.Default()
+	}
+	if o.Types == nil {
+		o.Types = event.NewTypes()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -7,9 +7,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"github.com/kabar-gateway/kabar/inbox"
 )
 
 func TestHello(t *testing.T) {
@@ -205,7 +204,7 @@ func TestUnreadsFollow(t *testing.T) {
 	}
 	for c.next("unreads").Unreads["messages"] != n { // how many frames that takes is up to the clock
 	}
-	if err := w.ReadConversation(t.Context(), 66, inbox.ConversationID(15, 66), ""); err != nil {
+	if err := w.ReadConversation(t.Context(), 66, model.ConversationID(15, 66), ""); err != nil {
 		t.Fatal(err)
 	}
 	for c.next("unreads").Unreads["messages"] != 0 {

@@ -25,6 +25,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -76,7 +77,7 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
 	w := &world{t: t, rdb: redisClient, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
-		Sends: dispatcher.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Sends: chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Redis: redisClient, Partitions: parts, Devices: registry,
 		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
@@ -105,7 +106,7 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 
 func (w *world) send(from, to int64, text string) string {
 	w.t.Helper()
-	id, err := w.Send(context.Background(), from, dispatcher.OutgoingMessage{Receiver: to, Body: text})
+	id, err := w.Send(context.Background(), from, chat.OutgoingMessage{Receiver: to, Body: text})
 	if err != nil {
 		w.t.Fatal(err)
 	}

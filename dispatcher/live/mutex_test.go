@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // nested lists what may be locked while a mutex is held, as the package comment does.
@@ -119,12 +119,12 @@ func (d checkedDispatcher) LocaleOf(ctx context.Context, user int64, accept stri
 	return d.Dispatcher.LocaleOf(ctx, user, accept)
 }
 
-func (d checkedDispatcher) Replay(ctx context.Context, user, since int64) ([]dispatcher.Frame, int64, bool, error) {
+func (d checkedDispatcher) Replay(ctx context.Context, user, since int64) ([]frame, int64, bool, error) {
 	mayWait("Replay")
 	return d.Dispatcher.Replay(ctx, user, since)
 }
 
-func (d checkedDispatcher) Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (string, error) {
+func (d checkedDispatcher) Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (string, error) {
 	mayWait("Send")
 	return d.Dispatcher.Send(ctx, sender, m)
 }
@@ -137,7 +137,7 @@ func (d checkedDispatcher) ReadConversation(ctx context.Context, user int64, con
 // checkedInbox does the same for the inbox.
 type checkedInbox struct{ Inbox }
 
-func (i checkedInbox) Unreads(ctx context.Context, user int64) (inbox.Unreads, error) {
+func (i checkedInbox) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
 	mayWait("Unreads")
 	return i.Inbox.Counters.Unreads(ctx, user)
 }
@@ -163,7 +163,7 @@ func TestNothingIsLockedWhileWaiting(t *testing.T) {
 	p, _ := w.startStalling(t)
 	c := p.dial(66)
 	c.next("hello")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	w.send(15, 66, "halo")
 	c.next("event")
 	for _, request := range []string{

@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -17,8 +18,8 @@ var (
 	//go:embed watch.lua
 	watchSource string
 
-	presenceScript = inbox.NewScript(presenceSource)
-	watchScript    = inbox.NewScript(watchSource)
+	presenceScript = rdb.NewScript(presenceSource)
+	watchScript    = rdb.NewScript(watchSource)
 )
 
 const (
@@ -39,7 +40,7 @@ type presenceUpdate struct {
 
 // presenceKeys returns the keys of presence.lua and watch.lua.
 func (h *Hub) presenceKeys(user int64) []string {
-	k := h.Inbox.Live.Keys(user)
+	k := h.Channels.Keys(user)
 	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
 }
 
@@ -47,7 +48,7 @@ func (h *Hub) presenceKeys(user int64) []string {
 // it tells those who watch that user.
 func (h *Hub) updatePresence(ctx context.Context, updates []presenceUpdate) error {
 	for batch := range slices.Chunk(updates, maxPresenceBatch) {
-		commands := make([]*inbox.Command, len(batch))
+		commands := make([]*rdb.Command, len(batch))
 		for i, update := range batch {
 			commands[i] = presenceScript.Command(ctx, h.presenceKeys(update.user.id),
 				fmt.Sprint(h.id, ".", update.user.number), update.online.Milliseconds(), update.idle.Milliseconds(), lastSeenTTL.Milliseconds())
@@ -66,7 +67,7 @@ func (h *Hub) updatePresence(ctx context.Context, updates []presenceUpdate) erro
 
 // notifyWatchers publishes a user's presence to the watchers that the reply of
 // presence.lua names.
-func (h *Hub) notifyWatchers(ctx context.Context, user int64, c *inbox.Command) error {
+func (h *Hub) notifyWatchers(ctx context.Context, user int64, c *rdb.Command) error {
 	reply, err := c.Slice()
 	if err != nil {
 		return fmt.Errorf("update presence: %w", err)
@@ -84,7 +85,7 @@ func (h *Hub) notifyWatchers(ctx context.Context, user int64, c *inbox.Command) 
 		if err != nil {
 			return fmt.Errorf("update presence: parse a watcher: %w", err)
 		}
-		body := h.presenceBody(inbox.ConversationID(user, watcher), user, online == 1, last)
+		body := h.presenceBody(model.ConversationID(user, watcher), user, online == 1, last)
 		if err := h.publish(ctx, watcher, kindPresence, body); err != nil {
 			return err
 		}
@@ -143,7 +144,7 @@ func typingBody(conversation string, user int64) string {
 
 // publish sends a frame that is not logged to a user's sockets, in every process.
 func (h *Hub) publish(ctx context.Context, user int64, kind, body string) error {
-	c := inbox.NewCommand(ctx, h.publishCommand(), h.Inbox.Live.Channel(user), kind+" 0 0 -\n"+body)
+	c := rdb.NewCommand(ctx, h.publishCommand(), h.Channels.Channel(user), kind+" 0 0 -\n"+body)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return fmt.Errorf("publish to a user: %w", err)
 	}

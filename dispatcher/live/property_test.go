@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 )
 
 // A holder is a client that keeps what it receives, and comes back where it was
@@ -118,7 +118,7 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 		if random.IntN(2) == 0 {
 			from, to = to, from
 		}
-		id, err := w.Send(ctx, from, dispatcher.OutgoingMessage{Receiver: to, Body: fmt.Sprint(i)})
+		id, err := w.Send(ctx, from, chat.OutgoingMessage{Receiver: to, Body: fmt.Sprint(i)})
 		if err != nil {
 			t.Fatal(err)
 		}

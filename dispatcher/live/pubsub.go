@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/redis/go-redis/v9"
-
-	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // pubsub subscribes to the channels of users: over one connection, or on a cluster
@@ -125,7 +124,12 @@ func (h *Hub) deliver(channel, payload string) {
 		h.count(u)
 		return
 	}
-	f, err := h.Dispatcher.ParseFrame(u.id, payload)
+	published, err := model.ParseFrame(payload)
+	if err != nil {
+		h.Log.Error("a frame cannot be parsed", "kind", kind, "error", err)
+		return
+	}
+	f, err := h.newFrame(u.id, published)
 	if err != nil {
 		h.Log.Error("a frame cannot be parsed", "kind", kind, "error", err)
 		return

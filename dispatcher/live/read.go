@@ -7,9 +7,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"golang.org/x/time/rate"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
 )
 
 // limits limit what a client sends.
@@ -20,7 +19,7 @@ type limits struct {
 
 // rejectedLimit is how many rejected frames a client may send before its socket is
 // closed.
-var rejectedLimit = dispatcher.Rate{PerSecond: 0.5, Burst: 20}
+var rejectedLimit = chat.Rate{PerSecond: 0.5, Burst: 20}
 
 // read handles the client's frames, one after the other, until the connection ends.
 // Then it removes the socket from the hub.
@@ -138,7 +137,7 @@ func (s *socket) seen(ctx context.Context, r *request) *answer {
 	if !ok {
 		return invalid(textInvalid, map[string]string{"seq": "must be a number"})
 	}
-	if err := s.hub.Inbox.Live.MarkSeen(ctx, s.user.id, seq); err != nil {
+	if err := s.hub.Channels.MarkSeen(ctx, s.user.id, seq); err != nil {
 		return s.unavailable(err)
 	}
 	return ack(member{"message", nil})

@@ -5,21 +5,20 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 	"github.com/redis/go-redis/v9"
-
-	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // Kick closes the open sockets of a user with 4001, in every process. Call it after
 // the user's token was changed. A process that has lost its pub/sub connection closes
 // them when it has reconnected.
 func (h *Hub) Kick(ctx context.Context, user int64) error {
-	return h.Inbox.Live.Revoke(ctx, user)
+	return h.Channels.Revoke(ctx, user)
 }
 
 // revokedAt returns when the user's sockets were last revoked (Unix µs), or 0.
 func (h *Hub) revokedAt(ctx context.Context, u *userSockets) (int64, error) {
-	c := inbox.NewCommand(ctx, "get", h.Inbox.Live.Keys(u.id).Revoked)
+	c := rdb.NewCommand(ctx, "get", h.Channels.Keys(u.id).Revoked)
 	if err := h.Batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("read the last revocation: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -54,7 +53,7 @@ type socket struct {
 // offer queues a published frame, unless it was queued already. A socket that is
 // behind will read the frame from the log. So will one whose last frame is not the
 // predecessor: pub/sub has lost a frame.
-func (s *socket) offer(f *dispatcher.Frame) {
+func (s *socket) offer(f *frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -66,7 +66,7 @@ func (h *Hub) find(channel string) *userSockets {
 // enter adds a socket to those of its user. fresh is true when the user had none
 // and has to be subscribed. ok is false when the user has too many already.
 func (h *Hub) enter(s *socket, user int64) (fresh, ok bool) {
-	channel := h.Inbox.Live.Channel(user)
+	channel := h.Channels.Channel(user)
 	for {
 		u, created := h.findOrCreate(channel, user)
 		fresh = created
