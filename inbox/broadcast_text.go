@@ -2,17 +2,25 @@ package inbox
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
+
+//go:embed broadcast_body.lua
+var bodySource string
+var bodyScript = rdb.NewScript(bodySource)
 
 // A Text is what the notifications of a broadcast refer to.
 type Text struct {
 	Body     []byte // JSON object: type, title, message, details
-	Audience []byte // as NewBroadcast had it
+	Audience []byte // which only the package dispatcher/broadcast understands
 }
 
 // reference begins a body that refers to a broadcast's. No JSON begins so.
@@ -56,6 +64,27 @@ func (t *texts) put(key string, text Text) {
 	}
 	t.known[key] = text
 }
+
+// TextKey returns the key of the hash that holds a broadcast's text in a partition. It
+// expires by itself; see StoreText.
+func (s *Store) TextKey(partition int, key string) string { return s.text(partition, key) }
+
+// StoreText stores the text of a broadcast in every partition, until a moment. Repeating
+// it is safe.
+func (s *Store) StoreText(ctx context.Context, key string, text Text, until time.Time) error {
+	commands := make([]*rdb.Command, s.parts.Len())
+	for p := range commands {
+		commands[p] = bodyScript.Command(ctx, []string{s.text(p, key)}, text.Body, text.Audience, until.UnixMilli())
+	}
+	if err := s.Batcher.Do(ctx, commands...); err != nil {
+		return fmt.Errorf("store broadcast text: %w", err)
+	}
+	return nil
+}
+
+// KeptUntil returns when a notification that is stored at some moment is in no list any
+// more, at the latest: an idle user's list is trimmed up to two days late.
+func (s *Store) KeptUntil(stored time.Time) time.Time { return stored.Add(s.Keep + 3*expireEvery) }
 
 // Texts returns the texts of broadcasts by key, from the partition of a user who
 // was told of them. Those that are forgotten have no entry.

@@ -234,19 +234,10 @@ func (s *Store) EraseUser(ctx context.Context, user int64, partners []int64) err
 	return s.unlist(ctx, user)
 }
 
-// unlist takes a user off the lists that name users: that of the partition, and those
-// of broadcasts that are not over.
+// unlist takes a user off the list of the partition's users.
 func (s *Store) unlist(ctx context.Context, user int64) error {
-	open, err := s.Redis.SMembers(ctx, s.openBroadcasts()).Result()
-	if err != nil {
-		return fmt.Errorf("unlist user: %w", err)
-	}
 	users, member := s.parts.Listing(user)
-	commands := []*rdb.Command{rdb.NewCommand(ctx, "zrem", users, member)}
-	for _, key := range open {
-		commands = append(commands, rdb.NewCommand(ctx, "zrem", s.named(s.parts.OfUser(user), key), member))
-	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
+	if err := s.Batcher.Do(ctx, rdb.NewCommand(ctx, "zrem", users, member)); err != nil {
 		return fmt.Errorf("unlist user: %w", err)
 	}
 	return nil

@@ -79,38 +79,8 @@ func (s *Store) receivers(event string) string {
 	return s.parts.Key(s.parts.Of(event), "ev:"+event)
 }
 
-// The keys of a broadcast. They expire when its time is over and no notification or
-// dead letter can refer to it any more; see Store.broadcastLife.
-
-// broadcast is a hash in the partition of its key: content (digest of what was
-// sent), definition, state, fence (raised by every new walker and whenever nobody
-// may walk), holder and until (the walker's lease), pace, started, finished, total.
-func (s *Store) broadcast(key string) string {
-	return s.parts.Key(s.parts.Of(key), "broadcast:"+key)
-}
-
-// text is a hash in each partition: body and audience, to which the partition's
-// users, outbox entries and dead letters refer.
+// text is a hash in each partition, expiring as StoreText was told: body and audience of
+// a broadcast, to which the partition's users, outbox entries and dead letters refer.
 func (s *Store) text(partition int, key string) string {
 	return s.parts.Key(partition, "cast:"+key)
 }
-
-// walk is a hash in each partition: fence (walkers with a lower one are kept out),
-// cursor (member of the last user reached), sent, skipped, and what came of pushes:
-// accepted, and failed:REASON.
-func (s *Store) walk(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key+":walk")
-}
-
-// named is a sorted set in each partition, until the broadcast is over: the users
-// whom it names, as members of Partitions.Users.
-func (s *Store) named(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key+":users")
-}
-
-// broadcasts is a sorted set, kept for ever: the keys of the newest broadcasts, scored
-// with their making in milliseconds.
-func (s *Store) broadcasts() string { return s.parts.Key(0, "broadcasts") }
-
-// openBroadcasts is a set, kept for ever: the keys of broadcasts that are not over.
-func (s *Store) openBroadcasts() string { return s.parts.Key(0, "broadcasts:open") }

@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,27 +12,7 @@ import (
 // UsersAfter returns the ids of a partition's users that come after one (0 for the
 // first), in order, at most the given number of them.
 func (s *Store) UsersAfter(ctx context.Context, partition int, after int64, most int) ([]int64, error) {
-	return s.membersAfter(ctx, s.parts.Users(partition), rdb.UserMember(after), most)
-}
-
-// membersAfter is UsersAfter for any set of members of Partitions.Users. after is a
-// member, or "" for the first one.
-func (s *Store) membersAfter(ctx context.Context, set, after string, most int) ([]int64, error) {
-	from := "-"
-	if after != "" {
-		from = "(" + after
-	}
-	members, err := s.Redis.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(most)}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
-	}
-	users := make([]int64, len(members))
-	for i, member := range members {
-		if users[i], err = strconv.ParseInt(member, 10, 64); err != nil {
-			return nil, fmt.Errorf("list users: %w", err)
-		}
-	}
-	return users, nil
+	return rdb.MembersAfter(ctx, s.Redis, s.parts.Users(partition), rdb.UserMember(after), most)
 }
 
 // UserCount returns how many users there are of whom something is kept.
