@@ -1,7 +1,7 @@
 package broadcast
 
 // The keys of a broadcast expire when no notification and no dead letter can refer to it
-// any more; see store.keptUntil. "key" is the digest of Key.
+// any more; see store.keptUntil. The parameter key is what keyOf returns.
 
 // broadcastKey is a hash in the partition of its key: content (digest of what was sent),
 // definition, state, fence (raised with every lease and whenever the broadcast is not

@@ -34,10 +34,10 @@ var (
 const (
 	maxNewest = 1000 // broadcasts that newest knows
 
-	maxNames     = 500 // users that one script names: well below a millisecond
-	nameScripts  = 8   // such scripts in a pipeline
-	namedMargin  = day // how long the named users outlive the broadcast's time
-	letterMargin = 3 * day
+	maxNames     = 500     // users that one script names: well below a millisecond
+	nameScripts  = 8       // such scripts in a pipeline
+	namedMargin  = day     // how long the named users are kept after the broadcast has expired
+	letterMargin = 3 * day // how long the broadcast is kept after its last dead letter
 )
 
 // A store keeps broadcasts and the progress of their walks in Redis. It knows neither
