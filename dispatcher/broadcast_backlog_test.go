@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -54,40 +52,6 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	open()
 	w.becomes("x", BroadcastDone)
 	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
-}
-
-// Entries that wait to be sent hold a broadcast up, those that wait for the end of
-// quiet hours only when they fill Redis.
-func TestRoomForABroadcast(t *testing.T) {
-	const backlog = 10
-	for name, c := range map[string]struct {
-		out, delayed int
-		due          time.Duration // of what is delayed
-		want         bool
-	}{
-		"nothing waits":      {want: true},
-		"the outbox is full": {out: backlog},
-		"retries":            {out: backlog / 2, delayed: backlog / 2, due: castSoon - time.Minute},
-		"quiet hours":        {out: backlog / 2, delayed: castDelayed - 1, due: time.Hour, want: true},
-		"too many of them":   {delayed: castDelayed, due: time.Hour},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(o *Options) { o.Backlog = backlog })
-			ctx := context.Background()
-			pipe := w.rdb.Pipeline()
-			for range c.out {
-				pipe.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(1, push.Bulk), Values: []any{"e", ""}})
-			}
-			for i := range c.delayed {
-				pipe.ZAdd(ctx, w.delayedKey(1, push.Bulk), redis.Z{Score: float64(w.Now().Add(c.due).UnixMilli()), Member: i})
-			}
-			pipe.Exec(ctx) // errors show below
-			t.Cleanup(func() { w.rdb.Del(ctx, w.outKey(1, push.Bulk), w.delayedKey(1, push.Bulk)) })
-			if room, err := w.roomFor(ctx, 1); room != c.want || err != nil {
-				t.Errorf("room %v, want %v; %v", room, c.want, err)
-			}
-		})
-	}
 }
 
 // Promotions that wait for some users' morning hold nobody else up.

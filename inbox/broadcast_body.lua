@@ -1,9 +1,13 @@
--- Stores what the users of a partition refer to. Repeating it changes nothing.
+-- Stores the body that the notifications of a broadcast refer to, in one partition.
+-- Repeating it changes nothing.
 --
 -- KEYS  1 text
--- ARGV  1 body  2 audience  3 when it may be forgotten, ms
+-- ARGV  1 body  2 audience  3 when it expires, Unix ms
 -- Reply 1
 
-redis.call('HSET', KEYS[1], 'body', ARGV[1], 'audience', ARGV[2])
-redis.call('PEXPIREAT', KEYS[1], ARGV[3])
+local text = KEYS[1]
+local body, audience, expires = ARGV[1], ARGV[2], ARGV[3]
+
+redis.call('HSET', text, 'body', body, 'audience', audience)
+redis.call('PEXPIREAT', text, expires)
 return 1

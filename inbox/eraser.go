@@ -214,19 +214,10 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 	return e.unlist(ctx, user)
 }
 
-// unlist takes a user off the lists that name users: that of the partition, and those
-// of broadcasts that are not over.
+// unlist takes a user off the list of the partition's users.
 func (e *Eraser) unlist(ctx context.Context, user int64) error {
-	open, err := e.redis.SMembers(ctx, e.openBroadcasts()).Result()
-	if err != nil {
-		return fmt.Errorf("unlist user: %w", err)
-	}
 	users, member := e.parts.Listing(user)
-	commands := []*rdb.Command{rdb.NewCommand(ctx, "zrem", users, member)}
-	for _, key := range open {
-		commands = append(commands, rdb.NewCommand(ctx, "zrem", e.named(e.parts.OfUser(user), key), member))
-	}
-	if err := e.batcher.Do(ctx, commands...); err != nil {
+	if err := e.batcher.Do(ctx, rdb.NewCommand(ctx, "zrem", users, member)); err != nil {
 		return fmt.Errorf("unlist user: %w", err)
 	}
 	return nil

@@ -184,38 +184,11 @@ func (b *base) handoffs(partition int) string { return b.parts.Key(partition, "h
 // scored with the time in milliseconds at which another process takes that over.
 func (b *base) erasures(partition int) string { return b.parts.Key(partition, "erasures") }
 
-// Broadcasts. Their keys expire when the broadcast's time is over and no notification
-// or dead letter can refer to it any more; see Broadcasts.broadcastLife.
+// Texts of broadcasts
 
-// broadcast is a hash in the partition of its key: content (digest of what was sent),
-// definition, state, fence (raised by every new walker and whenever nobody may walk),
-// holder and until (the walker's lease), pace, started, finished, total.
-func (b *base) broadcast(key string) string {
-	return b.parts.Key(b.parts.Of(key), "broadcast:"+key)
-}
-
-// text is a hash in each partition: body and audience, to which the partition's users,
-// outbox entries and dead letters refer.
+// text is a hash in each partition that expires as Texts.Store was told: body and
+// audience of a broadcast, to which the partition's users, outbox entries and dead
+// letters refer.
 func (b *base) text(partition int, key string) string {
 	return b.parts.Key(partition, "cast:"+key)
 }
-
-// walk is a hash in each partition: fence (walkers with a lower one are kept out),
-// cursor (member of the last user reached), sent, skipped, and what became of pushes:
-// accepted, and failed:REASON.
-func (b *base) walk(partition int, key string) string {
-	return b.parts.Key(partition, "cast:"+key+":walk")
-}
-
-// named is a sorted set in each partition, kept until the broadcast is over: the users
-// whom it names, as members of Partitions.Users.
-func (b *base) named(partition int, key string) string {
-	return b.parts.Key(partition, "cast:"+key+":users")
-}
-
-// broadcasts is a sorted set, kept for ever: the keys of the newest broadcasts, scored
-// with the time at which they were created, in milliseconds.
-func (b *base) broadcasts() string { return b.parts.Key(0, "broadcasts") }
-
-// openBroadcasts is a set, kept for ever: the keys of broadcasts that are not over.
-func (b *base) openBroadcasts() string { return b.parts.Key(0, "broadcasts:open") }

@@ -75,7 +75,6 @@ type Store struct {
 	Contacts      *Contacts      // those with whom a user has had transactions
 	Live          *Live          // channel, replay log and keys of live sockets
 	Records       *Records       // what became of each event
-	Broadcasts    *Broadcasts    // state and progress of broadcasts
 	Eraser        *Eraser        // erase users
 	Auditor       *Auditor       // compare counters with what they count
 	Sweeper       *Sweeper       // drop what is too old
@@ -105,7 +104,6 @@ func New(opts Options) *Store {
 		Contacts:      &Contacts{base: b},
 		Live:          live,
 		Records:       records,
-		Broadcasts:    &Broadcasts{base: b, notifications: notifications},
 		Eraser:        &Eraser{base: b, conversations: conversations, live: live},
 		Auditor:       &Auditor{base: b},
 		Sweeper:       &Sweeper{base: b, conversations: conversations},

@@ -2,17 +2,25 @@ package inbox
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
+
+//go:embed broadcast_body.lua
+var bodySource string
+var bodyScript = rdb.NewScript(bodySource)
 
 // A Text is what the notifications of a broadcast refer to.
 type Text struct {
 	Body     []byte // JSON object: type, title, message, details
-	Audience []byte // as NewBroadcast had it
+	Audience []byte // which only the package dispatcher/broadcast understands
 }
 
 // reference begins a body that refers to a broadcast's. No JSON begins so.
@@ -62,6 +70,29 @@ func (c *textCache) put(key string, text Text) {
 type Texts struct {
 	*base
 	cache textCache
+}
+
+// Key returns the key of the hash that holds a broadcast's text in a partition. It expires
+// by itself; see Store.
+func (t *Texts) Key(partition int, key string) string { return t.text(partition, key) }
+
+// Store stores the text of a broadcast in every partition, until a moment. Repeating it is
+// safe.
+func (t *Texts) Store(ctx context.Context, key string, text Text, until time.Time) error {
+	commands := make([]*rdb.Command, t.parts.Len())
+	for p := range commands {
+		commands[p] = bodyScript.Command(ctx, []string{t.text(p, key)}, text.Body, text.Audience, until.UnixMilli())
+	}
+	if err := t.batcher.Do(ctx, commands...); err != nil {
+		return fmt.Errorf("store broadcast text: %w", err)
+	}
+	return nil
+}
+
+// KeptUntil returns when a notification that is stored at some moment is in no list any
+// more, at the latest: an idle user's list is trimmed up to two days late.
+func (t *Texts) KeptUntil(stored time.Time) time.Time {
+	return stored.Add(t.options.Keep + 3*expiryRenewInterval)
 }
 
 // Get returns the texts of broadcasts by key, from the partition of a user who

@@ -15,7 +15,7 @@ type Users struct{ *base }
 // After returns the ids of a partition's users that come after one (0 for the
 // first), in order, at most the given number of them.
 func (u *Users) After(ctx context.Context, partition int, after int64, max int) ([]int64, error) {
-	return rdb.UsersAfter(ctx, u.redis, u.parts.Users(partition), rdb.UserMember(after), max)
+	return rdb.MembersAfter(ctx, u.redis, u.parts.Users(partition), rdb.UserMember(after), max)
 }
 
 // Count returns how many users there are of whom something is kept.

@@ -20,7 +20,7 @@ func (o *Outbox) DelayedKey(partition int, l push.Lane) string {
 	return o.partitions.Key(partition, "delayed:"+l.String())
 }
 
-// deadKey is a stream, trimmed to keepDead by its ids: the dead letters of a partition.
+// deadKey is a stream, trimmed to KeepDead by its ids: the dead letters of a partition.
 // Entries have the fields e, lane, device and reason.
 func (o *Outbox) deadKey(partition int) string {
 	return o.partitions.Key(partition, "dead")

@@ -84,11 +84,13 @@ func (o *Outbox) NudgeAll() {
 	}
 }
 
+// KeepDead is how long dead letters are kept.
+const KeepDead = 30 * 24 * time.Hour
+
 const (
 	dueEvery = 250 * time.Millisecond
-	maxDue   = 50                  // entries of one lane and partition returned by one script
-	keepDead = 30 * 24 * time.Hour // how long dead letters are kept
-	trimDead = time.Hour           // how often older ones are dropped
+	maxDue   = 50        // entries of one lane and partition returned by one script
+	trimDead = time.Hour // how often old dead letters are dropped
 )
 
 // ReturnDue moves delayed entries that are due back to their streams until ctx ends.
@@ -113,7 +115,7 @@ func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher) {
 // TrimDead drops dead letters that are older than 30 days until ctx ends.
 func (o *Outbox) TrimDead(ctx context.Context) {
 	for rdb.Sleep(ctx, trimDead) {
-		oldest := fmt.Sprint(o.now().Add(-keepDead).UnixMilli())
+		oldest := fmt.Sprint(o.now().Add(-KeepDead).UnixMilli())
 		for p := range o.partitions.Len() {
 			if err := o.redis.XTrimMinID(ctx, o.deadKey(p), oldest).Err(); err != nil && ctx.Err() == nil {
 				o.log.Warn("old dead letters cannot be dropped", "error", err)

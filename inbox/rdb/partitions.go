@@ -107,7 +107,7 @@ func (p *Partitions) UserKey(user int64, name string) string {
 	return p.Key(p.Of(id), "u"+id+":"+name)
 }
 
-// userMember writes a user's id with as many digits as the largest one has, so that
+// UserMember writes a user's id with as many digits as the largest one has, so that
 // members sort as ids do.
 func UserMember(user int64) string { return fmt.Sprintf("%019d", user) }
 

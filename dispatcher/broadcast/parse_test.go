@@ -1,7 +1,6 @@
-package dispatcher
+package broadcast
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -9,46 +8,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher/push"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
-// The first content wins; ids are each service's own.
-func TestBroadcastIsIdempotent(t *testing.T) {
-	w := newWorld(t)
-	start := func(source, raw string) Published {
-		b, err := w.ParseBroadcast([]byte(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return w.StartBroadcast(context.Background(), source, b)
-	}
-	const raw = `{"id":"x","message":"m","audience":{"user_ids":[1,2]}}`
-	if p := start("service:a", raw); p.Err != nil || p.Duplicate || p.ID != "x" {
-		t.Errorf("%+v", p)
-	}
-	if p := start("service:a", `{"audience": {"user_ids": [1, 2]}, "message":"m", "id":"x"}`); p.Err != nil || !p.Duplicate {
-		t.Errorf("%+v", p)
-	}
-	if p := start("service:a", `{"id":"x","message":"m"}`); !errors.Is(p.Err, inbox.ErrConflict) {
-		t.Errorf("%+v", p)
-	}
-	if p := start("service:b", `{"id":"x","message":"m"}`); p.Err != nil || p.Duplicate {
-		t.Errorf("%+v", p)
-	}
-	all, err := w.Broadcasts(context.Background(), 10)
-	if err != nil || len(all) != 2 {
-		t.Errorf("%+v %v", all, err)
-	}
-}
-
-func TestParseBroadcast(t *testing.T) {
+func TestParse(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	p := newParser(&Options{
-		Types: []Type{{Name: "flash", Lane: push.Bulk, Message: "Flash sale!"}, {Name: "payout", Lane: push.Urgent}},
-		Texts: text.Default(), Locale: text.Indonesian, Now: func() time.Time { return now },
-	})
+	p := testParser(func() time.Time { return now })
 	long := "[" + strings.Repeat("1,", MaxNamed) + "1]"
 	for raw, fields := range map[string][]string{
 		`{"message":"m"}`:  nil,
@@ -62,7 +30,7 @@ func TestParseBroadcast(t *testing.T) {
 		`{"message":"m","type":"payout"}`:      {"type"},
 		`{"message":"m","type":"cart"}`:        {"type"},
 		`{"message":"m","id":"a b","title":7}`: {"id", "title"},
-		`{"message":"m","details":{"a":"` + strings.Repeat("x", MaxEventSize) + `"}}`: {"details"},
+		`{"message":"m","details":{"a":"` + strings.Repeat("x", event.MaxEventSize) + `"}}`: {"details"},
 		`{"message":"m","rate":10001}`:                                     {"rate"},
 		`{"message":"m","rate":1.5}`:                                       {"rate"},
 		`{"message":"m","at":"2027-11-22T09:00:00Z"}`:                      {"at"},
@@ -82,10 +50,10 @@ func TestParseBroadcast(t *testing.T) {
 		`{"message":"m","audience":{"user_ids":7}}`:                        {"audience.user_ids"},
 		`{"message":"m","audience":{"user_ids":[1,"066",0]}}`:              {"audience.user_ids[1]"},
 		`{"message":"m","audience":{"user_ids":` + long + `}}`:             {"audience.user_ids"},
-		`{"message":"` + strings.Repeat("m", MaxBroadcastSize) + `"}`:      {"broadcast"},
+		`{"message":"` + strings.Repeat("m", MaxSize) + `"}`:               {"broadcast"},
 	} {
-		_, err := p.ParseBroadcast([]byte(raw))
-		var bad *InvalidError
+		_, err := parse(p, []byte(raw), now)
+		var bad *event.InvalidError
 		var got []string
 		if errors.As(err, &bad) {
 			got = slices.Sorted(maps.Keys(bad.Fields))
@@ -95,25 +63,33 @@ func TestParseBroadcast(t *testing.T) {
 			t.Errorf("%.80s: wrong are %v, want %v (%v)", raw, got, fields, err)
 		}
 	}
-	b, err := p.ParseBroadcast([]byte(`{"message":"m","at":"2026-11-01T09:00:00Z"}`))
+	b, err := parse(p, []byte(`{"message":"m","at":"2026-11-01T09:00:00Z"}`), now)
 	if err != nil || b.Type != "broadcast" || !b.at.Equal(now) || !b.expires.Equal(now.Add(day)) || b.rate != DefaultRate || b.ID == "" {
 		t.Errorf("%+v %v", b, err)
 	}
 }
 
-func TestBroadcastTimeLeft(t *testing.T) {
-	for _, c := range []struct {
-		s    BroadcastStatus
-		want time.Duration
-	}{
-		{BroadcastStatus{State: BroadcastRunning, Total: 1000, Walked: 400, Sent: 100, Pace: 10}, 15 * time.Second},
-		{BroadcastStatus{State: BroadcastRunning, Total: 1000, Walked: 400, Sent: 100}, -1},
-		{BroadcastStatus{State: BroadcastRunning, Total: 1000, Pace: 10}, -1},
-		{BroadcastStatus{State: BroadcastPaused, Total: 1000, Walked: 400, Sent: 100, Pace: 10}, -1},
-		{BroadcastStatus{State: BroadcastCancelled, Total: 1000, Walked: 400}, 0},
-	} {
-		if got := c.s.left(); got != c.want {
-			t.Errorf("%+v: %s, want %s", c.s, got, c.want)
-		}
+// A broadcast is stored as the body that the inbox shows, and its audience as delivery
+// reads it.
+func TestParsedBroadcast(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	b, err := parse(testParser(func() time.Time { return now }), []byte(`{"id":"x","type":"flash","title":"Hemat",
+		"details":{"url":"https://example.com"},"ttl":"2h","rate":7,
+		"audience":{"platform":"ios","locale":"en","app_version":{"min":"1.2","max":"2"},"user_ids":[9,"3",9]}}`), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{b.ID, b.Type, string(b.body), string(b.audience.stored()), b.expires.Sub(b.at).String()}
+	want := []string{
+		"x", "flash",
+		`{"type":"flash","title":"Hemat","message":"Flash sale!","details":{"url":"https://example.com","image_url":null,"unread_items":null}}`,
+		`{"platform":"ios","min":"1.2","max":"2","locale":"en"}`, "2h0m0s",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Equal(b.named, []int64{3, 9}) || b.rate != 7 {
+		t.Errorf("named %v, rate %d", b.named, b.rate)
 	}
 }
