@@ -40,7 +40,7 @@ func wantPending(t *testing.T, s *Store, want ...string) {
 func TestHandoffSurvivesACrash(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for from, to := range map[int64]int64{user: partner, partner: user} {
-			later := time.Now().Add(2 * handoffAfter)
+			later := time.Now().Add(2 * handoffDelay)
 			s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
 			ctx := context.Background()
 			m := sending(from, to, fmt.Sprint("halo from ", from))
@@ -148,7 +148,7 @@ func TestReceiptOfAPendingMessage(t *testing.T) {
 // What cannot be carried out makes room for the others.
 func TestHandoffIsPutOff(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		later := time.Now().Add(2 * handoffAfter)
+		later := time.Now().Add(2 * handoffDelay)
 		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
 		ctx := context.Background()
 		first(t, s, sending(user, partner, "halo"))

@@ -115,10 +115,10 @@ func TestSweepMessages(t *testing.T) {
 			send(partner, fmt.Sprint("lama ", i), keep+time.Hour)
 		}
 		send(partner, "baru", 0)
-		for i := range sweepInboxes + 20 { // more than one page, each conversation empty in the end
+		for i := range sweepConversations + 20 { // more than one page, each conversation empty in the end
 			send(1000+int64(i), "lama sekali", keep+2*time.Hour)
 		}
-		if swept := sweep(t, s, user); swept.Messages != 120+sweepInboxes+20 {
+		if swept := sweep(t, s, user); swept.Messages != 120+sweepConversations+20 {
 			t.Errorf("swept %+v", swept)
 		}
 		if u := unreads(t, s); u.Messages != 1 {

@@ -9,27 +9,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A Text is what the notifications of a broadcast refer to.
+// A Text is what all notifications of a broadcast share.
 type Text struct {
 	Body     []byte // JSON object: type, title, message, details
 	Audience []byte // as NewBroadcast had it
 }
 
-// reference begins a body that refers to a broadcast's. No JSON begins so.
-const reference = "@"
+// referencePrefix begins a body that refers to a broadcast. No JSON begins with it.
+const referencePrefix = "@"
 
-// Reference returns what stands for the body of a broadcast in the keys of its
-// users: a few bytes, however long the body is.
-func Reference(key string) string { return reference + key }
+// Reference returns the body of a notification that refers to the text of the broadcast
+// with the given key.
+func Reference(key string) string { return referencePrefix + key }
 
 // ParseReference returns the key of the broadcast that a body refers to, and whether it
 // is a reference.
-func ParseReference(body string) (key string, ok bool) { return strings.CutPrefix(body, reference) }
+func ParseReference(body string) (key string, ok bool) {
+	return strings.CutPrefix(body, referencePrefix)
+}
 
-// maxTexts bounds the texts that a process keeps; one is 64 KiB at most.
+// maxTexts bounds the texts in a process' cache. A text has at most 64 KiB.
 const maxTexts = 256
 
-// textCache keeps texts, which never change, by the key of their broadcast.
+// textCache holds texts, which never change, by the key of their broadcast.
 type textCache struct {
 	mu    sync.Mutex
 	known map[string]Text
@@ -48,7 +50,7 @@ func (c *textCache) put(key string, text Text) {
 	if c.known == nil {
 		c.known = make(map[string]Text)
 	}
-	for old := range c.known { // any one
+	for old := range c.known { // drops any of them
 		if len(c.known) < maxTexts {
 			break
 		}
@@ -64,8 +66,8 @@ type Texts struct {
 	cache textCache
 }
 
-// Get returns the texts of broadcasts by key, from the partition of a user who
-// was told of them. Those that are forgotten have no entry.
+// Get returns the texts of broadcasts by key, from the partition of a user who has
+// notifications of them. Those that have expired are missing.
 func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string]Text, error) {
 	found := make(map[string]Text, len(keys))
 	missing := make(map[string]*redis.SliceCmd)
