@@ -16,10 +16,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// BenchmarkPut stores events for many users in pipelines of 100, on a Redis that
+// BenchmarkStore stores events for many users in pipelines of 100, on a Redis that
 // writes an append-only file, and reports what Redis' process spends on an event,
 // beside a bare script of one SET.
-func BenchmarkPut(b *testing.B) {
+func BenchmarkStore(b *testing.B) {
 	server, err := localredis.Start(b.Context(), localredis.Options{Args: []string{"--auto-aof-rewrite-percentage", "0"}})
 	if err != nil {
 		b.Fatal(err)

@@ -22,7 +22,7 @@ func TestUsers(t *testing.T) {
 				t.Fatal(errs[0])
 			}
 		}
-		carry(t, s, sending(20, 21, "halo"))
+		carry(t, s, outbound(20, 21, "halo"))
 		var all []int64
 		for p := range s.parts.Len() {
 			var after int64

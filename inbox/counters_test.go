@@ -2,13 +2,156 @@ package inbox
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
+
+func unreads(t *testing.T, s *Store) model.Unreads {
+	t.Helper()
+	u, err := s.Counters.Unreads(context.Background(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestStatesCountInOrder(t *testing.T) {
+	at := func(minute int) time.Time {
+		return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute)
+	}
+	state := func(minute, rank int, class model.Counter) model.State {
+		return model.State{Order: at(minute), Rank: rank, Counter: class}
+	}
+	for name, c := range map[string]struct {
+		states []model.State
+		want   model.Unreads
+	}{
+		"one":               {[]model.State{state(1, 5, model.SellerTransactions)}, model.Unreads{SellerTransactions: 1}},
+		"moves on":          {[]model.State{state(1, 5, model.SellerTransactions), state(2, 6, model.NoCounter)}, model.Unreads{}},
+		"late":              {[]model.State{state(2, 6, model.BuyerTransactions), state(1, 5, model.TransactionNews)}, model.Unreads{BuyerTransactions: 1}},
+		"same time by rank": {[]model.State{state(1, 6, model.NoCounter), state(1, 5, model.SellerTransactions)}, model.Unreads{}},
+		"offers":            {[]model.State{{Order: at(1), Rank: 1, Counter: model.SellerOffers}}, model.Unreads{SellerOffers: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+				s := newStore(t, rdb)
+				for i, st := range c.states {
+					p := note(strconv.Itoa(i), "transaction")
+					p.Subject, p.State = "transaction:1", st
+					store(t, s, p)
+				}
+				got := unreads(t, s)
+				got.Notifications = 0
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// Random orders and repeats of random states leave the counters as the newest
+// state of each resource says (guarantee G6).
+func TestCountersCannotDrift(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		s := newStore(t, rdb)
+		var puts []NewNotification
+		newest := make(map[string]model.State)
+		for i := range 300 {
+			subject := "transaction:" + strconv.Itoa(rng.IntN(20))
+			st := model.State{
+				Order:   time.UnixMicro(1_700_000_000_000_000 + rng.Int64N(50)),
+				Rank:    i + 1, // no two alike
+				Counter: model.Counter(rng.IntN(4)),
+			}
+			if n := newest[subject]; st.Order.After(n.Order) || st.Order.Equal(n.Order) && st.Rank > n.Rank {
+				newest[subject] = st
+			}
+			p := note(strconv.Itoa(i), "transaction")
+			p.Subject, p.State = subject, st
+			puts = append(puts, p, p)
+		}
+		rng.Shuffle(len(puts), func(i, j int) { puts[i], puts[j] = puts[j], puts[i] })
+		for chunk := range slices.Chunk(puts, 50) {
+			if _, errs := s.Notifications.Store(context.Background(), chunk, nil); errors.Join(errs...) != nil {
+				t.Fatal(errors.Join(errs...))
+			}
+		}
+		want := model.Unreads{Notifications: 300}
+		for _, st := range newest {
+			switch st.Counter {
+			case model.SellerTransactions:
+				want.SellerTransactions++
+			case model.BuyerTransactions:
+				want.BuyerTransactions++
+			case model.TransactionNews:
+				want.TransactionNews++
+			}
+		}
+		if diff := cmp.Diff(want, unreads(t, s)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A transaction's news leaves its counter when the notification is read that told
+// the newest state, and not when an older one is.
+func TestReadingTransactionNews(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		news := func(event string, resource string, minute int) StoreResult {
+			p := note(event, "transaction")
+			p.Subject, p.State = resource, model.State{Order: time.Unix(int64(60*minute), 0), Rank: 1, Counter: model.TransactionNews}
+			return store(t, s, p)
+		}
+		old, newest := news("a", "transaction:1", 1), news("b", "transaction:1", 2)
+		news("c", "transaction:2", 1)
+		for _, step := range []struct {
+			read func() error
+			want int
+		}{
+			{func() error { _, err := s.Notifications.MarkRead(ctx, user, old.ID); return err }, 2},
+			{func() error { _, err := s.Notifications.MarkRead(ctx, user, newest.ID); return err }, 1},
+			{func() error { return s.Notifications.MarkAllRead(ctx, user) }, 0},
+		} {
+			if err := step.read(); err != nil {
+				t.Fatal(err)
+			}
+			if u := unreads(t, s); u.TransactionNews != step.want {
+				t.Errorf("%d news, want %d", u.TransactionNews, step.want)
+			}
+		}
+	})
+}
+
+func TestTheNewestCartCounts(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		for i, c := range []struct{ minute, items, want int }{{2, 4, 4}, {1, 9, 4}, {3, 0, 0}} {
+			p := NewNotification{
+				Receiver: user, Event: strconv.Itoa(i), Type: "cart", Body: []byte("{}"),
+				Cart: &c.items, State: model.State{Order: time.Unix(int64(60*c.minute), 0)},
+			}
+			store(t, s, p)
+			if u := unreads(t, s); u.CartItems != c.want || u.Notifications != 0 {
+				t.Errorf("after %+v: %+v", c, u)
+			}
+		}
+	})
+}
 
 func subject(t *testing.T, s *Store, name string) Subject {
 	t.Helper()
@@ -35,7 +178,7 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		rdb.HSet(ctx, s.options.Devices(user), "d", "{}")
-		newer := put(t, s, state(s, "newer", 2, 5, model.SellerTransactions))
+		newer := store(t, s, state(s, "newer", 2, 5, model.SellerTransactions))
 		for i, late := range []NewNotification{
 			state(s, "older", 1, 6, model.NoCounter), state(s, "of lower rank", 2, 4, model.NoCounter),
 		} {
@@ -60,11 +203,11 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 		if n, err := s.Counters.Unreads(ctx, user); err != nil || n.SellerTransactions != 1 {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
-		again := put(t, s, state(s, "the same again", 2, 5, model.SellerTransactions))
+		again := store(t, s, state(s, "the same again", 2, 5, model.SellerTransactions))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newer.ID, Newest: again.ID}) {
 			t.Errorf("told again: about the subject %+v, want %q and %q", about, newer.ID, again.ID)
 		}
-		newest := put(t, s, state(s, "newest", 2, 6, model.NoCounter))
+		newest := store(t, s, state(s, "newest", 2, 6, model.NoCounter))
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: newest.ID, Newest: newest.ID}) {
 			t.Errorf("about the subject %+v, want %q", about, newest.ID)
 		}
@@ -77,7 +220,7 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		put(t, s, state(s, "told", 1, 1, model.SellerTransactions))
+		store(t, s, state(s, "told", 1, 1, model.SellerTransactions))
 		_, before, _, err := s.Live.Replay(ctx, user, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +232,7 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 		}
 		quiet := state(s, "quiet", 2, 2, model.BuyerTransactions)
 		quiet.Quiet, quiet.Listed, quiet.Entry = true, false, nil
-		stored := put(t, s, quiet)
+		stored := store(t, s, quiet)
 		if f, err := model.ParseFrame((<-sub.Channel()).Payload); err != nil || f.Kind != model.FrameUnreads {
 			t.Errorf("sockets hear %+v, %v", f, err)
 		}
@@ -105,38 +248,21 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 		if about := subject(t, s, "transaction:1"); about.Told != stored.ID {
 			t.Errorf("about the subject %+v, want %q", about, stored.ID)
 		}
-		if again := put(t, s, quiet); !again.Duplicate || again.ID != stored.ID {
+		if again := store(t, s, quiet); !again.Duplicate || again.ID != stored.ID {
 			t.Errorf("a repeat is %+v", again)
 		}
 	})
 }
 
-func TestSettings(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb)
-		for _, locale := range []string{"", "en", "id"} {
-			if locale != "" {
-				if err := s.Profiles.Set(t.Context(), user, Profile{Locale: &locale}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got, err := s.Profiles.Settings(t.Context(), user)
-			if err != nil || got != (Settings{Locale: locale}) {
-				t.Errorf("settings %+v, want %q, %v", got, locale, err)
-			}
-		}
-	})
-}
-
 // A state that is told again under another id does not count what was read already.
-func TestTellingAStateAgainCountsNothing(t *testing.T) {
+func TestARepeatedStateCountsOnce(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
-		first := put(t, s, state(s, "first", 1, 1, model.TransactionNews))
+		first := store(t, s, state(s, "first", 1, 1, model.TransactionNews))
 		if _, err := s.Notifications.MarkRead(t.Context(), user, first.ID); err != nil {
 			t.Fatal(err)
 		}
-		put(t, s, state(s, "again", 1, 1, model.TransactionNews))
+		store(t, s, state(s, "again", 1, 1, model.TransactionNews))
 		if n, err := s.Counters.Unreads(t.Context(), user); err != nil || n != (model.Unreads{Notifications: 1}) {
 			t.Errorf("unreads %+v, %v", n, err)
 		}
@@ -145,7 +271,7 @@ func TestTellingAStateAgainCountsNothing(t *testing.T) {
 
 // A state that is told twice, once without saying who is who and so without a class,
 // counts in either order, unless it was news that has been read.
-func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
+func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct {
 			classes [2]model.Counter
@@ -161,13 +287,13 @@ func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				s := newStore(t, rdb)
-				first := put(t, s, state(s, "first", 1, 1, c.classes[0]))
+				first := store(t, s, state(s, "first", 1, 1, c.classes[0]))
 				if c.read {
 					if _, err := s.Notifications.MarkRead(t.Context(), user, first.ID); err != nil {
 						t.Fatal(err)
 					}
 				}
-				put(t, s, state(s, "again", 1, 1, c.classes[1]))
+				store(t, s, state(s, "again", 1, 1, c.classes[1]))
 				if n, err := s.Counters.Unreads(t.Context(), user); err != nil || n != c.want {
 					t.Errorf("unreads %+v, %v", n, err)
 				}
@@ -177,65 +303,17 @@ func TestTheSameStateWithAndWithoutAClass(t *testing.T) {
 }
 
 // What is not pushed takes no place on the screen: a retry of what was goes on.
-func TestWhatIsNotPushedSupersedesNothing(t *testing.T) {
+func TestOnlyPushesSupersede(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("told", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5}
 		p.Entry = &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(user), "out:urgent"), Header: `{"n":"`}
-		pushed := put(t, s, p)
+		pushed := store(t, s, p)
 		p.Event, p.Entry = "again, for the inbox alone", nil
-		put(t, s, p)
+		store(t, s, p)
 		if about := subject(t, s, "transaction:1"); about != (Subject{Told: pushed.ID, Newest: pushed.ID}) {
 			t.Errorf("%+v, pushed was %s", about, pushed.ID)
-		}
-	})
-}
-
-func TestQuietSettings(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := newStore(t, rdb)
-		jakarta, _ := model.Zone("WIB")
-		want := func(q model.QuietHours, zone string) {
-			t.Helper()
-			got, err := s.Profiles.Settings(t.Context(), 66)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, name := got.Zone(jakarta); got.Quiet != q || name != zone {
-				t.Errorf("quiet %q in %s, want %q in %s", got.Quiet, name, q, zone)
-			}
-		}
-		set := func(q *model.QuietHours, zone string) {
-			t.Helper()
-			z := &zone
-			if zone == "-" {
-				z = nil
-			}
-			if err := s.Profiles.SetQuietHours(t.Context(), 66, q, z); err != nil {
-				t.Fatal(err)
-			}
-		}
-		night := model.QuietHours{From: 22 * 60, To: 7 * 60}
-		want(model.QuietHours{}, "Asia/Jakarta")
-		set(nil, "-")
-		if n := rdb.Exists(t.Context(), s.keys(66).profile()).Val(); n != 0 {
-			t.Error("nothing was set, and something is kept")
-		}
-		set(&night, "-")
-		want(night, "Asia/Jakarta")
-		profile := "Asia/Makassar"
-		if err := s.Profiles.Set(t.Context(), 66, Profile{Timezone: &profile}); err != nil {
-			t.Fatal(err)
-		}
-		want(night, "Asia/Makassar")
-		set(nil, "WIT")
-		want(night, "WIT")
-		set(&model.QuietHours{}, "")
-		want(model.QuietHours{}, "Asia/Makassar")
-		users, err := s.Users.After(t.Context(), s.parts.OfUser(66), 0, 10)
-		if err != nil || len(users) != 1 {
-			t.Errorf("users %v, %v", users, err)
 		}
 	})
 }

@@ -77,7 +77,7 @@ func TestAudit(t *testing.T) {
 			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 				ctx := context.Background()
 				s := newStore(t, rdb)
-				message := sending(partner, user, "halo")
+				message := outbound(partner, user, "halo")
 				carry(t, s, message)
 				var news StoreResult
 				for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
@@ -88,7 +88,7 @@ func TestAudit(t *testing.T) {
 						role = model.Seller
 					}
 					p.Contact = &model.Contact{Role: role, Partner: partner, Transaction: subject}
-					if stored := put(t, s, p); class == model.TransactionNews {
+					if stored := store(t, s, p); class == model.TransactionNews {
 						news = stored
 					}
 				}
@@ -121,11 +121,11 @@ func TestAudit(t *testing.T) {
 
 // One repair mends a message without a body that was not counted either, and does
 // not count it.
-func TestRepairDoesNotCountWhatIsNotThere(t *testing.T) {
+func TestRepairDoesNotCountMissingMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
-		m := sending(partner, user, "halo")
+		m := outbound(partner, user, "halo")
 		carry(t, s, m)
 		rdb.HDel(ctx, s.keys(user).bodies(), m.ID)
 		rdb.ZRem(ctx, s.keys(user).counted(), m.ID)
@@ -166,9 +166,9 @@ func TestRepairLeavesWhatArrivesMeanwhile(t *testing.T) {
 				ctx := context.Background()
 				s := newStore(t, rdb)
 				if known {
-					carry(t, s, sending(partner, user, "satu"))
+					carry(t, s, outbound(partner, user, "satu"))
 				}
-				m, arrived := sending(partner, user, "dua"), false
+				m, arrived := outbound(partner, user, "dua"), false
 				rdb.AddHook(before(func(cmd redis.Cmder) {
 					if cmd.Name() == "zrangebyscore" && !arrived {
 						arrived = true
