@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// trade stores what a transaction with somebody says at a moment.
+// trade stores a state of a transaction with a contact.
 func trade(t *testing.T, s *Store, at time.Time, c model.Contact) {
 	t.Helper()
 	p := NewNotification{

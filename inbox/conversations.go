@@ -129,8 +129,11 @@ func (c *Conversations) Message(ctx context.Context, user int64, id string) (Mes
 	kept := pipe.ZScore(ctx, k.messages(m.Conversation), id)
 	received := pipe.ZScore(ctx, k.receivedUnread(m.Conversation), id)
 	sent := pipe.ZScore(ctx, k.sentUnread(m.Conversation), id)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return Message{}, fmt.Errorf("read message: %w", err)
+	_, _ = pipe.Exec(ctx) // each reply holds its own error
+	for _, reply := range []*redis.FloatCmd{kept, received, sent} {
+		if err := reply.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return Message{}, fmt.Errorf("read message: %w", err)
+		}
 	}
 	if kept.Err() != nil { // its conversation was deleted
 		return Message{}, ErrNotFound

@@ -28,8 +28,8 @@ func TestStatesCountInOrder(t *testing.T) {
 	at := func(minute int) time.Time {
 		return time.Unix(1_700_000_000, 0).Add(time.Duration(minute) * time.Minute)
 	}
-	state := func(minute, rank int, class model.Counter) model.State {
-		return model.State{Order: at(minute), Rank: rank, Counter: class}
+	state := func(minute, rank int, counter model.Counter) model.State {
+		return model.State{Order: at(minute), Rank: rank, Counter: counter}
 	}
 	for name, c := range map[string]struct {
 		states []model.State
@@ -59,15 +59,15 @@ func TestStatesCountInOrder(t *testing.T) {
 	}
 }
 
-// Random orders and repeats of random states leave the counters as the newest
-// state of each resource says (guarantee G6).
+// Random states, in random order and repeated, leave the counters as the newest state of
+// each resource says (guarantee G6).
 func TestCountersCannotDrift(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 0))
 		s := newStore(t, rdb)
-		var puts []NewNotification
+		var events []NewNotification
 		newest := make(map[string]model.State)
 		for i := range 300 {
 			subject := "transaction:" + strconv.Itoa(rng.IntN(20))
@@ -81,10 +81,10 @@ func TestCountersCannotDrift(t *testing.T) {
 			}
 			p := note(strconv.Itoa(i), "transaction")
 			p.Subject, p.State = subject, st
-			puts = append(puts, p, p)
+			events = append(events, p, p)
 		}
-		rng.Shuffle(len(puts), func(i, j int) { puts[i], puts[j] = puts[j], puts[i] })
-		for chunk := range slices.Chunk(puts, 50) {
+		rng.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+		for chunk := range slices.Chunk(events, 50) {
 			if _, errs := s.Notifications.Store(context.Background(), chunk, nil); errors.Join(errs...) != nil {
 				t.Fatal(errors.Join(errs...))
 			}
@@ -106,8 +106,8 @@ func TestCountersCannotDrift(t *testing.T) {
 	})
 }
 
-// A transaction's news leaves its counter when the notification is read that told
-// the newest state, and not when an older one is.
+// A transaction leaves the counter of news when the notification of its newest state is
+// read, and not when an older one is.
 func TestReadingTransactionNews(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -162,17 +162,17 @@ func subject(t *testing.T, s *Store, name string) Subject {
 	return ReadSubject(c)
 }
 
-// state is an event that tells a state of a transaction, in the given second.
-func state(s *Store, event string, second int64, rank int, class model.Counter) NewNotification {
+// state is an event with a state of a transaction, in the given second.
+func state(s *Store, event string, second int64, rank int, counter model.Counter) NewNotification {
 	p := note(event, "transaction")
 	p.Subject = "transaction:1"
-	p.State = model.State{Order: time.Unix(second, 0), Rank: rank, Counter: class}
+	p.State = model.State{Order: time.Unix(second, 0), Rank: rank, Counter: counter}
 	p.Entry = &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(user), "out"), Header: `{"u":66,"n":"`}
 	return p
 }
 
-// A state that a newer one has overtaken is listed, but changes neither the counters
-// nor what is the newest, and is not pushed.
+// A notification whose state comes after a newer one is listed, but changes neither the
+// counters nor Subject.Newest, and is not pushed.
 func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -214,8 +214,8 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 	})
 }
 
-// A quiet event moves counters, which live sockets hear of, and is in no list, log or
-// chain of numbers.
+// A quiet event changes counters, and live sockets get them. It is neither in the list nor
+// in the log, and takes no sequence number.
 func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -254,7 +254,7 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	})
 }
 
-// A state that is told again under another id does not count what was read already.
+// An event that repeats a state under another id does not count news that was read.
 func TestARepeatedStateCountsOnce(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -269,17 +269,17 @@ func TestARepeatedStateCountsOnce(t *testing.T) {
 	})
 }
 
-// A state that is told twice, once without saying who is who and so without a class,
-// counts in either order, unless it was news that has been read.
+// Of two events with the same state one may not say who is seller and who is buyer, and so
+// have no counter. The state counts in either order, unless it was news that was read.
 func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct {
-			classes [2]model.Counter
-			read    bool // in between
-			want    model.Unreads
+			counters [2]model.Counter
+			read     bool // in between
+			want     model.Unreads
 		}{
-			"class last":       {[2]model.Counter{model.NoCounter, model.SellerTransactions}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
-			"class first":      {[2]model.Counter{model.SellerTransactions, model.NoCounter}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
+			"counter last":     {[2]model.Counter{model.NoCounter, model.SellerTransactions}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
+			"counter first":    {[2]model.Counter{model.SellerTransactions, model.NoCounter}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
 			"news last":        {[2]model.Counter{model.NoCounter, model.TransactionNews}, false, model.Unreads{TransactionNews: 1, Notifications: 2}},
 			"news first":       {[2]model.Counter{model.TransactionNews, model.NoCounter}, false, model.Unreads{TransactionNews: 1, Notifications: 2}},
 			"news last, read":  {[2]model.Counter{model.NoCounter, model.TransactionNews}, true, model.Unreads{Notifications: 1}},
@@ -287,13 +287,13 @@ func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				s := newStore(t, rdb)
-				first := store(t, s, state(s, "first", 1, 1, c.classes[0]))
+				first := store(t, s, state(s, "first", 1, 1, c.counters[0]))
 				if c.read {
 					if _, err := s.Notifications.MarkRead(t.Context(), user, first.ID); err != nil {
 						t.Fatal(err)
 					}
 				}
-				store(t, s, state(s, "again", 1, 1, c.classes[1]))
+				store(t, s, state(s, "again", 1, 1, c.counters[1]))
 				if n, err := s.Counters.Unreads(t.Context(), user); err != nil || n != c.want {
 					t.Errorf("unreads %+v, %v", n, err)
 				}
@@ -302,7 +302,8 @@ func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 	})
 }
 
-// What is not pushed takes no place on the screen: a retry of what was goes on.
+// A notification that is not pushed does not become Subject.Newest, so that the push of
+// an earlier one is still retried.
 func TestOnlyPushesSupersede(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A message that a request hands over after its sender was erased is dropped, and
-// so is one to an erased user; the next one of a user who is known anew is not.
+// A message that a request hands over after its sender was erased is dropped, and so is
+// one to an erased user. The next one of a user who became known again is stored.
 func TestErasedUsersMessagesAreDropped(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()

@@ -11,9 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A hand-off makes a crash between the two scripts harmless, whoever was sending,
-// and storing again, or after the second user has deleted the message, changes
-// nothing.
+// After a crash between the two scripts a hand-off brings the message to the second copy,
+// whoever was sending. Storing it again changes nothing, also after the second user has
+// deleted it.
 func TestHandoffSurvivesACrash(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for from, to := range map[int64]int64{user: partner, partner: user} {
@@ -54,7 +54,7 @@ func TestHandoffSurvivesACrash(t *testing.T) {
 	})
 }
 
-// What cannot be carried out makes room for the others.
+// A hand-off that was postponed does not keep others waiting.
 func TestHandoffIsPostponed(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		later := time.Now().Add(2 * handoffDelay)

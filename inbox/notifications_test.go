@@ -82,8 +82,8 @@ func TestMarkRead(t *testing.T) {
 	})
 }
 
-// The oldest notifications go, a few more than allowed at a time, and with them
-// what counted them.
+// The oldest notifications are dropped once there are a few too many, and leave the
+// counters.
 func TestNotificationsAreBounded(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
@@ -101,8 +101,8 @@ func TestNotificationsAreBounded(t *testing.T) {
 	})
 }
 
-// What is older than allowed goes when the user gets something new, once a day,
-// and an idle user's all at once.
+// Notifications that are too old are dropped when the user gets a new one, once a day.
+// Those of an idle user expire together.
 func TestOldNotificationsGo(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		now := time.Now()

@@ -14,7 +14,7 @@ import (
 
 const partner = 15
 
-// sending is a message from one of the two to the other.
+// outbound is a message from one user to the other.
 func outbound(from, to int64, body string) *OutboundMessage {
 	id := model.NewID(time.Now())
 	return &OutboundMessage{
@@ -28,7 +28,7 @@ func outbound(from, to int64, body string) *OutboundMessage {
 	}
 }
 
-// carry sends a message and hands it over.
+// carry stores a message in both copies.
 func carry(t testing.TB, s *Store, m *OutboundMessage) string {
 	t.Helper()
 	ctx := context.Background()
@@ -128,7 +128,7 @@ func TestMessageIsSentOncePerClientID(t *testing.T) {
 	})
 }
 
-// first stores a message in its first copy alone, as a request that dies there.
+// first stores a message in the first copy only, as a request does that dies after it.
 func first(t *testing.T, s *Store, m *OutboundMessage) (before string) {
 	t.Helper()
 	id, before, err := s.Outbound.StoreFirst(context.Background(), m)
@@ -149,8 +149,8 @@ func wantPending(t *testing.T, s *Store, want ...string) {
 	}
 }
 
-// The first copy takes only ids above all others, the second one only what follows
-// the one before: nobody sees a conversation in another order than that of its ids.
+// The first copy takes only ids above all others, and the second one only the message
+// after its newest one: nobody sees a conversation in another order than that of its ids.
 func TestMessagesKeepTheirOrder(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

@@ -64,8 +64,8 @@ func TestMarkMessagesRead(t *testing.T) {
 	})
 }
 
-// Random sends, reads and deletions leave the number of unread messages as a
-// simple model has it.
+// After random sends, reads and deletions the number of unread messages is that of a
+// simple model.
 func TestUnreadMessagesCannotDrift(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		seed := rand.Uint64()
@@ -105,7 +105,7 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 	})
 }
 
-// A receipt does not overtake the message that was read.
+// A receipt is not applied before the message that was read is there.
 func TestReceiptOfAPendingMessage(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

@@ -41,7 +41,7 @@ func mailboxPartner(i int) int64 {
 	return int64(1001 + i*mailboxConversations/mailboxMessages)
 }
 
-// fillMailbox gives the user the mailbox, as receive.lua leaves it once everything
+// fillMailbox stores the mailbox in the form that store_message.lua leaves once everything
 // is read.
 func fillMailbox(t testing.TB, s *Store) {
 	t.Helper()
@@ -69,8 +69,8 @@ func fillMailbox(t testing.TB, s *Store) {
 	}
 }
 
-// What is searched in a large mailbox is found however old it is, and every page is
-// what it should be.
+// A search finds messages of any age in a large mailbox, and each page has the right
+// conversations.
 func TestSearchInALargeMailbox(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Shared()

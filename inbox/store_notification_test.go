@@ -14,7 +14,7 @@ import (
 
 const user = 66
 
-// note is a NewNotification of a listed notification.
+// note is a notification that enters the list.
 func note(event, typ string) NewNotification {
 	return NewNotification{
 		Receiver: user, Event: event, Content: "c", Type: typ, Listed: true,
@@ -82,7 +82,7 @@ func TestStoreRefusesOtherContent(t *testing.T) {
 	})
 }
 
-// A network failure makes the batcher send a script again.
+// After a network failure the batcher sends a script again.
 func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// aged returns the same store at a later time.
+// aged returns the same store with a later clock.
 func aged(s *Store, by time.Duration, change ...func(*Options)) *Store {
 	opts := s.options
 	opts.Now = func() time.Time { return time.Now().Add(by) }
@@ -31,8 +31,9 @@ func sweep(t *testing.T, s *Store, users ...int64) Swept {
 	return swept
 }
 
-// What is too old leaves the list and the counters of an idle user; a transaction
-// that asks for something stays counted, news that nobody can read any more do not.
+// Notifications that are too old leave the list and the counters of an idle user. A
+// transaction that asks the user to act stays counted, news whose notification is gone
+// does not.
 func TestSweepNotifications(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -40,9 +41,9 @@ func TestSweepNotifications(t *testing.T) {
 		for i := range 250 {
 			store(t, s, note(fmt.Sprint(i), "discount"))
 		}
-		for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
+		for subject, counter := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 			p := note(subject, "transaction")
-			p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: class}
+			p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: counter}
 			store(t, s, p)
 		}
 		if swept := sweep(t, s, user, partner); swept != (Swept{}) {
@@ -76,7 +77,7 @@ func TestSweepNotifications(t *testing.T) {
 	})
 }
 
-// Only what is too old goes, and a state that is late is still told from a newer one.
+// Only what is too old is dropped, and a state that comes late is still recognised.
 func TestSweepKeepsWhatIsNew(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -98,8 +99,8 @@ func TestSweepKeepsWhatIsNew(t *testing.T) {
 	})
 }
 
-// Messages that are too old leave both copies, each at its own sweep, the search and
-// the counters; a conversation without any leaves the inbox.
+// Messages that are too old leave both copies, each in its user's sweep, the search and
+// the counters. A conversation without any is deleted.
 func TestSweepMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -144,7 +145,7 @@ func TestSweepMessages(t *testing.T) {
 	})
 }
 
-// News whose notification is pushed out of a full list leave the counter with it.
+// News leaves the counter when its notification is dropped from a full list.
 func TestNewsLeaveWithTheirNotification(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })

@@ -11,8 +11,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// However long the body is, a user's keys hold a few bytes of it; lists, live frames
-// and replays show it whole.
+// A user's keys hold a reference to a broadcast's body. Lists, live frames and replays
+// show the body.
 func TestNotificationsReferToTexts(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, redisClient)
@@ -70,7 +70,7 @@ func TestNotificationsReferToTexts(t *testing.T) {
 	})
 }
 
-// A process keeps no more texts than it may.
+// The cache of texts is bounded.
 func TestTextsAreBounded(t *testing.T) {
 	t.Parallel()
 	var kept textCache
