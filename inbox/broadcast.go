@@ -71,8 +71,6 @@ type Broadcast struct {
 var (
 	//go:embed broadcast_create.lua
 	createSource string
-	//go:embed broadcast_body.lua
-	bodySource string
 	//go:embed broadcast_list.lua
 	listSource string
 	//go:embed broadcast_state.lua
@@ -81,7 +79,6 @@ var (
 	fenceSource string
 
 	createScript = rdb.NewScript(createSource)
-	bodyScript   = rdb.NewScript(bodySource)
 	listScript   = rdb.NewScript(listSource)
 	stateScript  = rdb.NewScript(stateSource)
 	fenceScript  = rdb.NewScript(fenceSource)
@@ -98,6 +95,7 @@ func (b *base) broadcastLife(expires time.Time) time.Time {
 type Broadcasts struct {
 	*base
 	notifications *Notifications
+	texts         *Texts
 }
 
 // CreateBroadcast keeps a broadcast. Once it returns without an error, the
@@ -124,7 +122,7 @@ func (s *Broadcasts) CreateBroadcast(ctx context.Context, b NewBroadcast) (dupli
 		rdb.NewCommand(ctx, "sadd", s.openBroadcasts(), b.Key),
 	}
 	for p := range s.parts.Len() {
-		commands = append(commands, bodyScript.Command(ctx, []string{s.text(p, b.Key)}, b.Body, b.Audience, life))
+		commands = append(commands, s.texts.StoreCommand(ctx, p, b.Key, Text{Body: b.Body, Audience: b.Audience}, s.broadcastLife(b.Expires)))
 	}
 	if err := s.batcher.Do(ctx, commands...); err != nil {
 		return false, fmt.Errorf("create broadcast: %w", err)

@@ -21,7 +21,7 @@ var conversationPageScript = script(conversationPageSource)
 type Conversation struct {
 	ID      string
 	Partner int64
-	Last    Message // the one with the greatest id
+	Last    Message // the message with the greatest id
 }
 
 // Conversations reads, searches and deletes a user's own copies of conversations.

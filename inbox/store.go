@@ -105,7 +105,7 @@ func New(opts Options) *Store {
 		Contacts:      &Contacts{base: b},
 		Live:          live,
 		Records:       records,
-		Broadcasts:    &Broadcasts{base: b, notifications: notifications},
+		Broadcasts:    &Broadcasts{base: b, notifications: notifications, texts: texts},
 		Eraser:        &Eraser{base: b, conversations: conversations, live: live},
 		Auditor:       &Auditor{base: b},
 		Sweeper:       &Sweeper{base: b, conversations: conversations},

@@ -2,17 +2,25 @@ package inbox
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
+
+//go:embed store_text.lua
+var storeTextSource string
+var storeTextScript = rdb.NewScript(storeTextSource)
 
 // A Text is what all notifications of a broadcast share.
 type Text struct {
 	Body     []byte // JSON object: type, title, message, details
-	Audience []byte // as NewBroadcast had it
+	Audience []byte // what the worker that pushes must know of the audience
 }
 
 // referencePrefix begins a body that refers to a broadcast. No JSON begins with it.
@@ -66,6 +74,16 @@ type Texts struct {
 	cache textCache
 }
 
+// Key returns the key of a broadcast's text in a partition: a hash with the fields body
+// and audience.
+func (t *Texts) Key(partition int, key string) string { return t.text(partition, key) }
+
+// StoreCommand returns the command that stores the text of a broadcast in a partition
+// until it expires. A text never changes: storing it again must not change its body.
+func (t *Texts) StoreCommand(ctx context.Context, partition int, key string, text Text, expires time.Time) *rdb.Command {
+	return storeTextScript.Command(ctx, []string{t.Key(partition, key)}, text.Body, text.Audience, expires.UnixMilli())
+}
+
 // Get returns the texts of broadcasts by key, from the partition of a user who has
 // notifications of them. Those that have expired are missing.
 func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string]Text, error) {
@@ -76,7 +94,7 @@ func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string
 		if text, ok := t.cache.get(key); ok {
 			found[key] = text
 		} else if missing[key] == nil {
-			missing[key] = pipe.HMGet(ctx, t.base.text(t.parts.OfUser(user), key), "body", "audience")
+			missing[key] = pipe.HMGet(ctx, t.Key(t.parts.OfUser(user), key), "body", "audience")
 		}
 	}
 	if len(missing) == 0 {
