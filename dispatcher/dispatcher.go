@@ -107,7 +107,7 @@ type Dispatcher struct {
 	Delivery   *delivery.Workers     // sends pushes, and knows what became of events
 	Chat       *chat.Chat            // messages between users
 	Broadcasts *broadcast.Broadcasts // promotions to an audience
-	Retention  *retention.Retention  // drops and erases what is kept of users
+	Janitor    *retention.Janitor    // drops and erases what is kept of users
 	Auditor    *audit.Auditor        // compares counters with what they count
 	reports    *report.Reports
 	types      *event.Types
@@ -120,12 +120,13 @@ type Dispatcher struct {
 func New(o Options) *Dispatcher {
 	o.defaults()
 	host, _ := os.Hostname() // for people who read XINFO; "" is fine
+	batcher := o.Inbox.Options().Batcher
 	consumer := fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
 
 	d := &Dispatcher{opts: o, types: event.NewTypes(o.Types...), metrics: newMetrics(o.Metrics)}
 	d.parser = event.NewParser(event.Options{Types: d.types, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
 	d.Outbox = outbox.New(outbox.Options{
-		Redis: o.Redis, Batcher: o.Inbox.Options().Batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
+		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
 		RetryFor: o.RetryFor, Cluster: o.Cluster, Fragments: []outbox.Fragment{report.Fragment, broadcast.Fragment},
 		Log: o.Log, Now: o.Now,
 	})
@@ -135,7 +136,7 @@ func New(o Options) *Dispatcher {
 		Location: o.Location, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
 	d.Broadcasts = broadcast.New(broadcast.Options{
-		Redis: o.Redis, Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Outbox: d.Outbox, Reports: d.reports,
+		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Outbox: d.Outbox, Reports: d.reports,
 		Parser: d.parser, Consumer: consumer, Lease: o.Lease, RetryFor: o.RetryFor, Backlog: o.Backlog, Locale: o.Locale,
 		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})

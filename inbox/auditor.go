@@ -27,10 +27,10 @@ var (
 	auditMessagesScript      = script(auditMessagesSource)
 )
 
-// auditMost is how many things one script compares.
-const auditMost = 100
+// auditBatch is how many ids or subjects one script compares.
+const auditBatch = 100
 
-// A Finding is something of a user that is not as it should be.
+// A Finding is a fault in what is kept of a user.
 type Finding struct {
 	User    int64
 	Set     string // where, such as "unread" or "open"
@@ -38,23 +38,23 @@ type Finding struct {
 	Problem string // continues a sentence that begins with the member
 }
 
-// Rules returns the counters that a subject is in when its newest state has a rank,
-// for its seller and for its buyer. known is false for subjects that have no states.
+// Rules returns the counters of its seller and of its buyer that a subject is in when
+// its newest state has the given rank. known is false for subjects that have no states.
 type Rules func(subject string, rank int) (seller, buyer model.Counter, known bool)
 
 // Auditor compares counters with what they count.
 type Auditor struct{ *base }
 
-// Audit recomputes from what is stored what a user's counters are the sizes of, and
-// returns what differs: unread notifications that are not listed, subjects in another
-// counter than their newest state says, unread messages that are not counted or the
-// reverse, messages without body or conversation, conversations that are not where
-// their newest message is. With repair each difference is mended in the script that
-// finds it; calling it again tells whether that was possible. Users may change
-// meanwhile: every script compares what is there at one moment.
+// Audit recomputes a user's counters from what is stored, and returns the differences:
+// unread notifications that are not in the list, subjects in another counter than their
+// newest state says, unread messages that are not counted or the reverse, messages
+// without a body or conversation, conversations in the wrong place of the list. With
+// repair the script that finds a difference repairs it; a second call shows what could
+// not be repaired. The user's data may change during an audit: every script compares
+// what is there at one moment.
 //
-// It cannot tell whether a state was lost, which role a user has in an offer, or in a
-// transaction that has left the contacts, and what the newest cart said.
+// Audit cannot find a state that was lost, or a wrong number of items in the cart. It
+// does not know a user's role in offers, nor in transactions that have left the contacts.
 func (a *Auditor) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
 	u := &userAudit{base: a.base, k: a.keys(user), user: user, rules: rules, repair: repair}
 	for _, check := range []func(context.Context) error{u.notifications, u.messages, u.subjects} {
@@ -75,14 +75,14 @@ type userAudit struct {
 	found  []Finding
 }
 
-// run has a script compare, and keeps what it finds.
+// run executes a script and keeps its findings.
 func (u *userAudit) run(ctx context.Context, script *rdb.Script, keys []string, args ...any) error {
 	repair := 0
 	if u.repair {
 		repair = 1
 	}
-	c := script.Command(ctx, keys, append([]any{repair}, args...)...)
-	if err := u.batcher.Do(ctx, c); err != nil {
+	c, err := u.batcher.Run(ctx, script, keys, append([]any{repair}, args...)...)
+	if err != nil {
 		return err
 	}
 	reply, err := c.StringSlice()
@@ -102,8 +102,8 @@ func (u *userAudit) notifications(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for first := 0; first == 0 || first < len(ids); first += auditMost {
-		if err := u.run(ctx, auditNotificationsScript, keys, append([]any{member}, anys(ids[first:min(first+auditMost, len(ids))])...)...); err != nil {
+	for first := 0; first == 0 || first < len(ids); first += auditBatch {
+		if err := u.run(ctx, auditNotificationsScript, keys, append([]any{member}, anys(ids[first:min(first+auditBatch, len(ids))])...)...); err != nil {
 			return err
 		}
 	}
@@ -118,19 +118,19 @@ func anys(texts []string) []any {
 	return all
 }
 
-// A chat is what messages there are to compare in one conversation.
-type chat struct {
+// auditedConversation holds the messages of one conversation that are compared.
+type auditedConversation struct {
 	partner string
 	ids     map[string]bool
 }
 
-// messages compares all conversations that are named anywhere.
+// messages compares all conversations that are mentioned anywhere.
 func (u *userAudit) messages(ctx context.Context) error {
-	chats, err := u.chats(ctx)
+	conversations, err := u.conversations(ctx)
 	if err != nil {
 		return err
 	}
-	for id, c := range chats {
+	for id, c := range conversations {
 		keys := []string{
 			u.k.messages(id), u.k.receivedUnread(id), u.k.sentUnread(id), u.k.bodies(), u.k.counted(), u.k.conversations(), u.k.unreadConversations(),
 			u.k.conversation(id), u.k.trash(),
@@ -140,8 +140,8 @@ func (u *userAudit) messages(ctx context.Context) error {
 			ids = append(ids, m)
 		}
 		slices.Sort(ids)
-		for first := 0; first == 0 || first < len(ids); first += auditMost {
-			some := anys(ids[first:min(first+auditMost, len(ids))])
+		for first := 0; first == 0 || first < len(ids); first += auditBatch {
+			some := anys(ids[first:min(first+auditBatch, len(ids))])
 			if err := u.run(ctx, auditMessagesScript, keys, append([]any{id, c.partner}, some...)...); err != nil {
 				return err
 			}
@@ -150,15 +150,15 @@ func (u *userAudit) messages(ctx context.Context) error {
 	return nil
 }
 
-// chats collects every message by its conversation, "" for counted ones that are in
-// none.
-func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
-	chats := make(map[string]*chat)
-	of := func(id string) *chat {
-		if chats[id] == nil {
-			chats[id] = &chat{ids: make(map[string]bool)}
+// conversations collects all messages by conversation. Counted messages of no
+// conversation are under "".
+func (u *userAudit) conversations(ctx context.Context) (map[string]*auditedConversation, error) {
+	conversations := make(map[string]*auditedConversation)
+	of := func(id string) *auditedConversation {
+		if conversations[id] == nil {
+			conversations[id] = &auditedConversation{ids: make(map[string]bool)}
 		}
-		return chats[id]
+		return conversations[id]
 	}
 	stored := make(map[string]bool)
 	err := u.scan(ctx, u.k.bodies(), func(id, body string) error {
@@ -182,7 +182,7 @@ func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 			of(id)
 		}
 	}
-	for id, c := range chats {
+	for id, c := range conversations {
 		for _, key := range []string{u.k.messages(id), u.k.receivedUnread(id), u.k.sentUnread(id)} {
 			ids, err := u.redis.ZRange(ctx, key, 0, -1).Result()
 			if err != nil {
@@ -193,8 +193,8 @@ func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 			}
 		}
 	}
-	class := strconv.Itoa(int(model.UnreadMessages))
-	counted, err := u.redis.ZRangeByScore(ctx, u.k.counted(), &redis.ZRangeBy{Min: class, Max: class}).Result()
+	score := strconv.Itoa(int(model.UnreadMessages))
+	counted, err := u.redis.ZRangeByScore(ctx, u.k.counted(), &redis.ZRangeBy{Min: score, Max: score}).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -203,13 +203,13 @@ func (u *userAudit) chats(ctx context.Context) (map[string]*chat, error) {
 			of("").ids[id] = true
 		}
 	}
-	return chats, nil
+	return conversations, nil
 }
 
-// scan calls f with the fields of a hash.
+// scan calls f for each field of a hash.
 func (u *userAudit) scan(ctx context.Context, key string, f func(field, value string) error) error {
 	for cursor := uint64(0); ; {
-		page, next, err := u.redis.HScan(ctx, key, cursor, "", auditMost).Result()
+		page, next, err := u.redis.HScan(ctx, key, cursor, "", auditBatch).Result()
 		if err != nil {
 			return err
 		}
@@ -249,30 +249,33 @@ func (u *userAudit) subjects(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		class := in[subject]
+		counter := in[subject]
 		delete(in, subject)
-		if want := u.wanted(subject, state, roles[subject], class); want != nil {
+		if want := u.wanted(subject, state, roles[subject], counter); want != nil {
 			suspects = append(suspects, subject, state, want)
 		}
 		return nil
 	})
-	for subject := range in {
+	if err != nil {
+		return err
+	}
+	for subject := range in { // those that meta does not know
 		suspects = append(suspects, subject, "", "")
 	}
-	for some := range slices.Chunk(suspects, 3*auditMost) {
+	for some := range slices.Chunk(suspects, 3*auditBatch) {
 		if err := u.run(ctx, auditSubjectsScript, []string{u.k.meta(), u.k.counted(), u.k.unread()}, some...); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// A role is what a user was in a transaction when a state came.
+// A role is that of a user in a transaction, and the order of the state that said so.
 type role struct{ name, order string }
 
 // roles returns the roles that the user has in the transactions of the contacts.
 func (u *userAudit) roles(ctx context.Context) (map[string]role, error) {
-	recent, err := u.redis.ZRangeWithScores(ctx, u.k.recentContacts(), 0, -1).Result() // mostContacts at most
+	recent, err := u.redis.ZRangeWithScores(ctx, u.k.recentContacts(), 0, -1).Result() // at most maxContacts
 	if err != nil {
 		return nil, err
 	}
@@ -292,9 +295,9 @@ func (u *userAudit) roles(ctx context.Context) (map[string]role, error) {
 	return roles, nil
 }
 
-// wanted is what audit_subject.lua is to compare the class of a subject with, or nil
-// when it is right as far as can be told.
-func (u *userAudit) wanted(subject, state string, r role, class model.Counter) any {
+// wanted returns the counter that a subject should be in, as audit_subjects.lua takes
+// it, or nil when the counter is right as far as can be told.
+func (u *userAudit) wanted(subject, state string, r role, counter model.Counter) any {
 	words := strings.Split(state, " ")
 	if len(words) != 4 {
 		return nil
@@ -308,7 +311,7 @@ func (u *userAudit) wanted(subject, state string, r role, class model.Counter) a
 	}
 	seller, buyer, known := u.rules(subject, rank)
 	switch {
-	case !known && class == model.NoCounter:
+	case !known && counter == model.NoCounter:
 		return nil
 	case !known:
 		return int(model.NoCounter)
@@ -316,8 +319,8 @@ func (u *userAudit) wanted(subject, state string, r role, class model.Counter) a
 		return int(seller)
 	case r.name == model.Buyer:
 		return int(buyer)
-	case class == model.NoCounter || class == seller || class == buyer:
+	case counter == model.NoCounter || counter == seller || counter == buyer:
 		return nil
 	}
-	return "" // neither of the two: nobody knows which
+	return "" // it is in neither of the two, and nobody knows in which it should be
 }

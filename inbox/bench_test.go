@@ -16,10 +16,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// BenchmarkPut stores events for many users in pipelines of 100, on a Redis that
+// BenchmarkStore stores events for many users in pipelines of 100, on a Redis that
 // writes an append-only file, and reports what Redis' process spends on an event,
 // beside a bare script of one SET.
-func BenchmarkPut(b *testing.B) {
+func BenchmarkStore(b *testing.B) {
 	server, err := localredis.Start(b.Context(), localredis.Options{Args: []string{"--auto-aof-rewrite-percentage", "0"}})
 	if err != nil {
 		b.Fatal(err)
@@ -34,21 +34,21 @@ func BenchmarkPut(b *testing.B) {
 	body := []byte(`{"type":"transaction","title":null,"message":"m","details":{"text":"` + strings.Repeat("x", 1000) + `","unread_items":null}}`)
 	bare := rdb.NewScript("-- bare\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 	n := 0
-	b.Run("put", func(b *testing.B) {
+	b.Run("store", func(b *testing.B) {
 		measure(b, redisClient, func(count int) {
-			puts := make([]NewNotification, count)
+			events := make([]NewNotification, count)
 			receivers := make(map[string][]int64, count)
-			for i := range puts {
+			for i := range events {
 				n++
 				u := int64(n%2_000 + 1)
 				receivers[fmt.Sprintf("%032x", n)] = []int64{u}
-				puts[i] = NewNotification{
+				events[i] = NewNotification{
 					Receiver: u, Event: fmt.Sprintf("%032x", n), Content: strconv.Itoa(n), Type: "transaction", Listed: true, Body: body,
 					Subject: "transaction:" + strconv.Itoa(n), State: model.State{Order: time.Now(), Rank: 5, Counter: model.SellerTransactions},
 					Entry: &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(u), "out"), Header: `{"u":66,"e":"0123456789abcdef0123456789abcdef","n":"`},
 				}
 			}
-			if _, errs := s.Notifications.Store(ctx, puts, receivers); errs[0] != nil {
+			if _, errs := s.Notifications.Store(ctx, events, receivers); errs[0] != nil {
 				b.Fatal(errs[0])
 			}
 		})

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	mostContacts = 500 // transactions that are remembered of a user, the newest
-	mostPartners = 100 // contacts that a list has
-	mostItems    = 50  // items that a contact shows
+	maxContacts = 500 // transactions that are kept of a user, the newest ones
+	maxPartners = 100 // contacts in a list
+	maxItems    = 50  // items of a contact in a list
 )
 
 // storedContact is what Redis keeps of one transaction with a contact.
@@ -56,12 +56,12 @@ func parseContact(field, stored string) (model.Contact, error) {
 // fills it.
 type Contacts struct{ *base }
 
-// List returns those with whom a user has had transactions, the one with the
-// newest transaction first; a partner who was seller and buyer stands there as
-// both. Each has the items of their transactions, every one once, the newest first.
+// List returns those with whom a user has had transactions, the one with the newest
+// transaction first. A partner who was seller and buyer is listed as both. Each has the
+// items of all transactions, without repetition, the newest first.
 func (c *Contacts) List(ctx context.Context, user int64) ([]model.Contact, error) {
 	k := c.keys(user)
-	fields, err := c.redis.ZRevRange(ctx, k.recentContacts(), 0, mostContacts-1).Result()
+	fields, err := c.redis.ZRevRange(ctx, k.recentContacts(), 0, maxContacts-1).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list contacts: %w", err)
 	}
@@ -98,7 +98,7 @@ func byPartner(transactions []model.Contact) []model.Contact {
 	for _, t := range transactions {
 		i, known := place[who{t.Role, t.Partner}]
 		if !known {
-			if len(contacts) == mostPartners {
+			if len(contacts) == maxPartners {
 				continue
 			}
 			i = len(contacts)
@@ -107,7 +107,7 @@ func byPartner(transactions []model.Contact) []model.Contact {
 		}
 		c := &contacts[i]
 		for _, item := range t.Items {
-			if len(c.Items) < mostItems && !slices.Contains(c.Items, item) {
+			if len(c.Items) < maxItems && !slices.Contains(c.Items, item) {
 				c.Items = append(c.Items, item)
 			}
 		}

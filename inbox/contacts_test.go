@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// trade stores what a transaction with somebody says at a moment.
+// trade stores a state of a transaction with a contact.
 func trade(t *testing.T, s *Store, at time.Time, c model.Contact) {
 	t.Helper()
 	p := NewNotification{
@@ -60,22 +60,22 @@ func TestContactsAreBounded(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		now := time.Now()
-		const most = mostContacts + 20
+		const most = maxContacts + 20
 		for i := range most {
 			trade(t, s, now.Add(time.Duration(i)*time.Millisecond), model.Contact{
-				Role: model.Seller, Partner: int64(1 + i%(2*mostPartners)), Transaction: fmt.Sprint(i), Items: []string{fmt.Sprint("item ", i)},
+				Role: model.Seller, Partner: int64(1 + i%(2*maxPartners)), Transaction: fmt.Sprint(i), Items: []string{fmt.Sprint("item ", i)},
 			})
 		}
 		k := s.keys(user)
 		ctx := context.Background()
-		if h, z := rdb.HLen(ctx, k.contacts()).Val(), rdb.ZCard(ctx, k.recentContacts()).Val(); h != mostContacts || z != mostContacts {
+		if h, z := rdb.HLen(ctx, k.contacts()).Val(), rdb.ZCard(ctx, k.recentContacts()).Val(); h != maxContacts || z != maxContacts {
 			t.Errorf("%d transactions, %d of them in order", h, z)
 		}
 		got, err := s.Contacts.List(ctx, user)
-		if err != nil || len(got) != mostPartners {
+		if err != nil || len(got) != maxPartners {
 			t.Fatalf("%d contacts, %v", len(got), err)
 		}
-		newest := int64(1 + (most-1)%(2*mostPartners))
+		newest := int64(1 + (most-1)%(2*maxPartners))
 		if got[0].Partner != newest || got[0].Items[0] != fmt.Sprint("item ", most-1) {
 			t.Errorf("the first one is %+v", got[0])
 		}
@@ -84,11 +84,11 @@ func TestContactsAreBounded(t *testing.T) {
 
 func TestItemsOfAContactAreBounded(t *testing.T) {
 	var all []model.Contact
-	for i := range mostItems {
+	for i := range maxItems {
 		all = append(all, model.Contact{Role: model.Buyer, Partner: 1, Items: []string{fmt.Sprint(i), fmt.Sprint(-i)}})
 	}
 	got := byPartner(all)
-	if len(got) != 1 || len(got[0].Items) != mostItems || len(slices.Compact(got[0].Items)) != mostItems {
+	if len(got) != 1 || len(got[0].Items) != maxItems || len(slices.Compact(got[0].Items)) != maxItems {
 		t.Errorf("%+v", got)
 	}
 }

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -14,24 +13,15 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-var (
-	//go:embed conversation_page.lua
-	conversationPageSource string
-	//go:embed mark_messages_read.lua
-	markMessagesReadSource string
-	//go:embed apply_receipt.lua
-	applyReceiptSource string
-
-	conversationPageScript = script(conversationPageSource)
-	markMessagesReadScript = script(markMessagesReadSource)
-	applyReceiptScript     = script(applyReceiptSource)
-)
+//go:embed conversation_page.lua
+var conversationPageSource string
+var conversationPageScript = script(conversationPageSource)
 
 // A Conversation is one entry of a user's inbox.
 type Conversation struct {
 	ID      string
 	Partner int64
-	Last    Message // the one with the greatest id
+	Last    Message // the message with the greatest id
 }
 
 // Conversations reads, searches and deletes a user's own copies of conversations.
@@ -46,13 +36,13 @@ func (c *Conversations) List(ctx context.Context, user int64, unread bool, offse
 	}
 	ids, err := c.redis.ZRevRange(ctx, key, int64(offset), int64(offset+count-1)).Result()
 	if err != nil {
-		return nil, fmt.Errorf("list inbox: %w", err)
+		return nil, fmt.Errorf("list conversations: %w", err)
 	}
 	return c.lookUp(ctx, user, ids)
 }
 
-// lookUp looks up conversations and their last messages, in two round trips.
-// Those that were deleted meanwhile are left out.
+// lookUp returns conversations with their last messages, in one round trip. Those that
+// were deleted meanwhile are left out.
 func (c *Conversations) lookUp(ctx context.Context, user int64, ids []string) ([]Conversation, error) {
 	k := c.keys(user)
 	pages := make([]*rdb.Command, len(ids))
@@ -63,7 +53,7 @@ func (c *Conversations) lookUp(ctx context.Context, user int64, ids []string) ([
 		return nil, nil
 	}
 	if err := c.batcher.Do(ctx, pages...); err != nil {
-		return nil, fmt.Errorf("list inbox: %w", err)
+		return nil, fmt.Errorf("list conversations: %w", err)
 	}
 	all := make([]Conversation, 0, len(ids))
 	for i, id := range ids {
@@ -139,8 +129,11 @@ func (c *Conversations) Message(ctx context.Context, user int64, id string) (Mes
 	kept := pipe.ZScore(ctx, k.messages(m.Conversation), id)
 	received := pipe.ZScore(ctx, k.receivedUnread(m.Conversation), id)
 	sent := pipe.ZScore(ctx, k.sentUnread(m.Conversation), id)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return Message{}, fmt.Errorf("read message: %w", err)
+	_, _ = pipe.Exec(ctx) // each reply holds its own error
+	for _, reply := range []*redis.FloatCmd{kept, received, sent} {
+		if err := reply.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return Message{}, fmt.Errorf("read message: %w", err)
+		}
 	}
 	if kept.Err() != nil { // its conversation was deleted
 		return Message{}, ErrNotFound
@@ -149,87 +142,7 @@ func (c *Conversations) Message(ctx context.Context, user int64, id string) (Mes
 	return m, nil
 }
 
-// A ReadReceipt says what a user has read of a conversation.
-type ReadReceipt struct {
-	User         int64
-	Conversation string
-	Message      string // one message alone; or ""
-	UpTo         string // all up to this one
-	Partner      int64  // the other one
-	// Handoff tells the partner; see OutboundMessage.Handoff.
-	Handoff string `json:"-"`
-}
-
-// readMost is how many messages one script marks.
-const readMost = 500
-
-// MarkRead marks messages that the user received as read, and leaves the
-// hand-off to their sender when there were any. It returns how many there were.
-func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error) {
-	k := c.keys(r.User)
-	keys := []string{
-		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)),
-	}
-	total := 0
-	for {
-		cmd := markMessagesReadScript.Command(ctx, keys,
-			r.Conversation, r.Message, r.UpTo, readMost, r.Handoff, handoffAfter.Milliseconds(), c.publish, k.channel())
-		if err := c.batcher.Do(ctx, cmd); err != nil {
-			return total, fmt.Errorf("mark messages as read: %w", err)
-		}
-		reply, err := cmd.Int64Slice()
-		if err != nil || len(reply) != 2 {
-			return total, fmt.Errorf("mark messages as read: reply %v: %w", reply, err)
-		}
-		total += int(reply[0])
-		if reply[1] == 0 {
-			return total, nil
-		}
-	}
-}
-
-// NewestUnread returns the id of the newest message of a conversation that the
-// user has not read, or "".
-func (c *Conversations) NewestUnread(ctx context.Context, user int64, conversation string) (string, error) {
-	ids, err := c.redis.ZRevRange(ctx, c.keys(user).receivedUnread(conversation), 0, 0).Result()
-	if err != nil {
-		return "", fmt.Errorf("read conversation: %w", err)
-	}
-	if len(ids) == 0 {
-		return "", nil
-	}
-	return ids[0], nil
-}
-
-// ErrPending reports that a copy has not been given a message yet.
-var ErrPending = errors.New("the message is still pending")
-
-// ApplyReceipt notes in a sender's copy what their partner has read. Frame is what the
-// sender's sockets show, JSON. It is harmless to repeat. The error is ErrPending
-// when the copy has not been given yet what was read, unless caughtUp says that
-// nothing is pending for it.
-func (c *Conversations) ApplyReceipt(ctx context.Context, sender int64, r ReadReceipt, frame []byte, caughtUp bool) error {
-	k := c.keys(sender)
-	cmd := applyReceiptScript.Command(ctx, []string{k.sentUnread(r.Conversation), k.heads()},
-		r.Message, r.UpTo, c.publish, k.channel(), frame, r.Conversation, boolArg(caughtUp))
-	if err := c.batcher.Do(ctx, cmd); err != nil {
-		return fmt.Errorf("note what was read: %w", err)
-	}
-	if n, err := cmd.Int(); err != nil || n < 0 {
-		return cmp.Or(err, ErrPending)
-	}
-	return nil
-}
-
-// boolArg is how scripts are given what is or is not so.
-func boolArg(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// Partner returns the other one of a user's conversation, or ErrNotFound.
+// Partner returns the partner in a user's conversation, or ErrNotFound.
 func (c *Conversations) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
 	text, err := c.redis.HGet(ctx, c.keys(user).conversation(conversation), "partner").Result()
 	if errors.Is(err, redis.Nil) {
@@ -246,7 +159,7 @@ func (c *Conversations) Partner(ctx context.Context, user int64, conversation st
 }
 
 // MessagesByID returns messages of a user's by id. Those that the user does not
-// have (any more) have no entry.
+// have (any more) are missing.
 func (c *Conversations) MessagesByID(ctx context.Context, user int64, ids []string) (map[string]Message, error) {
 	if len(ids) == 0 {
 		return nil, nil

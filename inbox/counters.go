@@ -14,33 +14,36 @@ import (
 var unreadsSource string
 var unreadsScript = script(unreadsSource)
 
-// A Subject is what is known of what an event was about.
+// A Subject says which notifications about a subject count.
 type Subject struct {
 	Told   string // id of the notification that told its newest state, or ""
-	Newest string // id of the newest notification about it, or ""
+	Newest string // id of the newest notification about it that was pushed, or ""
 }
 
 // Counters counts what is unread or asks a user to act.
 type Counters struct{ *base }
 
 // UnreadsCommand returns the command that counts for a user, to be read with
-// ReadUnreads after Batcher.Do, and that looks up a subject, unless it is "", to be
-// read with ReadSubject.
+// ReadUnreads after Batcher.Do. Unless subject is "" it looks the subject up, to be read
+// with ReadSubject.
 func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
 	k := c.keys(user)
 	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject)
 }
 
-// numbers is how many of them begin the reply to UnreadsCommand.
-const numbers = 8
+// The reply to UnreadsCommand: numbers, and then the subject.
+const (
+	unreadsNumbers = 8
+	unreadsReply   = unreadsNumbers + 1
+)
 
-// ReadUnreads reads the reply to UnreadsCommand.
+// ReadUnreads reads the numbers in the reply to UnreadsCommand.
 func ReadUnreads(c *rdb.Command) (model.Unreads, error) {
-	reply, err := c.Slice()
-	if err != nil || len(reply) < numbers {
-		return model.Unreads{}, fmt.Errorf("count unreads: reply %v: %w", reply, err)
+	reply, err := c.Values(unreadsReply)
+	if err != nil {
+		return model.Unreads{}, fmt.Errorf("count unreads: %w", err)
 	}
-	var n [numbers]int
+	var n [unreadsNumbers]int
 	for i := range n {
 		number, _ := reply[i].(int64)
 		n[i] = int(number)
@@ -57,20 +60,21 @@ func ReadUnreads(c *rdb.Command) (model.Unreads, error) {
 	}, nil
 }
 
-// ReadSubject reads what the reply to UnreadsCommand says of the subject.
+// ReadSubject reads the subject in the reply to UnreadsCommand. It is empty where
+// ReadUnreads returns an error.
 func ReadSubject(c *rdb.Command) (s Subject) {
-	reply, _ := c.Slice() // ReadUnreads tells its error
-	if len(reply) <= numbers {
+	reply, err := c.Values(unreadsReply)
+	if err != nil {
 		return s
 	}
-	text, _ := reply[numbers].(string)
-	if f := strings.Fields(text); len(f) == 4 { // keys.go tells what they are
+	state, _ := reply[unreadsNumbers].(string)
+	if f := strings.Fields(state); len(f) == 4 { // ORDER RANK TOLD NEWEST
 		s.Told, s.Newest = strings.TrimPrefix(f[2], "-"), f[3]
 	}
 	return s
 }
 
-// Unreads counts for a user, atomically.
+// Unreads counts for a user. All numbers are of the same moment.
 func (c *Counters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
 	cmd := c.UnreadsCommand(ctx, user, "")
 	if err := c.batcher.Do(ctx, cmd); err != nil {

@@ -36,13 +36,17 @@ func (c *Conversations) DeleteMessage(ctx context.Context, user int64, id string
 	if err := c.batcher.Do(ctx, cmd); err != nil {
 		return fmt.Errorf("delete message: %w", err)
 	}
-	if n, err := cmd.Int(); err != nil || n == 0 {
-		return errors.Join(ErrNotFound, err)
+	n, err := cmd.Int()
+	if err != nil {
+		return fmt.Errorf("delete message: %w", err)
+	}
+	if n == 0 {
+		return ErrNotFound
 	}
 	return nil
 }
 
-// deleteCommand deletes messages of one conversation, purgeMost of them at most; its
+// deleteCommand deletes messages of one conversation, purgeBatch of them at most. The
 // reply is how many there were.
 func (c *Conversations) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *rdb.Command {
 	args := []any{conversation, c.publish, k.channel(), len(messages)}
@@ -63,25 +67,29 @@ func (c *Conversations) deleteCommand(ctx context.Context, k userKeys, conversat
 // no such conversation.
 func (c *Conversations) Delete(ctx context.Context, user int64, conversation string) error {
 	k := c.keys(user)
-	gone := k.messages(conversation) + ":" + model.NewID(c.now())
-	cmd := deleteConversationScript.Command(ctx, []string{
+	deleted := k.messages(conversation) + ":" + model.NewID(c.now())
+	cmd, err := c.batcher.Run(ctx, deleteConversationScript, []string{
 		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.counted(), k.conversations(), k.unreadConversations(),
-		k.conversation(conversation), k.trash(), gone,
+		k.conversation(conversation), k.trash(), deleted,
 	}, conversation, c.publish, k.channel())
-	if err := c.batcher.Do(ctx, cmd); err != nil {
+	if err != nil {
 		return fmt.Errorf("delete conversation: %w", err)
 	}
-	if n, err := cmd.Int(); err != nil || n == 0 {
-		return errors.Join(ErrNotFound, err)
+	n, err := cmd.Int()
+	if err != nil {
+		return fmt.Errorf("delete conversation: %w", err)
+	}
+	if n == 0 {
+		return ErrNotFound
 	}
 	return c.purge(ctx, user)
 }
 
-// purgeMost is how many messages one script purges.
-const purgeMost = 100
+// purgeBatch is how many messages one script purges.
+const purgeBatch = 100
 
-// purge removes what deleted conversations have left, of this and of interrupted
-// earlier calls.
+// purge removes the bodies and postings of deleted conversations, also those that an
+// interrupted call has left.
 func (c *Conversations) purge(ctx context.Context, user int64) error {
 	k := c.keys(user)
 	trash, err := c.redis.SMembers(ctx, k.trash()).Result()
@@ -90,14 +98,14 @@ func (c *Conversations) purge(ctx context.Context, user int64) error {
 	}
 	for _, key := range trash {
 		for {
-			ids, err := c.redis.ZRange(ctx, key, 0, purgeMost-1).Result()
+			ids, err := c.redis.ZRange(ctx, key, 0, purgeBatch-1).Result()
 			if err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
 			if err := c.purgeMessages(ctx, k, key, ids); err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
-			if len(ids) < purgeMost {
+			if len(ids) < purgeBatch {
 				break
 			}
 		}
@@ -125,17 +133,17 @@ func (c *Conversations) purgeMessages(ctx context.Context, k userKeys, key strin
 			}
 		}
 	}
-	cmd := purgeMessagesScript.Command(ctx, []string{key, k.trash(), k.bodies(), k.words()}, args...)
-	return c.batcher.Do(ctx, cmd)
+	_, err := c.batcher.Run(ctx, purgeMessagesScript, []string{key, k.trash(), k.bodies(), k.words()}, args...)
+	return err
 }
 
-// dropMessages deletes the messages of a user's copy of a conversation that come
-// before an id and that which, unless it is nil, approves of; a message without a
-// body always goes. It reports whether none are left.
-func (c *Conversations) dropMessages(ctx context.Context, k userKeys, conversation, before string, which func(*Message) bool) (total int, emptied bool, err error) {
+// dropMessages deletes messages of a user's copy of a conversation: those below an id
+// for which drop, unless it is nil, returns true, and those without a body. It reports
+// whether none are left.
+func (c *Conversations) dropMessages(ctx context.Context, k userKeys, conversation, before string, drop func(*Message) bool) (total int, emptied bool, err error) {
 	for after := "-"; ; {
 		ids, err := c.redis.ZRangeByLex(ctx, k.messages(conversation), &redis.ZRangeBy{
-			Min: after, Max: "(" + before, Count: sweepMost,
+			Min: after, Max: "(" + before, Count: purgeBatch,
 		}).Result()
 		if err != nil {
 			return total, false, fmt.Errorf("drop messages: %w", err)
@@ -148,16 +156,16 @@ func (c *Conversations) dropMessages(ctx context.Context, k userKeys, conversati
 		if err != nil {
 			return total, false, err
 		}
-		var gone []Message
+		var dropped []Message
 		for i := range messages {
-			if which == nil || messages[i].Conversation == "" || which(&messages[i]) {
-				gone = append(gone, messages[i])
+			if drop == nil || messages[i].Conversation == "" || drop(&messages[i]) {
+				dropped = append(dropped, messages[i])
 			}
 		}
-		if len(gone) == 0 {
+		if len(dropped) == 0 {
 			continue
 		}
-		cmd := c.deleteCommand(ctx, k, conversation, gone...)
+		cmd := c.deleteCommand(ctx, k, conversation, dropped...)
 		if err := c.batcher.Do(ctx, cmd); err != nil {
 			return total, false, fmt.Errorf("drop messages: %w", err)
 		}
@@ -174,7 +182,7 @@ func (c *Conversations) dropMessages(ctx context.Context, k userKeys, conversati
 	return total, left == 0, nil
 }
 
-// bodiesOf returns messages in the order of ids. Those that have no body have only
+// bodiesOf returns messages in the order of ids. Those without a body have nothing but
 // their id.
 func (c *Conversations) bodiesOf(ctx context.Context, k userKeys, ids []string) ([]Message, error) {
 	bodies, err := c.redis.HMGet(ctx, k.bodies(), ids...).Result()

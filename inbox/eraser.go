@@ -18,56 +18,53 @@ var (
 	erasureStepSource string
 	//go:embed erase_receiver.lua
 	eraseReceiverSource string
-	//go:embed revoke.lua
-	revokeSource string
 
 	erasureStepScript   = script(erasureStepSource)
 	eraseReceiverScript = script(eraseReceiverSource)
-	revokeScript        = script(revokeSource)
 )
 
 const (
-	revokedFor = 24 * time.Hour // longer than a pub/sub connection may be away
-	eraseMost  = 100            // records or conversations in one round trip
-	anyID      = "g"            // comes after every id
+	eraseBatch = 100 // records or conversations in one round trip
+	maxID      = "g" // above every id
 )
 
-// Eraser erases users.
+// Eraser erases users. Begin comes first, then EraseAtPartner for each of Partners, then
+// EraseUser and Finish. When the caller dies meanwhile, Due returns the user, and whoever
+// resumes the erasure does everything after Begin again.
 type Eraser struct {
 	*base
 	conversations *Conversations
 	live          *Live
 }
 
-// Begin raises a user's tombstone: from here on, what is stored for the user is
-// dropped, and a user without a tombstone does not become one by it. It notes the
-// user for Erasures in case the caller dies, and ends the user's live sockets.
-// Whoever calls it goes on with Partners, EraseAt, EraseUser and FinishErasure.
-func (e *Eraser) Begin(ctx context.Context, user int64, patience time.Duration) error {
-	if _, err := e.step(ctx, user, "bury", patience); err != nil {
+// Begin writes a user's tombstone, after which events and messages for the user are
+// dropped, and closes the user's live sockets. The erasure becomes Due if it is not
+// finished within timeout.
+func (e *Eraser) Begin(ctx context.Context, user int64, timeout time.Duration) error {
+	if _, err := e.step(ctx, user, "bury", timeout); err != nil {
 		return err
 	}
 	return e.live.Revoke(ctx, user)
 }
 
-// Resume claims an erasure that was left, for as long as patience. It reports
-// false when there is nothing to be done any more.
-func (e *Eraser) Resume(ctx context.Context, user int64, patience time.Duration) (bool, error) {
-	return e.step(ctx, user, "resume", patience)
+// Resume takes an erasure over that is Due, for as long as timeout. It returns false
+// when there is nothing left to do.
+func (e *Eraser) Resume(ctx context.Context, user int64, timeout time.Duration) (bool, error) {
+	return e.step(ctx, user, "resume", timeout)
 }
 
-// Finish says that all of the user is erased. The first time it has Erasures
-// name the user once more, after a time in which everything that was under way
-// before the tombstone has come to its end.
-func (e *Eraser) Finish(ctx context.Context, user int64, again time.Duration) error {
-	_, err := e.step(ctx, user, "finish", again)
+// Finish ends an erasure. The first time the user becomes Due once more after delay, so
+// that what was under way before the tombstone, and has been stored since, is erased
+// too.
+func (e *Eraser) Finish(ctx context.Context, user int64, delay time.Duration) error {
+	_, err := e.step(ctx, user, "finish", delay)
 	return err
 }
 
-func (e *Eraser) step(ctx context.Context, user int64, step string, later time.Duration) (bool, error) {
-	c := erasureStepScript.Command(ctx, []string{e.keys(user).meta(), e.erasures(e.parts.OfUser(user))},
-		user, step, e.tombstoneTTL().Milliseconds(), later.Milliseconds())
-	if err := e.batcher.Do(ctx, c); err != nil {
+func (e *Eraser) step(ctx context.Context, user int64, step string, dueIn time.Duration) (bool, error) {
+	c, err := e.batcher.Run(ctx, erasureStepScript, []string{e.keys(user).meta(), e.erasures(e.parts.OfUser(user))},
+		user, step, e.tombstoneTTL().Milliseconds(), dueIn.Milliseconds())
+	if err != nil {
 		return false, fmt.Errorf("erase user: %w", err)
 	}
 	n, err := c.Int()
@@ -77,22 +74,22 @@ func (e *Eraser) step(ctx context.Context, user int64, step string, later time.D
 	return n == 1, nil
 }
 
-// Erased reports whether the user's tombstone stands.
+// Erased reports whether the user was erased: whether there is a tombstone.
 func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 	erased, err := e.redis.HExists(ctx, e.keys(user).meta(), "erased").Result()
 	if err != nil {
-		return false, fmt.Errorf("look for a tombstone: %w", err)
+		return false, fmt.Errorf("read tombstone: %w", err)
 	}
 	return erased, nil
 }
 
-// Due returns users whose erasing is to be gone on with, at most the given
-// number of each partition, in one round trip.
-func (e *Eraser) Due(ctx context.Context, most int) ([]int64, error) {
+// Due returns users whose erasure another process has to resume, at most limit of each
+// partition, in one round trip.
+func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
 	now := strconv.FormatInt(e.now().UnixMilli(), 10)
 	commands := make([]*rdb.Command, e.parts.Len())
 	for p := range commands {
-		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", e.erasures(p), "-inf", now, "limit", 0, most)
+		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", e.erasures(p), "-inf", now, "limit", 0, limit)
 	}
 	if err := e.batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read erasures: %w", err)
@@ -108,8 +105,8 @@ func (e *Eraser) Due(ctx context.Context, most int) ([]int64, error) {
 	return due, nil
 }
 
-// Partners returns, in order, those at whom something of a user lies: whom the user
-// has sent messages, has a conversation or has had a transaction with.
+// Partners returns, in order, the users who have data of a user: those to whom the user
+// has sent messages, or with whom there is a conversation or was a transaction.
 func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	k := e.keys(user)
 	members, err := e.redis.SMembers(ctx, k.partners()).Result()
@@ -120,7 +117,7 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list partners: %w", err)
 	}
-	for some := range slices.Chunk(conversations, eraseMost) {
+	for some := range slices.Chunk(conversations, eraseBatch) {
 		commands := make([]*rdb.Command, len(some))
 		for i, c := range some {
 			commands[i] = rdb.NewCommand(ctx, "hget", k.conversation(c), "partner")
@@ -149,23 +146,22 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	return slices.Compact(partners), nil
 }
 
-// EraseAtPartner erases what lies of a user at a partner: the messages that the user has
-// sent, in whichever sets they are, and what the partner's contacts say. The
-// partner's own messages stay.
+// EraseAtPartner erases what a partner has of a user: the messages that the user has
+// sent, in every set, and the partner's contacts. The partner's own messages stay.
 func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error {
 	k, conversation := e.keys(partner), model.ConversationID(partner, user)
-	// A message that a request is still handing over is dropped when it comes.
+	// A message that a request is handing over at the moment is dropped when it arrives.
 	if err := e.redis.Set(ctx, k.erasedUpTo(conversation), model.NewID(e.now()), e.tombstoneTTL()).Err(); err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
-	if err := e.conversations.purge(ctx, partner); err != nil { // bodies that a deleted conversation has left
+	if err := e.conversations.purge(ctx, partner); err != nil { // bodies of deleted conversations
 		return err
 	}
-	theirs := func(m *Message) bool { return m.Sender == user }
-	if _, _, err := e.conversations.dropMessages(ctx, k, conversation, anyID, theirs); err != nil {
+	sentByUser := func(m *Message) bool { return m.Sender == user }
+	if _, _, err := e.conversations.dropMessages(ctx, k, conversation, maxID, sentByUser); err != nil {
 		return err
 	}
-	fields, err := e.redis.HKeys(ctx, k.contacts()).Result() // mostContacts at most
+	fields, err := e.redis.HKeys(ctx, k.contacts()).Result() // at most maxContacts
 	if err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
@@ -177,16 +173,16 @@ func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error 
 		}
 	}
 	pipe.SRem(ctx, k.partners(), user)
-	pipe.ZRem(ctx, e.live.Keys(partner).Watchers, user)
+	pipe.ZRem(ctx, k.live().Watchers, user)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
 	return nil
 }
 
-// EraseUser erases everything that the store keeps of a user apart from the
-// tombstone. Partners are those of Partners: at them it has to be erased before,
-// because who they are is lost here.
+// EraseUser erases everything that the store keeps of a user apart from the tombstone.
+// partners is what Partners returned. EraseAtPartner has to come before, since the list
+// of partners is erased here.
 func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) error {
 	k := e.keys(user)
 	if err := e.eraseRecords(ctx, k, user); err != nil {
@@ -201,12 +197,12 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 		c := model.ConversationID(user, partner)
 		keys = append(keys, k.conversation(c), k.messages(c), k.receivedUnread(c), k.sentUnread(c), k.erasedUpTo(c), k.pending(c))
 	}
-	live := e.live.Keys(user)
+	live := k.live()
 	keys = append(keys, k.notifications(), k.unread(), k.counted(), k.replayLog(), k.profile(), k.conversations(), k.unreadConversations(),
 		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.recordIndex(), k.heads(),
 		live.Online, live.Seen, live.Watchers,
-		k.partners()) // the last one: what leads to the others goes after them
-	for some := range slices.Chunk(keys, eraseMost) {
+		k.partners()) // the last one, so that an erasure that is resumed still finds them
+	for some := range slices.Chunk(keys, eraseBatch) {
 		if err := e.redis.Unlink(ctx, some...).Err(); err != nil {
 			return fmt.Errorf("erase user: %w", err)
 		}
@@ -223,11 +219,11 @@ func (e *Eraser) unlist(ctx context.Context, user int64) error {
 	return nil
 }
 
-// eraseRecords erases the records of a user's events, and the user from among their
-// receivers.
+// eraseRecords erases the records of a user's events, and removes the user from the
+// receivers of these events.
 func (e *Eraser) eraseRecords(ctx context.Context, k userKeys, user int64) error {
 	for {
-		events, err := e.redis.ZRange(ctx, k.recordIndex(), 0, eraseMost-1).Result()
+		events, err := e.redis.ZRange(ctx, k.recordIndex(), 0, eraseBatch-1).Result()
 		if err != nil {
 			return fmt.Errorf("erase records: %w", err)
 		}

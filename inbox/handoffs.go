@@ -9,43 +9,29 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Handoffs holds what is still to be handed to a partner, messages and read receipts.
-// A request hands over itself what it has stored; what is left when it dies becomes
-// due here.
+// handoffDelay is how long the request that left a hand-off has to carry it out, before
+// it becomes due for other processes.
+const handoffDelay = 5 * time.Second
+
+// Handoffs holds what has changed in one user's copy of a conversation and not in the
+// partner's yet: messages and read receipts. The request that stores a change carries
+// the hand-off out itself. When it dies before that, the hand-off becomes due here.
 type Handoffs struct{ *base }
 
-// Clear takes a hand-off back that has been carried out. It is harmless to repeat.
-func (h *Handoffs) Clear(ctx context.Context, user int64, handoff string) error {
-	c := rdb.NewCommand(ctx, "zrem", h.handoffs(h.parts.OfUser(user)), handoff)
-	if err := h.batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("clear hand-off: %w", err)
-	}
-	return nil
-}
-
-// A Handoff is one that is due.
+// A Handoff is a hand-off that is due.
 type Handoff struct {
 	Partition int
 	Text      string // OutboundMessage.Pointer or ReadReceipt.Handoff
 }
 
-// Postpone has a hand-off that cannot be carried out make room for others for a while.
-func (h *Handoffs) Postpone(ctx context.Context, handoff Handoff, by time.Duration) error {
-	at := h.now().Add(by).UnixMilli()
-	if err := h.batcher.Do(ctx, rdb.NewCommand(ctx, "zadd", h.handoffs(handoff.Partition), "xx", at, handoff.Text)); err != nil {
-		return fmt.Errorf("put hand-off off: %w", err)
-	}
-	return nil
-}
-
-// Due returns hand-offs that are due, at most the given number of each
-// partition, in one round trip. They stay until Done or Delivered: carrying one out
-// twice is harmless.
-func (h *Handoffs) Due(ctx context.Context, most int) ([]Handoff, error) {
+// Due returns hand-offs that are due, at most limit of each partition, in one round trip.
+// They stay until Clear, Outbound.ClearPending or Outbound.ClearPointer: carrying one
+// out twice is harmless.
+func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
 	now := strconv.FormatInt(h.now().UnixMilli(), 10)
 	commands := make([]*rdb.Command, h.parts.Len())
 	for p := range commands {
-		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", h.handoffs(p), "-inf", now, "limit", 0, most)
+		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", h.handoffs(p), "-inf", now, "limit", 0, limit)
 	}
 	if err := h.batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read hand-offs: %w", err)
@@ -57,13 +43,32 @@ func (h *Handoffs) Due(ctx context.Context, most int) ([]Handoff, error) {
 			return nil, fmt.Errorf("read hand-offs: %w", err)
 		}
 		for _, text := range texts {
-			due = append(due, Handoff{p, text})
+			due = append(due, Handoff{Partition: p, Text: text})
 		}
 	}
 	return due, nil
 }
 
-// Drop drops the hand-offs of a partition that which approves of.
-func (h *Handoffs) Drop(ctx context.Context, partition int, which func(handoff string) bool) error {
-	return rdb.DropMembers(ctx, h.redis, h.handoffs(partition), which)
+// Postpone makes a hand-off due later, so that one that fails does not keep others
+// waiting.
+func (h *Handoffs) Postpone(ctx context.Context, handoff Handoff, delay time.Duration) error {
+	at := h.now().Add(delay).UnixMilli()
+	if err := h.batcher.Do(ctx, rdb.NewCommand(ctx, "zadd", h.handoffs(handoff.Partition), "xx", at, handoff.Text)); err != nil {
+		return fmt.Errorf("postpone hand-off: %w", err)
+	}
+	return nil
+}
+
+// Clear removes a hand-off that has been carried out. It may be repeated.
+func (h *Handoffs) Clear(ctx context.Context, user int64, handoff string) error {
+	c := rdb.NewCommand(ctx, "zrem", h.handoffs(h.parts.OfUser(user)), handoff)
+	if err := h.batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("clear hand-off: %w", err)
+	}
+	return nil
+}
+
+// Drop removes the hand-offs of a partition for which drop returns true.
+func (h *Handoffs) Drop(ctx context.Context, partition int, drop func(handoff string) bool) error {
+	return rdb.DropMembers(ctx, h.redis, h.handoffs(partition), drop)
 }

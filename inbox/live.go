@@ -3,19 +3,35 @@ package inbox
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// replayMost is how many frames of the list, and of the log, a replay shows.
-const replayMost = 2 * replayFrames
+var (
+	//go:embed mark_seen.lua
+	markSeenSource string
+	//go:embed revoke.lua
+	revokeSource string
+
+	markSeenScript = script(markSeenSource)
+	revokeScript   = script(revokeSource)
+)
+
+const (
+	// maxReplay bounds the frames of the list, and those of the log, that a replay
+	// reads. It is more than the log keeps, so that a larger gap is noticed.
+	maxReplay  = 2 * replayFrames
+	revokedTTL = 24 * time.Hour // longer than a pub/sub connection may be away
+)
 
 // Live serves live sockets: the channel of a user's frames and the log in which
 // sockets that come back find those they missed.
@@ -28,16 +44,14 @@ type Live struct {
 // cluster.
 func (l *Live) Channel(user int64) string { return l.keys(user).channel() }
 
-// Replay returns the logged frames of a user after a sequence number, and the
-// newest sequence number. known is false when not all of them are kept any more:
-// the gap is larger than the log.
+// Replay returns the frames of a user after a sequence number, and the newest sequence
+// number. known is false when some of them are not kept any more.
 func (l *Live) Replay(ctx context.Context, user, since int64) (frames []model.Frame, newest int64, known bool, err error) {
 	k := l.keys(user)
 	pipe := l.redis.Pipeline()
 	last := pipe.HGet(ctx, k.meta(), "seq")
-	// One more than the log keeps, so that a larger gap shows.
-	notes := pipe.XRangeN(ctx, k.notifications(), strconv.FormatInt(since, 10), "+", replayMost)
-	log := pipe.XRangeN(ctx, k.replayLog(), strconv.FormatInt(since, 10), "+", replayMost)
+	notes := pipe.XRangeN(ctx, k.notifications(), strconv.FormatInt(since, 10), "+", maxReplay)
+	log := pipe.XRangeN(ctx, k.replayLog(), strconv.FormatInt(since, 10), "+", maxReplay)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, 0, false, fmt.Errorf("read replay log: %w", err)
 	}
@@ -65,15 +79,15 @@ func (l *Live) Replay(ctx context.Context, user, since int64) (frames []model.Fr
 	prev := since
 	for _, f := range frames {
 		if f.Prev != prev {
-			return nil, newest, false, nil // something between them is not kept any more
+			return nil, newest, false, nil // a frame between them is not kept any more
 		}
 		prev = f.Seq
 	}
 	return frames, newest, prev == newest, nil
 }
 
-// fillBodies puts the bodies of broadcasts where frames refer to them: none for one
-// that is forgotten.
+// fillBodies replaces references to broadcasts with the broadcasts' bodies. A frame of
+// a broadcast that is forgotten gets an empty one.
 func (l *Live) fillBodies(ctx context.Context, user int64, frames []model.Frame) error {
 	var keys []string
 	for _, f := range frames {
@@ -96,7 +110,7 @@ func (l *Live) fillBodies(ctx context.Context, user int64, frames []model.Frame)
 	return nil
 }
 
-// loggedFrame reads an entry of the list, which are events, or of the log.
+// loggedFrame parses an entry of the list, whose frames are all events, or of the log.
 func loggedFrame(m redis.XMessage) (model.Frame, error) {
 	text := func(name string) string { v, _ := m.Values[name].(string); return v }
 	seq, _, _ := strings.Cut(m.ID, "-")
@@ -113,20 +127,21 @@ func loggedFrame(m redis.XMessage) (model.Frame, error) {
 // Keys returns a user's.
 func (l *Live) Keys(user int64) LiveKeys { return l.keys(user).live() }
 
-// MarkSeen notes that a user has everything up to a frame in front of them. A
-// number beyond the newest frame counts as that one.
+// MarkSeen remembers that a user has seen everything up to a frame. A number beyond the
+// newest frame counts as that one's.
 func (l *Live) MarkSeen(ctx context.Context, user, seq int64) error {
-	if err := l.batcher.Do(ctx, markSeenScript.Command(ctx, []string{l.keys(user).meta()}, seq)); err != nil {
-		return fmt.Errorf("note what was seen: %w", err)
+	if _, err := l.batcher.Run(ctx, markSeenScript, []string{l.keys(user).meta()}, seq); err != nil {
+		return fmt.Errorf("mark as seen: %w", err)
 	}
 	return nil
 }
 
-// Revoke tells a user's live sockets, in every process, that what they signed in
-// with is not good any more. Processes that have not heard of it find it for a day.
+// Revoke tells a user's live sockets, in every process, that the token with which they
+// signed in was revoked. A process that misses the message finds it in Redis for
+// revokedTTL.
 func (l *Live) Revoke(ctx context.Context, user int64) error {
-	c := revokeScript.Command(ctx, []string{l.Keys(user).Revoked}, revokedFor.Milliseconds(), l.publish, l.Channel(user))
-	if err := l.batcher.Do(ctx, c); err != nil {
+	k := l.keys(user)
+	if _, err := l.batcher.Run(ctx, revokeScript, []string{k.live().Revoked}, revokedTTL.Milliseconds(), l.publish, k.channel()); err != nil {
 		return fmt.Errorf("revoke sockets: %w", err)
 	}
 	return nil

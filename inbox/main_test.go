@@ -31,9 +31,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// onEveryRedis runs a test on a real server and on the embedded Redis.
+// onEveryRedis runs a test on a real server, which all tests share, and on an embedded
+// Redis of its own, in parallel with other tests: a test uses keys under its own name.
 func onEveryRedis(t *testing.T, test func(t *testing.T, redisClient redis.UniversalClient)) {
+	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		server, err := localredis.Shared()
 		if err != nil {
 			t.Fatal(err)
@@ -41,6 +44,7 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, redisClient redis.Univer
 		test(t, client(t, server.Addr()))
 	})
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		test(t, client(t, miniredis.RunT(t).Addr()))
 	})
 }
@@ -92,7 +96,7 @@ func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*O
 	return s
 }
 
-// audit fails the test when what it has left in Redis does not add up.
+// audit fails the test when an audit of its users finds anything.
 func audit(t testing.TB, s *Store) {
 	t.Helper()
 	ctx := context.Background()

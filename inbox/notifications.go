@@ -15,20 +15,30 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
+var (
+	//go:embed mark_read.lua
+	markReadSource string
+	//go:embed mark_all_read.lua
+	markAllReadSource string
+
+	markReadScript    = script(markReadSource)
+	markAllReadScript = script(markAllReadSource)
+)
+
 // A Notification is one entry of a user's list.
 type Notification struct {
 	ID        string
 	CreatedAt time.Time
 	Read      bool
-	Body      json.RawMessage // as it was in the Put
+	Body      json.RawMessage // as in NewNotification
 }
 
-// listChunk is how many notifications are read in one round trip; those of other
-// types are left out here.
+// listChunk is how many notifications List reads in one round trip, before it leaves out
+// those of other types.
 const listChunk = 100
 
-// Notifications stores events in the inboxes of their receivers, and lists and reads
-// what is there.
+// Notifications stores events in the inboxes of their receivers, lists notifications and
+// marks them as read.
 type Notifications struct {
 	*base
 	records *Records
@@ -70,12 +80,12 @@ func (n *Notifications) List(ctx context.Context, user int64, types []string, of
 	return notes, n.fillRead(ctx, k, notes)
 }
 
-// fillBodies puts the bodies of broadcasts where notifications refer to them. Those
-// of a broadcast that is forgotten are left out.
+// fillBodies replaces references to broadcasts with the broadcasts' bodies. It leaves out
+// notifications of broadcasts that have expired.
 func (n *Notifications) fillBodies(ctx context.Context, user int64, notes []Notification) ([]Notification, error) {
 	var keys []string
 	for _, note := range notes {
-		if key, ok := bytes.CutPrefix(note.Body, []byte(reference)); ok {
+		if key, ok := bytes.CutPrefix(note.Body, []byte(referencePrefix)); ok {
 			keys = append(keys, string(key))
 		}
 	}
@@ -88,7 +98,7 @@ func (n *Notifications) fillBodies(ctx context.Context, user int64, notes []Noti
 	}
 	kept := notes[:0]
 	for _, note := range notes {
-		if key, ok := bytes.CutPrefix(note.Body, []byte(reference)); ok {
+		if key, ok := bytes.CutPrefix(note.Body, []byte(referencePrefix)); ok {
 			note.Body = found[string(key)].Body
 		}
 		if len(note.Body) > 0 {
@@ -108,7 +118,7 @@ func newNotification(m redis.XMessage) (Notification, error) {
 	return Notification{ID: id, CreatedAt: at, Body: json.RawMessage(body)}, nil
 }
 
-// fillRead looks up which notifications were read.
+// fillRead sets Read of notifications.
 func (n *Notifications) fillRead(ctx context.Context, k userKeys, notes []Notification) error {
 	if len(notes) == 0 {
 		return nil
@@ -129,26 +139,23 @@ func (n *Notifications) fillRead(ctx context.Context, k userKeys, notes []Notifi
 	return nil
 }
 
-//go:embed mark_read.lua
-var markReadSource string
-var markReadScript = script(markReadSource)
-
-// MarkRead marks a notification as read, and returns how many are unread then. ReadReceipt
-// one again changes nothing. When the user has no such one the error is
-// ErrNotFound and the number is right all the same.
+// MarkRead marks a notification as read, and returns the number of unread ones. It may
+// be repeated. When the user has no such notification the error is ErrNotFound, and the
+// number is right.
 func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (unread int, err error) {
 	k := n.keys(user)
 	at, err := model.IDTime(id)
 	if err != nil {
-		id, at = "", n.now() // the script counts the unread ones all the same
+		id, at = "", n.now() // the script finds none, and counts
 	}
-	c := markReadScript.Command(ctx, []string{k.notifications(), k.unread(), k.counted(), k.meta()}, id, at.UnixMicro(), n.publish, k.channel())
-	if err := n.batcher.Do(ctx, c); err != nil {
-		return 0, fmt.Errorf("read notification: %w", err)
+	c, err := n.batcher.Run(ctx, markReadScript, []string{k.notifications(), k.unread(), k.counted(), k.meta()},
+		id, at.UnixMicro(), n.publish, k.channel())
+	if err != nil {
+		return 0, fmt.Errorf("mark notification as read: %w", err)
 	}
-	reply, err := c.Int64Slice()
-	if err != nil || len(reply) != 2 {
-		return 0, fmt.Errorf("read notification: reply %v: %w", reply, err)
+	reply, err := c.Int64s(2)
+	if err != nil {
+		return 0, fmt.Errorf("mark notification as read: %w", err)
 	}
 	if reply[0] == 0 {
 		return int(reply[1]), ErrNotFound
@@ -156,16 +163,11 @@ func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (un
 	return int(reply[1]), nil
 }
 
-//go:embed mark_all_read.lua
-var markAllReadSource string
-var markAllReadScript = script(markAllReadSource)
-
-// MarkAllRead marks every notification of the user as read.
+// MarkAllRead marks every notification of a user as read.
 func (n *Notifications) MarkAllRead(ctx context.Context, user int64) error {
 	k := n.keys(user)
-	c := markAllReadScript.Command(ctx, []string{k.unread(), k.counted()}, n.publish, k.channel())
-	if err := n.batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("read all notifications: %w", err)
+	if _, err := n.batcher.Run(ctx, markAllReadScript, []string{k.unread(), k.counted()}, n.publish, k.channel()); err != nil {
+		return fmt.Errorf("mark all notifications as read: %w", err)
 	}
 	return nil
 }

@@ -29,26 +29,28 @@ var (
 	clearPendingScript   = script(clearPendingSource)
 )
 
-// An OutboundMessage is a message on its way: what its copies need.
+// An OutboundMessage is a message that is to be stored in both copies of its
+// conversation.
 type OutboundMessage struct {
 	Message
-	// Once makes storing it idempotent: the sender's ClientID, or else a text of
-	// this message alone, the same for every proposed ID.
+	// Once makes storing idempotent: a message is stored once for each sender and Once.
+	// It is the sender's ClientID, or else unique, and the same for every ID that is
+	// proposed for the message.
 	Once string
-	// Frame is what live sockets show, JSON.
+	// Frame is what live sockets get, JSON.
 	Frame []byte
-	// Push is what the receiver's phones get; nil when that is nothing.
+	// Push is the receiver's push; nil when there is none.
 	Push *MessagePush
-	// Handoff is what Pending hands out until Delivered; not empty. Pointer is
-	// what Handoffs hands out when that takes too long.
+	// Handoff is what Pending returns until ClearPending; not empty. Pointer, which
+	// names the conversation, is the member of the hand-offs meanwhile.
 	Handoff, Pointer string
 }
 
-// A MessagePush is what a message leaves in the receiver's outbox.
+// A MessagePush is the outbox entry of a message.
 type MessagePush struct {
 	Stream  string        // in the receiver's partition
 	Line    string        // the first line of the entry
-	Body    string        // the rest
+	Body    string        // what follows it
 	Subject string        // what the push replaces on the screen
 	Delayed string        // the delayed set of the stream
 	Grace   time.Duration // how long it waits there when the receiver has a live socket
@@ -62,25 +64,24 @@ type OrderError struct {
 // Error says so.
 func (e *OrderError) Error() string { return "the message does not follow the newest one" }
 
-// handoffAfter is how long the request that left a hand-off has to do it itself.
-const handoffAfter = 5 * time.Second
-
-// First returns the one of a conversation's two users in whose copy its messages
-// get their order: both copies show them in it, and so do both users' sockets.
+// First returns the user with the first copy of the conversation, which orders its
+// messages. The second copy and both users' sockets have them in that order.
 func (m *Message) First() int64 { return min(m.Sender, m.Receiver) }
 
-// second returns the other one.
+// second returns the user with the second copy.
 func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 
-// Outbound stores messages in the two copies of their conversation, in one order for
-// both: see StoreFirst and StoreSecond.
+// Outbound stores messages in both copies of their conversation, in the same order.
+// For each message call Prepare, StoreFirst, StoreSecond and ClearPending. When the
+// caller dies after StoreFirst, the message is pending: Handoffs.Due returns its
+// pointer, and whoever takes that over calls Pending, StorePending and ClearPending.
 type Outbound struct{ *base }
 
-// Prepare readies a message for StoreFirst in one round trip: it returns the
-// profiles of its two users, of those that are known, and binds the ClientID, if
-// there is one, to this message; again says that it was bound to it before. The error
-// is ErrConflict when it is bound to another one, and ErrErased when the sender was
-// erased.
+// Prepare does in one round trip what comes before StoreFirst: it returns the profiles
+// of the message's users, of those that are known, and binds the ClientID, if there is
+// one, to the message's content. again says that it had been bound to it before. The
+// error is ErrConflict when it is bound to other content, and ErrErased when the sender
+// was erased.
 func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
 	k, content := o.keys(m.Sender), ""
 	if m.ClientID != "" {
@@ -88,8 +89,8 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	}
 	commands := []*rdb.Command{
 		o.profileCommand(ctx, m.Sender), o.profileCommand(ctx, m.Receiver),
-		prepareMessageScript.Command(ctx, []string{k.meta(), k.record(bound(m)), k.recordIndex(), k.partners()},
-			content, o.recordTTL().Milliseconds(), bound(m), m.Receiver),
+		prepareMessageScript.Command(ctx, []string{k.meta(), k.record(bindingEvent(m)), k.recordIndex(), k.partners()},
+			content, o.recordTTL().Milliseconds(), bindingEvent(m), m.Receiver),
 	}
 	if err := o.batcher.Do(ctx, commands...); err != nil {
 		return nil, false, fmt.Errorf("prepare message: %w", err)
@@ -112,80 +113,80 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	return profiles, done == 2, nil
 }
 
-// content is a digest of what makes two messages of a sender the same.
+// content is a digest that two messages of a sender share when they say the same.
 func (m *Message) content() string {
 	return digest(fmt.Sprintf("%d\x00%d\x00%s\x00%s", m.Receiver, m.Category, m.Product, m.Body))
 }
 
-// ReleaseClientID gives the ClientID of a message back that Prepare has just bound and that
-// cannot be sent, so that another one may have it.
+// ReleaseClientID undoes the binding of Prepare for a message that cannot be sent, so
+// that another message may use the ClientID.
 func (o *Outbound) ReleaseClientID(ctx context.Context, m *Message) error {
 	if m.ClientID == "" {
 		return nil
 	}
-	c := rdb.NewCommand(ctx, "del", o.keys(m.Sender).record(bound(m)))
+	c := rdb.NewCommand(ctx, "del", o.keys(m.Sender).record(bindingEvent(m)))
 	if err := o.batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("unbind client id: %w", err)
+		return fmt.Errorf("release client id: %w", err)
 	}
 	return nil
 }
 
-// bound is the name under which a sender's record says what the ClientID is bound to.
-func bound(m *Message) string { return "c" + digest(m.ClientID) }
+// bindingEvent is the event under whose record it is kept what the ClientID is bound to.
+func bindingEvent(m *Message) string { return "c" + digest(m.ClientID) }
 
-// StoreFirst stores a message in its first copy, once per sender and Once, and
-// leaves the second one pending. From then on both will have it, whatever dies. It
-// returns the id under which the message is stored, which is another one when it
-// had been stored before, and the id of the one before it in the conversation, for
-// StoreSecond. The error is an *OrderError when m.ID is not above all ids of the
-// conversation: propose one that is. It is ErrErased when the copy's user was erased, and
-// ErrConflict when another message was stored under Once.
+// StoreFirst stores a message in the first copy, once, and makes it pending for the
+// second copy. From then on both copies will have it, whatever dies. It returns the id
+// under which the message is stored, which is not m.ID when it had been stored before,
+// and the id of the message before it, for StoreSecond. The error is an *OrderError
+// when m.ID is not above all ids of the conversation: the caller proposes another one.
+// It is ErrErased when the copy's user was erased, and ErrConflict when another message
+// was stored under Once.
 func (o *Outbound) StoreFirst(ctx context.Context, m *OutboundMessage) (id, before string, err error) {
 	status, id, err := o.storeMessage(ctx, m, m.First(), "")
 	switch {
 	case err != nil:
 		return "", "", err
-	case status == dropped:
+	case status == statusErased:
 		return "", "", ErrErased
-	case status == otherContent:
+	case status == statusConflict:
 		return "", "", ErrConflict
 	case status < 0:
 		return "", "", &OrderError{Newest: id}
 	case status == 0:
-		return id, unknown, nil
+		return id, unknownID, nil
 	}
 	return m.ID, id, nil
 }
 
-// unknown stands for the id before a message of which it is not known, anyone for
-// any id.
+// What stands for the id of the message before one.
 const (
-	unknown = "?"
-	anyone  = "*"
+	unknownID = "?" // not known, because the message had been stored before: StoreSecond stores nothing then
+	anyID     = "*" // it does not matter
 )
 
-// What store_message.lua answers beside 1, 0 and -1.
+// Statuses that store_message.lua replies beside 1 (stored), 0 (stored before) and -1
+// (out of order).
 const (
-	dropped      = -2 // because one of the two was erased
-	otherContent = -3 // Once was used before
+	statusErased   = -2
+	statusConflict = -3
 )
 
-// StoreSecond stores a message in its second copy, once, also when its user has
-// deleted it since. Before is what StoreFirst returned. What is to or from an erased
-// user is dropped. The error is an *OrderError
-// when the copy lacks a message before it: what is Pending has to be stored first.
+// StoreSecond stores a message in the second copy, once, also when its user has deleted
+// it since. before is what StoreFirst returned. A message to or from an erased user is
+// dropped. The error is an *OrderError when the copy lacks messages before this one:
+// those that are Pending have to be stored first.
 func (o *Outbound) StoreSecond(ctx context.Context, m *OutboundMessage, before string) error {
 	status, newest, err := o.storeMessage(ctx, m, m.second(), before)
-	if err == nil && status < 0 && status != dropped {
+	if err == nil && status < 0 && status != statusErased {
 		return &OrderError{Newest: newest}
 	}
 	return err
 }
 
-// StorePending stores the first message that is Pending in its second copy, once:
-// what was before it is there already, or was lost to a failover.
+// StorePending stores the first of the Pending messages in the second copy, once: those
+// before it are there already, or were lost in a failover.
 func (o *Outbound) StorePending(ctx context.Context, m *OutboundMessage) error {
-	_, _, err := o.storeMessage(ctx, m, m.second(), anyone)
+	_, _, err := o.storeMessage(ctx, m, m.second(), anyID)
 	return err
 }
 
@@ -193,12 +194,12 @@ func (o *Outbound) StorePending(ctx context.Context, m *OutboundMessage) error {
 func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user int64, before string) (status int64, id string, err error) {
 	k := o.keys(user)
 	users, member := o.parts.Listing(user)
-	onceName := m.once()
-	once := k.record(onceName)
-	role, mine := "sender", k.sentUnread(m.Conversation)
-	push, devices := &MessagePush{Stream: once, Delayed: once}, once // without a line none is used
+	onceEvent := m.onceEvent()
+	once := k.record(onceEvent)
+	role, unread := "sender", k.sentUnread(m.Conversation)
+	push, devices := &MessagePush{Stream: once, Delayed: once}, once // without a Line the script uses none of these keys
 	if user == m.Receiver {
-		role, mine = "receiver", k.receivedUnread(m.Conversation)
+		role, unread = "receiver", k.receivedUnread(m.Conversation)
 		if m.Push != nil {
 			push, devices = m.Push, o.options.Devices(user)
 		}
@@ -211,89 +212,91 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 		m.ID, o.recordTTL().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
 		o.publish, k.channel(), m.Frame, replayLogTTL.Milliseconds(), replayFrames,
 		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
-		before, handoff, m.Pointer, handoffAfter.Milliseconds(), MessageEvent(m.ID), onceName, m.content(),
+		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(),
 	}
-	c := storeMessageScript.Command(ctx, []string{
+	c, err := o.batcher.Run(ctx, storeMessageScript, []string{
 		o.messageRecord(user, m.ID), k.meta(), k.conversations(), k.unreadConversations(), k.conversation(m.Conversation),
-		k.messages(m.Conversation), mine, k.bodies(), k.words(), k.replayLog(), k.counted(),
+		k.messages(m.Conversation), unread, k.bodies(), k.words(), k.replayLog(), k.counted(),
 		devices, push.Stream, push.Delayed, users, k.heads(),
 		once, k.pending(m.Conversation), o.handoffs(o.parts.OfUser(user)),
 		k.recordIndex(), k.erasedUpTo(m.Conversation),
 	}, append(args, m.postings()...)...)
-	if err := o.batcher.Do(ctx, c); err != nil {
+	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
 	}
-	reply, err := c.Slice()
-	if err != nil || len(reply) != 2 {
-		return 0, "", fmt.Errorf("store message: reply %v: %w", reply, err)
+	reply, err := c.Values(2)
+	if err != nil {
+		return 0, "", fmt.Errorf("store message: %w", err)
 	}
 	status, _ = reply[0].(int64)
 	id, _ = reply[1].(string)
 	return status, id, nil
 }
 
-// once is the name under which the first copy's record says what was stored under Once.
-func (m *OutboundMessage) once() string {
+// onceEvent is the event under whose record the first copy keeps what was stored under
+// Once.
+func (m *OutboundMessage) onceEvent() string {
 	return "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once))
 }
 
 // StoredID returns the id under which a message was stored, or "".
 func (o *Outbound) StoredID(ctx context.Context, m *OutboundMessage) (id string, err error) {
-	text, err := o.redis.Get(ctx, o.keys(m.First()).record(m.once())).Result()
+	text, err := o.redis.Get(ctx, o.keys(m.First()).record(m.onceEvent())).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", fmt.Errorf("look up what was sent: %w", err)
+		return "", fmt.Errorf("look up stored message: %w", err)
 	}
 	id, _, _ = strings.Cut(text, " ")
 	return id, nil
 }
 
-// digest is a text in a form that is fit for a key.
+// digest turns a text into one that fits a key.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:16])
 }
 
-// MessageEvent is the name under which a received message has its record.
+// MessageEvent is the event under which the record of a message is kept.
 func MessageEvent(id string) string { return "m" + id }
 
-// messageRecord returns the key of a received message's record.
+// messageRecord returns the key of a message's record.
 func (b *base) messageRecord(receiver int64, id string) string {
 	return b.keys(receiver).record(MessageEvent(id))
 }
 
-// Pending returns what waits for a conversation's second copy, by OutboundMessage.Handoff,
-// in the order in which it is to be stored: at most the given number.
-func (o *Outbound) Pending(ctx context.Context, first int64, conversation string, most int) ([]string, error) {
-	members, err := o.redis.ZRange(ctx, o.keys(first).pending(conversation), 0, int64(most-1)).Result()
+// Pending returns the Handoffs of messages that are pending for a conversation's second
+// copy, in the order in which they have to be stored: at most limit of them. first is the
+// user with the first copy.
+func (o *Outbound) Pending(ctx context.Context, first int64, conversation string, limit int) ([]string, error) {
+	members, err := o.redis.ZRange(ctx, o.keys(first).pending(conversation), 0, int64(limit-1)).Result()
 	if err != nil {
-		return nil, fmt.Errorf("read what is pending: %w", err)
+		return nil, fmt.Errorf("read pending messages: %w", err)
 	}
 	for i, member := range members {
 		if len(member) < model.IDLen {
-			return nil, errors.New("read what is pending: no id")
+			return nil, errors.New("read pending messages: no id")
 		}
 		members[i] = member[model.IDLen:]
 	}
 	return members, nil
 }
 
-// ClearPending takes back what was pending for a message's second copy. It is
-// harmless to repeat.
+// ClearPending removes a message from those pending for the second copy. It may be
+// repeated.
 func (o *Outbound) ClearPending(ctx context.Context, m *OutboundMessage) error {
 	return o.clear(ctx, m.First(), m.Conversation, m.ID+m.Handoff, m.Pointer)
 }
 
-// ClearPointer takes back a pointer for which nothing is pending.
+// ClearPointer removes a pointer to a conversation in which nothing is pending.
 func (o *Outbound) ClearPointer(ctx context.Context, first int64, conversation, pointer string) error {
 	return o.clear(ctx, first, conversation, "", pointer)
 }
 
 func (o *Outbound) clear(ctx context.Context, first int64, conversation, member, pointer string) error {
-	c := clearPendingScript.Command(ctx, []string{
+	_, err := o.batcher.Run(ctx, clearPendingScript, []string{
 		o.keys(first).pending(conversation), o.handoffs(o.parts.OfUser(first)),
 	}, member, pointer)
-	if err := o.batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("clear what was pending: %w", err)
+	if err != nil {
+		return fmt.Errorf("clear pending message: %w", err)
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 var setProfileSource string
 var setProfileScript = script(setProfileSource)
 
-// A Profile is what services have said of a user. In SetProfile, nil leaves a
-// field as it is.
+// A Profile is what services have said of a user. nil is a field that is not set, and in
+// Profiles.Set one that stays as it is.
 type Profile struct {
 	Name, Username, Avatar, Locale, Timezone *string
 	Admin                                    *bool
@@ -26,9 +26,9 @@ type Profile struct {
 // Profiles holds what is known of users, and their settings.
 type Profiles struct{ *base }
 
-// Set sets the fields that are given. A user with a profile is one whom
-// Kabar knows, even with no field set; one who was erased begins anew by it. The
-// error is ErrErasing while the user is being erased.
+// Set sets the fields that are not nil. It makes the user known, even without any field,
+// and removes the tombstone of a user who was erased. The error is ErrErasing while the
+// user is being erased.
 func (p *Profiles) Set(ctx context.Context, user int64, profile Profile) error {
 	fields := []any{"known", "1"}
 	for name, value := range map[string]*string{
@@ -48,8 +48,8 @@ func (p *Profiles) Set(ctx context.Context, user int64, profile Profile) error {
 	return err
 }
 
-// MarkKnown makes a user known who has signed in. The error is ErrErased when the
-// user was erased: only SetProfile has them begin anew.
+// MarkKnown makes a user known who has signed in. The error is ErrErased when the user
+// was erased: only Set removes the tombstone.
 func (p *Profiles) MarkKnown(ctx context.Context, user int64) error {
 	set, err := p.set(ctx, user, "leave", []any{"known", "1"})
 	if err == nil && !set {
@@ -58,12 +58,14 @@ func (p *Profiles) MarkKnown(ctx context.Context, user int64) error {
 	return err
 }
 
+// set sets fields, and lifts or leaves a tombstone. It returns false when nothing was set
+// because of the tombstone.
 func (p *Profiles) set(ctx context.Context, user int64, tombstone string, fields []any) (set bool, err error) {
 	k := p.keys(user)
 	users, member := p.parts.Listing(user)
 	keys := []string{k.meta(), k.profile(), users, p.erasures(p.parts.OfUser(user))}
-	c := setProfileScript.Command(ctx, keys, append([]any{user, member, tombstone}, fields...)...)
-	if err := p.batcher.Do(ctx, c); err != nil {
+	c, err := p.batcher.Run(ctx, setProfileScript, keys, append([]any{user, member, tombstone}, fields...)...)
+	if err != nil {
 		return false, fmt.Errorf("set profile: %w", err)
 	}
 	n, err := c.Int()
@@ -73,7 +75,7 @@ func (p *Profiles) set(ctx context.Context, user int64, tombstone string, fields
 	return n == 1, nil
 }
 
-// Get returns what is known of a user, or ErrNotFound.
+// Get returns a user's profile, or ErrNotFound when the user is not known.
 func (p *Profiles) Get(ctx context.Context, user int64) (Profile, error) {
 	profiles, err := p.GetAll(ctx, user)
 	if err != nil {
@@ -86,17 +88,17 @@ func (p *Profiles) Get(ctx context.Context, user int64) (Profile, error) {
 	return profile, nil
 }
 
-// Settings are what a user's profile says of how they want to be told.
+// Settings are the settings of a user that concern pushes.
 type Settings struct {
-	Locale   string           // "id", "en", or "" when they did not choose
-	Timezone string           // where they are, as a service has said; or ""
-	Quiet    model.QuietHours // in which promotions wait
-	// QuietZone is the zone of the quiet hours, where it is not Timezone; or "".
+	Locale   string           // "id", "en", or "" when the user has not chosen one
+	Timezone string           // as a service has said; or ""
+	Quiet    model.QuietHours // while which promotions wait
+	// QuietZone is the zone of the quiet hours, or "" for Timezone.
 	QuietZone string
 }
 
-// Zone returns the zone in which the quiet hours are meant, and its name: preset when
-// nothing says one.
+// Zone returns the zone of the quiet hours, and its name: preset when neither setting
+// names one.
 func (s *Settings) Zone(preset *time.Location) (zone *time.Location, name string) {
 	for _, name := range []string{s.QuietZone, s.Timezone} {
 		if zone, ok := model.Zone(name); ok {
@@ -116,9 +118,9 @@ func (p *Profiles) SettingsCommand(ctx context.Context, user int64) *rdb.Command
 
 // ReadSettings reads the reply to SettingsCommand.
 func ReadSettings(c *rdb.Command) (Settings, error) {
-	fields, err := c.Slice()
-	if err != nil || len(fields) != len(settingsFields) {
-		return Settings{}, fmt.Errorf("read settings: reply of %d fields: %w", len(fields), err)
+	fields, err := c.Values(len(settingsFields))
+	if err != nil {
+		return Settings{}, fmt.Errorf("read settings: %w", err)
 	}
 	text := func(i int) string {
 		s, _ := fields[i].(string) // else nil: not set
@@ -136,8 +138,8 @@ func (p *Profiles) Settings(ctx context.Context, user int64) (Settings, error) {
 	return ReadSettings(c)
 }
 
-// profileFields are the fields of the profile hash, in the order in which newProfile
-// reads them.
+// profileFields are the fields of the profile hash, in the order in which
+// readProfile reads them.
 var profileFields = []any{"known", "name", "username", "avatar", "locale", "timezone", "admin"}
 
 // profileCommand returns the command that reads a user's profile, for readProfile.
@@ -145,12 +147,12 @@ func (b *base) profileCommand(ctx context.Context, user int64) *rdb.Command {
 	return rdb.NewCommand(ctx, append([]any{"hmget", b.keys(user).profile()}, profileFields...)...)
 }
 
-// readProfile puts the reply to profileCommand into profiles, unless the user is
-// not known.
+// readProfile adds the profile that profileCommand has read to profiles, unless the user
+// is not known.
 func readProfile(c *rdb.Command, user int64, profiles map[int64]Profile) error {
-	reply, err := c.Slice()
-	if err != nil || len(reply) != len(profileFields) {
-		return fmt.Errorf("read profile: %d fields: %w", len(reply), err)
+	reply, err := c.Values(len(profileFields))
+	if err != nil {
+		return fmt.Errorf("read profile: %w", err)
 	}
 	text := func(i int) *string {
 		if v, ok := reply[i].(string); ok {
@@ -170,8 +172,8 @@ func readProfile(c *rdb.Command, user int64, profiles map[int64]Profile) error {
 	return nil
 }
 
-// GetAll returns what is known of users, in one round trip. A user who is not
-// known has no entry.
+// GetAll returns the profiles of users, in one round trip. Users who are not known are
+// missing.
 func (p *Profiles) GetAll(ctx context.Context, users ...int64) (map[int64]Profile, error) {
 	users = slices.Clone(users)
 	slices.Sort(users)
@@ -195,9 +197,9 @@ func (p *Profiles) GetAll(ctx context.Context, users ...int64) (map[int64]Profil
 	return profiles, nil
 }
 
-// SetQuietHours sets a user's quiet hours, unless nil, and the zone in which they are
-// meant, unless nil: a name that Zone knows, or "" for the zone of the user's profile.
-// The error is ErrErased when the user was erased.
+// SetQuietHours sets a user's quiet hours and their zone, each unless it is nil. zone is
+// a name that model.Zone knows, or "" for the zone of the user's profile. The error is
+// ErrErased when the user was erased.
 func (p *Profiles) SetQuietHours(ctx context.Context, user int64, q *model.QuietHours, zone *string) error {
 	var fields []any
 	if q != nil {

@@ -13,21 +13,21 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A Record tells what became of one event for one receiver.
+// A Record says what became of one event for one receiver.
 type Record struct {
 	Receiver int64
 	ID       string // of the notification
 	Live     bool   // whether a socket was listening when the event was stored
-	Push     string // "none", "waiting", "superseded", or what an outcome said last
-	// Devices holds, by device id, what the dispatcher wrote of each last.
+	Push     string // "none", "waiting", "superseded", or the newest PushOutcome
+	// Devices holds the newest DeviceOutcome by device id.
 	Devices map[string]string
 }
 
-// Records tells what became of each event for each of its receivers.
+// Records says what became of each event for each of its receivers.
 type Records struct{ *base }
 
-// Key returns the key of the record of an event for a receiver, a string to
-// which the scripts that settle its pushes append lines.
+// Key returns the key of a record. It is a string, to which the scripts that settle the
+// event's pushes append outcomes.
 func (r *Records) Key(receiver int64, event string) string {
 	return r.keys(receiver).record(event)
 }
@@ -38,24 +38,25 @@ const (
 	pushLine   = "push "
 )
 
-// DeviceOutcome is the line that tells what became of the event on a device.
+// DeviceOutcome is the line of a record that says what became of the push to a device.
 func DeviceOutcome(device, outcome string) string {
 	return deviceLine + device + " " + outcome + "\n"
 }
 
-// PushOutcome is the line that tells what became of the event's pushes on the whole.
+// PushOutcome is the line of a record that says what became of the event's pushes as a
+// whole.
 func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
 
-// An index is the writing of events' receivers.
-type index struct {
+// A receiverIndex holds the commands that write the receivers of events.
+type receiverIndex struct {
 	events    []string
 	receivers map[string][]int64
 	commands  []*rdb.Command
 }
 
-// indexCommands notes the receivers of events, so that Records finds them.
-func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64) index {
-	x := index{receivers: receivers}
+// indexCommands returns the commands that write the receivers of events for Find.
+func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64) receiverIndex {
+	x := receiverIndex{receivers: receivers}
 	for event, users := range receivers {
 		x.events = append(x.events, event)
 		x.commands = append(x.commands, r.indexCommand(ctx, event, joinUsers(users)))
@@ -63,11 +64,14 @@ func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int6
 	return x
 }
 
-// mergeIndex adds the receivers that an event had before, from another request.
-func (r *Records) mergeIndex(ctx context.Context, x index) error {
+// mergeIndex adds the receivers that another request had written for the same event.
+func (r *Records) mergeIndex(ctx context.Context, x receiverIndex) error {
 	var again []*rdb.Command
 	for i, event := range x.events {
-		before, _ := x.commands[i].Text() // nil: there were none
+		before, err := x.commands[i].Text()
+		if err != nil && !errors.Is(err, redis.Nil) { // Nil: there were none
+			return fmt.Errorf("index receivers: %w", err)
+		}
 		if all := joinUsers(append(splitUsers(before), x.receivers[event]...)); before != "" && all != before {
 			again = append(again, r.indexCommand(ctx, event, all))
 		}
@@ -78,12 +82,12 @@ func (r *Records) mergeIndex(ctx context.Context, x index) error {
 	return r.batcher.Do(ctx, again...)
 }
 
-// indexCommand writes an event's receivers and returns those before.
+// indexCommand writes an event's receivers. The reply is what was written before.
 func (r *Records) indexCommand(ctx context.Context, event, users string) *rdb.Command {
 	return rdb.NewCommand(ctx, "set", r.receivers(event), users, "px", r.recordTTL().Milliseconds(), "get")
 }
 
-// joinUsers writes users, each once, in order.
+// joinUsers formats users in order, without repetition.
 func joinUsers(users []int64) string {
 	users = slices.Clone(users)
 	slices.Sort(users)
@@ -108,8 +112,8 @@ func splitUsers(text string) []int64 {
 	return users
 }
 
-// Find returns what became of an event for each of its receivers, ordered by
-// receiver. The error is ErrNotFound when the event is not known (any more).
+// Find returns the records of an event, ordered by receiver. The error is ErrNotFound
+// when the event is not known (any more).
 func (r *Records) Find(ctx context.Context, event string) ([]Record, error) {
 	text, err := r.redis.Get(ctx, r.receivers(event)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -122,15 +126,18 @@ func (r *Records) Find(ctx context.Context, event string) ([]Record, error) {
 		replies[i] = pipe.Get(ctx, r.Key(user, event))
 	}
 	if len(users) > 0 {
-		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-			return nil, fmt.Errorf("read records: %w", err)
-		}
+		_, _ = pipe.Exec(ctx) // each reply holds its own error
 	}
 	records := make([]Record, 0, len(users))
 	for i, user := range users {
-		if text := replies[i].Val(); text != "" { // else the receiver was named, but storing failed
-			records = append(records, newRecord(user, text))
+		text, err := replies[i].Result()
+		if errors.Is(err, redis.Nil) { // storing failed, or the record has expired
+			continue
 		}
+		if err != nil {
+			return nil, fmt.Errorf("read records: %w", err)
+		}
+		records = append(records, newRecord(user, text))
 	}
 	if len(records) == 0 {
 		return nil, ErrNotFound

@@ -16,9 +16,12 @@ import (
 // of its commands holds Redis for much longer than a millisecond.
 const searchChunk = 500
 
-// Search returns the conversations of a user from offset on that have a message
-// with all the words of a text, the one with the newest message first. Words may
-// stand in any order and case; the last one may be the beginning of a word.
+// maxSearchWords is how many words of a text are searched.
+const maxSearchWords = 10
+
+// Search returns the conversations of a user, from offset on, that have a message with
+// all the words of a text, the one with the newest message first. The order and case of
+// the words do not matter, and the last one may be the beginning of a word.
 func (c *Conversations) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
 	k := c.keys(user)
 	list := k.conversations()
@@ -39,16 +42,17 @@ func (c *Conversations) Search(ctx context.Context, user int64, text string, unr
 	return c.lookUp(ctx, user, page)
 }
 
-// A hit is a conversation that has what is searched.
+// A hit is a conversation that was found.
 type hit struct {
 	id    string
 	score float64
 }
 
 // find returns the conversations of a list with a message that has all the words.
-// It walks the postings of the rarest word, which are the newest first unless it is
-// a prefix, and checks the others, until it has the whole list or has seen all
-// postings: what it costs is bounded by the user's own messages.
+// It reads the postings of the rarest word, the newest first unless the word is a
+// prefix, and checks their messages for the other words. It stops when every
+// conversation of the list is found or there are no more postings, so that the cost is
+// bounded by the user's own messages.
 func (c *Conversations) find(ctx context.Context, k userKeys, list, text string) ([]hit, error) {
 	ranges := wordRanges(text)
 	if len(ranges) == 0 {
@@ -83,8 +87,8 @@ func (c *Conversations) find(ctx context.Context, k userKeys, list, text string)
 	return hits, nil
 }
 
-// appendListed adds those conversations that are in a list. Others were deleted,
-// or are read where what is unread is searched.
+// appendListed adds the conversations that are in the list. Others were deleted, or have
+// nothing unread where unread conversations are searched.
 func (c *Conversations) appendListed(ctx context.Context, hits []hit, list string, conversations []string) ([]hit, error) {
 	if len(conversations) == 0 {
 		return hits, nil
@@ -116,18 +120,18 @@ func wordRanges(text string) []wordRange {
 	return ranges
 }
 
-// searchWords is Words in the order of the text: the last one is special.
+// searchWords returns the words of a text in the order of the text, because the last one
+// is special.
 func searchWords(text string) []string {
 	var words []string
 	for _, field := range strings.Fields(text) {
-		for _, w := range Words(field) {
+		for _, w := range wordsOf(field) {
 			if !slices.Contains(words, w) {
 				words = append(words, w)
 			}
 		}
 	}
-	const most = 10
-	return words[:min(len(words), most)]
+	return words[:min(len(words), maxSearchWords)]
 }
 
 // rarestFirst moves the range with the fewest postings to the front. It returns the
@@ -155,8 +159,8 @@ func (c *Conversations) rarestFirst(ctx context.Context, k userKeys, list string
 	return size.Val(), true, nil
 }
 
-// matching returns the conversations of those postings whose message has the other
-// words too, and adds them to those that were found: each is returned once.
+// matching returns the conversations of those postings whose message has the other words
+// too, without those found before, and adds them to found.
 func (c *Conversations) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
 	var tails []string // id and conversation
 	for _, p := range postings {
@@ -189,15 +193,16 @@ func (c *Conversations) matching(ctx context.Context, k userKeys, postings []str
 	return conversations, nil
 }
 
-// queueHas asks whether messages have a word, or one that begins with it, in one
-// command: the function tells of each, once the pipeline was executed.
+// queueHas queues one command that asks which messages have a word, or one that begins
+// with it. The function returns the answer for each of tails once the pipeline was
+// executed.
 func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange, tails []string) func(i int) bool {
 	if r.word != "" {
 		args := []any{"zmscore", k.words()}
 		for _, tail := range tails {
 			args = append(args, r.word+"\x00"+tail)
 		}
-		scores := pipe.Do(ctx, args...) // ZMScore cannot tell 0, which they all have, from none
+		scores := pipe.Do(ctx, args...) // the client's ZMScore returns 0 for members that are missing, and all scores are 0
 		return func(i int) bool {
 			all, _ := scores.Val().([]any)
 			return i < len(all) && all[i] != nil
@@ -211,7 +216,7 @@ func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange
 	return func(i int) bool {
 		body, _ := bodies.Val()[i].(string)
 		m, err := parseMessage(ids[i], body, false)
-		return err == nil && slices.ContainsFunc(Words(m.Body), func(w string) bool {
+		return err == nil && slices.ContainsFunc(wordsOf(m.Body), func(w string) bool {
 			return strings.HasPrefix(w, strings.TrimPrefix(r.min, "["))
 		})
 	}

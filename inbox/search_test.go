@@ -41,7 +41,7 @@ func mailboxPartner(i int) int64 {
 	return int64(1001 + i*mailboxConversations/mailboxMessages)
 }
 
-// fillMailbox gives the user the mailbox, as receive.lua leaves it once everything
+// fillMailbox stores the mailbox in the form that store_message.lua leaves once everything
 // is read.
 func fillMailbox(t testing.TB, s *Store) {
 	t.Helper()
@@ -69,9 +69,10 @@ func fillMailbox(t testing.TB, s *Store) {
 	}
 }
 
-// What is searched in a large mailbox is found however old it is, and every page is
-// what it should be.
+// A search finds messages of any age in a large mailbox, and each page has the right
+// conversations.
 func TestSearchInALargeMailbox(t *testing.T) {
+	t.Parallel()
 	server, err := localredis.Shared()
 	if err != nil {
 		t.Fatal(err)
@@ -130,4 +131,46 @@ func TestSearchInALargeMailbox(t *testing.T) {
 	if err != nil || len(page) != 1 || page[0].Partner != oldest {
 		t.Errorf("unread ones: %+v, %v", page, err)
 	}
+}
+
+func TestSearch(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		for from, texts := range map[int64][]string{
+			101: {"Nanya om, bantal bibir masih ada?", "warna pink"},
+			102: {"OM NANYA dong", "bantal"},
+			103: {"bantalnya sudah dikirim", "pinknya cakep"},
+		} {
+			for _, text := range texts {
+				carry(t, s, outbound(from, user, text))
+			}
+		}
+		for text, want := range map[string][]int64{
+			`"nanya om"`:        {101, 102},
+			"om nanya":          {101, 102},
+			"nanya bantal":      {101}, // both in one message
+			"bant":              {101, 102, 103},
+			"bant nanya":        nil, // only the last word may be cut short
+			"nanya bant":        {101},
+			"pink":              {101, 103},
+			"KIRIM":             nil,
+			"dikirim BANTALNYA": {103},
+			"":                  nil,
+			"!?":                nil,
+		} {
+			page, err := s.Conversations.Search(ctx, user, text, false, 0, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int64
+			for _, c := range page {
+				got = append(got, c.Partner)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q: %s", text, diff)
+			}
+		}
+	})
 }

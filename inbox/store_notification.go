@@ -14,11 +14,12 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// An OutboxEntry is what a stored event leaves in the outbox.
+// An OutboxEntry is the entry that a notification adds to the outbox.
 type OutboxEntry struct {
 	Stream string // in the receiver's partition
-	// Header is one line that ends where the notification's id, a quote, a closing
-	// brace and on the next line its body are to be appended.
+	// Header is the beginning of a JSON object that ends where the notification's id
+	// belongs. The script appends the id, a quote, a closing brace and, on the next
+	// line, the body.
 	Header string
 }
 
@@ -28,34 +29,35 @@ type NewNotification struct {
 	Event    string // digest of the event's source and id, which make it idempotent
 	Content  string // digest of what was sent
 	Type     string
-	Listed   bool           // whether it enters the list and the unread counter
-	Body     []byte         // JSON object, which only the publisher understands
-	Subject  string         // what it is about, such as "transaction:52001"; or ""
-	State    model.State    // of the subject; its Order counts for a cart too
-	Cart     *int           // the number of items in the cart, for a cart event, which tells nobody
-	Contact  *model.Contact // of a transaction with a state, with whom; else nil
-	Entry    *OutboxEntry   // nil when nothing is to be pushed
-	// Quiet says that the event moves counters and tells nobody: it is in no list,
-	// and no live socket shows it.
+	Listed   bool           // whether it enters the list of notifications and is counted as unread
+	Body     []byte         // JSON object, or a Reference
+	Subject  string         // what the event is about, such as "transaction:52001"; or ""
+	State    model.State    // of the subject; a cart has only an Order
+	Cart     *int           // the number of items in the cart; nil for other events
+	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
+	Entry    *OutboxEntry   // nil when nothing is pushed
+	// Quiet says that the event only changes counters: it is in no list, and no live
+	// socket gets it.
 	Quiet bool
 }
 
-// A StoreResult says what became of a NewNotification.
+// A StoreResult says how a NewNotification was stored.
 type StoreResult struct {
-	ID        string // of the notification that stands for the event
+	ID        string // of the notification
 	Seq       string // of its frame
 	Duplicate bool   // it had been stored before; nothing was changed
-	Erased    bool   // the receiver's tombstone stands: it was dropped
+	Erased    bool   // it was dropped, because the receiver was erased
 }
 
 //go:embed store_notification.lua
 var storeNotificationSource string
 var storeNotificationScript = script(storeNotificationSource)
 
-// Store stores events, each atomically and once. Results and errors (ErrConflict,
-// or what Redis said) are in the order of the puts. One pipeline carries all of
-// them, together with those of concurrent callers. Receivers are those of events,
-// by Put.Event, that Records is to find: they need be given once.
+// Store stores events, each atomically and once. Results and errors are in the order of
+// the events. An error is ErrConflict or comes from Redis. All events go in one pipeline,
+// together with those of concurrent callers. receivers maps
+// NewNotification.Event to all receivers of the event, for Records.Find. It may be nil
+// when an earlier call has named them.
 func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
 	index := n.records.indexCommands(ctx, receivers)
 	suffixes, scripts := make([]string, len(events)), make([]*rdb.Command, len(events))
@@ -87,9 +89,9 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 		record, k.meta(), k.notifications(), k.unread(), k.counted(), k.replayLog(), n.options.Devices(p.Receiver), record,
 		k.contacts(), k.recentContacts(), users, k.recordIndex(),
 	}
-	contact, with := "", ""
+	field, contact := "", ""
 	if p.Contact != nil {
-		contact, with = contactField(p.Contact), contactValue(p.Contact)
+		field, contact = contactField(p.Contact), contactValue(p.Contact)
 	}
 	listed, cart, header, quiet := "", "", "", ""
 	if p.Quiet {
@@ -111,12 +113,12 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Counter), cart,
 		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
 		header, now.UnixMilli() / expiryRenewInterval.Milliseconds(), n.testTime(),
-		contact, with, mostContacts, member, p.Event, quiet,
+		field, contact, maxContacts, member, p.Event, quiet,
 	}
 }
 
-// storeResult reads the script's reply; when there is none because the whole
-// pipeline failed, common says why.
+// storeResult reads the script's reply. common is the error of the whole pipeline, which
+// counts where there is no reply.
 func storeResult(cmd *redis.Cmd, suffix string, common error) (StoreResult, error) {
 	reply, err := cmd.Slice()
 	if err != nil {

@@ -23,13 +23,13 @@ var (
 )
 
 const (
-	sweepMost      = 100 // notifications, messages or subjects that one script drops
-	sweepInboxes   = 100 // conversations that are looked at in one round trip
-	forgetMargin   = 24 * time.Hour
-	subjectPattern = "r:*"
+	sweepBatch         = 100 // notifications or subjects that one script drops
+	sweepConversations = 100 // conversations that are looked at in one round trip
+	subjectMargin      = 24 * time.Hour
+	subjectPattern     = "r:*"
 )
 
-// Swept counts what a sweep has dropped.
+// Swept counts what a sweep dropped.
 type Swept struct{ Notifications, Messages, Subjects int }
 
 func (w *Swept) add(more Swept) {
@@ -38,9 +38,9 @@ func (w *Swept) add(more Swept) {
 	w.Subjects += more.Subjects
 }
 
-// forgetAfter is how long the state of a subject that is in no counter is known
-// after the last event about it: a late state is told from a newer one until then.
-func (b *base) forgetAfter() time.Duration { return max(b.options.Keep, b.recordTTL()+forgetMargin) }
+// subjectTTL is how long a subject that is in no counter is remembered after the last
+// event about it. Until then a state that comes late is recognised as late.
+func (b *base) subjectTTL() time.Duration { return max(b.options.Keep, b.recordTTL()+subjectMargin) }
 
 // Sweeper drops what users have kept for too long.
 type Sweeper struct {
@@ -48,11 +48,11 @@ type Sweeper struct {
 	conversations *Conversations
 }
 
-// Sweep drops what users have kept for longer than Options.Keep and KeepMessages
-// allow, out of every set, so that their counters follow: notifications, messages
-// and what is known of subjects that nobody counts. Scripts are bounded; users of
-// whom nothing is to be dropped cost one round trip together. It may be repeated
-// at any time, and run beside itself.
+// Sweep drops notifications and messages that are older than Options.Keep and
+// KeepMessages allow, and subjects that are in no counter. It drops them from every set,
+// so that the counters stay right. Each script drops a bounded number. Users of whom
+// nothing has to be dropped cost one round trip together. It may be repeated, and run
+// concurrently with itself.
 func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 	var total Swept
 	for len(users) > 0 {
@@ -65,9 +65,9 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 		}
 		var again []int64
 		for i, c := range commands {
-			reply, err := c.Int64Slice()
-			if err != nil || len(reply) != 3 {
-				return total, fmt.Errorf("sweep notifications: reply %v: %w", reply, err)
+			reply, err := c.Int64s(3)
+			if err != nil {
+				return total, fmt.Errorf("sweep notifications: %w", err)
 			}
 			total.Notifications += int(reply[0])
 			if reply[1] == 1 {
@@ -91,10 +91,11 @@ func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
 		now = strconv.FormatInt(s.now().UnixMilli(), 10)
 	}
 	return sweepScript.Command(ctx, []string{k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash()},
-		s.now().Add(-s.options.Keep).UnixMicro(), sweepMost, s.publish, k.channel(), now)
+		s.now().Add(-s.options.Keep).UnixMicro(), sweepBatch, s.publish, k.channel(), now)
 }
 
-// sweepRest drops what is not a notification.
+// sweepRest drops what is not a notification: bodies of deleted conversations, subjects
+// and messages.
 func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool) (swept Swept, err error) {
 	if trash {
 		if err := s.conversations.purge(ctx, user); err != nil {
@@ -108,19 +109,19 @@ func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool) (swept 
 	return swept, err
 }
 
-// forgetSubjects drops the states of subjects about which nothing has come for
-// forgetAfter and that are in no counter.
+// forgetSubjects forgets subjects that are in no counter and about which no event has
+// come for subjectTTL.
 func (s *Sweeper) forgetSubjects(ctx context.Context, k userKeys) (int, error) {
-	before := model.NewID(s.now().Add(-s.forgetAfter()))
+	before := model.NewID(s.now().Add(-s.subjectTTL()))
 	total := 0
 	for cursor := uint64(0); ; {
-		page, next, err := s.redis.HScan(ctx, k.meta(), cursor, subjectPattern, sweepMost).Result()
+		page, next, err := s.redis.HScan(ctx, k.meta(), cursor, subjectPattern, sweepBatch).Result()
 		if err != nil {
 			return total, fmt.Errorf("sweep subjects: %w", err)
 		}
 		var old []any
 		for i := 0; i+1 < len(page); i += 2 {
-			if lastTold(page[i+1]) < before {
+			if newestID(page[i+1]) < before {
 				old = append(old, strings.TrimPrefix(page[i], "r:"), page[i+1])
 			}
 		}
@@ -134,9 +135,9 @@ func (s *Sweeper) forgetSubjects(ctx context.Context, k userKeys) (int, error) {
 
 func (s *Sweeper) forget(ctx context.Context, k userKeys, old []any) (total int, err error) {
 	for len(old) > 0 {
-		n := min(len(old), 2*sweepMost)
-		c := forgetSubjectsScript.Command(ctx, []string{k.meta(), k.counted()}, old[:n]...)
-		if err := s.batcher.Do(ctx, c); err != nil {
+		n := min(len(old), 2*sweepBatch)
+		c, err := s.batcher.Run(ctx, forgetSubjectsScript, []string{k.meta(), k.counted()}, old[:n]...)
+		if err != nil {
 			return total, fmt.Errorf("sweep subjects: %w", err)
 		}
 		forgotten, err := c.Int()
@@ -149,12 +150,12 @@ func (s *Sweeper) forget(ctx context.Context, k userKeys, old []any) (total int,
 	return total, nil
 }
 
-// sweepMessages drops messages that are older than KeepMessages from a user's
-// copies. A conversation without any left leaves the inbox.
+// sweepMessages drops messages that are older than KeepMessages from a user's copies. A
+// conversation without any left is deleted.
 func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys) (total int, err error) {
 	before := model.NewID(s.now().Add(-s.options.KeepMessages))
-	for at := int64(0); ; at += sweepInboxes {
-		conversations, err := s.redis.ZRevRange(ctx, k.conversations(), at, at+sweepInboxes-1).Result()
+	for at := int64(0); ; at += sweepConversations {
+		conversations, err := s.redis.ZRevRange(ctx, k.conversations(), at, at+sweepConversations-1).Result()
 		if err != nil {
 			return total, fmt.Errorf("sweep messages: %w", err)
 		}
@@ -169,7 +170,11 @@ func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys) (total int, err
 		}
 		left := 0
 		for i, c := range oldest {
-			if ids, _ := c.StringSlice(); len(ids) == 0 || ids[0] >= before {
+			ids, err := c.StringSlice()
+			if err != nil {
+				return total, fmt.Errorf("sweep messages: %w", err)
+			}
+			if len(ids) == 0 || ids[0] >= before {
 				left++
 				continue
 			}
@@ -182,21 +187,20 @@ func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys) (total int, err
 				left++
 			}
 		}
-		if len(conversations) < sweepInboxes {
+		if len(conversations) < sweepConversations {
 			return total, nil
 		}
-		at -= int64(len(conversations) - left) // those behind have moved up
+		at -= int64(len(conversations) - left) // conversations that were deleted leave their places to the next ones
 	}
 }
 
-// lastTold returns the newest id in what meta says of a subject: of what told its
-// state, or of what was pushed about it.
-func lastTold(subject string) string {
-	told := ""
-	for field := range strings.FieldsSeq(subject) {
+// newestID returns the greatest id of a notification in what meta holds of a subject.
+func newestID(state string) string {
+	newest := ""
+	for field := range strings.FieldsSeq(state) {
 		if model.ValidID(field) {
-			told = max(told, field)
+			newest = max(newest, field)
 		}
 	}
-	return told
+	return newest
 }

@@ -13,31 +13,33 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-//go:embed broadcast_body.lua
-var bodySource string
-var bodyScript = rdb.NewScript(bodySource)
+//go:embed store_text.lua
+var storeTextSource string
+var storeTextScript = rdb.NewScript(storeTextSource)
 
-// A Text is what the notifications of a broadcast refer to.
+// A Text is what all notifications of a broadcast share.
 type Text struct {
 	Body     []byte // JSON object: type, title, message, details
-	Audience []byte // which only the package dispatcher/broadcast understands
+	Audience []byte // what the worker that pushes must know of the audience
 }
 
-// reference begins a body that refers to a broadcast's. No JSON begins so.
-const reference = "@"
+// referencePrefix begins a body that refers to a broadcast. No JSON begins with it.
+const referencePrefix = "@"
 
-// Reference returns what stands for the body of a broadcast in the keys of its
-// users: a few bytes, however long the body is.
-func Reference(key string) string { return reference + key }
+// Reference returns the body of a notification that refers to the text of the broadcast
+// with the given key.
+func Reference(key string) string { return referencePrefix + key }
 
 // ParseReference returns the key of the broadcast that a body refers to, and whether it
 // is a reference.
-func ParseReference(body string) (key string, ok bool) { return strings.CutPrefix(body, reference) }
+func ParseReference(body string) (key string, ok bool) {
+	return strings.CutPrefix(body, referencePrefix)
+}
 
-// maxTexts bounds the texts that a process keeps; one is 64 KiB at most.
+// maxTexts bounds the texts in a process' cache. A text has at most 64 KiB.
 const maxTexts = 256
 
-// textCache keeps texts, which never change, by the key of their broadcast.
+// textCache holds texts, which never change, by the key of their broadcast.
 type textCache struct {
 	mu    sync.Mutex
 	known map[string]Text
@@ -56,7 +58,7 @@ func (c *textCache) put(key string, text Text) {
 	if c.known == nil {
 		c.known = make(map[string]Text)
 	}
-	for old := range c.known { // any one
+	for old := range c.known { // drops any of them
 		if len(c.known) < maxTexts {
 			break
 		}
@@ -72,8 +74,8 @@ type Texts struct {
 	cache textCache
 }
 
-// Key returns the key of the hash that holds a broadcast's text in a partition. It expires
-// by itself; see Store.
+// Key returns the key of a broadcast's text in a partition: a hash with the fields body
+// and audience.
 func (t *Texts) Key(partition int, key string) string { return t.text(partition, key) }
 
 // Store stores the text of a broadcast in every partition, until a moment. Repeating it is
@@ -81,7 +83,7 @@ func (t *Texts) Key(partition int, key string) string { return t.text(partition,
 func (t *Texts) Store(ctx context.Context, key string, text Text, until time.Time) error {
 	commands := make([]*rdb.Command, t.parts.Len())
 	for p := range commands {
-		commands[p] = bodyScript.Command(ctx, []string{t.text(p, key)}, text.Body, text.Audience, until.UnixMilli())
+		commands[p] = storeTextScript.Command(ctx, []string{t.Key(p, key)}, text.Body, text.Audience, until.UnixMilli())
 	}
 	if err := t.batcher.Do(ctx, commands...); err != nil {
 		return fmt.Errorf("store broadcast text: %w", err)
@@ -95,8 +97,8 @@ func (t *Texts) KeptUntil(stored time.Time) time.Time {
 	return stored.Add(t.options.Keep + 3*expiryRenewInterval)
 }
 
-// Get returns the texts of broadcasts by key, from the partition of a user who
-// was told of them. Those that are forgotten have no entry.
+// Get returns the texts of broadcasts by key, from the partition of a user who has
+// notifications of them. Those that have expired are missing.
 func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string]Text, error) {
 	found := make(map[string]Text, len(keys))
 	missing := make(map[string]*redis.SliceCmd)
@@ -105,7 +107,7 @@ func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string
 		if text, ok := t.cache.get(key); ok {
 			found[key] = text
 		} else if missing[key] == nil {
-			missing[key] = pipe.HMGet(ctx, t.base.text(t.parts.OfUser(user), key), "body", "audience")
+			missing[key] = pipe.HMGet(ctx, t.Key(t.parts.OfUser(user), key), "body", "audience")
 		}
 	}
 	if len(missing) == 0 {

@@ -12,13 +12,13 @@ import (
 // Users lists the users of whom something is kept.
 type Users struct{ *base }
 
-// After returns the ids of a partition's users that come after one (0 for the
-// first), in order, at most the given number of them.
-func (u *Users) After(ctx context.Context, partition int, after int64, max int) ([]int64, error) {
-	return rdb.MembersAfter(ctx, u.redis, u.parts.Users(partition), rdb.UserMember(after), max)
+// After returns a partition's users in the order of their ids: at most limit of them,
+// after the given id, which is 0 for the first ones.
+func (u *Users) After(ctx context.Context, partition int, after int64, limit int) ([]int64, error) {
+	return rdb.UsersAfter(ctx, u.redis, u.parts.Users(partition), rdb.UserMember(after), limit)
 }
 
-// Count returns how many users there are of whom something is kept.
+// Count returns the number of users.
 func (u *Users) Count(ctx context.Context) (int64, error) {
 	pipe := u.redis.Pipeline()
 	counts := make([]*redis.IntCmd, u.parts.Len())

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Everyone of whom something is kept is found, in the order of ids, page by page.
+// Every user of whom something is kept is listed, in the order of ids, page by page.
 func TestUsers(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -22,7 +22,7 @@ func TestUsers(t *testing.T) {
 				t.Fatal(errs[0])
 			}
 		}
-		carry(t, s, sending(20, 21, "halo"))
+		carry(t, s, outbound(20, 21, "halo"))
 		var all []int64
 		for p := range s.parts.Len() {
 			var after int64

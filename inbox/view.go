@@ -7,7 +7,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
 )
 
-// MessageTime is how messages write times: RFC 3339 with seconds.
+// MessageTime is the format of times in messages: RFC 3339 with seconds.
 const MessageTime = time.RFC3339
 
 // An InstantMessage is a message as the conversation endpoint shows it.
@@ -26,8 +26,7 @@ type InstantMessage struct {
 	UpdatedAt      string `json:"updated_at"`
 }
 
-// View returns a message as it is shown to either of the two, with times in the
-// given zone.
+// View returns a message as both its users are shown it, with times in the given zone.
 func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMessage {
 	at := m.CreatedAt.In(zone).Format(MessageTime)
 	return InstantMessage{
@@ -46,8 +45,8 @@ func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMes
 	}
 }
 
-// DisplayName is what others see of a user: the name, else the username, else
-// something that tells users apart.
+// DisplayName is the name under which others see a user: the name, or else the username,
+// or else a text with the id.
 func (p Profile) DisplayName(user int64) string {
 	for _, name := range []*string{p.Name, p.Username} {
 		if name != nil && *name != "" {

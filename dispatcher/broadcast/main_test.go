@@ -80,19 +80,17 @@ func newGatewayThrough(t *testing.T, client redis.UniversalClient, batcher *rdb.
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
 	partitions := rdb.NewPartitions(prefix, 4)
-	registry := devices.New(devices.Options{
-		Redis: client, Prefix: prefix, Tag: partitions.Tag, Listing: partitions.Listing, Tombstone: partitions.Tombstone,
-	})
+	registry := devices.New(devices.Options{Redis: client, Batcher: batcher, Partitions: partitions})
 	messages := inbox.New(inbox.Options{
 		Redis: client, Batcher: batcher, Partitions: partitions, Devices: registry.ListKey,
-		Dedupe: 7 * day, Keep: 90 * day, Most: 1000,
+		Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
 	})
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	metrics := prometheus.NewRegistry()
 	o := Options{
 		Redis: client, Partitions: partitions, Batcher: batcher, Inbox: messages, Devices: registry,
 		Outbox: outbox.New(outbox.Options{
-			Redis: client, Partitions: partitions, Bodies: messages, Consumer: "test", Lease: 2 * time.Second,
+			Redis: client, Batcher: batcher, Partitions: partitions, Bodies: messages.Texts, Consumer: "test", Lease: 2 * time.Second,
 			RetryFor: day, Fragments: []outbox.Fragment{Fragment}, Log: log, Now: time.Now,
 		}),
 		Reports: report.New(report.Options{

@@ -24,11 +24,11 @@ func TestReference(t *testing.T) {
 		if _, errs := s.Notifications.Store(ctx, []inbox.NewNotification{{Receiver: 7, Event: "e", Content: "c", Type: "dompet", Listed: true, Body: []byte(`{"a":1}`)}}, nil); errs[0] != nil {
 			t.Fatal(errs[0])
 		}
-		_, since, _, err := s.Replay(ctx, 7, 0)
+		_, since, _, err := s.Live.Replay(ctx, 7, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub := client.Subscribe(ctx, s.Channel(7))
+		sub := client.Subscribe(ctx, s.Live.Channel(7))
 		defer sub.Close()
 		if _, err := sub.Receive(ctx); err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func TestReference(t *testing.T) {
 		if f, err := model.ParseFrame(message.Payload); err != nil || f.Body != testBody {
 			t.Errorf("frame %+v %v", f, err)
 		}
-		frames, _, known, err := s.Replay(ctx, 7, since)
+		frames, _, known, err := s.Live.Replay(ctx, 7, since)
 		if err != nil || !known || len(frames) != 1 || frames[0].Body != testBody {
 			t.Errorf("replay %+v %t %v", frames, known, err)
 		}
@@ -56,19 +56,19 @@ func TestReference(t *testing.T) {
 		if len(entry) != 1 || !strings.HasSuffix(entry[0].Values["e"].(string), "\n"+inbox.Reference("c")) {
 			t.Errorf("outbox %v", entry)
 		}
-		notes, err := s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10)
+		notes, err := s.Notifications.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10)
 		if err != nil || len(notes) != 2 || string(notes[0].Body) != testBody || string(notes[1].Body) != `{"a":1}` {
 			t.Errorf("list %v %v", notes, err)
 		}
 		// A notification whose body has expired is left out.
 		s = inbox.New(s.Options()) // as another process, which has not read the body
-		if err := client.Del(ctx, s.TextKey(g.partitions.OfUser(7), "c")).Err(); err != nil {
+		if err := client.Del(ctx, s.Texts.Key(g.partitions.OfUser(7), "c")).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if notes, err = s.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10); err != nil || len(notes) != 1 {
+		if notes, err = s.Notifications.List(ctx, 7, []string{"campaign", "dompet"}, 0, 10); err != nil || len(notes) != 1 {
 			t.Errorf("list %v %v", notes, err)
 		}
-		if frames, _, _, err = s.Replay(ctx, 7, since); err != nil || len(frames) != 1 || frames[0].Body != "" {
+		if frames, _, _, err = s.Live.Replay(ctx, 7, since); err != nil || len(frames) != 1 || frames[0].Body != "" {
 			t.Errorf("replay %+v %v", frames, err)
 		}
 	})

@@ -113,7 +113,7 @@ func (w *walk) next(ctx context.Context, partition int, named bool, limit int) (
 	if named {
 		set = w.s.namedKey(partition, w.key)
 	}
-	return rdb.MembersAfter(ctx, w.s.redis, set, w.cursors[partition], limit)
+	return rdb.UsersAfter(ctx, w.s.redis, set, w.cursors[partition], limit)
 }
 
 // A candidate is a user whom the walk reaches.

@@ -10,8 +10,8 @@ const (
 type Contact struct {
 	Role        string // of the contact: Seller or Buyer
 	Partner     int64
-	Transaction string // its id; "" in a list
-	Name        string // as the transaction says; or ""
-	Avatar      string // URL, likewise
+	Transaction string // its id; "" in a list of contacts
+	Name        string // as in the transaction; or ""
+	Avatar      string // URL, as in the transaction; or ""
 	Items       []string
 }

@@ -1,14 +1,12 @@
 package model
 
-import (
-	"time"
-)
+import "time"
 
-// A Class is one of the sets of resources behind the counters. A resource of one
-// user is in at most one of them.
+// A Counter is the number of resources of a user in one set. A resource is in the set of
+// one counter at most.
 type Counter int
 
-// The classes. common.lua holds the same numbers.
+// The counters. common.lua has the same numbers.
 const (
 	NoCounter          Counter = iota
 	SellerTransactions         // transactions that ask the seller to act
@@ -19,9 +17,9 @@ const (
 	UnreadMessages             // unread messages
 )
 
-// A State is what an event says of its subject.
+// A State is the state of a subject that an event reports.
 type State struct {
-	Order   time.Time // states count in the order of these …
-	Rank    int       // … and of these where the times are the same; 0: there is no state
+	Order   time.Time // the newest one counts
+	Rank    int       // orders states with the same Order; 0 when the event has no state
 	Counter Counter   // the counter that the state enters
 }

@@ -21,8 +21,8 @@ func NewID(now time.Time) string {
 	return fmt.Sprintf("%08x%05x", now.Unix(), now.Nanosecond()/1000) + NewIDSuffix()
 }
 
-// After returns a new id that lies above another one: that of now, or else of the
-// microsecond after it.
+// NewIDAfter returns a new id that sorts after another one: that of now, or of the
+// microsecond after the other one.
 func NewIDAfter(id string, now time.Time) string {
 	if at, err := IDTime(id); err == nil && !now.Truncate(time.Microsecond).After(at) {
 		now = at.Add(time.Microsecond)
@@ -30,14 +30,14 @@ func NewIDAfter(id string, now time.Time) string {
 	return NewID(now)
 }
 
-// newSuffix returns the random end of an id.
+// NewIDSuffix returns the random end of an id.
 func NewIDSuffix() string {
 	var b [(suffixLen + 1) / 2]byte
 	rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])[:suffixLen]
 }
 
-// IDTime returns the moment, to the microsecond, at which an id was made.
+// IDTime returns the time, to the microsecond, of an id.
 func IDTime(id string) (time.Time, error) {
 	if !ValidID(id) {
 		return time.Time{}, fmt.Errorf("id %q is not 24 hex digits", id)
@@ -60,7 +60,7 @@ func ValidID(id string) bool {
 	return true
 }
 
-// ConversationID is the id of the conversation of two users, whoever asks.
+// ConversationID is the id of the conversation of two users, in any order.
 func ConversationID(a, b int64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%d", min(a, b), max(a, b)))
 	return hex.EncodeToString(sum[:IDLen/2])

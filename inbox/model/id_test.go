@@ -7,6 +7,7 @@ import (
 )
 
 func TestIDs(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2016, 1, 11, 13, 8, 30, 768_123_000, time.FixedZone("WIB", 7*3600))
 	id := NewID(now)
 	if !ValidID(id) || id[:8] != "569346de" { // the seconds of the documents' sample

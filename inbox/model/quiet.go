@@ -13,10 +13,10 @@ type Clock int
 
 const minutesADay = 24 * 60
 
-// ErrClock says that a text is no time of day.
+// ErrClock reports that a text is not a time of day.
 var ErrClock = errors.New("must be a time of day such as 22:00")
 
-// ParseClock reads hours and minutes, from 00:00 to 23:59, or returns ErrClock.
+// ParseClock parses hours and minutes, from 00:00 to 23:59. The error is ErrClock.
 func ParseClock(s string) (Clock, error) {
 	t, err := time.Parse("15:04", s)
 	if err != nil {
@@ -30,15 +30,15 @@ func clockOf(t time.Time) Clock { return Clock(t.Hour()*60 + t.Minute()) }
 // String returns the form that ParseClock reads, with two digits each.
 func (c Clock) String() string { return fmt.Sprintf("%02d:%02d", int(c)/60, int(c)%60) }
 
-// QuietHours are the hours of every day in which a user's promotions wait, from the
-// first minute up to the last one, which is no part of them. They may span midnight.
-// With two equal ends, as in the zero value, there are none.
+// QuietHours are the hours of every day in which a user's promotions wait: from From up
+// to, and without, To. They may span midnight. When both are equal, as in the zero value,
+// there are none.
 type QuietHours struct{ From, To Clock }
 
 // None reports whether there are no quiet hours.
 func (q QuietHours) None() bool { return q.From == q.To }
 
-// has reports whether a time of day is within.
+// has reports whether a time of day is in the quiet hours.
 func (q QuietHours) has(c Clock) bool {
 	if q.From < q.To {
 		return q.From <= c && c < q.To
@@ -46,9 +46,8 @@ func (q QuietHours) has(c Clock) bool {
 	return !q.None() && (q.From <= c || c < q.To)
 }
 
-// End returns when the quiet hours that now is in end, and false when it is in none.
-// The zone of now counts. Where clocks are put forward over the last minute, they end
-// within that hour.
+// End returns when the quiet hours end if now, in its own zone, is in quiet hours, and
+// else false. Where clocks are put forward over To, they end within that hour.
 func (q QuietHours) End(now time.Time) (time.Time, bool) {
 	c := clockOf(now)
 	if !q.has(c) {
@@ -58,15 +57,15 @@ func (q QuietHours) End(now time.Time) (time.Time, bool) {
 	end := now.Truncate(time.Minute).Add(time.Duration(minutes) * time.Minute)
 	_, before := now.Zone()
 	_, after := end.Zone()
-	// Clocks may be changed in between: then that many minutes show another time.
+	// If clocks are changed in between, the clock does not show To after these minutes.
 	if sameClock := end.Add(time.Duration(before-after) * time.Second); !q.has(clockOf(sameClock)) && sameClock.After(now) {
 		end = sameClock
 	}
 	return end, true
 }
 
-// Pause returns how long it is from the end of the quiet hours to the next ones: a whole
-// day when there are none, never 0.
+// Pause returns the time from the end of the quiet hours to the next ones. It is a whole
+// day when there are none.
 func (q QuietHours) Pause() time.Duration {
 	minutes := (q.From - q.To + minutesADay) % minutesADay
 	if minutes == 0 {
@@ -96,10 +95,10 @@ func ParseQuietHours(s string) QuietHours {
 	return q
 }
 
-// zoneNames are what the zones of Indonesia are called there.
+// zoneNames are the names of time zones in Indonesia.
 var zoneNames = map[string]string{"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura"}
 
-// zones holds those that were asked for, by name: there are only so many.
+// zones caches locations by name. There are only so many.
 var zones sync.Map // string to *time.Location
 
 // Zone returns a time zone by its IANA name, or as WIB, WITA or WIT, and false when

@@ -7,6 +7,7 @@ import (
 )
 
 func TestClock(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"00:00": "00:00", "7:05": "07:05", "23:59": "23:59",
 		"24:00": "", "22": "", "22:0": "", "": "", "-1:00": "", "22:00:00": "", " 22:00": "",
@@ -19,6 +20,7 @@ func TestClock(t *testing.T) {
 }
 
 func TestQuietHoursEnd(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		hours, zone, now, end string // end is "" when now is not quiet
 	}{
@@ -66,6 +68,7 @@ func TestQuietHoursEnd(t *testing.T) {
 // whatever happens to the clocks: where an hour is left out, or comes twice, the first
 // minute that is not quiet may be a part of it.
 func TestQuietHoursAlwaysEnd(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"America/New_York", "Australia/Lord_Howe", "Asia/Jakarta"} {
 		zone, _ := Zone(name)
 		for _, day := range []time.Time{ // on which clocks are changed in one of them
@@ -96,6 +99,7 @@ func TestQuietHoursAlwaysEnd(t *testing.T) {
 }
 
 func TestZone(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]string{
 		"WIB": "Asia/Jakarta", "WITA": "Asia/Makassar", "WIT": "Asia/Jayapura", "Europe/Berlin": "Europe/Berlin",
 		"": "", "Local": "", "Mars/Olympus": "", "../etc/passwd": "",

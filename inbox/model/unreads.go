@@ -1,14 +1,13 @@
 package model
 
-// Unreads are the sizes of the sets of what is unread or asks a user to act, and
-// what the newest cart event said.
+// Unreads are a user's numbers of what is unread or asks the user to act.
 type Unreads struct {
 	Messages           int // unread messages
 	SellerTransactions int // transactions that ask the seller to act
 	TransactionNews    int // the buyer's transactions with an unread update that asks for nothing
 	Notifications      int // unread notifications
 	BuyerTransactions  int // transactions that ask the buyer to act
-	CartItems          int
+	CartItems          int // as the newest cart event said
 	SellerOffers       int // offers that ask the seller to act
 	BuyerOffers        int // offers that ask the buyer to act
 }

@@ -24,10 +24,10 @@ const (
 	waitTimeout  = time.Second      // for the replicas
 )
 
-// A Batcher carries commands to Redis in pipelines: while one is under way,
-// those that concurrent callers bring wait for the next. A lone caller waits for
-// nobody. Scripts that Redis has forgotten are sent again with their source.
-// Network failures are retried, so every command must be idempotent.
+// A Batcher sends commands to Redis in pipelines: while one pipeline is under way,
+// commands of concurrent callers wait for the next one. A single caller waits for nobody.
+// Scripts that Redis does not know (any more) are sent again with their source. Network
+// failures are retried, so every command must be idempotent.
 type Batcher struct {
 	rdb      redis.UniversalClient
 	replicas int
@@ -37,7 +37,7 @@ type Batcher struct {
 	done     sync.WaitGroup
 }
 
-// A group is what one caller brings; its commands stay together and in order.
+// A group is the commands of one call of Do. They stay together and in order.
 type group struct {
 	commands []*Command
 	done     chan error
@@ -57,9 +57,9 @@ func (b *Batcher) Close() {
 	b.done.Wait()
 }
 
-// Do executes commands and waits for their replies, for batchTimeout or so at
-// most. The error is the first one of the commands, or ErrClosed, or that of ctx
-// when it ended before they were on their way. redis.Nil is a reply, not an error.
+// Do executes commands and waits for their replies, for little longer than batchTimeout.
+// The error is the first one of the commands, or ErrClosed, or that of ctx if it ended
+// before the commands were taken. redis.Nil is a reply, not an error.
 func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	g := &group{commands: commands, done: make(chan error, 1)}
 	select {
@@ -77,7 +77,7 @@ func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	return <-g.done // not ctx: the commands are being written to until then
 }
 
-// Run executes a script through Do and returns the command with its reply.
+// Run executes one script, as Do does, and returns the command with the reply.
 func (b *Batcher) Run(ctx context.Context, s *Script, keys []string, args ...any) (*Command, error) {
 	c := s.Command(ctx, keys, args...)
 	return c, b.Do(ctx, c)
@@ -133,8 +133,8 @@ func firstError(commands []*Command) error {
 	return nil
 }
 
-// pipeline executes commands, and once more those whose script was unknown. The
-// error is that of the replicas; the commands hold their own.
+// pipeline executes commands, and waits for the replicas if there are any. The error is
+// that of the replicas; each command holds its own.
 func (b *Batcher) pipeline(ctx context.Context, commands []*Command) error {
 	if b.replicas == 0 {
 		b.send(ctx, b.rdb, commands)
@@ -147,8 +147,8 @@ func (b *Batcher) pipeline(ctx context.Context, commands []*Command) error {
 	return errors.Join(errs...)
 }
 
-// byMaster sorts commands by the Redis process that they go to, because WAIT
-// speaks for one connection to one process.
+// byMaster groups commands by the Redis process that they go to, because WAIT counts the
+// replicas of one process.
 func (b *Batcher) byMaster(ctx context.Context, commands []*Command) map[redis.Cmdable][]*Command {
 	cluster, ok := b.rdb.(*redis.ClusterClient)
 	if !ok {
@@ -177,9 +177,9 @@ func (b *Batcher) sendAndWait(ctx context.Context, node redis.Cmdable, commands 
 	return nil
 }
 
-// send executes commands and then the last one on one connection. The first
-// round names scripts by digest; a second one brings the source of those that
-// Redis does not know (any more).
+// send executes commands, and last after them, in one pipeline. The first round names
+// scripts by their digests; a second one sends the source of those that Redis does not
+// know.
 func (b *Batcher) send(ctx context.Context, node redis.Cmdable, commands []*Command, last ...redis.Cmder) {
 	for round := range 2 {
 		pipe := node.Pipeline()

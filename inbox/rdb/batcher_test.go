@@ -84,6 +84,7 @@ func TestBatcherWaitsForReplicas(t *testing.T) {
 }
 
 func TestPartitionsLieEvenly(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 3, 16, 64, 1024} {
 		p := NewPartitions("kabar", n)
 		for i := range n {
@@ -96,6 +97,7 @@ func TestPartitionsLieEvenly(t *testing.T) {
 }
 
 func TestSlotIsThatOfRedis(t *testing.T) {
+	t.Parallel()
 	// The example of the Redis Cluster specification.
 	if got := crc16("123456789"); got != 0x31C3 {
 		t.Errorf("crc16 is %#x", got)

@@ -25,9 +25,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// onEveryRedis runs a test on a real server and on the embedded Redis.
+// onEveryRedis runs a test on a real server, which all tests share, and on an embedded
+// Redis of its own, in parallel with other tests: a test uses keys under its own name.
 func onEveryRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
+	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		server, err := localredis.Shared()
 		if err != nil {
 			t.Fatal(err)
@@ -35,6 +38,7 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, client redis.UniversalCl
 		test(t, connect(t, server.Addr()))
 	})
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		test(t, connect(t, miniredis.RunT(t).Addr()))
 	})
 }

@@ -23,7 +23,7 @@ func NewScript(source string) *Script {
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
 }
 
-// Command returns an invocation of the script for Batcher.Do.
+// Command returns the command that executes the script.
 func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
 	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
 	return &Command{Cmd: cmd, withSource: func() *redis.Cmd {
@@ -40,8 +40,8 @@ func (s *Script) args(name, script string, keys []string, args []any) []any {
 	return append(all, args...)
 }
 
-// A Command is one Redis command on its way through a Batcher. After Do returned
-// nil, Cmd holds its reply or its error.
+// A Command is one Redis command for a Batcher. After Do has returned, Cmd holds the
+// reply or the error.
 type Command struct {
 	*redis.Cmd
 	withSource func() *redis.Cmd // the same command with the script's source; nil for a plain command

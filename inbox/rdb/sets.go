@@ -12,14 +12,14 @@ import (
 const scanCount = 100
 
 // UsersAfter returns users of a sorted set whose members are written by UserMember
-// and whose scores are all 0, in the order of their ids: at most max of them, after
+// and whose scores are all 0, in the order of their ids: at most limit of them, after
 // the given member, or from the first one when it is "".
-func UsersAfter(ctx context.Context, client redis.UniversalClient, set, after string, max int) ([]int64, error) {
+func UsersAfter(ctx context.Context, client redis.UniversalClient, set, after string, limit int) ([]int64, error) {
 	from := "-"
 	if after != "" {
 		from = "(" + after
 	}
-	members, err := client.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(max)}).Result()
+	members, err := client.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(limit)}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}

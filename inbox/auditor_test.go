@@ -16,7 +16,7 @@ func sampleRules(subject string, rank int) (seller, buyer model.Counter, known b
 	return model.SellerTransactions, model.TransactionNews, strings.HasPrefix(subject, "transaction:") && rank == 5
 }
 
-// Each way in which sets can differ is found, named and mended.
+// Every difference between the sets is found, described and repaired.
 func TestAudit(t *testing.T) {
 	damages := []struct {
 		name, want string
@@ -77,18 +77,18 @@ func TestAudit(t *testing.T) {
 			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 				ctx := context.Background()
 				s := newStore(t, rdb)
-				message := sending(partner, user, "halo")
+				message := outbound(partner, user, "halo")
 				carry(t, s, message)
 				var news StoreResult
-				for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
+				for subject, counter := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 					p := note(subject, "transaction")
-					p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: class}
+					p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: counter}
 					role := model.Buyer // the partner's
-					if class == model.TransactionNews {
+					if counter == model.TransactionNews {
 						role = model.Seller
 					}
 					p.Contact = &model.Contact{Role: role, Partner: partner, Transaction: subject}
-					if stored := put(t, s, p); class == model.TransactionNews {
+					if stored := store(t, s, p); counter == model.TransactionNews {
 						news = stored
 					}
 				}
@@ -119,13 +119,13 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// One repair mends a message without a body that was not counted either, and does
-// not count it.
-func TestRepairDoesNotCountWhatIsNotThere(t *testing.T) {
+// A message without a body that was not counted either is removed by one repair, and
+// not counted by it.
+func TestRepairDoesNotCountMissingMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
-		m := sending(partner, user, "halo")
+		m := outbound(partner, user, "halo")
 		carry(t, s, m)
 		rdb.HDel(ctx, s.keys(user).bodies(), m.ID)
 		rdb.ZRem(ctx, s.keys(user).counted(), m.ID)
@@ -157,8 +157,8 @@ func (before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// A message that arrives when the bodies have been read and the counted ones have not
-// is nothing to be mended.
+// A message that arrives after the audit has read the bodies and before it reads what is
+// counted is not repaired.
 func TestRepairLeavesWhatArrivesMeanwhile(t *testing.T) {
 	for name, known := range map[string]bool{"in a conversation that was read": true, "in a new conversation": false} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -166,9 +166,9 @@ func TestRepairLeavesWhatArrivesMeanwhile(t *testing.T) {
 				ctx := context.Background()
 				s := newStore(t, rdb)
 				if known {
-					carry(t, s, sending(partner, user, "satu"))
+					carry(t, s, outbound(partner, user, "satu"))
 				}
-				m, arrived := sending(partner, user, "dua"), false
+				m, arrived := outbound(partner, user, "dua"), false
 				rdb.AddHook(before(func(cmd redis.Cmder) {
 					if cmd.Name() == "zrangebyscore" && !arrived {
 						arrived = true

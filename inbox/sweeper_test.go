@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// aged returns the same store at a later time.
+// aged returns the same store with a later clock.
 func aged(s *Store, by time.Duration, change ...func(*Options)) *Store {
 	opts := s.options
 	opts.Now = func() time.Time { return time.Now().Add(by) }
@@ -32,19 +31,20 @@ func sweep(t *testing.T, s *Store, users ...int64) Swept {
 	return swept
 }
 
-// What is too old leaves the list and the counters of an idle user; a transaction
-// that asks for something stays counted, news that nobody can read any more do not.
+// Notifications that are too old leave the list and the counters of an idle user. A
+// transaction that asks the user to act stays counted, news whose notification is gone
+// does not.
 func TestSweepNotifications(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
 		for i := range 250 {
-			put(t, s, note(fmt.Sprint(i), "discount"))
+			store(t, s, note(fmt.Sprint(i), "discount"))
 		}
-		for subject, class := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
+		for subject, counter := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 			p := note(subject, "transaction")
-			p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: class}
-			put(t, s, p)
+			p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: counter}
+			store(t, s, p)
 		}
 		if swept := sweep(t, s, user, partner); swept != (Swept{}) {
 			t.Errorf("swept %+v of what is new", swept)
@@ -77,37 +77,37 @@ func TestSweepNotifications(t *testing.T) {
 	})
 }
 
-// Only what is too old goes, and a state that is late is still told from a newer one.
+// Only what is too old is dropped, and a state that comes late is still recognised.
 func TestSweepKeepsWhatIsNew(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		old := aged(s, -s.options.Keep-time.Hour)
 		p := note("old", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: old.now(), Rank: 5, Counter: model.TransactionNews}
-		put(t, old, p)
+		store(t, old, p)
 		p.Event, p.State = "new", model.State{Order: time.Now(), Rank: 6}
-		put(t, s, p)
+		store(t, s, p)
 		sweep(t, s, user)
 		if n := len(list(t, s, 0, 10, "transaction")); n != 1 {
 			t.Errorf("%d are listed", n)
 		}
 		p.Event, p.State = "late", model.State{Order: time.Now().Add(-time.Minute), Rank: 5, Counter: model.SellerTransactions}
-		put(t, s, p)
+		store(t, s, p)
 		if u := unreads(t, s); u != (model.Unreads{Notifications: 2}) {
 			t.Errorf("counted %+v", u)
 		}
 	})
 }
 
-// Messages that are too old leave both copies, each at its own sweep, the search and
-// the counters; a conversation without any leaves the inbox.
+// Messages that are too old leave both copies, each in its user's sweep, the search and
+// the counters. A conversation without any is deleted.
 func TestSweepMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		const keep = 30 * 24 * time.Hour
 		s := newStore(t, rdb, func(o *Options) { o.KeepMessages = keep })
 		send := func(from int64, body string, ago time.Duration) {
-			m := sending(from, user, body)
+			m := outbound(from, user, body)
 			m.ID = model.NewID(time.Now().Add(-ago))
 			carry(t, s, m)
 		}
@@ -115,10 +115,10 @@ func TestSweepMessages(t *testing.T) {
 			send(partner, fmt.Sprint("lama ", i), keep+time.Hour)
 		}
 		send(partner, "baru", 0)
-		for i := range sweepInboxes + 20 { // more than one page, each conversation empty in the end
+		for i := range sweepConversations + 20 { // more than one page, each conversation empty in the end
 			send(1000+int64(i), "lama sekali", keep+2*time.Hour)
 		}
-		if swept := sweep(t, s, user); swept.Messages != 120+sweepInboxes+20 {
+		if swept := sweep(t, s, user); swept.Messages != 120+sweepConversations+20 {
 			t.Errorf("swept %+v", swept)
 		}
 		if u := unreads(t, s); u.Messages != 1 {
@@ -145,96 +145,18 @@ func TestSweepMessages(t *testing.T) {
 	})
 }
 
-// News whose notification is pushed out of a full list leave the counter with it.
+// News leaves the counter when its notification is dropped from a full list.
 func TestNewsLeaveWithTheirNotification(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
 		p := note("news", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5, Counter: model.TransactionNews}
-		put(t, s, p)
+		store(t, s, p)
 		for i := range 50 {
-			put(t, s, note(fmt.Sprint(i), "discount"))
+			store(t, s, note(fmt.Sprint(i), "discount"))
 		}
 		if u := unreads(t, s); u.TransactionNews != 0 || u.Notifications > 50 {
 			t.Errorf("counted %+v", u)
-		}
-	})
-}
-
-// A message that a request hands over after its sender was erased is dropped, and
-// so is one to an erased user; the next one of a user who is known anew is not.
-func TestErasedUsersMessagesAreDropped(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		ctx := context.Background()
-		s := newStore(t, rdb)
-		late := sending(partner, user, "terlambat")
-		to := sending(user, partner, "untuk dia")
-		if _, _, err := s.Outbound.Prepare(ctx, &late.Message); err != nil {
-			t.Fatal(err)
-		}
-		first(t, s, late)
-		erase := func() {
-			partners, err := s.Eraser.Partners(ctx, partner)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range partners {
-				err = errors.Join(err, s.Eraser.EraseAtPartner(ctx, p, partner))
-			}
-			if err := errors.Join(err, s.Eraser.EraseUser(ctx, partner, partners), s.Eraser.Finish(ctx, partner, 0)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := s.Eraser.Begin(ctx, partner, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Profiles.Set(ctx, partner, Profile{}); !errors.Is(err, ErrErasing) {
-			t.Errorf("made known while being erased: %v", err)
-		}
-		erase()
-		if err := s.Outbound.StorePending(ctx, late); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := s.Outbound.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
-			t.Errorf("sent by an erased user: %v", err)
-		}
-		if _, _, err := s.Outbound.StoreFirst(ctx, to); !errors.Is(err, ErrErased) {
-			t.Errorf("sent to an erased user: %v", err)
-		}
-		for _, who := range []int64{user, partner} {
-			if got := bodies(t, s, who); len(got) != 0 {
-				t.Errorf("user %d has %v", who, got)
-			}
-		}
-		p := note("e", "discount")
-		p.Receiver = partner
-		if stored := put(t, s, p); !stored.Erased {
-			t.Errorf("stored for an erased user: %+v", stored)
-		}
-
-		// Once more, when what was under way has ended, and then no more.
-		later := aged(s, time.Second)
-		for round, want := range []int{1, 0} {
-			due, err := later.Eraser.Due(ctx, 10)
-			if err != nil || len(due) != want {
-				t.Fatalf("round %d: %v, %v", round, due, err)
-			}
-			for range due {
-				if goOn, err := s.Eraser.Resume(ctx, partner, time.Minute); !goOn || err != nil {
-					t.Fatal(goOn, err)
-				}
-				erase()
-			}
-		}
-		if err := s.Profiles.MarkKnown(ctx, partner); !errors.Is(err, ErrErased) {
-			t.Errorf("signing in lifted the tombstone: %v", err)
-		}
-		if err := s.Profiles.Set(ctx, partner, Profile{}); err != nil {
-			t.Fatal(err)
-		}
-		carry(t, s, sending(partner, user, "halo lagi"))
-		if got := bodies(t, s, user); strings.Join(got, ",") != "halo lagi" {
-			t.Errorf("user has %v", got)
 		}
 	})
 }
