@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // broadcastCmd measures what a broadcast does to the urgent lane.
@@ -40,7 +40,7 @@ const lead = time.Second
 func (c *broadcastCmd) Validate() error {
 	if err := within([]bounded{
 		{"users", c.Users, 1, 1_000_000},
-		{"broadcast-rate", c.BroadcastRate, 1, dispatcher.MaxRate},
+		{"broadcast-rate", c.BroadcastRate, 1, broadcast.MaxRate},
 		{"rounds", c.Rounds, 1, 100},
 		{"publishers", c.Publishers, 1, 1000},
 	}); err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // wire is what the tests look at of an event.
@@ -113,7 +113,7 @@ func TestGoalsCoverEveryCase(t *testing.T) {
 			if goals[p][batch] == 0 {
 				t.Errorf("no goal for %s with %d events a request", p, batch)
 			}
-			if batch > dispatcher.MaxReceivers {
+			if batch > event.MaxReceivers {
 				t.Errorf("%d events are too many for a request", batch)
 			}
 		}

@@ -101,7 +101,7 @@ func welcome(ctx context.Context, core *app.Core) (string, error) {
 	if published.Err != nil {
 		return "", fmt.Errorf("welcome: %w", published.Err)
 	}
-	receivers, err := core.Dispatcher.Status(ctx, welcomeSource, published.ID)
+	receivers, err := core.Dispatcher.Delivery.Status(ctx, welcomeSource, published.ID)
 	if err != nil {
 		return "", fmt.Errorf("welcome: %w", err)
 	}

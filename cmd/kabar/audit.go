@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 type auditCmd struct {
@@ -21,15 +21,15 @@ func (c auditCmd) Run(e *env) error {
 	}
 	defer core.Close()
 	audit := func(repair bool, f func(inbox.Finding)) error {
-		return core.Dispatcher.AuditAll(e.ctx, repair, f)
+		return core.Dispatcher.Auditor.All(e.ctx, repair, f)
 	}
 	if c.User != "" {
-		user, err := dispatcher.ParseUser(c.User)
+		user, err := model.ParseUser(c.User)
 		if err != nil {
 			return fmt.Errorf("user %w", err)
 		}
 		audit = func(repair bool, f func(inbox.Finding)) error {
-			found, err := core.Dispatcher.Audit(e.ctx, user, repair)
+			found, err := core.Dispatcher.Auditor.User(e.ctx, user, repair)
 			for _, finding := range found {
 				f(finding)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 type broadcastCmd struct {
@@ -35,30 +35,30 @@ type oneBroadcast struct {
 }
 
 // find returns the broadcast that is meant.
-func (c oneBroadcast) find(e *env, core *app.Core) (dispatcher.BroadcastStatus, error) {
+func (c oneBroadcast) find(e *env, core *app.Core) (broadcast.Status, error) {
 	if c.Service != "" {
-		s, err := core.Dispatcher.Broadcast(e.ctx, source(c.Service), c.ID)
+		s, err := core.Dispatcher.Broadcasts.Get(e.ctx, source(c.Service), c.ID)
 		if err != nil {
 			return s, fmt.Errorf("broadcast %q of service %q: %w", c.ID, c.Service, err)
 		}
 		return s, nil
 	}
-	all, err := core.Dispatcher.Broadcasts(e.ctx, mostBroadcasts)
+	all, err := core.Dispatcher.Broadcasts.List(e.ctx, mostBroadcasts)
 	if err != nil {
-		return dispatcher.BroadcastStatus{}, err
+		return broadcast.Status{}, err
 	}
-	all = slices.DeleteFunc(all, func(s dispatcher.BroadcastStatus) bool { return s.ID != c.ID })
+	all = slices.DeleteFunc(all, func(s broadcast.Status) bool { return s.ID != c.ID })
 	switch len(all) {
 	case 0:
-		return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: not found", c.ID)
+		return broadcast.Status{}, fmt.Errorf("broadcast %q: not found", c.ID)
 	case 1:
 		return all[0], nil
 	}
-	return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
+	return broadcast.Status{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
 }
 
 // with does something with the broadcast that is meant.
-func (c oneBroadcast) with(e *env, do func(core *app.Core, s dispatcher.BroadcastStatus) error) error {
+func (c oneBroadcast) with(e *env, do func(core *app.Core, s broadcast.Status) error) error {
 	core, err := e.core()
 	if err != nil {
 		return err
@@ -72,9 +72,9 @@ func (c oneBroadcast) with(e *env, do func(core *app.Core, s dispatcher.Broadcas
 }
 
 // set puts the broadcast into a state and shows it.
-func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
-	return c.with(e, func(core *app.Core, s dispatcher.BroadcastStatus) error {
-		s, err := core.Dispatcher.SetBroadcast(e.ctx, s.Source, s.ID, to)
+func (c oneBroadcast) set(e *env, to broadcast.State) error {
+	return c.with(e, func(core *app.Core, s broadcast.Status) error {
+		s, err := core.Dispatcher.Broadcasts.Set(e.ctx, s.Source, s.ID, to)
 		if err != nil {
 			return fmt.Errorf("broadcast %q: %w", c.ID, err)
 		}
@@ -86,17 +86,17 @@ func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
 type broadcastPauseCmd struct{ oneBroadcast }
 
 // Run implements the command.
-func (c broadcastPauseCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastPaused) }
+func (c broadcastPauseCmd) Run(e *env) error { return c.set(e, broadcast.Paused) }
 
 type broadcastResumeCmd struct{ oneBroadcast }
 
 // Run implements the command.
-func (c broadcastResumeCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastRunning) }
+func (c broadcastResumeCmd) Run(e *env) error { return c.set(e, broadcast.Running) }
 
 type broadcastCancelCmd struct{ oneBroadcast }
 
 // Run implements the command.
-func (c broadcastCancelCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastCancelled) }
+func (c broadcastCancelCmd) Run(e *env) error { return c.set(e, broadcast.Cancelled) }
 
 type broadcastListCmd struct {
 	Most int `help:"How many at most." default:"50"`
@@ -109,7 +109,7 @@ func (c broadcastListCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	all, err := core.Dispatcher.Broadcasts(e.ctx, c.Most)
+	all, err := core.Dispatcher.Broadcasts.List(e.ctx, c.Most)
 	if err != nil {
 		return err
 	}
@@ -126,11 +126,11 @@ type broadcastShowCmd struct{ oneBroadcast }
 
 // Run implements the command.
 func (c broadcastShowCmd) Run(e *env) error {
-	return c.with(e, func(_ *app.Core, s dispatcher.BroadcastStatus) error { return show(e.out, s) })
+	return c.with(e, func(_ *app.Core, s broadcast.Status) error { return show(e.out, s) })
 }
 
 // show prints all that is known of a broadcast.
-func show(out io.Writer, s dispatcher.BroadcastStatus) error {
+func show(out io.Writer, s broadcast.Status) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	when := func(name string, at time.Time) {
@@ -171,11 +171,11 @@ func (c broadcastWatchCmd) Run(e *env) error {
 	if c.Every <= 0 {
 		return errors.New("--every must be positive")
 	}
-	return c.with(e, func(core *app.Core, s dispatcher.BroadcastStatus) error { return c.watch(e, core, s) })
+	return c.with(e, func(core *app.Core, s broadcast.Status) error { return c.watch(e, core, s) })
 }
 
 // watch draws the broadcast until it is over.
-func (c broadcastWatchCmd) watch(e *env, core *app.Core, s dispatcher.BroadcastStatus) (err error) {
+func (c broadcastWatchCmd) watch(e *env, core *app.Core, s broadcast.Status) (err error) {
 	draw := lines(e.out)
 	if isTerminal(e.out) {
 		draw = bar(e.out, s)
@@ -192,14 +192,14 @@ func (c broadcastWatchCmd) watch(e *env, core *app.Core, s dispatcher.BroadcastS
 		case <-e.ctx.Done():
 			return e.ctx.Err()
 		}
-		if s, err = core.Dispatcher.Broadcast(e.ctx, s.Source, s.ID); err != nil {
+		if s, err = core.Dispatcher.Broadcasts.Get(e.ctx, s.Source, s.ID); err != nil {
 			return err
 		}
 	}
 	if err := show(e.out, s); err != nil {
 		return err
 	}
-	if s.State != dispatcher.BroadcastDone {
+	if s.State != broadcast.Done {
 		return fmt.Errorf("broadcast %q is %s", s.ID, s.State)
 	}
 	return nil
@@ -216,9 +216,9 @@ func isTerminal(out io.Writer) bool {
 }
 
 // lines draws progress for files and pipes: a line whenever it changed.
-func lines(out io.Writer) func(dispatcher.BroadcastStatus) {
+func lines(out io.Writer) func(broadcast.Status) {
 	last := ""
-	return func(s dispatcher.BroadcastStatus) {
+	return func(s broadcast.Status) {
 		if line := progressLine(s); line != last {
 			fmt.Fprintln(out, time.Now().Format(time.TimeOnly), line)
 			last = line
@@ -227,7 +227,7 @@ func lines(out io.Writer) func(dispatcher.BroadcastStatus) {
 }
 
 // bar draws progress for people.
-func bar(out io.Writer, s dispatcher.BroadcastStatus) func(dispatcher.BroadcastStatus) {
+func bar(out io.Writer, s broadcast.Status) func(broadcast.Status) {
 	b := progressbar.NewOptions64(max(s.Total, 1),
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionShowCount(),
@@ -235,7 +235,7 @@ func bar(out io.Writer, s dispatcher.BroadcastStatus) func(dispatcher.BroadcastS
 		progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionFullWidth(),
 	)
-	return func(s dispatcher.BroadcastStatus) {
+	return func(s broadcast.Status) {
 		b.ChangeMax64(max(s.Total, 1))
 		b.Describe(fmt.Sprintf("%s %.0f/s%s", s.State, s.Pace, leftOf(s)))
 		_ = b.Set64(s.Walked) // only fails past the end
@@ -247,12 +247,12 @@ func bar(out io.Writer, s dispatcher.BroadcastStatus) func(dispatcher.BroadcastS
 }
 
 // progressLine is a broadcast's progress in one line.
-func progressLine(s dispatcher.BroadcastStatus) string {
+func progressLine(s broadcast.Status) string {
 	return fmt.Sprintf("%s: %s, %d of %d users, sent %d, skipped %d, pushed %d, failed %d, %.0f/s%s",
 		s.ID, s.State, s.Walked, s.Total, s.Sent, s.Skipped, s.Pushed, failures(s), s.Pace, leftOf(s))
 }
 
-func leftOf(s dispatcher.BroadcastStatus) string {
+func leftOf(s broadcast.Status) string {
 	if s.Left <= 0 {
 		return ""
 	}
@@ -260,7 +260,7 @@ func leftOf(s dispatcher.BroadcastStatus) string {
 }
 
 // failures is how many pushes failed for good.
-func failures(s dispatcher.BroadcastStatus) int64 {
+func failures(s broadcast.Status) int64 {
 	var n int64
 	for _, of := range s.Failed {
 		n += of

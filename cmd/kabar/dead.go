@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 )
 
 type deadCmd struct {
@@ -28,7 +29,7 @@ func (c deadListCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	letters, err := core.Dispatcher.DeadLetters(e.ctx, c.Most)
+	letters, err := core.Dispatcher.Outbox.DeadLetters(e.ctx, c.Most)
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (c deadShowCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	l, err := core.Dispatcher.DeadLetter(e.ctx, c.ID)
+	l, err := core.Dispatcher.Outbox.DeadLetter(e.ctx, c.ID)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher
 	defer func() { fmt.Fprintf(e.out, "%d %s\n", n, done) }()
 	for {
 		if all {
-			letters, err := core.Dispatcher.DeadLetters(e.ctx, pageOfLetters)
+			letters, err := core.Dispatcher.Outbox.DeadLetters(e.ctx, pageOfLetters)
 			if err != nil || len(letters) == 0 {
 				return err
 			}
@@ -109,7 +110,7 @@ func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher
 			}
 		}
 		for _, id := range ids {
-			if err := do(core.Dispatcher, e.ctx, id); err != nil && !(all && errors.Is(err, dispatcher.ErrNoLetter)) {
+			if err := do(core.Dispatcher, e.ctx, id); err != nil && !(all && errors.Is(err, outbox.ErrNoLetter)) {
 				return err
 			}
 			n++

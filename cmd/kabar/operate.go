@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // source is the event source of a service's name.
@@ -44,7 +44,7 @@ func (c sendCmd) Run(e *env) error {
 	}
 	defer core.Close()
 	failed := 0
-	var batch []*dispatcher.Event
+	var batch []*event.Event
 	flush := func() {
 		for _, r := range core.Dispatcher.Publish(e.ctx, source(c.Service), batch...) {
 			switch {
@@ -113,7 +113,7 @@ func (c eventCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	all, err := core.Dispatcher.Status(e.ctx, dispatcher.WithinSource(source(c.Service), c.Source), c.ID)
+	all, err := core.Dispatcher.Delivery.Status(e.ctx, event.WithinSource(source(c.Service), c.Source), c.ID)
 	if err != nil {
 		return fmt.Errorf("event %q of service %q: %w", c.ID, c.Service, err)
 	}
@@ -138,7 +138,7 @@ type devicesCmd struct {
 
 // Run implements the command.
 func (c devicesCmd) Run(e *env) error {
-	user, err := dispatcher.ParseUser(c.User)
+	user, err := model.ParseUser(c.User)
 	if err != nil {
 		return fmt.Errorf("user %w", err)
 	}

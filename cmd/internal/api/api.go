@@ -22,6 +22,10 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
@@ -99,26 +103,39 @@ type Credentials interface {
 	Redeem(ctx context.Context, ticket string) (user int64, until time.Time, err error)
 }
 
-// A Dispatcher publishes events and sends messages. [dispatcher.Dispatcher] does,
-// and documents the methods and their errors.
-type Dispatcher interface {
-	Parse(raw []byte) (*dispatcher.Event, error)
-	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
-	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
-	PromoTypes() []string
-	ParseBroadcast(raw []byte) (*dispatcher.Broadcast, error)
-	StartBroadcast(ctx context.Context, source string, b *dispatcher.Broadcast) dispatcher.Published
-	Broadcast(ctx context.Context, source, id string) (dispatcher.BroadcastStatus, error)
-	SetBroadcast(ctx context.Context, source, id string, to dispatcher.BroadcastState) (dispatcher.BroadcastStatus, error)
-	Switches() []string
-	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
-	Reminder(user int64) devices.Announcement
-
-	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
-	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
-	ReadMessage(ctx context.Context, user int64, m *inbox.Message) error
-	Erase(ctx context.Context, user int64) error
-}
+// The parts of a [dispatcher.Dispatcher] that the handler needs. They document the
+// methods and their errors.
+type (
+	// Publisher reads and publishes events; see [dispatcher.Dispatcher].
+	Publisher interface {
+		Parse(raw []byte) (*event.Event, error)
+		Publish(ctx context.Context, source string, events ...*event.Event) []dispatcher.Published
+		Reminder(user int64) devices.Announcement
+		LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
+	}
+	// Deliveries knows what became of events; see [delivery.Workers].
+	Deliveries interface {
+		Status(ctx context.Context, source, id string) ([]delivery.ReceiverStatus, error)
+	}
+	// Broadcasts starts and steers promotions to an audience; see
+	// [broadcast.Broadcasts].
+	Broadcasts interface {
+		Parse(raw []byte) (*broadcast.Broadcast, error)
+		Start(ctx context.Context, source string, b *broadcast.Broadcast) (duplicate bool, err error)
+		Get(ctx context.Context, source, id string) (broadcast.Status, error)
+		Set(ctx context.Context, source, id string, to broadcast.State) (broadcast.Status, error)
+	}
+	// Chat sends messages and marks them as read; see [chat.Chat].
+	Chat interface {
+		Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (id string, err error)
+		ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
+		ReadMessage(ctx context.Context, user int64, m *inbox.Message) error
+	}
+	// Eraser erases users; see [retention.Janitor].
+	Eraser interface {
+		Erase(ctx context.Context, user int64) error
+	}
+)
 
 // Attachments keeps the files of chats. [attachments.Store] does, and documents the
 // methods and their errors.
@@ -147,7 +164,7 @@ type Service struct {
 }
 
 // Options configure the handler. The parts of the inbox, Devices, Credentials
-// and Dispatcher are required.
+// and the parts of the dispatcher are required.
 type Options struct {
 	// Notifications to Contacts are parts of an [inbox.Store].
 	Notifications Notifications
@@ -158,8 +175,16 @@ type Options struct {
 
 	Devices     Devices
 	Credentials Credentials
-	Dispatcher  Dispatcher
-	Services    []Service
+	// Publisher to Eraser are parts of a [dispatcher.Dispatcher].
+	Publisher  Publisher
+	Deliveries Deliveries
+	Broadcasts Broadcasts
+	Chat       Chat
+	Eraser     Eraser
+	// Types are the event types of this gateway: the built-in ones when nil.
+	Types *event.Types
+
+	Services []Service
 	// SignIn verifies users' credentials, where they are kept elsewhere; nil when
 	// Credentials keeps them.
 	SignIn SignIn
@@ -188,12 +213,12 @@ type api struct {
 	router  *chi.Mux
 	metrics *metrics
 	promo   []string // the types that list.json shows unless told
-	// switches are what can be switched off on a device.
-	switches []string
-	away     throttle // of log lines that say that something is away
-	signIn   SignIn
-	tokens   TokenReader // signIn, when it is one, or nil
-	locales  *lru.Cache[int64, userLocale]
+	// mutable are the types that can be muted on a device.
+	mutable []string
+	away    throttle // of log lines that say that something is away
+	signIn  SignIn
+	tokens  TokenReader // signIn, when it is one, or nil
+	locales *lru.Cache[int64, userLocale]
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
@@ -211,6 +236,9 @@ func newAPI(opts Options) *api {
 	if opts.Texts == nil {
 		opts.Texts = text.Default()
 	}
+	if opts.Types == nil {
+		opts.Types = event.NewTypes()
+	}
 	opts.Locale = text.Match("", "", opts.Locale)
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
@@ -219,7 +247,7 @@ func newAPI(opts Options) *api {
 		Options: opts,
 		router:  chi.NewRouter(),
 		metrics: newMetrics(opts.Metrics),
-		promo:   opts.Dispatcher.PromoTypes(), switches: opts.Dispatcher.Switches(),
+		promo:   opts.Types.Promos(), mutable: opts.Types.Mutable(),
 		signIn: opts.SignIn, locales: newLocales(),
 	}
 	if a.signIn == nil {

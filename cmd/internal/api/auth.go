@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices/credentials"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // What a client that is not signed in is asked for.
@@ -76,7 +77,7 @@ func (a *api) session(r *http.Request) (session, error) {
 // credential returns what a request presents, if it can be a user's.
 func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
 	if name, token, ok := r.BasicAuth(); ok {
-		user, err := dispatcher.ParseUser(name)
+		user, err := model.ParseUser(name)
 		return user, token, err == nil
 	}
 	if a.tokens == nil {
@@ -144,4 +145,4 @@ func (a *api) service(r *http.Request) *Service {
 }
 
 // source names the service as the origin of events.
-func (s *Service) source() string { return dispatcher.ServiceSource(s.Name) }
+func (s *Service) source() string { return event.ServiceSource(s.Name) }

@@ -9,9 +9,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // startBroadcast: POST /v2/broadcasts.json
@@ -29,7 +28,7 @@ func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
 	case media != typeJSON && media != "":
 		return reply{}, unsupported(typeJSON)
 	}
-	b, err := a.Dispatcher.ParseBroadcast(body)
+	b, err := a.Broadcasts.Parse(body)
 	if err != nil {
 		f := *failureOf(err)
 		if !jsontext.Value(body).IsValid() { // checked only when there is an error to tell apart
@@ -37,11 +36,14 @@ func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
 		}
 		return reply{}, withID("", &f)
 	}
-	p := a.Dispatcher.StartBroadcast(r.Context(), s.source(), b)
-	if p.Err != nil {
-		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
+	duplicate, err := a.Broadcasts.Start(r.Context(), s.source(), b)
+	if err != nil {
+		return reply{}, withID(b.ID, err) // repeating with this id is safe
 	}
-	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
+	return reply{
+		status: http.StatusAccepted,
+		body:   appendPublished(nil, dispatcher.Published{ID: b.ID, Duplicate: duplicate}),
+	}, nil
 }
 
 // showBroadcast: GET /v2/broadcasts/:id.json
@@ -50,7 +52,7 @@ func (a *api) showBroadcast(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	b, err := a.Dispatcher.Broadcast(r.Context(), s.source(), id)
+	b, err := a.Broadcasts.Get(r.Context(), s.source(), id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -58,8 +60,8 @@ func (a *api) showBroadcast(r *http.Request, s *Service) (reply, error) {
 }
 
 // steered are the states that a service may ask for.
-var steered = []dispatcher.BroadcastState{
-	dispatcher.BroadcastRunning, dispatcher.BroadcastPaused, dispatcher.BroadcastCancelled,
+var steered = []broadcast.State{
+	broadcast.Running, broadcast.Paused, broadcast.Cancelled,
 }
 
 // setBroadcast: PATCH /v2/broadcasts/:id.json
@@ -73,12 +75,12 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 		return reply{}, err
 	}
 	text, _ := in.given("state")
-	to := dispatcher.BroadcastState(text)
+	to := broadcast.State(text)
 	if !slices.Contains(steered, to) {
 		return reply{}, wrong("state", "must be running, paused or cancelled")
 	}
-	b, err := a.Dispatcher.SetBroadcast(r.Context(), s.source(), id, to)
-	if errors.Is(err, inbox.ErrBroadcastState) {
+	b, err := a.Broadcasts.Set(r.Context(), s.source(), id, to)
+	if errors.Is(err, broadcast.ErrState) {
 		return reply{}, &failure{
 			code: conflict, text: "api.broadcast.over",
 			fields: map[string]string{"state": "cannot change any more: the broadcast is over"},
@@ -90,18 +92,18 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	return a.broadcastReply(b)
 }
 
-// broadcast is how far a broadcast is, as services see it.
-type broadcast struct {
-	ID         string                    `json:"id"`
-	Type       string                    `json:"type"`
-	State      dispatcher.BroadcastState `json:"state"`
-	Rate       int                       `json:"rate"`
-	CreatedAt  string                    `json:"created_at"`
-	At         string                    `json:"at"`
-	ExpiresAt  string                    `json:"expires_at"`
-	StartedAt  *string                   `json:"started_at"`
-	FinishedAt *string                   `json:"finished_at"`
-	Progress   broadcastProgress         `json:"progress"`
+// broadcastView is how far a broadcast is, as services see it.
+type broadcastView struct {
+	ID         string            `json:"id"`
+	Type       string            `json:"type"`
+	State      broadcast.State   `json:"state"`
+	Rate       int               `json:"rate"`
+	CreatedAt  string            `json:"created_at"`
+	At         string            `json:"at"`
+	ExpiresAt  string            `json:"expires_at"`
+	StartedAt  *string           `json:"started_at"`
+	FinishedAt *string           `json:"finished_at"`
+	Progress   broadcastProgress `json:"progress"`
 }
 
 type broadcastProgress struct {
@@ -124,8 +126,8 @@ type failedPushes struct {
 	Count  int64  `json:"count"`
 }
 
-func (a *api) broadcastReply(b dispatcher.BroadcastStatus) (reply, error) {
-	v := broadcast{
+func (a *api) broadcastReply(b broadcast.Status) (reply, error) {
+	v := broadcastView{
 		ID: b.ID, Type: b.Type, State: b.State, Rate: b.Rate,
 		CreatedAt: a.timestamp(b.CreatedAt), At: a.timestamp(b.At), ExpiresAt: a.timestamp(b.ExpiresAt),
 		Progress: broadcastProgress{
@@ -147,8 +149,8 @@ func (a *api) broadcastReply(b dispatcher.BroadcastStatus) (reply, error) {
 		v.Progress.SecondsLeft = &left
 	}
 	return ok(struct {
-		Status    string    `json:"status"`
-		Broadcast broadcast `json:"broadcast"`
-		Message   *string   `json:"message"`
+		Status    string        `json:"status"`
+		Broadcast broadcastView `json:"broadcast"`
+		Message   *string       `json:"message"`
 	}{"OK", v, nil})
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // broadcastRead is an answer about a broadcast, as a client reads it.
@@ -121,7 +121,7 @@ func TestBroadcastsAreRefused(t *testing.T) {
 	}
 	w.fails(w.start(``), 422, invalid, "body")
 	w.fails(w.start(`{"message":`), 400, malformed, "broadcast")
-	w.fails(w.start(`{"message":"`+strings.Repeat("x", dispatcher.MaxBroadcastSize)+`"}`), 413, tooLarge, "body")
+	w.fails(w.start(`{"message":"`+strings.Repeat("x", broadcast.MaxSize)+`"}`), 413, tooLarge, "body")
 	w.fails(w.do(call{method: "POST", path: "/v2/broadcasts.json", auth: "Bearer " + marketing, media: typeForm, body: "message=m"}), 415, unsupportedMedia, "Content-Type")
 	w.fails(w.bearer(directory, "POST", "/v2/broadcasts.json", `{"message":"m"}`), 403, forbidden, "scope")
 	w.fails(w.bearer(marketing, "GET", "/v2/broadcasts/unknown.json", ""), 404, notFound)
@@ -133,7 +133,7 @@ func TestBroadcastsAreRefused(t *testing.T) {
 // The largest list that is allowed fits into a request.
 func TestBroadcastToALongList(t *testing.T) {
 	w := newWorld(t, nil)
-	ids := make([]string, dispatcher.MaxNamed)
+	ids := make([]string, broadcast.MaxNamed)
 	for i := range ids {
 		ids[i] = fmt.Sprint(9_000_000_000_000_000_000 + i)
 	}

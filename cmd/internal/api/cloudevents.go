@@ -19,8 +19,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // The content types of CloudEvents 1.0 over HTTP, structured and batched. In the
@@ -51,8 +50,8 @@ func binaryMode(h http.Header) bool {
 }
 
 // parseBinary reads a CloudEvent in binary mode.
-func (a *api) parseBinary(h http.Header, body []byte) (*dispatcher.Event, error) {
-	if len(body) > dispatcher.MaxEventSize {
+func (a *api) parseBinary(h http.Header, body []byte) (*event.Event, error) {
+	if len(body) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
 	decoded := http.Header{"Content-Type": {h.Get("Content-Type")}}
@@ -82,8 +81,8 @@ func (a *api) parseBinary(h http.Header, body []byte) (*dispatcher.Event, error)
 }
 
 // parseCloud reads a CloudEvent in structured mode, or one of a batch.
-func (a *api) parseCloud(raw []byte) (*dispatcher.Event, error) {
-	if len(raw) > dispatcher.MaxEventSize {
+func (a *api) parseCloud(raw []byte) (*event.Event, error) {
+	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
 	if !jsontext.Value(raw).IsValid() { // the SDK would take names that come twice
@@ -190,7 +189,7 @@ const receiverSubject = "users/"
 // type ("transaction" of "id.kabar.transaction") is the event's type. A subject like
 // "users/66" names the receiver where data names none. Other attributes are ignored.
 // The source is as it was sent: the SDK respells it.
-func (a *api) fromCloud(ce *cloud.Event, source string) (*dispatcher.Event, error) {
+func (a *api) fromCloud(ce *cloud.Event, source string) (*event.Event, error) {
 	if ce.Validate() != nil {
 		return nil, notCloudEvent()
 	}

@@ -159,7 +159,7 @@ func (a *api) readConversation(r *http.Request, user int64, id string, keepUnrea
 		return nil, inbox.ErrNotFound
 	}
 	if !keepUnread {
-		if err := a.Dispatcher.ReadConversation(r.Context(), user, id, ""); err != nil {
+		if err := a.Chat.ReadConversation(r.Context(), user, id, ""); err != nil {
 			return nil, err
 		}
 	}

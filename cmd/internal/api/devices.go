@@ -63,7 +63,7 @@ func (a *api) addDevice(p platform) func(*http.Request, int64) (reply, error) {
 			OperatingSystem: in.text("operating_system"),
 		}
 		if err = in.err(); err == nil {
-			_, err = a.Devices.Register(r.Context(), user, d, a.Dispatcher.Reminder(user))
+			_, err = a.Devices.Register(r.Context(), user, d, a.Publisher.Reminder(user))
 		}
 		if err != nil {
 			return reply{}, because(textDeviceNotAdded, p.blame(err))

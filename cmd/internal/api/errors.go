@@ -20,7 +20,9 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 	"github.com/kabar-gateway/kabar/devices/credentials"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
@@ -80,9 +82,9 @@ var errorCodes = []struct {
 	{devices.ErrNotRegistered, notFound},
 	{inbox.ErrNotFound, notFound},
 	{inbox.ErrConflict, conflict},
-	{inbox.ErrBroadcastState, conflict},
-	{dispatcher.ErrUnknownReceiver, notFound},
-	{dispatcher.ErrAdminsOnly, forbidden},
+	{broadcast.ErrState, conflict},
+	{chat.ErrUnknownReceiver, notFound},
+	{chat.ErrAdminsOnly, forbidden},
 	{attachments.ErrNotFound, notFound},
 	{live.ErrClosed, unavailable},
 	{signin.ErrUnavailable, unavailable},
@@ -159,9 +161,9 @@ func failureOf(err error) *failure {
 	var (
 		failed  *failure
 		device  *account.InvalidError
-		event   *dispatcher.InvalidError
+		event   *event.InvalidError
 		locked  *credentials.LockedOutError
-		limit   *dispatcher.LimitError
+		limit   *chat.LimitError
 		network net.Error
 	)
 	switch {

@@ -21,7 +21,6 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 	"github.com/kabar-gateway/kabar/devices/credentials"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -47,7 +46,7 @@ func TestErrorTable(t *testing.T) {
 		"nothing there":        {inbox.ErrNotFound, 404, notFound, ""},
 		"id used before":       {inbox.ErrConflict, 409, conflict, ""},
 		"invalid device":       {&account.InvalidError{Field: "model", Problem: "is long"}, 422, invalid, ""},
-		"invalid event":        {&dispatcher.InvalidError{Fields: map[string]string{"type": "is odd"}}, 422, invalid, ""},
+		"invalid event":        {&event.InvalidError{Fields: map[string]string{"type": "is odd"}}, 422, invalid, ""},
 		"locked out":           {&credentials.LockedOutError{RetryAfter: 1500 * time.Millisecond}, 429, rateLimited, "2"},
 		"too few replicas":     {rdb.ErrReplicas, 503, unavailable, "2"},
 		"store closed":         {rdb.ErrClosed, 503, unavailable, "2"},

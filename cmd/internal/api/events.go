@@ -13,6 +13,9 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -30,7 +33,7 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 		return reply{}, err
 	}
 	if binaryMode(r.Header) && media != typeCloudEvent && media != typeCloudEvents {
-		return a.publishOne(r, s, body, func(data []byte) (*dispatcher.Event, error) { return a.parseBinary(r.Header, data) })
+		return a.publishOne(r, s, body, func(data []byte) (*event.Event, error) { return a.parseBinary(r.Header, data) })
 	}
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return reply{}, bodyProblem(invalid, "must hold an event")
@@ -64,14 +67,14 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 }
 
 // A parse reads one event of a request.
-type parse func(raw []byte) (*dispatcher.Event, error)
+type parse func(raw []byte) (*event.Event, error)
 
 func (a *api) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
 	e, err := parse(raw)
 	if err != nil {
 		return reply{}, withID("", err)
 	}
-	p := a.Dispatcher.Publish(r.Context(), s.source(), e)[0]
+	p := a.Publisher.Publish(r.Context(), s.source(), e)[0]
 	if p.Err != nil {
 		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
 	}
@@ -89,7 +92,7 @@ func withID(id string, err error) error {
 // publishAll publishes the events that are valid in one go, and answers for each.
 func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
 	results := make([]dispatcher.Published, len(raw))
-	valid := make([]*dispatcher.Event, 0, len(raw))
+	valid := make([]*event.Event, 0, len(raw))
 	places := make([]int, 0, len(raw)) // of the valid ones
 	for i, item := range raw {
 		e, err := parse(item)
@@ -100,7 +103,7 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		valid, places = append(valid, e), append(places, i)
 	}
 	if len(valid) > 0 {
-		for i, p := range a.Dispatcher.Publish(r.Context(), s.source(), valid...) {
+		for i, p := range a.Publisher.Publish(r.Context(), s.source(), valid...) {
 			results[places[i]] = p
 		}
 	}
@@ -132,11 +135,11 @@ func appendPublished(b []byte, p dispatcher.Published) []byte {
 }
 
 // parse reads one event.
-func (a *api) parse(raw []byte) (*dispatcher.Event, error) {
-	if len(raw) > dispatcher.MaxEventSize {
+func (a *api) parse(raw []byte) (*event.Event, error) {
+	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
-	e, err := a.Dispatcher.Parse(raw)
+	e, err := a.Publisher.Parse(raw)
 	if err != nil && !jsontext.Value(raw).IsValid() { // checked only when there is an error to tell apart
 		f := *failureOf(err)
 		f.code = malformed
@@ -147,7 +150,7 @@ func (a *api) parse(raw []byte) (*dispatcher.Event, error) {
 
 func eventTooLarge() *failure {
 	return &failure{code: tooLarge, fields: map[string]string{
-		"event": fmt.Sprintf("is larger than %d bytes", dispatcher.MaxEventSize),
+		"event": fmt.Sprintf("is larger than %d bytes", event.MaxEventSize),
 	}}
 }
 
@@ -212,7 +215,7 @@ func (a *api) showEvent(r *http.Request, s *Service) (reply, error) {
 		return reply{}, err
 	}
 	// The parameter is the source of a CloudEvent, whose ids are unique within it.
-	statuses, err := a.Dispatcher.Status(r.Context(), dispatcher.WithinSource(s.source(), r.URL.Query().Get("source")), id)
+	statuses, err := a.Deliveries.Status(r.Context(), event.WithinSource(s.source(), r.URL.Query().Get("source")), id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -249,7 +252,7 @@ type deviceOutcome struct {
 	At         string           `json:"at"`
 }
 
-func (a *api) receiver(st dispatcher.ReceiverStatus) receiver {
+func (a *api) receiver(st delivery.ReceiverStatus) receiver {
 	re := receiver{
 		ReceiverID:     st.Receiver,
 		NotificationID: st.NotificationID,
@@ -261,7 +264,7 @@ func (a *api) receiver(st dispatcher.ReceiverStatus) receiver {
 	for i, d := range st.Devices {
 		re.Devices[i] = deviceOutcome{
 			Device: d.Device, Platform: d.Platform, Outcome: d.Outcome,
-			Reason: orNull(d.Reason), ProviderID: orNull(d.ProviderID),
+			Reason: orNull(string(d.Reason)), ProviderID: orNull(d.ProviderID),
 			Attempts: d.Attempts, At: a.timestamp(d.At),
 		}
 	}
@@ -269,7 +272,7 @@ func (a *api) receiver(st dispatcher.ReceiverStatus) receiver {
 }
 
 // timestamp writes a time as the notifications do.
-func (a *api) timestamp(t time.Time) string { return t.In(a.Location).Format(dispatcher.TimeLayout) }
+func (a *api) timestamp(t time.Time) string { return t.In(a.Location).Format(content.TimeLayout) }
 
 func orNull(s string) *string {
 	if s == "" {

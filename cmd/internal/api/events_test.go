@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -75,7 +74,7 @@ func TestRefusedEvents(t *testing.T) {
 		"two without a list": {typeJSON, event + event, 400, malformed, []string{"event"}},
 		"names twice":        {typeJSON, `{"type":"dompet","type":"dompet"}`, 400, malformed, []string{"event"}},
 		"not UTF-8":          {typeJSON, "{\"type\":\"\xff\"}", 400, malformed, []string{"event"}},
-		"too large":          {typeJSON, ofSize(dispatcher.MaxEventSize + 1), 413, tooLarge, []string{"event"}},
+		"too large":          {typeJSON, ofSize(event.MaxEventSize + 1), 413, tooLarge, []string{"event"}},
 		"a form":             {typeForm, event, 415, unsupportedMedia, []string{"Content-Type"}},
 		"text":               {"text/plain", event, 415, unsupportedMedia, []string{"Content-Type"}},
 		"no type at all":     {";", event, 415, unsupportedMedia, []string{"Content-Type"}},
@@ -94,7 +93,7 @@ func TestRefusedEvents(t *testing.T) {
 			w.fails(got, tc.status, tc.code, tc.fields...)
 		})
 	}
-	w.must(w.publish(ofSize(dispatcher.MaxEventSize)), 202)
+	w.must(w.publish(ofSize(event.MaxEventSize)), 202)
 	if got := w.must(w.get(unreadsPath), 200); !strings.Contains(got.body, `"unread_notifications":1,`) {
 		t.Errorf("something of what was refused was stored: %s", got.body)
 	}
@@ -109,7 +108,7 @@ func TestPublishSeveral(t *testing.T) {
 		`{"id":"a","type":"dompet","receiver_id":66,"message":"other"}`,
 		`7`,
 		`{"type":"dompet","type":"dompet"}`,
-		ofSize(dispatcher.MaxEventSize + 1),
+		ofSize(event.MaxEventSize + 1),
 		`{"id":"d","type":"cart","receiver_id":66,"details":{"cart_items":3}}`,
 	}
 	for name, c := range map[string]call{

@@ -25,11 +25,11 @@ func (fakeDispatcher) LocaleOf(context.Context, int64, string) (text.Locale, err
 	return text.Indonesian, nil
 }
 
-func (fakeDispatcher) Parse(raw []byte) (*dispatcher.Event, error) {
-	return &dispatcher.Event{ID: "e"}, nil
+func (fakeDispatcher) Parse(raw []byte) (*event.Event, error) {
+	return &event.Event{ID: "e"}, nil
 }
 
-func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*dispatcher.Event) []dispatcher.Published {
+func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*event.Event) []dispatcher.Published {
 	*f.calls++
 	results := make([]dispatcher.Published, len(events))
 	for i, e := range events {

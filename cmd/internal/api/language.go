@@ -56,7 +56,7 @@ func (a *api) locale(r *http.Request, user int64) text.Locale {
 	if known, ok := a.locales.Get(user); ok && now.Before(known.until) {
 		return known.locale
 	}
-	l, err := a.Dispatcher.LocaleOf(r.Context(), user, "")
+	l, err := a.Publisher.LocaleOf(r.Context(), user, "")
 	if err != nil {
 		return a.Locale // what was done, or refused, is no other for it
 	}

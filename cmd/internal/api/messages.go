@@ -3,11 +3,10 @@ package api
 import (
 	"errors"
 	"net/http"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -29,7 +28,7 @@ func (a *api) showMessage(r *http.Request, user int64) (reply, error) {
 		return reply{}, notYours(err)
 	}
 	if m.Receiver == user {
-		if err := a.Dispatcher.ReadMessage(r.Context(), user, &m); err != nil {
+		if err := a.Chat.ReadMessage(r.Context(), user, &m); err != nil {
 			return reply{}, notYours(err)
 		}
 		m.Read = true
@@ -73,7 +72,7 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 	}
 	var id string
 	if err == nil {
-		id, err = a.Dispatcher.Send(r.Context(), user, m)
+		id, err = a.Chat.Send(r.Context(), user, m)
 	}
 	if err != nil {
 		return reply{}, notSent(err, client, conversation)
@@ -84,59 +83,39 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 		ClientID       *string `json:"client_id"`
 		ConversationID *string `json:"conversation_id"`
 		Message        string  `json:"message"`
-	}{"OK", id, client, conversation, a.word(r, user, dispatcher.TextSent)})
+	}{"OK", id, client, conversation, a.word(r, user, chat.TextSent)})
 }
 
-// readMessage reads what is to be sent. The error is a *dispatcher.InvalidError;
+// readMessage reads what is to be sent. The error is a *event.InvalidError;
 // what could be read is returned beside it.
-func readMessage(in *params) (dispatcher.OutgoingMessage, error) {
-	const prefix, suffix = "instant_message[", "]"
-	required := func(name string) string {
-		value := in.text(prefix + name + suffix)
-		if value == "" {
-			in.reject(prefix+name+suffix, "is required")
-		}
-		return value
+func readMessage(in *params) (chat.OutgoingMessage, error) {
+	field := func(name string) chat.Field {
+		return chat.Field{Text: in.text(name), Problem: in.wrong[name]}
 	}
-	m := dispatcher.OutgoingMessage{
-		Body:     required("body_bb"),
-		ClientID: in.text(prefix + "client_id" + suffix),
-		Product:  in.text("product_id"),
+	nested := func(name string) chat.Field { return field("instant_message[" + name + "]") }
+	f := chat.Form{
+		Receiver: nested("receiver_id"),
+		Category: nested("category"),
+		Body:     nested("body_bb"),
+		ClientID: nested("client_id"),
+		Product:  field("product_id"),
 	}
-	var err error
-	if receiver := required("receiver_id"); receiver != "" {
-		if m.Receiver, err = dispatcher.ParseUser(receiver); err != nil {
-			in.reject(prefix+"receiver_id"+suffix, err.Error())
-		}
-	}
-	if category := required("category"); category != "" {
-		if m.Category, err = strconv.Atoi(category); err != nil {
-			in.reject(prefix+"category"+suffix, "must be a number")
-		}
-	}
-	if len(in.wrong) == 0 {
-		return m, nil
-	}
-	fields := make(map[string]string, len(in.wrong))
-	for name, problem := range in.wrong {
-		fields[strings.TrimSuffix(strings.TrimPrefix(name, prefix), suffix)] = problem
-	}
-	return m, &dispatcher.InvalidError{Fields: fields}
+	return f.Parse()
 }
 
 // notSent is the failure of sending, with the documented text and members.
 func notSent(err error, client, conversation *string) error {
-	text, _ := dispatcher.SendFailure(err)
+	text, _ := chat.SendFailure(err)
 	var body *failure
 	if errors.As(err, &body) { // the request cannot be read
-		text, _ = dispatcher.SendFailure(&dispatcher.InvalidError{})
+		text, _ = chat.SendFailure(&event.InvalidError{})
 	}
 	f := *failureOf(with(map[string]any{"id": nil, "client_id": client, "conversation_id": conversation}, err))
 	f.text = text
 	switch {
-	case errors.Is(err, dispatcher.ErrUnknownReceiver):
+	case errors.Is(err, chat.ErrUnknownReceiver):
 		f.fields = map[string]string{"receiver_id": "is not a user whom Kabar knows"}
-	case errors.Is(err, dispatcher.ErrAdminsOnly):
+	case errors.Is(err, chat.ErrAdminsOnly):
 		f.fields = map[string]string{"category": "must be 0 unless the receiver is an administrator"}
 	}
 	return &f

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -362,7 +362,7 @@ func TestNothingOfAChatIsLogged(t *testing.T) {
 // awayDispatcher and awayConversations cannot reach Redis.
 type awayDispatcher struct{ fakeDispatcher }
 
-func (awayDispatcher) Send(context.Context, int64, dispatcher.OutgoingMessage) (string, error) {
+func (awayDispatcher) Send(context.Context, int64, chat.OutgoingMessage) (string, error) {
 	return "", io.EOF
 }
 

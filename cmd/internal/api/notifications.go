@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -31,16 +31,7 @@ func (a *api) unreads(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	re, err := ok(struct {
-		Messages           int `json:"messages"`
-		SellerTransactions int `json:"transactions_need_action_as_seller"`
-		TransactionNews    int `json:"transactions_as_buyer"`
-		Notifications      int `json:"unread_notifications"`
-		BuyerTransactions  int `json:"transactions_need_action_as_buyer"`
-		CartItems          int `json:"cart_items"`
-	}{n.Messages, n.SellerTransactions, n.TransactionNews, n.Notifications, n.BuyerTransactions, n.CartItems})
-	re.tagged = true
-	return re, err
+	return reply{status: http.StatusOK, body: content.UnreadsJSON(n), tagged: true}, nil
 }
 
 // list: GET /v2/notifications/list.json
@@ -66,8 +57,8 @@ func (a *api) list(r *http.Request, user int64) (reply, error) {
 		return reply{}, err
 	}
 	locale := text.Accepted(r.Header.Get("Accept-Language"))
-	if locale == "" && slices.ContainsFunc(notes, func(n inbox.Notification) bool { return dispatcher.HasTexts(n.Body) }) {
-		if locale, err = a.Dispatcher.LocaleOf(r.Context(), user, ""); err != nil {
+	if locale == "" && slices.ContainsFunc(notes, func(n inbox.Notification) bool { return content.HasTranslations(n.Body) }) {
+		if locale, err = a.Publisher.LocaleOf(r.Context(), user, ""); err != nil {
 			return reply{}, err
 		}
 	}
@@ -85,11 +76,11 @@ func (a *api) appendList(b []byte, notes []inbox.Notification, locale text.Local
 		b = append(b, `{"id":"`...)
 		b = append(b, n.ID...)
 		b = append(b, `","created_at":"`...)
-		b = n.CreatedAt.In(a.Location).AppendFormat(b, dispatcher.TimeLayout)
+		b = n.CreatedAt.In(a.Location).AppendFormat(b, content.TimeLayout)
 		b = append(b, `","read_state":`...)
 		b = strconv.AppendBool(b, n.Read)
 		b = append(b, ',')
-		b = append(dispatcher.AppendMembers(b, n.Body, locale), '}')
+		b = append(content.AppendMembers(b, n.Body, locale), '}')
 	}
 	return append(b, "]}"...)
 }

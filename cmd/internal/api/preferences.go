@@ -79,7 +79,7 @@ func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 		return config{}, err
 	}
 	p, token := deviceIn(in)
-	wanted := readSwitches(in, a.switches)
+	wanted := readSwitches(in, a.mutable)
 	quiet, zone := readQuiet(in)
 	switch {
 	case len(in.wrong) > 0:
@@ -223,7 +223,7 @@ func (a *api) switchesJSON(p *devices.Preferences) jsontext.Value {
 			b[len(b)-3] = '1'
 		}
 	}
-	for _, name := range a.switches {
+	for _, name := range a.mutable {
 		add(name, !p.IsOff(name))
 	}
 	add(privateSwitch, p.Private)

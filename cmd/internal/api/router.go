@@ -11,8 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // Bounds of a request's body, in bytes.
@@ -68,7 +67,7 @@ func (a *api) routes() {
 	events.serve = a.forService(ScopeEvents, a.publish)
 	a.handle(events, post)
 	small(a.forService(ScopeEvents, a.showEvent), "/v2/events/{id}.json", get)
-	broadcasts := route{pattern: "/v2/broadcasts.json", limit: dispatcher.MaxBroadcastSize, usual: http.StatusAccepted}
+	broadcasts := route{pattern: "/v2/broadcasts.json", limit: broadcast.MaxSize, usual: http.StatusAccepted}
 	broadcasts.serve = a.forService(ScopeBroadcasts, a.startBroadcast)
 	a.handle(broadcasts, post)
 	small(a.forService(ScopeBroadcasts, a.showBroadcast), "/v2/broadcasts/{id}.json", get)

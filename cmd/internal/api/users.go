@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/kabar-gateway/kabar/devices/credentials"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -70,7 +69,7 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	// Files go before, so that nothing is erased yet when the bucket fails, and again
 	// behind the tombstone, for those that came meanwhile. When the dispatcher fails,
 	// the rest is erased in the background. Repeating the request is always right.
-	for _, erase := range []func(context.Context, int64) error{a.eraseFiles, a.Dispatcher.Erase, a.eraseFiles} {
+	for _, erase := range []func(context.Context, int64) error{a.eraseFiles, a.Eraser.Erase, a.eraseFiles} {
 		if err := erase(r.Context(), user); err != nil {
 			return reply{}, err
 		}
@@ -93,7 +92,7 @@ func pathUser(r *http.Request) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	user, err := dispatcher.ParseUser(id)
+	user, err := model.ParseUser(id)
 	if err != nil {
 		return 0, wrong("id", err.Error())
 	}

@@ -102,7 +102,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	w.dispatcher = dispatcher.New(dispatcher.Options{
 		Redis: w.redis, Partitions: parts, Inbox: w.inbox, Devices: registry, Credentials: signIns,
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
-		Types: []dispatcher.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
+		Types: []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
 	})
 	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: w.inbox.Eraser.Erased})
 	check(t, err)

@@ -14,7 +14,9 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/dispatcher/webhook"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -127,8 +129,8 @@ func prepare(ctx context.Context, cfg *config.Config, redisClient redis.Universa
 }
 
 // newHooks makes the webhooks of the services that have one. It opens no connection.
-func newHooks(cfg *config.Config, log *slog.Logger) (map[string]dispatcher.Hook, []*webhook.Endpoint, error) {
-	hooks := make(map[string]dispatcher.Hook)
+func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*webhook.Endpoint, error) {
+	hooks := make(map[string]report.Hook)
 	var endpoints []*webhook.Endpoint
 	for _, s := range cfg.Services {
 		if !s.Webhook.Enabled() {
@@ -143,20 +145,20 @@ func newHooks(cfg *config.Config, log *slog.Logger) (map[string]dispatcher.Hook,
 		if err != nil {
 			return nil, nil, fmt.Errorf("service %s: %w", s.Name, err)
 		}
-		hooks[s.Name] = dispatcher.Hook{Courier: e, Types: s.Webhook.Events}
+		hooks[s.Name] = report.Hook{Client: e, Types: s.Webhook.Events}
 		endpoints = append(endpoints, e)
 	}
 	return hooks, endpoints, nil
 }
 
-func types(declared []config.EventType) []dispatcher.Type {
-	types := make([]dispatcher.Type, len(declared))
+func types(declared []config.EventType) []event.Type {
+	types := make([]event.Type, len(declared))
 	for i, t := range declared {
 		l, err := push.ParseLane(t.Lane)
 		if err != nil {
 			panic(err) // config has validated it
 		}
-		types[i] = dispatcher.Type{Name: t.Name, Lane: l, Message: t.Message}
+		types[i] = event.Type{Name: t.Name, Lane: l, Message: t.Message}
 	}
 	return types
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/kabar-gateway/kabar/devices/credentials"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Leeway is by how much the clocks of the issuer and of Kabar may differ.
@@ -120,7 +120,7 @@ func (j *JWT) parse(token string) (parsed *jwt.JSONWebToken, user int64, until t
 		err = errors.New("exp is missing")
 	}
 	if err == nil {
-		user, err = dispatcher.ParseUser(c.Subject)
+		user, err = model.ParseUser(c.Subject)
 	}
 	if err != nil {
 		return nil, 0, time.Time{}, unauthorized(err)
