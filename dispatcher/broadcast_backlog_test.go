@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -31,10 +32,11 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	open := sync.OnceFunc(func() { close(gate) })
 	w.run()
 	t.Cleanup(open)
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, MaxRate))
+	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, broadcast.MaxRate))
 	full := func() bool {
-		for p := range w.Partitions.Len() {
-			if room, err := w.roomFor(context.Background(), p); err != nil || room {
+		for p := range w.opts.Partitions.Len() {
+			soon, _, err := w.Outbox.Backlog(context.Background(), p, push.Bulk, w.opts.Now().Add(time.Hour))
+			if err != nil || soon < backlog {
 				return false
 			}
 		}
@@ -46,19 +48,20 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 		return slices.ContainsFunc(sent, func(d push.Delivery) bool { return d.Lane == push.Urgent })
 	})
 	out, _, _ := w.left()
-	if most := w.Partitions.Len() * (backlog + castMost); out > most || w.broadcast("x").Sent == users {
+	const step = 64 // users of a partition that a broadcaster notifies at once, at most
+	if most := w.opts.Partitions.Len() * (backlog + step); out > most || w.broadcast("x").Sent == users {
 		t.Errorf("%d entries wait, want %d at most", out, most)
 	}
 	open()
-	w.becomes("x", BroadcastDone)
-	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
+	w.becomes("x", broadcast.Done)
+	w.reaches("x", "pushes", func(s broadcast.Status) bool { return s.Pushed == users })
 }
 
 // Promotions that wait for some users' morning hold nobody else up.
 func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
 	const users, quiet = 800, 400
 	w := newWorld(t, func(o *Options) { o.Backlog = 2 })
-	now := w.Now().UTC()
+	now := w.opts.Now().UTC()
 	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
 	hours := model.QuietHours{From: clock(now.Add(-time.Hour)), To: clock(now.Add(9 * time.Hour))}
 	for user := int64(1); user <= users; user++ {
@@ -66,14 +69,14 @@ func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
 		if user > quiet {
 			continue
 		}
-		if err := w.Inbox.Profiles.SetQuietHours(context.Background(), user, &hours, nil); err != nil {
+		if err := w.opts.Inbox.Profiles.SetQuietHours(context.Background(), user, &hours, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.run()
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","ttl":"24h","rate":%d}`, MaxRate))
-	w.becomes("x", BroadcastDone)
-	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users-quiet })
+	w.start(fmt.Sprintf(`{"id":"x","message":"m","ttl":"24h","rate":%d}`, broadcast.MaxRate))
+	w.becomes("x", broadcast.Done)
+	w.reaches("x", "pushes", func(s broadcast.Status) bool { return s.Pushed == users-quiet })
 	w.eventually("the others wait", func() bool {
 		out, delayed, _ := w.left()
 		return out == 0 && delayed == quiet

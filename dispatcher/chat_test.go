@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -20,7 +21,7 @@ import (
 func newChat(t *testing.T, change ...func(*Options)) *world {
 	w := newWorld(t, append([]func(*Options){func(o *Options) { o.Admins = []int64{1} }}, change...)...)
 	for user, name := range map[int64]string{66: "Testing Account", 15: "Me Ow", 1: "Admin"} {
-		if err := w.Inbox.Profiles.Set(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
+		if err := w.opts.Inbox.Profiles.Set(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,7 +30,7 @@ func newChat(t *testing.T, change ...func(*Options)) *world {
 
 func (w *world) send(from, to int64, text string) string {
 	w.t.Helper()
-	id, err := w.Send(context.Background(), from, OutgoingMessage{Receiver: to, Body: text})
+	id, err := w.Chat.Send(context.Background(), from, chat.OutgoingMessage{Receiver: to, Body: text})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func (w *world) send(from, to int64, text string) string {
 
 func (w *world) unreadMessages(user int64) int {
 	w.t.Helper()
-	u, err := w.Inbox.Counters.Unreads(context.Background(), user)
+	u, err := w.opts.Inbox.Counters.Unreads(context.Background(), user)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func TestMessageIsPushed(t *testing.T) {
 	first := w.send(15, 66, "[b]mantab[/b] gan")
 	sent := w.ios.wait(t, "push", count(1))
 	var got map[string]any
-	if err := json.Unmarshal(object(sent[0].Data), &got); err != nil {
+	if err := json.Unmarshal(dataJSON(sent[0].Data), &got); err != nil {
 		t.Fatal(err)
 	}
 	conversation := model.ConversationID(15, 66)
@@ -86,12 +87,12 @@ func TestGrace(t *testing.T) {
 	}{
 		"nobody looks": {func(*world, string) {}, true},
 		"read": {func(w *world, id string) {
-			if err := w.ReadConversation(context.Background(), 66, model.ConversationID(15, 66), ""); err != nil {
+			if err := w.Chat.ReadConversation(context.Background(), 66, model.ConversationID(15, 66), ""); err != nil {
 				w.t.Fatal(err)
 			}
 		}, false},
 		"seen": {func(w *world, id string) {
-			if err := w.Inbox.Live.MarkSeen(context.Background(), 66, time.Now().Add(time.Hour).UnixMicro()); err != nil {
+			if err := w.opts.Inbox.Live.MarkSeen(context.Background(), 66, time.Now().Add(time.Hour).UnixMicro()); err != nil {
 				w.t.Fatal(err)
 			}
 		}, false},
@@ -99,7 +100,7 @@ func TestGrace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newChat(t, func(o *Options) { o.LiveGrace = time.Hour })
 			w.register(66, devices.Android, "A")
-			sub := w.rdb.Subscribe(context.Background(), w.Inbox.Live.Channel(66))
+			sub := w.rdb.Subscribe(context.Background(), w.opts.Inbox.Live.Channel(66))
 			defer sub.Close()
 			if _, err := sub.Receive(context.Background()); err != nil {
 				t.Fatal(err)
@@ -110,7 +111,7 @@ func TestGrace(t *testing.T) {
 			if out, delayed, _ := w.left(); out != 0 || delayed != 1 {
 				t.Errorf("%d entries, %d delayed: the push does not wait", out, delayed)
 			}
-			w.makeDue(w.delayedKey(w.Partitions.OfUser(66), Chat)) // in place of the hour
+			w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), Chat)) // in place of the hour
 			w.settled()
 			if n := len(w.android.sent); (n == 1) != c.pushed {
 				t.Errorf("%d pushes", n)
@@ -123,7 +124,7 @@ func TestGrace(t *testing.T) {
 func TestGraceOfARunOfMessages(t *testing.T) {
 	w := newChat(t, func(o *Options) { o.LiveGrace = time.Hour })
 	w.register(66, devices.Android, "A")
-	sub := w.rdb.Subscribe(context.Background(), w.Inbox.Live.Channel(66))
+	sub := w.rdb.Subscribe(context.Background(), w.opts.Inbox.Live.Channel(66))
 	defer sub.Close()
 	if _, err := sub.Receive(context.Background()); err != nil {
 		t.Fatal(err)
@@ -132,13 +133,13 @@ func TestGraceOfARunOfMessages(t *testing.T) {
 	for range 3 {
 		newest = w.send(15, 66, "halo")
 	}
-	w.makeDue(w.delayedKey(w.Partitions.OfUser(66), Chat)) // in place of the hour
+	w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), Chat)) // in place of the hour
 	w.run()
 	w.settled()
 	if len(w.android.sent) != 1 || w.android.sent[0].Body != "3 pesan dari Me Ow" {
 		t.Fatalf("%d pushes", len(w.android.sent))
 	}
-	if d := string(object(w.android.sent[0].Data)); !strings.Contains(d, newest) {
+	if d := string(dataJSON(w.android.sent[0].Data)); !strings.Contains(d, newest) {
 		t.Errorf("it does not show the newest: %s", d)
 	}
 }
@@ -153,10 +154,10 @@ func TestReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Inbox.Conversations.DeleteMessage(ctx, 66, gone); err != nil {
+	if err := w.opts.Inbox.Conversations.DeleteMessage(ctx, 66, gone); err != nil {
 		t.Fatal(err)
 	}
-	logged, _, _, err := w.Inbox.Live.Replay(ctx, 66, 0)
+	logged, _, _, err := w.opts.Inbox.Live.Replay(ctx, 66, 0)
 	if err != nil || len(logged) != 3 {
 		t.Fatal(logged, err)
 	}

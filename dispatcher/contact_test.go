@@ -73,7 +73,7 @@ func TestTransactionsMakeContacts(t *testing.T) {
 		66: {Role: model.Buyer, Partner: 15, Name: "Me Ow", Items: []string{"Bantal"}},
 		15: {Role: model.Seller, Partner: 66, Name: "Ani", Items: []string{"Bantal"}},
 	} {
-		got, err := w.Inbox.Contacts.List(context.Background(), user)
+		got, err := w.opts.Inbox.Contacts.List(context.Background(), user)
 		if err != nil {
 			t.Fatal(err)
 		}

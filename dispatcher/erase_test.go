@@ -16,6 +16,8 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -40,14 +42,14 @@ func (w *world) fill(user int64, mark string) {
 			w.t.Fatal(err)
 		}
 	}
-	check(w.Inbox.Profiles.Set(ctx, user, inbox.Profile{Name: &name}))
-	check(w.Inbox.Profiles.Set(ctx, partner, inbox.Profile{}))
-	check(w.Inbox.Profiles.Set(ctx, other, inbox.Profile{}))
-	check(w.Credentials.SetToken(ctx, user, token))
+	check(w.opts.Inbox.Profiles.Set(ctx, user, inbox.Profile{Name: &name}))
+	check(w.opts.Inbox.Profiles.Set(ctx, partner, inbox.Profile{}))
+	check(w.opts.Inbox.Profiles.Set(ctx, other, inbox.Profile{}))
+	check(w.opts.Credentials.SetToken(ctx, user, token))
 	w.register(user, devices.Android, "phone"+mark)
 	w.register(user, devices.IOS, "iphone"+mark)
 	w.register(partner, devices.Android, "partners")
-	_, err := w.Credentials.Issue(ctx, user, time.Time{})
+	_, err := w.opts.Credentials.Issue(ctx, user, time.Time{})
 	check(err)
 
 	for i, state := range []string{"pending", "paid"} {
@@ -60,16 +62,16 @@ func (w *world) fill(user int64, mark string) {
 	w.publish(fmt.Sprintf(`{"id":"c%s","type":"cart","receiver_id":%d,"details":{"cart_items":4}}`, mark, user))
 	send := func(from, to int64, body string) {
 		w.t.Helper()
-		_, err := w.Send(ctx, from, OutgoingMessage{Receiver: to, Body: body, ClientID: fmt.Sprint(body, to)})
+		_, err := w.Chat.Send(ctx, from, chat.OutgoingMessage{Receiver: to, Body: body, ClientID: fmt.Sprint(body, to)})
 		check(err)
 	}
 	send(user, partner, "kata"+mark)
 	send(partner, user, "jawaban")
 	send(partner, other, "lain")
-	check(w.ReadConversation(ctx, user, model.ConversationID(user, partner), ""))
+	check(w.Chat.ReadConversation(ctx, user, model.ConversationID(user, partner), ""))
 	// One conversation that only the partner has still.
 	send(user, other, "rahasia"+mark)
-	check(w.Inbox.Conversations.Delete(ctx, user, model.ConversationID(user, other)))
+	check(w.opts.Inbox.Conversations.Delete(ctx, user, model.ConversationID(user, other)))
 }
 
 // traces returns the keys under the world's prefix in which, in the name or in what
@@ -132,7 +134,7 @@ func (w *world) remains(mark string) {
 		held := w.content(key)
 		ttl := w.rdb.PTTL(ctx, key).Val()
 		switch {
-		case key == w.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
+		case key == w.opts.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
 		case strings.HasSuffix(key, ":u"+id+":live:revoked"):
 		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= credentials.TicketTTL:
 		case strings.HasSuffix(key, ":erasures") && held == "["+id+"]": // to be done once more
@@ -173,22 +175,22 @@ func later(o *Options) {
 func (w *world) queue(user int64, mark string) {
 	w.t.Helper()
 	ctx := context.Background()
-	for p := range w.Partitions.Len() {
+	for p := range w.opts.Partitions.Len() {
 		for _, l := range push.Lanes {
 			for to, from := range map[int64]string{user: "", partner: "Nama" + mark} {
-				if w.Partitions.OfUser(to) != p {
+				if w.opts.Partitions.OfUser(to) != p {
 					continue
 				}
 				e := &entry{User: to, Type: "message", From: from, ID: model.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
 				e.body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
-				w.rdb.ZAdd(ctx, w.delayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})
-				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(p, l), Values: []any{"e", e.value()}})
+				w.rdb.ZAdd(ctx, w.Outbox.DelayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.Outbox.StreamKey(p, l), Values: []any{"e", e.value()}})
 				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.deadKey(p), Values: []any{"lane", l.String(), "device", "", "reason", "x", "e", e.value()}})
 			}
 		}
 	}
 	m := &inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
-	profiles, _, err := w.Inbox.Outbound.Prepare(ctx, m)
+	profiles, _, err := w.opts.Inbox.Outbound.Prepare(ctx, m)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -209,54 +211,54 @@ func TestErase(t *testing.T) {
 	if n := len(w.traces("XYZZY", fmt.Sprintf(":u%d:", erased))); n < 40 {
 		t.Fatalf("%d traces before: the test proves little", n)
 	}
-	if err := w.Erase(ctx, erased); err != nil {
+	if err := w.Janitor.Erase(ctx, erased); err != nil {
 		t.Fatal(err)
 	}
 	w.remains("XYZZY")
 	if after := len(w.traces("PLUGH", ":u88:")); after != before {
 		t.Errorf("another user has %d traces, had %d", after, before)
 	}
-	u, err := w.Inbox.Counters.Unreads(ctx, partner)
+	u, err := w.opts.Inbox.Counters.Unreads(ctx, partner)
 	if err != nil || u.Messages != 2 { // those of user 88; the other's are gone
 		t.Errorf("the partner has %d unread messages, %v", u.Messages, err)
 	}
 
 	// What comes afterwards is dropped, and says so.
 	w.publish(fmt.Sprintf(`{"id":"late","type":"dompet","receiver_id":%d,"message":"danaXYZZY"}`, erased))
-	if s := w.status("late", func(ReceiverStatus) bool { return true }); s.Push != "erased" {
+	if s := w.status("late", func(delivery.ReceiverStatus) bool { return true }); s.Push != "erased" {
 		t.Errorf("a later event: %+v", s)
 	}
 	if found := w.traces("danaXYZZY"); len(found) > 0 {
 		t.Errorf("a later event is kept in %v", found)
 	}
-	if _, err := w.Send(ctx, partner, OutgoingMessage{Receiver: erased, Body: "halo"}); !errors.Is(err, ErrUnknownReceiver) {
+	if _, err := w.Chat.Send(ctx, partner, chat.OutgoingMessage{Receiver: erased, Body: "halo"}); !errors.Is(err, chat.ErrUnknownReceiver) {
 		t.Errorf("a message to the erased user: %v", err)
 	}
-	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "haloXYZZY"}); !errors.Is(err, inbox.ErrErased) {
+	if _, err := w.Chat.Send(ctx, erased, chat.OutgoingMessage{Receiver: partner, Body: "haloXYZZY"}); !errors.Is(err, inbox.ErrErased) {
 		t.Errorf("a message from the erased user: %v", err)
 	}
-	if _, err := w.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, account.ErrErased) {
+	if _, err := w.opts.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, account.ErrErased) {
 		t.Errorf("a device of the erased user: %v", err)
 	}
-	if err := w.Credentials.SetToken(ctx, erased, "again"); !errors.Is(err, account.ErrErased) {
+	if err := w.opts.Credentials.SetToken(ctx, erased, "again"); !errors.Is(err, account.ErrErased) {
 		t.Errorf("a credential of the erased user: %v", err)
 	}
-	if err := w.Erase(ctx, erased); err != nil {
+	if err := w.Janitor.Erase(ctx, erased); err != nil {
 		t.Errorf("erasing again: %v", err)
 	}
 
 	// A service makes the user known anew.
-	if err := w.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}); err != nil {
+	if err := w.opts.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}); err != nil {
 		t.Fatal(err)
 	}
 	w.publish(fmt.Sprintf(`{"id":"anew","type":"dompet","receiver_id":%d,"message":"m"}`, erased))
-	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "halo"}); err != nil {
+	if _, err := w.Chat.Send(ctx, erased, chat.OutgoingMessage{Receiver: partner, Body: "halo"}); err != nil {
 		t.Error(err)
 	}
-	if u, err := w.Inbox.Counters.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
+	if u, err := w.opts.Inbox.Counters.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
 		t.Errorf("anew: %+v, %v", u, err)
 	}
-	if page, err := w.Inbox.Conversations.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
+	if page, err := w.opts.Inbox.Conversations.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
 		t.Errorf("the partner has %v, %v", page, err)
 	}
 }
@@ -311,10 +313,10 @@ func TestEraseSurvivesACrash(t *testing.T) {
 			if err != nil && !errors.Is(err, errDead) {
 				t.Fatal(err)
 			}
-			if !w.rdb.HExists(ctx, w.Partitions.Tombstone(erased), "erased").Val() {
+			if !w.rdb.HExists(ctx, w.opts.Partitions.Tombstone(erased), "erased").Val() {
 				return // it died before anything
 			}
-			if err != nil && !errors.Is(w.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
+			if err != nil && !errors.Is(w.opts.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
 				t.Error("made known while being erased")
 			}
 			second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, later)

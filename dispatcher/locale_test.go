@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -17,7 +18,7 @@ import (
 
 func (w *world) speaks(user int64, locale string) {
 	w.t.Helper()
-	if err := w.Inbox.Profiles.Set(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
+	if err := w.opts.Inbox.Profiles.Set(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -113,7 +114,7 @@ func TestMembersOfAStoredNotification(t *testing.T) {
 		"the preset one":    {body("nego", nil, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.Indonesian, `"type":"nego","title":null,"message":"apa","details":{"a":1.10}`},
 		"another one":       {body("nego", &title, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.English, `"type":"nego","title":"T","message":"what","details":{"a":1.10}`},
 	} {
-		if got := string(AppendMembers(nil, c.body, c.locale)); got != c.want {
+		if got := string(content.AppendMembers(nil, c.body, c.locale)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}

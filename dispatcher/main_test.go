@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,9 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -122,8 +127,8 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
 		}),
 		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
-		Lease:   time.Minute,                      // nobody loses it on a busy machine; tests of taking over have soon
-		Sends:   Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Lease:   time.Minute,                           // nobody loses it on a busy machine; tests of taking over have soon
+		Sends:   chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Metrics: w.reg,
 	}
@@ -175,7 +180,7 @@ func (w *world) audit() {
 	}
 	b := rdb.NewBatcher(redisClient, 0)
 	defer b.Close()
-	opts := w.Options
+	opts := w.opts
 	opts.Redis, opts.Metrics = redisClient, nil
 	store := opts.Inbox.Options()
 	store.Redis, store.Batcher = redisClient, b
@@ -206,14 +211,14 @@ func (w *world) run() (stop func()) {
 
 func (w *world) register(user int64, platform devices.Platform, token string) devices.Device {
 	w.t.Helper()
-	d, err := w.Devices.Register(context.Background(), user, devices.Device{Platform: platform, Token: token}, nil)
+	d, err := w.opts.Devices.Register(context.Background(), user, devices.Device{Platform: platform, Token: token}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return d
 }
 
-func (w *world) parse(raw string) *Event {
+func (w *world) parse(raw string) *event.Event {
 	w.t.Helper()
 	e, err := w.Parse([]byte(raw))
 	if err != nil {
@@ -232,11 +237,11 @@ func (w *world) publish(raw string) Published {
 }
 
 // status waits until the event's status for its one receiver is as wanted.
-func (w *world) status(id string, ok func(ReceiverStatus) bool) ReceiverStatus {
+func (w *world) status(id string, ok func(delivery.ReceiverStatus) bool) delivery.ReceiverStatus {
 	w.t.Helper()
-	var last ReceiverStatus
+	var last delivery.ReceiverStatus
 	w.eventually("status of "+id, func() bool {
-		all, err := w.Status(context.Background(), "service:test", id)
+		all, err := w.Delivery.Status(context.Background(), "service:test", id)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -260,10 +265,10 @@ func (w *world) eventually(what string, ok func() bool) {
 // left returns how many entries are in the outbox, delayed, and dead.
 func (w *world) left() (out, delayed, dead int) {
 	ctx := context.Background()
-	for p := range w.Partitions.Len() {
+	for p := range w.opts.Partitions.Len() {
 		for _, l := range push.Lanes {
-			out += int(w.rdb.XLen(ctx, w.outKey(p, l)).Val())
-			delayed += int(w.rdb.ZCard(ctx, w.delayedKey(p, l)).Val())
+			out += int(w.rdb.XLen(ctx, w.Outbox.StreamKey(p, l)).Val())
+			delayed += int(w.rdb.ZCard(ctx, w.Outbox.DelayedKey(p, l)).Val())
 		}
 		dead += int(w.rdb.XLen(ctx, w.deadKey(p)).Val())
 	}
@@ -276,4 +281,42 @@ func (w *world) settled() {
 		out, delayed, _ := w.left()
 		return out == 0 && delayed == 0
 	})
+}
+
+// metric returns the value of a counter or gauge whose labels have the given values, in
+// the order of the labels' names; 0 when there is none.
+func (w *world) metric(name string, values ...string) float64 {
+	w.t.Helper()
+	families, err := w.reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var got []string
+			for _, l := range m.GetLabel() {
+				got = append(got, l.GetValue())
+			}
+			if slices.Equal(got, values) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// dataJSON is a push's data as one JSON object.
+func dataJSON(fields []push.Field) []byte {
+	b := []byte{'{'}
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strconv.AppendQuote(b, f.Name), ':')
+		b = append(b, f.Value...)
+	}
+	return append(b, '}')
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -19,7 +21,7 @@ import (
 // prefers changes what the owner of a device prefers.
 func (w *world) prefers(user int64, p devices.Platform, token string, change func(*devices.Preferences)) {
 	w.t.Helper()
-	if _, err := w.Devices.Prefer(w.t.Context(), user, p, token, change); err != nil {
+	if _, err := w.opts.Devices.Prefer(w.t.Context(), user, p, token, change); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -72,7 +74,7 @@ func TestMutedTypes(t *testing.T) {
 			w.run()
 			for _, typ := range slices.Concat(c.mute, c.push) {
 				w.publish(fmt.Sprintf(event, typ))
-				s := w.status(typ, func(s ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" })
+				s := w.status(typ, func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" })
 				outcome := "accepted"
 				if slices.Contains(c.mute, typ) {
 					outcome = "muted"
@@ -91,7 +93,7 @@ func TestMutedTypes(t *testing.T) {
 			if a, i := len(w.android.sent), len(w.ios.sent); a != len(c.push) || i != len(c.push)+len(c.mute) {
 				t.Errorf("%d pushes to android, %d to ios", a, i)
 			}
-			n, err := w.Inbox.Counters.Unreads(t.Context(), 66)
+			n, err := w.opts.Inbox.Counters.Unreads(t.Context(), 66)
 			if err != nil || n.Notifications != len(c.push)+len(c.mute) {
 				t.Errorf("unread %+v, %v", n, err)
 			}
@@ -105,7 +107,7 @@ func TestMutedEverywhere(t *testing.T) {
 	w.prefers(66, devices.Android, "A", off("promo"))
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "muted" && s.Devices[0].Outcome == "muted" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "muted" && s.Devices[0].Outcome == "muted" })
 	w.settled()
 	if n := len(w.android.sent); n != 0 {
 		t.Errorf("%d pushes", n)
@@ -148,7 +150,7 @@ func (n *night) release(now time.Time) {
 	n.t.Helper()
 	n.now.Store(now.UnixNano())
 	for value := range n.delayed() {
-		entry, err := parseEntry(value)
+		entry, err := outbox.ParseEntry(value)
 		if err != nil {
 			n.t.Fatal(err)
 		}
@@ -179,7 +181,7 @@ func (n *night) delayed() map[string]time.Time {
 // counters have it at once.
 func TestPromotionsWaitForTheMorning(t *testing.T) {
 	w := newNight(t)
-	socket := w.rdb.Subscribe(t.Context(), w.Inbox.Live.Channel(66))
+	socket := w.rdb.Subscribe(t.Context(), w.opts.Inbox.Live.Channel(66))
 	defer socket.Close()
 	if _, err := socket.Receive(t.Context()); err != nil { // it listens
 		t.Fatal(err)
@@ -189,7 +191,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	if frame, err := socket.ReceiveTimeout(t.Context(), patient); err != nil {
 		t.Errorf("no frame: %v, %v", frame, err)
 	}
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
 	for _, due := range w.delayed() { // some time has passed since the clock was set
 		if due.Before(w.morning) || due.After(w.morning.Add(morning+time.Minute)) {
 			t.Errorf("due at %s, morning is at %s", due, w.morning)
@@ -197,24 +199,24 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	}
 	for _, typ := range []string{"transaction", "nego", "dompet", "report"} {
 		w.publish(fmt.Sprintf(`{"id":"%[1]s","type":"%[1]s","receiver_id":66,"message":"m","details":{"id":1}}`, typ))
-		w.status(typ, func(s ReceiverStatus) bool { return s.Push == "done" })
+		w.status(typ, func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	}
 	if n, late := len(w.android.sent), len(w.delayed()); n != 4 || late != 1 {
 		t.Errorf("%d pushes, %d delayed", n, late)
 	}
-	n, err := w.Inbox.Counters.Unreads(t.Context(), 66)
+	n, err := w.opts.Inbox.Counters.Unreads(t.Context(), 66)
 	if err != nil || n.Notifications != 5 {
 		t.Errorf("unread %+v, %v", n, err)
 	}
 	w.release(w.morning)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" && s.Devices[0].Outcome == "accepted" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" && s.Devices[0].Outcome == "accepted" })
 	w.settled()
 }
 
 // A push that its provider puts off in the evening, for one device, waits too.
 func TestRetriesWaitForTheMorning(t *testing.T) {
 	w := newNight(t)
-	evening := w.Now().Add(-2 * time.Hour)
+	evening := w.opts.Now().Add(-2 * time.Hour)
 	w.now.Store(evening.UnixNano())
 	answers := make(chan push.Result, 2)
 	answers <- push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: time.Hour}
@@ -223,16 +225,16 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 	w.register(66, devices.IOS, "B")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool {
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool {
 		return len(s.Devices) == 2 && s.Push == "retrying" && len(w.delayed()) == 1
 	})
 	w.release(w.morning.Add(-time.Hour))
-	w.status("promo-1", func(s ReceiverStatus) bool {
-		return slices.ContainsFunc(s.Devices, func(d DeviceStatus) bool { return d.Outcome == "quiet" && d.Attempts == 1 })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool {
+		return slices.ContainsFunc(s.Devices, func(d delivery.DeviceStatus) bool { return d.Outcome == "quiet" && d.Attempts == 1 })
 	})
 	w.eventually("delayed again", func() bool { return len(w.delayed()) == 1 })
 	w.release(w.morning.Add(time.Hour))
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
 	if a, i := len(w.android.sent), len(w.ios.sent); a != 2 || i != 1 {
 		t.Errorf("%d pushes to android, %d to ios", a, i)
@@ -247,10 +249,10 @@ func TestStaleByTheMorning(t *testing.T) {
 	w.run()
 	w.publish(promo)
 	w.publish(strings.NewReplacer("promo-1", "stale", `"title"`, `"options":{"ttl":"2h"},"title"`).Replace(promo))
-	w.status("stale", func(s ReceiverStatus) bool { return s.Push == "expired" })
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" })
+	w.status("stale", func(s delivery.ReceiverStatus) bool { return s.Push == "expired" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" })
 	w.release(w.morning.Add(morning))
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
 	if _, _, dead := w.left(); dead != 0 || len(w.android.sent) != 1 {
 		t.Errorf("%d dead letters, %d pushes", dead, len(w.android.sent))
@@ -276,10 +278,10 @@ func TestMorningsAreSpread(t *testing.T) {
 	w.quietHours(w.morning.Add(time.Minute), w.morning) // but for one minute
 	work := &work{entry: &entry{User: 66, Type: "discount"}}
 	var err error
-	if work.settings, err = w.Inbox.Profiles.Settings(t.Context(), 66); err != nil {
+	if work.settings, err = w.opts.Inbox.Profiles.Settings(t.Context(), 66); err != nil {
 		t.Fatal(err)
 	}
-	at := w.Now().Add(w.quietFor(work))
+	at := w.opts.Now().Add(w.quietFor(work))
 	if at.Before(w.morning) || !at.Before(w.morning.Add(time.Minute)) {
 		t.Errorf("sent at %s, the pause begins at %s", at, w.morning)
 	}

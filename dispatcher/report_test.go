@@ -13,17 +13,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
 // A letterbox is a Courier that notes what it is given, and answers as the test says.
 type letterbox struct {
 	mu     sync.Mutex
-	got    []Report
-	answer func(n int, r *Report) push.Result // n counts from 1; nil: accepted
+	got    []report.Report
+	answer func(n int, r *report.Report) push.Result // n counts from 1; nil: accepted
 }
 
-func (b *letterbox) Deliver(_ context.Context, r *Report) push.Result {
+func (b *letterbox) Deliver(_ context.Context, r *report.Report) push.Result {
 	b.mu.Lock()
 	b.got = append(b.got, *r)
 	n := len(b.got)
@@ -34,7 +37,7 @@ func (b *letterbox) Deliver(_ context.Context, r *Report) push.Result {
 	return b.answer(n, r)
 }
 
-func (b *letterbox) reports() []Report {
+func (b *letterbox) reports() []report.Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.got)
@@ -43,13 +46,13 @@ func (b *letterbox) reports() []Report {
 // hooked gives the service of the tests a hook, with waits that suit tests.
 func hooked(b *letterbox, types ...string) func(*Options) {
 	return func(o *Options) {
-		o.Hooks = map[string]Hook{"test": {Courier: b, Types: types, Timeout: time.Minute, Backoff: 10 * time.Millisecond}}
+		o.Hooks = map[string]report.Hook{"test": {Courier: b, Types: types, Timeout: time.Minute, Backoff: 10 * time.Millisecond}}
 	}
 }
 
 // waiting counts the reports that wait.
 func (w *world) waiting(service string) (n int) {
-	for p := range w.Partitions.Len() {
+	for p := range w.opts.Partitions.Len() {
 		n += int(w.rdb.XLen(context.Background(), w.reportsKey(p, service)).Val())
 	}
 	return n
@@ -73,7 +76,7 @@ type reportRead struct {
 // begun is before all tests; reports have whole seconds.
 var begun = time.Now().Truncate(time.Second)
 
-func readReport(t *testing.T, r Report) (read reportRead) {
+func readReport(t *testing.T, r report.Report) (read reportRead) {
 	t.Helper()
 	if err := json.Unmarshal(r.Body, &read); err != nil {
 		t.Fatalf("%s: %v", r.Body, err)
@@ -87,7 +90,7 @@ func readReport(t *testing.T, r Report) (read reportRead) {
 // Each dead letter of a service's event is reported to that service, and to no other.
 func TestReportOfFailure(t *testing.T) {
 	box, other := &letterbox{}, &letterbox{}
-	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["other"] = Hook{Courier: other} })
+	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["other"] = report.Hook{Courier: other} })
 	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"} }
 	device := w.register(66, devices.Android, "A-secret-token")
 	w.run()
@@ -98,7 +101,7 @@ func TestReportOfFailure(t *testing.T) {
 	w.eventually("a report", func() bool { return len(box.reports()) == 1 && w.waiting("test") == 0 })
 	read := readReport(t, box.reports()[0])
 	d := read.Data
-	if read.Type != ReportEventFailed || d.EventID != "p" || d.Source != "/promotions" || d.UserID != 66 || d.Device != device.ID ||
+	if read.Type != report.EventFailed || d.EventID != "p" || d.Source != "/promotions" || d.UserID != 66 || d.Device != device.ID ||
 		d.Reason != "PayloadTooLarge" || d.Type != "discount" || len(d.NotificationID) != 24 {
 		t.Errorf("report %+v", read)
 	}
@@ -110,7 +113,7 @@ func TestReportOfFailure(t *testing.T) {
 	if len(box.reports()) != 1 || len(other.reports()) != 0 {
 		t.Errorf("%d reports, %d to another service", len(box.reports()), len(other.reports()))
 	}
-	if n := testutil.ToFloat64(w.metrics.reportsSent.WithLabelValues("test")); n != 1 {
+	if n := w.metric("kabar_reports_sent_total", "test"); n != 1 {
 		t.Errorf("%v counted", n)
 	}
 }
@@ -118,7 +121,7 @@ func TestReportOfFailure(t *testing.T) {
 // A service gets the reports that it asked for.
 func TestReportsWanted(t *testing.T) {
 	box := &letterbox{}
-	w := newWorld(t, hooked(box, ReportBroadcastDone))
+	w := newWorld(t, hooked(box, report.BroadcastDone))
 	w.android.answer = func(d *push.Delivery) push.Result {
 		if d.Token == "A" {
 			return push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}
@@ -131,23 +134,23 @@ func TestReportsWanted(t *testing.T) {
 	w.publish(promo)
 	w.settled()
 	w.start(`{"id":"b1","message":"m"}`)
-	w.becomes("b1", BroadcastDone)
+	w.becomes("b1", broadcast.Done)
 	w.eventually("a report", func() bool { return len(box.reports()) == 1 })
 	queued := func() int64 {
-		return w.rdb.XLen(t.Context(), w.reportsKey(w.Partitions.Of("b1"), "test")).Val()
+		return w.rdb.XLen(t.Context(), w.reportsKey(w.opts.Partitions.Of("b1"), "test")).Val()
 	}
 	w.eventually("it is settled", func() bool { return queued() == 0 })
 	stop()
 	// Another process has seen the end, too, or the first answer was lost.
 	status := w.broadcast("b1")
-	if err := w.closeBroadcast(t.Context(), w.Inbox.Options().Batcher, broadcastKey(status.Source, "b1")); err != nil {
+	if err := w.closeBroadcast(t.Context(), w.opts.Inbox.Options().Batcher, broadcastKey(status.Source, "b1")); err != nil {
 		t.Fatal(err)
 	}
 	if n := queued(); n != 0 {
 		t.Errorf("the report is queued again")
 	}
 	got := box.reports()
-	if read := readReport(t, got[0]); read.Type != ReportBroadcastDone ||
+	if read := readReport(t, got[0]); read.Type != report.BroadcastDone ||
 		!strings.Contains(string(got[0].Body), `"data":{"broadcast_id":"b1","state":"done","total":1,"sent":1,"skipped":0,`) {
 		t.Errorf("report %s", got[0].Body)
 	}
@@ -169,19 +172,21 @@ func TestReportOfForgottenDevice(t *testing.T) {
 	w.run()
 	again <- "A"
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == "forgotten" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool {
+		return len(s.Devices) == 1 && s.Devices[0].Outcome == "forgotten"
+	})
 	w.settled()
 	if n := w.waiting("test"); n != 0 {
 		t.Errorf("%d reports of a device that is registered", n)
 	}
-	listed, err := w.Devices.List(context.Background(), 66)
+	listed, err := w.opts.Devices.List(context.Background(), 66)
 	if err != nil || len(listed) != 1 {
 		t.Fatal(listed, err)
 	}
 	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
 	w.eventually("a report", func() bool { return len(box.reports()) == 1 })
 	read := readReport(t, box.reports()[0])
-	if d := read.Data; read.Type != ReportDeviceForgotten || d.EventID != "promo-2" || d.UserID != 66 || d.Device != listed[0].ID ||
+	if d := read.Data; read.Type != report.DeviceForgotten || d.EventID != "promo-2" || d.UserID != 66 || d.Device != listed[0].ID ||
 		d.Platform != "android" || d.Reason != "UNREGISTERED" {
 		t.Errorf("report %+v", read)
 	}
@@ -191,7 +196,7 @@ func TestReportOfForgottenDevice(t *testing.T) {
 func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	w := newWorld(t, hooked(&letterbox{}))
 	device := w.register(66, devices.Android, "A")
-	key := w.reportsKey(w.Partitions.OfUser(66), "test")
+	key := w.reportsKey(w.opts.Partitions.OfUser(66), "test")
 	if err := w.rdb.Set(context.Background(), key, "no stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -199,14 +204,14 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	w.run()
 	w.publish(promo)
 	w.settled()
-	if listed, err := w.Devices.List(context.Background(), 66); err != nil || len(listed) != 1 || listed[0].ID != device.ID {
+	if listed, err := w.opts.Devices.List(context.Background(), 66); err != nil || len(listed) != 1 || listed[0].ID != device.ID {
 		t.Errorf("devices %v, %v", listed, err)
 	}
 }
 
 // A report that is refused comes again with the same id, until it is taken.
 func TestReportIsRetried(t *testing.T) {
-	box := &letterbox{answer: func(n int, _ *Report) push.Result {
+	box := &letterbox{answer: func(n int, _ *report.Report) push.Result {
 		if n < 3 {
 			return push.Result{Outcome: push.Later, Reason: "http_5xx"}
 		}
@@ -221,7 +226,7 @@ func TestReportIsRetried(t *testing.T) {
 			t.Errorf("report %s %s", r.ID, r.Body)
 		}
 	}
-	if n := testutil.ToFloat64(w.metrics.reportsRetried.WithLabelValues("test", "http_5xx")); n != 2 {
+	if n := w.metric("kabar_report_retries_total", "http_5xx", "test"); n != 2 {
 		t.Errorf("%v retries counted", n)
 	}
 }
@@ -231,7 +236,7 @@ func (w *world) queueReport(id string, partition int) {
 	w.t.Helper()
 	r := w.hooks["test"]
 	body := fmt.Appendf(nil, `{"n":%d}`, partition)
-	if _, err := r.put(context.Background(), w.Inbox.Options().Batcher, partition, 0, &Report{ID: id, Body: body}, ""); err != nil {
+	if _, err := r.put(context.Background(), w.opts.Inbox.Options().Batcher, partition, 0, &report.Report{ID: id, Body: body}, ""); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -241,19 +246,19 @@ func (w *world) queueReport(id string, partition int) {
 func TestReportOfADeadProcess(t *testing.T) {
 	box := &letterbox{}
 	w := newWorld(t, hooked(box))
-	for p := range w.Partitions.Len() {
+	for p := range w.opts.Partitions.Len() {
 		w.queueReport(fmt.Sprint("r", p), p)
 	}
 	dead := w.hooks["test"]
-	dead.batcher = w.Inbox.Options().Batcher
+	dead.batcher = w.opts.Inbox.Options().Batcher
 	taken, _, err := dead.take(context.Background(), reportsAtOnce)
-	if err != nil || len(taken) != w.Partitions.Len() {
+	if err != nil || len(taken) != w.opts.Partitions.Len() {
 		t.Fatal(taken, err)
 	}
 	if again, _, err := dead.take(context.Background(), reportsAtOnce); err != nil || len(again) != 0 {
 		t.Fatalf("lent twice: %v, %v", again, err)
 	}
-	for p := range w.Partitions.Len() { // the leases end
+	for p := range w.opts.Partitions.Len() { // the leases end
 		w.makeDue(w.reportsDueKey(p, "test"))
 	}
 	w.run()
@@ -268,7 +273,7 @@ func TestReportOfADeadProcess(t *testing.T) {
 	}
 	// The dead one comes back to life: too late, and nothing is sent again.
 	late := dead.settleCommand(context.Background(), taken[0].partition, taken[0].entry, "0")
-	if err := w.Inbox.Options().Batcher.Do(context.Background(), late); err != nil || w.waiting("test") != 0 {
+	if err := w.opts.Inbox.Options().Batcher.Do(context.Background(), late); err != nil || w.waiting("test") != 0 {
 		t.Errorf("%d reports came back, %v", w.waiting("test"), err)
 	}
 }
@@ -284,7 +289,7 @@ func TestNoReportOfALostEntry(t *testing.T) {
 	lost := &work{key: heldKey{0, "1-1"}, entry: &entry{User: 66, Service: "test", ID: strings.Repeat("0", 24)}}
 	lost.bury("d", "expired", "")
 	c := l.settleCommand(ctx, lost)
-	if err := w.Inbox.Options().Batcher.Do(ctx, c); err != nil {
+	if err := w.opts.Inbox.Options().Batcher.Do(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := c.Int(); n != -1 || err != nil || w.waiting("test") != 0 {
@@ -294,7 +299,7 @@ func TestNoReportOfALostEntry(t *testing.T) {
 
 // A report that nobody takes is dropped when its time is over.
 func TestReportExpires(t *testing.T) {
-	box := &letterbox{answer: func(int, *Report) push.Result { return push.Result{Outcome: push.Later, Reason: "timeout"} }}
+	box := &letterbox{answer: func(int, *report.Report) push.Result { return push.Result{Outcome: push.Later, Reason: "timeout"} }}
 	w := newWorld(t, hooked(box), func(o *Options) {
 		h := o.Hooks["test"]
 		h.RetryFor = 300 * time.Millisecond
@@ -304,14 +309,14 @@ func TestReportExpires(t *testing.T) {
 	w.run()
 	w.eventually("nothing left", func() bool { return w.waiting("test") == 0 })
 	w.eventually("the count", func() bool {
-		return testutil.ToFloat64(w.metrics.reportsDropped.WithLabelValues("test", "timeout")) == 1
+		return w.metric("kabar_reports_dropped_total", "timeout", "test") == 1
 	})
 }
 
 // A service that wants no more reports is left alone for a while: the report is
 // dropped, the others wait.
 func TestGoneService(t *testing.T) {
-	box := &letterbox{answer: func(int, *Report) push.Result { return push.Result{Outcome: push.Forget, Reason: "gone"} }}
+	box := &letterbox{answer: func(int, *report.Report) push.Result { return push.Result{Outcome: push.Forget, Reason: "gone"} }}
 	w := newWorld(t, hooked(box))
 	w.queueReport("r1", 0)
 	before := time.Now()
@@ -333,11 +338,11 @@ func TestGoneService(t *testing.T) {
 // A service that answers nothing holds up neither another one nor the pushes.
 func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	release := make(chan struct{})
-	stuck := &letterbox{answer: func(int, *Report) push.Result { <-release; return push.Result{Outcome: push.Accepted} }}
+	stuck := &letterbox{answer: func(int, *report.Report) push.Result { <-release; return push.Result{Outcome: push.Accepted} }}
 	box := &letterbox{}
-	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["stuck"] = Hook{Courier: stuck} })
+	w := newWorld(t, hooked(box), func(o *Options) { o.Hooks["stuck"] = report.Hook{Courier: stuck} })
 	for n := range 2 * reportsAtOnce {
-		if _, err := w.hooks["stuck"].put(context.Background(), w.Inbox.Options().Batcher, n%4, 0, &Report{ID: "s"}, ""); err != nil {
+		if _, err := w.hooks["stuck"].put(context.Background(), w.opts.Inbox.Options().Batcher, n%4, 0, &report.Report{ID: "s"}, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -367,7 +372,7 @@ func TestReportsAreBounded(t *testing.T) {
 	if n := w.rdb.ZCard(context.Background(), w.reportsDueKey(0, "test")).Val(); n != mostReports {
 		t.Errorf("%d are due", n)
 	}
-	if n := testutil.ToFloat64(w.metrics.reportsDropped.WithLabelValues("test", "full")); n != 3 {
+	if n := w.metric("kabar_reports_dropped_total", "full", "test"); n != 3 {
 		t.Errorf("%v drops counted", n)
 	}
 	for _, key := range []string{w.reportsKey(0, "test"), w.reportsDueKey(0, "test")} {

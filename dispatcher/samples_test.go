@@ -61,13 +61,13 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got map[string]any
-			if err := json.Unmarshal(object(delivery.Data), &got); err != nil {
+			if err := json.Unmarshal(dataJSON(delivery.Data), &got); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("a phone gets something else (-documented +pushed):\n%s", diff)
 			}
-			if diff := cmp.Diff(members(t, raw), members(t, object(delivery.Data))); diff != "" {
+			if diff := cmp.Diff(members(t, raw), members(t, dataJSON(delivery.Data))); diff != "" {
 				t.Errorf("order of members:\n%s", diff)
 			}
 		})
@@ -154,7 +154,7 @@ func TestSamplesEnterTheirCounters(t *testing.T) {
 			for _, e := range c.events {
 				w.publish(e)
 			}
-			got, err := w.Inbox.Counters.Unreads(t.Context(), c.want.user)
+			got, err := w.opts.Inbox.Counters.Unreads(t.Context(), c.want.user)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -75,7 +77,7 @@ func TestStatesInAnyOrder(t *testing.T) {
 
 // A history is what services tell of several transactions and offers.
 type history struct {
-	events   []*Event
+	events   []*event.Event
 	newest   map[int]*told              // by resource
 	tellings map[[3]int]map[string]bool // ids of events by resource, second and rank
 }
@@ -106,7 +108,7 @@ func (w *world) history(rnd *rand.Rand, users []int64) *history {
 	return h
 }
 
-func (h *history) tell(s *told, e *Event) {
+func (h *history) tell(s *told, e *event.Event) {
 	h.events = append(h.events, e)
 	at := [3]int{s.id, s.second, s.rank}
 	if h.tellings[at] == nil {
@@ -154,7 +156,7 @@ func statesInAnyOrder(t *testing.T, rnd *rand.Rand) {
 	}
 	unreads, pushes := h.model()
 	for _, user := range users {
-		got, err := w.Inbox.Counters.Unreads(t.Context(), user)
+		got, err := w.opts.Inbox.Counters.Unreads(t.Context(), user)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,9 +234,9 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 				t.Errorf("pushes (-want +got):\n%s", diff)
 			}
 			for id, want := range c.push {
-				w.status(id, func(s ReceiverStatus) bool { return s.Push == want })
+				w.status(id, func(s delivery.ReceiverStatus) bool { return s.Push == want })
 			}
-			notes, err := w.Inbox.Notifications.List(t.Context(), 66, []string{"nego"}, 0, 10)
+			notes, err := w.opts.Inbox.Notifications.List(t.Context(), 66, []string{"nego"}, 0, 10)
 			if err != nil || len(notes) != len(c.tells) {
 				t.Errorf("%d in the list, %v", len(notes), err)
 			}
@@ -269,7 +271,7 @@ func TestRetriesOfOffers(t *testing.T) {
 			w.android.wait(t, "first attempt", count(1))
 			w.offer("later", c.at, c.state)
 			close(release)
-			w.status("old", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
+			w.status("old", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
 			w.settled()
 		})
 	}

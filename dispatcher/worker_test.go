@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -39,7 +41,7 @@ func TestPublishReachesEveryDevice(t *testing.T) {
 			if d := android[0]; d.Lane != push.Bulk || d.Title != "contoh diskon" || d.Body != "ayo cek diskon" || d.Badge != 1 {
 				t.Errorf("delivery %+v", d)
 			}
-			s := w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+			s := w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 			if len(s.Devices) != 2 || s.Devices[0].Outcome != "accepted" || s.Devices[0].ProviderID == "" || s.Devices[0].Attempts != 1 {
 				t.Errorf("status %+v", s)
 			}
@@ -95,7 +97,7 @@ func TestOneReadGoesToSeveralReceivers(t *testing.T) {
 	}
 	w.publish(`{"id":"many","type":"campaign","message":"m","receiver_ids":[` + strings.Join(want, ",") + `,"1"]}`)
 	w.android.wait(t, "pushes", count(20))
-	all, err := w.Status(context.Background(), "service:test", "many")
+	all, err := w.Delivery.Status(context.Background(), "service:test", "many")
 	if err != nil || len(all) != 20 {
 		t.Errorf("%d receivers, %v", len(all), err)
 	}
@@ -136,12 +138,12 @@ func TestOutcomes(t *testing.T) {
 			w.register(66, devices.Android, "A")
 			w.run()
 			w.publish(strings.Replace(promo, `"title"`, `"options":{"ttl":"1m"},"title"`, 1))
-			s := w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
-			listed, err := w.Devices.List(context.Background(), 66)
+			s := w.status("promo-1", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
+			listed, err := w.opts.Devices.List(context.Background(), 66)
 			if err != nil || (len(listed) == 1) != c.kept {
 				t.Errorf("devices %v, %v; kept should be %v", listed, err, c.kept)
 			}
-			letters, err := w.DeadLetters(context.Background(), 10)
+			letters, err := w.Outbox.DeadLetters(context.Background(), 10)
 			if err != nil || (len(letters) == 1) != c.dead {
 				t.Errorf("dead letters %v, %v", letters, err)
 			}
@@ -165,16 +167,16 @@ func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "dead" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
 	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
-	w.status("promo-2", func(s ReceiverStatus) bool { return s.Push == "dead" })
+	w.status("promo-2", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
 	if n := len(w.android.sent); n != 1 {
 		t.Errorf("%d attempts", n)
 	}
 	w.android.answer = nil
 	w.register(66, devices.Android, "A")
 	w.publish(strings.Replace(promo, "promo-1", "promo-3", 1))
-	w.status("promo-3", func(s ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 1 })
+	w.status("promo-3", func(s delivery.ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 1 })
 }
 
 // An entry's other devices do not wait for one that is retried, and are not sent
@@ -192,7 +194,7 @@ func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
 	w.register(66, devices.IOS, "B")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" && w.settledNow() })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" && w.settledNow() })
 	if a, i := len(w.android.sent), len(w.ios.sent); a != 1 || i != 3 {
 		t.Errorf("%d pushes to android, %d to ios", a, i)
 	}
@@ -221,7 +223,9 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 	w.android.wait(t, "first attempt", count(1))
 	w.publish(fmt.Sprintf(offer, "new", "new"))
 	close(release)
-	w.status("old", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == "superseded" })
+	w.status("old", func(s delivery.ReceiverStatus) bool {
+		return len(s.Devices) == 1 && s.Devices[0].Outcome == "superseded"
+	})
 	w.settled()
 	if n := len(w.android.sent); n != 2 {
 		t.Errorf("%d pushes", n)
@@ -271,7 +275,7 @@ func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	owner, err := w.Devices.Owners(context.Background(), []devices.Device{{Platform: devices.Android, Token: "SHARED"}})
+	owner, err := w.opts.Devices.Owners(context.Background(), []devices.Device{{Platform: devices.Android, Token: "SHARED"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +311,7 @@ func TestTakeOver(t *testing.T) {
 	if err := w.createGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
-	dead := New(w.Options.withMetrics())
+	dead := New(w.opts.withMetrics())
 	if messages, err := dead.read(ctx, push.Bulk, 10); err != nil || len(messages) != 1 {
 		t.Fatalf("the process that dies read %v, %v", messages, err)
 	}
@@ -331,11 +335,11 @@ func TestPoisonIsBuried(t *testing.T) {
 	if err := w.createGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
-	messages, err := New(w.Options.withMetrics()).read(ctx, push.Bulk, 10)
+	messages, err := New(w.opts.withMetrics()).read(ctx, push.Bulk, 10)
 	if err != nil || len(messages) != 1 {
 		t.Fatal(messages, err)
 	}
-	stream := w.outKey(messages[0].partition, push.Bulk)
+	stream := w.Outbox.StreamKey(messages[0].partition, push.Bulk)
 	for range maxTakeOver {
 		if err := w.rdb.Do(ctx, "xclaim", stream, group, "victim", 0, messages[0].id).Err(); err != nil {
 			t.Fatal(err)
@@ -343,7 +347,7 @@ func TestPoisonIsBuried(t *testing.T) {
 	}
 	w.run()
 	w.settled()
-	letters, err := w.DeadLetters(ctx, 10)
+	letters, err := w.Outbox.DeadLetters(ctx, 10)
 	if err != nil || len(letters) != 1 || letters[0].Reason != "poison" {
 		t.Errorf("dead letters %+v, %v", letters, err)
 	}
@@ -364,7 +368,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 	w.run()
 	w.publish(promo)
 	w.android.wait(t, "attempt", count(1))
-	other := New(w.Options.withMetrics())
+	other := New(w.opts.withMetrics())
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { other.Run(ctx) })
@@ -373,7 +377,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 		mini.SetTime(now)
 		w.eventually("the lease is renewed", func() bool {
 			held, err := w.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{
-				Stream: w.outKey(w.Partitions.OfUser(66), Bulk), Group: group, Start: "-", End: "+", Count: 10,
+				Stream: w.Outbox.StreamKey(w.opts.Partitions.OfUser(66), Bulk), Group: group, Start: "-", End: "+", Count: 10,
 			}).Result()
 			if err != nil || len(held) != 1 || held[0].Consumer != w.consumer {
 				t.Fatal(held, err)
@@ -415,7 +419,7 @@ func TestStopHandsBack(t *testing.T) {
 	if out, delayed, _ := w.left(); out+delayed != events-first || first == events {
 		t.Fatalf("%d sent, %d + %d left of %d", first, out, delayed, events)
 	}
-	other := New(w.Options.withMetrics())
+	other := New(w.opts.withMetrics())
 	ctx, stop = context.WithCancel(context.Background())
 	wg.Go(func() { other.Run(ctx) })
 	w.settled()
@@ -465,11 +469,11 @@ func TestRequeueAndDrop(t *testing.T) {
 	w.android.mu.Lock()
 	w.android.answer = nil
 	w.android.mu.Unlock()
-	letters, err := w.DeadLetters(ctx, 10)
+	letters, err := w.Outbox.DeadLetters(ctx, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(w.Requeue(ctx, letters[0].ID), w.Drop(ctx, letters[1].ID)); err != nil {
+	if err := errors.Join(w.Outbox.Requeue(ctx, letters[0].ID), w.Outbox.Drop(ctx, letters[1].ID)); err != nil {
 		t.Fatal(err)
 	}
 	w.android.wait(t, "requeued", count(3))
@@ -478,7 +482,7 @@ func TestRequeueAndDrop(t *testing.T) {
 		t.Errorf("%d dead letters are left", dead)
 	}
 	for _, id := range []string{letters[0].ID, letters[1].ID, "", "x-1-1", "99-1-1", "0-1"} {
-		if err := w.Drop(ctx, id); !errors.Is(err, ErrNoLetter) {
+		if err := w.Outbox.Drop(ctx, id); !errors.Is(err, outbox.ErrNoLetter) {
 			t.Errorf("drop %q: %v", id, err)
 		}
 	}
@@ -489,7 +493,7 @@ func TestPlatformThatIsOff(t *testing.T) {
 	w.register(66, devices.IOS, "A")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "dead" && s.Devices[0].Reason == "off" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" && s.Devices[0].Reason == "off" })
 }
 
 func TestReminder(t *testing.T) {
@@ -501,7 +505,7 @@ func TestReminder(t *testing.T) {
 	w.ios.wait(t, "promo", count(1))
 	d := devices.Device{Platform: devices.Android, Token: "NEW"}
 	for range 2 { // refreshing brings none
-		if _, err := w.Devices.Register(ctx, 66, d, w.Reminder(66)); err != nil {
+		if _, err := w.opts.Devices.Register(ctx, 66, d, w.Reminder(66)); err != nil {
 			t.Fatal(err)
 		}
 	}
