@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -111,7 +110,7 @@ func TestGrace(t *testing.T) {
 			if out, delayed, _ := w.left(); out != 0 || delayed != 1 {
 				t.Errorf("%d entries, %d delayed: the push does not wait", out, delayed)
 			}
-			w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), Chat)) // in place of the hour
+			w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // in place of the hour
 			w.settled()
 			if n := len(w.android.sent); (n == 1) != c.pushed {
 				t.Errorf("%d pushes", n)
@@ -133,7 +132,7 @@ func TestGraceOfARunOfMessages(t *testing.T) {
 	for range 3 {
 		newest = w.send(15, 66, "halo")
 	}
-	w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), Chat)) // in place of the hour
+	w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // in place of the hour
 	w.run()
 	w.settled()
 	if len(w.android.sent) != 1 || w.android.sent[0].Body != "3 pesan dari Me Ow" {
@@ -141,74 +140,5 @@ func TestGraceOfARunOfMessages(t *testing.T) {
 	}
 	if d := string(dataJSON(w.android.sent[0].Data)); !strings.Contains(d, newest) {
 		t.Errorf("it does not show the newest: %s", d)
-	}
-}
-
-func TestReplay(t *testing.T) {
-	w := newChat(t)
-	ctx := context.Background()
-	w.publish(promo)
-	first := w.send(15, 66, "satu")
-	gone := w.send(15, 66, "dua")
-	_, newest, _, err := w.Replay(ctx, 66, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.opts.Inbox.Conversations.DeleteMessage(ctx, 66, gone); err != nil {
-		t.Fatal(err)
-	}
-	logged, _, _, err := w.opts.Inbox.Live.Replay(ctx, 66, 0)
-	if err != nil || len(logged) != 3 {
-		t.Fatal(logged, err)
-	}
-	frames, last, known, err := w.Replay(ctx, 66, 0)
-	if err != nil || !known || last != newest || len(frames) != 3 {
-		t.Fatalf("%d frames, %d, %v, %v", len(frames), last, known, err)
-	}
-	prev := int64(0)
-	for i, f := range frames {
-		var got struct {
-			Op             string
-			Seq, Prev      int64
-			Event          struct{ Type string }
-			InstantMessage struct{ ID, Body string } `json:"instant_message"`
-		}
-		if err := json.Unmarshal(f.Text, &got); err != nil {
-			t.Fatalf("%s: %v", f.Text, err)
-		}
-		if got.Op != "event" || got.Seq != f.Seq || got.Prev != prev || got.Event.Type != []string{"discount", "message", "deleted"}[i] {
-			t.Errorf("frame %s after %d", f.Text, prev)
-		}
-		if i == 1 && (got.InstantMessage.ID != first || got.InstantMessage.Body != "satu") {
-			t.Errorf("message frame %s", f.Text)
-		}
-		prev = f.Seq
-	}
-	for since, want := range map[int64]int{frames[0].Seq: 2, frames[2].Seq: 0} {
-		if f, _, known, err := w.Replay(ctx, 66, since); len(f) != want || !known || err != nil {
-			t.Errorf("since %d: %d frames, %v, %v", since, len(f), known, err)
-		}
-	}
-	if _, _, known, err := w.Replay(ctx, 66, 12345); known || err != nil {
-		t.Errorf("a number that never was: known %v, %v", known, err)
-	}
-}
-
-func TestReplayBeyondTheLog(t *testing.T) {
-	w := newChat(t)
-	ctx := context.Background()
-	var first int64
-	for i := range 400 {
-		w.publish(strings.Replace(promo, "promo-1", fmt.Sprint("p", i), 1))
-		if i == 0 {
-			frames, _, _, err := w.Replay(ctx, 66, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			first = frames[0].Seq
-		}
-	}
-	if _, _, known, err := w.Replay(ctx, 66, first); known || err != nil {
-		t.Errorf("known %v, %v: the log does not reach back so far", known, err)
 	}
 }

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -17,7 +18,9 @@ import (
 	"github.com/kabar-gateway/kabar/devices/account"
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -143,7 +146,8 @@ func (w *world) remains(mark string) {
 		case strings.HasSuffix(key, fmt.Sprintf(":u%d:notes", partner)):
 		case strings.Contains(key, ":out:") || strings.Contains(key, ":dead"):
 			for value := range strings.SplitSeq(held, "map[e:") {
-				if entryConcerns(strings.TrimSpace(value), erased) || strings.Contains(value, "kata") {
+				e, err := outbox.ParseEntry(strings.TrimSpace(value))
+				if err == nil && (e.User == erased || content.MessageSender([]byte(e.Body)) == erased) || strings.Contains(value, "kata") {
 					w.t.Errorf("%s holds %s", key, value)
 				}
 			}
@@ -181,20 +185,27 @@ func (w *world) queue(user int64, mark string) {
 				if w.opts.Partitions.OfUser(to) != p {
 					continue
 				}
-				e := &entry{User: to, Type: "message", From: from, ID: model.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
-				e.body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
-				w.rdb.ZAdd(ctx, w.Outbox.DelayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})
-				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.Outbox.StreamKey(p, l), Values: []any{"e", e.value()}})
-				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.deadKey(p), Values: []any{"lane", l.String(), "device", "", "reason", "x", "e", e.value()}})
+				e := &outbox.Entry{User: to, Type: "message", From: from, ID: model.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
+				e.Body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
+				w.rdb.ZAdd(ctx, w.Outbox.DelayedKey(p, l), redis.Z{Score: 1e15, Member: e.Value()})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.Outbox.StreamKey(p, l), Values: []any{"e", e.Value()}})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.opts.Partitions.Key(p, "dead"), Values: []any{"lane", l.String(), "device", "", "reason", "x", "e", e.Value()}})
 			}
 		}
 	}
 	m := &inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
-	profiles, _, err := w.opts.Inbox.Outbound.Prepare(ctx, m)
+	if _, _, err := w.opts.Inbox.Outbound.Prepare(ctx, m); err != nil {
+		w.t.Fatal(err)
+	}
+	handoff, err := json.Marshal(map[string]any{"m": m})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, _, err := w.storeFirst(ctx, m, profiles); err != nil { // and the process dies before it is handed over
+	_, _, err = w.opts.Inbox.Outbound.StoreFirst(ctx, &inbox.OutboundMessage{ // and the process dies before it is handed over
+		Message: *m, Once: "id\x00" + m.ID, Frame: []byte("{}"), Handoff: string(handoff),
+		Pointer: fmt.Sprintf(`{"p":{"u":%d,"c":%q}}`, m.First(), m.Conversation),
+	})
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -308,7 +319,7 @@ func TestEraseSurvivesACrash(t *testing.T) {
 			hook := &dying{}
 			hook.left.Store(trips)
 			first.rdb.AddHook(hook)
-			err := first.Erase(ctx, erased)
+			err := first.Janitor.Erase(ctx, erased)
 			done = err == nil
 			if err != nil && !errors.Is(err, errDead) {
 				t.Fatal(err)
@@ -320,7 +331,7 @@ func TestEraseSurvivesACrash(t *testing.T) {
 				t.Error("made known while being erased")
 			}
 			second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, later)
-			if err := second.finishErasures(ctx); err != nil {
+			if err := second.Janitor.ResumeErasures(ctx); err != nil {
 				t.Fatal(err)
 			}
 			w.remains("XYZZY")

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -68,7 +69,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 					if f.Name == "texts" {
 						t.Errorf("the push has all languages")
 					} else if f.Name == "message" {
-						message, _ = jsonscan.Scalar(jsonValue(f.Value))
+						message, _ = jsonscan.Scalar(jsontext.Value(f.Value))
 					}
 				}
 				if message != d.Body {
@@ -95,27 +96,5 @@ func TestRunsOfMessagesAreCounted(t *testing.T) {
 	second := w.ios.wait(t, "second push", count(2))[1].Body
 	if first != "You have received a message from Me Ow" || second != "2 messages from Me Ow" {
 		t.Errorf("pushes %q and %q", first, second)
-	}
-	for l, want := range map[text.Locale]string{text.Indonesian: "3 pesan dari pengguna lain", text.English: "3 messages from another user"} {
-		if got := w.collapsed(l, "m", "", 3); got != want {
-			t.Errorf("%s: %q, want %q", l, got, want)
-		}
-	}
-}
-
-func TestMembersOfAStoredNotification(t *testing.T) {
-	title := "T"
-	for name, c := range map[string]struct {
-		body   []byte
-		locale text.Locale
-		want   string
-	}{
-		"without languages": {body("discount", &title, "m", nil, []byte(`{"a":1.10}`)), text.English, `"type":"discount","title":"T","message":"m","details":{"a":1.10}`},
-		"the preset one":    {body("nego", nil, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.Indonesian, `"type":"nego","title":null,"message":"apa","details":{"a":1.10}`},
-		"another one":       {body("nego", &title, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.English, `"type":"nego","title":"T","message":"what","details":{"a":1.10}`},
-	} {
-		if got := string(content.AppendMembers(nil, c.body, c.locale)); got != c.want {
-			t.Errorf("%s: %s, want %s", name, got, c.want)
-		}
 	}
 }

@@ -44,6 +44,8 @@ func TestMain(m *testing.M) {
 // patient is how long a test waits for what should happen at once.
 const patient = time.Minute
 
+const day = 24 * time.Hour
+
 // A phone is a Sender that notes what it is sent, and answers as the test says.
 type phone struct {
 	mu     sync.Mutex
@@ -185,7 +187,7 @@ func (w *world) audit() {
 	store := opts.Inbox.Options()
 	store.Redis, store.Batcher = redisClient, b
 	opts.Inbox = inbox.New(store)
-	err := New(opts).AuditAll(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })
+	err := New(opts).Auditor.All(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })
 	if err != nil {
 		w.t.Errorf("audit: %v", err)
 	}
@@ -258,7 +260,7 @@ func (w *world) eventually(what string, ok func() bool) {
 		if !time.Now().Before(deadline) {
 			w.t.Fatalf("%s: not so after %v", what, patient)
 		}
-		wait(context.Background(), 5*time.Millisecond)
+		rdb.Sleep(context.Background(), 5*time.Millisecond)
 	}
 }
 
@@ -270,7 +272,7 @@ func (w *world) left() (out, delayed, dead int) {
 			out += int(w.rdb.XLen(ctx, w.Outbox.StreamKey(p, l)).Val())
 			delayed += int(w.rdb.ZCard(ctx, w.Outbox.DelayedKey(p, l)).Val())
 		}
-		dead += int(w.rdb.XLen(ctx, w.deadKey(p)).Val())
+		dead += int(w.rdb.XLen(ctx, w.opts.Partitions.Key(p, "dead")).Val())
 	}
 	return out, delayed, dead
 }

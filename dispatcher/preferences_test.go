@@ -13,6 +13,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -37,8 +38,8 @@ func off(names ...string) func(*devices.Preferences) {
 func private(p *devices.Preferences) { p.Private = true }
 
 func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}} })
-	got := w.Switches()
+	w := newWorld(t, func(o *Options) { o.Types = []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}} })
+	got := w.Types().Mutable()
 	for _, name := range []string{"transaction", "message", "nego", "dompet", "report", "reminder", "discount", "flash_sale", "promo"} {
 		if !slices.Contains(got, name) {
 			t.Errorf("%v is without %s", got, name)
@@ -52,7 +53,7 @@ func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
 // A type that is switched off on a device is not pushed to it, and to it alone; the
 // list and the counters have it.
 func TestMutedTypes(t *testing.T) {
-	const event = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
+	const ofType = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
 	for _, c := range []struct {
 		name string
 		off  []string
@@ -66,14 +67,14 @@ func TestMutedTypes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, func(o *Options) {
-				o.Types = []Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}, {Name: "payout", Lane: push.Urgent, Message: "m"}}
+				o.Types = []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}, {Name: "payout", Lane: push.Urgent, Message: "m"}}
 			})
 			phone := w.register(66, devices.Android, "A")
 			w.register(66, devices.IOS, "B")
 			w.prefers(66, devices.Android, "A", off(c.off...))
 			w.run()
 			for _, typ := range slices.Concat(c.mute, c.push) {
-				w.publish(fmt.Sprintf(event, typ))
+				w.publish(fmt.Sprintf(ofType, typ))
 				s := w.status(typ, func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" })
 				outcome := "accepted"
 				if slices.Contains(c.mute, typ) {
@@ -122,13 +123,17 @@ type night struct {
 	morning time.Time
 }
 
-func newNight(t *testing.T) *night {
+// morningSpread is the time over which promotions are spread that wait for the same
+// minute.
+const morningSpread = 10 * time.Minute
+
+func newNight(t *testing.T, change ...func(*Options)) *night {
 	n := &night{}
 	n.now.Store(time.Now().UnixNano())
-	n.world = newWorld(t, func(o *Options) {
+	n.world = newWorld(t, append(change, func(o *Options) {
 		o.Now = func() time.Time { return time.Unix(0, n.now.Load()) }
-	})
-	now := n.Now().UTC()
+	})...)
+	now := n.opts.Now().UTC()
 	n.morning = now.Truncate(time.Minute).Add(8 * time.Hour)
 	n.quietHours(now.Add(-time.Hour), n.morning)
 	n.register(66, devices.Android, "A")
@@ -140,7 +145,7 @@ func (n *night) quietHours(from, to time.Time) {
 	n.t.Helper()
 	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
 	q := model.QuietHours{From: clock(from), To: clock(to)}
-	if err := n.Inbox.Profiles.SetQuietHours(n.t.Context(), 66, &q, nil); err != nil {
+	if err := n.opts.Inbox.Profiles.SetQuietHours(n.t.Context(), 66, &q, nil); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -154,7 +159,7 @@ func (n *night) release(now time.Time) {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		key := n.delayedKey(n.Partitions.OfUser(entry.User), push.Bulk)
+		key := n.Outbox.DelayedKey(n.opts.Partitions.OfUser(entry.User), push.Bulk)
 		if err := n.rdb.ZAdd(context.Background(), key, redis.Z{Score: 0, Member: value}).Err(); err != nil {
 			n.t.Fatal(err)
 		}
@@ -165,13 +170,13 @@ func (n *night) release(now time.Time) {
 func (n *night) delayed() map[string]time.Time {
 	n.t.Helper()
 	all := make(map[string]time.Time)
-	for p := range n.Partitions.Len() {
-		list, err := n.rdb.ZRangeWithScores(context.Background(), n.delayedKey(p, push.Bulk), 0, -1).Result()
+	for p := range n.opts.Partitions.Len() {
+		list, err := n.rdb.ZRangeWithScores(context.Background(), n.Outbox.DelayedKey(p, push.Bulk), 0, -1).Result()
 		if err != nil {
 			n.t.Fatal(err)
 		}
 		for _, z := range list {
-			all[z.Member.(string)] = milli(int64(z.Score))
+			all[z.Member.(string)] = time.UnixMilli(int64(z.Score))
 		}
 	}
 	return all
@@ -193,7 +198,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	}
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
 	for _, due := range w.delayed() { // some time has passed since the clock was set
-		if due.Before(w.morning) || due.After(w.morning.Add(morning+time.Minute)) {
+		if due.Before(w.morning) || due.After(w.morning.Add(morningSpread+time.Minute)) {
 			t.Errorf("due at %s, morning is at %s", due, w.morning)
 		}
 	}
@@ -244,46 +249,17 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 // The night does not count as time to retry, but what is stale in the morning is not
 // sent.
 func TestStaleByTheMorning(t *testing.T) {
-	w := newNight(t)
-	w.RetryFor = time.Hour
+	w := newNight(t, func(o *Options) { o.RetryFor = time.Hour })
 	w.run()
 	w.publish(promo)
 	w.publish(strings.NewReplacer("promo-1", "stale", `"title"`, `"options":{"ttl":"2h"},"title"`).Replace(promo))
 	w.status("stale", func(s delivery.ReceiverStatus) bool { return s.Push == "expired" })
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" })
-	w.release(w.morning.Add(morning))
+	w.release(w.morning.Add(morningSpread))
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
 	if _, _, dead := w.left(); dead != 0 || len(w.android.sent) != 1 {
 		t.Errorf("%d dead letters, %d pushes", dead, len(w.android.sent))
-	}
-}
-
-// The mornings of many users are spread evenly, and end before the next night.
-func TestMorningsAreSpread(t *testing.T) {
-	minutes := make([]int, morning/time.Minute)
-	for user := range int64(10_000) {
-		by := spread(user*1000+7, morning) // ids may have a pattern
-		if by != spread(user*1000+7, morning) {
-			t.Fatal("a user's time changes")
-		}
-		minutes[by/time.Minute]++
-	}
-	for i, n := range minutes {
-		if n < 800 || n > 1200 {
-			t.Errorf("minute %d: %d of 10,000 users", i, n)
-		}
-	}
-	w := newNight(t)
-	w.quietHours(w.morning.Add(time.Minute), w.morning) // but for one minute
-	work := &work{entry: &entry{User: 66, Type: "discount"}}
-	var err error
-	if work.settings, err = w.opts.Inbox.Profiles.Settings(t.Context(), 66); err != nil {
-		t.Fatal(err)
-	}
-	at := w.opts.Now().Add(w.quietFor(work))
-	if at.Before(w.morning) || !at.Before(w.morning.Add(time.Minute)) {
-		t.Errorf("sent at %s, the pause begins at %s", at, w.morning)
 	}
 }
 
@@ -302,20 +278,16 @@ func TestConceal(t *testing.T) {
 	} {
 		t.Run(strings.Split(c.event, `"`)[7], func(t *testing.T) { testConceal(t, c.event, c.want) })
 	}
-	silent := push.Delivery{Lane: push.Urgent, Type: "dompet"}
-	if d := newWorld(t).conceal("id", silent); !d.Silent() {
-		t.Errorf("a silent push shows %q", d.Body)
-	}
 }
 
-func testConceal(t *testing.T, event, want string) {
-	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "payout", Lane: push.Urgent, Message: "m"}} })
+func testConceal(t *testing.T, raw, want string) {
+	w := newWorld(t, func(o *Options) { o.Types = []event.Type{{Name: "payout", Lane: push.Urgent, Message: "m"}} })
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.IOS, "B")
 	w.prefers(66, devices.IOS, "B", private)
 	w.speaks(66, "en")
 	w.run()
-	w.publish(event)
+	w.publish(raw)
 	open, hidden := w.android.wait(t, "push", count(1))[0], w.ios.wait(t, "push", count(1))[0]
 	if open.Body != "secret" || slices.ContainsFunc(open.Data, func(f push.Field) bool { return f.Name == "private" }) {
 		t.Errorf("the other device got %+v", open)

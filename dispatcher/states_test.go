@@ -15,7 +15,6 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -79,12 +78,13 @@ func TestStatesInAnyOrder(t *testing.T) {
 type history struct {
 	events   []*event.Event
 	newest   map[int]*told              // by resource
+	parsed   map[int]*event.Event       // the event that tells newest
 	tellings map[[3]int]map[string]bool // ids of events by resource, second and rank
 }
 
 // history makes one up, with states twice, and again under other ids.
 func (w *world) history(rnd *rand.Rand, users []int64) *history {
-	h := &history{newest: make(map[int]*told), tellings: make(map[[3]int]map[string]bool)}
+	h := &history{newest: make(map[int]*told), parsed: make(map[int]*event.Event), tellings: make(map[[3]int]map[string]bool)}
 	for id := 1; id <= 60; id++ {
 		who := rnd.Perm(len(users))
 		s := told{resource: "transaction", id: id, seller: users[who[0]], buyer: users[who[1]]}
@@ -116,7 +116,7 @@ func (h *history) tell(s *told, e *event.Event) {
 	}
 	h.tellings[at][e.ID] = true
 	if old := h.newest[s.id]; old == nil || s.newerThan(old) {
-		h.newest[s.id] = s
+		h.newest[s.id], h.parsed[s.id] = s, e
 	}
 }
 
@@ -130,10 +130,8 @@ func (h *history) model() (unreads map[int64]model.Unreads, pushes map[string]in
 				enter(&n)
 			}
 			unreads[user] = n
-			r := meanings[s.resource][s.state()].to([]role{seller, buyer}[i])
-			if r.hears == pushed {
-				words := testTexts.Text(text.Indonesian, r.text(), text.Args{Seller: fmt.Sprint("S", s.seller), Buyer: fmt.Sprint("B", s.buyer)})
-				pushes[fmt.Sprintf("%d %s:%d %s", user, s.resource, s.id, words)] += len(h.tellings[[3]int{s.id, s.second, s.rank}])
+			if c := h.parsed[s.id].ContentFor(user); c.Level == event.Pushed {
+				pushes[fmt.Sprintf("%d %s:%d %s", user, s.resource, s.id, c.Message)] += len(h.tellings[[3]int{s.id, s.second, s.rank}])
 			}
 		}
 	}

@@ -120,7 +120,7 @@ func TestOutcomes(t *testing.T) {
 		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},
 		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
 	} {
-		t.Run(c.outcome+"/"+c.result.Reason, func(t *testing.T) {
+		t.Run(c.outcome+"/"+string(c.result.Reason), func(t *testing.T) {
 			if c.outcome == "dead" { // a backoff is capped; the event's own TTL is shorter
 				c.result.RetryAfter = 2 * time.Minute
 			}
@@ -147,7 +147,7 @@ func TestOutcomes(t *testing.T) {
 			if err != nil || (len(letters) == 1) != c.dead {
 				t.Errorf("dead letters %v, %v", letters, err)
 			}
-			if c.dead && (letters[0].Reason != c.result.Reason || letters[0].Receiver != 66 || letters[0].Type != "discount") {
+			if c.dead && (letters[0].Reason != string(c.result.Reason) || letters[0].Receiver != 66 || letters[0].Type != "discount") {
 				t.Errorf("dead letter %+v", letters[0])
 			}
 			if c.retriedSoon && (s.Devices[0].Attempts != 2 || ids[0] != ids[1]) {
@@ -308,17 +308,20 @@ func TestTakeOver(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
-	if err := w.createGroups(ctx, push.Bulk); err != nil {
+	if err := w.Outbox.CreateGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
 	dead := New(w.opts.withMetrics())
-	if messages, err := dead.read(ctx, push.Bulk, 10); err != nil || len(messages) != 1 {
+	if messages, err := dead.Outbox.Read(ctx, push.Bulk, 10); err != nil || len(messages) != 1 {
 		t.Fatalf("the process that dies read %v, %v", messages, err)
 	}
 	w.run()
 	w.android.wait(t, "taken over", count(1))
 	w.settled()
 }
+
+// workers is the consumer group of the outbox.
+const workers = "workers"
 
 // withMetrics returns the options for a second dispatcher on the same Redis.
 func (o Options) withMetrics() Options {
@@ -332,16 +335,16 @@ func TestPoisonIsBuried(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
-	if err := w.createGroups(ctx, push.Bulk); err != nil {
+	if err := w.Outbox.CreateGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
-	messages, err := New(w.opts.withMetrics()).read(ctx, push.Bulk, 10)
+	messages, err := New(w.opts.withMetrics()).Outbox.Read(ctx, push.Bulk, 10)
 	if err != nil || len(messages) != 1 {
 		t.Fatal(messages, err)
 	}
-	stream := w.Outbox.StreamKey(messages[0].partition, push.Bulk)
-	for range maxTakeOver {
-		if err := w.rdb.Do(ctx, "xclaim", stream, group, "victim", 0, messages[0].id).Err(); err != nil {
+	stream := w.Outbox.StreamKey(messages[0].Partition, push.Bulk)
+	for range 5 { // as often as a worker may die of it
+		if err := w.rdb.Do(ctx, "xclaim", stream, workers, "victim", 0, messages[0].ID).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -368,21 +371,30 @@ func TestLeasesAreRenewed(t *testing.T) {
 	w.run()
 	w.publish(promo)
 	w.android.wait(t, "attempt", count(1))
+	stream := w.Outbox.StreamKey(w.opts.Partitions.OfUser(66), push.Bulk)
+	held := func() redis.XPendingExt {
+		pending, err := w.rdb.XPendingExt(context.Background(), &redis.XPendingExtArgs{
+			Stream: stream, Group: workers, Start: "-", End: "+", Count: 10,
+		}).Result()
+		if err != nil || len(pending) != 1 {
+			t.Fatal(pending, err)
+		}
+		return pending[0]
+	}
+	holder := held().Consumer
 	other := New(w.opts.withMetrics())
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { other.Run(ctx) })
 	for range 3 {
-		now = now.Add(w.abandoned() * 9 / 10)
+		now = now.Add(w.opts.Lease * 3 / 4 * 9 / 10) // others take over after three quarters
 		mini.SetTime(now)
 		w.eventually("the lease is renewed", func() bool {
-			held, err := w.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{
-				Stream: w.Outbox.StreamKey(w.opts.Partitions.OfUser(66), Bulk), Group: group, Start: "-", End: "+", Count: 10,
-			}).Result()
-			if err != nil || len(held) != 1 || held[0].Consumer != w.consumer {
-				t.Fatal(held, err)
+			h := held()
+			if h.Consumer != holder {
+				t.Fatalf("%s holds the entry, not %s", h.Consumer, holder)
 			}
-			return held[0].Idle == 0
+			return h.Idle == 0
 		})
 	}
 	close(release)

@@ -34,10 +34,10 @@ func (j *Janitor) Erase(ctx context.Context, user int64) error {
 	return j.erase(ctx, user)
 }
 
-// resumeErasures continues erasures that were interrupted. It also repeats each one once,
+// ResumeErasures continues erasures that were interrupted. It also repeats each one once,
 // when what was under way beside it has ended: a push that failed at that moment may have
 // been delayed or become a dead letter since.
-func (j *Janitor) resumeErasures(ctx context.Context) error {
+func (j *Janitor) ResumeErasures(ctx context.Context) error {
 	due, err := j.inbox.Eraser.Due(ctx, maxErasures)
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func (j *Janitor) step(ctx context.Context) error {
 	if err != nil || !held {
 		return err
 	}
-	return errors.Join(j.resumeErasures(ctx), j.sweep(ctx, at, now))
+	return errors.Join(j.ResumeErasures(ctx), j.sweep(ctx, at, now))
 }
 
 // sweep sweeps the next page of users, and stores the new position.
