@@ -177,7 +177,7 @@ func TestPresence(t *testing.T) {
 	one, two := w.start(quick), w.start(quick)
 	asking := one.dial(15)
 	conversation := model.ConversationID(15, 66)
-	ask := func() frame {
+	ask := func() receivedFrame {
 		t.Helper()
 		asking.write(`{"op":"presence","conversation_id":"` + conversation + `"}`)
 		return asking.next("presence")

@@ -220,7 +220,7 @@ func TestPing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for f := (frame{}); f.Op != "event" && err == nil; {
+		for f := (receivedFrame{}); f.Op != "event" && err == nil; {
 			f, err = alive.receive()
 		}
 	}()

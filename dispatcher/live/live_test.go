@@ -204,7 +204,7 @@ func TestUnreadsFollow(t *testing.T) {
 	}
 	for c.next("unreads").Unreads["messages"] != n { // how many frames that takes is up to the clock
 	}
-	if err := w.ReadConversation(t.Context(), 66, model.ConversationID(15, 66), ""); err != nil {
+	if err := w.Chat.ReadConversation(t.Context(), 66, model.ConversationID(15, 66), ""); err != nil {
 		t.Fatal(err)
 	}
 	for c.next("unreads").Unreads["messages"] != 0 {
@@ -215,7 +215,7 @@ func TestUnreadsFollow(t *testing.T) {
 // once.
 func TestChangesGather(t *testing.T) {
 	w := newWorld(t)
-	h := New(Options{Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox}) // and nobody counts
+	h := New(w.options()) // and nobody counts
 	one, other := &userSockets{id: 66}, &userSockets{id: 15}
 	for range 20 {
 		h.count(one)

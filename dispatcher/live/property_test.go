@@ -118,7 +118,7 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 		if random.IntN(2) == 0 {
 			from, to = to, from
 		}
-		id, err := w.Send(ctx, from, chat.OutgoingMessage{Receiver: to, Body: fmt.Sprint(i)})
+		id, err := w.Chat.Send(ctx, from, chat.OutgoingMessage{Receiver: to, Body: fmt.Sprint(i)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -65,9 +65,7 @@ func (w *stallingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // never waits for a deadlock to end.
 func (w *world) startStalling(t *testing.T) (*process, *stalling) {
 	t.Helper()
-	p := &process{w: w, Hub: New(Options{
-		Redis: w.rdb, Batcher: w.batcher, Dispatcher: checkedDispatcher{w.Dispatcher}, Inbox: checkedInbox{w.Inbox},
-	})}
+	p := &process{w: w, Hub: New(checked(w.options()))}
 	h := &stalling{next: p.serve, reached: make(chan struct{}, 1), release: make(chan struct{})}
 	server := httptest.NewServer(h)
 	p.url = server.URL
