@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -13,7 +12,7 @@ func TestReplay(t *testing.T) {
 	w := newWorld(t)
 	h := w.start().Hub
 	ctx := context.Background()
-	w.publish(promo)
+	w.publish(66, "promo-1")
 	first := w.send(15, 66, "satu")
 	gone := w.send(15, 66, "dua")
 	_, newest, _, err := h.readLog(ctx, 66, 0)
@@ -66,7 +65,7 @@ func TestReplayBeyondTheLog(t *testing.T) {
 	ctx := context.Background()
 	var first int64
 	for i := range 400 {
-		w.publish(strings.Replace(promo, "promo-1", fmt.Sprint("p", i), 1))
+		w.publish(66, fmt.Sprint("p", i))
 		if i == 0 {
 			frames, _, _, err := h.readLog(ctx, 66, 0)
 			if err != nil {
