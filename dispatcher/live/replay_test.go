@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/go-json-experiment/json"
+	"encoding/json"
 )
 
 func TestReplay(t *testing.T) {
