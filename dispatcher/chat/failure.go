@@ -41,3 +41,19 @@ func SendFailure(err error) (textID, code string) {
 	}
 	return textNotSent, "unavailable"
 }
+
+// FailureFields returns what is wrong with each field of a message that Send or
+// Form.Parse refused, by the names of the fields in the documents, or nil when the error
+// is about no field. Each problem continues a sentence that begins with the field's name.
+func FailureFields(err error) map[string]string {
+	var invalid *event.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return invalid.Fields
+	case errors.Is(err, ErrUnknownReceiver):
+		return map[string]string{"receiver_id": "is not a user whom Kabar knows"}
+	case errors.Is(err, ErrAdminsOnly):
+		return map[string]string{"category": "must be 0 unless the receiver is an administrator"}
+	}
+	return nil
+}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Errors of Accept.
@@ -120,7 +122,7 @@ func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (mo
 	}
 	for delay := minRetryDelay; ; delay *= 2 {
 		more, err = h.greet(ctx, s, since)
-		if err == nil || !pause(ctx, delay) {
+		if err == nil || !rdb.Sleep(ctx, delay) {
 			return more, err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -27,7 +29,7 @@ func (h *Hub) catchUp(s *socket) {
 			delay = minRetryDelay
 		default:
 			h.Log.Warn("the replay log cannot be read", "error", err)
-			if !pause(ctx, delay) {
+			if !rdb.Sleep(ctx, delay) {
 				return
 			}
 			delay = min(2*delay, maxRetryDelay)

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
-	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -27,26 +26,12 @@ func (s *socket) send(ctx context.Context, r *request) *answer {
 		if code == "unavailable" {
 			s.hub.Log.Warn("a message cannot be sent", "error", err)
 		}
-		if fields := fieldsOf(err); fields != nil {
+		if fields := chat.FailureFields(err); fields != nil {
 			echo = append(echo, member{"errors", fields})
 		}
 		return failure(code, text, echo...)
 	}
 	return ack(append(echo, member{"message", textID(chat.TextSent)})...)
-}
-
-// fieldsOf returns what is wrong with each field of a message that was refused.
-func fieldsOf(err error) map[string]string {
-	var problems *event.InvalidError
-	switch {
-	case errors.As(err, &problems):
-		return problems.Fields
-	case errors.Is(err, chat.ErrUnknownReceiver):
-		return map[string]string{"receiver_id": "is not a user whom Kabar knows"}
-	case errors.Is(err, chat.ErrAdminsOnly):
-		return map[string]string{"category": "must be 0 unless the receiver is an administrator"}
-	}
-	return nil
 }
 
 func orNull(s string) any {

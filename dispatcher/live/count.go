@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -46,7 +48,7 @@ func (h *Hub) countLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, countDelay) {
+		if !rdb.Sleep(ctx, countDelay) {
 			return
 		}
 		h.countAll(ctx, h.counts.take())
@@ -96,7 +98,7 @@ func (h *Hub) countFor(ctx context.Context, u *userSockets) {
 	if err != nil {
 		if ctx.Err() == nil {
 			h.Log.Warn("unreads cannot be counted", "error", err)
-			pause(ctx, minRetryDelay)
+			rdb.Sleep(ctx, minRetryDelay)
 			h.count(u)
 		}
 		return

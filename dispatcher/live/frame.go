@@ -5,7 +5,9 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -49,24 +51,10 @@ type request struct {
 
 const maxRef = 128 // bytes
 
-// scalar returns the text of a string or a number, since clients may send either. It
-// returns "" for null and for a missing value. ok is false for all other values.
-func scalar(v jsontext.Value) (text string, ok bool) {
-	switch {
-	case len(v) == 0 || v.Kind() == 'n':
-		return "", true
-	case v.Kind() == '"':
-		b, err := jsontext.AppendUnquote(nil, v)
-		return string(b), err == nil
-	case v.Kind() == '0':
-		return string(v), true
-	}
-	return "", false
-}
-
-// number returns a number that is not negative. ok is false for all other values.
+// number returns a number that is not negative, which clients may send as a string, too.
+// ok is false for all other values.
 func number(v jsontext.Value) (n int64, ok bool) {
-	s, _ := scalar(v)
+	s, _ := jsonscan.Scalar(v) // "" is no number
 	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == s
 }

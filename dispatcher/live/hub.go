@@ -252,7 +252,7 @@ func (h *Hub) Drain(ctx context.Context) {
 			u.each(func(s *socket) { s.close(codeRestart, reasonRestart) })
 		}
 		if h.sockets.Load() > shards {
-			pause(ctx, drainSpread/shards)
+			rdb.Sleep(ctx, drainSpread/shards)
 		}
 	}
 	select {
@@ -261,17 +261,5 @@ func (h *Hub) Drain(ctx context.Context) {
 		for _, u := range h.users() {
 			u.each(func(s *socket) { s.drop("restart") })
 		}
-	}
-}
-
-// pause waits for d. It returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

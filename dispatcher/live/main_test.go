@@ -349,6 +349,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		if !time.Now().Before(deadline) {
 			t.Fatalf("%s: not so after %v", what, patient)
 		}
-		pause(context.Background(), 2*time.Millisecond)
+		rdb.Sleep(context.Background(), 2*time.Millisecond)
 	}
 }

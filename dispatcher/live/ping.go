@@ -3,13 +3,15 @@ package live
 import (
 	"context"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // pingLoop checks all sockets several times in a ping interval, until ctx ends. One
 // loop costs less than a timer for each socket.
 func (h *Hub) pingLoop(ctx context.Context) {
 	const checks = 4 // in an interval
-	for pause(ctx, h.PingInterval/checks) {
+	for rdb.Sleep(ctx, h.PingInterval/checks) {
 		for i := range h.shards {
 			now := time.Now().UnixMilli()
 			for _, u := range h.shards[i].all() {

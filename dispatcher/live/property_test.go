@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A holder is a client that keeps what it receives, and comes back where it was
@@ -132,7 +133,7 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pause(ctx, time.Duration(random.IntN(5))*time.Millisecond)
+		rdb.Sleep(ctx, time.Duration(random.IntN(5))*time.Millisecond)
 	}
 	for i, h := range holders {
 		eventually(t, fmt.Sprintf("client %d has everything", i), func() bool {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A pubsubConn is one pub/sub connection. It reconnects when it fails. Changes that
@@ -67,7 +69,7 @@ func (c *pubsubConn) run() {
 		if time.Since(start) > maxReconnectDelay {
 			delay = minReconnectDelay
 		}
-		pause(ctx, delay+rand.N(delay))
+		rdb.Sleep(ctx, delay+rand.N(delay))
 		delay = min(2*delay, maxReconnectDelay)
 	}
 }

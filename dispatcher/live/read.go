@@ -7,8 +7,10 @@ import (
 	"github.com/coder/websocket"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"golang.org/x/time/rate"
+
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // limits limit what a client sends.
@@ -126,9 +128,11 @@ func (s *socket) reject(r *request, a *answer) {
 	}
 }
 
+// validRef reports whether a request's ref is absent, or a string or a number of at most
+// maxRef bytes.
 func validRef(r *request) bool {
-	_, ok := scalar(r.Ref)
-	return ok && len(r.Ref) <= maxRef
+	_, ok := jsonscan.Scalar(r.Ref)
+	return (ok || jsonscan.Absent(r.Ref)) && len(r.Ref) <= maxRef
 }
 
 // seen records that the user has seen everything up to a frame.

@@ -9,17 +9,15 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A frame is a frame of the protocol from the server that says what a user's channel or
-// replay log carries.
+// A frame is a frame for clients that was made from one of a user's channel or replay log.
 type frame struct {
 	Seq, Prev int64  // 0 for frames that are not logged
 	Text      []byte // JSON
-	// others are the frame in the languages that it has beside that of Text.
+	// others has the frame in the languages other than Text's, by language.
 	others map[text.Locale][]byte
 }
 
-// In returns the frame's text in a language, or in the preset one where it has no words
-// of Kabar's.
+// In returns the frame in a language, or Text when it does not have that language.
 func (f *frame) In(l text.Locale) []byte {
 	if other, ok := f.others[l]; ok {
 		return other

@@ -3,13 +3,15 @@ package live
 import (
 	"context"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // tidyLoop removes users without sockets after Options.Linger, and refreshes the
 // presence of the others, until ctx ends.
 func (h *Hub) tidyLoop(ctx context.Context) {
 	refreshed := time.Now()
-	for pause(ctx, min(h.Linger/4, refreshInterval)) {
+	for rdb.Sleep(ctx, min(h.Linger/4, refreshInterval)) {
 		var updates []presenceUpdate
 		for i := range h.shards {
 			for _, u := range h.shards[i].removeIdle(time.Now().Add(-h.Linger)) {

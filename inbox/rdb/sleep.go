@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Sleep waits for a loop's next round. It reports false when ctx ended first.
+// Sleep waits for d. It reports false when ctx ended first.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
