@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 )
 
@@ -69,7 +68,7 @@ type deadRequeueCmd struct {
 
 // Run implements the command.
 func (c deadRequeueCmd) Run(e *env) error {
-	return eachLetter(e, c.IDs, c.All, "requeued", (*dispatcher.Dispatcher).Requeue)
+	return eachLetter(e, c.IDs, c.All, "requeued", (*outbox.Outbox).Requeue)
 }
 
 type deadDropCmd struct {
@@ -79,7 +78,7 @@ type deadDropCmd struct {
 
 // Run implements the command.
 func (c deadDropCmd) Run(e *env) error {
-	return eachLetter(e, c.IDs, c.All, "dropped", (*dispatcher.Dispatcher).Drop)
+	return eachLetter(e, c.IDs, c.All, "dropped", (*outbox.Outbox).Drop)
 }
 
 // pageOfLetters is how many dead letters are looked at together.
@@ -87,7 +86,7 @@ const pageOfLetters = 1000
 
 // eachLetter does something to the dead letters that are named, or to all that
 // there are when it begins.
-func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher.Dispatcher, context.Context, string) error) error {
+func eachLetter(e *env, ids []string, all bool, done string, do func(*outbox.Outbox, context.Context, string) error) error {
 	if all == (len(ids) > 0) {
 		return errors.New("name dead letters, or give --all")
 	}
@@ -110,7 +109,7 @@ func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher
 			}
 		}
 		for _, id := range ids {
-			if err := do(core.Dispatcher, e.ctx, id); err != nil && !(all && errors.Is(err, outbox.ErrNoLetter)) {
+			if err := do(core.Dispatcher.Outbox, e.ctx, id); err != nil && !(all && errors.Is(err, outbox.ErrNoLetter)) {
 				return err
 			}
 			n++
