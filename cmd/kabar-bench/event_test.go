@@ -29,7 +29,7 @@ type wire struct {
 
 func TestEvent(t *testing.T) {
 	for _, push := range []bool{true, false} {
-		text := event(123, 66, push)
+		text := transactionEvent(123, 66, push)
 		var e wire
 		if err := json.Unmarshal([]byte(text), &e); err != nil {
 			t.Fatalf("%v in %s", err, text)

@@ -284,7 +284,7 @@ func (p *process) publish(body string) {
 	}
 }
 
-func event(id string, user int) string {
+func dompetEvent(id string, user int) string {
 	return fmt.Sprintf(`{"id":%q,"type":"dompet","receiver_id":%d,"message":"Dana telah dicairkan %s","details":{"id":%q,"amount":25000}}`, id, user, id, id)
 }
 

@@ -209,7 +209,7 @@ func TestAddressOfAFile(t *testing.T) {
 }
 
 func TestWithoutABucketThereAreNoAttachments(t *testing.T) {
-	h := New(Options{Credentials: fakeCredentials{}, Dispatcher: fakeDispatcher{}})
+	h := New(Options{Credentials: fakeCredentials{}, Publisher: fakePublisher{}})
 	for _, c := range []call{{method: "POST", path: uploadPath}, {method: "GET", path: attachmentsPath + "x/a.png"}} {
 		if got := request(h, c.method, c.path, ""); got.status != 404 {
 			t.Errorf("%s %s: %d", c.method, c.path, got.status)

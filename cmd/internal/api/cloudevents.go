@@ -19,6 +19,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 

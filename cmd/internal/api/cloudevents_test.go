@@ -11,6 +11,8 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	cloudhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // cloudEvent is one as services make them with the SDK.
@@ -217,7 +219,7 @@ func FuzzCloudEvent(f *testing.F) {
 	f.Add(`{"specversion":"1.0","id":"e","source":"s","type":"dompet","data":{"receiver_id":66}}`)
 	f.Add(`{"data_base64":7,"specversion":"1.0","id":"e","source":"s","type":"dompet"}`)
 	f.Add(`{"specversion":"1.0","id":"e","source":"s","type":".","x":[{}],"":1,"data":null}`)
-	a := newAPI(Options{Dispatcher: fakeDispatcher{}})
+	a := newAPI(Options{Publisher: fakePublisher{}})
 	f.Fuzz(func(t *testing.T, raw string) {
 		for _, read := range []func() (*event.Event, error){
 			func() (*event.Event, error) { return a.parseCloud([]byte(raw)) },

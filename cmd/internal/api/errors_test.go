@@ -21,6 +21,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -70,7 +71,7 @@ func TestErrorTable(t *testing.T) {
 			h := New(Options{
 				Counters:    fakeCounters{err: fmt.Errorf("wrapped: %w", tc.err)},
 				Credentials: fakeCredentials{},
-				Dispatcher:  fakeDispatcher{},
+				Publisher:   fakePublisher{},
 			})
 			got := request(h, "GET", "/v2/notifications/unreads.json", "")
 			if got.status != tc.status || got.header.Get("Retry-After") != tc.retry {
@@ -124,7 +125,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	h := New(Options{
 		Counters:    fakeCounters{panic: "out of order"},
 		Credentials: fakeCredentials{},
-		Dispatcher:  fakeDispatcher{},
+		Publisher:   fakePublisher{},
 		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	got := request(h, "GET", "/v2/notifications/unreads.json", "")
@@ -144,7 +145,7 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 		h := New(Options{
 			Counters:    fakeCounters{err: io.EOF},
 			Credentials: fakeCredentials{},
-			Dispatcher:  fakeDispatcher{},
+			Publisher:   fakePublisher{},
 			Log:         slog.New(slog.NewTextHandler(log, nil)),
 		})
 		for second := range 3 {
@@ -164,7 +165,7 @@ func TestNothingIsLoggedForAClientThatLeft(t *testing.T) {
 	h := New(Options{
 		Counters:    fakeCounters{err: context.Canceled},
 		Credentials: fakeCredentials{},
-		Dispatcher:  fakeDispatcher{},
+		Publisher:   fakePublisher{},
 		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	request(h, "GET", "/v2/notifications/unreads.json", "")

@@ -5,31 +5,28 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// fakeDispatcher understands any event and fails to publish it with an error.
-type fakeDispatcher struct {
-	Dispatcher
+// fakePublisher understands any event and fails to publish it with an error.
+type fakePublisher struct {
+	Publisher
 	calls *int // of Publish
 	err   error
 }
 
-func (fakeDispatcher) PromoTypes() []string { return nil }
-
-func (fakeDispatcher) Switches() []string { return nil }
-
-func (fakeDispatcher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
+func (fakePublisher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
 	return text.Indonesian, nil
 }
 
-func (fakeDispatcher) Parse(raw []byte) (*event.Event, error) {
+func (fakePublisher) Parse(raw []byte) (*event.Event, error) {
 	return &event.Event{ID: "e"}, nil
 }
 
-func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*event.Event) []dispatcher.Published {
+func (f fakePublisher) Publish(_ context.Context, _ string, events ...*event.Event) []dispatcher.Published {
 	*f.calls++
 	results := make([]dispatcher.Published, len(events))
 	for i, e := range events {

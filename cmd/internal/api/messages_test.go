@@ -313,7 +313,7 @@ func TestDeletingIsOneSided(t *testing.T) {
 }
 
 func TestDeletingWhileRedisIsAway(t *testing.T) {
-	h := New(Options{Credentials: fakeCredentials{}, Dispatcher: fakeDispatcher{}, Conversations: awayConversations{}})
+	h := New(Options{Credentials: fakeCredentials{}, Publisher: fakePublisher{}, Conversations: awayConversations{}})
 	for _, path := range []string{"/v2/messages/", "/v2/messages/im/"} {
 		got := request(h, "DELETE", path+anisAndBudis+".json", "")
 		if e := got.envelope(t); got.status != 503 || e.Code != unavailable || e.ID == nil || *e.ID != anisAndBudis {
@@ -359,10 +359,10 @@ func TestNothingOfAChatIsLogged(t *testing.T) {
 	}
 }
 
-// awayDispatcher and awayConversations cannot reach Redis.
-type awayDispatcher struct{ fakeDispatcher }
+// awayChat and awayConversations cannot reach Redis.
+type awayChat struct{ Chat }
 
-func (awayDispatcher) Send(context.Context, int64, chat.OutgoingMessage) (string, error) {
+func (awayChat) Send(context.Context, int64, chat.OutgoingMessage) (string, error) {
 	return "", io.EOF
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 

@@ -133,22 +133,22 @@ func TestEraseUser(t *testing.T) {
 	w.fails(w.bearer(directory, "PUT", path, `{}`), 503, unavailable)
 }
 
-// A lateUpload is a Dispatcher before whose erasing a file comes in.
+// A lateUpload is an Eraser that receives a file right before it erases.
 type lateUpload struct {
-	Dispatcher
+	Eraser
 	upload func(ctx context.Context, user int64)
 }
 
 func (d lateUpload) Erase(ctx context.Context, user int64) error {
 	d.upload(ctx, user)
-	return d.Dispatcher.Erase(ctx, user)
+	return d.Eraser.Erase(ctx, user)
 }
 
 // Files are erased that come until the tombstone stands; later ones are refused.
 func TestEraseUserWhoSendsFiles(t *testing.T) {
 	w := newWorld(t, nil)
 	var late attachments.Attachment
-	w.options.Dispatcher = lateUpload{w.dispatcher, func(ctx context.Context, user int64) {
+	w.options.Eraser = lateUpload{w.dispatcher.Janitor, func(ctx context.Context, user int64) {
 		var err error
 		late, err = w.files.Put(ctx, user, "a.png", strings.NewReader(uploads[".png"]))
 		check(t, err)

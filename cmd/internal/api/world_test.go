@@ -22,6 +22,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -109,7 +110,9 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	w.options = Options{
 		Attachments:   w.files,
 		Notifications: w.inbox.Notifications, Counters: w.inbox.Counters, Conversations: w.inbox.Conversations,
-		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Credentials: signIns, Dispatcher: w.dispatcher, Services: services,
+		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Credentials: signIns,
+		Publisher: w.dispatcher, Deliveries: w.dispatcher.Delivery, Broadcasts: w.dispatcher.Broadcasts, Chat: w.dispatcher.Chat,
+		Eraser: w.dispatcher.Janitor, Types: w.dispatcher.Types(), Services: services,
 		Location: jakarta, Log: log, Metrics: w.metrics,
 	}
 	w.server = httptest.NewServer(New(w.options))
@@ -117,7 +120,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 		w.server.Close()
 		check(t, w.files.Close())
 		if w.redis.Ping(context.Background()).Err() == nil { // else the test has ended it
-			check(t, w.dispatcher.AuditAll(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }))
+			check(t, w.dispatcher.Auditor.All(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }))
 		}
 		batcher.Close()
 		w.redis.Close()

@@ -5,8 +5,6 @@ package redistest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -24,12 +21,7 @@ import (
 // Main runs a package's tests, stops the servers that they share, and fails when a
 // goroutine is left.
 func Main(m *testing.M) {
-	code := m.Run()
-	if err := errors.Join(localredis.StopShared(), stopCluster(), goleak.Find()); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	localredis.Main(m, func() error { return stopCluster() })
 }
 
 // stopCluster stops the cluster, if a test has started it.

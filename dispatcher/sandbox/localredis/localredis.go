@@ -183,7 +183,7 @@ var (
 )
 
 // Shared returns a server that this process starts once, for tests that keep
-// apart by key prefix. Whoever uses it calls StopShared in the end.
+// apart by key prefix. Main stops it.
 func Shared() (*Server, error) {
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
