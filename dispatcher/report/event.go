@@ -11,12 +11,12 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// aboutEvent is what reports say of an event.
+// aboutEvent has the fields that reports of an event share.
 type aboutEvent struct {
 	EventID string `json:"event_id"`
 	Source  string `json:"source,omitempty"` // of a CloudEvent
 	UserID  int64  `json:"user_id"`          // the receiver
-	Device  string `json:"device,omitempty"` // its id, never its token; absent: all of the user's
+	Device  string `json:"device,omitempty"` // its id, never its token; absent: all devices of the user
 	Reason  string `json:"reason"`
 }
 
@@ -24,9 +24,9 @@ func about(e *outbox.Entry, device, reason string) aboutEvent {
 	return aboutEvent{e.EventID, e.Source, e.User, device, reason}
 }
 
-// Failures returns what settling an entry adds for its dead letters: a report for each,
-// when the service wants them. The fragment returns how many reports were dropped; see
-// Queued.
+// Failures returns the addition to an entry's settlement that queues a report of each of
+// its dead letters; the zero Addition when there is nothing to queue. Fragment returns how
+// many old reports were dropped to make room: pass that to Queued.
 func (r *Reports) Failures(partition int, e *outbox.Entry, letters []outbox.Dead) outbox.Addition {
 	if len(letters) == 0 || r.wants(e.Service, EventFailed) == nil {
 		return outbox.Addition{}
@@ -46,25 +46,28 @@ func (r *Reports) Failures(partition int, e *outbox.Entry, letters []outbox.Dead
 	}
 }
 
-// Queued counts what settling an entry did to the reports of its service, and has them
-// sent.
+// Queued is called after an entry of a service was settled. It counts the reports that
+// were dropped to make room and wakes the service's sender.
 func (r *Reports) Queued(service string, dropped int) {
 	s := r.senders[service]
 	if s == nil {
 		return
 	}
-	s.dropped("full", max(0, dropped))
+	s.countDropped("full", max(0, dropped))
 	s.nudge()
 }
 
-// forgottenDelay is how long the report of a forgotten device waits to be taken back: longer
-// than forgetting the device may take.
+// forgottenDelay is how long the report of a forgotten device can be withdrawn before it
+// is sent: longer than forgetting the device may take.
 const forgottenDelay = 5500 * time.Millisecond
 
-// Forgotten queues the report of a device that is about to be forgotten: afterwards a
-// process may die, and nobody would know of it. It returns a function that takes the
-// report back, for a device that was registered anew.
-func (r *Reports) Forgotten(ctx context.Context, b *rdb.Batcher, e *outbox.Entry, device, platform, reason string) (withdraw func(context.Context), err error) {
+// Forgotten queues the report of a forgotten device. It is called before the device is
+// forgotten: the other way round, a crash in between would lose the report. Without an
+// error, withdraw removes the report again, for a device that turns out to have been
+// registered anew.
+func (r *Reports) Forgotten(
+	ctx context.Context, b *rdb.Batcher, e *outbox.Entry, device, platform, reason string,
+) (withdraw func(context.Context), err error) {
 	s := r.wants(e.Service, DeviceForgotten)
 	if s == nil {
 		return func(context.Context) {}, nil
@@ -76,7 +79,7 @@ func (r *Reports) Forgotten(ctx context.Context, b *rdb.Batcher, e *outbox.Entry
 	}{about(e, device, reason), platform})}, "")
 	return func(ctx context.Context) {
 		if err := b.Do(ctx, s.settleCommand(ctx, partition, entry, "")); err != nil {
-			r.log.Warn("the report of a device that was registered again cannot be taken back", "error", err)
+			r.log.Warn("the report of a device that was registered anew cannot be withdrawn", "error", err)
 		}
 	}, err
 }
@@ -88,14 +91,14 @@ type Broadcast struct {
 	Total    int64            `json:"total"`
 	Sent     int64            `json:"sent"`
 	Skipped  int64            `json:"skipped"`
-	Pushed   int64            `json:"pushed"` // so far, as is what failed
+	Pushed   int64            `json:"pushed"` // until now, as is Failed
 	Failed   map[string]int64 `json:"failed"`
 	Finished time.Time        `json:"finished_at"`
 }
 
-// Ended queues the report that a broadcast of a source has ended, if its service wants to
-// know. Repeating it is safe, after an error or a crash, or when several processes see
-// the end: the report is queued once.
+// Ended queues the report that a broadcast of a source has ended, if the service wants
+// such reports. It may be called again after an error or a crash, and by several
+// processes: the report is queued once.
 func (r *Reports) Ended(ctx context.Context, b *rdb.Batcher, source string, ended Broadcast) error {
 	s := r.wants(event.SourceService(source), BroadcastDone)
 	if s == nil {

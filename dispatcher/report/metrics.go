@@ -8,11 +8,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// metrics are what reports count, by service.
+// metrics are the counters of reports. Their labels are the service and, where noted, the
+// reason.
 type metrics struct {
 	sent    *prometheus.CounterVec
-	retried *prometheus.CounterVec // and reason
-	dropped *prometheus.CounterVec // and reason
+	retried *prometheus.CounterVec // with the reason
+	dropped *prometheus.CounterVec // with the reason
 }
 
 func newMetrics(reg prometheus.Registerer, r *Reports) *metrics {
@@ -29,7 +30,7 @@ func newMetrics(reg prometheus.Registerer, r *Reports) *metrics {
 	}
 }
 
-// scrapeTimeout bounds what a scrape asks of Redis.
+// scrapeTimeout bounds the calls to Redis of one scrape.
 const scrapeTimeout = 2 * time.Second
 
 var queuedDesc = prometheus.NewDesc("kabar_reports", "Reports waiting for their service's webhook.", []string{"service"}, nil)
@@ -40,7 +41,7 @@ type collector struct{ r *Reports }
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) { ch <- queuedDesc }
 
-// Collect implements prometheus.Collector. While Redis is away it collects nothing.
+// Collect implements prometheus.Collector. It collects nothing while Redis does not answer.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if len(c.r.senders) == 0 {
 		return

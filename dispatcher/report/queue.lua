@@ -1,8 +1,8 @@
--- queue_report queues a report for a service: the stream has the reports by their age,
--- the sorted set the ids of the stream's entries, scored with the moment of their next
--- attempt in ms. When there are more than limit, the oldest are dropped. It returns the
--- id of the entry and how many were dropped. Both keys expire after keep ms without a new
--- report.
+-- queue_report queues a report for a service, to be sent in delay ms. The stream holds
+-- the reports, the oldest first. The sorted set holds the ids of the stream's entries,
+-- scored with the time of their next attempt in ms. When the stream has more than limit
+-- entries, the oldest are dropped. Both keys expire keep ms after the newest report.
+-- queue_report returns the id of the entry and how many others were dropped.
 local function queue_report(stream, due, limit, keep, delay, id, body)
   local t = redis.call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)

@@ -24,8 +24,8 @@ import (
 
 // The types of reports.
 const (
-	DeviceForgotten = "device.forgotten" // a provider called a device's token dead
-	EventFailed     = "event.failed"     // a push of the service's event was buried
+	DeviceForgotten = "device.forgotten" // a provider said that a device's token is dead
+	EventFailed     = "event.failed"     // a push of the service's event became a dead letter
 	BroadcastDone   = "broadcast.done"   // a broadcast of the service has ended
 )
 
@@ -33,9 +33,9 @@ const (
 var Types = []string{DeviceForgotten, EventFailed, BroadcastDone}
 
 const (
-	maxQueued = 1000           // of one service and partition that wait; the oldest make room
-	retryFor  = 24 * time.Hour // how long a report is tried
-	keepFor   = 25 * time.Hour // how long reports are kept when nobody sends them
+	maxQueued = 1000           // reports of one service and partition; the oldest make room
+	retryFor  = 24 * time.Hour // how long a report is retried
+	keepFor   = 25 * time.Hour // how long reports are kept after the newest one; longer than retryFor
 )
 
 var (
@@ -55,10 +55,10 @@ var (
 	settleScript = rdb.NewScript(settleSource)
 )
 
-// Fragment queues reports within the script that settles an entry; see Reports.Failures.
+// Fragment queues reports in the script that settles an entry; see Reports.Failures.
 var Fragment = outbox.Fragment{Name: "queue_reports", Prelude: queueSource, Source: fragmentSource}
 
-// A Report tells a service what became of something that it gave to Kabar. It may be
+// A Report tells a service what became of one of its events or broadcasts. It may be
 // delivered more than once, always with the same ID.
 type Report struct {
 	ID   string // printable, without spaces and dots
@@ -66,25 +66,28 @@ type Report struct {
 }
 
 // A Client delivers reports to one service's webhook. Deliver makes one attempt and
-// returns when ctx ends at the latest. Its Outcome is Accepted; Later (tried again);
-// SlowDown (all of the service's reports wait for RetryAfter); or Forget: the service
-// wants no more reports, this one is dropped and the others wait for an hour. Reason is a
-// word as in push.Result. It is safe for concurrent use, and logs neither secrets nor
-// bodies.
+// returns when ctx ends at the latest. The Outcome of its result is one of these:
+//   - Accepted: the service has the report;
+//   - Later: the report is tried again;
+//   - SlowDown: so is the report, and all reports of the service wait for RetryAfter;
+//   - Forget: the service wants no more reports. This one is dropped, the others wait for
+//     an hour.
+//
+// A Client is safe for concurrent use, and logs neither secrets nor bodies.
 type Client interface {
 	Deliver(ctx context.Context, r *Report) push.Result
 }
 
-// A Hook is where a service wants its reports.
+// A Hook says how a service gets its reports.
 type Hook struct {
 	Client Client
-	// Types are the reports that it wants: all when nil.
+	// Types are the types of report that the service wants: all when nil.
 	Types []string
-	// Timeout is the deadline of an attempt: Options.Timeout unless set. A report that a
-	// process took and did not settle within three times as long is tried by another one.
+	// Timeout bounds an attempt: Options.Timeout unless set. A process leases a report for
+	// three times as long; another one tries the report when the lease has ended.
 	Timeout time.Duration
-	// RetryFor is how long a report is tried before it is dropped: 24 h unless set, which
-	// is also the most.
+	// RetryFor is how long a report is retried before it is dropped: 24 h unless set, and
+	// 24 h at most.
 	RetryFor time.Duration
 	// Backoff is how long the first retry waits: 5 s unless set.
 	Backoff time.Duration
@@ -94,9 +97,9 @@ type Hook struct {
 type Options struct {
 	Redis      redis.UniversalClient
 	Partitions *rdb.Partitions
-	// Hooks are where services want to be told, by the service's name.
+	// Hooks are the hooks of services, by the service's name.
 	Hooks map[string]Hook
-	// Timeout is the deadline of an attempt where a hook has none.
+	// Timeout bounds an attempt where the hook does not.
 	Timeout  time.Duration
 	Location *time.Location // of the times in reports
 	Log      *slog.Logger
@@ -104,7 +107,7 @@ type Options struct {
 	Now      func() time.Time
 }
 
-// Reports queues and delivers what services are told. It is safe for concurrent use.
+// Reports queues and delivers the reports of all services. It is safe for concurrent use.
 type Reports struct {
 	redis      redis.UniversalClient
 	partitions *rdb.Partitions
@@ -115,7 +118,7 @@ type Reports struct {
 	senders    map[string]*sender // by service
 }
 
-// New returns the reports of the services that have a hook. They are delivered while Run
+// New returns Reports for the services that have a hook. Reports are delivered while Run
 // runs.
 func New(o Options) *Reports {
 	r := &Reports{
@@ -139,7 +142,7 @@ func (r *Reports) Run(ctx context.Context) {
 	all.Wait()
 }
 
-// Service returns the name of a source's service when that has a hook, else "".
+// Service returns the service of a source if that service has a hook, else "".
 func (r *Reports) Service(source string) string {
 	service := event.SourceService(source)
 	if r.senders[service] == nil {
@@ -148,7 +151,7 @@ func (r *Reports) Service(source string) string {
 	return service
 }
 
-// wants returns the service's sender when it wants reports of the type, else nil.
+// wants returns the service's sender if the service wants reports of the type, else nil.
 func (r *Reports) wants(service, reportType string) *sender {
 	s := r.senders[service]
 	if s == nil || s.hook.Types != nil && !slices.Contains(s.hook.Types, reportType) {
@@ -157,7 +160,7 @@ func (r *Reports) wants(service, reportType string) *sender {
 	return s
 }
 
-// body is the payload that the Standard Webhooks specification recommends.
+// body returns a payload in the form that the Standard Webhooks specification recommends.
 func (r *Reports) body(reportType string, data any) []byte {
 	b, err := json.Marshal(struct {
 		Type      string `json:"type"`

@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	maxInFlight   = 16              // attempts under way for one service, in this process
-	pollEvery     = time.Second     // how often reports that became due are looked for
+	maxInFlight   = 16              // attempts under way for one service in this process
+	pollEvery     = time.Second     // how often due reports are looked for without a nudge
 	maxBackoff    = 2 * time.Hour   // the longest wait between two attempts
-	maxPause      = time.Hour       // of a service that wants no reports, or asks to wait
+	maxPause      = time.Hour       // the longest pause of a service that wants no reports or asks to wait
 	settleTimeout = 5 * time.Second // for settling a report
 )
 
-// A sender delivers one service's reports. Those of each partition wait in Redis; a
-// process that takes one leases it, so that nothing is lost when the process dies. Each
-// service has a sender of its own, so that none waits for another's.
+// A sender delivers the reports of one service. Each service has its own, so that a slow
+// webhook holds up no other service. The sender leases reports: those of a process that
+// died are delivered by another one when the lease ends.
 type sender struct {
 	r       *Reports
 	service string
 	hook    Hook
-	slots   chan struct{}
+	slots   chan struct{} // holds a value for each attempt under way
 	wake    chan struct{} // a nudge: there may be reports
 
-	batcher *rdb.Batcher // while running
-	next    int          // partition to look at; of run alone
+	batcher *rdb.Batcher // set by run
+	next    int          // the partition to take from next; used by run alone
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -42,7 +42,7 @@ func newSender(r *Reports, service string, hook Hook) *sender {
 	hook.RetryFor = min(cmp.Or(hook.RetryFor, retryFor), retryFor)
 	hook.Backoff = cmp.Or(hook.Backoff, 5*time.Second)
 	s := &sender{r: r, service: service, hook: hook, slots: make(chan struct{}, maxInFlight), wake: make(chan struct{}, 1)}
-	s.dropped("full", 0) // so that the metric is there before the first one
+	s.countDropped("full", 0) // the metric is there before the first report is dropped
 	return s
 }
 
@@ -54,20 +54,25 @@ func (s *sender) nudge() {
 	}
 }
 
-func (s *sender) dropped(reason string, n int) {
+// countDropped counts reports that the service will never get.
+func (s *sender) countDropped(reason string, n int) {
 	s.r.metrics.dropped.WithLabelValues(s.service, reason).Add(float64(n))
 	if n > 0 && reason == "full" {
 		s.r.log.Warn("too many reports wait: the oldest are dropped", "service", s.service, "dropped", n)
 	}
 }
 
+// keys returns the first two keys of each script.
 func (s *sender) keys(partition int) []string {
 	return []string{s.r.streamKey(partition, s.service), s.r.dueKey(partition, s.service)}
 }
 
-// put queues a report, to be sent after a delay at the earliest, and returns the id of
-// its entry. Of reports with the same mark, a key or "", only the first is queued.
-func (s *sender) put(ctx context.Context, b *rdb.Batcher, partition int, delay time.Duration, report *Report, mark string) (entry string, err error) {
+// put queues a report, to be sent when the delay is over, and returns the id of its entry.
+// It queues nothing, and returns "", when there is a key mark; else it sets that key.
+// Without a mark ("") it always queues the report.
+func (s *sender) put(
+	ctx context.Context, b *rdb.Batcher, partition int, delay time.Duration, report *Report, mark string,
+) (entry string, err error) {
 	keys := s.keys(partition)
 	if mark != "" {
 		keys = append(keys, mark)
@@ -86,12 +91,13 @@ func (s *sender) put(ctx context.Context, b *rdb.Batcher, partition int, delay t
 	}
 	entry, _ = reply[0].(string)
 	n, _ := reply[1].(int64)
-	s.dropped("full", int(n))
+	s.countDropped("full", int(n))
 	s.nudge()
 	return entry, nil
 }
 
-// settleCommand removes a report, or delays it by so many milliseconds.
+// settleCommand returns the command that removes a report, or delays its next attempt by
+// so many milliseconds when delay is not "".
 func (s *sender) settleCommand(ctx context.Context, partition int, entry, delay string) *rdb.Command {
 	return settleScript.Command(ctx, s.keys(partition), entry, delay)
 }
@@ -102,7 +108,7 @@ func (s *sender) run(ctx context.Context) {
 	defer s.batcher.Close()
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
-	seen := 0 // partitions without a report, in a row
+	empty := 0 // partitions asked in a row that had no report
 	for s.waitForPause(ctx) {
 		free := s.takeSlots(ctx)
 		if free == 0 {
@@ -121,11 +127,11 @@ func (s *sender) run(ctx context.Context) {
 				<-s.slots
 			})
 		}
-		if seen += asked; len(leases) > 0 {
-			seen = 0
+		if empty += asked; len(leases) > 0 {
+			empty = 0
 		}
-		if seen >= s.r.partitions.Len() || err != nil {
-			seen = 0
+		if empty >= s.r.partitions.Len() || err != nil {
+			empty = 0
 			s.waitForReports(ctx)
 		}
 	}
@@ -145,7 +151,7 @@ func (s *sender) waitForPause(ctx context.Context) bool {
 	return false
 }
 
-// pause stops sending to the service for a while.
+// pause stops sending to the service for t, maxPause at most. It never shortens a pause.
 func (s *sender) pause(t time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +160,7 @@ func (s *sender) pause(t time.Duration) {
 	}
 }
 
-// waitForReports waits for a nudge or a moment.
+// waitForReports waits for a nudge, pollEvery at most.
 func (s *sender) waitForReports(ctx context.Context) {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
@@ -165,8 +171,8 @@ func (s *sender) waitForReports(ctx context.Context) {
 	}
 }
 
-// takeSlots takes all slots that are free, waiting for the first, and returns how many; 0
-// when ctx ended.
+// takeSlots waits for a free slot, takes all that are free, and returns how many it took;
+// 0 when ctx ended.
 func (s *sender) takeSlots(ctx context.Context) int {
 	select {
 	case s.slots <- struct{}{}:
@@ -190,8 +196,9 @@ type lease struct {
 	age       time.Duration
 }
 
-// take leases reports that are due, limit of them at most, from as many partitions as may
-// have one each, and says how many partitions those were.
+// take leases due reports, limit of them at most. It asks up to limit partitions, those
+// that were not asked for the longest time, and returns how many it asked. With an error
+// there may be leases, too: those of the partitions that answered.
 func (s *sender) take(ctx context.Context, limit int) (leases []lease, asked int, err error) {
 	n := s.r.partitions.Len()
 	asked = min(n, limit)
@@ -205,6 +212,9 @@ func (s *sender) take(ctx context.Context, limit int) (leases []lease, asked int
 	err = s.batcher.Do(ctx, commands...)
 	for i, c := range commands {
 		reply, _ := c.Slice() // its error is in err
+		if len(reply)%4 != 0 && err == nil {
+			err = rdb.ErrReply
+		}
 		for ; len(reply) >= 4; reply = reply[4:] {
 			l := lease{partition: partitions[i]}
 			l.entry, _ = reply[0].(string)
@@ -219,8 +229,8 @@ func (s *sender) take(ctx context.Context, limit int) (leases []lease, asked int
 	return leases, asked, err
 }
 
-// attempt tries to deliver a report and settles it. An attempt that began is finished
-// even when the process is to stop.
+// attempt tries to deliver a report and settles it. It finishes even when ctx ends
+// meanwhile.
 func (s *sender) attempt(ctx context.Context, l lease) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.hook.Timeout)
 	defer cancel()
@@ -233,7 +243,7 @@ func (s *sender) attempt(ctx context.Context, l lease) {
 	case answer.Outcome == push.Accepted:
 		s.r.metrics.sent.WithLabelValues(s.service).Inc()
 	case answer.Outcome == push.Forget, l.age+again > s.hook.RetryFor:
-		s.dropped(string(answer.Reason), 1)
+		s.countDropped(string(answer.Reason), 1)
 		s.r.log.Error("a report is dropped: the service did not take it",
 			"service", s.service, "id", l.ID, "reason", answer.Reason, "age", l.age)
 	default:
@@ -247,9 +257,10 @@ func (s *sender) attempt(ctx context.Context, l lease) {
 	}
 }
 
-// retryDelay is how long a report waits for its next attempt: what the service asks for,
-// else until it is twice as old, which makes the waits grow exponentially; and a little
-// more, so that reports that failed together do not come back together.
+// retryDelay returns how long a report waits for its next attempt: as long as the service
+// asked for, else as long as it has existed, which doubles its age with each attempt; first
+// is the shortest such wait. Up to a quarter is added at random, so that reports that
+// failed together are not retried together.
 func retryDelay(answer push.Result, age, first time.Duration) time.Duration {
 	delay := answer.RetryAfter
 	if delay == 0 {

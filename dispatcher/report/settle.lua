@@ -1,8 +1,8 @@
--- Removes a report, or delays it.
+-- Removes a report, or delays its next attempt.
 --
 -- KEYS  1 stream  2 due
--- ARGV  1 id of the entry  2 when it is to be sent again, in ms from now; or '': not again
--- Reply 1, or 0 when it is gone already
+-- ARGV  1 id of the entry  2 delay of the next attempt in ms, or '' to remove
+-- Reply 1, or 0 when the report is gone already
 
 local stream, due = KEYS[1], KEYS[2]
 local entry, delay = ARGV[1], ARGV[2]

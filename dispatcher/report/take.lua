@@ -1,8 +1,7 @@
--- Leases reports that are due to a process: the others see them again when the lease is
--- over.
+-- Takes reports that are due, under a lease: they are due again when it ends.
 --
 -- KEYS  1 stream  2 due
--- ARGV  1 how many at most  2 lease, ms
+-- ARGV  1 how many at most  2 duration of the lease, ms
 -- Reply [id of the entry, age in ms, id, body, …]
 
 local stream, due = KEYS[1], KEYS[2]

@@ -7,11 +7,12 @@ import (
 	"syscall"
 )
 
-// errPrivate: the name or address of a webhook leads to a place that is not public.
+// errPrivate reports that the host of a webhook has an address that is not public.
 var errPrivate = errors.New("not an address on the public internet")
 
-// publicOnly refuses a connection before it is made. It sees the address that a name
-// was resolved to, so that a name cannot lead elsewhere between a look and a dial.
+// publicOnly is a net.Dialer's Control: it refuses connections to addresses that are not
+// public. It checks the resolved address that is about to be dialled, so that a name cannot
+// resolve to another address after the check.
 func publicOnly(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -23,21 +24,21 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// globalV6 is what IANA has given out of IPv6 for the public internet.
+// globalV6 is the part of IPv6 that IANA allocates to the public internet.
 var globalV6 = netip.MustParsePrefix("2000::/3")
 
-// special are ranges of IPv4 and of globalV6 that are not for the public internet, or
-// lead to addresses of IPv4 (IANA's special-purpose address registries, RFC 6890).
+// special are the ranges of IPv4 and of globalV6 that are not public, or that embed
+// addresses of IPv4 (IANA's special-purpose address registries, RFC 6890).
 var special = prefixes(
 	"0.0.0.0/8",       // this network
 	"10.0.0.0/8",      // private
-	"100.64.0.0/10",   // carriers' NAT
+	"100.64.0.0/10",   // carrier-grade NAT
 	"127.0.0.0/8",     // loopback
 	"169.254.0.0/16",  // link-local; cloud metadata
 	"172.16.0.0/12",   // private
 	"192.0.0.0/24",    // protocol assignments
 	"192.0.2.0/24",    // documentation
-	"192.88.99.0/24",  // relays from 6to4
+	"192.88.99.0/24",  // 6to4 relays
 	"192.168.0.0/16",  // private
 	"198.18.0.0/15",   // benchmarks
 	"198.51.100.0/24", // documentation
@@ -58,6 +59,7 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
+// isPublic reports whether an address is on the public internet.
 func isPublic(a netip.Addr) bool {
 	a = a.Unmap()
 	if a.Zone() != "" || a.Is6() && !globalV6.Contains(a) {

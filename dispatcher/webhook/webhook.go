@@ -1,4 +1,4 @@
-// Package webhook brings reports to services over HTTP, signed as the Standard
+// Package webhook delivers reports to services over HTTP, signed as the Standard
 // Webhooks specification says (https://www.standardwebhooks.com).
 package webhook
 
@@ -25,7 +25,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
-// SecretPrefix begins a secret; base64 of 24 to 64 bytes follows it.
+// SecretPrefix starts a secret. The rest is 24 to 64 bytes in base64.
 const SecretPrefix = "whsec_"
 
 const (
@@ -33,7 +33,7 @@ const (
 	dialTimeout          = 5 * time.Second
 	idleTimeout          = 90 * time.Second
 	maxConns             = 16
-	maxAnswer            = 64 << 10 // bytes of an answer that are read, so that the connection can be used again
+	maxAnswer            = 64 << 10 // bytes read of an answer's body, so that the connection can be reused
 )
 
 // Options configure an Endpoint. URL and Secret are required.
@@ -43,15 +43,16 @@ type Options struct {
 	// AllowPrivate allows http URLs, and addresses that are not on the public
 	// internet: private, loopback, link-local and the like.
 	AllowPrivate bool
-	// RootCAs are trusted in place of the system's when not nil.
+	// RootCAs are the trusted authorities: those of the system when nil.
 	RootCAs *x509.CertPool
-	// Log gets why an attempt failed, without secrets, bodies and paths of URLs.
+	// Log gets the causes of failed attempts, without secrets, bodies and paths of URLs.
 	Log *slog.Logger
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
 
-// An Endpoint is one service's webhook. It implements report.Client. Close it.
+// An Endpoint is the client of one service's webhook. It implements report.Client and is
+// safe for concurrent use. Close it.
 type Endpoint struct {
 	url    string
 	host   string // for the log
@@ -61,8 +62,8 @@ type Endpoint struct {
 	now    func() time.Time
 }
 
-// New returns an endpoint that has no connection yet. Its errors are those of the
-// options, and repeat neither URL nor secret.
+// New returns an endpoint. It does not connect yet. Its errors are faults of the options;
+// they contain neither the URL nor the secret.
 func New(o Options) (*Endpoint, error) {
 	u, err := CheckURL(o.URL, o.AllowPrivate)
 	if err != nil {
@@ -89,7 +90,7 @@ func New(o Options) (*Endpoint, error) {
 		url: o.URL, host: u.Host, signer: signer, log: o.Log, now: o.Now,
 		client: &http.Client{
 			Transport: &http.Transport{
-				Proxy:               nil, // a proxy would resolve names where publicOnly cannot see it
+				Proxy:               nil, // a proxy would resolve the name, and publicOnly would see the proxy's address
 				DialContext:         dialer.DialContext,
 				TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
 				TLSHandshakeTimeout: dialTimeout,
@@ -104,7 +105,7 @@ func New(o Options) (*Endpoint, error) {
 	}, nil
 }
 
-// CheckURL returns the URL of a webhook taken apart. The errors do not repeat it.
+// CheckURL parses and checks the URL of a webhook. Its errors do not contain the URL.
 func CheckURL(text string, allowPrivate bool) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -116,7 +117,7 @@ func CheckURL(text string, allowPrivate bool) (*url.URL, error) {
 	return u, nil
 }
 
-// CheckSecret says what is wrong with a secret, without repeating it.
+// CheckSecret checks a secret. Its errors do not contain the secret.
 func CheckSecret(secret string) error {
 	text, ok := strings.CutPrefix(secret, SecretPrefix)
 	key, err := base64.StdEncoding.DecodeString(text)
@@ -129,9 +130,9 @@ func CheckSecret(secret string) error {
 // Close closes idle connections.
 func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
 
-// Deliver makes one attempt; see report.Client. An answer of 2xx means that the
-// service has the report, 410 that it wants no more of them. 429 and 503 slow it down
-// where they say for how long. Redirects are not followed.
+// Deliver makes one attempt; see report.Client. The status 2xx means that the service has
+// the report, 410 that it wants no more reports. 429 and 503 with a Retry-After pause all
+// reports of the service. Redirects are not followed.
 func (e *Endpoint) Deliver(ctx context.Context, r *report.Report) push.Result {
 	at := e.now()
 	signature, err := e.signer.Sign(r.ID, at, r.Body)
@@ -152,10 +153,11 @@ func (e *Endpoint) Deliver(ctx context.Context, r *report.Report) push.Result {
 		return e.failed(reason(ctx, err), err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says beyond the status does not matter
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // only the status matters
 	return e.classify(resp)
 }
 
+// classify returns the result of an attempt that was answered.
 func (e *Endpoint) classify(resp *http.Response) push.Result {
 	code := resp.StatusCode
 	result := push.Result{Outcome: push.Later, RetryAfter: e.retryAfter(resp.Header)}
@@ -180,7 +182,8 @@ func (e *Endpoint) classify(resp *http.Response) push.Result {
 	return result
 }
 
-// retryAfter reads seconds or a date; 0 when there is neither, or it is over.
+// retryAfter reads the header Retry-After, in seconds or as a date. It returns 0 when the
+// header is missing or malformed, or the date has passed.
 func (e *Endpoint) retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
@@ -192,17 +195,18 @@ func (e *Endpoint) retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// failed is the result of an attempt without an answer. A url.Error is taken apart:
-// its text has the whole URL.
+// failed logs and returns the result of an attempt without an answer. It unwraps a
+// url.Error, whose text has the whole URL.
 func (e *Endpoint) failed(reason push.Reason, err error) push.Result {
-	var of *url.Error
-	if errors.As(err, &of) {
-		err = of.Err
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
 	}
 	e.log.Warn("a webhook cannot be reached", "host", e.host, "reason", reason, "error", err)
 	return push.Result{Outcome: push.Later, Reason: reason}
 }
 
+// reason classifies the error of an attempt without an answer.
 func reason(ctx context.Context, err error) push.Reason {
 	var timeout net.Error
 	var unknown x509.UnknownAuthorityError

@@ -25,7 +25,7 @@ var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hu
 
 var testReport = &report.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
 
-// endpoint is one for a server of the test, and what it logs.
+// endpoint returns an endpoint for a server of the test, and its log.
 func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
@@ -40,6 +40,7 @@ func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer)
 	return e, &log
 }
 
+// serve starts a server and returns a URL with secrets for it.
 func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -99,16 +100,16 @@ func TestAnswers(t *testing.T) {
 		if got := e.Deliver(t.Context(), testReport); got != c.want {
 			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
 		}
-		discreet(t, log.String())
+		checkNoSecrets(t, log.String())
 	}
 }
 
-// discreet checks that a log has no secrets.
-func discreet(t *testing.T, log string) {
+// checkNoSecrets checks that a log or an error has no secrets.
+func checkNoSecrets(t *testing.T, log string) {
 	t.Helper()
 	for _, word := range []string{"s3cret", "hunter2", strings.TrimPrefix(secret, SecretPrefix), "event.failed"} {
 		if strings.Contains(log, word) {
-			t.Errorf("the log has %q: %s", word, log)
+			t.Errorf("it has %q: %s", word, log)
 		}
 	}
 }
@@ -134,7 +135,7 @@ func TestFailures(t *testing.T) {
 		{closed.URL + path, true, "connection"},
 		{secure.URL + path, true, "certificate"},
 		{secure.URL + path, false, "private_address"},
-		{"https://localhost:" + port + path, false, "private_address"}, // a name that leads there
+		{"https://localhost:" + port + path, false, "private_address"}, // a name that resolves to a private address
 		{"https://[::1]:" + port + path, false, "private_address"},
 		{"https://[::ffff:127.0.0.1]:" + port + path, false, "private_address"},
 		{"https://169.254.169.254" + path, false, "private_address"},
@@ -143,11 +144,11 @@ func TestFailures(t *testing.T) {
 		if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Later || got.Reason != c.reason {
 			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
 		}
-		discreet(t, log.String())
+		checkNoSecrets(t, log.String())
 	}
 }
 
-// An endpoint that never answers costs an attempt's time, and no more.
+// An attempt ends with its context when the service does not answer.
 func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	url := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
@@ -175,7 +176,7 @@ func TestPublicAddresses(t *testing.T) {
 		}
 	}
 	if err := publicOnly("tcp", "nonsense", nil); err == nil {
-		t.Error("an address that is none is allowed")
+		t.Error("a malformed address is allowed")
 	}
 }
 
@@ -194,6 +195,6 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s is accepted", name)
 			continue
 		}
-		discreet(t, err.Error())
+		checkNoSecrets(t, err.Error())
 	}
 }
