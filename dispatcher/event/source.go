@@ -15,7 +15,10 @@ func ServiceSource(service string) string { return servicePrefix + service }
 
 // SourceService returns the service that a source names, "" when it names none.
 func SourceService(source string) string {
-	service, _ := strings.CutPrefix(source, servicePrefix)
+	service, ok := strings.CutPrefix(source, servicePrefix)
+	if !ok {
+		return ""
+	}
 	return service
 }
 
