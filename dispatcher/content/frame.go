@@ -2,7 +2,6 @@ package content
 
 import (
 	"fmt"
-
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"

@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 )
 
 // A client that stops reading is closed with 4003, and loses nothing.

@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
-	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestHello(t *testing.T) {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // pubsub subscribes to the channels of users: over one connection, or on a cluster

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/kabar-gateway/kabar/inbox/rdb"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Kick closes the open sockets of a user with 4001, in every process. Call it after

@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
