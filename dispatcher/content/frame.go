@@ -27,8 +27,11 @@ func DeletedMembers(id string) []byte {
 // that the id is none of ours.
 func (n *Notification) Members(zone *time.Location) (members []byte, others map[text.Locale][]byte, err error) {
 	event, err := n.EventJSON(zone)
-	if err != nil || len(n.Translations) == 0 {
-		return eventMember(event), nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(n.Translations) == 0 {
+		return eventMember(event), nil, nil
 	}
 	others = make(map[text.Locale][]byte, len(text.Locales))
 	for _, l := range text.Locales {

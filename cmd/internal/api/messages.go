@@ -112,11 +112,8 @@ func notSent(err error, client, conversation *string) error {
 	}
 	f := *failureOf(with(map[string]any{"id": nil, "client_id": client, "conversation_id": conversation}, err))
 	f.text = text
-	switch {
-	case errors.Is(err, chat.ErrUnknownReceiver):
-		f.fields = map[string]string{"receiver_id": "is not a user whom Kabar knows"}
-	case errors.Is(err, chat.ErrAdminsOnly):
-		f.fields = map[string]string{"category": "must be 0 unless the receiver is an administrator"}
+	if fields := chat.FailureFields(err); fields != nil {
+		f.fields = fields
 	}
 	return &f
 }
