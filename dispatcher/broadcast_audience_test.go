@@ -13,6 +13,7 @@ import (
 
 // Who is of an audience, and which of their devices.
 func TestBroadcastAudience(t *testing.T) {
+	t.Parallel()
 	ctx, w := context.Background(), newWorld(t)
 	device := func(user int64, platform devices.Platform, version string) {
 		t.Helper()

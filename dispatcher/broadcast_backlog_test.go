@@ -59,6 +59,7 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 
 // Promotions that wait for some users' morning hold nobody else up.
 func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
+	t.Parallel()
 	const users, quiet = 800, 400
 	w := newWorld(t, func(o *Options) { o.Backlog = 2 })
 	now := w.opts.Now().UTC()

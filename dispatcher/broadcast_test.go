@@ -113,6 +113,7 @@ func onClock() (*sharedClock, func(*Options)) {
 
 // From the start to the phones: everyone once, whole, and the counts are exact.
 func TestBroadcastToEveryone(t *testing.T) {
+	t.Parallel()
 	const users = 40
 	w := newWorld(t)
 	for user := int64(1); user <= users; user++ {
@@ -196,6 +197,7 @@ func TestBroadcastSurvivesProcesses(t *testing.T) {
 // While the clock stands still only the first burst is told; then as many as the
 // rate allows, and not one after pausing.
 func TestBroadcastRateAndPause(t *testing.T) {
+	t.Parallel()
 	c, still := onClock()
 	w := newWorld(t, still)
 	w.know(200)
@@ -230,6 +232,7 @@ func TestBroadcastRateAndPause(t *testing.T) {
 
 // Nothing happens before its time, and nothing after.
 func TestBroadcastScheduleAndExpiry(t *testing.T) {
+	t.Parallel()
 	c, still := onClock()
 	w := newWorld(t, still)
 	w.know(50)
@@ -258,6 +261,7 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 // What came of the pushes is counted by reason, as they settle; a dead letter shows
 // the text.
 func TestBroadcastFailures(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
 	w.android.answer = func(d *push.Delivery) push.Result {
 		switch {
@@ -305,6 +309,7 @@ func TestBroadcastFailures(t *testing.T) {
 
 // A scrape shows the broadcasts that are not over, and no others.
 func TestBroadcastMetrics(t *testing.T) {
+	t.Parallel()
 	c, still := onClock()
 	w := newWorld(t, still)
 	w.know(30)

@@ -46,6 +46,7 @@ func (w *world) unreadMessages(user int64) int {
 }
 
 func TestMessageIsPushed(t *testing.T) {
+	t.Parallel()
 	w := newChat(t)
 	w.register(66, devices.IOS, "A")
 	w.run()
@@ -80,6 +81,7 @@ func TestMessageIsPushed(t *testing.T) {
 // A push waits while a live socket may show the message, and is dropped when one
 // says that it was seen or read; otherwise it goes out after the grace.
 func TestGrace(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		attend func(w *world, id string)
 		pushed bool
@@ -121,6 +123,7 @@ func TestGrace(t *testing.T) {
 
 // Messages of a conversation that have waited together ring once, with the newest.
 func TestGraceOfARunOfMessages(t *testing.T) {
+	t.Parallel()
 	w := newChat(t, func(o *Options) { o.LiveGrace = time.Hour })
 	w.register(66, devices.Android, "A")
 	sub := w.rdb.Subscribe(context.Background(), w.opts.Inbox.Live.Channel(66))

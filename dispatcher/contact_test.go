@@ -10,6 +10,7 @@ import (
 )
 
 func TestTransactionsMakeContacts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.publish(`{"id":"t1","type":"transaction","receiver_ids":[66,15],"message":"m","details":{"id":9,"state":"paid",
 		"seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"},"products":[{"name":"Bantal"}]}}`)

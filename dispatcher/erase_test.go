@@ -212,6 +212,7 @@ func (w *world) queue(user int64, mark string) {
 
 // Everything of a user is erased, wherever it lies; another user's things stay.
 func TestErase(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
 	w.fill(erased, "XYZZY")
@@ -308,6 +309,7 @@ func (d *dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 
 // Whenever the process dies after the tombstone, another one erases the rest.
 func TestEraseSurvivesACrash(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for trips := int32(1); ; trips += 5 {
 		done := false

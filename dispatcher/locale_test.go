@@ -30,6 +30,7 @@ const offerMade = `{"negotiation":{"id":%d,"state":"waiting","seller":{"id":66,"
 // the configured one, in the words of the operator where there are some; what a service
 // words itself stays as it is.
 func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	own := []byte("nego: {waiting: {seller: \"{{.Buyer}} wants to bargain\"}}\n")
 	if err := os.WriteFile(filepath.Join(folder, "en.yaml"), own, 0o600); err != nil {
@@ -86,6 +87,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 
 // A run of messages counts them, in the plural of the receiver's language.
 func TestRunsOfMessagesAreCounted(t *testing.T) {
+	t.Parallel()
 	w := newChat(t)
 	w.speaks(66, "en")
 	w.register(66, devices.IOS, "A")

@@ -38,6 +38,7 @@ func off(names ...string) func(*devices.Preferences) {
 func private(p *devices.Preferences) { p.Private = true }
 
 func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { o.Types = []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}} })
 	got := w.Types().Mutable()
 	for _, name := range []string{"transaction", "message", "nego", "dompet", "report", "reminder", "discount", "flash_sale", "promo"} {
@@ -53,6 +54,7 @@ func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
 // A type that is switched off on a device is not pushed to it, and to it alone; the
 // list and the counters have it.
 func TestMutedTypes(t *testing.T) {
+	t.Parallel()
 	const ofType = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
 	for _, c := range []struct {
 		name string
@@ -103,6 +105,7 @@ func TestMutedTypes(t *testing.T) {
 }
 
 func TestMutedEverywhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	w.prefers(66, devices.Android, "A", off("promo"))
@@ -185,6 +188,7 @@ func (n *night) delayed() map[string]time.Time {
 // A promotion waits for the morning, and nothing else does; sockets, the list and the
 // counters have it at once.
 func TestPromotionsWaitForTheMorning(t *testing.T) {
+	t.Parallel()
 	w := newNight(t)
 	socket := w.rdb.Subscribe(t.Context(), w.opts.Inbox.Live.Channel(66))
 	defer socket.Close()
@@ -220,6 +224,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 
 // A push that its provider puts off in the evening, for one device, waits too.
 func TestRetriesWaitForTheMorning(t *testing.T) {
+	t.Parallel()
 	w := newNight(t)
 	evening := w.opts.Now().Add(-2 * time.Hour)
 	w.now.Store(evening.UnixNano())
@@ -249,6 +254,7 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 // The night does not count as time to retry, but what is stale in the morning is not
 // sent.
 func TestStaleByTheMorning(t *testing.T) {
+	t.Parallel()
 	w := newNight(t, func(o *Options) { o.RetryFor = time.Hour })
 	w.run()
 	w.publish(promo)
@@ -265,6 +271,7 @@ func TestStaleByTheMorning(t *testing.T) {
 
 // A private device's push says nothing of money where the screen shows it.
 func TestConceal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		event string
 		want  string // what is shown, in the receiver's language; "" when everything is

@@ -94,6 +94,7 @@ func readReport(t *testing.T, r report.Report) (read reportRead) {
 
 // Each dead letter of a service's event is reported to that service, and to no other.
 func TestReportOfFailure(t *testing.T) {
+	t.Parallel()
 	client, other := &hookClient{}, &hookClient{}
 	w := newWorld(t, hooked(client), func(o *Options) { o.Hooks["other"] = report.Hook{Client: other} })
 	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"} }
@@ -125,6 +126,7 @@ func TestReportOfFailure(t *testing.T) {
 
 // A service gets the reports that it asked for.
 func TestReportsWanted(t *testing.T) {
+	t.Parallel()
 	client := &hookClient{}
 	w := newWorld(t, hooked(client, report.BroadcastDone))
 	w.android.answer = func(d *push.Delivery) push.Result {
@@ -154,6 +156,7 @@ func TestReportsWanted(t *testing.T) {
 }
 
 func TestReportOfForgottenDevice(t *testing.T) {
+	t.Parallel()
 	client := &hookClient{}
 	w := newWorld(t, hooked(client))
 	again := make(chan string, 1)
@@ -191,6 +194,7 @@ func TestReportOfForgottenDevice(t *testing.T) {
 
 // While the report cannot be queued, the device stays, so that the next push tells.
 func TestDeviceStaysWithoutItsReport(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, hooked(&hookClient{}))
 	device := w.register(66, devices.Android, "A")
 	key := w.reportsKey(w.opts.Partitions.OfUser(66), "test")
@@ -208,6 +212,7 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 
 // A service that does not answer its reports does not hold up pushes.
 func TestDeadServiceCostsOnlyItself(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	stuck := &hookClient{answer: func() push.Result { <-release; return push.Result{Outcome: push.Accepted} }}
 	w := newWorld(t, hooked(&hookClient{}), func(o *Options) { o.Hooks["stuck"] = report.Hook{Client: stuck} })

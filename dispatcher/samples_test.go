@@ -124,6 +124,7 @@ func members(t *testing.T, object []byte) []string {
 // The documented transaction and offer enter their counters, from the state and
 // the receiver's role, and leave them with the states that end them.
 func TestSamplesEnterTheirCounters(t *testing.T) {
+	t.Parallel()
 	read := func(name string) string {
 		raw, err := os.ReadFile("testdata/samples/" + name + ".json")
 		if err != nil {
@@ -172,6 +173,7 @@ func TestSamplesEnterTheirCounters(t *testing.T) {
 }
 
 func TestDeliveriesSayWhatTheyReplace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	w.run()

@@ -68,6 +68,7 @@ func (s *told) event(another string) string {
 // however often, both people's counters are those of the newest states (G6), and
 // nothing but the newest state is pushed, once for each event that tells it.
 func TestStatesInAnyOrder(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { statesInAnyOrder(t, rand.New(rand.NewPCG(seed, 0))) })
@@ -184,6 +185,7 @@ func (w *world) offer(id, at, state string) {
 // A push that waits is dropped when something newer was told of the same offer, and
 // of an expired one nothing is sent; what comes late supersedes nothing.
 func TestSupersededPushesAreDropped(t *testing.T) {
+	t.Parallel()
 	type tell struct{ id, at, state string }
 	for name, c := range map[string]struct {
 		tells []tell
@@ -245,6 +247,7 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 // A retry that waits is dropped when the offer has expired meanwhile, which itself is
 // never pushed; one that a late state has come after is not.
 func TestRetriesOfOffers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		at, state string
 		outcome   string
@@ -277,6 +280,7 @@ func TestRetriesOfOffers(t *testing.T) {
 
 // A step that only moves counters supersedes what waits as well.
 func TestQuietStatesSupersede(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	s := told{resource: "transaction", id: 1, seller: 66, buyer: 15, rank: 4, second: 1} // paid

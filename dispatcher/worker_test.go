@@ -51,6 +51,7 @@ func TestPublishReachesEveryDevice(t *testing.T) {
 }
 
 func TestPublishOnceInAnyInterleaving(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	w.register(66, devices.Android, "A")
@@ -88,6 +89,7 @@ func TestPublishOnceInAnyInterleaving(t *testing.T) {
 }
 
 func TestOneReadGoesToSeveralReceivers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	var want []string
@@ -106,6 +108,7 @@ func TestOneReadGoesToSeveralReceivers(t *testing.T) {
 
 // What a provider's answers do to the push and to the device.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		result            push.Result
 		outcome           string
@@ -160,6 +163,7 @@ func TestOutcomes(t *testing.T) {
 
 // A device that its project does not own gets no more pushes until it registers.
 func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.android.answer = func(*push.Delivery) push.Result {
 		return push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}
@@ -182,6 +186,7 @@ func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 // An entry's other devices do not wait for one that is retried, and are not sent
 // to again.
 func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	failures := 2
 	w.ios.answer = func(*push.Delivery) push.Result {
@@ -207,6 +212,7 @@ func (w *world) settledNow() bool {
 
 // A delayed retry whose place on the screen a newer push has taken is dropped.
 func TestSupersededRetriesAreDropped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const offer = `{"id":"%s","type":"nego","receiver_id":66,"message":"%s","details":{"id":1,"state":"waiting"}}`
 	release := make(chan struct{})
@@ -234,6 +240,7 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 
 // A push never goes to a device that another user has registered since (G4).
 func TestNoPushToAFormerOwner(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "SHARED")
 	for i := range 20 {
@@ -251,6 +258,7 @@ func TestNoPushToAFormerOwner(t *testing.T) {
 
 // Two users register one token at once while events come in for both.
 func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	var mu sync.Mutex
@@ -408,6 +416,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 
 // SIGTERM: attempts under way are finished, the rest goes on elsewhere, at once.
 func TestStopHandsBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{2, 2, 2} })
 	w.register(66, devices.Android, "A")
 	begun, release := make(chan struct{}, 100), make(chan struct{})
@@ -448,6 +457,7 @@ func TestStopHandsBack(t *testing.T) {
 
 // A provider that hangs does not hold up the other one (sygnal #104).
 func TestHangingProviderStarvesNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{4, 4, 4} })
 	release := make(chan struct{})
 	defer close(release)
@@ -468,6 +478,7 @@ func TestHangingProviderStarvesNobody(t *testing.T) {
 }
 
 func TestRequeueAndDrop(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
 	w.android.answer = func(*push.Delivery) push.Result {
@@ -501,6 +512,7 @@ func TestRequeueAndDrop(t *testing.T) {
 }
 
 func TestPlatformThatIsOff(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
 	w.register(66, devices.IOS, "A")
 	w.run()
@@ -509,6 +521,7 @@ func TestPlatformThatIsOff(t *testing.T) {
 }
 
 func TestReminder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	ctx := context.Background()
