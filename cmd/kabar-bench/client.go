@@ -255,13 +255,13 @@ func (c *client) empty(ctx context.Context) error {
 	})
 }
 
-// until asks until the answer is yes.
+// until calls ask until it returns true.
 func until(ctx context.Context, what string, ask func() (bool, error)) error {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		yes, err := ask()
-		if yes || err != nil {
+		met, err := ask()
+		if met || err != nil {
 			return err
 		}
 		select {

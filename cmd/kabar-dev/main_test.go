@@ -19,7 +19,7 @@ import (
 const asMain = "KABAR_DEV_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
-	lookUpWithin = patience
+	lookUpTimeout = patience
 	if os.Getenv(asMain) != "" {
 		main()
 		return
