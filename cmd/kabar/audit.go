@@ -10,7 +10,7 @@ import (
 
 type auditCmd struct {
 	User   string `arg:"" optional:"" help:"The user's id; all users when absent."`
-	Repair bool   `help:"Mend what differs, and look again."`
+	Repair bool   `help:"Repair differences, and audit again."`
 }
 
 // Run implements the command. It fails when differences are left.
@@ -50,7 +50,7 @@ func (c auditCmd) Run(e *env) error {
 		return err
 	}
 	if c.Repair && n > 0 {
-		fmt.Fprintf(e.out, "%d differences were to be mended\n", n)
+		fmt.Fprintf(e.out, "%d differences were to be repaired\n", n)
 		n = 0
 		if err := audit(false, func(inbox.Finding) { n++ }); err != nil {
 			return err

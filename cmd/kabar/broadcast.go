@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -13,20 +12,22 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/cmd/internal/cli"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 type broadcastCmd struct {
 	List   broadcastListCmd   `cmd:"" help:"List the newest broadcasts."`
 	Show   broadcastShowCmd   `cmd:"" help:"Show one broadcast and how far it is."`
 	Watch  broadcastWatchCmd  `cmd:"" help:"Follow a broadcast to its end; fails unless everyone was reached."`
-	Pause  broadcastPauseCmd  `cmd:"" help:"Tell nobody more until it is resumed."`
+	Pause  broadcastPauseCmd  `cmd:"" help:"Stop sending until it is resumed."`
 	Resume broadcastResumeCmd `cmd:"" help:"Go on with a paused broadcast."`
 	Cancel broadcastCancelCmd `cmd:"" help:"End a broadcast."`
 }
 
-// mostBroadcasts is how many broadcasts are searched for an id.
-const mostBroadcasts = 1000
+// maxSearched is how many broadcasts are searched for an id.
+const maxSearched = 1000
 
 // oneBroadcast names a broadcast.
 type oneBroadcast struct {
@@ -34,16 +35,16 @@ type oneBroadcast struct {
 	Service string `help:"Name of the service that started it; needed when several have used the id."`
 }
 
-// find returns the broadcast that is meant.
+// find returns the broadcast.
 func (c oneBroadcast) find(e *env, core *app.Core) (broadcast.Status, error) {
 	if c.Service != "" {
-		s, err := core.Dispatcher.Broadcasts.Get(e.ctx, source(c.Service), c.ID)
+		s, err := core.Dispatcher.Broadcasts.Get(e.ctx, event.ServiceSource(c.Service), c.ID)
 		if err != nil {
 			return s, fmt.Errorf("broadcast %q of service %q: %w", c.ID, c.Service, err)
 		}
 		return s, nil
 	}
-	all, err := core.Dispatcher.Broadcasts.List(e.ctx, mostBroadcasts)
+	all, err := core.Dispatcher.Broadcasts.List(e.ctx, maxSearched)
 	if err != nil {
 		return broadcast.Status{}, err
 	}
@@ -57,7 +58,7 @@ func (c oneBroadcast) find(e *env, core *app.Core) (broadcast.Status, error) {
 	return broadcast.Status{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
 }
 
-// with does something with the broadcast that is meant.
+// with calls do with the broadcast.
 func (c oneBroadcast) with(e *env, do func(core *app.Core, s broadcast.Status) error) error {
 	core, err := e.core()
 	if err != nil {
@@ -71,7 +72,7 @@ func (c oneBroadcast) with(e *env, do func(core *app.Core, s broadcast.Status) e
 	return do(core, s)
 }
 
-// set puts the broadcast into a state and shows it.
+// set changes the state of the broadcast and shows it.
 func (c oneBroadcast) set(e *env, to broadcast.State) error {
 	return c.with(e, func(core *app.Core, s broadcast.Status) error {
 		s, err := core.Dispatcher.Broadcasts.Set(e.ctx, s.Source, s.ID, to)
@@ -99,7 +100,7 @@ type broadcastCancelCmd struct{ oneBroadcast }
 func (c broadcastCancelCmd) Run(e *env) error { return c.set(e, broadcast.Cancelled) }
 
 type broadcastListCmd struct {
-	Most int `help:"How many at most." default:"50"`
+	Max int `name:"most" help:"How many at most." default:"50"`
 }
 
 // Run implements the command.
@@ -109,7 +110,7 @@ func (c broadcastListCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	all, err := core.Dispatcher.Broadcasts.List(e.ctx, c.Most)
+	all, err := core.Dispatcher.Broadcasts.List(e.ctx, c.Max)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (c broadcastShowCmd) Run(e *env) error {
 	return c.with(e, func(_ *app.Core, s broadcast.Status) error { return show(e.out, s) })
 }
 
-// show prints all that is known of a broadcast.
+// show prints all details of a broadcast.
 func show(out io.Writer, s broadcast.Status) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
@@ -174,10 +175,10 @@ func (c broadcastWatchCmd) Run(e *env) error {
 	return c.with(e, func(core *app.Core, s broadcast.Status) error { return c.watch(e, core, s) })
 }
 
-// watch draws the broadcast until it is over.
+// watch shows progress until the broadcast is over.
 func (c broadcastWatchCmd) watch(e *env, core *app.Core, s broadcast.Status) (err error) {
 	draw := lines(e.out)
-	if isTerminal(e.out) {
+	if cli.IsTerminal(e.out) {
 		draw = bar(e.out, s)
 	}
 	tick := time.NewTicker(c.Every)
@@ -205,17 +206,7 @@ func (c broadcastWatchCmd) watch(e *env, core *app.Core, s broadcast.Status) (er
 	return nil
 }
 
-// isTerminal reports whether somebody looks on.
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// lines draws progress for files and pipes: a line whenever it changed.
+// lines shows progress in files and pipes, a line for each change.
 func lines(out io.Writer) func(broadcast.Status) {
 	last := ""
 	return func(s broadcast.Status) {
@@ -226,12 +217,12 @@ func lines(out io.Writer) func(broadcast.Status) {
 	}
 }
 
-// bar draws progress for people.
+// bar shows progress on a terminal.
 func bar(out io.Writer, s broadcast.Status) func(broadcast.Status) {
 	b := progressbar.NewOptions64(max(s.Total, 1),
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(false), // ours knows the rate of the whole
+		progressbar.OptionSetPredictTime(false), // leftOf predicts it from the whole rate
 		progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionFullWidth(),
 	)

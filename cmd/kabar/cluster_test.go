@@ -53,7 +53,7 @@ func startCluster(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.After(patient)
+	deadline := time.After(waitTimeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for _, node := range nodes {

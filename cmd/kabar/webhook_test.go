@@ -57,7 +57,7 @@ func TestKillDuringWebhook(t *testing.T) {
 		select {
 		case report := <-got:
 			return report
-		case <-time.After(patient):
+		case <-time.After(waitTimeout):
 			t.Fatal("no report")
 			return ""
 		}

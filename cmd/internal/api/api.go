@@ -75,11 +75,11 @@ type SignIn interface {
 	Authenticate(ctx context.Context, user int64, token, address string) error
 }
 
-// A TokenReader is a SignIn whose tokens say whose they are, and how long they are
-// good: clients may bear one without a user id. [signin.JWT] is one.
+// A TokenReader is a SignIn whose tokens carry their user and their expiry. Clients may
+// send one as a bearer token, without a user id. [signin.JWT] is one.
 type TokenReader interface {
 	SignIn
-	// Claims is not to be believed before Authenticate has said yes.
+	// Claims reads a token without verifying it; Authenticate does that.
 	Claims(token string) (user int64, until time.Time, err error)
 }
 
@@ -212,18 +212,17 @@ type api struct {
 	Options
 	router  *chi.Mux
 	metrics *metrics
-	promo   []string // the types that list.json shows unless told
-	// mutable are the types that can be muted on a device.
-	mutable []string
-	away    throttle // of log lines that say that something is away
+	promo   []string // the types that list.json shows when the request names none
+	mutable []string // the types that can be muted on a device
+	outages throttle // of log lines about something that is unavailable
 	signIn  SignIn
-	tokens  TokenReader // signIn, when it is one, or nil
+	tokens  TokenReader // signIn if it is a TokenReader, else nil
 	locales *lru.Cache[int64, userLocale]
 }
 
-// New returns a handler that serves the whole public interface. It keeps no
-// state apart from metrics and, for a minute, users' languages. Deadlines for reading requests and writing answers
-// are the server's; bodies are bounded here.
+// New returns a handler that serves the whole public interface. It keeps no state apart
+// from metrics and, for a minute, users' languages. It limits the size of requests; the
+// server sets the deadlines for reading them and for writing answers.
 func New(opts Options) http.Handler { return newAPI(opts).router }
 
 func newAPI(opts Options) *api {

@@ -15,22 +15,23 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// What a client that is not signed in is asked for.
+// The values of WWW-Authenticate.
 const (
 	basicChallenge  = `Basic realm="kabar"`
 	bearerChallenge = `Bearer realm="kabar"`
 )
 
-func signInFirst(challenge string) *failure {
+// unauthenticated is the failure of requests without valid credentials.
+func unauthenticated(challenge string) *failure {
 	return &failure{code: unauthorized, header: map[string]string{"WWW-Authenticate": challenge}}
 }
 
-// forUser lets signed-in users through to an endpoint.
+// forUser is an endpoint that authenticates the user first.
 func (a *api) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
 	return a.forSession(func(r *http.Request, s session) (reply, error) { return serve(r, s.user) })
 }
 
-// forSession does so for one that also cares how long they are signed in.
+// forSession is forUser for endpoints that need to know when the credential expires.
 func (a *api) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s, err := a.session(r)
@@ -53,8 +54,8 @@ type session struct {
 	until time.Time // when the credential expires; zero when it does not
 }
 
-// session verifies the credential of a request: HTTP Basic user_id:token, or a
-// bearer token that says itself whose it is.
+// session verifies the credential of a request: HTTP Basic user_id:token, or a bearer
+// token that names its user.
 func (a *api) session(r *http.Request) (session, error) {
 	user, token, ok := a.credential(r)
 	if !ok {
@@ -74,7 +75,8 @@ func (a *api) session(r *http.Request) (session, error) {
 	return s, err
 }
 
-// credential returns what a request presents, if it can be a user's.
+// credential returns the user and the token in a request's header. ok is false when there
+// are none, or when they cannot be a user's.
 func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
 	if name, token, ok := r.BasicAuth(); ok {
 		user, err := model.ParseUser(name)
@@ -90,15 +92,15 @@ func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
 	return user, token, err == nil
 }
 
-// signInFirst is what a user is told who is not signed in.
+// signInFirst is the failure of requests without a user's valid credentials.
 func (a *api) signInFirst() *failure {
 	if a.tokens != nil {
-		return signInFirst(bearerChallenge)
+		return unauthenticated(bearerChallenge)
 	}
-	return signInFirst(basicChallenge)
+	return unauthenticated(basicChallenge)
 }
 
-// bearer returns what stands behind Bearer in a request's header.
+// bearer returns the bearer token in a request's header.
 func bearer(r *http.Request) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
@@ -113,12 +115,12 @@ func peer(r *http.Request) string {
 	return host
 }
 
-// forService lets services that have the scope through to an endpoint.
+// forService is an endpoint that authenticates the service and checks its scope first.
 func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s := a.service(r)
 		if s == nil {
-			return reply{}, signInFirst(bearerChallenge)
+			return reply{}, unauthenticated(bearerChallenge)
 		}
 		if s.Scopes != nil && !slices.Contains(s.Scopes, scope) {
 			return reply{}, &failure{code: forbidden, fields: map[string]string{"scope": scope + " is not among those of this key"}}
@@ -127,8 +129,8 @@ func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (
 	}
 }
 
-// service returns the service whose key the request bears, or nil. It takes as
-// long whichever key that is.
+// service returns the service whose key the request bears, or nil. It compares all keys in
+// constant time, so that its duration tells nothing about them.
 func (a *api) service(r *http.Request) *Service {
 	key, ok := bearer(r)
 	if !ok {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
@@ -31,11 +29,7 @@ func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
 	}
 	b, err := a.Broadcasts.Parse(body)
 	if err != nil {
-		f := *failureOf(err)
-		if !jsontext.Value(body).IsValid() { // checked only when there is an error to tell apart
-			f.code = malformed
-		}
-		return reply{}, withID("", &f)
+		return reply{}, withID("", parseFailure(body, err))
 	}
 	duplicate, err := a.Broadcasts.Start(r.Context(), s.source(), b)
 	if err != nil {

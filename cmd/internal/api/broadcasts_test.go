@@ -60,7 +60,7 @@ func TestBroadcast(t *testing.T) {
 	if got := <-types; got != "campaign" {
 		t.Errorf("the phone got %s", got)
 	}
-	tick, late := time.NewTicker(10*time.Millisecond), time.After(patient)
+	tick, late := time.NewTicker(10*time.Millisecond), time.After(waitTimeout)
 	defer tick.Stop()
 	b := w.broadcast("promo").Broadcast
 	for b.State != "done" || b.Progress.Pushes.Accepted != 1 {
@@ -68,7 +68,7 @@ func TestBroadcast(t *testing.T) {
 		case <-tick.C:
 			b = w.broadcast("promo").Broadcast
 		case <-late:
-			t.Fatalf("not done after %v: %+v", patient, b)
+			t.Fatalf("not done after %v: %+v", waitTimeout, b)
 		}
 	}
 	if p := b.Progress; p.Total != 2 || p.Sent != 2 || p.Walked != 2 || p.Skipped != 0 || b.FinishedAt == nil || *p.SecondsLeft != 0 {

@@ -86,7 +86,7 @@ func (a *api) parseCloud(raw []byte) (*event.Event, error) {
 	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
-	if !jsontext.Value(raw).IsValid() { // the SDK would take names that come twice
+	if !jsontext.Value(raw).IsValid() { // the SDK would accept duplicate names
 		return nil, &failure{code: malformed, fields: map[string]string{"event": "is not valid JSON"}}
 	}
 	var members map[string]jsontext.Value
@@ -100,7 +100,7 @@ func (a *api) parseCloud(raw []byte) (*event.Event, error) {
 	if err := checkAttributes(attributes); err != nil {
 		return nil, err
 	}
-	delete(members, "datacontenttype") // JSON; the SDK knows one spelling of that
+	delete(members, "datacontenttype") // it is JSON, which the SDK recognises in one spelling only
 	if raw, err = json.Marshal(members); err != nil {
 		return nil, err
 	}
@@ -111,9 +111,9 @@ func (a *api) parseCloud(raw []byte) (*event.Event, error) {
 	return a.fromCloud(e, attributes["source"])
 }
 
-// readAttributes returns the attributes that CloudEvents defines. It takes out of
-// members those that are null, which means absent, and sees to it that the SDK gets
-// nothing that it stumbles over: some members of a wrong type make it panic.
+// readAttributes returns the attributes that CloudEvents defines. It deletes members that
+// are null, which means absent, and refuses members of a wrong type, some of which make the
+// SDK panic.
 func readAttributes(members map[string]jsontext.Value) (map[string]string, error) {
 	attributes := make(map[string]string)
 	for name, value := range members {
@@ -146,8 +146,8 @@ func readAttributes(members map[string]jsontext.Value) (map[string]string, error
 	return attributes, nil
 }
 
-// checkAttributes says what is wrong with attributes, by their names. The SDK says
-// so only of some.
+// checkAttributes validates attributes and names those that are wrong. The SDK does that
+// for some of them only.
 func checkAttributes(attributes map[string]string) error {
 	fields := make(map[string]string)
 	for _, name := range requiredAttributes {
@@ -185,11 +185,11 @@ func notCloudEvent() *failure { return wrong("event", "is not a CloudEvent of ve
 // receiverSubject begins a subject that names the receiver: "users/66".
 const receiverSubject = "users/"
 
-// fromCloud makes an event of a CloudEvent: data is the event's body, of which the
-// attributes id and time overrule the members of their name, and the last segment of
-// type ("transaction" of "id.kabar.transaction") is the event's type. A subject like
-// "users/66" names the receiver where data names none. Other attributes are ignored.
-// The source is as it was sent: the SDK respells it.
+// fromCloud makes an event of a CloudEvent. Data is the event's body; the attributes id and
+// time replace its members of the same name, and the last segment of type ("transaction" of
+// "id.kabar.transaction") is the event's type. A subject like "users/66" names the receiver
+// if data names none. Other attributes are ignored. The source is passed as it was sent,
+// because the SDK normalises it.
 func (a *api) fromCloud(ce *cloud.Event, source string) (*event.Event, error) {
 	if ce.Validate() != nil {
 		return nil, notCloudEvent()

@@ -30,7 +30,7 @@ func (a *api) contactList(r *http.Request, user int64) (reply, error) {
 	}
 	contacts := make([]contact, len(known))
 	for i, c := range known {
-		p := profiles[c.Partner] // says better than an old transaction who somebody is
+		p := profiles[c.Partner] // preferred to the name in an old transaction
 		if c.Name != "" && (p.Name == nil || *p.Name == "") {
 			p.Name = &c.Name
 		}

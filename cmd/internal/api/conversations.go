@@ -22,7 +22,7 @@ const (
 	textConversationNotDeleted = "api.conversation.not_deleted"
 )
 
-// maxSearch bounds the words that are searched, in characters.
+// maxSearch limits the text to search for, in characters.
 const maxSearch = 200
 
 // An inboxEntry is a conversation as the inbox shows it.
@@ -116,7 +116,7 @@ func avatarOf(p inbox.Profile) string {
 	return *p.Avatar
 }
 
-// oneLine makes of a text what an entry of a list has room for.
+// oneLine joins the lines of a text and collapses white space.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // showConversation: GET /v2/messages/:id.json
@@ -183,8 +183,8 @@ func (a *api) views(r *http.Request, messages []inbox.Message) ([]inbox.InstantM
 	return shown, nil
 }
 
-// notYours is the failure of reading: a conversation or message that the user does
-// not have is somebody else's, as far as anybody can tell.
+// notYours is the failure of reading. What the user does not have is answered like what
+// belongs to others, so that ids cannot be probed.
 func notYours(err error) error {
 	if errors.Is(err, inbox.ErrNotFound) {
 		err = &failure{code: forbidden, text: textNotYours}
@@ -193,7 +193,7 @@ func notYours(err error) error {
 }
 
 // deleteConversation: DELETE /v2/messages/:id.json. The documented sample deletes a
-// message by this path as well.
+// single message by this path, too.
 func (a *api) deleteConversation(r *http.Request, user int64) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 	textNotLoggedOut    = "api.device.not_logged_out"
 )
 
-// A platform is what the device endpoints of Android and iOS do not share.
+// A platform holds what differs between the device endpoints of Android and iOS.
 type platform struct {
 	name  devices.Platform
 	token string // the parameter that holds a device's token
@@ -33,7 +33,7 @@ var (
 	ios     = platform{devices.IOS, "token"}
 )
 
-// blame gives an error of the registry the parameter's name in this endpoint.
+// blame translates the field of an error to the name of the platform's parameter.
 func (p platform) blame(err error) error {
 	var e *account.InvalidError
 	if !errors.As(err, &e) {
@@ -104,7 +104,7 @@ func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error)
 		switch {
 		case errors.Is(err, devices.ErrNotOwner):
 			return reply{}, because(textDeviceOfOther, err)
-		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // gone is gone
+		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // removing it again is fine
 			return reply{}, p.blame(err)
 		}
 		return a.say(r, user, textDeviceRemoved)

@@ -152,7 +152,7 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 			for range 20 {
 				request(h, "GET", "/v2/notifications/unreads.json", "")
 			}
-			if lines := strings.Count(log.String(), "Redis is away"); lines != second+1 {
+			if lines := strings.Count(log.String(), "Redis is unavailable"); lines != second+1 {
 				t.Errorf("%d lines after %d s", lines, second)
 			}
 			time.Sleep(time.Second) // of the bubble's clock

@@ -81,19 +81,16 @@ func (a *api) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (
 	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
 }
 
-// withID adds to a failure the id of the event that it concerns: null when that
-// was not understood.
+// withID adds the event's id to a failure: null when the event could not be read.
 func withID(id string, err error) error {
-	f := *failureOf(err)
-	f.also = map[string]any{"id": orNull(id)}
-	return &f
+	return with(map[string]any{"id": orNull(id)}, err)
 }
 
-// publishAll publishes the events that are valid in one go, and answers for each.
+// publishAll publishes the valid events in one call, and answers for every event.
 func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
 	results := make([]dispatcher.Published, len(raw))
 	valid := make([]*event.Event, 0, len(raw))
-	places := make([]int, 0, len(raw)) // of the valid ones
+	places := make([]int, 0, len(raw)) // of the valid events in the request
 	for i, item := range raw {
 		e, err := parse(item)
 		if err != nil {
@@ -124,11 +121,11 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 	return reply{status: http.StatusOK, body: append(body, "]}"...)}, nil
 }
 
-// appendPublished writes the answer to one event that was stored. It is written
-// by hand because every event gets one.
+// appendPublished writes the answer to one event that was stored. It does without
+// reflection because it runs for every event.
 func appendPublished(b []byte, p dispatcher.Published) []byte {
 	b = append(b, `{"status":"OK","id":`...)
-	b, _ = jsontext.AppendQuote(b, p.ID) // it is UTF-8: the dispatcher has read it from JSON, or made it up
+	b, _ = jsontext.AppendQuote(b, p.ID) // it is valid UTF-8: the dispatcher read it from JSON or generated it
 	b = append(b, `,"duplicate":`...)
 	b = strconv.AppendBool(b, p.Duplicate)
 	return append(b, `,"message":null}`...)
@@ -140,12 +137,20 @@ func (a *api) parse(raw []byte) (*event.Event, error) {
 		return nil, eventTooLarge()
 	}
 	e, err := a.Publisher.Parse(raw)
-	if err != nil && !jsontext.Value(raw).IsValid() { // checked only when there is an error to tell apart
-		f := *failureOf(err)
-		f.code = malformed
-		return nil, &f
+	if err != nil {
+		return nil, parseFailure(raw, err)
 	}
-	return e, err
+	return e, nil
+}
+
+// parseFailure tells malformed JSON from valid JSON that was refused. It is checked only
+// after an error, because it costs another pass over the body.
+func parseFailure(raw []byte, err error) *failure {
+	f := *failureOf(err)
+	if !jsontext.Value(raw).IsValid() {
+		f.code = malformed
+	}
+	return &f
 }
 
 func eventTooLarge() *failure {
@@ -154,9 +159,9 @@ func eventTooLarge() *failure {
 	}}
 }
 
-// splitArray returns the elements of a JSON array, which stay parts of it.
+// splitArray returns the elements of a JSON array, which share its memory.
 func splitArray(body []byte) ([][]byte, error) {
-	// Duplicate names and invalid UTF-8 spoil their own event alone.
+	// Duplicate names and invalid UTF-8 invalidate their own event only.
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if _, err := dec.ReadToken(); err != nil { // the bracket
 		return nil, jsonProblem(err)

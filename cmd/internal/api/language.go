@@ -9,17 +9,17 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// Bounds of what is remembered of users' languages. Other processes than the one
-// that a service has told of a new language may take this long to answer in it.
+// Limits of the cache of users' languages. When a user's language changes, processes
+// other than the one that got the request may use the old one for localeFresh.
 const (
 	localeFresh = time.Minute
 	maxLocales  = 1 << 14 // users
 )
 
-// A userLocale is the language of a user's profile, as it was looked up.
+// A userLocale is the cached language of a user's profile.
 type userLocale struct {
 	locale text.Locale
-	until  time.Time // looked up anew then
+	until  time.Time // when it is looked up again
 }
 
 func newLocales() *lru.Cache[int64, userLocale] {
@@ -36,15 +36,16 @@ func (a *api) say(r *http.Request, user int64, id string) (reply, error) {
 	return ok(done{"OK", &message})
 }
 
-// word returns a text in the language of a request of a user, or of nobody: 0.
+// word returns a text in the language of a user's request. The user is 0 when nobody
+// has signed in.
 func (a *api) word(r *http.Request, user int64, id string) string {
 	return a.Texts.Text(a.locale(r, user), id, text.Args{})
 }
 
 // locale returns the language in which to answer a request: that of its
 // Accept-Language header, else of the user's profile, else of the configuration.
-// Only an answer that says something should ask: the profile is a round trip to
-// Redis, once in localeFresh for each user.
+// Call it only for answers that contain a text: reading the profile costs a round trip
+// to Redis, once in localeFresh for each user.
 func (a *api) locale(r *http.Request, user int64) text.Locale {
 	if l := text.Accepted(r.Header.Get("Accept-Language")); l != "" {
 		return l
@@ -58,7 +59,7 @@ func (a *api) locale(r *http.Request, user int64) text.Locale {
 	}
 	l, err := a.Publisher.LocaleOf(r.Context(), user, "")
 	if err != nil {
-		return a.Locale // what was done, or refused, is no other for it
+		return a.Locale // an answer in another language is better than none
 	}
 	a.locales.Add(user, userLocale{l, now.Add(localeFresh)})
 	return l

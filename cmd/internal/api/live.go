@@ -11,8 +11,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
-// Live holds the websockets of users. [live.Hub] does, and documents the method and
-// its errors: those that leave the answer to the caller are answered here.
+// Live holds the websockets of users. [live.Hub] does, and documents the methods and
+// their errors.
 type Live interface {
 	Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error
 	// Kick closes the sockets of a user whose credentials have changed.
@@ -68,7 +68,8 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 	}}, nil
 }
 
-// socketSession is that of a ticket, or, without one, that of any other request.
+// socketSession returns the session of a ticket, or that of the request's credential when
+// there is no ticket.
 func (a *api) socketSession(r *http.Request, ticket string) (session, error) {
 	if ticket == "" {
 		return a.session(r)

@@ -10,19 +10,19 @@ import (
 
 func TestMain(m *testing.M) { localredis.Main(m) }
 
-// patient is how long a test waits for what should happen at once.
-const patient = time.Minute
+// waitTimeout limits each wait of a test.
+const waitTimeout = time.Minute
 
 // poll waits for a condition.
 func poll(done func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(patient)
+	timeout := time.After(waitTimeout)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			return fmt.Errorf("not so after %v", patient)
+			return fmt.Errorf("not so after %v", waitTimeout)
 		}
 	}
 	return nil

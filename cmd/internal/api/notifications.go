@@ -65,8 +65,8 @@ func (a *api) list(r *http.Request, user int64) (reply, error) {
 	return reply{status: http.StatusOK, body: a.appendList(nil, notes, locale), tagged: true}, nil
 }
 
-// appendList writes the answer of list.json. The stored bodies are objects that
-// become part of it as they are, but for the languages that were not asked for.
+// appendList writes the answer of list.json. The members of stored bodies are copied as
+// they are, in one language.
 func (a *api) appendList(b []byte, notes []inbox.Notification, locale text.Locale) []byte {
 	b = append(b, `{"status":"OK","data":[`...)
 	for i, n := range notes {

@@ -18,11 +18,11 @@ const (
 	textConfigUnchanged = "api.config.not_updated"
 )
 
-// privateSwitch is the member of config that keeps money off the lock screen.
-const privateSwitch = "private"
+// privateMember is the member of config that hides amounts of money on the lock screen.
+const privateMember = "private"
 
-// A config is what a user prefers: for one device, where the request names one, and
-// for themselves.
+// A config holds a user's settings, and the preferences for one device if the request
+// names one.
 type config struct {
 	device   *devices.Preferences
 	settings inbox.Settings
@@ -62,7 +62,7 @@ func (a *api) setConfig(r *http.Request, user int64) (reply, error) {
 	return a.configReply(c, &done)
 }
 
-// noConfig gives err its text: a device of somebody else has one of its own.
+// noConfig gives err the text with this id, or that for another user's device.
 func noConfig(text string, err error) error {
 	if errors.Is(err, devices.ErrNotOwner) {
 		text = textDeviceOfOther
@@ -70,8 +70,8 @@ func noConfig(text string, err error) error {
 	return because(text, err)
 }
 
-// changeConfig does what a request asks, and returns what is preferred then. The
-// device comes first, because it may be somebody else's; repeating the request is
+// changeConfig applies a request and returns the new preferences. It begins with the
+// device, because that fails when the device is another user's. Repeating the request is
 // safe.
 func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 	in, err := readParams(r)
@@ -79,7 +79,7 @@ func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 		return config{}, err
 	}
 	p, token := deviceIn(in)
-	wanted := readSwitches(in, a.mutable)
+	wanted := readConfig(in, a.mutable)
 	quiet, zone := readQuiet(in)
 	switch {
 	case len(in.wrong) > 0:
@@ -104,7 +104,7 @@ func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 	return c, err
 }
 
-// prefer turns a device's switches as wanted, if any.
+// prefer switches on or off what wanted names on a device, if anything.
 func (a *api) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
 	if len(wanted) == 0 {
 		now, err := a.Devices.Preferences(ctx, user, p.name, token)
@@ -112,7 +112,7 @@ func (a *api) prefer(ctx context.Context, user int64, p platform, token string, 
 	}
 	now, err := a.Devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
 		for name, on := range wanted {
-			if name == privateSwitch {
+			if name == privateMember {
 				now.Private = on
 			} else {
 				now.Switch(name, on)
@@ -122,9 +122,9 @@ func (a *api) prefer(ctx context.Context, user int64, p platform, token string, 
 	return &now, err
 }
 
-// readSwitches reads those of config[…] that are given. Others are ignored, as
-// parameters are.
-func readSwitches(in *params, names []string) map[string]bool {
+// readConfig reads what config[…] switches on or off: the named types, and private.
+// Unknown members are ignored like other unknown parameters.
+func readConfig(in *params, names []string) map[string]bool {
 	wanted := make(map[string]bool)
 	read := func(name string) {
 		parameter := "config[" + name + "]"
@@ -141,12 +141,12 @@ func readSwitches(in *params, names []string) map[string]bool {
 	for _, name := range names {
 		read(name)
 	}
-	read(privateSwitch)
+	read(privateMember)
 	return wanted
 }
 
-// readQuiet reads quiet hours: quiet[from], quiet[to] and quiet[timezone], or quiet=0
-// for none. What is not given is nil.
+// readQuiet reads quiet hours from quiet[from], quiet[to] and quiet[timezone]; quiet=0
+// switches them off. What the request does not give is nil.
 func readQuiet(in *params) (*model.QuietHours, *string) {
 	from, hasFrom := in.given("quiet[from]")
 	to, hasTo := in.given("quiet[to]")
@@ -174,7 +174,7 @@ func readQuiet(in *params) (*model.QuietHours, *string) {
 	return &q, zone
 }
 
-// readQuietZone reads quiet[timezone]. An empty one is that of the profile.
+// readQuietZone reads quiet[timezone]. An empty one stands for the profile's.
 func readQuietZone(in *params) *string {
 	zone, given := in.given("quiet[timezone]")
 	if !given {
@@ -195,8 +195,8 @@ type quietReply struct {
 	Timezone string `json:"timezone"`
 }
 
-// configReply shows preferences in the shape of the marketplace's older interface,
-// whose switches are "1" and "0", and the quiet hours beside.
+// configReply shows preferences in the format of the marketplace's older interface, with
+// "1" for on and "0" for off, and the quiet hours.
 func (a *api) configReply(c config, message *string) (reply, error) {
 	answer := struct {
 		Status  string         `json:"status"`
@@ -205,7 +205,7 @@ func (a *api) configReply(c config, message *string) (reply, error) {
 		Message *string        `json:"message"`
 	}{Status: "OK", Message: message}
 	if c.device != nil {
-		answer.Config = a.switchesJSON(c.device)
+		answer.Config = a.configJSON(c.device)
 	}
 	if q := c.settings.Quiet; !q.None() {
 		_, zone := c.settings.Zone(a.Location)
@@ -214,8 +214,8 @@ func (a *api) configReply(c config, message *string) (reply, error) {
 	return ok(answer)
 }
 
-// switchesJSON lists every switch, sorted, with private at the end.
-func (a *api) switchesJSON(p *devices.Preferences) jsontext.Value {
+// configJSON lists all types that can be muted, sorted, and private at the end.
+func (a *api) configJSON(p *devices.Preferences) jsontext.Value {
 	b := []byte{'{'}
 	add := func(name string, on bool) {
 		b = append(append(append(b, '"'), name...), `":"0",`...) // names are words
@@ -226,7 +226,7 @@ func (a *api) switchesJSON(p *devices.Preferences) jsontext.Value {
 	for _, name := range a.mutable {
 		add(name, !p.IsOff(name))
 	}
-	add(privateSwitch, p.Private)
+	add(privateMember, p.Private)
 	b[len(b)-1] = '}'
 	return b
 }

@@ -25,59 +25,14 @@ const (
 // errors.go.
 type endpoint func(r *http.Request) (reply, error)
 
+const get, post, patch, put, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete
+
 // routes fills the router.
 func (a *api) routes() {
-	small := func(serve endpoint, pattern string, methods ...string) {
-		a.handle(route{pattern: pattern, limit: smallBody, usual: http.StatusOK, serve: serve}, methods...)
-	}
-	const get, post, patch, put, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete
-
-	// Older apps send PUT where the documents say PATCH.
-	for _, p := range []platform{android, ios} {
-		path := "/v2/notifications/" + string(p.name) + ".json"
-		small(a.forUser(a.addDevice(p)), path, post)
-		small(a.forUser(a.updateDevice(p)), path, patch, put)
-		small(a.forUser(a.removeDevice(p)), path, del)
-	}
-	small(a.forUser(a.logOut), "/v2/notifications/logout.json", del)
-	small(a.forUser(a.showConfig), "/v2/notifications/config.json", get)
-	small(a.forUser(a.setConfig), "/v2/notifications/config.json", patch, put)
-
-	small(a.forUser(a.unreads), "/v2/notifications/unreads.json", get)
-	small(a.forUser(a.list), "/v2/notifications/list.json", get)
-	small(a.forUser(a.readAll), "/v2/notifications.json", patch, put)
-	small(a.forUser(a.read), "/v2/notifications/{id}.json", patch, put)
-
-	small(a.forUser(a.showInbox), "/v2/messages.json", get)
-	small(a.forUser(a.createMessage), "/v2/messages.json", post)
-	small(a.forUser(emoticons()), "/v2/messages/emoticons.json", get)
-	small(a.forUser(a.showConversation), "/v2/messages/{id}.json", get)
-	small(a.forUser(a.deleteConversation), "/v2/messages/{id}.json", del)
-	small(a.forUser(a.showMessage), "/v2/messages/im/{id}.json", get)
-	small(a.forUser(a.deleteMessage), "/v2/messages/im/{id}.json", del)
-	small(a.forUser(a.contactList), "/v2/users/contact_list.json", get)
-	for _, path := range []string{"/v2/chat_attachments.json", "/v2/users/chat_attachments.json"} {
-		upload := route{pattern: path, limit: uploadBody, usual: http.StatusOK, serve: a.forUser(a.attach), patience: patience}
-		a.handle(upload, post)
-	}
-	small(a.showAttachment, attachmentsPath+"{key}/{name}", get)
-	small(a.forSession(a.ticket), "/v2/live/ticket.json", post)
-	a.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.openSocket}, get)
-
-	events := route{pattern: "/v2/events.json", limit: eventsBody, usual: http.StatusAccepted}
-	events.serve = a.forService(ScopeEvents, a.publish)
-	a.handle(events, post)
-	small(a.forService(ScopeEvents, a.showEvent), "/v2/events/{id}.json", get)
-	broadcasts := route{pattern: "/v2/broadcasts.json", limit: broadcast.MaxSize, usual: http.StatusAccepted}
-	broadcasts.serve = a.forService(ScopeBroadcasts, a.startBroadcast)
-	a.handle(broadcasts, post)
-	small(a.forService(ScopeBroadcasts, a.showBroadcast), "/v2/broadcasts/{id}.json", get)
-	small(a.forService(ScopeBroadcasts, a.setBroadcast), "/v2/broadcasts/{id}.json", patch)
-	small(a.forService(ScopeUsers, a.setUser), "/v2/users/{id}.json", put)
-	small(a.forService(ScopeUsers, a.eraseUser), "/v2/users/{id}.json", del)
-
-	small(openAPI(), "/openapi.json", get)
-	small(asyncAPI(), "/asyncapi.json", get)
+	a.userRoutes()
+	a.serviceRoutes()
+	a.small(openAPI(), "/openapi.json", get)
+	a.small(asyncAPI(), "/asyncapi.json", get)
 
 	unmatched := func(serve endpoint) http.HandlerFunc {
 		rt := route{pattern: "unmatched", method: "any", usual: http.StatusNotFound, serve: serve}
@@ -87,20 +42,74 @@ func (a *api) routes() {
 	a.router.MethodNotAllowed(unmatched(a.wrongMethod))
 }
 
-// A route is an endpoint and where it is found.
+// small adds an endpoint for requests with a small body.
+func (a *api) small(serve endpoint, pattern string, methods ...string) {
+	a.handle(route{pattern: pattern, limit: smallBody, usual: http.StatusOK, serve: serve}, methods...)
+}
+
+// userRoutes adds the endpoints for apps.
+func (a *api) userRoutes() {
+	// Older apps send PUT where the documents say PATCH.
+	for _, p := range []platform{android, ios} {
+		path := "/v2/notifications/" + string(p.name) + ".json"
+		a.small(a.forUser(a.addDevice(p)), path, post)
+		a.small(a.forUser(a.updateDevice(p)), path, patch, put)
+		a.small(a.forUser(a.removeDevice(p)), path, del)
+	}
+	a.small(a.forUser(a.logOut), "/v2/notifications/logout.json", del)
+	a.small(a.forUser(a.showConfig), "/v2/notifications/config.json", get)
+	a.small(a.forUser(a.setConfig), "/v2/notifications/config.json", patch, put)
+
+	a.small(a.forUser(a.unreads), "/v2/notifications/unreads.json", get)
+	a.small(a.forUser(a.list), "/v2/notifications/list.json", get)
+	a.small(a.forUser(a.readAll), "/v2/notifications.json", patch, put)
+	a.small(a.forUser(a.read), "/v2/notifications/{id}.json", patch, put)
+
+	a.small(a.forUser(a.showInbox), "/v2/messages.json", get)
+	a.small(a.forUser(a.createMessage), "/v2/messages.json", post)
+	a.small(a.forUser(emoticons()), "/v2/messages/emoticons.json", get)
+	a.small(a.forUser(a.showConversation), "/v2/messages/{id}.json", get)
+	a.small(a.forUser(a.deleteConversation), "/v2/messages/{id}.json", del)
+	a.small(a.forUser(a.showMessage), "/v2/messages/im/{id}.json", get)
+	a.small(a.forUser(a.deleteMessage), "/v2/messages/im/{id}.json", del)
+	a.small(a.forUser(a.contactList), "/v2/users/contact_list.json", get)
+	for _, path := range []string{"/v2/chat_attachments.json", "/v2/users/chat_attachments.json"} {
+		upload := route{pattern: path, limit: uploadBody, usual: http.StatusOK, serve: a.forUser(a.attach), timeout: fileTimeout}
+		a.handle(upload, post)
+	}
+	a.small(a.showAttachment, attachmentsPath+"{key}/{name}", get)
+	a.small(a.forSession(a.ticket), "/v2/live/ticket.json", post)
+	a.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.openSocket}, get)
+}
+
+// serviceRoutes adds the endpoints for services.
+func (a *api) serviceRoutes() {
+	events := route{pattern: "/v2/events.json", limit: eventsBody, usual: http.StatusAccepted}
+	events.serve = a.forService(ScopeEvents, a.publish)
+	a.handle(events, post)
+	a.small(a.forService(ScopeEvents, a.showEvent), "/v2/events/{id}.json", get)
+	broadcasts := route{pattern: "/v2/broadcasts.json", limit: broadcast.MaxSize, usual: http.StatusAccepted}
+	broadcasts.serve = a.forService(ScopeBroadcasts, a.startBroadcast)
+	a.handle(broadcasts, post)
+	a.small(a.forService(ScopeBroadcasts, a.showBroadcast), "/v2/broadcasts/{id}.json", get)
+	a.small(a.forService(ScopeBroadcasts, a.setBroadcast), "/v2/broadcasts/{id}.json", patch)
+	a.small(a.forService(ScopeUsers, a.setUser), "/v2/users/{id}.json", put)
+	a.small(a.forService(ScopeUsers, a.eraseUser), "/v2/users/{id}.json", del)
+}
+
+// A route is an endpoint with its method and path.
 type route struct {
 	pattern string // as in docs/openapi.yaml
 	method  string
 	limit   int64 // of the body, in bytes
 	usual   int   // the status of success
 	serve   endpoint
-	// patience is how long the body may take, when that is not the server's.
-	patience time.Duration
+	timeout time.Duration // for reading the body and answering; the server's when 0
 }
 
 // handle adds a route for each of the methods.
 func (a *api) handle(rt route, methods ...string) {
-	// An id may hold dots, and chi's own "{id}.json" ends at the first one.
+	// An id may contain dots, and chi's "{id}.json" ends at the first one.
 	pattern := strings.Replace(rt.pattern, "{id}.json", idPattern, 1)
 	for _, method := range methods {
 		rt.method = method
@@ -146,8 +155,8 @@ func (a *api) answer(rt *route, w http.ResponseWriter, r *http.Request) (re repl
 		}
 	}()
 	r.Body = http.MaxBytesReader(w, r.Body, rt.limit)
-	if rt.patience > 0 {
-		extend(w, rt.patience)
+	if rt.timeout > 0 {
+		extend(w, rt.timeout)
 	}
 	re, err := rt.serve(r)
 	if err != nil {
@@ -170,7 +179,7 @@ func (a *api) wrongMethod(r *http.Request) (reply, error) {
 	methods = slices.DeleteFunc(methods, func(m string) bool {
 		return !a.router.Match(chi.NewRouteContext(), m, r.URL.EscapedPath())
 	})
-	if len(methods) == 0 { // an unheard-of method on an unknown path
+	if len(methods) == 0 { // an unknown method and an unknown path
 		return notFoundHere(r)
 	}
 	return reply{}, &failure{code: methodNotAllowed, header: map[string]string{"Allow": strings.Join(methods, ", ")}}

@@ -112,7 +112,7 @@ func register(t *testing.T, w *world, p devices.Platform, token string) {
 func pushesTo(t *testing.T, box *sandbox.Sandbox, token string) map[string]sandbox.Push {
 	t.Helper()
 	pushes := make(map[string]sandbox.Push)
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	check(t, box.Wait(ctx, func() bool {
 		for _, p := range box.Pushes() {

@@ -119,7 +119,7 @@ func TestUpstreamSignsIn(t *testing.T) {
 	for _, auth := range []string{"", "066:tok3n", "Bearer tok3n", "66:"} {
 		w.fails(w.do(call{method: "GET", path: unreadsPath, auth: auth}), 401, unauthorized)
 	}
-	if log := w.log.String(); !strings.Contains(log, "who vouches for users is away") || strings.Contains(log, "tok3n") || strings.Contains(log, "Redis is away") {
+	if log := w.log.String(); !strings.Contains(log, "the sign-in service is unavailable") || strings.Contains(log, "tok3n") || strings.Contains(log, "Redis is unavailable") {
 		t.Errorf("log:\n%s", log)
 	}
 }

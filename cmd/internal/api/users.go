@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// Bounds of what a service may say of a user.
+// Limits of a profile.
 const (
 	maxName   = 200  // characters, of a username too
 	maxAvatar = 2048 // characters
@@ -43,7 +43,7 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	if err := in.err(); err != nil {
 		return reply{}, err
 	}
-	// All are idempotent: when one fails, repeating the request mends it.
+	// Each step is idempotent: when one fails, the client repeats the request.
 	err = a.Profiles.Set(r.Context(), user, profile)
 	a.locales.Remove(user) // it may be another one now
 	if err != nil {
@@ -66,9 +66,9 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	// Files go before, so that nothing is erased yet when the bucket fails, and again
-	// behind the tombstone, for those that came meanwhile. When the dispatcher fails,
-	// the rest is erased in the background. Repeating the request is always right.
+	// Files are erased first, so that nothing else is gone when the bucket fails, and
+	// again after the tombstone was set, for files that were uploaded in between. When
+	// Erase fails half-way, the janitor does the rest. Repeating the request is safe.
 	for _, erase := range []func(context.Context, int64) error{a.eraseFiles, a.Eraser.Erase, a.eraseFiles} {
 		if err := erase(r.Context(), user); err != nil {
 			return reply{}, err
@@ -107,10 +107,10 @@ func userDone(user int64) (reply, error) {
 	}{"OK", strconv.FormatInt(user, 10), nil})
 }
 
-// setToken sets what a user signs in with. Another one than before ends the live
-// sockets that the one before had opened: first, since a repeat of the request,
-// when storing succeeded and the rest failed, could not tell; and again, for those
-// that came back in between.
+// setToken sets what a user signs in with. When the token changes, it closes the sockets
+// that the old token opened: once before storing, because after a failure in between a
+// repeated request would find the new token and close nothing, and once after, for sockets
+// that connected in between.
 func (a *api) setToken(ctx context.Context, user int64, token string) error {
 	same, err := a.Credentials.TokenIs(ctx, user, token)
 	if err != nil {
@@ -128,8 +128,8 @@ func (a *api) setToken(ctx context.Context, user int64, token string) error {
 	return a.Live.Kick(ctx, user)
 }
 
-// readProfile reads the members of a profile that are given, and rejects those
-// that cannot be one. Name, username and avatar may be empty, which clears them.
+// readProfile reads the given members of a profile and rejects invalid ones.
+// An empty name, username or avatar clears it.
 func readProfile(in *params) inbox.Profile {
 	member := func(name string, problem func(string) string) *string {
 		value, ok := in.given(name)

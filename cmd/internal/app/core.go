@@ -39,9 +39,8 @@ type Core struct {
 	webhooks []*webhook.Endpoint
 }
 
-// OpenCore connects to Redis, checks that it is fit to keep what Kabar accepts,
-// and wires the stores and the dispatcher. Senders may be nil where nothing is
-// sent.
+// OpenCore connects to Redis, checks that it is durable, and creates the stores and the
+// dispatcher. Senders may be nil for commands that send no pushes.
 func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	texts, err := text.New(text.Options{Folder: cfg.Texts})
 	if err != nil {
@@ -79,16 +78,21 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		KeepMessages:     time.Duration(cfg.Retention.Messages),
 		Sharded:          cluster,
 	})
-	c.Dispatcher = dispatcher.New(dispatcher.Options{
-		Texts:       texts,
+	c.Dispatcher = c.newDispatcher(cfg, parts, senders, hooks, log, reg)
+	return c, nil
+}
+
+func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders map[devices.Platform]push.Sender, hooks map[string]report.Hook, log *slog.Logger, reg prometheus.Registerer) *dispatcher.Dispatcher {
+	return dispatcher.New(dispatcher.Options{
+		Texts:       c.Texts,
 		Locale:      text.Locale(cfg.Locale),
-		Redis:       redisClient,
+		Redis:       c.Redis,
 		Partitions:  parts,
 		Inbox:       c.Inbox,
 		Devices:     c.Devices,
 		Credentials: c.Credentials,
 		Senders:     senders,
-		InFlight:    budgets(cfg.Push.InFlight),
+		InFlight:    inFlightLimits(cfg.Push.InFlight),
 		Lease:       time.Duration(cfg.Push.Lease),
 		RetryFor:    time.Duration(cfg.Push.RetryFor),
 		LiveGrace:   time.Duration(cfg.Push.LiveGrace),
@@ -96,14 +100,13 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		Hooks:       hooks,
 		Types:       types(cfg.Types),
 		Location:    cfg.Location(),
-		Cluster:     cluster,
+		Cluster:     c.Sharded,
 		Log:         log,
 		Metrics:     reg,
 	})
-	return c, nil
 }
 
-// Close waits for what is on its way to Redis and closes the connections.
+// Close waits for pending writes to Redis and closes the connections.
 func (c *Core) Close() error {
 	c.Batcher.Close()
 	for _, e := range c.webhooks {
@@ -115,7 +118,7 @@ func (c *Core) Close() error {
 	return nil
 }
 
-// prepare waits for Redis, checks it and claims the partitions.
+// prepare checks that Redis is reachable and durable, and claims the partitions.
 func prepare(ctx context.Context, cfg *config.Config, redisClient redis.UniversalClient, parts *rdb.Partitions) error {
 	if err := redisClient.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("reach Redis at %s: %w", cfg.Redis.URL, err)
@@ -128,7 +131,7 @@ func prepare(ctx context.Context, cfg *config.Config, redisClient redis.Universa
 	return parts.Claim(ctx, redisClient)
 }
 
-// newHooks makes the webhooks of the services that have one. It opens no connection.
+// newHooks creates the webhooks of the services. It opens no connection.
 func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*webhook.Endpoint, error) {
 	hooks := make(map[string]report.Hook)
 	var endpoints []*webhook.Endpoint
