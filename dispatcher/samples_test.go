@@ -20,8 +20,8 @@ import (
 )
 
 // The samples in testdata are the "Android Notifications Data Samples" of the
-// marketplace's v2 API documents, read as they are meant: commas where they are missing, the one misspelt key
-// corrected, without the `data` wrapper.
+// marketplace's v2 API documents, read as they are meant: commas where they are
+// missing, the one misspelt key corrected, without the `data` wrapper.
 
 // Published as they stand, with a receiver where the sample names none, the
 // samples come out again as they went in: the same members with the same values
