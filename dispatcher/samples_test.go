@@ -19,9 +19,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// The samples in testdata are the seeds' "Android Notifications Data Samples",
-// read as they are meant: commas where they are missing, the one misspelt key
-// corrected, without the `data` wrapper.
+// The samples in testdata are the "Android Notifications Data Samples" of the
+// marketplace's v2 API documents, read as they are meant: commas where they are
+// missing, the one misspelt key corrected, without the `data` wrapper.
 
 // Published as they stand, with a receiver where the sample names none, the
 // samples come out again as they went in: the same members with the same values

@@ -19,7 +19,7 @@ import (
 )
 
 // The model of the property test below: which number a state is part of, for the
-// seller and for the buyer, as DESIGN.md 4.1 has it.
+// seller and for the buyer, as the marketplace's v2 API documents have it.
 var asks = map[string][2]func(*model.Unreads){
 	"transaction pending":         {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
 	"transaction addressed":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},

@@ -72,8 +72,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
-// exactly one request for each.
+// Every answer that classify tells apart, through the SDK and HTTP/2. The sandbox
+// sees exactly one request for each.
 func TestRows(t *testing.T) {
 	at := time.UnixMilli(1769176131123)
 	later := func(reason push.Reason) push.Result {

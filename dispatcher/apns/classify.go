@@ -11,8 +11,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
-// Apple's "Handling notification responses from APNs".
+// classify says what an attempt's answer means, by Apple's "Handling notification
+// responses from APNs".
 func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
 		return provider.Unanswered(a.Err)

@@ -13,10 +13,10 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
-// A bare resource is what a service may send in place of an event: a transaction, an
-// offer, a product that was reported, a mutation or a withdrawal, as the
-// marketplace's own API shows it (DESIGN.md 4.1). Receivers, words, actions
-// and counters follow from the rules.
+// A rawResource is what a service may send in place of an event: a transaction, an
+// offer, a product that was reported, a mutation or a withdrawal, in the form that the
+// marketplace's v2 API documents show. Receivers, words, actions and counters follow
+// from the rules.
 type rawResource struct {
 	kind     string // the type of the event that it makes
 	resource string // its name in the rules
@@ -24,7 +24,7 @@ type rawResource struct {
 	object   jsontext.Value
 }
 
-// A wrapper is a key under which a bare resource may stand.
+// A wrapper is a key under which a raw resource may stand.
 type wrapper struct {
 	key, kind, resource string
 	value               jsontext.Value

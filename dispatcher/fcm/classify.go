@@ -48,8 +48,8 @@ type answer struct {
 	}
 }
 
-// classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
-// FCM's "REST error codes for the HTTP v1 API".
+// classify says what an attempt's answer means, by FCM's "REST error codes for the
+// HTTP v1 API".
 func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
 		return provider.Unanswered(a.Err)

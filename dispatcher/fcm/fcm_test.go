@@ -63,8 +63,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
-// exactly one request for each, although the SDK would make five of some.
+// Every answer that classify tells apart, through the SDK and HTTP/2. The sandbox
+// sees exactly one request for each, although the SDK would make five of some.
 func TestRows(t *testing.T) {
 	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
