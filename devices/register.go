@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // finishTimeout limits what is left of a registration once its token is claimed.
@@ -166,7 +167,7 @@ func (r *Registry) claim(ctx context.Context, p placement) (d Device, before rec
 		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
 	}
 	if len(reply) != 2 {
-		return Device{}, record{}, fmt.Errorf("claim device: the script replied %d values, want 2", len(reply))
+		return Device{}, record{}, fmt.Errorf("claim device: %w: %d values, not 2", rdb.ErrReply, len(reply))
 	}
 	now, err := parseRecord(reply[0])
 	if err != nil {
@@ -203,7 +204,7 @@ func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state str
 		return "", nil, fmt.Errorf("list device: %w", err)
 	}
 	if len(reply) == 0 {
-		return "", nil, errors.New("list device: the script's reply is empty")
+		return "", nil, fmt.Errorf("list device: %w: it is empty", rdb.ErrReply)
 	}
 	dropped, err = decode(reply[1:])
 	return reply[0], dropped, err

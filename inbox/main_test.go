@@ -13,10 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-func TestMain(m *testing.M) { localredis.Main(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // onEveryRedis runs a test on a real server, which all tests share, and on an embedded
 // Redis of its own, in parallel with other tests: a test uses keys under its own name.

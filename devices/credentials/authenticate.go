@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Lockout limits failed sign-ins as one user from one address.
@@ -84,7 +86,7 @@ func (s *Store) attempt(ctx context.Context, in signIn) error {
 		return fmt.Errorf("verify sign-in: %w", err)
 	}
 	if len(reply) != 2 {
-		return fmt.Errorf("verify sign-in: the script replied %d values, want 2", len(reply))
+		return fmt.Errorf("verify sign-in: %w: %d values, not 2", rdb.ErrReply, len(reply))
 	}
 	switch reply[0] {
 	case signInRight:

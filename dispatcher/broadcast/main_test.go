@@ -19,12 +19,13 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-func TestMain(m *testing.M) { localredis.Main(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // onEveryRedis runs a test on a real server and on the embedded Redis.
 func onEveryRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {

@@ -14,11 +14,12 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-func TestMain(m *testing.M) { localredis.Main(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // A world is a chat with what it needs, under keys of its own. Users 66, 15 and the
 // administrator 1 are known.

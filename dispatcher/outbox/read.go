@@ -161,7 +161,11 @@ func (o *Outbox) Claim(ctx context.Context, b *rdb.Batcher, l push.Lane) ([]Mess
 	var messages []Message
 	for p, c := range commands {
 		reply, _ := c.Slice() // its error is in err
-		for i := 0; i+2 < len(reply); i += 3 {
+		if len(reply)%3 != 0 {
+			err = errors.Join(err, rdb.ErrReply)
+			continue
+		}
+		for i := 0; i < len(reply); i += 3 {
 			m := Message{Key: Key{Partition: p}}
 			m.ID, _ = reply[i].(string)
 			m.Deliveries, _ = reply[i+1].(int64)

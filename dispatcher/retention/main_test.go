@@ -15,13 +15,14 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const day = 24 * time.Hour
 
-func TestMain(m *testing.M) { localredis.Main(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // broadcasts notes whom it was to unlist.
 type broadcasts struct{ unlisted []int64 }

@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-func TestMain(m *testing.M) { localredis.Main(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // waitTimeout limits each wait of a test.
 const waitTimeout = time.Minute

@@ -15,13 +15,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Main runs a package's tests, stops the servers that they share, and fails when a
 // goroutine is left.
 func Main(m *testing.M) {
-	localredis.Main(m, func() error { return stopCluster() })
+	localredistest.Main(m, func() error { return stopCluster() })
 }
 
 // stopCluster stops the cluster, if a test has started it.

@@ -1,4 +1,5 @@
-package localredis
+// Package localredistest ends the tests of packages that share a local Redis.
+package localredistest
 
 import (
 	"errors"
@@ -6,15 +7,17 @@ import (
 	"os"
 
 	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// Main is the TestMain of packages whose tests use Shared. It runs the tests, calls
+// Main is the TestMain of packages whose tests use localredis.Shared. It runs the tests, calls
 // the functions in stop, stops the shared server and exits. It fails when something
 // cannot be stopped, or when tests that passed leave a goroutine behind.
 func Main(m interface{ Run() int }, stop ...func() error) {
 	code := m.Run()
 	var failed error
-	for _, f := range append(stop, StopShared) {
+	for _, f := range append(stop, localredis.StopShared) {
 		failed = errors.Join(failed, f())
 	}
 	if code == 0 {
