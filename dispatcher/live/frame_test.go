@@ -11,7 +11,7 @@ import (
 
 func TestNewFrame(t *testing.T) {
 	t.Parallel()
-	h := New(Options{})
+	h := New(Options{}).frames
 	const (
 		id   = "52e0b9e37a12000000000000"
 		head = `{"op":"event","seq":8,"prev":7,"event":`
@@ -75,7 +75,7 @@ func TestNewFrame(t *testing.T) {
 
 func TestNewFrameRefuses(t *testing.T) {
 	t.Parallel()
-	h := New(Options{})
+	h := New(Options{}).frames
 	for name, f := range map[string]model.Frame{
 		"a kind that is not known":       {Kind: "dance", Seq: 8, Prev: 7, Body: "{}"},
 		"unreads, which have no text":    {Kind: model.FrameUnreads},

@@ -154,7 +154,7 @@ func TestGapIsFilled(t *testing.T) {
 	c := p.dial(66)
 	c.next("hello")
 	channel := w.Inbox.Live.Channel(66)
-	p.find(channel).conn.Load().change(channel, false) // so that it hears nothing
+	p.users.find(channel).conn.Load().change(channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == 0 })
 	sub := w.rdb.Subscribe(t.Context(), channel)
 	defer sub.Close()
@@ -168,7 +168,7 @@ func TestGapIsFilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i != 1 { // is lost
-			p.deliver(channel, m.Payload)
+			p.pubsub.router.deliver(channel, m.Payload)
 		}
 	}
 	for _, id := range want {
@@ -216,13 +216,13 @@ func TestUnreadsFollow(t *testing.T) {
 // once.
 func TestChangesGather(t *testing.T) {
 	w := newWorld(t)
-	h := New(w.options()) // and nobody counts
+	counts := New(w.options()).counts // and nobody counts
 	one, other := &userSockets{id: 66}, &userSockets{id: 15}
 	for range 20 {
-		h.count(one)
-		h.count(other)
+		counts.add(one)
+		counts.add(other)
 	}
-	if n := len(h.counts.list); n != 2 {
+	if n := len(counts.list); n != 2 {
 		t.Errorf("%d counts for two users", n)
 	}
 }

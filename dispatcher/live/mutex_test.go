@@ -18,9 +18,10 @@ import (
 
 // nested lists what may be locked while a mutex is held, as the package comment does.
 var nested = map[string][]string{
-	"shard":  {"user"},
-	"socket": {"gate"},
-	"pubsub": {"gate"},
+	"shard":      {"user"},
+	"socket":     {"writeQueue", "gate"},
+	"writeQueue": {"gate"},
+	"pubsub":     {"gate"},
 }
 
 // locks has the names of the mutexes that each goroutine holds, by its number.

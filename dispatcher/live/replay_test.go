@@ -10,12 +10,12 @@ import (
 
 func TestReplay(t *testing.T) {
 	w := newWorld(t)
-	h := w.start().Hub
+	log := w.start().replayLog
 	ctx := context.Background()
 	w.publish(66, "promo-1")
 	first := w.send(15, 66, "satu")
 	gone := w.send(15, 66, "dua")
-	_, newest, _, err := h.readLog(ctx, 66, 0)
+	_, newest, _, err := log.read(ctx, 66, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestReplay(t *testing.T) {
 	if err != nil || len(logged) != 3 {
 		t.Fatal(logged, err)
 	}
-	frames, last, known, err := h.readLog(ctx, 66, 0)
+	frames, last, known, err := log.read(ctx, 66, 0)
 	if err != nil || !known || last != newest || len(frames) != 3 {
 		t.Fatalf("%d frames, %d, %v, %v", len(frames), last, known, err)
 	}
@@ -50,31 +50,31 @@ func TestReplay(t *testing.T) {
 		prev = f.Seq
 	}
 	for since, want := range map[int64]int{frames[0].Seq: 2, frames[2].Seq: 0} {
-		if f, _, known, err := h.readLog(ctx, 66, since); len(f) != want || !known || err != nil {
+		if f, _, known, err := log.read(ctx, 66, since); len(f) != want || !known || err != nil {
 			t.Errorf("since %d: %d frames, %v, %v", since, len(f), known, err)
 		}
 	}
-	if _, _, known, err := h.readLog(ctx, 66, 12345); known || err != nil {
+	if _, _, known, err := log.read(ctx, 66, 12345); known || err != nil {
 		t.Errorf("a number that never was: known %v, %v", known, err)
 	}
 }
 
 func TestReplayBeyondTheLog(t *testing.T) {
 	w := newWorld(t)
-	h := w.start().Hub
+	log := w.start().replayLog
 	ctx := context.Background()
 	var first int64
 	for i := range 400 {
 		w.publish(66, fmt.Sprint("p", i))
 		if i == 0 {
-			frames, _, _, err := h.readLog(ctx, 66, 0)
+			frames, _, _, err := log.read(ctx, 66, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			first = frames[0].Seq
 		}
 	}
-	if _, _, known, err := h.readLog(ctx, 66, first); known || err != nil {
+	if _, _, known, err := log.read(ctx, 66, first); known || err != nil {
 		t.Errorf("known %v, %v: the log does not reach back so far", known, err)
 	}
 }
