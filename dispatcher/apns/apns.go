@@ -57,7 +57,7 @@ type Sender struct {
 	topic   string
 	now     func() time.Time
 	signer  *signer // nil with a certificate
-	pools   provider.Lanes
+	pools   provider.Pools
 	clients [len(push.Lanes)]*apns2.Client
 }
 
@@ -87,7 +87,7 @@ func New(o Options) (*Sender, error) {
 			return nil, fmt.Errorf("apns: provider token: %w", err)
 		}
 	}
-	s.pools = provider.NewLanes(provider.Options{URL: endpoint, RootCAs: o.RootCAs, Certificate: o.Certificate}, o.InFlight)
+	s.pools = provider.NewPools(provider.Options{URL: endpoint, RootCAs: o.RootCAs, Certificate: o.Certificate}, o.InFlight)
 	for l, pool := range s.pools {
 		s.clients[l] = &apns2.Client{Host: endpoint, HTTPClient: provider.Client(pool)}
 	}

@@ -51,7 +51,7 @@ type Options struct {
 type Sender struct {
 	now     func() time.Time
 	tokens  *tokens // nil without credentials
-	pools   provider.Lanes
+	pools   provider.Pools
 	clients [len(push.Lanes)]*messaging.Client
 }
 
@@ -80,7 +80,7 @@ func New(ctx context.Context, o Options) (*Sender, error) {
 	case strings.HasSuffix(endpoint.Hostname(), "googleapis.com"):
 		return nil, errors.New("fcm: Google's endpoint needs credentials")
 	}
-	s.pools = provider.NewLanes(provider.Options{URL: o.Endpoint, RootCAs: o.RootCAs}, o.InFlight)
+	s.pools = provider.NewPools(provider.Options{URL: o.Endpoint, RootCAs: o.RootCAs}, o.InFlight)
 	for l, pool := range s.pools {
 		if s.clients[l], err = newClient(ctx, o, pool); err != nil {
 			s.Close()

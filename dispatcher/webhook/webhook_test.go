@@ -25,8 +25,8 @@ var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hu
 
 var testReport = &report.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
 
-// endpoint is one for a server of the test, and what it logs.
-func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer) {
+// newClient returns a client of a test server, and its log.
+func newClient(t *testing.T, url string, private bool) (*Client, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	e, err := New(Options{
@@ -63,7 +63,7 @@ func TestSignature(t *testing.T) {
 			t.Errorf("%v: %v %s", err, r.Header, body)
 		}
 	})
-	e, log := endpoint(t, url, true)
+	e, log := newClient(t, url, true)
 	if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Accepted {
 		t.Errorf("%+v: %s", got, log)
 	}
@@ -95,7 +95,7 @@ func TestAnswers(t *testing.T) {
 				t.Error("a redirect is followed")
 			}
 		})
-		e, log := endpoint(t, url, true)
+		e, log := newClient(t, url, true)
 		if got := e.Deliver(t.Context(), testReport); got != c.want {
 			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
 		}
@@ -139,7 +139,7 @@ func TestFailures(t *testing.T) {
 		{"https://[::ffff:127.0.0.1]:" + port + path, false, "private_address"},
 		{"https://169.254.169.254" + path, false, "private_address"},
 	} {
-		e, log := endpoint(t, c.url, c.private)
+		e, log := newClient(t, c.url, c.private)
 		if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Later || got.Reason != c.reason {
 			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
 		}
@@ -147,12 +147,12 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// An endpoint that never answers costs an attempt's time, and no more.
+// A service that never answers costs an attempt's time, and no more.
 func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	url := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
 	t.Cleanup(func() { close(release) })
-	e, _ := endpoint(t, url, true)
+	e, _ := newClient(t, url, true)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if got := e.Deliver(ctx, testReport); got.Outcome != push.Later || got.Reason != "timeout" {
