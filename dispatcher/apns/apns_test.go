@@ -72,7 +72,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
+// Every row of the outcome table, through the SDK and HTTP/2. The sandbox sees
 // exactly one request for each.
 func TestRows(t *testing.T) {
 	at := time.UnixMilli(1769176131123)
@@ -307,7 +307,7 @@ func TestHandshake(t *testing.T) {
 		"BadDeviceToken": true, "Unregistered": true,
 		"InvalidProviderToken": false, "TopicDisallowed": false, "ServiceUnavailable": false,
 	} {
-		sb.APNs.Fail(madeUpToken, 1, sandbox.Response{Reason: reason})
+		sb.APNs.Fail(noDeviceToken, 1, sandbox.Response{Reason: reason})
 		err := s.Handshake(ctx)
 		if (err == nil) != works {
 			t.Errorf("%s: %v", reason, err)

@@ -63,7 +63,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
+// Every row of the outcome table, through the SDK and HTTP/2. The sandbox sees
 // exactly one request for each, although the SDK would make five of some.
 func TestRows(t *testing.T) {
 	later := func(reason push.Reason) push.Result {
