@@ -8,9 +8,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main is the TestMain of packages whose tests use Shared. It runs the tests, calls
-// the functions in stop, stops the shared server and exits. It fails when something
-// cannot be stopped, or when tests that passed leave a goroutine behind.
+// Main is the TestMain of packages whose tests use [Shared]. It runs the tests, calls the
+// functions in stop, stops the shared server and exits. The exit code is not 0 if a test
+// fails, if something cannot be stopped, or if the tests leave a goroutine behind.
 func Main(m interface{ Run() int }, stop ...func() error) {
 	code := m.Run()
 	var failed error
