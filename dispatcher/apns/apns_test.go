@@ -307,7 +307,7 @@ func TestHandshake(t *testing.T) {
 		"BadDeviceToken": true, "Unregistered": true,
 		"InvalidProviderToken": false, "TopicDisallowed": false, "ServiceUnavailable": false,
 	} {
-		sb.APNs.Fail(madeUpToken, 1, sandbox.Response{Reason: reason})
+		sb.APNs.Fail(noDeviceToken, 1, sandbox.Response{Reason: reason})
 		err := s.Handshake(ctx)
 		if (err == nil) != works {
 			t.Errorf("%s: %v", reason, err)

@@ -35,7 +35,7 @@ func BenchmarkSend(b *testing.B) {
 		defer client.CloseIdleConnections()
 		body := payload(delivery())
 		parallel(b, func() bool {
-			n := notification(delivery(), "com.example.app")
+			n := newNotification(delivery(), "com.example.app")
 			n.Payload = body
 			r, err := client.PushWithContext(ctx, n)
 			return err == nil && r.Sent()

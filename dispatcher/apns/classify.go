@@ -11,7 +11,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// classify says what an attempt's answer means, by Apple's "Handling notification
+// classify returns the result of an attempt, according to Apple's "Handling notification
 // responses from APNs".
 func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
@@ -40,6 +40,7 @@ func classify(a *provider.Attempt, now time.Time) push.Result {
 	return r
 }
 
+// outcome maps the status and the reason of an answer to an outcome.
 func outcome(status int, reason string) push.Outcome {
 	switch status {
 	case http.StatusBadRequest:
@@ -51,36 +52,37 @@ func outcome(status int, reason string) push.Outcome {
 	case http.StatusGone:
 		return push.Forget
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		// TooManyRequests concerns the device, TooManyProviderTokenUpdates passes
-		// while the current token is kept.
+		// TooManyRequests is about one device, and TooManyProviderTokenUpdates ends
+		// while we keep the current token: neither slows down other pushes.
 		return push.Later
 	}
 	switch {
 	case status >= 500:
 		return push.Later
 	case status >= 400:
-		return push.Refused // 413 above all: the guard failed
+		return push.Refused // such as 413, if the reduced payload is still too large
 	default:
-		return push.Broken // a redirect or the like: not APNs either
+		return push.Broken // such as a redirect: the endpoint is not APNs
 	}
 }
 
-// badRequest is for status 400, which APNs says for faults of three kinds.
+// badRequest returns the outcome of a 400, whose cause can be the device token, our
+// configuration, the connection or the request.
 func badRequest(reason string) push.Outcome {
 	switch reason {
 	case apns2.ReasonBadDeviceToken, apns2.ReasonDeviceTokenNotForTopic:
 		return push.ForgetIfOthersSucceed
 	case apns2.ReasonBadTopic, apns2.ReasonMissingTopic, apns2.ReasonTopicDisallowed:
-		return push.Broken // every push would be lost
+		return push.Broken // our configuration is wrong: every push would fail
 	case apns2.ReasonIdleTimeout:
-		return push.Later // the connection was to blame
+		return push.Later // the fault is the connection's
 	default:
 		return push.Refused
 	}
 }
 
-// known are Apple's reasons. Others become the status: reasons are labels of
-// metrics and must stay few.
+// known are the reasons that Apple documents. For any other, the reason is the HTTP
+// status, because reasons are metric labels.
 var known = map[string]bool{
 	apns2.ReasonBadCollapseID:               true,
 	apns2.ReasonBadDeviceToken:              true,

@@ -66,14 +66,14 @@ func TestPayload(t *testing.T) {
 }
 
 func TestNotification(t *testing.T) {
-	n := notification(delivery(), "com.example.app")
+	n := newNotification(delivery(), "com.example.app")
 	if n.ApnsID != "123e4567-e89b-42d3-a456-426655440000" || n.CollapseID != "nego:51588" || n.DeviceToken != deviceToken ||
 		n.Topic != "com.example.app" || n.Expiration.Unix() != 1800000000 || n.PushType != apns2.PushTypeAlert {
 		t.Errorf("got %+v", n)
 	}
 	d := delivery()
 	d.Expires = time.Time{}
-	if n := notification(d, "t"); !n.Expiration.After(time.Unix(0, 0)) {
+	if n := newNotification(d, "t"); !n.Expiration.After(time.Unix(0, 0)) {
 		t.Errorf("expiration %v would be left out", n.Expiration)
 	}
 }
@@ -96,7 +96,7 @@ func TestPriority(t *testing.T) {
 		if test.silent {
 			d.Title, d.Body = "", ""
 		}
-		if n := notification(d, "t"); n.Priority != test.want {
+		if n := newNotification(d, "t"); n.Priority != test.want {
 			t.Errorf("%v, silent %v: priority %d, want %d", test.lane, test.silent, n.Priority, test.want)
 		}
 	}
@@ -114,7 +114,7 @@ func TestCollapseID(t *testing.T) {
 		"a\r\nb":                false,
 	} {
 		id := collapseID(tag)
-		if (id == tag) != kept || len(id) > maxCollapseID || !isToken(id) || id != collapseID(tag) || seen[id] {
+		if (id == tag) != kept || len(id) > maxCollapseID || !isVisibleASCII(id) || id != collapseID(tag) || seen[id] {
 			t.Errorf("collapseID(%q) = %q", tag, id)
 		}
 		seen[id] = true
@@ -135,7 +135,7 @@ func TestPayloadFits(t *testing.T) {
 				if where != "details" {
 					d.Data[2].Value, d.Body = quoted, text
 				}
-				sent, err := json.Marshal(notification(d, "t"))
+				sent, err := json.Marshal(newNotification(d, "t"))
 				if err != nil {
 					t.Fatal(err)
 				}

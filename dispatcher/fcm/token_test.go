@@ -23,11 +23,11 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// newTestTokens returns tokens that fetch does the fetching for; they are named
+// newTestTokens returns a cache that calls fetch for its tokens; they are named
 // t1, t2 and so on and live an hour.
-func newTestTokens(fetch func(n int) error) *tokens {
+func newTestTokens(fetch func(n int) error) *tokenCache {
 	n := 0
-	return &tokens{now: time.Now, idle: func() {}, fetch: func() (*oauth2.Token, error) {
+	return &tokenCache{now: time.Now, closeIdle: func() {}, fetch: func() (*oauth2.Token, error) {
 		n++
 		if err := fetch(n); err != nil {
 			return nil, err
@@ -187,7 +187,7 @@ func TestBadCredentials(t *testing.T) {
 		"no key":     accountFile(nil, "https://localhost"),
 		"bad key":    accountFile(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hunter2")}), "https://localhost"),
 	} {
-		_, err := newTokens(file, nil, time.Now)
+		_, err := newTokenCache(file, nil, time.Now)
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if name != "other type" && strings.Contains(err.Error(), "hunter2") {

@@ -118,9 +118,9 @@ func TestFitIsMonotonic(t *testing.T) {
 
 func TestCut(t *testing.T) {
 	for _, test := range []struct {
-		s    string
-		most int
-		want string
+		s     string
+		limit int
+		want  string
 	}{
 		{"kabar", 5, "kabar"},
 		{"kabar", 4, "k…"},
@@ -135,8 +135,8 @@ func TestCut(t *testing.T) {
 		{"\xff\xfe\xfd\xfc", 3, "…"},             // not even UTF-8
 		{"baris satu\r\ndua", 14, "baris satu…"}, // CRLF is one
 	} {
-		if got := Cut(test.s, test.most); got != test.want {
-			t.Errorf("Cut(%q, %d) = %q, want %q", test.s, test.most, got, test.want)
+		if got := Cut(test.s, test.limit); got != test.want {
+			t.Errorf("Cut(%q, %d) = %q, want %q", test.s, test.limit, got, test.want)
 		}
 	}
 }
@@ -149,7 +149,7 @@ func TestAppendString(t *testing.T) {
 			t.Errorf("%q became %s: %v", s, got, err)
 		}
 	}
-	if got := string(AppendString(nil, "a\xffb<")); got != `"a\ufffdb<"` {
+	if got := string(AppendString(nil, "a\xffb<")); got != `"a�b<"` {
 		t.Errorf("invalid UTF-8 became %s", got)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// patient is how long a test waits for what should happen at once.
-const patient = time.Minute
+// testTimeout bounds everything that a test waits for.
+const testTimeout = time.Minute
 
 // newPool returns a pool to the server that lives as long as the test.
 func newPool(t *testing.T, s *server, inFlight, perConn int) *Pool {
@@ -42,7 +42,7 @@ func post(ctx context.Context, p *Pool, url string) Attempt {
 // postMany sends n requests at once and fails the test unless all get 200.
 func postMany(t *testing.T, p *Pool, url string, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range n {

@@ -1,31 +1,30 @@
 package push
 
-import (
-	"fmt"
-)
+import "fmt"
 
-// A Lane is one of three separate ways from the outbox to the providers.
-// Lanes share neither queue, nor workers, nor in-flight budget, nor connections
-// (guarantee G5), so money never waits behind promotions.
+// A Lane is one of three separate paths from the outbox to the providers. Lanes share
+// neither queues, workers, limits of requests in flight nor connections (guarantee G5),
+// so that payments never wait behind promotions.
 type Lane uint8
 
-// The lanes, in the order in which a provider's request to slow down spares
-// them: bulk slows first and urgent last.
+// The lanes, by priority: when a provider asks us to slow down, the last one pauses
+// first.
 const (
 	Urgent Lane = iota // transaction, nego, dompet
 	Chat               // message
 	Bulk               // everything else, broadcasts
 )
 
-// Lanes lists every lane.
+// Lanes lists all lanes, by priority.
 var Lanes = [...]Lane{Urgent, Chat, Bulk}
 
 var laneNames = [...]string{"urgent", "chat", "bulk"}
 
-// String returns the lane's name as it stands in keys, metrics and configuration.
+// String returns the lane's name in Redis keys, metrics and the configuration. It panics
+// for a value that is none of [Lanes].
 func (l Lane) String() string { return laneNames[l] }
 
-// ParseLane is the inverse of String.
+// ParseLane is the inverse of [Lane.String].
 func ParseLane(s string) (Lane, error) {
 	for _, l := range Lanes {
 		if l.String() == s {

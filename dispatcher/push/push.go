@@ -1,3 +1,5 @@
+// Package push defines what workers and senders exchange: a [Delivery] goes to a [Sender],
+// which returns a [Result]. It is pure and imports no other package of Kabar.
 package push
 
 import (
@@ -12,15 +14,13 @@ type Field struct {
 	Value json.RawMessage
 }
 
-// A Delivery is one push to one device, ready for a Sender to dress in its
-// provider's format. Senders must not change what the slices hold: the
-// deliveries of one event share them.
+// A Delivery is one push to one device. A [Sender] encodes it in its provider's format. It
+// must not change the contents of Data: the deliveries of one event share them.
 type Delivery struct {
-	// ID is a UUID, the same in every attempt of this push to this device: the
-	// apns-id.
+	// ID is a UUID, the same in every attempt to push this notification to this device
+	// (apns-id).
 	ID string
-	// Token is where it goes: the provider's address of the device, validated when it
-	// was registered.
+	// Token is the device token, which was validated when it was registered.
 	Token string
 	// Lane chooses the sender's connections.
 	Lane Lane
@@ -29,80 +29,84 @@ type Delivery struct {
 	// Data holds the documented push sample's top-level keys in their order:
 	// type, receiver_id, message, details and so on; details is an object.
 	Data []Field
-	// Title and Body are what the screen shows. With both empty the push is
-	// silent: it carries data and badge alone.
+	// Title and Body are the texts that the phone shows. If both are empty the push is
+	// silent: it carries only data and badge.
 	Title, Body string
-	// Tag names what this push replaces on the screen: a repeat, and a newer
-	// push about the same thing, carry the same one. Never empty, any length.
+	// Tag identifies the notification on the screen that this push replaces: a retry,
+	// and a newer push about the same subject, have the same one. It is never empty and
+	// of any length.
 	Tag string
-	// Thread groups pushes on the screen (thread-id). Never empty.
+	// Thread groups notifications on the screen (APNs thread-id). It is never empty.
 	Thread string
-	// Category names the buttons that an app may show (APNs category), or "".
+	// Category selects the buttons that the app shows (APNs category); none if empty.
 	Category string
 	// Badge is the number on the app's icon.
 	Badge int
-	// Expires is when the push is no longer worth delivering.
+	// Expires is when the provider should stop trying to deliver the push.
 	Expires time.Time
 }
 
-// Silent reports whether the push shows nothing on the screen.
+// Silent reports whether the push shows nothing on the phone.
 func (d *Delivery) Silent() bool { return d.Title == "" && d.Body == "" }
 
-// An Outcome says what a provider's answer means for a push.
+// An Outcome is what a provider's answer means for a push.
 type Outcome uint8
 
 const (
-	// Accepted: the provider took the push. Result.ProviderID is its id.
+	// Accepted: the provider accepted the push. Result.ProviderID is its id.
 	Accepted Outcome = iota
-	// Forget: the token is dead; drop the device's registration of the
-	// generation that was used, and no retry. With Result.At set, only if the
-	// registration is older than it.
+	// Forget: the token is no longer valid. The registration whose generation was used
+	// is deleted, and the push is not retried. If Result.At is set, the registration is
+	// deleted only if it is older.
 	Forget
-	// ForgetIfOthersSucceed is Forget for answers that a wrong topic or
-	// environment of ours would bring too: the device is forgotten only while
-	// most other pushes succeed; otherwise the circuit opens and nothing is
-	// forgotten (APNs BadDeviceToken, DeviceTokenNotForTopic).
+	// ForgetIfOthersSucceed is Forget for an answer that a wrong topic or environment in
+	// our configuration causes too (APNs BadDeviceToken, DeviceTokenNotForTopic): the
+	// device is forgotten only while most other pushes succeed. Otherwise the circuit
+	// breaker opens and no device is forgotten.
 	ForgetIfOthersSucceed
-	// Refused: no retry can help; the push is buried with the reason.
+	// Refused: a retry would fail, too. The push becomes a dead letter.
 	Refused
-	// Unsendable: like Refused, and the device is kept out of sending because
-	// the project does not own its token (FCM SENDER_ID_MISMATCH).
+	// Unsendable is Refused, and the device is suspended until it registers again,
+	// because its token belongs to another project (FCM SENDER_ID_MISMATCH).
 	Unsendable
-	// Later: try again after Result.RetryAfter, or after a backoff when it is zero.
+	// Later: the push is retried after Result.RetryAfter or, if that is zero, after an
+	// exponential backoff that starts with Result.Backoff.
 	Later
 	// SlowDown is Later, and the provider asks the whole project to slow down
 	// (FCM 429 QUOTA_EXCEEDED).
 	SlowDown
-	// Broken: the fault is our credentials or configuration. The circuit opens:
-	// the push waits, and single probes try the provider slowly.
+	// Broken: our credentials or configuration are wrong. The circuit breaker opens and
+	// the push is retried later.
 	Broken
 )
 
 var outcomeNames = [...]string{"accepted", "forgotten", "forgotten", "refused", "unsendable", "later", "slow_down", "broken"}
 
-// String returns the outcome's name as it stands in metrics and event records.
+// String returns the outcome's name in metrics and event records.
 func (o Outcome) String() string { return outcomeNames[o] }
 
 // A Result is a provider's answer to one attempt.
 type Result struct {
 	Outcome Outcome
-	// Reason says why; empty when accepted.
+	// Reason is why the push was not accepted; empty if it was.
 	Reason Reason
 	// ProviderID is the id that the provider gave an accepted push.
 	ProviderID string
-	// RetryAfter is how long the provider asked to wait; zero when it did not say.
+	// RetryAfter is the delay that the provider asked for; zero if it asked for none.
 	RetryAfter time.Duration
-	// Backoff is the first step of the exponential backoff where RetryAfter is
-	// zero; it doubles with every attempt.
+	// Backoff is the first step of the exponential backoff that applies if RetryAfter is
+	// zero. It doubles with every attempt.
 	Backoff time.Duration
-	// At is APNs' time of a 410; zero when there is none.
+	// At is the time from which on APNs knows the token to be invalid (the timestamp of
+	// a 410); zero if unknown.
 	At time.Time
 }
 
-// A Sender carries pushes to one provider. Send makes exactly one attempt (it
-// may resend at once what the provider certainly did not process), returns when
-// ctx ends at the latest, never panics, and is safe for concurrent use. It never
-// logs a token or content.
+// A Sender sends pushes to one provider. It is safe for concurrent use, and logs neither
+// tokens nor content.
 type Sender interface {
+	// Send makes one attempt to push d. It may repeat a request that the provider
+	// certainly did not process. It returns when ctx ends at the latest, and does not
+	// panic.
 	Send(ctx context.Context, d *Delivery) Result
 }

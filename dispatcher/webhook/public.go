@@ -7,38 +7,40 @@ import (
 	"syscall"
 )
 
-// errPrivate reports that the host of a webhook has an address that is not public.
+// errPrivate means that a webhook's address, or the one its name resolves to, is not on
+// the public internet.
 var errPrivate = errors.New("not an address on the public internet")
 
-// publicOnly is a net.Dialer's Control: it refuses connections to addresses that are not
-// public. It checks the resolved address that is about to be dialled, so that a name cannot
-// resolve to another address after the check.
+// publicOnly is the net.Dialer.Control that refuses connections to private addresses. It
+// sees the resolved address, so that a name cannot resolve to another address between the
+// check and the connection (DNS rebinding).
 func publicOnly(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
+	remote, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("%w: %q", errPrivate, address)
 	}
-	if !isPublic(to.Addr()) {
-		return fmt.Errorf("%w: %s", errPrivate, to.Addr())
+	if !isPublic(remote.Addr()) {
+		return fmt.Errorf("%w: %s", errPrivate, remote.Addr())
 	}
 	return nil
 }
 
-// globalV6 is the part of IPv6 that IANA allocates to the public internet.
+// globalV6 is the range of IPv6 that IANA has allocated for global unicast.
 var globalV6 = netip.MustParsePrefix("2000::/3")
 
-// special are the ranges of IPv4 and of globalV6 that are not public, or that embed
-// addresses of IPv4 (IANA's special-purpose address registries, RFC 6890).
-var special = prefixes(
+// specialPurpose are the ranges of IPv4 and of globalV6 that are not on the public
+// internet, or that embed IPv4 addresses (IANA's special-purpose address registries,
+// RFC 6890).
+var specialPurpose = prefixes(
 	"0.0.0.0/8",       // this network
 	"10.0.0.0/8",      // private
-	"100.64.0.0/10",   // carrier-grade NAT
+	"100.64.0.0/10",   // carriers' NAT
 	"127.0.0.0/8",     // loopback
 	"169.254.0.0/16",  // link-local; cloud metadata
 	"172.16.0.0/12",   // private
 	"192.0.0.0/24",    // protocol assignments
 	"192.0.2.0/24",    // documentation
-	"192.88.99.0/24",  // 6to4 relays
+	"192.88.99.0/24",  // relays from 6to4
 	"192.168.0.0/16",  // private
 	"198.18.0.0/15",   // benchmarks
 	"198.51.100.0/24", // documentation
@@ -59,13 +61,13 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
-// isPublic reports whether an address is on the public internet.
+// isPublic reports whether a is an address on the public internet.
 func isPublic(a netip.Addr) bool {
 	a = a.Unmap()
 	if a.Zone() != "" || a.Is6() && !globalV6.Contains(a) {
 		return false
 	}
-	for _, p := range special {
+	for _, p := range specialPurpose {
 		if p.Contains(a) {
 			return false
 		}

@@ -25,8 +25,8 @@ var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hu
 
 var testReport = &report.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
 
-// endpoint returns an endpoint for a server of the test, and its log.
-func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer) {
+// newClient returns a client of a test server, and its log.
+func newClient(t *testing.T, url string, private bool) (*Client, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	e, err := New(Options{
@@ -40,7 +40,6 @@ func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer)
 	return e, &log
 }
 
-// serve starts a server and returns a URL with secrets for it.
 func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -64,7 +63,7 @@ func TestSignature(t *testing.T) {
 			t.Errorf("%v: %v %s", err, r.Header, body)
 		}
 	})
-	e, log := endpoint(t, url, true)
+	e, log := newClient(t, url, true)
 	if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Accepted {
 		t.Errorf("%+v: %s", got, log)
 	}
@@ -96,20 +95,20 @@ func TestAnswers(t *testing.T) {
 				t.Error("a redirect is followed")
 			}
 		})
-		e, log := endpoint(t, url, true)
+		e, log := newClient(t, url, true)
 		if got := e.Deliver(t.Context(), testReport); got != c.want {
 			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
 		}
-		checkNoSecrets(t, log.String())
+		discreet(t, log.String())
 	}
 }
 
-// checkNoSecrets checks that a log or an error has no secrets.
-func checkNoSecrets(t *testing.T, log string) {
+// discreet checks that a log has no secrets.
+func discreet(t *testing.T, log string) {
 	t.Helper()
 	for _, word := range []string{"s3cret", "hunter2", strings.TrimPrefix(secret, SecretPrefix), "event.failed"} {
 		if strings.Contains(log, word) {
-			t.Errorf("it has %q: %s", word, log)
+			t.Errorf("the log has %q: %s", word, log)
 		}
 	}
 }
@@ -135,25 +134,25 @@ func TestFailures(t *testing.T) {
 		{closed.URL + path, true, "connection"},
 		{secure.URL + path, true, "certificate"},
 		{secure.URL + path, false, "private_address"},
-		{"https://localhost:" + port + path, false, "private_address"}, // a name that resolves to a private address
+		{"https://localhost:" + port + path, false, "private_address"}, // a name that leads there
 		{"https://[::1]:" + port + path, false, "private_address"},
 		{"https://[::ffff:127.0.0.1]:" + port + path, false, "private_address"},
 		{"https://169.254.169.254" + path, false, "private_address"},
 	} {
-		e, log := endpoint(t, c.url, c.private)
+		e, log := newClient(t, c.url, c.private)
 		if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Later || got.Reason != c.reason {
 			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
 		}
-		checkNoSecrets(t, log.String())
+		discreet(t, log.String())
 	}
 }
 
-// An attempt ends with its context when the service does not answer.
+// A service that never answers costs an attempt's time, and no more.
 func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	url := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
 	t.Cleanup(func() { close(release) })
-	e, _ := endpoint(t, url, true)
+	e, _ := newClient(t, url, true)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if got := e.Deliver(ctx, testReport); got.Outcome != push.Later || got.Reason != "timeout" {
@@ -176,7 +175,7 @@ func TestPublicAddresses(t *testing.T) {
 		}
 	}
 	if err := publicOnly("tcp", "nonsense", nil); err == nil {
-		t.Error("a malformed address is allowed")
+		t.Error("an address that is none is allowed")
 	}
 }
 
@@ -195,6 +194,6 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s is accepted", name)
 			continue
 		}
-		checkNoSecrets(t, err.Error())
+		discreet(t, err.Error())
 	}
 }

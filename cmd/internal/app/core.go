@@ -36,7 +36,7 @@ type Core struct {
 	Batcher *rdb.Batcher
 	Sharded bool // pub/sub is that of a cluster
 
-	webhooks []*webhook.Endpoint
+	webhooks []*webhook.Client
 }
 
 // OpenCore connects to Redis, checks that it is durable, and creates the stores and the
@@ -59,12 +59,12 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		observeRedis(redisClient, reg)
 	}
 	_, cluster := redisClient.(*redis.ClusterClient)
-	hooks, endpoints, err := newHooks(cfg, log)
+	hooks, clients, err := newHooks(cfg, log)
 	if err != nil {
 		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
-	c := &Core{Redis: redisClient, Texts: texts, webhooks: endpoints, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
+	c := &Core{Redis: redisClient, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
 	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
@@ -131,10 +131,10 @@ func prepare(ctx context.Context, cfg *config.Config, redisClient redis.Universa
 	return parts.Claim(ctx, redisClient)
 }
 
-// newHooks creates the webhooks of the services. It opens no connection.
-func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*webhook.Endpoint, error) {
+// newHooks makes the webhooks of the services that have one. It opens no connection.
+func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*webhook.Client, error) {
 	hooks := make(map[string]report.Hook)
-	var endpoints []*webhook.Endpoint
+	var clients []*webhook.Client
 	for _, s := range cfg.Services {
 		if !s.Webhook.Enabled() {
 			continue
@@ -149,9 +149,9 @@ func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*
 			return nil, nil, fmt.Errorf("service %s: %w", s.Name, err)
 		}
 		hooks[s.Name] = report.Hook{Client: e, Types: s.Webhook.Events}
-		endpoints = append(endpoints, e)
+		clients = append(clients, e)
 	}
-	return hooks, endpoints, nil
+	return hooks, clients, nil
 }
 
 func types(declared []config.EventType) []event.Type {
