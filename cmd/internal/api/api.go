@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices"
@@ -210,21 +209,19 @@ type Options struct {
 
 type api struct {
 	Options
-	router  *chi.Mux
-	metrics *metrics
-	promo   []string // the types that list.json shows unless told
+	router   *router
+	auth     *authentication
+	language *language
+	failures *failures
+	promo    []string // the types that list.json shows unless told
 	// mutable are the types that can be muted on a device.
 	mutable []string
-	away    throttle // of log lines that say that something is away
-	signIn  SignIn
-	tokens  TokenReader // signIn, when it is one, or nil
-	locales *lru.Cache[int64, userLocale]
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
 // state apart from metrics and, for a minute, users' languages. Deadlines for reading requests and writing answers
 // are the server's; bodies are bounded here.
-func New(opts Options) http.Handler { return newAPI(opts).router }
+func New(opts Options) http.Handler { return newAPI(opts).router.mux }
 
 func newAPI(opts Options) *api {
 	if opts.Location == nil {
@@ -243,17 +240,19 @@ func newAPI(opts Options) *api {
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
 	}
+	signIn := opts.SignIn
+	if signIn == nil {
+		signIn = opts.Credentials
+	}
+	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
+	fails := &failures{language: words, log: opts.Log}
 	a := &api{
-		Options: opts,
-		router:  chi.NewRouter(),
-		metrics: newMetrics(opts.Metrics),
-		promo:   opts.Types.Promos(), mutable: opts.Types.Mutable(),
-		signIn: opts.SignIn, locales: newLocales(),
+		Options:  opts,
+		router:   &router{mux: chi.NewRouter(), failures: fails, metrics: newMetrics(opts.Metrics), log: opts.Log},
+		auth:     newAuthentication(signIn, opts.Services),
+		language: words, failures: fails,
+		promo: opts.Types.Promos(), mutable: opts.Types.Mutable(),
 	}
-	if a.signIn == nil {
-		a.signIn = opts.Credentials
-	}
-	a.tokens, _ = a.signIn.(TokenReader)
 	a.routes()
 	return a
 }

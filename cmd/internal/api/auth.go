@@ -25,13 +25,25 @@ func signInFirst(challenge string) *failure {
 	return &failure{code: unauthorized, header: map[string]string{"WWW-Authenticate": challenge}}
 }
 
+// authentication finds out who sends a request.
+type authentication struct {
+	signIn   SignIn
+	tokens   TokenReader // signIn, when it is one, or nil
+	services []Service
+}
+
+func newAuthentication(signIn SignIn, services []Service) *authentication {
+	tokens, _ := signIn.(TokenReader)
+	return &authentication{signIn: signIn, tokens: tokens, services: services}
+}
+
 // forUser lets signed-in users through to an endpoint.
-func (a *api) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
+func (a *authentication) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
 	return a.forSession(func(r *http.Request, s session) (reply, error) { return serve(r, s.user) })
 }
 
 // forSession does so for one that also cares how long they are signed in.
-func (a *api) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
+func (a *authentication) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s, err := a.session(r)
 		if err != nil {
@@ -55,7 +67,7 @@ type session struct {
 
 // session verifies the credential of a request: HTTP Basic user_id:token, or a
 // bearer token that says itself whose it is.
-func (a *api) session(r *http.Request) (session, error) {
+func (a *authentication) session(r *http.Request) (session, error) {
 	user, token, ok := a.credential(r)
 	if !ok {
 		return session{}, a.signInFirst()
@@ -75,7 +87,7 @@ func (a *api) session(r *http.Request) (session, error) {
 }
 
 // credential returns what a request presents, if it can be a user's.
-func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
+func (a *authentication) credential(r *http.Request) (user int64, token string, ok bool) {
 	if name, token, ok := r.BasicAuth(); ok {
 		user, err := model.ParseUser(name)
 		return user, token, err == nil
@@ -91,7 +103,7 @@ func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
 }
 
 // signInFirst is what a user is told who is not signed in.
-func (a *api) signInFirst() *failure {
+func (a *authentication) signInFirst() *failure {
 	if a.tokens != nil {
 		return signInFirst(bearerChallenge)
 	}
@@ -114,7 +126,7 @@ func peer(r *http.Request) string {
 }
 
 // forService lets services that have the scope through to an endpoint.
-func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
+func (a *authentication) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s := a.service(r)
 		if s == nil {
@@ -129,16 +141,16 @@ func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (
 
 // service returns the service whose key the request bears, or nil. It takes as
 // long whichever key that is.
-func (a *api) service(r *http.Request) *Service {
+func (a *authentication) service(r *http.Request) *Service {
 	key, ok := bearer(r)
 	if !ok {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(key))
 	var found *Service
-	for i := range a.Services {
-		if subtle.ConstantTimeCompare(sum[:], a.Services[i].KeySHA256[:]) == 1 {
-			found = &a.Services[i]
+	for i := range a.services {
+		if subtle.ConstantTimeCompare(sum[:], a.services[i].KeySHA256[:]) == 1 {
+			found = &a.services[i]
 		}
 	}
 	return found

@@ -219,7 +219,7 @@ func (a *api) deleted(r *http.Request, user int64, id, text string) (reply, erro
 		Status  string `json:"status"`
 		ID      string `json:"id"`
 		Message string `json:"message"`
-	}{"OK", id, a.word(r, user, text)})
+	}{"OK", id, a.language.word(r, user, text)})
 }
 
 func notDeleted(id, text string, err error) error {

@@ -68,7 +68,7 @@ func (a *api) addDevice(p platform) func(*http.Request, int64) (reply, error) {
 		if err != nil {
 			return reply{}, because(textDeviceNotAdded, p.blame(err))
 		}
-		return a.say(r, user, textDeviceAdded)
+		return a.language.say(r, user, textDeviceAdded)
 	}
 }
 
@@ -86,7 +86,7 @@ func (a *api) updateDevice(p platform) func(*http.Request, int64) (reply, error)
 		if err != nil {
 			return reply{}, because(textDeviceUnchanged, p.blame(err))
 		}
-		return a.say(r, user, textDeviceUpdated)
+		return a.language.say(r, user, textDeviceUpdated)
 	}
 }
 
@@ -107,7 +107,7 @@ func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error)
 		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // gone is gone
 			return reply{}, p.blame(err)
 		}
-		return a.say(r, user, textDeviceRemoved)
+		return a.language.say(r, user, textDeviceRemoved)
 	}
 }
 
@@ -140,9 +140,9 @@ func (a *api) logOut(r *http.Request, user int64) (reply, error) {
 	}
 	switch {
 	case errors.Is(err, devices.ErrNotRegistered):
-		return a.say(r, user, textNoDevice)
+		return a.language.say(r, user, textNoDevice)
 	case err != nil:
 		return reply{}, because(textNotLoggedOut, p.blame(err))
 	}
-	return a.say(r, user, textLoggedOut)
+	return a.language.say(r, user, textLoggedOut)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -224,33 +225,40 @@ func (f *failure) textID() string {
 	return textOfCode + string(f.code)
 }
 
+// failures turns errors into replies, and logs those that clients are not to blame for.
+type failures struct {
+	language *language
+	log      *slog.Logger
+	away     throttle // of log lines that say that something is away
+}
+
 // fail is the reply to an error. What is our fault is logged; the client is not
 // told its cause.
-func (a *api) fail(rt *route, r *http.Request, err error) reply {
+func (fs *failures) fail(pattern string, r *http.Request, err error) reply {
 	f := failureOf(err)
-	a.report(rt.pattern, f)
-	return a.failed(r, f)
+	fs.report(pattern, f)
+	return fs.failed(r, f)
 }
 
 // failed is the reply of a failure, in the language of who is told.
-func (a *api) failed(r *http.Request, f *failure) reply {
+func (fs *failures) failed(r *http.Request, f *failure) reply {
 	user := f.user
 	if f.code == unavailable || f.code == internal {
 		user = 0 // who is away is not asked for the user's language
 	}
-	return reply{status: codes[f.code].status, body: f.envelope(a.word(r, user, f.textID())), header: f.header}
+	return reply{status: codes[f.code].status, body: f.envelope(fs.language.word(r, user, f.textID())), header: f.header}
 }
 
-func (a *api) report(pattern string, f *failure) {
+func (fs *failures) report(pattern string, f *failure) {
 	switch {
 	case f.code == internal:
-		a.Log.Error("request failed", "route", pattern, "error", f.cause)
-	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && a.away.pass(time.Now()):
+		fs.log.Error("request failed", "route", pattern, "error", f.cause)
+	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && fs.away.pass(time.Now()):
 		what := "Redis is away"
 		if errors.Is(f.cause, signin.ErrUnavailable) {
 			what = "who vouches for users is away"
 		}
-		a.Log.Warn(what, "route", pattern, "error", f.cause)
+		fs.log.Warn(what, "route", pattern, "error", f.cause)
 	}
 }
 

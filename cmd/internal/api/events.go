@@ -16,7 +16,6 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // maxEvents bounds the events of a request.
@@ -107,7 +106,7 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 			results[places[i]] = p
 		}
 	}
-	locale := a.locale(r, 0)
+	locale := a.language.locale(r, 0)
 	body := []byte(`{"status":"OK","results":[`)
 	for i, p := range results {
 		if i > 0 {
@@ -115,8 +114,8 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		}
 		if p.Err != nil {
 			f := failureOf(withID(p.ID, p.Err))
-			a.report("/v2/events.json", f)
-			body = append(body, f.envelope(a.Texts.Text(locale, f.textID(), text.Args{}))...)
+			a.failures.report("/v2/events.json", f)
+			body = append(body, f.envelope(a.language.text(locale, f.textID()))...)
 			continue
 		}
 		body = appendPublished(body, p)

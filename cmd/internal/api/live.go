@@ -62,7 +62,7 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 			err = wrong("Sec-WebSocket-Protocol", "must offer "+live.Subprotocol)
 		}
 		if err != nil && !errors.Is(err, live.ErrHandshake) {
-			return a.fail(&route{pattern: livePath}, r, err).write(w, r)
+			return a.failures.fail(livePath, r, err).write(w, r)
 		}
 		return noted.status
 	}}, nil
@@ -71,11 +71,11 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 // socketSession is that of a ticket, or, without one, that of any other request.
 func (a *api) socketSession(r *http.Request, ticket string) (session, error) {
 	if ticket == "" {
-		return a.session(r)
+		return a.auth.session(r)
 	}
 	user, until, err := a.Credentials.Redeem(r.Context(), ticket)
 	if errors.Is(err, credentials.ErrUnauthorized) {
-		return session{}, a.signInFirst()
+		return session{}, a.auth.signInFirst()
 	}
 	return session{user, until}, err
 }

@@ -83,7 +83,7 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 		ClientID       *string `json:"client_id"`
 		ConversationID *string `json:"conversation_id"`
 		Message        string  `json:"message"`
-	}{"OK", id, client, conversation, a.word(r, user, chat.TextSent)})
+	}{"OK", id, client, conversation, a.language.word(r, user, chat.TextSent)})
 }
 
 // readMessage reads what is to be sent. The error is a *event.InvalidError;

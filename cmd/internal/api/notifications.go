@@ -110,5 +110,5 @@ func (a *api) read(r *http.Request, user int64) (reply, error) {
 		Status  string `json:"status"`
 		Unread  int    `json:"unread"`
 		Message string `json:"message"`
-	}{"OK", unread, a.word(r, user, textRead)})
+	}{"OK", unread, a.language.word(r, user, textRead)})
 }

@@ -58,7 +58,7 @@ func (a *api) setConfig(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, noConfig(textConfigUnchanged, err)
 	}
-	done := a.word(r, user, textConfigUpdated)
+	done := a.language.word(r, user, textConfigUpdated)
 	return a.configReply(c, &done)
 }
 

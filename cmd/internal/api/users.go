@@ -45,7 +45,7 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	}
 	// All are idempotent: when one fails, repeating the request mends it.
 	err = a.Profiles.Set(r.Context(), user, profile)
-	a.locales.Remove(user) // it may be another one now
+	a.language.forget(user) // it may be another one now
 	if err != nil {
 		return reply{}, err
 	}
@@ -74,7 +74,7 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 			return reply{}, err
 		}
 	}
-	a.locales.Remove(user)
+	a.language.forget(user)
 	return userDone(user)
 }
 
