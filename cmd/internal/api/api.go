@@ -207,15 +207,22 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
+// api holds the resources, their authentication and the router that serves them.
 type api struct {
-	Options
-	router   *router
-	auth     *authentication
-	language *language
-	failures *failures
-	promo    []string // the types that list.json shows unless told
-	// mutable are the types that can be muted on a device.
-	mutable []string
+	router *router
+	auth   *authentication
+
+	notifications *notifications
+	registration  *registration
+	preferences   *preferences
+	conversations *conversations
+	messages      *messages
+	contacts      *contacts
+	files         *files
+	sockets       *sockets
+	events        *events
+	broadcasts    *broadcasts
+	users         *users
 }
 
 // New returns a handler that serves the whole public interface. It keeps no
@@ -223,7 +230,8 @@ type api struct {
 // are the server's; bodies are bounded here.
 func New(opts Options) http.Handler { return newAPI(opts).router.mux }
 
-func newAPI(opts Options) *api {
+// withDefaults returns the options with a value for each that may be left out.
+func (opts Options) withDefaults() Options {
 	if opts.Location == nil {
 		opts.Location = time.UTC
 	}
@@ -240,18 +248,48 @@ func newAPI(opts Options) *api {
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
 	}
+	return opts
+}
+
+func newAPI(opts Options) *api {
+	opts = opts.withDefaults()
 	signIn := opts.SignIn
 	if signIn == nil {
 		signIn = opts.Credentials
 	}
+	auth := newAuthentication(signIn, opts.Services)
 	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
 	fails := &failures{language: words, log: opts.Log}
+	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location}
 	a := &api{
-		Options:  opts,
-		router:   &router{mux: chi.NewRouter(), failures: fails, metrics: newMetrics(opts.Metrics), log: opts.Log},
-		auth:     newAuthentication(signIn, opts.Services),
-		language: words, failures: fails,
-		promo: opts.Types.Promos(), mutable: opts.Types.Mutable(),
+		router: &router{mux: chi.NewRouter(), failures: fails, metrics: newMetrics(opts.Metrics), log: opts.Log},
+		auth:   auth,
+		notifications: &notifications{
+			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
+			language: words, location: opts.Location, promo: opts.Types.Promos(),
+		},
+		registration: &registration{devices: opts.Devices, publisher: opts.Publisher, language: words},
+		preferences: &preferences{
+			devices: opts.Devices, profiles: opts.Profiles,
+			language: words, location: opts.Location, mutable: opts.Types.Mutable(),
+		},
+		conversations: &conversations{
+			conversations: opts.Conversations, counters: opts.Counters, profiles: opts.Profiles, chat: opts.Chat,
+			viewer: viewer, language: words, location: opts.Location,
+		},
+		messages: &messages{conversations: opts.Conversations, chat: opts.Chat, viewer: viewer, language: words},
+		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles},
+		files:    &files{attachments: opts.Attachments, url: opts.PublicURL},
+		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
+		events: &events{
+			parser: &eventParser{opts.Publisher}, publisher: opts.Publisher, deliveries: opts.Deliveries,
+			language: words, failures: fails, location: opts.Location,
+		},
+		broadcasts: &broadcasts{broadcasts: opts.Broadcasts, location: opts.Location},
+		users: &users{
+			profiles: opts.Profiles, credentials: opts.Credentials, eraser: opts.Eraser, attachments: opts.Attachments,
+			live: opts.Live, language: words, tokensElsewhere: opts.SignIn != nil,
+		},
 	}
 	a.routes()
 	return a

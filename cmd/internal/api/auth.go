@@ -25,7 +25,7 @@ func signInFirst(challenge string) *failure {
 	return &failure{code: unauthorized, header: map[string]string{"WWW-Authenticate": challenge}}
 }
 
-// authentication finds out who sends a request.
+// authentication verifies which user or service sends a request.
 type authentication struct {
 	signIn   SignIn
 	tokens   TokenReader // signIn, when it is one, or nil

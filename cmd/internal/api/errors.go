@@ -225,7 +225,7 @@ func (f *failure) textID() string {
 	return textOfCode + string(f.code)
 }
 
-// failures turns errors into replies, and logs those that clients are not to blame for.
+// failures turns errors into replies, and logs those that are our fault.
 type failures struct {
 	language *language
 	log      *slog.Logger

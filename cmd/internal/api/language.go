@@ -22,7 +22,7 @@ type userLocale struct {
 	until  time.Time // looked up anew then
 }
 
-// language finds the words of answers, and the language to write them in.
+// language chooses the language of an answer and looks up its texts.
 type language struct {
 	texts     *text.Catalogue
 	preset    text.Locale // when neither the request nor the user has one
@@ -77,5 +77,5 @@ func (l *language) locale(r *http.Request, user int64) text.Locale {
 	return locale
 }
 
-// forget has the language of a user looked up anew.
+// forget drops the remembered language of a user.
 func (l *language) forget(user int64) { l.locales.Remove(user) }

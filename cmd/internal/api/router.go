@@ -25,7 +25,7 @@ const (
 // errors.go.
 type endpoint func(r *http.Request) (reply, error)
 
-// routes fills the router.
+// routes registers the endpoints of every resource.
 func (a *api) routes() {
 	small := func(serve endpoint, pattern string, methods ...string) {
 		a.router.handle(route{pattern: pattern, limit: smallBody, usual: http.StatusOK, serve: serve}, methods...)
@@ -35,46 +35,46 @@ func (a *api) routes() {
 	// Older apps send PUT where the documents say PATCH.
 	for _, p := range []platform{android, ios} {
 		path := "/v2/notifications/" + string(p.name) + ".json"
-		small(a.auth.forUser(a.addDevice(p)), path, post)
-		small(a.auth.forUser(a.updateDevice(p)), path, patch, put)
-		small(a.auth.forUser(a.removeDevice(p)), path, del)
+		small(a.auth.forUser(a.registration.addDevice(p)), path, post)
+		small(a.auth.forUser(a.registration.updateDevice(p)), path, patch, put)
+		small(a.auth.forUser(a.registration.removeDevice(p)), path, del)
 	}
-	small(a.auth.forUser(a.logOut), "/v2/notifications/logout.json", del)
-	small(a.auth.forUser(a.showConfig), "/v2/notifications/config.json", get)
-	small(a.auth.forUser(a.setConfig), "/v2/notifications/config.json", patch, put)
+	small(a.auth.forUser(a.registration.logOut), "/v2/notifications/logout.json", del)
+	small(a.auth.forUser(a.preferences.showConfig), "/v2/notifications/config.json", get)
+	small(a.auth.forUser(a.preferences.setConfig), "/v2/notifications/config.json", patch, put)
 
-	small(a.auth.forUser(a.unreads), "/v2/notifications/unreads.json", get)
-	small(a.auth.forUser(a.list), "/v2/notifications/list.json", get)
-	small(a.auth.forUser(a.readAll), "/v2/notifications.json", patch, put)
-	small(a.auth.forUser(a.read), "/v2/notifications/{id}.json", patch, put)
+	small(a.auth.forUser(a.notifications.unreads), "/v2/notifications/unreads.json", get)
+	small(a.auth.forUser(a.notifications.list), "/v2/notifications/list.json", get)
+	small(a.auth.forUser(a.notifications.readAll), "/v2/notifications.json", patch, put)
+	small(a.auth.forUser(a.notifications.read), "/v2/notifications/{id}.json", patch, put)
 
-	small(a.auth.forUser(a.showInbox), "/v2/messages.json", get)
-	small(a.auth.forUser(a.createMessage), "/v2/messages.json", post)
+	small(a.auth.forUser(a.conversations.showInbox), "/v2/messages.json", get)
+	small(a.auth.forUser(a.messages.createMessage), "/v2/messages.json", post)
 	small(a.auth.forUser(emoticons()), "/v2/messages/emoticons.json", get)
-	small(a.auth.forUser(a.showConversation), "/v2/messages/{id}.json", get)
-	small(a.auth.forUser(a.deleteConversation), "/v2/messages/{id}.json", del)
-	small(a.auth.forUser(a.showMessage), "/v2/messages/im/{id}.json", get)
-	small(a.auth.forUser(a.deleteMessage), "/v2/messages/im/{id}.json", del)
-	small(a.auth.forUser(a.contactList), "/v2/users/contact_list.json", get)
+	small(a.auth.forUser(a.conversations.showConversation), "/v2/messages/{id}.json", get)
+	small(a.auth.forUser(a.conversations.deleteConversation), "/v2/messages/{id}.json", del)
+	small(a.auth.forUser(a.messages.showMessage), "/v2/messages/im/{id}.json", get)
+	small(a.auth.forUser(a.messages.deleteMessage), "/v2/messages/im/{id}.json", del)
+	small(a.auth.forUser(a.contacts.contactList), "/v2/users/contact_list.json", get)
 	for _, path := range []string{"/v2/chat_attachments.json", "/v2/users/chat_attachments.json"} {
-		upload := route{pattern: path, limit: uploadBody, usual: http.StatusOK, serve: a.auth.forUser(a.attach), patience: patience}
+		upload := route{pattern: path, limit: uploadBody, usual: http.StatusOK, serve: a.auth.forUser(a.files.attach), patience: patience}
 		a.router.handle(upload, post)
 	}
-	small(a.showAttachment, attachmentsPath+"{key}/{name}", get)
-	small(a.auth.forSession(a.ticket), "/v2/live/ticket.json", post)
-	a.router.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.openSocket}, get)
+	small(a.files.showAttachment, attachmentsPath+"{key}/{name}", get)
+	small(a.auth.forSession(a.sockets.ticket), "/v2/live/ticket.json", post)
+	a.router.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.sockets.openSocket}, get)
 
-	events := route{pattern: "/v2/events.json", limit: eventsBody, usual: http.StatusAccepted}
-	events.serve = a.auth.forService(ScopeEvents, a.publish)
-	a.router.handle(events, post)
-	small(a.auth.forService(ScopeEvents, a.showEvent), "/v2/events/{id}.json", get)
-	broadcasts := route{pattern: "/v2/broadcasts.json", limit: broadcast.MaxSize, usual: http.StatusAccepted}
-	broadcasts.serve = a.auth.forService(ScopeBroadcasts, a.startBroadcast)
-	a.router.handle(broadcasts, post)
-	small(a.auth.forService(ScopeBroadcasts, a.showBroadcast), "/v2/broadcasts/{id}.json", get)
-	small(a.auth.forService(ScopeBroadcasts, a.setBroadcast), "/v2/broadcasts/{id}.json", patch)
-	small(a.auth.forService(ScopeUsers, a.setUser), "/v2/users/{id}.json", put)
-	small(a.auth.forService(ScopeUsers, a.eraseUser), "/v2/users/{id}.json", del)
+	publish := route{pattern: "/v2/events.json", limit: eventsBody, usual: http.StatusAccepted}
+	publish.serve = a.auth.forService(ScopeEvents, a.events.publish)
+	a.router.handle(publish, post)
+	small(a.auth.forService(ScopeEvents, a.events.showEvent), "/v2/events/{id}.json", get)
+	start := route{pattern: "/v2/broadcasts.json", limit: broadcast.MaxSize, usual: http.StatusAccepted}
+	start.serve = a.auth.forService(ScopeBroadcasts, a.broadcasts.startBroadcast)
+	a.router.handle(start, post)
+	small(a.auth.forService(ScopeBroadcasts, a.broadcasts.showBroadcast), "/v2/broadcasts/{id}.json", get)
+	small(a.auth.forService(ScopeBroadcasts, a.broadcasts.setBroadcast), "/v2/broadcasts/{id}.json", patch)
+	small(a.auth.forService(ScopeUsers, a.users.setUser), "/v2/users/{id}.json", put)
+	small(a.auth.forService(ScopeUsers, a.users.eraseUser), "/v2/users/{id}.json", del)
 
 	small(openAPI(), "/openapi.json", get)
 	small(asyncAPI(), "/asyncapi.json", get)
@@ -94,7 +94,7 @@ type route struct {
 	patience time.Duration
 }
 
-// A router brings requests to the endpoints, counts and logs them.
+// A router passes requests to the endpoints, and counts and logs them.
 type router struct {
 	mux      *chi.Mux
 	failures *failures
@@ -127,7 +127,7 @@ func pathID(r *http.Request) (string, error) {
 	return id, nil
 }
 
-// unmatched is the handler of requests that no route takes.
+// unmatched returns the handler of requests that match no route.
 func (ro *router) unmatched(serve endpoint) http.HandlerFunc {
 	return ro.handler(route{pattern: "unmatched", method: "any", usual: http.StatusNotFound, serve: serve})
 }
