@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices"
@@ -208,24 +207,31 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
+// api holds the resources, their authentication and the router that serves them.
 type api struct {
-	Options
-	router  *chi.Mux
-	metrics *metrics
-	promo   []string // the types that list.json shows when the request names none
-	mutable []string // the types that can be muted on a device
-	outages throttle // of log lines about something that is unavailable
-	signIn  SignIn
-	tokens  TokenReader // signIn if it is a TokenReader, else nil
-	locales *lru.Cache[int64, userLocale]
+	router *router
+	auth   *authentication
+
+	notifications *notifications
+	registration  *registration
+	preferences   *preferences
+	conversations *conversations
+	messages      *messages
+	contacts      *contacts
+	files         *files
+	sockets       *sockets
+	events        *events
+	broadcasts    *broadcasts
+	users         *users
 }
 
 // New returns a handler that serves the whole public interface. It keeps no state apart
 // from metrics and, for a minute, users' languages. It limits the size of requests; the
 // server sets the deadlines for reading them and for writing answers.
-func New(opts Options) http.Handler { return newAPI(opts).router }
+func New(opts Options) http.Handler { return newAPI(opts).router.mux }
 
-func newAPI(opts Options) *api {
+// withDefaults returns the options with a value for each that may be left out.
+func (opts Options) withDefaults() Options {
 	if opts.Location == nil {
 		opts.Location = time.UTC
 	}
@@ -242,17 +248,49 @@ func newAPI(opts Options) *api {
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
 	}
+	return opts
+}
+
+func newAPI(opts Options) *api {
+	opts = opts.withDefaults()
+	signIn := opts.SignIn
+	if signIn == nil {
+		signIn = opts.Credentials
+	}
+	auth := newAuthentication(signIn, opts.Services)
+	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
+	fails := &failures{language: words, log: opts.Log}
+	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location}
 	a := &api{
-		Options: opts,
-		router:  chi.NewRouter(),
-		metrics: newMetrics(opts.Metrics),
-		promo:   opts.Types.Promos(), mutable: opts.Types.Mutable(),
-		signIn: opts.SignIn, locales: newLocales(),
+		router: &router{mux: chi.NewRouter(), failures: fails, metrics: newMetrics(opts.Metrics), log: opts.Log},
+		auth:   auth,
+		notifications: &notifications{
+			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
+			language: words, location: opts.Location, promo: opts.Types.Promos(),
+		},
+		registration: &registration{devices: opts.Devices, publisher: opts.Publisher, language: words},
+		preferences: &preferences{
+			devices: opts.Devices, profiles: opts.Profiles,
+			language: words, location: opts.Location, mutable: opts.Types.Mutable(),
+		},
+		conversations: &conversations{
+			conversations: opts.Conversations, counters: opts.Counters, profiles: opts.Profiles, chat: opts.Chat,
+			viewer: viewer, language: words, location: opts.Location,
+		},
+		messages: &messages{conversations: opts.Conversations, chat: opts.Chat, viewer: viewer, language: words},
+		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles},
+		files:    &files{attachments: opts.Attachments, url: opts.PublicURL},
+		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
+		events: &events{
+			parser: &eventParser{opts.Publisher}, publisher: opts.Publisher, deliveries: opts.Deliveries,
+			language: words, failures: fails, location: opts.Location,
+		},
+		broadcasts: &broadcasts{broadcasts: opts.Broadcasts, location: opts.Location},
+		users: &users{
+			profiles: opts.Profiles, credentials: opts.Credentials, eraser: opts.Eraser, attachments: opts.Attachments,
+			live: opts.Live, language: words, tokensElsewhere: opts.SignIn != nil,
+		},
 	}
-	if a.signIn == nil {
-		a.signIn = opts.Credentials
-	}
-	a.tokens, _ = a.signIn.(TokenReader)
 	a.routes()
 	return a
 }

@@ -32,12 +32,18 @@ func extend(w http.ResponseWriter, d time.Duration) {
 
 const attachmentsPath = "/v2/chat_attachments/"
 
+// files serves the endpoints of attachments.
+type files struct {
+	attachments Attachments // nil when none are kept
+	url         string      // see Options.PublicURL
+}
+
 // attach: POST /v2/chat_attachments.json, /v2/users/chat_attachments.json
-func (a *api) attach(r *http.Request, user int64) (reply, error) {
-	if a.Attachments == nil {
+func (f *files) attach(r *http.Request, user int64) (reply, error) {
+	if f.attachments == nil {
 		return reply{}, &failure{code: notFound}
 	}
-	kept, err := a.keep(r, user)
+	kept, err := f.keep(r, user)
 	if err != nil {
 		return reply{}, with(map[string]any{"id": nil, "url": nil}, err)
 	}
@@ -46,16 +52,16 @@ func (a *api) attach(r *http.Request, user int64) (reply, error) {
 		ID      int64   `json:"id"`
 		URL     string  `json:"url"`
 		Message *string `json:"message"`
-	}{"OK", kept.ID, a.publicURL(r) + attachmentsPath + kept.Key + "/" + kept.Name, nil})
+	}{"OK", kept.ID, f.publicURL(r) + attachmentsPath + kept.Key + "/" + kept.Name, nil})
 }
 
 // keep stores the file that a form brings.
-func (a *api) keep(r *http.Request, user int64) (attachments.Attachment, error) {
+func (f *files) keep(r *http.Request, user int64) (attachments.Attachment, error) {
 	file, name, err := formFile(r)
 	if err != nil {
 		return attachments.Attachment{}, err
 	}
-	kept, err := a.Attachments.Put(r.Context(), user, name, file)
+	kept, err := f.attachments.Put(r.Context(), user, name, file)
 	switch {
 	case err == nil:
 	case errors.Is(err, attachments.ErrType):
@@ -118,9 +124,9 @@ func unsent(err error) error {
 // publicURL is the scheme and host under which clients reach Kabar: those of the
 // configuration, else those of the request. X-Forwarded-Proto is trusted, because only
 // the client itself gets the answer.
-func (a *api) publicURL(r *http.Request) string {
-	if a.PublicURL != "" {
-		return strings.TrimSuffix(a.PublicURL, "/")
+func (f *files) publicURL(r *http.Request) string {
+	if f.url != "" {
+		return strings.TrimSuffix(f.url, "/")
 	}
 	scheme := "http"
 	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
@@ -131,12 +137,12 @@ func (a *api) publicURL(r *http.Request) string {
 
 // showAttachment: GET /v2/chat_attachments/:key/:name. Whoever knows the key may read
 // the file.
-func (a *api) showAttachment(r *http.Request) (reply, error) {
-	if a.Attachments == nil {
+func (f *files) showAttachment(r *http.Request) (reply, error) {
+	if f.attachments == nil {
 		return reply{}, &failure{code: notFound}
 	}
 	key, name := r.PathValue("key"), r.PathValue("name")
-	file, err := a.Attachments.Get(r.Context(), key, name)
+	file, err := f.attachments.Get(r.Context(), key, name)
 	if err != nil {
 		return reply{}, err
 	}

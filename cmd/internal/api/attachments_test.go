@@ -200,9 +200,9 @@ func TestAddressOfAFile(t *testing.T) {
 		"https://chat.example.com":     {"https://chat.example.com/", nil},
 		"https://chat.example.com/api": {"https://chat.example.com/api", http.Header{"X-Forwarded-Proto": {"http"}}},
 	} {
-		a := &api{Options: Options{PublicURL: tc.public}}
+		f := &files{url: tc.public}
 		r := &http.Request{Host: "kabar.test", Header: tc.header}
-		if got := a.publicURL(r); got != strings.TrimSuffix(want, "#odd") {
+		if got := f.publicURL(r); got != strings.TrimSuffix(want, "#odd") {
 			t.Errorf("%+v: %s", tc, got)
 		}
 	}

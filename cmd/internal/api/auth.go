@@ -26,13 +26,25 @@ func unauthenticated(challenge string) *failure {
 	return &failure{code: unauthorized, header: map[string]string{"WWW-Authenticate": challenge}}
 }
 
+// authentication verifies which user or service sends a request.
+type authentication struct {
+	signIn   SignIn
+	tokens   TokenReader // signIn if it is a TokenReader, else nil
+	services []Service
+}
+
+func newAuthentication(signIn SignIn, services []Service) *authentication {
+	tokens, _ := signIn.(TokenReader)
+	return &authentication{signIn: signIn, tokens: tokens, services: services}
+}
+
 // forUser is an endpoint that authenticates the user first.
-func (a *api) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
+func (a *authentication) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
 	return a.forSession(func(r *http.Request, s session) (reply, error) { return serve(r, s.user) })
 }
 
 // forSession is forUser for endpoints that need to know when the credential expires.
-func (a *api) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
+func (a *authentication) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s, err := a.session(r)
 		if err != nil {
@@ -56,7 +68,7 @@ type session struct {
 
 // session verifies the credential of a request: HTTP Basic user_id:token, or a bearer
 // token that names its user.
-func (a *api) session(r *http.Request) (session, error) {
+func (a *authentication) session(r *http.Request) (session, error) {
 	user, token, ok := a.credential(r)
 	if !ok {
 		return session{}, a.signInFirst()
@@ -77,7 +89,7 @@ func (a *api) session(r *http.Request) (session, error) {
 
 // credential returns the user and the token in a request's header. ok is false when there
 // are none, or when they cannot be a user's.
-func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
+func (a *authentication) credential(r *http.Request) (user int64, token string, ok bool) {
 	if name, token, ok := r.BasicAuth(); ok {
 		user, err := model.ParseUser(name)
 		return user, token, err == nil
@@ -93,7 +105,7 @@ func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
 }
 
 // signInFirst is the failure of requests without a user's valid credentials.
-func (a *api) signInFirst() *failure {
+func (a *authentication) signInFirst() *failure {
 	if a.tokens != nil {
 		return unauthenticated(bearerChallenge)
 	}
@@ -116,7 +128,7 @@ func peer(r *http.Request) string {
 }
 
 // forService is an endpoint that authenticates the service and checks its scope first.
-func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
+func (a *authentication) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s := a.service(r)
 		if s == nil {
@@ -131,16 +143,16 @@ func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (
 
 // service returns the service whose key the request bears, or nil. It compares all keys in
 // constant time, so that its duration tells nothing about them.
-func (a *api) service(r *http.Request) *Service {
+func (a *authentication) service(r *http.Request) *Service {
 	key, ok := bearer(r)
 	if !ok {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(key))
 	var found *Service
-	for i := range a.Services {
-		if subtle.ConstantTimeCompare(sum[:], a.Services[i].KeySHA256[:]) == 1 {
-			found = &a.Services[i]
+	for i := range a.services {
+		if subtle.ConstantTimeCompare(sum[:], a.services[i].KeySHA256[:]) == 1 {
+			found = &a.services[i]
 		}
 	}
 	return found

@@ -7,13 +7,20 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
+// broadcasts serves the endpoints of broadcasts.
+type broadcasts struct {
+	broadcasts Broadcasts
+	location   *time.Location
+}
+
 // startBroadcast: POST /v2/broadcasts.json
-func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
+func (bs *broadcasts) startBroadcast(r *http.Request, s *Service) (reply, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return reply{}, err
@@ -27,11 +34,11 @@ func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
 	case media != typeJSON && media != "":
 		return reply{}, unsupported(typeJSON)
 	}
-	b, err := a.Broadcasts.Parse(body)
+	b, err := bs.broadcasts.Parse(body)
 	if err != nil {
 		return reply{}, withID("", parseFailure(body, err))
 	}
-	duplicate, err := a.Broadcasts.Start(r.Context(), s.source(), b)
+	duplicate, err := bs.broadcasts.Start(r.Context(), s.source(), b)
 	if err != nil {
 		return reply{}, withID(b.ID, err) // repeating with this id is safe
 	}
@@ -42,16 +49,16 @@ func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
 }
 
 // showBroadcast: GET /v2/broadcasts/:id.json
-func (a *api) showBroadcast(r *http.Request, s *Service) (reply, error) {
+func (bs *broadcasts) showBroadcast(r *http.Request, s *Service) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
-	b, err := a.Broadcasts.Get(r.Context(), s.source(), id)
+	b, err := bs.broadcasts.Get(r.Context(), s.source(), id)
 	if err != nil {
 		return reply{}, err
 	}
-	return a.broadcastReply(b)
+	return bs.broadcastReply(b)
 }
 
 // steered are the states that a service may ask for.
@@ -60,7 +67,7 @@ var steered = []broadcast.State{
 }
 
 // setBroadcast: PATCH /v2/broadcasts/:id.json
-func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
+func (bs *broadcasts) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
@@ -74,7 +81,7 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	if !slices.Contains(steered, to) {
 		return reply{}, wrong("state", "must be running, paused or cancelled")
 	}
-	b, err := a.Broadcasts.Set(r.Context(), s.source(), id, to)
+	b, err := bs.broadcasts.Set(r.Context(), s.source(), id, to)
 	if errors.Is(err, broadcast.ErrState) {
 		return reply{}, &failure{
 			code: conflict, text: "api.broadcast.over",
@@ -84,7 +91,7 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return a.broadcastReply(b)
+	return bs.broadcastReply(b)
 }
 
 // broadcastView is how far a broadcast is, as services see it.
@@ -121,20 +128,20 @@ type failedPushes struct {
 	Count  int64  `json:"count"`
 }
 
-func (a *api) broadcastReply(b broadcast.Status) (reply, error) {
+func (bs *broadcasts) broadcastReply(b broadcast.Status) (reply, error) {
 	v := broadcastView{
 		ID: b.ID, Type: b.Type, State: b.State, Rate: b.Rate,
-		CreatedAt: a.timestamp(b.CreatedAt), At: a.timestamp(b.At), ExpiresAt: a.timestamp(b.ExpiresAt),
+		CreatedAt: timestamp(b.CreatedAt, bs.location), At: timestamp(b.At, bs.location), ExpiresAt: timestamp(b.ExpiresAt, bs.location),
 		Progress: broadcastProgress{
 			Total: b.Total, Walked: b.Walked, Sent: b.Sent, Skipped: b.Skipped, Rate: b.Pace,
 			Pushes: broadcastPushes{Accepted: b.Pushed, Failed: []failedPushes{}},
 		},
 	}
 	if !b.StartedAt.IsZero() {
-		v.StartedAt = orNull(a.timestamp(b.StartedAt))
+		v.StartedAt = orNull(timestamp(b.StartedAt, bs.location))
 	}
 	if !b.FinishedAt.IsZero() {
-		v.FinishedAt = orNull(a.timestamp(b.FinishedAt))
+		v.FinishedAt = orNull(timestamp(b.FinishedAt, bs.location))
 	}
 	for _, reason := range slices.SortedFunc(maps.Keys(b.Failed), strings.Compare) {
 		v.Progress.Pushes.Failed = append(v.Progress.Pushes.Failed, failedPushes{reason, b.Failed[reason]})

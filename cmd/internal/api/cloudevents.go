@@ -51,7 +51,7 @@ func binaryMode(h http.Header) bool {
 }
 
 // parseBinary reads a CloudEvent in binary mode.
-func (a *api) parseBinary(h http.Header, body []byte) (*event.Event, error) {
+func (p *eventParser) parseBinary(h http.Header, body []byte) (*event.Event, error) {
 	if len(body) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
@@ -78,11 +78,11 @@ func (a *api) parseBinary(h http.Header, body []byte) (*event.Event, error) {
 	if err != nil {
 		return nil, notCloudEvent()
 	}
-	return a.fromCloud(e, attributes["source"])
+	return p.fromCloud(e, attributes["source"])
 }
 
 // parseCloud reads a CloudEvent in structured mode, or one of a batch.
-func (a *api) parseCloud(raw []byte) (*event.Event, error) {
+func (p *eventParser) parseCloud(raw []byte) (*event.Event, error) {
 	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
@@ -108,7 +108,7 @@ func (a *api) parseCloud(raw []byte) (*event.Event, error) {
 	if err := e.UnmarshalJSON(raw); err != nil {
 		return nil, notCloudEvent()
 	}
-	return a.fromCloud(e, attributes["source"])
+	return p.fromCloud(e, attributes["source"])
 }
 
 // readAttributes returns the attributes that CloudEvents defines. It deletes members that
@@ -190,7 +190,7 @@ const receiverSubject = "users/"
 // "id.kabar.transaction") is the event's type. A subject like "users/66" names the receiver
 // if data names none. Other attributes are ignored. The source is passed as it was sent,
 // because the SDK normalises it.
-func (a *api) fromCloud(ce *cloud.Event, source string) (*event.Event, error) {
+func (p *eventParser) fromCloud(ce *cloud.Event, source string) (*event.Event, error) {
 	if ce.Validate() != nil {
 		return nil, notCloudEvent()
 	}
@@ -229,7 +229,7 @@ func (a *api) fromCloud(ce *cloud.Event, source string) (*event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.parse(raw)
+	e, err := p.parse(raw)
 	if err != nil {
 		return nil, err
 	}

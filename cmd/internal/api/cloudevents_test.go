@@ -219,12 +219,12 @@ func FuzzCloudEvent(f *testing.F) {
 	f.Add(`{"specversion":"1.0","id":"e","source":"s","type":"dompet","data":{"receiver_id":66}}`)
 	f.Add(`{"data_base64":7,"specversion":"1.0","id":"e","source":"s","type":"dompet"}`)
 	f.Add(`{"specversion":"1.0","id":"e","source":"s","type":".","x":[{}],"":1,"data":null}`)
-	a := newAPI(Options{Publisher: fakePublisher{}})
+	p := &eventParser{fakePublisher{}}
 	f.Fuzz(func(t *testing.T, raw string) {
 		for _, read := range []func() (*event.Event, error){
-			func() (*event.Event, error) { return a.parseCloud([]byte(raw)) },
+			func() (*event.Event, error) { return p.parseCloud([]byte(raw)) },
 			func() (*event.Event, error) {
-				return a.parseBinary(http.Header{"Ce-Id": {raw}, "Ce-Source": {raw}, "Ce-Type": {raw}, "Ce-Specversion": {"1.0"}, "Ce-Time": {raw}}, []byte(raw))
+				return p.parseBinary(http.Header{"Ce-Id": {raw}, "Ce-Source": {raw}, "Ce-Type": {raw}, "Ce-Specversion": {"1.0"}, "Ce-Time": {raw}}, []byte(raw))
 			},
 		} {
 			if e, err := read(); err == nil && e == nil {

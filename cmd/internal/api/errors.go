@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -223,34 +224,41 @@ func (f *failure) textID() string {
 	return textOfCode + string(f.code)
 }
 
+// failures turns errors into replies, and logs those that are not the client's fault.
+type failures struct {
+	language *language
+	log      *slog.Logger
+	outages  throttle // of log lines about something that is unavailable
+}
+
 // fail returns the reply to an error. It logs the cause of failures that are not the
 // client's fault; the reply does not tell it.
-func (a *api) fail(rt *route, r *http.Request, err error) reply {
+func (fs *failures) fail(pattern string, r *http.Request, err error) reply {
 	f := failureOf(err)
-	a.report(rt.pattern, f)
-	return a.failed(r, f)
+	fs.report(pattern, f)
+	return fs.failed(r, f)
 }
 
 // failed returns the reply to a failure, in the language of its user.
-func (a *api) failed(r *http.Request, f *failure) reply {
+func (fs *failures) failed(r *http.Request, f *failure) reply {
 	user := f.user
 	if f.code == unavailable || f.code == internal {
 		user = 0 // do not ask Redis for the user's language: it may be what failed
 	}
-	return reply{status: codes[f.code].status, body: f.envelope(a.word(r, user, f.textID())), header: f.header}
+	return reply{status: codes[f.code].status, body: f.envelope(fs.language.word(r, user, f.textID())), header: f.header}
 }
 
 // report logs a failure that is not the client's fault.
-func (a *api) report(pattern string, f *failure) {
+func (fs *failures) report(pattern string, f *failure) {
 	switch {
 	case f.code == internal:
-		a.Log.Error("request failed", "route", pattern, "error", f.cause)
-	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && a.outages.pass(time.Now()):
+		fs.log.Error("request failed", "route", pattern, "error", f.cause)
+	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && fs.outages.pass(time.Now()):
 		what := "Redis is unavailable"
 		if errors.Is(f.cause, signin.ErrUnavailable) {
 			what = "the sign-in service is unavailable"
 		}
-		a.Log.Warn(what, "route", pattern, "error", f.cause)
+		fs.log.Warn(what, "route", pattern, "error", f.cause)
 	}
 }
 

@@ -16,14 +16,23 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
 // maxEvents bounds the events of a request.
 const maxEvents = 1000
 
+// events serves the endpoints of events.
+type events struct {
+	parser     *eventParser
+	publisher  Publisher
+	deliveries Deliveries
+	language   *language
+	failures   *failures
+	location   *time.Location
+}
+
 // publish: POST /v2/events.json
-func (a *api) publish(r *http.Request, s *Service) (reply, error) {
+func (es *events) publish(r *http.Request, s *Service) (reply, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return reply{}, err
@@ -33,25 +42,25 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 		return reply{}, err
 	}
 	if binaryMode(r.Header) && media != typeCloudEvent && media != typeCloudEvents {
-		return a.publishOne(r, s, body, func(data []byte) (*event.Event, error) { return a.parseBinary(r.Header, data) })
+		return es.publishOne(r, s, body, func(data []byte) (*event.Event, error) { return es.parser.parseBinary(r.Header, data) })
 	}
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return reply{}, bodyProblem(invalid, "must hold an event")
 	}
 	var events [][]byte
-	parse := a.parse
+	parse := es.parser.parse
 	switch media {
 	case typeJSON, "":
 		if body[0] != '[' {
-			return a.publishOne(r, s, body, a.parse)
+			return es.publishOne(r, s, body, es.parser.parse)
 		}
 		events, err = splitArray(body)
 	case typeNDJSON, typeNDJSON2:
 		events, err = splitLines(body)
 	case typeCloudEvent:
-		return a.publishOne(r, s, body, a.parseCloud)
+		return es.publishOne(r, s, body, es.parser.parseCloud)
 	case typeCloudEvents:
-		parse = a.parseCloud
+		parse = es.parser.parseCloud
 		if body[0] != '[' {
 			err = bodyProblem(malformed, "must be an array")
 			break
@@ -63,18 +72,18 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return a.publishAll(r, s, events, parse)
+	return es.publishAll(r, s, events, parse)
 }
 
 // A parse reads one event of a request.
 type parse func(raw []byte) (*event.Event, error)
 
-func (a *api) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
+func (es *events) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
 	e, err := parse(raw)
 	if err != nil {
 		return reply{}, withID("", err)
 	}
-	p := a.Publisher.Publish(r.Context(), s.source(), e)[0]
+	p := es.publisher.Publish(r.Context(), s.source(), e)[0]
 	if p.Err != nil {
 		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
 	}
@@ -87,7 +96,7 @@ func withID(id string, err error) error {
 }
 
 // publishAll publishes the valid events in one call, and answers for every event.
-func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
+func (es *events) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
 	results := make([]dispatcher.Published, len(raw))
 	valid := make([]*event.Event, 0, len(raw))
 	places := make([]int, 0, len(raw)) // of the valid events in the request
@@ -100,11 +109,11 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		valid, places = append(valid, e), append(places, i)
 	}
 	if len(valid) > 0 {
-		for i, p := range a.Publisher.Publish(r.Context(), s.source(), valid...) {
+		for i, p := range es.publisher.Publish(r.Context(), s.source(), valid...) {
 			results[places[i]] = p
 		}
 	}
-	locale := a.locale(r, 0)
+	locale := es.language.locale(r, 0)
 	body := []byte(`{"status":"OK","results":[`)
 	for i, p := range results {
 		if i > 0 {
@@ -112,8 +121,8 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		}
 		if p.Err != nil {
 			f := failureOf(withID(p.ID, p.Err))
-			a.report("/v2/events.json", f)
-			body = append(body, f.envelope(a.Texts.Text(locale, f.textID(), text.Args{}))...)
+			es.failures.report("/v2/events.json", f)
+			body = append(body, f.envelope(es.language.text(locale, f.textID()))...)
 			continue
 		}
 		body = appendPublished(body, p)
@@ -131,12 +140,15 @@ func appendPublished(b []byte, p dispatcher.Published) []byte {
 	return append(b, `,"message":null}`...)
 }
 
+// An eventParser parses events, and CloudEvents as events.
+type eventParser struct{ publisher Publisher }
+
 // parse reads one event.
-func (a *api) parse(raw []byte) (*event.Event, error) {
+func (p *eventParser) parse(raw []byte) (*event.Event, error) {
 	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
-	e, err := a.Publisher.Parse(raw)
+	e, err := p.publisher.Parse(raw)
 	if err != nil {
 		return nil, parseFailure(raw, err)
 	}
@@ -214,19 +226,19 @@ func atLeastOne(events [][]byte) ([][]byte, error) {
 }
 
 // showEvent: GET /v2/events/:id.json
-func (a *api) showEvent(r *http.Request, s *Service) (reply, error) {
+func (es *events) showEvent(r *http.Request, s *Service) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
 	// The parameter is the source of a CloudEvent, whose ids are unique within it.
-	statuses, err := a.Deliveries.Status(r.Context(), event.WithinSource(s.source(), r.URL.Query().Get("source")), id)
+	statuses, err := es.deliveries.Status(r.Context(), event.WithinSource(s.source(), r.URL.Query().Get("source")), id)
 	if err != nil {
 		return reply{}, err
 	}
 	receivers := make([]receiver, len(statuses))
 	for i, st := range statuses {
-		receivers[i] = a.receiver(st)
+		receivers[i] = es.receiver(st)
 	}
 	return ok(struct {
 		Status    string     `json:"status"`
@@ -257,11 +269,11 @@ type deviceOutcome struct {
 	At         string           `json:"at"`
 }
 
-func (a *api) receiver(st delivery.ReceiverStatus) receiver {
+func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 	re := receiver{
 		ReceiverID:     st.Receiver,
 		NotificationID: st.NotificationID,
-		StoredAt:       a.timestamp(st.StoredAt),
+		StoredAt:       timestamp(st.StoredAt, es.location),
 		Live:           st.Live,
 		Push:           st.Push,
 		Devices:        make([]deviceOutcome, len(st.Devices)),
@@ -270,14 +282,16 @@ func (a *api) receiver(st delivery.ReceiverStatus) receiver {
 		re.Devices[i] = deviceOutcome{
 			Device: d.Device, Platform: d.Platform, Outcome: d.Outcome,
 			Reason: orNull(string(d.Reason)), ProviderID: orNull(d.ProviderID),
-			Attempts: d.Attempts, At: a.timestamp(d.At),
+			Attempts: d.Attempts, At: timestamp(d.At, es.location),
 		}
 	}
 	return re
 }
 
 // timestamp writes a time as the notifications do.
-func (a *api) timestamp(t time.Time) string { return t.In(a.Location).Format(content.TimeLayout) }
+func timestamp(t time.Time, location *time.Location) string {
+	return t.In(location).Format(content.TimeLayout)
+}
 
 func orNull(s string) *string {
 	if s == "" {

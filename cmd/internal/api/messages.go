@@ -17,23 +17,31 @@ const (
 	textMessageNotDeleted = "api.message.not_deleted"
 )
 
+// messages serves the endpoints of single messages.
+type messages struct {
+	conversations Conversations
+	chat          Chat
+	viewer        *messageViewer
+	language      *language
+}
+
 // showMessage: GET /v2/messages/im/:id.json
-func (a *api) showMessage(r *http.Request, user int64) (reply, error) {
+func (ms *messages) showMessage(r *http.Request, user int64) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, notYours(err)
 	}
-	m, err := a.Conversations.Message(r.Context(), user, id)
+	m, err := ms.conversations.Message(r.Context(), user, id)
 	if err != nil {
 		return reply{}, notYours(err)
 	}
 	if m.Receiver == user {
-		if err := a.Chat.ReadMessage(r.Context(), user, &m); err != nil {
+		if err := ms.chat.ReadMessage(r.Context(), user, &m); err != nil {
 			return reply{}, notYours(err)
 		}
 		m.Read = true
 	}
-	shown, err := a.views(r, []inbox.Message{m})
+	shown, err := ms.viewer.views(r, []inbox.Message{m})
 	if err != nil {
 		return reply{}, notYours(err)
 	}
@@ -45,19 +53,19 @@ func (a *api) showMessage(r *http.Request, user int64) (reply, error) {
 }
 
 // deleteMessage: DELETE /v2/messages/im/:id.json
-func (a *api) deleteMessage(r *http.Request, user int64) (reply, error) {
+func (ms *messages) deleteMessage(r *http.Request, user int64) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
-	if err := a.Conversations.DeleteMessage(r.Context(), user, id); err != nil {
+	if err := ms.conversations.DeleteMessage(r.Context(), user, id); err != nil {
 		return reply{}, notDeleted(id, textMessageNotDeleted, err)
 	}
-	return a.deleted(r, user, id, textMessageDeleted)
+	return deleted(id, ms.language.word(r, user, textMessageDeleted))
 }
 
 // createMessage: POST /v2/messages.json
-func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
+func (ms *messages) createMessage(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, notSent(err, nil, nil)
@@ -72,7 +80,7 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 	}
 	var id string
 	if err == nil {
-		id, err = a.Chat.Send(r.Context(), user, m)
+		id, err = ms.chat.Send(r.Context(), user, m)
 	}
 	if err != nil {
 		return reply{}, notSent(err, client, conversation)
@@ -83,7 +91,7 @@ func (a *api) createMessage(r *http.Request, user int64) (reply, error) {
 		ClientID       *string `json:"client_id"`
 		ConversationID *string `json:"conversation_id"`
 		Message        string  `json:"message"`
-	}{"OK", id, client, conversation, a.word(r, user, chat.TextSent)})
+	}{"OK", id, client, conversation, ms.language.word(r, user, chat.TextSent)})
 }
 
 // readMessage reads what is to be sent. The error is a *event.InvalidError;

@@ -41,7 +41,7 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 		}
 	}
 	a := newAPI(Options{Publisher: fakePublisher{}})
-	check(t, chi.Walk(a.router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	check(t, chi.Walk(a.router.mux, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		routed = append(routed, method+" "+strings.Replace(pattern, idPattern, "{id}.json", 1))
 		return nil
 	}))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -28,8 +29,18 @@ type config struct {
 	settings inbox.Settings
 }
 
+// preferences serves the endpoints of what a user prefers: see config.
+type preferences struct {
+	devices  Devices
+	profiles Profiles
+	language *language
+	location *time.Location
+	// mutable are the types that can be muted on a device.
+	mutable []string
+}
+
 // showConfig: GET /v2/notifications/config.json
-func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
+func (prefs *preferences) showConfig(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, err
@@ -40,26 +51,26 @@ func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
 	}
 	var c config
 	if token != "" {
-		device, err := a.Devices.Preferences(r.Context(), user, p.name, token)
+		device, err := prefs.devices.Preferences(r.Context(), user, p.name, token)
 		if err != nil {
 			return reply{}, noConfig(textNoDevice, p.blame(err))
 		}
 		c.device = &device
 	}
-	if c.settings, err = a.Profiles.Settings(r.Context(), user); err != nil {
+	if c.settings, err = prefs.profiles.Settings(r.Context(), user); err != nil {
 		return reply{}, err
 	}
-	return a.configReply(c, nil)
+	return prefs.configReply(c, nil)
 }
 
 // setConfig: PATCH /v2/notifications/config.json
-func (a *api) setConfig(r *http.Request, user int64) (reply, error) {
-	c, err := a.changeConfig(r, user)
+func (prefs *preferences) setConfig(r *http.Request, user int64) (reply, error) {
+	c, err := prefs.changeConfig(r, user)
 	if err != nil {
 		return reply{}, noConfig(textConfigUnchanged, err)
 	}
-	done := a.word(r, user, textConfigUpdated)
-	return a.configReply(c, &done)
+	done := prefs.language.word(r, user, textConfigUpdated)
+	return prefs.configReply(c, &done)
 }
 
 // noConfig gives err the text with this id, or that for another user's device.
@@ -73,13 +84,13 @@ func noConfig(text string, err error) error {
 // changeConfig applies a request and returns the new preferences. It begins with the
 // device, because that fails when the device is another user's. Repeating the request is
 // safe.
-func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
+func (prefs *preferences) changeConfig(r *http.Request, user int64) (config, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return config{}, err
 	}
 	p, token := deviceIn(in)
-	wanted := readConfig(in, a.mutable)
+	wanted := readConfig(in, prefs.mutable)
 	quiet, zone := readQuiet(in)
 	switch {
 	case len(in.wrong) > 0:
@@ -93,24 +104,24 @@ func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 	}
 	c := config{}
 	if token != "" {
-		if c.device, err = a.prefer(r.Context(), user, p, token, wanted); err != nil {
+		if c.device, err = prefs.prefer(r.Context(), user, p, token, wanted); err != nil {
 			return config{}, p.blame(err)
 		}
 	}
-	if err := a.Profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
+	if err := prefs.profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
 		return config{}, err
 	}
-	c.settings, err = a.Profiles.Settings(r.Context(), user)
+	c.settings, err = prefs.profiles.Settings(r.Context(), user)
 	return c, err
 }
 
 // prefer switches on or off what wanted names on a device, if anything.
-func (a *api) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
+func (prefs *preferences) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
 	if len(wanted) == 0 {
-		now, err := a.Devices.Preferences(ctx, user, p.name, token)
+		now, err := prefs.devices.Preferences(ctx, user, p.name, token)
 		return &now, err
 	}
-	now, err := a.Devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
+	now, err := prefs.devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
 		for name, on := range wanted {
 			if name == privateMember {
 				now.Private = on
@@ -197,7 +208,7 @@ type quietReply struct {
 
 // configReply shows preferences in the format of the marketplace's older interface, with
 // "1" for on and "0" for off, and the quiet hours.
-func (a *api) configReply(c config, message *string) (reply, error) {
+func (prefs *preferences) configReply(c config, message *string) (reply, error) {
 	answer := struct {
 		Status  string         `json:"status"`
 		Config  jsontext.Value `json:"config,omitzero"`
@@ -205,17 +216,17 @@ func (a *api) configReply(c config, message *string) (reply, error) {
 		Message *string        `json:"message"`
 	}{Status: "OK", Message: message}
 	if c.device != nil {
-		answer.Config = a.configJSON(c.device)
+		answer.Config = prefs.configJSON(c.device)
 	}
 	if q := c.settings.Quiet; !q.None() {
-		_, zone := c.settings.Zone(a.Location)
+		_, zone := c.settings.Zone(prefs.location)
 		answer.Quiet = &quietReply{q.From.String(), q.To.String(), zone}
 	}
 	return ok(answer)
 }
 
 // configJSON lists all types that can be muted, sorted, and private at the end.
-func (a *api) configJSON(p *devices.Preferences) jsontext.Value {
+func (prefs *preferences) configJSON(p *devices.Preferences) jsontext.Value {
 	b := []byte{'{'}
 	add := func(name string, on bool) {
 		b = append(append(append(b, '"'), name...), `":"0",`...) // names are words
@@ -223,7 +234,7 @@ func (a *api) configJSON(p *devices.Preferences) jsontext.Value {
 			b[len(b)-3] = '1'
 		}
 	}
-	for _, name := range a.mutable {
+	for _, name := range prefs.mutable {
 		add(name, !p.IsOff(name))
 	}
 	add(privateMember, p.Private)

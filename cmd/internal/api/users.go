@@ -21,8 +21,20 @@ const (
 	maxAvatar = 2048 // characters
 )
 
+// users serves the endpoints that set and erase users.
+type users struct {
+	profiles    Profiles
+	credentials Credentials
+	eraser      Eraser
+	attachments Attachments // nil when none are kept
+	live        Live        // nil when there are no websockets
+	language    *language
+	// tokensElsewhere says that Credentials does not keep users' tokens.
+	tokensElsewhere bool
+}
+
 // setUser: PUT /v2/users/:id.json
-func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
+func (u *users) setUser(r *http.Request, _ *Service) (reply, error) {
 	user, err := pathUser(r)
 	if err != nil {
 		return reply{}, err
@@ -35,7 +47,7 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	quiet, zone := readQuiet(in)
 	token, hasToken := in.given("token")
 	switch {
-	case hasToken && a.SignIn != nil:
+	case hasToken && u.tokensElsewhere:
 		in.reject("token", "must not be set: users' tokens are kept elsewhere (auth.mode)")
 	case len(token) > credentials.MaxToken:
 		in.reject("token", fmt.Sprintf("must have at most %d bytes", credentials.MaxToken))
@@ -44,16 +56,16 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 		return reply{}, err
 	}
 	// Each step is idempotent: when one fails, the client repeats the request.
-	err = a.Profiles.Set(r.Context(), user, profile)
-	a.locales.Remove(user) // it may be another one now
+	err = u.profiles.Set(r.Context(), user, profile)
+	u.language.forget(user) // it may be another one now
 	if err != nil {
 		return reply{}, err
 	}
-	if err := a.Profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
+	if err := u.profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
 		return reply{}, err
 	}
 	if hasToken {
-		if err := a.setToken(r.Context(), user, token); err != nil {
+		if err := u.setToken(r.Context(), user, token); err != nil {
 			return reply{}, err
 		}
 	}
@@ -61,7 +73,7 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 }
 
 // eraseUser: DELETE /v2/users/:id.json
-func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
+func (u *users) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	user, err := pathUser(r)
 	if err != nil {
 		return reply{}, err
@@ -69,21 +81,21 @@ func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	// Files are erased first, so that nothing else is gone when the bucket fails, and
 	// again after the tombstone was set, for files that were uploaded in between. When
 	// Erase fails half-way, the janitor does the rest. Repeating the request is safe.
-	for _, erase := range []func(context.Context, int64) error{a.eraseFiles, a.Eraser.Erase, a.eraseFiles} {
+	for _, erase := range []func(context.Context, int64) error{u.eraseFiles, u.eraser.Erase, u.eraseFiles} {
 		if err := erase(r.Context(), user); err != nil {
 			return reply{}, err
 		}
 	}
-	a.locales.Remove(user)
+	u.language.forget(user)
 	return userDone(user)
 }
 
 // eraseFiles erases what a user has sent in chats, if such files are kept.
-func (a *api) eraseFiles(ctx context.Context, user int64) error {
-	if a.Attachments == nil {
+func (u *users) eraseFiles(ctx context.Context, user int64) error {
+	if u.attachments == nil {
 		return nil
 	}
-	return a.Attachments.Erase(ctx, user)
+	return u.attachments.Erase(ctx, user)
 }
 
 // pathUser returns the user in the request's path.
@@ -111,21 +123,21 @@ func userDone(user int64) (reply, error) {
 // that the old token opened: once before storing, because after a failure in between a
 // repeated request would find the new token and close nothing, and once after, for sockets
 // that connected in between.
-func (a *api) setToken(ctx context.Context, user int64, token string) error {
-	same, err := a.Credentials.TokenIs(ctx, user, token)
+func (u *users) setToken(ctx context.Context, user int64, token string) error {
+	same, err := u.credentials.TokenIs(ctx, user, token)
 	if err != nil {
 		return err
 	}
-	if same || a.Live == nil {
-		return a.Credentials.SetToken(ctx, user, token)
+	if same || u.live == nil {
+		return u.credentials.SetToken(ctx, user, token)
 	}
-	if err := a.Live.Kick(ctx, user); err != nil {
+	if err := u.live.Kick(ctx, user); err != nil {
 		return err
 	}
-	if err := a.Credentials.SetToken(ctx, user, token); err != nil {
+	if err := u.credentials.SetToken(ctx, user, token); err != nil {
 		return err
 	}
-	return a.Live.Kick(ctx, user)
+	return u.live.Kick(ctx, user)
 }
 
 // readProfile reads the given members of a profile and rejects invalid ones.
