@@ -36,15 +36,6 @@ func (w *world) send(from, to int64, text string) string {
 	return id
 }
 
-func (w *world) unreadMessages(user int64) int {
-	w.t.Helper()
-	u, err := w.opts.Inbox.Counters.Unreads(context.Background(), user)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return u.Messages
-}
-
 func TestMessageIsPushed(t *testing.T) {
 	t.Parallel()
 	w := newChat(t)

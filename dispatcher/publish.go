@@ -80,17 +80,23 @@ type publishing struct {
 // add stores an event for each of its receivers, as far as a round trip is full.
 func (p *publishing) add(ctx context.Context, n int, key string) {
 	e := p.events[n]
-	bodies := make(map[*event.RoleContent][]byte, 1)
+	var (
+		last *event.RoleContent // the content that body was made of
+		body []byte
+	)
 	if p.receivers == nil {
 		p.receivers = make(map[string][]int64)
 	}
 	p.receivers[key] = append(p.receivers[key], e.Receivers...)
 	for _, receiver := range e.Receivers {
 		c := e.ContentFor(receiver)
-		if bodies[c] == nil && c.Level != event.Counted {
-			bodies[c] = storedBody(e, c)
+		if c != last { // receivers of one role mostly follow each other
+			last, body = c, nil
+			if c.Level != event.Counted {
+				body = storedBody(e, c)
+			}
 		}
-		p.notifications = append(p.notifications, p.notification(e, c, bodies[c], key, receiver))
+		p.notifications = append(p.notifications, p.notification(e, c, body, key, receiver))
 		if p.of = append(p.of, n); len(p.of) == maxStored {
 			p.store(ctx)
 		}

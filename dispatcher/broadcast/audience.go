@@ -78,18 +78,17 @@ func (a Audience) stored() []byte {
 	return b
 }
 
-// Includes reports whether a device is in an audience, given as it is stored beside the
-// broadcast's body. An empty one includes every device; so does one that cannot be read,
-// with an error: a push too many is better than none at all.
-func (*Broadcasts) Includes(audience []byte, d devices.Device) (bool, error) {
-	if len(audience) == 0 {
-		return true, nil
-	}
+// ParseAudience reads an audience as it is stored beside the broadcast's body, and
+// returns a function that reports whether a device is in it. An empty one includes every
+// device.
+func (*Broadcasts) ParseAudience(stored []byte) (includes func(devices.Device) bool, err error) {
 	var a Audience
-	if err := json.Unmarshal(audience, &a); err != nil {
-		return true, fmt.Errorf("read audience: %w", err)
+	if len(stored) > 0 {
+		if err := json.Unmarshal(stored, &a); err != nil {
+			return nil, fmt.Errorf("read audience: %w", err)
+		}
 	}
-	return a.includes(d), nil
+	return a.includes, nil
 }
 
 // matchUsers reports which of the users are in the audience now.

@@ -31,11 +31,14 @@ func TestIncludes(t *testing.T) {
 		{`{"max":"1.10"}`, device(devices.IOS, "1.9.9"), true},
 		{`{"platform":"ios","max":"1.99"}`, device(devices.Android, "1.2"), false},
 	} {
-		if got, err := new(Broadcasts).Includes([]byte(c.audience), c.device); got != c.want || err != nil {
-			t.Errorf("%s includes %+v: %t, %v", c.audience, c.device, got, err)
+		includes, err := new(Broadcasts).ParseAudience([]byte(c.audience))
+		if err != nil {
+			t.Errorf("%s: %v", c.audience, err)
+		} else if got := includes(c.device); got != c.want {
+			t.Errorf("%s includes %+v: %t, want %t", c.audience, c.device, got, c.want)
 		}
 	}
-	if ok, err := new(Broadcasts).Includes([]byte("x"), devices.Device{}); !ok || err == nil {
-		t.Errorf("an audience that cannot be read: %t, %v", ok, err)
+	if _, err := new(Broadcasts).ParseAudience([]byte("x")); err == nil {
+		t.Error("an audience that cannot be read was accepted")
 	}
 }

@@ -23,7 +23,7 @@ import (
 type Broadcasts interface {
 	// Includes reports whether a device is of a broadcast's audience, as stored beside
 	// the broadcast's body.
-	Includes(audience []byte, d devices.Device) (bool, error)
+	ParseAudience(stored []byte) (includes func(devices.Device) bool, err error)
 	// Tally returns what settling an entry adds to a broadcast's counts: accepted
 	// pushes, and those that failed by reason.
 	Tally(partition int, key string, accepted int, failed map[string]int) outbox.Addition

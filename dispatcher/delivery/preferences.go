@@ -26,10 +26,11 @@ func (w *Workers) muted(p devices.Preferences, eventType string) bool {
 // broadcast's audience or on which its type is muted.
 func (l *lane) wanting(t *task) []devices.Device {
 	e := t.entry
+	includes := l.audience(t)
 	wanting, muted := t.devices[:0], false
 	for _, device := range t.devices {
 		switch {
-		case e.Owed != "" && device.ID != e.Owed, !l.includes(t, device):
+		case e.Owed != "" && device.ID != e.Owed, !includes(device):
 		case l.w.muted(device.Preferences, e.Type):
 			muted = true
 			t.note(device.ID, deviceOutcome{
@@ -45,18 +46,19 @@ func (l *lane) wanting(t *task) []devices.Device {
 	return wanting
 }
 
-// includes reports whether a device is of the audience of the broadcast that a task is
-// of; those of other tasks always are.
-func (l *lane) includes(t *task, device devices.Device) bool {
+// audience returns a function that reports whether a device is in the audience of a
+// task's broadcast. Tasks that are not of a broadcast include every device.
+func (l *lane) audience(t *task) func(devices.Device) bool {
+	everyone := func(devices.Device) bool { return true }
 	if _, ok := t.broadcast(); !ok {
-		return true
+		return everyone
 	}
-	in, err := l.w.Broadcasts.Includes(t.shared.Audience, device)
+	includes, err := l.w.Broadcasts.ParseAudience(t.shared.Audience)
 	if err != nil { // push to everyone rather than to nobody
 		l.w.Log.Error("a broadcast's audience cannot be read", "lane", l.lane, "id", t.key.ID, "error", err)
-		return true
+		return everyone
 	}
-	return in
+	return includes
 }
 
 // quiet delays a promotion to the end of the receiver's quiet hours, and reports whether

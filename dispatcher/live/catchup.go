@@ -32,8 +32,7 @@ func (r *replayer) start(s *socket) {
 // replay log, until none is missing. While a socket is behind, nobody else queues
 // logged frames for it.
 func (r *replayer) catchUp(s *socket) {
-	ctx, cancel := r.goroutines.context()
-	defer cancel()
+	ctx := r.goroutines.context()
 	delay := minRetryDelay
 	for !s.queue.closed() {
 		more, err := r.readOnce(ctx, s)

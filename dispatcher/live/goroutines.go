@@ -8,11 +8,15 @@ import (
 // goroutines are the goroutines of a hub, which end together.
 type goroutines struct {
 	running gate
-	done    chan struct{} // closed by stop
+	// context returns the context that ends when stop is called: the parent of all
+	// others, so that deriving one starts no goroutine.
+	context func() context.Context
+	cancel  context.CancelFunc
 }
 
 func newGoroutines() *goroutines {
-	return &goroutines{done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &goroutines{context: func() context.Context { return ctx }, cancel: cancel}
 }
 
 // start runs f in a goroutine that stop waits for. After stop was called it returns
@@ -32,33 +36,12 @@ func (g *goroutines) start(f func()) bool {
 // called once.
 func (g *goroutines) stop() {
 	ended := g.running.close()
-	close(g.done)
+	g.cancel()
 	<-ended
-}
-
-// context returns a context that ends when stop is called. The caller must call
-// cancel.
-func (g *goroutines) context() (context.Context, context.CancelFunc) {
-	return g.untilDone(context.WithCancel(context.Background()))
 }
 
 // withTimeout returns a context that ends after a timeout or when stop is called.
 // The caller must call cancel.
 func (g *goroutines) withTimeout(timeout time.Duration) (context.Context, context.CancelFunc) {
-	return g.untilDone(context.WithTimeout(context.Background(), timeout))
-}
-
-// untilDone starts a goroutine that calls cancel when stop is called.
-func (g *goroutines) untilDone(ctx context.Context, cancel context.CancelFunc) (context.Context, context.CancelFunc) {
-	started := g.start(func() {
-		select {
-		case <-g.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	if !started {
-		cancel()
-	}
-	return ctx, cancel
+	return context.WithTimeout(g.context(), timeout)
 }

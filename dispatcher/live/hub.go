@@ -78,8 +78,7 @@ func New(opts Options) *Hub {
 // Run serves sockets until ctx ends. Then it closes the sockets that are left, and
 // returns when all goroutines of the hub have ended. It may be called once.
 func (h *Hub) Run(ctx context.Context) {
-	loops, cancel := h.goroutines.context()
-	defer cancel()
+	loops := h.goroutines.context()
 	h.goroutines.start(func() { h.pingLoop(loops) })
 	h.goroutines.start(func() { h.tidyLoop(loops) })
 	h.goroutines.start(func() { h.counts.run(loops) })

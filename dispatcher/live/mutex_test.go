@@ -81,7 +81,12 @@ func panics(f func()) (value any) {
 func TestLockOrderIsChecked(t *testing.T) {
 	var s mutex[shardLock]
 	var a mutex[userLock]
-	if p := panics(func() { s.Lock(); a.Lock(); a.Unlock(); s.Unlock() }); p != nil {
+	if p := panics(func() {
+		s.Lock()
+		defer s.Unlock()
+		a.Lock()
+		defer a.Unlock()
+	}); p != nil {
 		t.Error(p)
 	}
 	a.Lock()

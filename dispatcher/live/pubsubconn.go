@@ -52,8 +52,7 @@ func (c *pubsubConn) change(channel string, subscribe bool) {
 
 // run connects, and reconnects after failures, until the hub is done.
 func (c *pubsubConn) run() {
-	ctx, cancel := c.pubsub.goroutines.context()
-	defer cancel()
+	ctx := c.pubsub.goroutines.context()
 	delay := minReconnectDelay
 	for ctx.Err() == nil {
 		start := time.Now()

@@ -27,7 +27,7 @@ func (l *replayLog) readInTurn(user, since int64) (frames []frame, newest int64,
 	select {
 	case l.reads <- struct{}{}:
 		defer func() { <-l.reads }()
-	case <-l.goroutines.done:
+	case <-l.goroutines.context().Done():
 		return nil, 0, false, ErrClosed
 	}
 	ctx, cancel := l.goroutines.withTimeout(requestTimeout)

@@ -1,10 +1,11 @@
 package outbox
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/go-json-experiment/json"
 )
 
 // An Entry is one receiver's push in the outbox, in the delayed set or among the dead

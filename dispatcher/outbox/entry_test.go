@@ -19,7 +19,7 @@ func TestEntryRoundTrip(t *testing.T) {
 				Owed: "device", From: `Me & "Ow"`, State: true, Category: "buyer", Service: "shop", EventID: "e1", Source: "/shop",
 				ID: id, Body: `{"type":"transaction"}`,
 			},
-			`{"u":66,"e":"digest","y":"transaction","g":"transaction:1","x":2,"r":3,"a":4,"o":"device","f":"Me \u0026 \"Ow\"","s":true,` +
+			`{"u":66,"e":"digest","y":"transaction","g":"transaction:1","x":2,"r":3,"a":4,"o":"device","f":"Me & \"Ow\"","s":true,` +
 				`"c":"buyer","h":"shop","i":"e1","z":"/shop","n":"52e0b9e37a12000000000000"}` + "\n" + `{"type":"transaction"}`,
 		},
 		"few members": {

@@ -61,26 +61,45 @@ func (b *Batcher) Close() {
 // The error is the first one of the commands, or ErrClosed, or that of ctx if it ended
 // before the commands were taken. redis.Nil is a reply, not an error.
 func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
-	g := &group{commands: commands, done: make(chan error, 1)}
-	select {
-	case <-b.closing:
-		return ErrClosed
-	default:
-	}
-	select {
-	case b.queue <- g:
-	case <-b.closing:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
+	g, err := b.enqueue(ctx, commands)
+	if err != nil {
+		return err
 	}
 	return <-g.done // not ctx: the commands are being written to until then
 }
 
-// Run executes one script, as Do does, and returns the command with the reply.
+// Run executes one script and returns the command with its reply. When ctx ends, Run
+// returns its error at once, and the script may still be executed.
 func (b *Batcher) Run(ctx context.Context, s *Script, keys []string, args ...any) (*Command, error) {
 	c := s.Command(ctx, keys, args...)
-	return c, b.Do(ctx, c)
+	g, err := b.enqueue(ctx, []*Command{c})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case err := <-g.done:
+		return c, err
+	case <-ctx.Done():
+		return nil, ctx.Err() // without the command: it is being written to
+	}
+}
+
+// enqueue hands commands over to the batcher.
+func (b *Batcher) enqueue(ctx context.Context, commands []*Command) (*group, error) {
+	g := &group{commands: commands, done: make(chan error, 1)}
+	select {
+	case <-b.closing:
+		return nil, ErrClosed
+	default:
+	}
+	select {
+	case b.queue <- g:
+		return g, nil
+	case <-b.closing:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (b *Batcher) run() {

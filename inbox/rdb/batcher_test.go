@@ -3,6 +3,7 @@ package rdb
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"sync"
 	"testing"
@@ -56,6 +57,37 @@ func TestBatcherReportsEachCallersError(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// Who gives up is not held by a Redis that does not answer.
+func TestRunEndsWithItsContext(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	client := redis.NewClient(&redis.Options{Addr: listener.Addr().String(), MaxRetries: -1, DialerRetries: 1})
+	b := NewBatcher(client, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := b.Run(ctx, NewScript("return 1"), []string{"k"})
+		ended <- err
+	}()
+	conn, err := listener.Accept() // the pipeline is under way
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+	listener.Close()
+	conn.Close() // which ends the pipeline
+	b.Close()
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestBatcherAfterClose(t *testing.T) {

@@ -98,7 +98,8 @@ func (ms *messages) createMessage(r *http.Request, user int64) (reply, error) {
 // what could be read is returned beside it.
 func readMessage(in *params) (chat.OutgoingMessage, error) {
 	field := func(name string) chat.Field {
-		return chat.Field{Text: in.text(name), Problem: in.wrong[name]}
+		text := in.text(name) // may add to in.wrong
+		return chat.Field{Text: text, Problem: in.wrong[name]}
 	}
 	nested := func(name string) chat.Field { return field("instant_message[" + name + "]") }
 	f := chat.Form{
