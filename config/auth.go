@@ -14,7 +14,7 @@ const (
 
 // Auth says how users prove who they are.
 type Auth struct {
-	Mode            string  `yaml:"mode" doc:"who vouches for users: store (tokens kept by Kabar), upstream (another server) or jwt (signed tokens)"`
+	Mode            string  `yaml:"mode" doc:"how users are authenticated: store (tokens kept by Kabar), upstream (another server) or jwt (signed tokens)"`
 	UpstreamURL     URL     `yaml:"upstream_url" doc:"http(s) URL that is asked about a user's token; needed in mode upstream"`
 	JWKS            URL     `yaml:"jwks" doc:"file or http(s) URL of the keys that sign tokens; mode jwt needs this or hs256_secret"`
 	HS256Secret     Secret  `yaml:"hs256_secret" doc:"shared secret that signs tokens, at least 32 bytes; instead of jwks"`

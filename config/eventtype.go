@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // EventType is a type of event beside the built-in ones.
@@ -16,27 +19,21 @@ type EventType struct {
 	Message string `yaml:"message,omitempty" doc:"what the phone shows when an event brings no message"`
 }
 
-// builtInTypes are the types whose rules are Kabar's own.
-var builtInTypes = []string{
-	"transaction", "nego", "message", "dompet", "report", "reminder",
-	"discount", "category", "profile", "product", "announcement", "campaign",
-	"cart", "broadcast",
-}
-
-// switches are what preferences call something else.
-var switches = []string{"promo", "private"}
+// preferences are the names that the preferences of a device have beside the types.
+var preferences = []string{event.AllPromos, "private"}
 
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func validateTypes(p *problems, types []EventType) {
+	builtIn := event.BuiltInTypes()
 	names := make(map[string]int)
 	for i, t := range types {
 		key := fmt.Sprintf("types[%d]", i)
 		p.matches(key+".name", t.Name, typeName, "1 to 32 of a-z 0-9 _ that begin with a letter")
-		if slices.Contains(builtInTypes, t.Name) {
+		if slices.Contains(builtIn, t.Name) {
 			p.add(key+".name", "must not be a built-in type, as %q is", t.Name)
 		}
-		if slices.Contains(switches, t.Name) {
+		if slices.Contains(preferences, t.Name) {
 			p.add(key+".name", "must not be %q, which names a preference", t.Name)
 		}
 		if first, taken := names[t.Name]; taken {
@@ -44,8 +41,16 @@ func validateTypes(p *problems, types []EventType) {
 		} else {
 			names[t.Name] = i
 		}
-		p.oneOf(key+".lane", t.Lane, "urgent", "chat", "bulk")
+		p.oneOf(key+".lane", t.Lane, laneNames()...)
 	}
+}
+
+func laneNames() []string {
+	names := make([]string, len(push.Lanes))
+	for i, l := range push.Lanes {
+		names[i] = l.String()
+	}
+	return names
 }
 
 // parseTypes reads the form that KABAR_TYPES has: the list as YAML, or JSON,

@@ -1,5 +1,10 @@
 -- Makes a user the owner of a device token and raises the token's generation.
 --
+-- Safe to repeat: a repeat after a lost reply raises the generation once more and
+-- keeps the device id. It names the user as the owner before, so that nobody takes
+-- the token off the former owner's list at once; no push goes there, and the first
+-- one that comes by takes it off.
+--
 -- KEYS[1]  string: the token's owner record
 -- ARGV[1]  the user
 -- ARGV[2]  a device id
@@ -7,7 +12,10 @@
 --          has one
 --
 -- Reply: { the record as it is now, the record as it was or "" }
-local before = redis.call('GET', KEYS[1])
+local owner_key = KEYS[1]
+local claimant, new_id, keep_id = ARGV[1], ARGV[2], ARGV[3] == '1'
+
+local before = redis.call('GET', owner_key)
 local user, last, id = '0', '0', '0'
 if before then
   user, last, id = string.match(before, '^(%d+) (%d+) (%x+)$')
@@ -15,12 +23,12 @@ if before then
     return redis.error_reply('ERR malformed owner record')
   end
 end
-if user ~= ARGV[1] or ARGV[3] == '1' then
-  id = ARGV[2]
+if user ~= claimant or keep_id then
+  id = new_id
 end
 
 local now = redis.call('TIME')
 local generation = math.max(tonumber(last) + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))
-local record = string.format('%s %.0f %s', ARGV[1], generation, id)
-redis.call('SET', KEYS[1], record) -- also ends the expiry of a released record
+local record = string.format('%s %.0f %s', claimant, generation, id)
+redis.call('SET', owner_key, record) -- also ends the expiry of a released record
 return { record, before or '' }

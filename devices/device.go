@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kabar-gateway/kabar/devices/account"
 )
 
 // Platform names the provider that reaches a device.
@@ -17,7 +19,7 @@ const (
 	IOS     Platform = "ios"     // APNs
 )
 
-// The bounds of what an app may send.
+// Limits of what an app may send.
 const (
 	maxIOSToken     = 200  // bytes
 	maxAndroidToken = 1024 // bytes
@@ -55,45 +57,32 @@ type Device struct {
 // RegisteredAt returns when the device was last registered, by Redis' clock.
 func (d Device) RegisteredAt() time.Time { return time.UnixMicro(d.Generation) }
 
-// InvalidError says which field of the input cannot be accepted, and why.
-type InvalidError struct {
-	// Field is platform, token, old_token, new_token, model, manufacturer,
-	// product_name, app_version, operating_system or user_id.
-	Field string
-	// Problem continues a sentence that begins with the field's name. It never
-	// holds the value.
-	Problem string
-}
-
-// Error returns the sentence.
-func (e *InvalidError) Error() string { return e.Field + " " + e.Problem }
-
-// ValidToken returns an [*InvalidError] unless token is fit to be a device
+// ValidToken returns an [*account.InvalidError] unless token is fit to be a device
 // token of the platform: for iOS 1 to 200 ASCII letters and digits, so that
 // nothing else can reach the provider's URL; for Android 1 to 1,024 ASCII
 // letters, digits and characters of ":_-.=".
 func ValidToken(p Platform, token string) error { return validToken("token", p, token) }
 
 func validToken(field string, p Platform, token string) error {
-	var most int
+	var maxLen int
 	var marks string
 	switch p {
 	case Android:
-		most, marks = maxAndroidToken, ":_-.="
+		maxLen, marks = maxAndroidToken, ":_-.="
 	case IOS:
-		most = maxIOSToken
+		maxLen = maxIOSToken
 	default:
-		return &InvalidError{"platform", "is neither android nor ios"}
+		return &account.InvalidError{Field: "platform", Problem: "is neither android nor ios"}
 	}
 	switch {
 	case token == "":
-		return &InvalidError{field, "is missing"}
-	case len(token) > most:
-		return &InvalidError{field, fmt.Sprintf("has more than %d characters", most)}
+		return &account.InvalidError{Field: field, Problem: "is missing"}
+	case len(token) > maxLen:
+		return &account.InvalidError{Field: field, Problem: fmt.Sprintf("has more than %d characters", maxLen)}
 	}
 	for _, c := range []byte(token) {
 		if !isAlphanumeric(c) && strings.IndexByte(marks, c) < 0 {
-			return &InvalidError{field, "holds a character that no device token has"}
+			return &account.InvalidError{Field: field, Problem: "holds a character that no device token has"}
 		}
 	}
 	return nil
@@ -117,21 +106,12 @@ func (d Device) validate() error {
 	} {
 		switch {
 		case !utf8.ValidString(f.value):
-			return &InvalidError{f.name, "is not valid UTF-8"}
+			return &account.InvalidError{Field: f.name, Problem: "is not valid UTF-8"}
 		case utf8.RuneCountInString(f.value) > maxField:
-			return &InvalidError{f.name, fmt.Sprintf("has more than %d characters", maxField)}
+			return &account.InvalidError{Field: f.name, Problem: fmt.Sprintf("has more than %d characters", maxField)}
 		case strings.ContainsFunc(f.value, unicode.IsControl):
-			return &InvalidError{f.name, "holds a control character"}
+			return &account.InvalidError{Field: f.name, Problem: "holds a control character"}
 		}
-	}
-	return nil
-}
-
-// validUser refuses what cannot be a user's id; zero marks a record that has no
-// owner.
-func validUser(user int64) error {
-	if user <= 0 {
-		return &InvalidError{"user_id", "is not a positive number"}
 	}
 	return nil
 }

@@ -5,7 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/internal/redistest"
 )
 
 func TestInvalid(t *testing.T) {
@@ -41,18 +42,15 @@ func TestInvalid(t *testing.T) {
 		"version with a line break":    {with(func(d *Device) { d.AppVersion = "1\n" }), "app_version"},
 		"system with a zero":           {with(func(d *Device) { d.OperatingSystem = "IOS\x007" }), "operating_system"},
 	}
-	addr, err := single()
-	check(t, err)
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
-	r := New(Options{Redis: client, Prefix: t.Name(), Tag: tag, Listing: listing, Tombstone: tombstone})
+	t.Parallel()
+	r := store{redistest.Single(t)}.registry(Options{})
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := r.Register(t.Context(), ani, tc.device, nil)
 			wantInvalid(t, err, tc.field)
 		})
 	}
-	_, err = r.Register(t.Context(), 0, phone("A"), nil)
+	_, err := r.Register(t.Context(), 0, phone("A"), nil)
 	wantInvalid(t, err, "user_id")
 	_, err = r.Replace(t.Context(), ani, IOS, "a/b", "A")
 	wantInvalid(t, err, "old_token")
@@ -64,7 +62,7 @@ func TestInvalid(t *testing.T) {
 // wantInvalid checks which field an error names, "" for no error at all.
 func wantInvalid(t *testing.T, err error, field string) {
 	t.Helper()
-	var invalid *InvalidError
+	var invalid *account.InvalidError
 	switch {
 	case field == "":
 		check(t, err)

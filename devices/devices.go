@@ -1,5 +1,4 @@
-// Package devices keeps two things about users: which phones their pushes go
-// to, and the credentials that they sign in with.
+// Package devices keeps which phones the pushes of users go to.
 //
 // A device token has one owner at a time (guarantee G4). Its owner record, in
 // the token's partition, is the authority; the list under the user, in the
@@ -18,9 +17,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"time"
+	"log/slog"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Errors that callers tell apart.
@@ -31,56 +32,45 @@ var (
 	ErrNotOwner = errors.New("device belongs to another user")
 )
 
-// Options say where a registry keeps its data, and its bounds.
+// Options configure a registry. Redis, Batcher and Partitions are required.
 type Options struct {
-	// Redis is a single server, a Sentinel's master or a cluster.
+	// Redis is a single server, a Sentinel's master or a cluster. Only reads go there
+	// directly.
 	Redis redis.UniversalClient
-	// Prefix begins every key; "kabar" when empty.
-	Prefix string
-	// Tag returns the hash tag, braces included, of the partition that a user
-	// (their id in decimal) or a device token lives in. Required; called
-	// concurrently; the same key must always get the same tag.
-	Tag func(key string) string
-	// Listing returns the key of a sorted set in the user's partition, and the
-	// member that lists the user there as one of whom something is kept.
-	// Required; called concurrently.
-	Listing func(user int64) (key, member string)
-	// Tombstone returns the key of a hash in the user's partition that has the
-	// field "erased" while the user is an erased one. Required; called
-	// concurrently.
-	Tombstone func(user int64) string
+	// Batcher carries the scripts and writes.
+	Batcher *rdb.Batcher
+	// Partitions say where the keys of a user or of a device token lie.
+	Partitions *rdb.Partitions
 	// MaxPerUser is how many devices a user may have; registering one more
 	// drops the least recently registered. 20 when zero.
 	MaxPerUser int
-	// Lockout bounds the guessing of credentials.
-	Lockout Lockout
+	// Log is told what could not be tidied up. Nothing is logged when nil.
+	Log *slog.Logger
 }
 
-// Registry is the device registry and the store of credentials. It holds no
-// state that another process lacks, apart from a cache that spares users the
-// lockout that others caused. It is safe for concurrent use.
+// Registry is the device registry. It holds no state that another process lacks,
+// and is safe for concurrent use.
 type Registry struct {
 	redis      redis.UniversalClient
+	batcher    *rdb.Batcher
+	parts      *rdb.Partitions
 	keys       keys
-	listing    func(user int64) (key, member string)
-	tombstone  func(user int64) string
 	maxPerUser int
-	lockout    Lockout
-	known      knownGood
+	log        *slog.Logger
 }
 
 // New returns a registry. It does not talk to Redis yet.
 func New(o Options) *Registry {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Registry{
 		redis:      o.Redis,
-		keys:       keys{prefix: cmp.Or(o.Prefix, "kabar"), tag: o.Tag},
-		listing:    o.Listing,
-		tombstone:  o.Tombstone,
+		batcher:    o.Batcher,
+		parts:      o.Partitions,
+		keys:       keys{o.Partitions},
 		maxPerUser: cmp.Or(o.MaxPerUser, 20),
-		lockout: Lockout{
-			Failures: cmp.Or(o.Lockout.Failures, 10),
-			Window:   cmp.Or(o.Lockout.Window, 5*time.Minute),
-		},
+		log:        o.Log,
 	}
 }
 

@@ -1,8 +1,13 @@
 -- Lists a device under the user who has just claimed its token, unless a newer
 -- registration of the token is listed already; drops the least recently
--- registered devices beyond the most that a user may have; and announces a
--- device that is new in the list. What the user prefers for the device that it
--- refreshes, or whose place it takes, goes on.
+-- registered devices when the user has more than the limit; and announces a
+-- device that is new in the list. The preferences of the device that it refreshes
+-- or replaces are kept.
+--
+-- Safe to repeat: a repeat after a lost reply refreshes what it has listed, with the
+-- same preferences, and announces nothing. It does not name the devices that it has
+-- dropped any more; their owner records stay until their apps register again, and no
+-- push goes to a device that is not listed.
 --
 -- KEYS[1]  hash: the user's devices
 -- KEYS[2]  sorted set: the partition's users
@@ -13,8 +18,8 @@
 -- ARGV[3]  token
 -- ARGV[4]  generation
 -- ARGV[5]  the device as JSON, without preferences
--- ARGV[6]  the most devices
--- ARGV[7]  the token whose place it takes, or ""
+-- ARGV[6]  the maximum number of devices
+-- ARGV[7]  the token that it replaces, or ""
 -- ARGV[8]  the generation up to which that one is taken off the list
 -- ARGV[9]  the user as a member of the partition's users
 -- ARGV[10], ARGV[11]  field and value of the announcement
@@ -25,35 +30,39 @@
 --   "older"      a newer registration of the token is listed, and stays
 --   "taken"      another token has this device id; nothing was changed
 --   "erased"     the user was erased; nothing was changed
-if redis.call('HEXISTS', KEYS[3], 'erased') == 1 then
+local devices_key, users_key, tombstone_key, stream_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local id, platform, token, generation, json = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local max_devices, replaced_token, replaced_generation = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local member, field, value = ARGV[9], ARGV[10], ARGV[11]
+
+if redis.call('HEXISTS', tombstone_key, 'erased') == 1 then
   return { 'erased' }
 end
-local id, platform, token = ARGV[1], ARGV[2], ARGV[3]
-local generation, most, replaced = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
 
 local state, taken, others, gone = 'new', false, {}, {}
-local same, former -- the token's entry, and that of the token whose place it takes
-local list = redis.call('HGETALL', KEYS[1])
+local same, replaced -- the token's entry, and that of the token that it replaces
+local list = redis.call('HGETALL', devices_key)
 for i = 1, #list, 2 do
-  local entry = cjson.decode(list[i + 1])
-  local is = entry.p == platform and entry.t or nil
-  if is == token then
+  local entry_id, entry_json = list[i], list[i + 1]
+  local entry = cjson.decode(entry_json)
+  local entry_token = entry.p == platform and entry.t or nil
+  if entry_token == token then
     same = entry
-  elseif is == ARGV[7] then
-    former = entry
+  elseif entry_token == replaced_token then
+    replaced = entry
   end
-  if is == token and entry.g > generation then
+  if entry_token == token and entry.g > generation then
     state = 'older'
-  elseif is == token and list[i] == id then
+  elseif entry_token == token and entry_id == id then
     if state == 'new' then
       state = 'refreshed'
     end
-  elseif is == token or (is == ARGV[7] and entry.g <= replaced) then
-    table.insert(gone, list[i])
-  elseif list[i] == id then
+  elseif entry_token == token or (entry_token == replaced_token and entry.g <= replaced_generation) then
+    table.insert(gone, entry_id)
+  elseif entry_id == id then
     taken = true
   else
-    table.insert(others, { id = list[i], g = entry.g, json = list[i + 1] })
+    table.insert(others, { id = entry_id, g = entry.g, json = entry_json })
   end
 end
 if taken and state ~= 'older' then
@@ -63,7 +72,7 @@ end
 local reply = { state }
 if state ~= 'older' then
   table.sort(others, function(a, b) return a.g > b.g end)
-  for i = math.max(most, 1), #others do
+  for i = math.max(max_devices, 1), #others do
     table.insert(gone, others[i].id)
     table.insert(reply, others[i].json)
   end
@@ -71,18 +80,18 @@ end
 
 -- The announcement first: of the writes it alone could fail, for a key that is
 -- no stream.
-if state == 'new' and KEYS[4] then
-  redis.call('XADD', KEYS[4], '*', ARGV[10], ARGV[11])
+if state == 'new' and stream_key then
+  redis.call('XADD', stream_key, '*', field, value)
 end
 for _, other in ipairs(gone) do
-  redis.call('HDEL', KEYS[1], other)
+  redis.call('HDEL', devices_key, other)
 end
 if state ~= 'older' then
-  local json, preferred = ARGV[5], (former or same or {}).x
-  if preferred then
-    json = string.sub(json, 1, -2) .. ',"x":' .. cjson.encode(preferred) .. '}'
+  local preferences = (replaced or same or {}).x
+  if preferences then
+    json = string.sub(json, 1, -2) .. ',"x":' .. cjson.encode(preferences) .. '}'
   end
-  redis.call('HSET', KEYS[1], id, json)
-  redis.call('ZADD', KEYS[2], 0, ARGV[9])
+  redis.call('HSET', devices_key, id, json)
+  redis.call('ZADD', users_key, 0, member)
 end
 return reply

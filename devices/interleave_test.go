@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // TestInterleavings runs operations of several users on a few tokens, several
@@ -18,14 +20,14 @@ import (
 // has won.
 func TestInterleavings(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
-		gate := &gate{}
-		s.client.AddHook(gate)
+		s.Client.AddHook(gate{})
 		for seed := range uint64(60) {
 			for _, crashes := range []bool{false, true} {
 				w := &world{
-					t: t, r: New(Options{Redis: s.client, Prefix: fmt.Sprint(s.prefix, seed, crashes), Tag: tag, Listing: listing, Tombstone: tombstone}),
+					t: t, store: s, parts: rdb.NewPartitions(fmt.Sprint(s.Prefix, seed, crashes), 16),
 					rand: rand.New(rand.NewPCG(seed, 0)), crashes: crashes, generations: map[string]int64{},
 				}
+				w.r = w.registry(s.Batcher)
 				if w.run(16); t.Failed() {
 					t.Fatalf("seed %d, crashes %v, in order of their start:\n%s", seed, crashes, w.history())
 				}
@@ -37,7 +39,9 @@ func TestInterleavings(t *testing.T) {
 // A world is one random run.
 type world struct {
 	t           *testing.T
-	r           *Registry
+	store       store
+	parts       *rdb.Partitions
+	r           *Registry // whose calls go to Redis at once
 	rand        *rand.Rand
 	crashes     bool
 	started     []*operation
@@ -49,6 +53,11 @@ var (
 	someUsers  = []int64{1, 2, 3}
 	someTokens = []string{"A", "B", "C"}
 )
+
+// registry returns a registry whose scripts and writes a batcher carries.
+func (w *world) registry(b *rdb.Batcher) *Registry {
+	return New(Options{Redis: w.store.Client, Batcher: b, Partitions: w.parts})
+}
 
 // run starts the operations, at most four at a time, and checks after each call.
 func (w *world) run(operations int) {
@@ -108,17 +117,19 @@ func (w *world) start() *operation {
 		user: someUsers[w.rand.IntN(len(someUsers))], token: someTokens[w.rand.IntN(len(someTokens))],
 	}
 	ctx := context.WithValue(context.Background(), operationKey{}, op)
+	batcher := rdb.NewBatcher(gatedClient{w.store.Client, op}, 0)
+	r := w.registry(batcher)
 	var call func()
 	switch kind := w.rand.IntN(10); {
 	case kind < 5:
 		op.name = "register"
-		call = func() { op.got, op.err = w.r.Register(ctx, op.user, Device{Platform: IOS, Token: op.token}, nil) }
+		call = func() { op.got, op.err = r.Register(ctx, op.user, Device{Platform: IOS, Token: op.token}, nil) }
 	case kind < 7:
 		op.name, op.removes = "replace", someTokens[w.rand.IntN(len(someTokens))]
-		call = func() { op.got, op.err = w.r.Replace(ctx, op.user, IOS, op.removes, op.token) }
+		call = func() { op.got, op.err = r.Replace(ctx, op.user, IOS, op.removes, op.token) }
 	case kind < 9:
 		op.name = "remove"
-		call = func() { op.err = w.r.Remove(ctx, op.user, IOS, op.token) }
+		call = func() { op.err = r.Remove(ctx, op.user, IOS, op.token) }
 	default:
 		op.name = "forget"
 		d := Device{Platform: IOS, Token: op.token, ID: "0", Generation: 1}
@@ -126,11 +137,12 @@ func (w *world) start() *operation {
 			d = list[w.rand.IntN(len(list))]
 		}
 		op.token = d.Token
-		call = func() { _, op.err = w.r.Forget(ctx, op.user, d) }
+		call = func() { _, op.err = r.Forget(ctx, op.user, d) }
 	}
 	w.started = append(w.started, op)
 	go func() {
 		call()
+		batcher.Close()
 		op.waits <- false
 	}()
 	<-op.waits
@@ -250,16 +262,20 @@ func (w *world) history() string {
 	return b.String()
 }
 
-// gate stops every call to Redis that belongs to an operation until it is let in.
+// gate stops every read that belongs to an operation until it is let in.
 type gate struct{}
 
 type operationKey struct{}
 
-func (*gate) enter(ctx context.Context) error {
-	op, ok := ctx.Value(operationKey{}).(*operation)
-	if !ok {
-		return nil
+func (gate) enter(ctx context.Context) error {
+	if op, ok := ctx.Value(operationKey{}).(*operation); ok {
+		return op.step()
 	}
+	return nil
+}
+
+// step waits until the operation may make a call to Redis.
+func (op *operation) step() error {
 	if !op.crashed {
 		op.waits <- true
 		op.crashed = <-op.enter
@@ -271,10 +287,10 @@ func (*gate) enter(ctx context.Context) error {
 }
 
 // DialHook implements redis.Hook.
-func (*gate) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (gate) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // ProcessHook implements redis.Hook.
-func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (g gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if err := g.enter(ctx); err != nil {
 			cmd.SetErr(err)
@@ -285,7 +301,7 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // ProcessPipelineHook implements redis.Hook.
-func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (g gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		if err := g.enter(ctx); err != nil {
 			for _, cmd := range cmds {
@@ -295,4 +311,31 @@ func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 		}
 		return next(ctx, cmds)
 	}
+}
+
+// A gatedClient stops every pipeline of an operation's batcher until it is let in.
+type gatedClient struct {
+	redis.UniversalClient
+	op *operation
+}
+
+// Pipeline implements redis.Cmdable.
+func (c gatedClient) Pipeline() redis.Pipeliner {
+	return gatedPipeline{c.UniversalClient.Pipeline(), c.op}
+}
+
+type gatedPipeline struct {
+	redis.Pipeliner
+	op *operation
+}
+
+// Exec implements redis.Pipeliner.
+func (p gatedPipeline) Exec(ctx context.Context) ([]redis.Cmder, error) {
+	if err := p.op.step(); err != nil {
+		for _, cmd := range p.Cmds() {
+			cmd.SetErr(err)
+		}
+		return nil, err
+	}
+	return p.Pipeliner.Exec(ctx)
 }

@@ -55,13 +55,6 @@ func (r *Registry) List(ctx context.Context, user int64) ([]Device, error) {
 	return listed(r.redis.HVals(ctx, r.keys.devices(user)))
 }
 
-// QueueList is List as part of a pipeline that the caller executes; the
-// function that it returns gives the answer afterwards.
-func (r *Registry) QueueList(ctx context.Context, pipe redis.Pipeliner, user int64) func() ([]Device, error) {
-	cmd := pipe.HVals(ctx, r.keys.devices(user))
-	return func() ([]Device, error) { return listed(cmd) }
-}
-
 func listed(cmd *redis.StringSliceCmd) ([]Device, error) {
 	values, err := cmd.Result()
 	if err != nil {

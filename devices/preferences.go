@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kabar-gateway/kabar/devices/account"
 )
 
-// Preferences are what a user has chosen for one device. The zero value is a new
-// device's: everything is on, nothing is private. They stay while the device is the
-// user's, over refreshes and a replaced token, and go with it: who gets the token next
-// begins anew.
+// Preferences are what a user has chosen for one device. The zero value is that of a new
+// device: everything is on, nothing is private. They are kept while the device is the
+// user's, over refreshes and a replaced token, and removed with it: the next owner of
+// the token starts with the zero value.
 type Preferences struct {
 	// Off names the switches that are off: sorted, joined by commas.
 	Off string `json:"o,omitempty"`
@@ -48,26 +50,26 @@ func (p *Preferences) Switch(name string, on bool) {
 
 // Preferences returns those of the user's device that has the token.
 //
-// Errors are [ErrNotRegistered], [ErrNotOwner], [*InvalidError], and Redis'.
+// Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, token string) (Preferences, error) {
 	e, err := r.entryOf(ctx, user, p, token)
 	return e.device.Preferences, err
 }
 
-// amendMost is how often Prefer tries to get ahead of registrations that change the
-// same listing at the same time. Each try that fails means that one of them succeeded.
-const amendMost = 20
+// maxPreferTries is how often Prefer tries to change a list entry that others change at
+// the same time. Each try that fails means that one of them succeeded.
+const maxPreferTries = 20
 
-// errBusy says that amendMost was not enough.
+// errBusy says that maxPreferTries was not enough.
 var errBusy = errors.New("the device is registered over and over")
 
 // Prefer changes the preferences of the user's device that has the token, and returns
-// what they are then. Change may be called several times: a registration or suspension
-// that comes in between is not undone.
+// what they are then. Change may be called several times, because a registration or
+// suspension that comes in between is not undone.
 //
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token string, change func(*Preferences)) (Preferences, error) {
-	for range amendMost {
+	for range maxPreferTries {
 		e, err := r.entryOf(ctx, user, p, token)
 		if err != nil {
 			return Preferences{}, err
@@ -78,7 +80,7 @@ func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token str
 			return Preferences{}, fmt.Errorf("set preferences: %w", err)
 		}
 		keys := []string{r.keys.devices(user)}
-		done, err := amendScript.Run(ctx, r.redis, keys, e.device.ID, e.json, after).Bool()
+		done, err := r.runBool(ctx, amendScript, keys, e.device.ID, e.json, after)
 		if err != nil {
 			return Preferences{}, fmt.Errorf("set preferences: %w", err)
 		}
@@ -95,11 +97,11 @@ type entry struct {
 	json   string
 }
 
-// entryOf returns the list entry of the user's device that has the token. Where the
-// owner record names a device that is not listed, its registration has stopped half
-// way, and it is nobody's.
+// entryOf returns the list entry of the user's device that has the token. The error is
+// ErrNotRegistered when the owner record names a device that is not listed, because its
+// registration has stopped half way.
 func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token string) (entry, error) {
-	if err := cmp.Or(validUser(user), ValidToken(p, token)); err != nil {
+	if err := cmp.Or(account.Validate(user), ValidToken(p, token)); err != nil {
 		return entry{}, err
 	}
 	pipe := r.redis.Pipeline()

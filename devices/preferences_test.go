@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/kabar-gateway/kabar/devices/account"
 )
 
 func TestSwitches(t *testing.T) {
+	t.Parallel()
 	var p Preferences
 	for _, step := range []struct {
 		name string
@@ -104,7 +107,7 @@ func TestPreferencesOfNoDevice(t *testing.T) {
 		register(t, r, ani, phone("A"))
 		half := register(t, r, ani, phone("HALF"))
 		check(t, r.Unlist(t.Context(), ani, half))
-		var invalid *InvalidError
+		var invalid *account.InvalidError
 		for _, tc := range []struct {
 			user  int64
 			token string

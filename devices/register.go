@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// finishWithin bounds what is left of a registration once its token is
-// claimed: from there on it goes ahead even when the caller has left, because a
+// finishTimeout limits what is left of a registration once its token is claimed.
+// From there on it continues even when the caller's context has ended, because a
 // device that is claimed and not listed gets no pushes.
-const finishWithin = 5 * time.Second
+const finishTimeout = 5 * time.Second
 
 // Words of enlist.lua.
 const (
@@ -20,38 +23,39 @@ const (
 	erased = "erased" // the user was erased
 )
 
-// Welcome returns an entry, of one field, for a stream in the user's partition.
-type Welcome func(Device) (stream, field, value string)
+// An Announcement returns the entry, of one field, that announces a new device, and the
+// key of its stream in the user's partition.
+type Announcement func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, whoever had it before, and
 // lists the device under them; d.ID, d.Generation and d.Preferences are ignored. It
 // returns the device as registered, without preferences. A device that the user has
 // already is refreshed: it keeps its id and its preferences.
 //
-// When the device is new in the user's list, the entry that welcome makes is
-// added to its stream in the same script. Welcome may be nil, and may be called
+// When the device is new in the user's list, the entry that announce returns is
+// added to its stream in the same script. Announce may be nil, and may be called
 // without its entry being used.
 //
-// An error is [ErrErased], an [*InvalidError], or Redis'; after the latter the device may
+// An error is [account.ErrErased], an [*account.InvalidError], or Redis'; after the latter the device may
 // belong to nobody, and registering again mends that.
-func (r *Registry) Register(ctx context.Context, user int64, d Device, welcome Welcome) (Device, error) {
-	if err := cmp.Or(validUser(user), d.validate()); err != nil {
+func (r *Registry) Register(ctx context.Context, user int64, d Device, announce Announcement) (Device, error) {
+	if err := cmp.Or(account.Validate(user), d.validate()); err != nil {
 		return Device{}, err
 	}
 	d.ID = newID()
-	return r.place(ctx, placement{user: user, device: d, welcome: welcome})
+	return r.place(ctx, placement{user: user, device: d, announce: announce})
 }
 
 // Replace gives the user's device that has oldToken the token newToken. It
 // keeps its id, its preferences (which are not returned) and what the app said of
-// itself. The new token may have belonged
-// to somebody else; the old one belongs to nobody afterwards, unless it was
-// registered again meanwhile. With two equal tokens it is a refresh.
+// itself. The new token may have belonged to somebody else; the old one belongs to
+// nobody afterwards, unless it was registered again meanwhile. With two equal tokens
+// it is a refresh.
 //
-// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [ErrErased],
-// [*InvalidError], and Redis'; after the latter it may be repeated.
+// Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [account.ErrErased],
+// [*account.InvalidError], and Redis'; after the latter it may be repeated.
 func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken, newToken string) (Device, error) {
-	if err := cmp.Or(validUser(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
+	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
 		return Device{}, err
 	}
 	old, err := r.find(ctx, user, p, oldToken)
@@ -77,14 +81,14 @@ func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken
 func (r *Registry) find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
 	pipe := r.redis.Pipeline()
 	get := pipe.Get(ctx, r.keys.owner(p, token))
-	list := r.QueueList(ctx, pipe, user)
+	list := pipe.HVals(ctx, r.keys.devices(user))
 	_, _ = pipe.Exec(ctx) // each answer has its own error
 
 	owner, err := ownRecord(user, get)
 	if err != nil {
 		return Device{}, err
 	}
-	listed, err := list()
+	listed, err := listed(list)
 	if err != nil {
 		return Device{}, err
 	}
@@ -101,10 +105,10 @@ func (r *Registry) find(ctx context.Context, user int64, p Platform, token strin
 // A placement is a device on its way to a user.
 type placement struct {
 	user     int64
-	device   Device  // under the id that it gets if it is new
-	keepID   bool    // under that id in any case
-	replaces Device  // what it takes the place of in the list, if anything
-	welcome  Welcome // may be nil
+	device   Device       // under the id that it gets if it is new
+	keepID   bool         // under that id in any case
+	replaces Device       // the device that it replaces in the list, if any
+	announce Announcement // may be nil
 }
 
 // place claims the token, lists the device and takes it away from its former
@@ -116,12 +120,12 @@ func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	state, err := r.settle(ctx, p, claimed, before)
 	if err == nil && state == taken {
-		// A Replace that ran at the same time, or that stopped half way, has
-		// this id under another token: they are two devices then.
+		// A Replace that ran at the same time, or that stopped half way, has listed
+		// this id with another token. They are two devices then.
 		p.device.ID, p.keepID = newID(), true
 		if claimed, before, err = r.claim(ctx, p); err == nil {
 			_, err = r.settle(ctx, p, claimed, before)
@@ -140,7 +144,7 @@ func (r *Registry) settle(ctx context.Context, p placement, claimed Device, befo
 		return "", err
 	}
 	if state == erased { // since the request was let in
-		return "", errors.Join(ErrErased, r.disown(ctx, p.user, claimed))
+		return "", errors.Join(account.ErrErased, r.disown(ctx, p.user, claimed))
 	}
 	r.tidy(ctx, p.user, claimed, before, dropped)
 	return state, nil
@@ -154,9 +158,16 @@ func (r *Registry) claim(ctx context.Context, p placement) (d Device, before rec
 	if p.keepID {
 		keep = "1"
 	}
-	reply, err := claimScript.Run(ctx, r.redis, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep).StringSlice()
+	cmd, err := r.batcher.Run(ctx, claimScript, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep)
 	if err != nil {
 		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
+	}
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
+	}
+	if len(reply) != 2 {
+		return Device{}, record{}, fmt.Errorf("claim device: %w: %d values, not 2", rdb.ErrReply, len(reply))
 	}
 	now, err := parseRecord(reply[0])
 	if err != nil {
@@ -176,32 +187,43 @@ func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state str
 	if err != nil {
 		return "", nil, fmt.Errorf("list device: %w", err)
 	}
-	users, member := r.listing(p.user)
-	keys := []string{r.keys.devices(p.user), users, r.tombstone(p.user)}
+	users, member := r.parts.Listing(p.user)
+	keys := []string{r.keys.devices(p.user), users, r.parts.Tombstone(p.user)}
 	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation, member}
-	if p.welcome != nil {
-		stream, field, value := p.welcome(d)
+	if p.announce != nil {
+		stream, field, value := p.announce(d)
 		keys = append(keys, stream)
 		args = append(args, field, value)
 	}
-	reply, err := enlistScript.Run(ctx, r.redis, keys, args...).StringSlice()
+	cmd, err := r.batcher.Run(ctx, enlistScript, keys, args...)
 	if err != nil {
 		return "", nil, fmt.Errorf("list device: %w", err)
+	}
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return "", nil, fmt.Errorf("list device: %w", err)
+	}
+	if len(reply) == 0 {
+		return "", nil, fmt.Errorf("list device: %w: it is empty", rdb.ErrReply)
 	}
 	dropped, err = decode(reply[1:])
 	return reply[0], dropped, err
 }
 
-// tidy removes what a registration has left without effect: the listing of the
-// former owner, who no longer owns the device, and the records of dropped
-// devices, which are listed nowhere. It is done when it can be; no push goes to
-// either.
+// tidy removes what a registration leaves behind: the listing of the former owner, who
+// no longer owns the device, and the owner records of dropped devices, which are in no
+// list. No push goes to either, so its errors do not fail the registration: the next
+// push or registration that meets one removes it.
 func (r *Registry) tidy(ctx context.Context, user int64, d Device, before record, dropped []Device) {
 	if before.User != 0 && before.User != user {
 		d.ID, d.Generation = before.id, before.Generation
-		_ = r.Unlist(ctx, before.User, d)
+		if err := r.Unlist(ctx, before.User, d); err != nil {
+			r.log.Warn("a device stays on its former owner's list", "user", before.User, "device", d.ID, "error", err)
+		}
 	}
 	for _, gone := range dropped {
-		_, _ = r.release(ctx, user, gone)
+		if _, err := r.release(ctx, user, gone); err != nil {
+			r.log.Warn("a dropped device keeps its owner record", "user", user, "device", gone.ID, "error", err)
+		}
 	}
 }

@@ -156,14 +156,14 @@ func TestCrashBetweenTheStepsLeavesNobodysDevice(t *testing.T) {
 		if o := owner(t, r, anis); o.User != budi || o.Owns(ani, anis) {
 			t.Errorf("owner is %+v", o)
 		}
-		welcomed := false
+		announced := false
 		budis, err := r.Register(t.Context(), budi, phone("A"), func(Device) (string, string, string) {
-			welcomed = true
-			return s.prefix + tag("67"), "f", "v"
+			announced = true
+			return s.stream(67), "f", "v"
 		})
 		check(t, err)
-		if n, err := s.client.XLen(t.Context(), s.prefix+tag("67")).Result(); err != nil || n != 1 || !welcomed {
-			t.Errorf("%d welcomes, %v", n, err)
+		if n, err := s.Client.XLen(t.Context(), s.stream(67)).Result(); err != nil || n != 1 || !announced {
+			t.Errorf("announced %d times, %v", n, err)
 		}
 		wantList(t, r, budi, budis)
 	})
@@ -201,7 +201,7 @@ func TestGenerationNeverRunsBack(t *testing.T) {
 		r := s.registry(Options{})
 		future := time.Now().Add(time.Hour).UnixMicro()
 		key := r.keys.owner(Android, "A")
-		check(t, s.client.Set(t.Context(), key, fmt.Sprintf("%d %d 0123456789abcdef", ani, future), 0).Err())
+		check(t, s.Client.Set(t.Context(), key, fmt.Sprintf("%d %d 0123456789abcdef", ani, future), 0).Err())
 
 		for i, user := range []int64{ani, budi} {
 			if d := register(t, r, user, phone("A")); d.Generation != future+int64(i)+1 {
@@ -209,42 +209,42 @@ func TestGenerationNeverRunsBack(t *testing.T) {
 			}
 		}
 		check(t, r.Remove(t.Context(), budi, Android, "A"))
-		if ttl := s.client.TTL(t.Context(), key).Val(); ttl <= 0 || ttl > releasedFor {
+		if ttl := s.Client.TTL(t.Context(), key).Val(); ttl <= 0 || ttl > releasedTTL {
 			t.Errorf("a released record stays for %v", ttl)
 		}
 		if d := register(t, r, ani, phone("A")); d.Generation != future+3 {
 			t.Errorf("generation %d, want %d", d.Generation, future+3)
 		}
-		if ttl := s.client.TTL(t.Context(), key).Val(); ttl >= 0 {
+		if ttl := s.Client.TTL(t.Context(), key).Val(); ttl >= 0 {
 			t.Errorf("an owner record goes after %v", ttl)
 		}
 	})
 }
 
-func TestWelcomeIsQueuedWithANewDevice(t *testing.T) {
+func TestANewDeviceIsAnnounced(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
-		stream := s.prefix + tag("66") + ":stream"
-		welcome := func(d Device) (string, string, string) { return stream, "device", d.ID }
-		first, err := r.Register(t.Context(), ani, phone("A"), welcome)
+		stream := s.stream(66)
+		announce := func(d Device) (string, string, string) { return stream, "device", d.ID }
+		first, err := r.Register(t.Context(), ani, phone("A"), announce)
 		check(t, err)
-		_, err = r.Register(t.Context(), ani, phone("A"), welcome)
+		_, err = r.Register(t.Context(), ani, phone("A"), announce)
 		check(t, err)
-		second, err := r.Register(t.Context(), ani, phone("B"), welcome)
+		second, err := r.Register(t.Context(), ani, phone("B"), announce)
 		check(t, err)
 
-		entries, err := s.client.XRange(t.Context(), stream, "-", "+").Result()
+		entries, err := s.Client.XRange(t.Context(), stream, "-", "+").Result()
 		check(t, err)
 		var got []any
 		for _, e := range entries {
 			got = append(got, e.Values["device"])
 		}
 		if diff := cmp.Diff([]any{first.ID, second.ID}, got); diff != "" {
-			t.Errorf("welcomes (-want +got):\n%s", diff)
+			t.Errorf("announcements (-want +got):\n%s", diff)
 		}
 
 		// Both or neither: what cannot be queued is not listed.
-		check(t, s.client.Set(t.Context(), stream+"not", "", 0).Err())
+		check(t, s.Client.Set(t.Context(), stream+"not", "", 0).Err())
 		if _, err := r.Register(t.Context(), ani, phone("C"), func(Device) (string, string, string) { return stream + "not", "f", "v" }); err == nil {
 			t.Error("queued to a string")
 		}
@@ -282,7 +282,7 @@ func TestACallerWhoLeavesDoesNotStrandTheDevice(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		d, err := r.Register(ctx, ani, phone("A"), func(Device) (string, string, string) {
 			leave() // between the steps
-			return s.prefix + tag("66"), "f", "v"
+			return s.stream(66), "f", "v"
 		})
 		check(t, err)
 		wantList(t, r, ani, d)
@@ -293,9 +293,9 @@ func TestACallerWhoLeavesDoesNotStrandTheDevice(t *testing.T) {
 func TestRegisterListsTheUser(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
-		key, member := listing(ani)
-		check(t, s.client.ZRem(t.Context(), key, member).Err())
+		key, member := s.Partitions.Listing(ani)
+		check(t, s.Client.ZRem(t.Context(), key, member).Err())
 		register(t, r, ani, phone("A"))
-		check(t, s.client.ZScore(t.Context(), key, member).Err())
+		check(t, s.Client.ZScore(t.Context(), key, member).Err())
 	})
 }

@@ -9,7 +9,7 @@ import (
 // push starts to it, then the listing. A registration that comes in between
 // stays.
 //
-// Errors are [ErrNotRegistered], [ErrNotOwner], [*InvalidError], and Redis'.
+// Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token string) error {
 	if err := ValidToken(p, token); err != nil {
 		return err
@@ -23,9 +23,12 @@ func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token str
 	if err != nil || !released {
 		return err
 	}
-	// Without its owner the listing has no effect, and repeating the call
-	// would find no owner: if it stays, it goes when a push meets it.
-	_ = r.Unlist(ctx, user, d)
+	// An error does not fail the call: without its owner the listing has no effect,
+	// repeating the call would find no owner, and the next push that meets the
+	// listing removes it.
+	if err := r.Unlist(ctx, user, d); err != nil {
+		r.log.Warn("a removed device stays on the list", "user", user, "device", d.ID, "error", err)
+	}
 	return nil
 }
 
@@ -52,7 +55,7 @@ func (r *Registry) Unlist(ctx context.Context, user int64, d Device) error {
 // reports whether nobody owns that generation any more.
 func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, error) {
 	keys := []string{r.keys.owner(d.Platform, d.Token)}
-	released, err := releaseScript.Run(ctx, r.redis, keys, user, d.Generation, int(releasedFor.Seconds())).Bool()
+	released, err := r.runBool(ctx, releaseScript, keys, user, d.Generation, int(releasedTTL.Seconds()))
 	if err != nil {
 		return false, fmt.Errorf("release device: %w", err)
 	}
@@ -61,7 +64,7 @@ func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, err
 
 // unlist reports whether the listing was there, not newer than d, and is gone.
 func (r *Registry) unlist(ctx context.Context, user int64, d Device) (bool, error) {
-	unlisted, err := unlistScript.Run(ctx, r.redis, []string{r.keys.devices(user)}, d.ID, d.Token, d.Generation).Bool()
+	unlisted, err := r.runBool(ctx, unlistScript, []string{r.keys.devices(user)}, d.ID, d.Token, d.Generation)
 	if err != nil {
 		return false, fmt.Errorf("unlist device: %w", err)
 	}

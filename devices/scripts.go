@@ -1,16 +1,17 @@
 package devices
 
 import (
+	"context"
 	_ "embed" // the scripts
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// releasedFor is how long a released owner record remembers its generation, so
+// releasedTTL is how long a released owner record remembers its generation, so
 // that a token which is registered again gets a higher one even when the clock
 // has been set back meanwhile.
-const releasedFor = 24 * time.Hour
+const releasedTTL = 24 * time.Hour
 
 var (
 	//go:embed claim.lua
@@ -25,26 +26,23 @@ var (
 	suspendLua string
 	//go:embed amend.lua
 	amendLua string
-	//go:embed sign_in.lua
-	signInLua string
-	//go:embed count_failure.lua
-	countFailureLua string
-	//go:embed forgive.lua
-	forgiveLua string
-	//go:embed set_token.lua
-	setTokenLua string
 	//go:embed disown.lua
 	disownLua string
 
-	claimScript        = redis.NewScript(claimLua)
-	enlistScript       = redis.NewScript(enlistLua)
-	releaseScript      = redis.NewScript(releaseLua)
-	unlistScript       = redis.NewScript(unlistLua)
-	suspendScript      = redis.NewScript(suspendLua)
-	amendScript        = redis.NewScript(amendLua)
-	signInScript       = redis.NewScript(signInLua)
-	countFailureScript = redis.NewScript(countFailureLua)
-	forgiveScript      = redis.NewScript(forgiveLua)
-	setTokenScript     = redis.NewScript(setTokenLua)
-	disownScript       = redis.NewScript(disownLua)
+	claimScript   = rdb.NewScript(claimLua)
+	enlistScript  = rdb.NewScript(enlistLua)
+	releaseScript = rdb.NewScript(releaseLua)
+	unlistScript  = rdb.NewScript(unlistLua)
+	suspendScript = rdb.NewScript(suspendLua)
+	amendScript   = rdb.NewScript(amendLua)
+	disownScript  = rdb.NewScript(disownLua)
 )
+
+// runBool runs a script that replies 1 or 0.
+func (r *Registry) runBool(ctx context.Context, s *rdb.Script, keys []string, args ...any) (bool, error) {
+	cmd, err := r.batcher.Run(ctx, s, keys, args...)
+	if err != nil {
+		return false, err
+	}
+	return cmd.Bool()
+}

@@ -21,7 +21,7 @@ func (r *Registry) Suspend(ctx context.Context, user int64, d Device, reason str
 		return nil
 	}
 	keys := []string{r.keys.devices(user)}
-	if err := suspendScript.Run(ctx, r.redis, keys, d.ID, d.Generation, reason).Err(); err != nil {
+	if _, err := r.batcher.Run(ctx, suspendScript, keys, d.ID, d.Generation, reason); err != nil {
 		return fmt.Errorf("suspend device: %w", err)
 	}
 	return nil

@@ -7,16 +7,18 @@ import (
 	"testing"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // Who is of an audience, and which of their devices.
 func TestBroadcastAudience(t *testing.T) {
+	t.Parallel()
 	ctx, w := context.Background(), newWorld(t)
 	device := func(user int64, platform devices.Platform, version string) {
 		t.Helper()
 		token := fmt.Sprintf("%s%d", platform, user)
-		if _, err := w.Devices.Register(ctx, user, devices.Device{Platform: platform, Token: token, AppVersion: version}, nil); err != nil {
+		if _, err := w.opts.Devices.Register(ctx, user, devices.Device{Platform: platform, Token: token, AppVersion: version}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -26,7 +28,7 @@ func TestBroadcastAudience(t *testing.T) {
 	device(3, devices.IOS, "2.0")
 	english := "en"
 	for user, p := range map[int64]inbox.Profile{4: {}, 5: {Locale: &english}} {
-		if err := w.Inbox.SetProfile(ctx, user, p); err != nil {
+		if err := w.opts.Inbox.Profiles.Set(ctx, user, p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,8 +58,8 @@ func TestBroadcastAudience(t *testing.T) {
 		}
 		id := fmt.Sprint("cast", i)
 		w.start(fmt.Sprintf(`{"id":%q,"type":"campaign","message":%q,"audience":%s}`, id, id, c.audience))
-		s := w.becomes(id, BroadcastDone)
-		s = w.reaches(id, "pushes of "+c.audience, func(s BroadcastStatus) bool { return s.Pushed == int64(len(c.pushes)) })
+		s := w.becomes(id, broadcast.Done)
+		s = w.reaches(id, "pushes of "+c.audience, func(s broadcast.Status) bool { return s.Pushed == int64(len(c.pushes)) })
 		w.settled()
 		var told []int64
 		for _, user := range everyone {
@@ -68,7 +70,7 @@ func TestBroadcastAudience(t *testing.T) {
 		var pushes []string
 		for _, push := range slices.Concat(w.android.wait(t, "", count(0)), w.ios.wait(t, "", count(0))) {
 			if push.Body == id {
-				pushes = append(pushes, push.Device.Token)
+				pushes = append(pushes, push.Token)
 			}
 		}
 		slices.Sort(pushes)

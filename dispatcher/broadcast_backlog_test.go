@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // While nothing is sent, a broadcast waits rather than fill the outbox; what is
@@ -20,11 +20,11 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	const users, backlog = 400, 20
 	gate := make(chan struct{})
 	w := newWorld(t, func(o *Options) { o.Backlog = backlog })
-	w.android.answer = func(d *Delivery) Result {
-		if d.Lane == Bulk {
+	w.android.answer = func(d *push.Delivery) push.Result {
+		if d.Lane == push.Bulk {
 			<-gate
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	for user := int64(1); user <= users; user++ {
 		w.register(user, devices.Android, fmt.Sprint("token", user))
@@ -32,10 +32,11 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	open := sync.OnceFunc(func() { close(gate) })
 	w.run()
 	t.Cleanup(open)
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, MaxRate))
+	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, broadcast.MaxRate))
 	full := func() bool {
-		for p := range w.Partitions.Len() {
-			if room, err := w.roomFor(context.Background(), p); err != nil || room {
+		for p := range w.opts.Partitions.Len() {
+			soon, _, err := w.Outbox.Backlog(context.Background(), p, push.Bulk, w.opts.Now().Add(time.Hour))
+			if err != nil || soon < backlog {
 				return false
 			}
 		}
@@ -43,72 +44,40 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	}
 	w.eventually("the outbox is full", full)
 	w.publish(`{"id":"paid","type":"dompet","receiver_id":7,"message":"Dana masuk"}`)
-	w.android.wait(t, "the urgent push", func(sent []Delivery) bool {
-		return slices.ContainsFunc(sent, func(d Delivery) bool { return d.Lane == Urgent })
+	w.android.wait(t, "the urgent push", func(sent []push.Delivery) bool {
+		return slices.ContainsFunc(sent, func(d push.Delivery) bool { return d.Lane == push.Urgent })
 	})
 	out, _, _ := w.left()
-	if most := w.Partitions.Len() * (backlog + castMost); out > most || w.broadcast("x").Sent == users {
+	const step = 64 // users of a partition that a broadcaster notifies at once, at most
+	if most := w.opts.Partitions.Len() * (backlog + step); out > most || w.broadcast("x").Sent == users {
 		t.Errorf("%d entries wait, want %d at most", out, most)
 	}
 	open()
-	w.becomes("x", BroadcastDone)
-	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
-}
-
-// Entries that wait to be sent hold a broadcast up, those that wait for the end of
-// quiet hours only when they fill Redis.
-func TestRoomForABroadcast(t *testing.T) {
-	const backlog = 10
-	for name, c := range map[string]struct {
-		out, delayed int
-		due          time.Duration // of what is delayed
-		want         bool
-	}{
-		"nothing waits":      {want: true},
-		"the outbox is full": {out: backlog},
-		"retries":            {out: backlog / 2, delayed: backlog / 2, due: castSoon - time.Minute},
-		"quiet hours":        {out: backlog / 2, delayed: castDelayed - 1, due: time.Hour, want: true},
-		"too many of them":   {delayed: castDelayed, due: time.Hour},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(o *Options) { o.Backlog = backlog })
-			ctx := context.Background()
-			pipe := w.rdb.Pipeline()
-			for range c.out {
-				pipe.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(1, Bulk), Values: []any{"e", ""}})
-			}
-			for i := range c.delayed {
-				pipe.ZAdd(ctx, w.delayedKey(1, Bulk), redis.Z{Score: float64(w.Now().Add(c.due).UnixMilli()), Member: i})
-			}
-			pipe.Exec(ctx) // errors show below
-			t.Cleanup(func() { w.rdb.Del(ctx, w.outKey(1, Bulk), w.delayedKey(1, Bulk)) })
-			if room, err := w.roomFor(ctx, 1); room != c.want || err != nil {
-				t.Errorf("room %v, want %v; %v", room, c.want, err)
-			}
-		})
-	}
+	w.becomes("x", broadcast.Done)
+	w.reaches("x", "pushes", func(s broadcast.Status) bool { return s.Pushed == users })
 }
 
 // Promotions that wait for some users' morning hold nobody else up.
 func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
+	t.Parallel()
 	const users, quiet = 800, 400
 	w := newWorld(t, func(o *Options) { o.Backlog = 2 })
-	now := w.Now().UTC()
-	clock := func(at time.Time) inbox.Clock { return inbox.Clock(at.Hour()*60 + at.Minute()) }
-	hours := inbox.QuietHours{From: clock(now.Add(-time.Hour)), To: clock(now.Add(9 * time.Hour))}
+	now := w.opts.Now().UTC()
+	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
+	hours := model.QuietHours{From: clock(now.Add(-time.Hour)), To: clock(now.Add(9 * time.Hour))}
 	for user := int64(1); user <= users; user++ {
 		w.register(user, devices.Android, fmt.Sprint("token", user))
 		if user > quiet {
 			continue
 		}
-		if err := w.Inbox.SetQuiet(context.Background(), user, &hours, nil); err != nil {
+		if err := w.opts.Inbox.Profiles.SetQuietHours(context.Background(), user, &hours, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.run()
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","ttl":"24h","rate":%d}`, MaxRate))
-	w.becomes("x", BroadcastDone)
-	w.reaches("x", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users-quiet })
+	w.start(fmt.Sprintf(`{"id":"x","message":"m","ttl":"24h","rate":%d}`, broadcast.MaxRate))
+	w.becomes("x", broadcast.Done)
+	w.reaches("x", "pushes", func(s broadcast.Status) bool { return s.Pushed == users-quiet })
 	w.eventually("the others wait", func() bool {
 		out, delayed, _ := w.left()
 		return out == 0 && delayed == quiet

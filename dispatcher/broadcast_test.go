@@ -16,24 +16,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // start starts a broadcast of a test.
 func (w *world) start(raw string) {
 	w.t.Helper()
-	b, err := w.ParseBroadcast([]byte(raw))
+	b, err := w.Broadcasts.Parse([]byte(raw))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if p := w.StartBroadcast(context.Background(), "service:test", b); p.Err != nil {
-		w.t.Fatal(p.Err)
+	if _, err := w.Broadcasts.Start(context.Background(), "service:test", b); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
-func (w *world) broadcast(id string) BroadcastStatus {
+func (w *world) broadcast(id string) broadcast.Status {
 	w.t.Helper()
-	s, err := w.Broadcast(context.Background(), "service:test", id)
+	s, err := w.Broadcasts.Get(context.Background(), "service:test", id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -41,9 +43,9 @@ func (w *world) broadcast(id string) BroadcastStatus {
 }
 
 // reaches waits until a broadcast is as wanted.
-func (w *world) reaches(id, what string, ok func(BroadcastStatus) bool) BroadcastStatus {
+func (w *world) reaches(id, what string, ok func(broadcast.Status) bool) broadcast.Status {
 	w.t.Helper()
-	var s BroadcastStatus
+	var s broadcast.Status
 	w.eventually(what, func() bool {
 		s = w.broadcast(id)
 		return ok(s)
@@ -51,14 +53,14 @@ func (w *world) reaches(id, what string, ok func(BroadcastStatus) bool) Broadcas
 	return s
 }
 
-func (w *world) becomes(id string, state BroadcastState) BroadcastStatus {
+func (w *world) becomes(id string, state broadcast.State) broadcast.Status {
 	w.t.Helper()
-	return w.reaches(id, "broadcast "+string(state), func(s BroadcastStatus) bool { return s.State == state })
+	return w.reaches(id, "broadcast "+string(state), func(s broadcast.Status) bool { return s.State == state })
 }
 
-func (w *world) set(id string, to BroadcastState) BroadcastStatus {
+func (w *world) set(id string, to broadcast.State) broadcast.Status {
 	w.t.Helper()
-	s, err := w.SetBroadcast(context.Background(), "service:test", id, to)
+	s, err := w.Broadcasts.Set(context.Background(), "service:test", id, to)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func (w *world) set(id string, to BroadcastState) BroadcastStatus {
 func (w *world) know(users int) {
 	w.t.Helper()
 	for user := range int64(users) {
-		if err := w.Inbox.SetProfile(context.Background(), user+1, inbox.Profile{}); err != nil {
+		if err := w.opts.Inbox.Profiles.Set(context.Background(), user+1, inbox.Profile{}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -78,7 +80,7 @@ func (w *world) know(users int) {
 // notes returns how many promotions a user has.
 func (w *world) notes(user int64) int {
 	w.t.Helper()
-	notes, err := w.Inbox.List(context.Background(), user, w.PromoTypes(), 0, 10)
+	notes, err := w.opts.Inbox.Notifications.List(context.Background(), user, w.Types().Promos(), 0, 10)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -111,6 +113,7 @@ func onClock() (*sharedClock, func(*Options)) {
 
 // From the start to the phones: everyone once, whole, and the counts are exact.
 func TestBroadcastToEveryone(t *testing.T) {
+	t.Parallel()
 	const users = 40
 	w := newWorld(t)
 	for user := int64(1); user <= users; user++ {
@@ -118,8 +121,8 @@ func TestBroadcastToEveryone(t *testing.T) {
 	}
 	w.run()
 	w.start(`{"id":"all","message":"Promo","title":"Hemat","details":{"url":"https://example.com"},"ttl":"2h"}`)
-	w.becomes("all", BroadcastDone)
-	s := w.reaches("all", "pushes", func(s BroadcastStatus) bool { return s.Pushed == users })
+	w.becomes("all", broadcast.Done)
+	s := w.reaches("all", "pushes", func(s broadcast.Status) bool { return s.Pushed == users })
 	if s.Total != users || s.Walked != users || s.Sent != users || s.Skipped != 0 || len(s.Failed) != 0 || s.Left != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -128,12 +131,12 @@ func TestBroadcastToEveryone(t *testing.T) {
 	}
 	w.settled()
 	tokens := make(map[string]int)
-	for _, push := range w.android.wait(t, "pushes", count(users)) {
-		tokens[push.Device.Token]++
-		if push.Title != "Hemat" || push.Body != "Promo" || push.Type != "broadcast" || push.Lane != Bulk {
-			t.Fatalf("%+v", push)
+	for _, p := range w.android.wait(t, "pushes", count(users)) {
+		tokens[p.Token]++
+		if p.Title != "Hemat" || p.Body != "Promo" || p.Type != "broadcast" || p.Lane != push.Bulk {
+			t.Fatalf("%+v", p)
 		}
-		if left := time.Until(push.Expires); left < time.Hour || left > 2*time.Hour {
+		if left := time.Until(p.Expires); left < time.Hour || left > 2*time.Hour {
 			t.Errorf("a push expires in %s", left)
 		}
 	}
@@ -145,7 +148,7 @@ func TestBroadcastToEveryone(t *testing.T) {
 			t.Errorf("user %d has %d notifications", user, n)
 		}
 	}
-	if n := testutil.ToFloat64(w.metrics.walked.WithLabelValues("sent")); n != users {
+	if n := w.metric("kabar_broadcast_walked_total", "sent"); n != users {
 		t.Errorf("%v users were counted", n)
 	}
 }
@@ -162,16 +165,16 @@ func TestBroadcastSurvivesProcesses(t *testing.T) {
 		w.start(fmt.Sprintf(`{"id":%q,"message":"m","rate":3000}`, id))
 	}
 	over := func() bool {
-		return !slices.ContainsFunc(ids, func(id string) bool { return w.broadcast(id).State != BroadcastDone })
+		return !slices.ContainsFunc(ids, func(id string) bool { return w.broadcast(id).State != broadcast.Done })
 	}
 	for !over() {
 		ctx, kill := context.WithCancel(context.Background())
 		var processes sync.WaitGroup
 		for range 2 {
-			opts := w.Options
+			opts := w.opts
 			opts.Metrics = nil // of its own
 			d := New(opts)
-			processes.Go(func() { d.walkBroadcasts(ctx) })
+			processes.Go(func() { d.Broadcasts.Run(ctx) })
 		}
 		// Each lives until some more users were told.
 		aim := w.broadcast("a").Sent + w.broadcast("b").Sent + rnd.Int64N(80)
@@ -194,40 +197,42 @@ func TestBroadcastSurvivesProcesses(t *testing.T) {
 // While the clock stands still only the first burst is told; then as many as the
 // rate allows, and not one after pausing.
 func TestBroadcastRateAndPause(t *testing.T) {
+	t.Parallel()
 	c, still := onClock()
 	w := newWorld(t, still)
 	w.know(200)
 	w.run()
 	w.start(`{"id":"x","message":"m","rate":100}`)
-	told := func(n int64) func(BroadcastStatus) bool {
-		return func(s BroadcastStatus) bool { return s.Sent >= n }
+	told := func(n int64) func(broadcast.Status) bool {
+		return func(s broadcast.Status) bool { return s.Sent >= n }
 	}
 	w.reaches("x", "the burst", told(10))
 	c.advance(50 * time.Millisecond)
-	if s := w.reaches("x", "five more", told(15)); s.Sent != 15 || s.State != BroadcastRunning {
+	if s := w.reaches("x", "five more", told(15)); s.Sent != 15 || s.State != broadcast.Running {
 		t.Errorf("%+v", s)
 	}
 	c.advance(time.Hour) // no more than a burst is saved up
 	w.reaches("x", "a burst", told(25))
-	w.set("x", BroadcastPaused)
+	w.set("x", broadcast.Paused)
 	c.advance(time.Second)
 	s := w.broadcast("x")
-	if s.Sent != 25 || s.State != BroadcastPaused || s.Left != -1 {
+	if s.Sent != 25 || s.State != broadcast.Paused || s.Left != -1 {
 		t.Errorf("%+v", s)
 	}
-	w.set("x", BroadcastRunning)
+	w.set("x", broadcast.Running)
 	w.reaches("x", "going on", told(35))
-	s = w.set("x", BroadcastCancelled)
+	s = w.set("x", broadcast.Cancelled)
 	if s.Sent != 35 || s.Total != 200 || s.FinishedAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
-	if _, err := w.SetBroadcast(context.Background(), "service:test", "x", BroadcastRunning); !errors.Is(err, inbox.ErrBroadcastState) {
+	if _, err := w.Broadcasts.Set(context.Background(), "service:test", "x", broadcast.Running); !errors.Is(err, broadcast.ErrState) {
 		t.Errorf("resumed after it was cancelled: %v", err)
 	}
 }
 
 // Nothing happens before its time, and nothing after.
 func TestBroadcastScheduleAndExpiry(t *testing.T) {
+	t.Parallel()
 	c, still := onClock()
 	w := newWorld(t, still)
 	w.know(50)
@@ -235,20 +240,20 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q,"ttl":"1h","rate":10}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
 	w.start(fmt.Sprintf(`{"id":"paused","message":"m","at":%q,"ttl":"1h"}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
 	w.start(`{"id":"now","message":"m"}`)
-	w.becomes("now", BroadcastDone) // so this process has looked at the others
+	w.becomes("now", broadcast.Done) // so this process has looked at the others
 	for _, id := range []string{"later", "paused"} {
-		if s := w.broadcast(id); s.State != BroadcastScheduled || s.Walked != 0 || !s.StartedAt.IsZero() {
+		if s := w.broadcast(id); s.State != broadcast.Scheduled || s.Walked != 0 || !s.StartedAt.IsZero() {
 			t.Errorf("%+v", s)
 		}
 	}
-	w.set("paused", BroadcastPaused)
+	w.set("paused", broadcast.Paused)
 	c.advance(2 * time.Hour)
-	w.reaches("later", "its time", func(s BroadcastStatus) bool { return s.Sent == 1 && s.State == BroadcastRunning })
+	w.reaches("later", "its time", func(s broadcast.Status) bool { return s.Sent == 1 && s.State == broadcast.Running })
 	c.advance(time.Hour)
-	if s := w.becomes("later", BroadcastExpired); s.Sent != 1 || s.Total != 50 {
+	if s := w.becomes("later", broadcast.Expired); s.Sent != 1 || s.Total != 50 {
 		t.Errorf("%+v", s)
 	}
-	if s := w.becomes("paused", BroadcastExpired); s.Sent != 0 {
+	if s := w.becomes("paused", broadcast.Expired); s.Sent != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -256,17 +261,18 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 // What came of the pushes is counted by reason, as they settle; a dead letter shows
 // the text.
 func TestBroadcastFailures(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
-	w.android.answer = func(d *Delivery) Result {
+	w.android.answer = func(d *push.Delivery) push.Result {
 		switch {
-		case d.Device.Token == "dead":
-			return Result{Outcome: Forget, Reason: "UNREGISTERED"}
-		case d.Device.Token == "bad":
-			return Result{Outcome: Refused, Reason: "INVALID_ARGUMENT"}
-		case d.Device.Token == "busy" && len(w.android.wait(t, "", count(0))) < 10:
-			return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: time.Millisecond}
+		case d.Token == "dead":
+			return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
+		case d.Token == "bad":
+			return push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}
+		case d.Token == "busy" && len(w.android.wait(t, "", count(0))) < 10:
+			return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: time.Millisecond}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	for i, token := range []string{"dead", "bad", "busy", "good"} {
 		w.register(int64(i+1), devices.Android, token)
@@ -275,15 +281,15 @@ func TestBroadcastFailures(t *testing.T) {
 	w.run()
 	w.start(`{"id":"x","message":"Promo"}`)
 	want := map[string]int64{"UNREGISTERED": 1, "INVALID_ARGUMENT": 1, "off": 1}
-	s := w.reaches("x", "all settled", func(s BroadcastStatus) bool { return s.Pushed == 2 && len(s.Failed) == 3 })
+	s := w.reaches("x", "all settled", func(s broadcast.Status) bool { return s.Pushed == 2 && len(s.Failed) == 3 })
 	if diff := cmp.Diff(want, s.Failed); diff != "" || s.Sent != 5 {
 		t.Errorf("sent %d, failed (-want +got):\n%s", s.Sent, diff)
 	}
-	letters, err := w.DeadLetters(context.Background(), 10)
+	letters, err := w.Outbox.DeadLetters(context.Background(), 10)
 	if err != nil || len(letters) != 2 {
 		t.Fatal(letters, err)
 	}
-	letter, err := w.DeadLetter(context.Background(), letters[0].ID)
+	letter, err := w.Outbox.DeadLetter(context.Background(), letters[0].ID)
 	if err != nil || !strings.Contains(letter.Body, `"Promo"`) {
 		t.Errorf("%+v %v", letter, err)
 	}
@@ -293,25 +299,26 @@ func TestBroadcastFailures(t *testing.T) {
 	w.android.mu.Unlock()
 	for _, l := range letters {
 		if l.Reason == "INVALID_ARGUMENT" {
-			if err := w.Requeue(context.Background(), l.ID); err != nil {
+			if err := w.Outbox.Requeue(context.Background(), l.ID); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	w.reaches("x", "the requeued one", func(s BroadcastStatus) bool { return s.Pushed == 3 })
+	w.reaches("x", "the requeued one", func(s broadcast.Status) bool { return s.Pushed == 3 })
 }
 
 // A scrape shows the broadcasts that are not over, and no others.
 func TestBroadcastMetrics(t *testing.T) {
+	t.Parallel()
 	c, still := onClock()
 	w := newWorld(t, still)
 	w.know(30)
 	stop := w.run()
 	w.start(`{"id":"short","message":"m"}`)
-	w.becomes("short", BroadcastDone)
+	w.becomes("short", broadcast.Done)
 	w.start(`{"id":"long","message":"m","rate":10}`)
 	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q}`, c.Now().Add(time.Hour).Format(time.RFC3339)))
-	w.reaches("long", "one was told", func(s BroadcastStatus) bool { return s.Sent == 1 })
+	w.reaches("long", "one was told", func(s broadcast.Status) bool { return s.Sent == 1 })
 	stop()
 	want := `
 # HELP kabar_broadcast_users Users of a broadcast that is not over: total (as far as known), sent, skipped.

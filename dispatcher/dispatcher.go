@@ -2,12 +2,11 @@ package dispatcher
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,49 +14,62 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/audit"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
+	"github.com/kabar-gateway/kabar/dispatcher/retention"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Options configure a Dispatcher. Redis, Partitions, Inbox and Devices are
+// Options configure a Dispatcher. Redis, Partitions, Inbox, Devices and Credentials are
 // required.
 type Options struct {
-	Redis      redis.UniversalClient
-	Partitions *inbox.Partitions
-	Inbox      *inbox.Store
-	Devices    *devices.Registry
-	// Senders holds the provider of each platform; pushes to a platform without
-	// one are buried with the reason "off".
-	Senders map[devices.Platform]Sender
-	// InFlight bounds the attempts under way, per provider in this process, by lane.
-	InFlight [len(Lanes)]int
-	// Lease is how long the work of a process that died waits for another one:
-	// 30 s unless set. An attempt may last a third of it.
+	Redis       redis.UniversalClient
+	Partitions  *rdb.Partitions
+	Inbox       *inbox.Store
+	Devices     *devices.Registry
+	Credentials *credentials.Store
+	// Senders holds the provider of each platform; pushes to a platform without one are
+	// buried with the reason "off".
+	Senders map[devices.Platform]push.Sender
+	// InFlight bounds the attempts under way, per provider in this process, by lane: 100
+	// unless set.
+	InFlight [len(push.Lanes)]int
+	// Lease is how long the work of a process that died waits for another one: 30 s
+	// unless set. An attempt may last a third of it.
 	Lease time.Duration
 	// RetryFor is how long a push is retried before it is buried: 24 h unless set.
 	RetryFor time.Duration
 	// Types are the event types that the configuration declares.
-	Types []Type
+	Types []event.Type
 	// Texts are the words that Kabar makes itself: the built-in ones when nil.
 	Texts *text.Catalogue
 	// Locale is the language of a user who chose none: Indonesian unless set.
 	Locale text.Locale
-	// LiveGrace is how long a chat push waits for one of the receiver's live
-	// sockets to show the message; 0 switches that off.
+	// LiveGrace is how long a chat push waits for one of the receiver's live sockets to
+	// show the message; 0 switches that off.
 	LiveGrace time.Duration
-	// Sends limits the messages of one user, over all their sockets and requests to
-	// this process: 10 a second and 50 at once unless set.
-	Sends Rate
+	// Sends limits the messages of one user, over all their sockets and requests to this
+	// process: 10 a second and 50 at once unless set.
+	Sends chat.Rate
 	// Admins are administrators beside those whose profile says so.
 	Admins []int64
 	// Hooks are where services want to be told what became of their events, by the
 	// service's name.
-	Hooks map[string]Hook
+	Hooks map[string]report.Hook
 	// Location is the zone of the times in pushes: UTC unless set.
 	Location *time.Location
-	// Backlog is how many entries of the bulk lane may wait in a partition to be sent
-	// or tried again before broadcasts wait for them: 1,000 unless set. What waits
-	// longer, for the end of quiet hours, does not count.
+	// Backlog is how many entries of the bulk lane may wait in a partition to be sent or
+	// tried again before broadcasts wait for them: 1,000 unless set. What waits longer, for
+	// the end of quiet hours, does not count.
 	Backlog int
 	// Cluster says that one read cannot span the outbox streams of all partitions.
 	Cluster bool
@@ -67,89 +79,111 @@ type Options struct {
 	Now func() time.Time
 }
 
-// A Dispatcher publishes events and carries their pushes to the providers. Its
-// methods are safe for concurrent use.
+func (o *Options) defaults() {
+	o.Lease = cmp.Or(o.Lease, 30*time.Second)
+	o.RetryFor = cmp.Or(o.RetryFor, 24*time.Hour)
+	o.Sends = cmp.Or(o.Sends, chat.Rate{PerSecond: 10, Burst: 50})
+	o.Location = cmp.Or(o.Location, time.UTC)
+	o.Backlog = cmp.Or(o.Backlog, 1000)
+	o.Locale = text.Match("", o.Locale, text.Indonesian)
+	if o.Texts == nil {
+		o.Texts = text.Default()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// A Dispatcher publishes events and delivers them. Its methods, and its parts, are safe
+// for concurrent use.
 type Dispatcher struct {
-	Options
-	parser   Parser
-	consumer string // this process' name in the outbox' consumer groups
-	lanes    [len(Lanes)]*lane
-	metrics  *metrics
-	sends    *limiter
-	casts    chan struct{}        // a nudge: there may be a broadcast to walk
-	hooks    map[string]*reporter // by service
+	Outbox     *outbox.Outbox        // pushes to be sent, and dead letters
+	Delivery   *delivery.Workers     // sends pushes, and knows what became of events
+	Chat       *chat.Chat            // messages between users
+	Broadcasts *broadcast.Broadcasts // promotions to an audience
+	Janitor    *retention.Janitor    // drops and erases what is kept of users
+	Auditor    *audit.Auditor        // compares counters with what they count
+	reports    *report.Reports
+	types      *event.Types
+	parser     *event.Parser
+	opts       Options
+	metrics    *metrics
 }
 
 // New returns a dispatcher. It publishes at once; pushes move while Run runs.
-func New(opts Options) *Dispatcher {
-	opts.Lease = cmp.Or(opts.Lease, 30*time.Second)
-	opts.RetryFor = cmp.Or(opts.RetryFor, day)
-	opts.Sends = cmp.Or(opts.Sends, Rate{10, 50})
-	opts.Location = cmp.Or(opts.Location, time.UTC)
-	opts.Backlog = cmp.Or(opts.Backlog, 1000)
-	opts.Locale = text.Match("", opts.Locale, text.Indonesian)
-	if opts.Texts == nil {
-		opts.Texts = text.Default()
-	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
-	if opts.Metrics == nil {
-		opts.Metrics = prometheus.NewRegistry()
-	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	host, _ := os.Hostname() // only for people who read XINFO
-	d := &Dispatcher{
-		Options:  opts,
-		sends:    newLimiter(opts.Sends),
-		consumer: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8]),
-		casts:    make(chan struct{}, 1),
-	}
-	d.parser = newParser(&d.Options)
-	d.metrics = newMetrics(opts.Metrics, d)
-	d.hooks = make(map[string]*reporter)
-	for service, hook := range opts.Hooks {
-		d.hooks[service] = newReporter(d, service, hook)
-	}
-	gates := make(map[devices.Platform]*gate)
-	for platform := range opts.Senders {
-		gates[platform] = newGate(string(platform), opts.Log, opts.Now, d.metrics)
-	}
-	for _, l := range Lanes {
-		opts.InFlight[l] = cmp.Or(opts.InFlight[l], 100)
-		d.lanes[l] = newLane(d, l, opts.InFlight[l], gates)
-	}
+func New(o Options) *Dispatcher {
+	o.defaults()
+	host, _ := os.Hostname() // for people who read XINFO; "" is fine
+	batcher := o.Inbox.Options().Batcher
+	consumer := fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
+
+	d := &Dispatcher{opts: o, types: event.NewTypes(o.Types...), metrics: newMetrics(o.Metrics)}
+	d.parser = event.NewParser(event.Options{Types: d.types, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
+	d.Outbox = outbox.New(outbox.Options{
+		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
+		RetryFor: o.RetryFor, Cluster: o.Cluster, Fragments: []outbox.Fragment{report.Fragment, broadcast.Fragment},
+		Log: o.Log, Now: o.Now,
+	})
+	o.Metrics.MustRegister(outbox.Collector{Outbox: d.Outbox})
+	d.reports = report.New(report.Options{
+		Redis: o.Redis, Partitions: o.Partitions, Hooks: o.Hooks, Timeout: o.Lease / 3,
+		Location: o.Location, Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+	})
+	d.Broadcasts = broadcast.New(broadcast.Options{
+		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Outbox: d.Outbox, Reports: d.reports,
+		Parser: d.parser, Consumer: consumer, Lease: o.Lease, RetryFor: o.RetryFor, Backlog: o.Backlog, Locale: o.Locale,
+		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+	})
+	d.Chat = chat.New(chat.Options{
+		Partitions: o.Partitions, Inbox: o.Inbox, Outbox: d.Outbox, Types: d.types, Texts: o.Texts, Locale: o.Locale,
+		Location: o.Location, Admins: o.Admins, Grace: o.LiveGrace, Sends: o.Sends, RetryFor: o.RetryFor,
+		Log: o.Log, Now: o.Now,
+	})
+	d.Delivery = delivery.New(delivery.Options{
+		Redis: o.Redis, Outbox: d.Outbox, Inbox: o.Inbox, Devices: o.Devices, Reports: d.reports, Broadcasts: d.Broadcasts,
+		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Senders: o.Senders, InFlight: o.InFlight,
+		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
+	})
+	d.Janitor = retention.New(retention.Options{
+		Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Credentials: o.Credentials, Queues: d.Outbox,
+		Chat: d.Chat, Concerns: chat.Concerns, Broadcasts: d.Broadcasts, Consumer: consumer, Lease: o.Lease,
+		Log: o.Log, Metrics: o.Metrics,
+	})
+	d.Auditor = audit.New(audit.Options{
+		Partitions: o.Partitions, Inbox: o.Inbox, Queues: d.Outbox, ValidHandoff: chat.ValidHandoff,
+	})
 	return d
 }
 
-// newParser uses the options' Types, Texts, Locale and Now.
-func newParser(opts *Options) Parser {
-	p := Parser{
-		kinds: maps.Clone(kinds), presets: make(map[string]string),
-		texts: opts.Texts, locale: opts.Locale, now: opts.Now,
+// Run delivers until ctx ends. Then it finishes the attempts that are under way, hands the
+// rest back to the outbox, and returns; that takes as long as an attempt at most, a third
+// of a lease.
+func (d *Dispatcher) Run(ctx context.Context) {
+	b := rdb.NewBatcher(d.opts.Redis, 0)
+	defer b.Close()
+	var all sync.WaitGroup
+	for _, run := range []func(context.Context){
+		func(ctx context.Context) { d.Outbox.ReturnDue(ctx, b) },
+		d.Outbox.TrimDead,
+		d.Chat.Run,
+		d.Janitor.Run,
+		d.Broadcasts.Run,
+		d.Delivery.Run,
+		d.reports.Run,
+	} {
+		all.Go(func() { run(ctx) })
 	}
-	p.newID = func() string { return inbox.NewID(p.now()) }
-	for _, t := range opts.Types {
-		p.kinds[t.Name] = kind{lane: t.Lane, listed: true, promo: t.Lane == Bulk, worth: day}
-		p.presets[t.Name] = t.Message
-	}
-	return p
+	all.Wait()
 }
 
-// Parse reads one event; see Parser.Parse.
-func (d *Dispatcher) Parse(raw []byte) (*Event, error) { return d.parser.Parse(raw) }
+// Parse reads one event; see event.Parser.Parse.
+func (d *Dispatcher) Parse(raw []byte) (*event.Event, error) { return d.parser.Parse(raw) }
 
-// PromoTypes returns the types that the list of notifications shows when none is
-// asked for, sorted.
-func (d *Dispatcher) PromoTypes() []string {
-	var types []string
-	for name, k := range d.parser.kinds {
-		if k.listed && k.promo {
-			types = append(types, name)
-		}
-	}
-	slices.SortFunc(types, strings.Compare)
-	return types
-}
+// Types returns the event types of this gateway.
+func (d *Dispatcher) Types() *event.Types { return d.types }

@@ -1,19 +1,17 @@
-// Package dispatcher carries events to the people that they concern.
+// Package dispatcher delivers events to the people whom they concern. It is what
+// commands use: it wires the packages below it, runs them, and publishes events.
 //
-// Publishing validates events (event.go), derives from the rules (rules.go) who is
-// told what, and hands each receiver's share to the inbox, whose script stores it
-// and leaves an entry in the outbox (publish.go). From there a worker per lane
-// carries it to the providers: it reads entries (worker.go, outbox.go), looks up
-// the receiver's devices and numbers (gather.go), sends to each device as its
-// owner allows (queue.go, gate.go), and settles the entry with what came of it:
-// done, to be tried again, or dead (settle.go, dead.go).
+// An event passes through them in this order. Package event reads and validates it and
+// decides who is told what. Package content makes the bytes that people are shown.
+// [Dispatcher.Publish] stores the event in each receiver's inbox, whose script publishes
+// it to live sockets and leaves an entry in the outbox. Package delivery sends the entry
+// to the receiver's devices through the senders (fcm, apns) and settles it. Package
+// report tells the service what became of the event.
 //
-// Messages between users go from one copy of the conversation to the other, with
-// a hand-off in between (chat.go). What live sockets show is made in frames.go.
+// Package chat carries messages between users, and broadcast sends promotions to an
+// audience. Package retention drops what is too old and erases users; audit compares
+// counters with what they count. Package live, which holds the websockets, is wired by
+// commands.
 //
-// Services are told what became of their events by reports (report.go), which wait in
-// Redis until they are delivered (reporter.go).
-//
-// Senders for the providers are in the packages fcm and apns, the websockets in
-// live, the webhooks that reports go to in webhook.
+// The order in which these packages may import each other is in docs/design.md.
 package dispatcher

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -14,7 +15,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Who is erased, and who is not.
@@ -36,14 +45,14 @@ func (w *world) fill(user int64, mark string) {
 			w.t.Fatal(err)
 		}
 	}
-	check(w.Inbox.SetProfile(ctx, user, inbox.Profile{Name: &name}))
-	check(w.Inbox.SetProfile(ctx, partner, inbox.Profile{}))
-	check(w.Inbox.SetProfile(ctx, other, inbox.Profile{}))
-	check(w.Devices.SetToken(ctx, user, token))
+	check(w.opts.Inbox.Profiles.Set(ctx, user, inbox.Profile{Name: &name}))
+	check(w.opts.Inbox.Profiles.Set(ctx, partner, inbox.Profile{}))
+	check(w.opts.Inbox.Profiles.Set(ctx, other, inbox.Profile{}))
+	check(w.opts.Credentials.SetToken(ctx, user, token))
 	w.register(user, devices.Android, "phone"+mark)
 	w.register(user, devices.IOS, "iphone"+mark)
 	w.register(partner, devices.Android, "partners")
-	_, err := w.Devices.Issue(ctx, user, time.Time{})
+	_, err := w.opts.Credentials.Issue(ctx, user, time.Time{})
 	check(err)
 
 	for i, state := range []string{"pending", "paid"} {
@@ -56,16 +65,16 @@ func (w *world) fill(user int64, mark string) {
 	w.publish(fmt.Sprintf(`{"id":"c%s","type":"cart","receiver_id":%d,"details":{"cart_items":4}}`, mark, user))
 	send := func(from, to int64, body string) {
 		w.t.Helper()
-		_, err := w.Send(ctx, from, OutgoingMessage{Receiver: to, Body: body, ClientID: fmt.Sprint(body, to)})
+		_, err := w.Chat.Send(ctx, from, chat.OutgoingMessage{Receiver: to, Body: body, ClientID: fmt.Sprint(body, to)})
 		check(err)
 	}
 	send(user, partner, "kata"+mark)
 	send(partner, user, "jawaban")
 	send(partner, other, "lain")
-	check(w.ReadConversation(ctx, user, inbox.ConversationID(user, partner), ""))
+	check(w.Chat.ReadConversation(ctx, user, model.ConversationID(user, partner), ""))
 	// One conversation that only the partner has still.
 	send(user, other, "rahasia"+mark)
-	check(w.Inbox.DeleteConversation(ctx, user, inbox.ConversationID(user, other)))
+	check(w.opts.Inbox.Conversations.Delete(ctx, user, model.ConversationID(user, other)))
 }
 
 // traces returns the keys under the world's prefix in which, in the name or in what
@@ -128,16 +137,17 @@ func (w *world) remains(mark string) {
 		held := w.content(key)
 		ttl := w.rdb.PTTL(ctx, key).Val()
 		switch {
-		case key == w.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
+		case key == w.opts.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
 		case strings.HasSuffix(key, ":u"+id+":live:revoked"):
-		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= devices.TicketLife:
+		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= credentials.TicketTTL:
 		case strings.HasSuffix(key, ":erasures") && held == "["+id+"]": // to be done once more
 		case !strings.Contains(key, id) && !strings.Contains(held, mark) && w.partners(key):
 		// What services have told the partner of their transaction is the partner's.
 		case strings.HasSuffix(key, fmt.Sprintf(":u%d:notes", partner)):
 		case strings.Contains(key, ":out:") || strings.Contains(key, ":dead"):
 			for value := range strings.SplitSeq(held, "map[e:") {
-				if entryConcerns(strings.TrimSpace(value), erased) || strings.Contains(value, "kata") {
+				e, err := outbox.ParseEntry(strings.TrimSpace(value))
+				if err == nil && (e.User == erased || content.MessageSender([]byte(e.Body)) == erased) || strings.Contains(value, "kata") {
 					w.t.Errorf("%s holds %s", key, value)
 				}
 			}
@@ -149,7 +159,7 @@ func (w *world) remains(mark string) {
 
 // partners reports whether a key holds the partner's own words to the user.
 func (w *world) partners(key string) bool {
-	for _, name := range []string{"messages", "c:" + inbox.ConversationID(erased, partner)} {
+	for _, name := range []string{"messages", "c:" + model.ConversationID(erased, partner)} {
 		if strings.HasSuffix(key, fmt.Sprintf(":u%d:%s", partner, name)) {
 			return true
 		}
@@ -160,7 +170,7 @@ func (w *world) partners(key string) bool {
 // later has the world's clock run ahead, so that what waits is due.
 func later(o *Options) {
 	clock := func() time.Time { return time.Now().Add(time.Hour) }
-	store := o.Inbox.Options
+	store := o.Inbox.Options()
 	store.Now = clock
 	o.Inbox = inbox.New(store)
 }
@@ -169,32 +179,40 @@ func later(o *Options) {
 func (w *world) queue(user int64, mark string) {
 	w.t.Helper()
 	ctx := context.Background()
-	for p := range w.Partitions.Len() {
-		for _, l := range Lanes {
+	for p := range w.opts.Partitions.Len() {
+		for _, l := range push.Lanes {
 			for to, from := range map[int64]string{user: "", partner: "Nama" + mark} {
-				if w.Partitions.OfUser(to) != p {
+				if w.opts.Partitions.OfUser(to) != p {
 					continue
 				}
-				e := &entry{User: to, Type: "message", From: from, ID: inbox.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
-				e.body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
-				w.rdb.ZAdd(ctx, w.delayedKey(p, l), redis.Z{Score: 1e15, Member: e.value()})
-				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.outKey(p, l), Values: []any{"e", e.value()}})
-				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.deadKey(p), Values: []any{"lane", l.String(), "device", "", "reason", "x", "e", e.value()}})
+				e := &outbox.Entry{User: to, Type: "message", From: from, ID: model.NewID(time.Now()), Until: 1 << 50, Expires: 1 << 50}
+				e.Body = fmt.Sprintf(`{"type":"message","title":null,"message":"tunda%s","details":{"sender_id":%d,"unread_items":null}}`, mark, user)
+				w.rdb.ZAdd(ctx, w.Outbox.DelayedKey(p, l), redis.Z{Score: 1e15, Member: e.Value()})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.Outbox.StreamKey(p, l), Values: []any{"e", e.Value()}})
+				w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: w.opts.Partitions.Key(p, "dead"), Values: []any{"lane", l.String(), "device", "", "reason", "x", "e", e.Value()}})
 			}
 		}
 	}
-	m := &inbox.Message{ID: inbox.NewID(time.Now()), Conversation: inbox.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
-	profiles, _, err := w.Inbox.Prepare(ctx, m)
+	m := &inbox.Message{ID: model.NewID(time.Now()), Conversation: model.ConversationID(user, partner), Sender: user, Receiver: partner, Body: "kata" + mark}
+	if _, _, err := w.opts.Inbox.Outbound.Prepare(ctx, m); err != nil {
+		w.t.Fatal(err)
+	}
+	handoff, err := json.Marshal(map[string]any{"m": m})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, _, err := w.storeFirst(ctx, m, profiles); err != nil { // and the process dies before it is handed over
+	_, _, err = w.opts.Inbox.Outbound.StoreFirst(ctx, &inbox.OutboundMessage{ // and the process dies before it is handed over
+		Message: *m, Once: "id\x00" + m.ID, Frame: []byte("{}"), Handoff: string(handoff),
+		Pointer: fmt.Sprintf(`{"p":{"u":%d,"c":%q}}`, m.First(), m.Conversation),
+	})
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }
 
 // Everything of a user is erased, wherever it lies; another user's things stay.
 func TestErase(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
 	w.fill(erased, "XYZZY")
@@ -205,54 +223,54 @@ func TestErase(t *testing.T) {
 	if n := len(w.traces("XYZZY", fmt.Sprintf(":u%d:", erased))); n < 40 {
 		t.Fatalf("%d traces before: the test proves little", n)
 	}
-	if err := w.Erase(ctx, erased); err != nil {
+	if err := w.Janitor.Erase(ctx, erased); err != nil {
 		t.Fatal(err)
 	}
 	w.remains("XYZZY")
 	if after := len(w.traces("PLUGH", ":u88:")); after != before {
 		t.Errorf("another user has %d traces, had %d", after, before)
 	}
-	u, err := w.Inbox.Unreads(ctx, partner)
+	u, err := w.opts.Inbox.Counters.Unreads(ctx, partner)
 	if err != nil || u.Messages != 2 { // those of user 88; the other's are gone
 		t.Errorf("the partner has %d unread messages, %v", u.Messages, err)
 	}
 
 	// What comes afterwards is dropped, and says so.
 	w.publish(fmt.Sprintf(`{"id":"late","type":"dompet","receiver_id":%d,"message":"danaXYZZY"}`, erased))
-	if s := w.status("late", func(ReceiverStatus) bool { return true }); s.Push != "erased" {
+	if s := w.status("late", func(delivery.ReceiverStatus) bool { return true }); s.Push != "erased" {
 		t.Errorf("a later event: %+v", s)
 	}
 	if found := w.traces("danaXYZZY"); len(found) > 0 {
 		t.Errorf("a later event is kept in %v", found)
 	}
-	if _, err := w.Send(ctx, partner, OutgoingMessage{Receiver: erased, Body: "halo"}); !errors.Is(err, ErrUnknownReceiver) {
+	if _, err := w.Chat.Send(ctx, partner, chat.OutgoingMessage{Receiver: erased, Body: "halo"}); !errors.Is(err, chat.ErrUnknownReceiver) {
 		t.Errorf("a message to the erased user: %v", err)
 	}
-	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "haloXYZZY"}); !errors.Is(err, inbox.ErrErased) {
+	if _, err := w.Chat.Send(ctx, erased, chat.OutgoingMessage{Receiver: partner, Body: "haloXYZZY"}); !errors.Is(err, inbox.ErrErased) {
 		t.Errorf("a message from the erased user: %v", err)
 	}
-	if _, err := w.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, devices.ErrErased) {
+	if _, err := w.opts.Devices.Register(ctx, erased, devices.Device{Platform: devices.Android, Token: "again"}, nil); !errors.Is(err, account.ErrErased) {
 		t.Errorf("a device of the erased user: %v", err)
 	}
-	if err := w.Devices.SetToken(ctx, erased, "again"); !errors.Is(err, devices.ErrErased) {
+	if err := w.opts.Credentials.SetToken(ctx, erased, "again"); !errors.Is(err, account.ErrErased) {
 		t.Errorf("a credential of the erased user: %v", err)
 	}
-	if err := w.Erase(ctx, erased); err != nil {
+	if err := w.Janitor.Erase(ctx, erased); err != nil {
 		t.Errorf("erasing again: %v", err)
 	}
 
 	// A service makes the user known anew.
-	if err := w.Inbox.SetProfile(ctx, erased, inbox.Profile{}); err != nil {
+	if err := w.opts.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}); err != nil {
 		t.Fatal(err)
 	}
 	w.publish(fmt.Sprintf(`{"id":"anew","type":"dompet","receiver_id":%d,"message":"m"}`, erased))
-	if _, err := w.Send(ctx, erased, OutgoingMessage{Receiver: partner, Body: "halo"}); err != nil {
+	if _, err := w.Chat.Send(ctx, erased, chat.OutgoingMessage{Receiver: partner, Body: "halo"}); err != nil {
 		t.Error(err)
 	}
-	if u, err := w.Inbox.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
+	if u, err := w.opts.Inbox.Counters.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
 		t.Errorf("anew: %+v, %v", u, err)
 	}
-	if page, err := w.Inbox.Messages(ctx, partner, inbox.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
+	if page, err := w.opts.Inbox.Conversations.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
 		t.Errorf("the partner has %v, %v", page, err)
 	}
 }
@@ -291,6 +309,7 @@ func (d *dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 
 // Whenever the process dies after the tombstone, another one erases the rest.
 func TestEraseSurvivesACrash(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for trips := int32(1); ; trips += 5 {
 		done := false
@@ -302,19 +321,19 @@ func TestEraseSurvivesACrash(t *testing.T) {
 			hook := &dying{}
 			hook.left.Store(trips)
 			first.rdb.AddHook(hook)
-			err := first.Erase(ctx, erased)
+			err := first.Janitor.Erase(ctx, erased)
 			done = err == nil
 			if err != nil && !errors.Is(err, errDead) {
 				t.Fatal(err)
 			}
-			if !w.rdb.HExists(ctx, w.Partitions.Tombstone(erased), "erased").Val() {
+			if !w.rdb.HExists(ctx, w.opts.Partitions.Tombstone(erased), "erased").Val() {
 				return // it died before anything
 			}
-			if err != nil && !errors.Is(w.Inbox.SetProfile(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
+			if err != nil && !errors.Is(w.opts.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
 				t.Error("made known while being erased")
 			}
 			second := newWorldOn(t, w.rdb.(*redis.Client).Options().Addr, later)
-			if err := second.finishErasures(ctx); err != nil {
+			if err := second.Janitor.ResumeErasures(ctx); err != nil {
 				t.Fatal(err)
 			}
 			w.remains("XYZZY")

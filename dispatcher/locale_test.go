@@ -7,16 +7,19 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
 func (w *world) speaks(user int64, locale string) {
 	w.t.Helper()
-	if err := w.Inbox.SetProfile(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
+	if err := w.opts.Inbox.Profiles.Set(w.t.Context(), user, inbox.Profile{Locale: &locale}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -27,6 +30,7 @@ const offerMade = `{"negotiation":{"id":%d,"state":"waiting","seller":{"id":66,"
 // the configured one, in the words of the operator where there are some; what a service
 // words itself stays as it is.
 func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	own := []byte("nego: {waiting: {seller: \"{{.Buyer}} wants to bargain\"}}\n")
 	if err := os.WriteFile(filepath.Join(folder, "en.yaml"), own, 0o600); err != nil {
@@ -66,7 +70,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 					if f.Name == "texts" {
 						t.Errorf("the push has all languages")
 					} else if f.Name == "message" {
-						message, _ = scalar(jsonValue(f.Value))
+						message, _ = jsonscan.Scalar(jsontext.Value(f.Value))
 					}
 				}
 				if message != d.Body {
@@ -83,6 +87,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 
 // A run of messages counts them, in the plural of the receiver's language.
 func TestRunsOfMessagesAreCounted(t *testing.T) {
+	t.Parallel()
 	w := newChat(t)
 	w.speaks(66, "en")
 	w.register(66, devices.IOS, "A")
@@ -93,27 +98,5 @@ func TestRunsOfMessagesAreCounted(t *testing.T) {
 	second := w.ios.wait(t, "second push", count(2))[1].Body
 	if first != "You have received a message from Me Ow" || second != "2 messages from Me Ow" {
 		t.Errorf("pushes %q and %q", first, second)
-	}
-	for l, want := range map[text.Locale]string{text.Indonesian: "3 pesan dari pengguna lain", text.English: "3 messages from another user"} {
-		if got := w.collapsed(l, "m", "", 3); got != want {
-			t.Errorf("%s: %q, want %q", l, got, want)
-		}
-	}
-}
-
-func TestMembersOfAStoredNotification(t *testing.T) {
-	title := "T"
-	for name, c := range map[string]struct {
-		body   []byte
-		locale text.Locale
-		want   string
-	}{
-		"without languages": {body("discount", &title, "m", nil, []byte(`{"a":1.10}`)), text.English, `"type":"discount","title":"T","message":"m","details":{"a":1.10}`},
-		"the preset one":    {body("nego", nil, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.Indonesian, `"type":"nego","title":null,"message":"apa","details":{"a":1.10}`},
-		"another one":       {body("nego", &title, "apa", []byte(`{"en":"what"}`), []byte(`{"a":1.10}`)), text.English, `"type":"nego","title":"T","message":"what","details":{"a":1.10}`},
-	} {
-		if got := string(AppendMembers(nil, c.body, c.locale)); got != c.want {
-			t.Errorf("%s: %s, want %s", name, got, c.want)
-		}
 	}
 }

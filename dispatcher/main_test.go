@@ -4,51 +4,50 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := localredis.StopShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // patient is how long a test waits for what should happen at once.
 const patient = time.Minute
 
+const day = 24 * time.Hour
+
 // A phone is a Sender that notes what it is sent, and answers as the test says.
 type phone struct {
 	mu     sync.Mutex
-	sent   []Delivery
-	answer func(d *Delivery) Result // nil: accepted
-	change chan struct{}            // closed and replaced with each push
+	sent   []push.Delivery
+	answer func(d *push.Delivery) push.Result // nil: accepted
+	change chan struct{}                      // closed and replaced with each push
 }
 
-func newPhone(answer func(d *Delivery) Result) *phone {
+func newPhone(answer func(d *push.Delivery) push.Result) *phone {
 	return &phone{answer: answer, change: make(chan struct{})}
 }
 
-func (p *phone) Send(_ context.Context, d *Delivery) Result {
+func (p *phone) Send(_ context.Context, d *push.Delivery) push.Result {
 	p.mu.Lock()
 	p.sent = append(p.sent, *d)
 	close(p.change)
@@ -56,18 +55,18 @@ func (p *phone) Send(_ context.Context, d *Delivery) Result {
 	answer := p.answer
 	p.mu.Unlock()
 	if answer == nil {
-		return Result{Outcome: Accepted, ProviderID: "id-" + d.ID}
+		return push.Result{Outcome: push.Accepted, ProviderID: "id-" + d.ID}
 	}
 	return answer(d)
 }
 
 // wait returns what was sent once it is as the condition wants.
-func (p *phone) wait(t *testing.T, what string, ok func(sent []Delivery) bool) []Delivery {
+func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bool) []push.Delivery {
 	t.Helper()
 	timeout := time.After(patient)
 	for {
 		p.mu.Lock()
-		sent, change := append([]Delivery(nil), p.sent...), p.change
+		sent, change := append([]push.Delivery(nil), p.sent...), p.change
 		p.mu.Unlock()
 		if ok(sent) {
 			return sent
@@ -80,8 +79,8 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []Delivery) bool) [
 	}
 }
 
-func count(n int) func([]Delivery) bool {
-	return func(sent []Delivery) bool { return len(sent) >= n }
+func count(n int) func([]push.Delivery) bool {
+	return func(sent []push.Delivery) bool { return len(sent) >= n }
 }
 
 // A world is a dispatcher with what it needs, under keys of its own.
@@ -105,21 +104,22 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 
 func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	redisClient := redis.NewClient(&redis.Options{Addr: addr})
 	prefix := prefixOf(t)
-	parts := inbox.NewPartitions(prefix, 4)
-	b := inbox.NewBatcher(rdb, 0)
-	w := &world{t: t, rdb: rdb, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
-	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	parts := rdb.NewPartitions(prefix, 4)
+	b := rdb.NewBatcher(redisClient, 0)
+	w := &world{t: t, rdb: redisClient, prefix: prefix, android: newPhone(nil), ios: newPhone(nil), reg: prometheus.NewRegistry()}
+	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
 	opts := Options{
-		Redis: rdb, Partitions: parts, Devices: registry,
+		Redis: redisClient, Partitions: parts, Devices: registry,
+		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
-			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-			Dedupe: 7 * day, Keep: 90 * day, Most: 1000,
+			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
+			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
 		}),
-		Senders: map[devices.Platform]Sender{devices.Android: w.android, devices.IOS: w.ios},
-		Lease:   time.Minute,                      // nobody loses it on a busy machine; tests of taking over have soon
-		Sends:   Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
+		Lease:   time.Minute,                           // nobody loses it on a busy machine; tests of taking over have soon
+		Sends:   chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Metrics: w.reg,
 	}
@@ -127,7 +127,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 		f(&opts)
 	}
 	w.Dispatcher = New(opts)
-	t.Cleanup(func() { b.Close(); w.audit(); rdb.Close() })
+	t.Cleanup(func() { b.Close(); w.audit(); redisClient.Close() })
 	return w
 }
 
@@ -164,19 +164,19 @@ func (w *world) makeDue(key string) {
 // audit fails the test when what it has left in Redis does not add up.
 func (w *world) audit() {
 	ctx := context.Background()
-	rdb := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own
-	defer rdb.Close()
-	if rdb.Ping(ctx).Err() != nil {
+	redisClient := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own
+	defer redisClient.Close()
+	if redisClient.Ping(ctx).Err() != nil {
 		return // the test has ended it
 	}
-	b := inbox.NewBatcher(rdb, 0)
+	b := rdb.NewBatcher(redisClient, 0)
 	defer b.Close()
-	opts := w.Options
-	opts.Redis, opts.Metrics = rdb, nil
-	store := opts.Inbox.Options
-	store.Redis, store.Batcher = rdb, b
+	opts := w.opts
+	opts.Redis, opts.Metrics = redisClient, nil
+	store := opts.Inbox.Options()
+	store.Redis, store.Batcher = redisClient, b
 	opts.Inbox = inbox.New(store)
-	err := New(opts).AuditAll(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })
+	err := New(opts).Auditor.All(ctx, false, func(f inbox.Finding) { w.t.Errorf("audit: %+v", f) })
 	if err != nil {
 		w.t.Errorf("audit: %v", err)
 	}
@@ -202,14 +202,14 @@ func (w *world) run() (stop func()) {
 
 func (w *world) register(user int64, platform devices.Platform, token string) devices.Device {
 	w.t.Helper()
-	d, err := w.Devices.Register(context.Background(), user, devices.Device{Platform: platform, Token: token}, nil)
+	d, err := w.opts.Devices.Register(context.Background(), user, devices.Device{Platform: platform, Token: token}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return d
 }
 
-func (w *world) parse(raw string) *Event {
+func (w *world) parse(raw string) *event.Event {
 	w.t.Helper()
 	e, err := w.Parse([]byte(raw))
 	if err != nil {
@@ -228,11 +228,11 @@ func (w *world) publish(raw string) Published {
 }
 
 // status waits until the event's status for its one receiver is as wanted.
-func (w *world) status(id string, ok func(ReceiverStatus) bool) ReceiverStatus {
+func (w *world) status(id string, ok func(delivery.ReceiverStatus) bool) delivery.ReceiverStatus {
 	w.t.Helper()
-	var last ReceiverStatus
+	var last delivery.ReceiverStatus
 	w.eventually("status of "+id, func() bool {
-		all, err := w.Status(context.Background(), "service:test", id)
+		all, err := w.Delivery.Status(context.Background(), "service:test", id)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -249,19 +249,19 @@ func (w *world) eventually(what string, ok func() bool) {
 		if !time.Now().Before(deadline) {
 			w.t.Fatalf("%s: not so after %v", what, patient)
 		}
-		wait(context.Background(), 5*time.Millisecond)
+		rdb.Sleep(context.Background(), 5*time.Millisecond)
 	}
 }
 
 // left returns how many entries are in the outbox, delayed, and dead.
 func (w *world) left() (out, delayed, dead int) {
 	ctx := context.Background()
-	for p := range w.Partitions.Len() {
-		for _, l := range Lanes {
-			out += int(w.rdb.XLen(ctx, w.outKey(p, l)).Val())
-			delayed += int(w.rdb.ZCard(ctx, w.delayedKey(p, l)).Val())
+	for p := range w.opts.Partitions.Len() {
+		for _, l := range push.Lanes {
+			out += int(w.rdb.XLen(ctx, w.Outbox.StreamKey(p, l)).Val())
+			delayed += int(w.rdb.ZCard(ctx, w.Outbox.DelayedKey(p, l)).Val())
 		}
-		dead += int(w.rdb.XLen(ctx, w.deadKey(p)).Val())
+		dead += int(w.rdb.XLen(ctx, w.opts.Partitions.Key(p, "dead")).Val())
 	}
 	return out, delayed, dead
 }
@@ -272,4 +272,42 @@ func (w *world) settled() {
 		out, delayed, _ := w.left()
 		return out == 0 && delayed == 0
 	})
+}
+
+// metric returns the value of a counter or gauge whose labels have the given values, in
+// the order of the labels' names; 0 when there is none.
+func (w *world) metric(name string, values ...string) float64 {
+	w.t.Helper()
+	families, err := w.reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var got []string
+			for _, l := range m.GetLabel() {
+				got = append(got, l.GetValue())
+			}
+			if slices.Equal(got, values) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// dataJSON is a push's data as one JSON object.
+func dataJSON(fields []push.Field) []byte {
+	b := []byte{'{'}
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strconv.AppendQuote(b, f.Name), ':')
+		b = append(b, f.Value...)
+	}
+	return append(b, '}')
 }

@@ -12,13 +12,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // prefers changes what the owner of a device prefers.
 func (w *world) prefers(user int64, p devices.Platform, token string, change func(*devices.Preferences)) {
 	w.t.Helper()
-	if _, err := w.Devices.Prefer(w.t.Context(), user, p, token, change); err != nil {
+	if _, err := w.opts.Devices.Prefer(w.t.Context(), user, p, token, change); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -34,8 +38,9 @@ func off(names ...string) func(*devices.Preferences) {
 func private(p *devices.Preferences) { p.Private = true }
 
 func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "flash_sale", Lane: Bulk, Message: "m"}} })
-	got := w.Switches()
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.Types = []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}} })
+	got := w.Types().Mutable()
 	for _, name := range []string{"transaction", "message", "nego", "dompet", "report", "reminder", "discount", "flash_sale", "promo"} {
 		if !slices.Contains(got, name) {
 			t.Errorf("%v is without %s", got, name)
@@ -49,7 +54,8 @@ func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
 // A type that is switched off on a device is not pushed to it, and to it alone; the
 // list and the counters have it.
 func TestMutedTypes(t *testing.T) {
-	const event = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
+	t.Parallel()
+	const ofType = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
 	for _, c := range []struct {
 		name string
 		off  []string
@@ -63,15 +69,15 @@ func TestMutedTypes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, func(o *Options) {
-				o.Types = []Type{{Name: "flash_sale", Lane: Bulk, Message: "m"}, {Name: "payout", Lane: Urgent, Message: "m"}}
+				o.Types = []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "m"}, {Name: "payout", Lane: push.Urgent, Message: "m"}}
 			})
 			phone := w.register(66, devices.Android, "A")
 			w.register(66, devices.IOS, "B")
 			w.prefers(66, devices.Android, "A", off(c.off...))
 			w.run()
 			for _, typ := range slices.Concat(c.mute, c.push) {
-				w.publish(fmt.Sprintf(event, typ))
-				s := w.status(typ, func(s ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" })
+				w.publish(fmt.Sprintf(ofType, typ))
+				s := w.status(typ, func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" })
 				outcome := "accepted"
 				if slices.Contains(c.mute, typ) {
 					outcome = "muted"
@@ -90,7 +96,7 @@ func TestMutedTypes(t *testing.T) {
 			if a, i := len(w.android.sent), len(w.ios.sent); a != len(c.push) || i != len(c.push)+len(c.mute) {
 				t.Errorf("%d pushes to android, %d to ios", a, i)
 			}
-			n, err := w.Inbox.Unreads(t.Context(), 66)
+			n, err := w.opts.Inbox.Counters.Unreads(t.Context(), 66)
 			if err != nil || n.Notifications != len(c.push)+len(c.mute) {
 				t.Errorf("unread %+v, %v", n, err)
 			}
@@ -99,12 +105,13 @@ func TestMutedTypes(t *testing.T) {
 }
 
 func TestMutedEverywhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	w.prefers(66, devices.Android, "A", off("promo"))
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "muted" && s.Devices[0].Outcome == "muted" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "muted" && s.Devices[0].Outcome == "muted" })
 	w.settled()
 	if n := len(w.android.sent); n != 0 {
 		t.Errorf("%d pushes", n)
@@ -119,13 +126,17 @@ type night struct {
 	morning time.Time
 }
 
-func newNight(t *testing.T) *night {
+// morningSpread is the time over which promotions are spread that wait for the same
+// minute.
+const morningSpread = 10 * time.Minute
+
+func newNight(t *testing.T, change ...func(*Options)) *night {
 	n := &night{}
 	n.now.Store(time.Now().UnixNano())
-	n.world = newWorld(t, func(o *Options) {
+	n.world = newWorld(t, append(change, func(o *Options) {
 		o.Now = func() time.Time { return time.Unix(0, n.now.Load()) }
-	})
-	now := n.Now().UTC()
+	})...)
+	now := n.opts.Now().UTC()
 	n.morning = now.Truncate(time.Minute).Add(8 * time.Hour)
 	n.quietHours(now.Add(-time.Hour), n.morning)
 	n.register(66, devices.Android, "A")
@@ -135,9 +146,9 @@ func newNight(t *testing.T) *night {
 // quietHours sets those of user 66, in the zone of Options.Location.
 func (n *night) quietHours(from, to time.Time) {
 	n.t.Helper()
-	clock := func(at time.Time) inbox.Clock { return inbox.Clock(at.Hour()*60 + at.Minute()) }
-	q := inbox.QuietHours{From: clock(from), To: clock(to)}
-	if err := n.Inbox.SetQuiet(n.t.Context(), 66, &q, nil); err != nil {
+	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
+	q := model.QuietHours{From: clock(from), To: clock(to)}
+	if err := n.opts.Inbox.Profiles.SetQuietHours(n.t.Context(), 66, &q, nil); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -147,11 +158,11 @@ func (n *night) release(now time.Time) {
 	n.t.Helper()
 	n.now.Store(now.UnixNano())
 	for value := range n.delayed() {
-		entry, err := parseEntry(value)
+		entry, err := outbox.ParseEntry(value)
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		key := n.delayedKey(n.Partitions.OfUser(entry.User), Bulk)
+		key := n.Outbox.DelayedKey(n.opts.Partitions.OfUser(entry.User), push.Bulk)
 		if err := n.rdb.ZAdd(context.Background(), key, redis.Z{Score: 0, Member: value}).Err(); err != nil {
 			n.t.Fatal(err)
 		}
@@ -162,13 +173,13 @@ func (n *night) release(now time.Time) {
 func (n *night) delayed() map[string]time.Time {
 	n.t.Helper()
 	all := make(map[string]time.Time)
-	for p := range n.Partitions.Len() {
-		list, err := n.rdb.ZRangeWithScores(context.Background(), n.delayedKey(p, Bulk), 0, -1).Result()
+	for p := range n.opts.Partitions.Len() {
+		list, err := n.rdb.ZRangeWithScores(context.Background(), n.Outbox.DelayedKey(p, push.Bulk), 0, -1).Result()
 		if err != nil {
 			n.t.Fatal(err)
 		}
 		for _, z := range list {
-			all[z.Member.(string)] = milli(int64(z.Score))
+			all[z.Member.(string)] = time.UnixMilli(int64(z.Score))
 		}
 	}
 	return all
@@ -177,8 +188,9 @@ func (n *night) delayed() map[string]time.Time {
 // A promotion waits for the morning, and nothing else does; sockets, the list and the
 // counters have it at once.
 func TestPromotionsWaitForTheMorning(t *testing.T) {
+	t.Parallel()
 	w := newNight(t)
-	socket := w.rdb.Subscribe(t.Context(), w.Inbox.Channel(66))
+	socket := w.rdb.Subscribe(t.Context(), w.opts.Inbox.Live.Channel(66))
 	defer socket.Close()
 	if _, err := socket.Receive(t.Context()); err != nil { // it listens
 		t.Fatal(err)
@@ -188,50 +200,51 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	if frame, err := socket.ReceiveTimeout(t.Context(), patient); err != nil {
 		t.Errorf("no frame: %v, %v", frame, err)
 	}
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
 	for _, due := range w.delayed() { // some time has passed since the clock was set
-		if due.Before(w.morning) || due.After(w.morning.Add(morning+time.Minute)) {
+		if due.Before(w.morning) || due.After(w.morning.Add(morningSpread+time.Minute)) {
 			t.Errorf("due at %s, morning is at %s", due, w.morning)
 		}
 	}
 	for _, typ := range []string{"transaction", "nego", "dompet", "report"} {
 		w.publish(fmt.Sprintf(`{"id":"%[1]s","type":"%[1]s","receiver_id":66,"message":"m","details":{"id":1}}`, typ))
-		w.status(typ, func(s ReceiverStatus) bool { return s.Push == "done" })
+		w.status(typ, func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	}
 	if n, late := len(w.android.sent), len(w.delayed()); n != 4 || late != 1 {
 		t.Errorf("%d pushes, %d delayed", n, late)
 	}
-	n, err := w.Inbox.Unreads(t.Context(), 66)
+	n, err := w.opts.Inbox.Counters.Unreads(t.Context(), 66)
 	if err != nil || n.Notifications != 5 {
 		t.Errorf("unread %+v, %v", n, err)
 	}
 	w.release(w.morning)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" && s.Devices[0].Outcome == "accepted" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" && s.Devices[0].Outcome == "accepted" })
 	w.settled()
 }
 
 // A push that its provider puts off in the evening, for one device, waits too.
 func TestRetriesWaitForTheMorning(t *testing.T) {
+	t.Parallel()
 	w := newNight(t)
-	evening := w.Now().Add(-2 * time.Hour)
+	evening := w.opts.Now().Add(-2 * time.Hour)
 	w.now.Store(evening.UnixNano())
-	answers := make(chan Result, 2)
-	answers <- Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: time.Hour}
-	answers <- Result{Outcome: Accepted}
-	w.android.answer = func(*Delivery) Result { return <-answers }
+	answers := make(chan push.Result, 2)
+	answers <- push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: time.Hour}
+	answers <- push.Result{Outcome: push.Accepted}
+	w.android.answer = func(*push.Delivery) push.Result { return <-answers }
 	w.register(66, devices.IOS, "B")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool {
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool {
 		return len(s.Devices) == 2 && s.Push == "retrying" && len(w.delayed()) == 1
 	})
 	w.release(w.morning.Add(-time.Hour))
-	w.status("promo-1", func(s ReceiverStatus) bool {
-		return slices.ContainsFunc(s.Devices, func(d DeviceStatus) bool { return d.Outcome == "quiet" && d.Attempts == 1 })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool {
+		return slices.ContainsFunc(s.Devices, func(d delivery.DeviceStatus) bool { return d.Outcome == "quiet" && d.Attempts == 1 })
 	})
 	w.eventually("delayed again", func() bool { return len(w.delayed()) == 1 })
 	w.release(w.morning.Add(time.Hour))
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
 	if a, i := len(w.android.sent), len(w.ios.sent); a != 2 || i != 1 {
 		t.Errorf("%d pushes to android, %d to ios", a, i)
@@ -241,51 +254,24 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 // The night does not count as time to retry, but what is stale in the morning is not
 // sent.
 func TestStaleByTheMorning(t *testing.T) {
-	w := newNight(t)
-	w.RetryFor = time.Hour
+	t.Parallel()
+	w := newNight(t, func(o *Options) { o.RetryFor = time.Hour })
 	w.run()
 	w.publish(promo)
 	w.publish(strings.NewReplacer("promo-1", "stale", `"title"`, `"options":{"ttl":"2h"},"title"`).Replace(promo))
-	w.status("stale", func(s ReceiverStatus) bool { return s.Push == "expired" })
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "quiet" })
-	w.release(w.morning.Add(morning))
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+	w.status("stale", func(s delivery.ReceiverStatus) bool { return s.Push == "expired" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" })
+	w.release(w.morning.Add(morningSpread))
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
 	if _, _, dead := w.left(); dead != 0 || len(w.android.sent) != 1 {
 		t.Errorf("%d dead letters, %d pushes", dead, len(w.android.sent))
 	}
 }
 
-// The mornings of many users are spread evenly, and end before the next night.
-func TestMorningsAreSpread(t *testing.T) {
-	minutes := make([]int, morning/time.Minute)
-	for user := range int64(10_000) {
-		by := spread(user*1000+7, morning) // ids may have a pattern
-		if by != spread(user*1000+7, morning) {
-			t.Fatal("a user's time changes")
-		}
-		minutes[by/time.Minute]++
-	}
-	for i, n := range minutes {
-		if n < 800 || n > 1200 {
-			t.Errorf("minute %d: %d of 10,000 users", i, n)
-		}
-	}
-	w := newNight(t)
-	w.quietHours(w.morning.Add(time.Minute), w.morning) // but for one minute
-	work := &work{entry: &entry{User: 66, Type: "discount"}}
-	var err error
-	if work.settings, err = w.Inbox.Settings(t.Context(), 66); err != nil {
-		t.Fatal(err)
-	}
-	at := w.Now().Add(w.quietFor(work))
-	if at.Before(w.morning) || !at.Before(w.morning.Add(time.Minute)) {
-		t.Errorf("sent at %s, the pause begins at %s", at, w.morning)
-	}
-}
-
 // A private device's push says nothing of money where the screen shows it.
 func TestConceal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		event string
 		want  string // what is shown, in the receiver's language; "" when everything is
@@ -299,22 +285,18 @@ func TestConceal(t *testing.T) {
 	} {
 		t.Run(strings.Split(c.event, `"`)[7], func(t *testing.T) { testConceal(t, c.event, c.want) })
 	}
-	silent := Delivery{Lane: Urgent, Type: "dompet"}
-	if d := newWorld(t).conceal("id", silent); !d.Silent() {
-		t.Errorf("a silent push shows %q", d.Body)
-	}
 }
 
-func testConceal(t *testing.T, event, want string) {
-	w := newWorld(t, func(o *Options) { o.Types = []Type{{Name: "payout", Lane: Urgent, Message: "m"}} })
+func testConceal(t *testing.T, raw, want string) {
+	w := newWorld(t, func(o *Options) { o.Types = []event.Type{{Name: "payout", Lane: push.Urgent, Message: "m"}} })
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.IOS, "B")
 	w.prefers(66, devices.IOS, "B", private)
 	w.speaks(66, "en")
 	w.run()
-	w.publish(event)
+	w.publish(raw)
 	open, hidden := w.android.wait(t, "push", count(1))[0], w.ios.wait(t, "push", count(1))[0]
-	if open.Body != "secret" || slices.ContainsFunc(open.Data, func(f Field) bool { return f.Name == "private" }) {
+	if open.Body != "secret" || slices.ContainsFunc(open.Data, func(f push.Field) bool { return f.Name == "private" }) {
 		t.Errorf("the other device got %+v", open)
 	}
 	if want == "" {

@@ -1,21 +1,37 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// servicePrefix begins the sources that are services.
-const servicePrefix = "service:"
+// metrics are what publishing counts.
+type metrics struct {
+	accepted *prometheus.CounterVec // by type
+	stored   *prometheus.CounterVec // by type
+}
 
-// ServiceSource names a service as the origin of events and broadcasts: ids are unique
-// within a source.
-func ServiceSource(name string) string { return servicePrefix + name }
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"type"})
+		reg.MustRegister(c)
+		return c
+	}
+	return &metrics{
+		accepted: counter("kabar_events_accepted_total", "Events answered with success, repeats included."),
+		stored:   counter("kabar_events_stored_total", "Events stored, one for each receiver."),
+	}
+}
 
 // A Published tells what became of one event that was to be published.
 type Published struct {
@@ -24,156 +40,147 @@ type Published struct {
 	Err       error  // inbox.ErrConflict, or why storing failed: repeating is safe
 }
 
-// putMost is how many receivers' shares are stored in one round trip; it bounds the
-// memory that a request with many receivers takes.
-const putMost = 128
+// maxStored is for how many receivers notifications are stored in one round trip; it
+// bounds the memory that a request with many receivers takes.
+const maxStored = 128
 
-// Publish stores events of a source (see ServiceSource) for each of their receivers,
-// once, and leaves their pushes in the outbox. Results are in the order of the
-// events. An event succeeded when it is stored for every receiver.
-func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*Event) []Published {
-	now := d.Now()
-	results := make([]Published, len(events))
-	puts := make([]inbox.Put, 0, putMost)
-	of := make([]int, 0, putMost) // the event that each put is of
-	receivers := make(map[string][]int64)
-	service := d.reportsTo(source)
-	flush := func() {
-		stored, errs := d.Inbox.Put(ctx, puts, receivers)
-		for i, n := range of {
-			d.note(&results[n], events[n], stored[i], errs[i])
-		}
-		puts, of = puts[:0], of[:0]
-		clear(receivers)
-	}
+// Publish stores events of a source (see event.ServiceSource) for each of their receivers,
+// once, and leaves their pushes in the outbox. Results are in the order of the events. An
+// event succeeded when it is stored for every receiver.
+func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*event.Event) []Published {
+	p := publishing{d: d, service: d.reports.Service(source), now: d.opts.Now(), results: make([]Published, len(events)), events: events}
 	for n, e := range events {
-		results[n] = Published{ID: e.ID, Duplicate: true}
-		key := e.key(source)
-		receivers[key] = append(receivers[key], e.Receivers...)
-		for _, receiver := range e.Receivers {
-			puts, of = append(puts, d.put(e, service, key, receiver, now)), append(of, n)
-			if len(puts) == putMost {
-				flush()
-			}
-		}
+		p.results[n] = Published{ID: e.ID, Duplicate: true}
+		p.add(ctx, n, e.Key(source))
 	}
-	if len(puts) > 0 {
-		flush()
-	}
-	for n, r := range results {
+	p.store(ctx)
+	for n, r := range p.results {
 		if r.Err == nil {
 			d.metrics.accepted.WithLabelValues(events[n].Type).Inc()
 		}
 	}
-	for _, l := range d.lanes {
-		l.nudge()
-	}
-	return results
+	d.Outbox.NudgeAll()
+	return p.results
 }
 
-// note adds what became of one receiver's share to an event's result. A conflict
+// A publishing is one call of Publish.
+type publishing struct {
+	d       *Dispatcher
+	service string // the one that wants reports, or ""
+	now     time.Time
+	events  []*event.Event
+	results []Published
+
+	// What is to be stored in the next round trip.
+	notifications []inbox.NewNotification
+	of            []int              // the event that each notification is of
+	receivers     map[string][]int64 // by the event's key
+}
+
+// add stores an event for each of its receivers, as far as a round trip is full.
+func (p *publishing) add(ctx context.Context, n int, key string) {
+	e := p.events[n]
+	var (
+		last *event.RoleContent // the content that body was made of
+		body []byte
+	)
+	if p.receivers == nil {
+		p.receivers = make(map[string][]int64)
+	}
+	p.receivers[key] = append(p.receivers[key], e.Receivers...)
+	for _, receiver := range e.Receivers {
+		c := e.ContentFor(receiver)
+		if c != last { // receivers of one role mostly follow each other
+			last, body = c, nil
+			if c.Level != event.Counted {
+				body = storedBody(e, c)
+			}
+		}
+		p.notifications = append(p.notifications, p.notification(e, c, body, key, receiver))
+		if p.of = append(p.of, n); len(p.of) == maxStored {
+			p.store(ctx)
+		}
+	}
+}
+
+// storedBody is what the inbox stores of a content.
+func storedBody(e *event.Event, c *event.RoleContent) []byte {
+	b := content.Body{Type: e.Type, Title: e.Title, Message: c.Message, Translations: c.Translations, Details: c.Details}
+	return b.Stored()
+}
+
+// store stores what was added, and notes the results.
+func (p *publishing) store(ctx context.Context) {
+	if len(p.notifications) == 0 {
+		return
+	}
+	stored, errs := p.d.opts.Inbox.Notifications.Store(ctx, p.notifications, p.receivers)
+	for i, n := range p.of {
+		p.note(n, stored[i], errs[i])
+	}
+	p.notifications, p.of = p.notifications[:0], p.of[:0]
+	clear(p.receivers)
+}
+
+// note adds what became of one receiver's notification to the event's result. A conflict
 // outweighs other errors: repeating does not help.
-func (d *Dispatcher) note(r *Published, e *Event, stored inbox.Stored, err error) {
+func (p *publishing) note(n int, stored inbox.StoreResult, err error) {
+	r := &p.results[n]
 	r.Duplicate = r.Duplicate && stored.Duplicate
 	switch {
 	case err == nil && !stored.Duplicate && !stored.Erased:
-		d.metrics.stored.WithLabelValues(e.Type).Inc()
+		p.d.metrics.stored.WithLabelValues(p.events[n].Type).Inc()
 	case err != nil && (r.Err == nil || errors.Is(err, inbox.ErrConflict)):
 		r.Err = err
 	}
 }
 
-// put is an event's share of one receiver. The service is the one that wants reports
-// of it, or "".
-func (d *Dispatcher) put(e *Event, service, key string, receiver int64, now time.Time) inbox.Put {
-	s := e.shareOf(receiver)
-	p := inbox.Put{
+// notification is what is stored of an event for one receiver.
+func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []byte, key string, receiver int64) inbox.NewNotification {
+	n := inbox.NewNotification{
 		Receiver: receiver,
 		Event:    key,
-		Content:  e.content,
+		Content:  e.Digest,
 		Type:     e.Type,
-		Listed:   e.kind.listed && s.hears != counted,
-		Quiet:    s.hears == counted,
-		Body:     s.body,
-		Subject:  e.tag(),
-		State:    e.state(s, now),
-		Cart:     e.cart,
-		Contact:  e.contact(receiver),
+		Listed:   e.Spec.Listed && c.Level != event.Counted,
+		Quiet:    c.Level == event.Counted,
+		Body:     body,
+		Subject:  e.Subject(),
+		State:    e.State(c, p.now),
+		Cart:     e.Cart,
+		Contact:  e.Contact(receiver),
 	}
-	if e.push && s.hears == pushed && e.cart == nil {
-		entry := d.entry(e, s, key, receiver, now)
-		if service != "" {
-			entry.Service, entry.EventID, entry.Source = service, e.ID, e.cloudSource
-		}
-		p.Entry = &inbox.Entry{
-			Stream: d.outKey(d.Partitions.OfUser(receiver), e.kind.lane),
-			Header: entry.header(),
-		}
+	if !e.Push || c.Level != event.Pushed || e.Cart != nil {
+		return n
 	}
-	return p
+	// The notification's id comes from the script that stores it.
+	ttl := e.TTL(c)
+	entry := outbox.Entry{
+		User: receiver, Event: key, Type: e.Type, Tag: n.Subject, State: e.TellsState(), Category: c.Category,
+		Expires: p.now.Add(ttl).UnixMilli(), Until: p.now.Add(min(ttl, p.d.opts.RetryFor)).UnixMilli(),
+	}
+	if p.service != "" {
+		entry.Service, entry.EventID, entry.Source = p.service, e.ID, e.CloudSource()
+	}
+	n.Entry = &inbox.OutboxEntry{
+		Stream: p.d.Outbox.StreamKey(p.d.opts.Partitions.OfUser(receiver), e.Spec.Lane),
+		Header: entry.Header(),
+	}
+	return n
 }
 
-// state is what the event says of its subject, for one role.
-func (e *Event) state(s *share, now time.Time) inbox.State {
-	state := inbox.State{Order: e.time}
-	if state.Order.IsZero() {
-		state.Order = now
-	}
-	if e.tellsState() {
-		state.Rank, state.Class = e.meaning.rank, s.counter
-	}
-	return state
-}
-
-// tellsState reports whether the event tells a state of something that has several.
-func (e *Event) tellsState() bool { return e.meaning != nil && e.tag() != "" }
-
-// contact is with whom a receiver has the transaction that the event tells of, or
-// nil.
-func (e *Event) contact(receiver int64) *inbox.Contact {
-	d := &e.details
-	if e.Type != "transaction" || d.seller.id == 0 || d.buyer.id == 0 || d.seller.id == d.buyer.id {
-		return nil
-	}
-	role, with := inbox.Seller, d.seller
-	switch receiver {
-	case d.buyer.id:
-	case d.seller.id:
-		role, with = inbox.Buyer, d.buyer
-	default:
-		return nil
-	}
-	return &inbox.Contact{
-		Role: role, Partner: with.id, Name: with.name, Avatar: with.avatar,
-		Transaction: e.resourceName(), Items: d.items,
-	}
-}
-
-// entry is what the worker needs to push an event to a receiver. The notification's
-// id comes from the script that stores it.
-func (d *Dispatcher) entry(e *Event, s *share, key string, receiver int64, now time.Time) *entry {
-	worth := cmp.Or(e.ttl, s.worth)
-	return &entry{
-		User:     receiver,
-		Event:    key,
-		Type:     e.Type,
-		Tag:      e.tag(),
-		State:    e.tellsState(),
-		Category: s.category,
-		Expires:  now.Add(worth).UnixMilli(),
-		Until:    now.Add(min(worth, d.RetryFor)).UnixMilli(),
-	}
-}
-
-// Reminder returns what devices.Registry.Register enqueues for a device that is
-// new: the documented push that an app receives right after logging in.
-func (d *Dispatcher) Reminder(user int64) devices.Welcome {
+// Reminder returns what devices.Registry.Register enqueues for a device that is new: the
+// documented push that an app receives right after logging in.
+func (d *Dispatcher) Reminder(user int64) devices.Announcement {
 	return func(device devices.Device) (stream, field, value string) {
-		now := d.Now()
-		e := &Event{Type: "reminder", kind: kinds["reminder"]}
-		entry := d.entry(e, e.newShare(stranger), "", user, now)
-		entry.ID, entry.Owed = inbox.NewID(now), device.ID
-		entry.body = string(body(e.Type, nil, "", nil, []byte("{"+noUnreadItems)))
-		return d.outKey(d.Partitions.OfUser(user), e.kind.lane), "e", entry.value()
+		const reminder = "reminder"
+		now, spec := d.opts.Now(), d.types.Spec(reminder)
+		body := content.Body{Type: reminder, Details: []byte("{}")}
+		entry := outbox.Entry{
+			User: user, Type: reminder, Tag: reminder, ID: model.NewID(now), Owed: device.ID,
+			Expires: now.Add(spec.TTL).UnixMilli(), Until: now.Add(min(spec.TTL, d.opts.RetryFor)).UnixMilli(),
+			Body: string(body.Stored()),
+		}
+		return d.Outbox.StreamKey(d.opts.Partitions.OfUser(user), spec.Lane), outbox.EntryField, entry.Value()
 	}
 }

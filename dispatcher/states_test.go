@@ -12,22 +12,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The model of the property test below: which number a state is part of, for the
-// seller and for the buyer, as DESIGN.md 4.1 has it.
-var asks = map[string][2]func(*inbox.Unreads){
-	"transaction pending":         {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction addressed":       {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction payment_chosen":  {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction confirm_payment": {nil, func(n *inbox.Unreads) { n.TransactionNews++ }},
-	"transaction paid":            {func(n *inbox.Unreads) { n.SellerTransactions++ }, func(n *inbox.Unreads) { n.TransactionNews++ }},
-	"transaction delivered":       {nil, func(n *inbox.Unreads) { n.BuyerTransactions++ }},
-	"transaction received":        {nil, func(n *inbox.Unreads) { n.TransactionNews++ }},
-	"nego waiting":                {func(n *inbox.Unreads) { n.SellerOffers++ }, nil},
-	"nego accepted":               {nil, func(n *inbox.Unreads) { n.BuyerOffers++ }},
+// seller and for the buyer, as the marketplace's v2 API documents have it.
+var asks = map[string][2]func(*model.Unreads){
+	"transaction pending":         {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction addressed":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction payment_chosen":  {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction confirm_payment": {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction paid":            {func(n *model.Unreads) { n.SellerTransactions++ }, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction delivered":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
+	"transaction received":        {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"nego waiting":                {func(n *model.Unreads) { n.SellerOffers++ }, nil},
+	"nego accepted":               {nil, func(n *model.Unreads) { n.BuyerOffers++ }},
 }
 
 var (
@@ -66,6 +68,7 @@ func (s *told) event(another string) string {
 // however often, both people's counters are those of the newest states (G6), and
 // nothing but the newest state is pushed, once for each event that tells it.
 func TestStatesInAnyOrder(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { statesInAnyOrder(t, rand.New(rand.NewPCG(seed, 0))) })
@@ -74,14 +77,15 @@ func TestStatesInAnyOrder(t *testing.T) {
 
 // A history is what services tell of several transactions and offers.
 type history struct {
-	events   []*Event
+	events   []*event.Event
 	newest   map[int]*told              // by resource
+	parsed   map[int]*event.Event       // the event that tells newest
 	tellings map[[3]int]map[string]bool // ids of events by resource, second and rank
 }
 
 // history makes one up, with states twice, and again under other ids.
 func (w *world) history(rnd *rand.Rand, users []int64) *history {
-	h := &history{newest: make(map[int]*told), tellings: make(map[[3]int]map[string]bool)}
+	h := &history{newest: make(map[int]*told), parsed: make(map[int]*event.Event), tellings: make(map[[3]int]map[string]bool)}
 	for id := 1; id <= 60; id++ {
 		who := rnd.Perm(len(users))
 		s := told{resource: "transaction", id: id, seller: users[who[0]], buyer: users[who[1]]}
@@ -105,7 +109,7 @@ func (w *world) history(rnd *rand.Rand, users []int64) *history {
 	return h
 }
 
-func (h *history) tell(s *told, e *Event) {
+func (h *history) tell(s *told, e *event.Event) {
 	h.events = append(h.events, e)
 	at := [3]int{s.id, s.second, s.rank}
 	if h.tellings[at] == nil {
@@ -113,13 +117,13 @@ func (h *history) tell(s *told, e *Event) {
 	}
 	h.tellings[at][e.ID] = true
 	if old := h.newest[s.id]; old == nil || s.newerThan(old) {
-		h.newest[s.id] = s
+		h.newest[s.id], h.parsed[s.id] = s, e
 	}
 }
 
 // model says what the numbers and the pushes must come to.
-func (h *history) model() (unreads map[int64]inbox.Unreads, pushes map[string]int) {
-	unreads, pushes = make(map[int64]inbox.Unreads), make(map[string]int)
+func (h *history) model() (unreads map[int64]model.Unreads, pushes map[string]int) {
+	unreads, pushes = make(map[int64]model.Unreads), make(map[string]int)
 	for _, s := range h.newest {
 		for i, user := range []int64{s.seller, s.buyer} {
 			n := unreads[user]
@@ -127,10 +131,8 @@ func (h *history) model() (unreads map[int64]inbox.Unreads, pushes map[string]in
 				enter(&n)
 			}
 			unreads[user] = n
-			r := meanings[s.resource][s.state()].to([]role{seller, buyer}[i])
-			if r.hears == pushed {
-				words := testTexts.Text(text.Indonesian, r.text(), text.Args{Seller: fmt.Sprint("S", s.seller), Buyer: fmt.Sprint("B", s.buyer)})
-				pushes[fmt.Sprintf("%d %s:%d %s", user, s.resource, s.id, words)] += len(h.tellings[[3]int{s.id, s.second, s.rank}])
+			if c := h.parsed[s.id].ContentFor(user); c.Level == event.Pushed {
+				pushes[fmt.Sprintf("%d %s:%d %s", user, s.resource, s.id, c.Message)] += len(h.tellings[[3]int{s.id, s.second, s.rank}])
 			}
 		}
 	}
@@ -153,7 +155,7 @@ func statesInAnyOrder(t *testing.T, rnd *rand.Rand) {
 	}
 	unreads, pushes := h.model()
 	for _, user := range users {
-		got, err := w.Inbox.Unreads(t.Context(), user)
+		got, err := w.opts.Inbox.Counters.Unreads(t.Context(), user)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,6 +185,7 @@ func (w *world) offer(id, at, state string) {
 // A push that waits is dropped when something newer was told of the same offer, and
 // of an expired one nothing is sent; what comes late supersedes nothing.
 func TestSupersededPushesAreDropped(t *testing.T) {
+	t.Parallel()
 	type tell struct{ id, at, state string }
 	for name, c := range map[string]struct {
 		tells []tell
@@ -231,9 +234,9 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 				t.Errorf("pushes (-want +got):\n%s", diff)
 			}
 			for id, want := range c.push {
-				w.status(id, func(s ReceiverStatus) bool { return s.Push == want })
+				w.status(id, func(s delivery.ReceiverStatus) bool { return s.Push == want })
 			}
-			notes, err := w.Inbox.List(t.Context(), 66, []string{"nego"}, 0, 10)
+			notes, err := w.opts.Inbox.Notifications.List(t.Context(), 66, []string{"nego"}, 0, 10)
 			if err != nil || len(notes) != len(c.tells) {
 				t.Errorf("%d in the list, %v", len(notes), err)
 			}
@@ -244,6 +247,7 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 // A retry that waits is dropped when the offer has expired meanwhile, which itself is
 // never pushed; one that a late state has come after is not.
 func TestRetriesOfOffers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		at, state string
 		outcome   string
@@ -255,12 +259,12 @@ func TestRetriesOfOffers(t *testing.T) {
 			w := newWorld(t)
 			release := make(chan struct{})
 			var attempts atomic.Int32
-			w.android.answer = func(*Delivery) Result {
+			w.android.answer = func(*push.Delivery) push.Result {
 				if attempts.Add(1) > 1 {
-					return Result{Outcome: Accepted}
+					return push.Result{Outcome: push.Accepted}
 				}
 				<-release
-				return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
+				return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
 			}
 			w.register(66, devices.Android, "A")
 			w.run()
@@ -268,7 +272,7 @@ func TestRetriesOfOffers(t *testing.T) {
 			w.android.wait(t, "first attempt", count(1))
 			w.offer("later", c.at, c.state)
 			close(release)
-			w.status("old", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
+			w.status("old", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
 			w.settled()
 		})
 	}
@@ -276,6 +280,7 @@ func TestRetriesOfOffers(t *testing.T) {
 
 // A step that only moves counters supersedes what waits as well.
 func TestQuietStatesSupersede(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	s := told{resource: "transaction", id: 1, seller: 66, buyer: 15, rank: 4, second: 1} // paid

@@ -13,6 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
@@ -32,13 +35,13 @@ func TestPublishReachesEveryDevice(t *testing.T) {
 			a, b := w.register(66, devices.Android, "A"), w.register(66, devices.IOS, "B")
 			w.publish(promo)
 			android, ios := w.android.wait(t, "android", count(1)), w.ios.wait(t, "ios", count(1))
-			if android[0].Device.ID != a.ID || ios[0].Device.ID != b.ID || android[0].ID == ios[0].ID {
+			if android[0].Token != a.Token || ios[0].Token != b.Token || android[0].ID == ios[0].ID {
 				t.Errorf("sent to %+v and %+v", android[0], ios[0])
 			}
-			if d := android[0]; d.Lane != Bulk || d.Title != "contoh diskon" || d.Body != "ayo cek diskon" || d.Badge != 1 {
+			if d := android[0]; d.Lane != push.Bulk || d.Title != "contoh diskon" || d.Body != "ayo cek diskon" || d.Badge != 1 {
 				t.Errorf("delivery %+v", d)
 			}
-			s := w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "done" })
+			s := w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 			if len(s.Devices) != 2 || s.Devices[0].Outcome != "accepted" || s.Devices[0].ProviderID == "" || s.Devices[0].Attempts != 1 {
 				t.Errorf("status %+v", s)
 			}
@@ -48,6 +51,7 @@ func TestPublishReachesEveryDevice(t *testing.T) {
 }
 
 func TestPublishOnceInAnyInterleaving(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	w.register(66, devices.Android, "A")
@@ -85,6 +89,7 @@ func TestPublishOnceInAnyInterleaving(t *testing.T) {
 }
 
 func TestOneReadGoesToSeveralReceivers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	var want []string
@@ -94,7 +99,7 @@ func TestOneReadGoesToSeveralReceivers(t *testing.T) {
 	}
 	w.publish(`{"id":"many","type":"campaign","message":"m","receiver_ids":[` + strings.Join(want, ",") + `,"1"]}`)
 	w.android.wait(t, "pushes", count(20))
-	all, err := w.Status(context.Background(), "service:test", "many")
+	all, err := w.Delivery.Status(context.Background(), "service:test", "many")
 	if err != nil || len(all) != 20 {
 		t.Errorf("%d receivers, %v", len(all), err)
 	}
@@ -103,48 +108,49 @@ func TestOneReadGoesToSeveralReceivers(t *testing.T) {
 
 // What a provider's answers do to the push and to the device.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
-		result            Result
+		result            push.Result
 		outcome           string
 		kept              bool // the device is still listed
 		dead, retriedSoon bool
 	}{
-		{Result{Outcome: Accepted}, "accepted", true, false, false},
-		{Result{Outcome: Forget, Reason: "UNREGISTERED"}, "forgotten", false, false, false},
-		{Result{Outcome: Forget, Reason: "Unregistered", At: time.Now().Add(-time.Hour)}, "forgotten", true, false, false},
-		{Result{Outcome: Refused, Reason: "PayloadTooLarge"}, "refused", true, true, false},
-		{Result{Outcome: Unsendable, Reason: "SENDER_ID_MISMATCH"}, "unsendable", true, true, false},
-		{Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},
-		{Result{Outcome: Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
+		{push.Result{Outcome: push.Accepted}, "accepted", true, false, false},
+		{push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}, "forgotten", false, false, false},
+		{push.Result{Outcome: push.Forget, Reason: "Unregistered", At: time.Now().Add(-time.Hour)}, "forgotten", true, false, false},
+		{push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}, "refused", true, true, false},
+		{push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}, "unsendable", true, true, false},
+		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},
+		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
 	} {
-		t.Run(c.outcome+"/"+c.result.Reason, func(t *testing.T) {
+		t.Run(c.outcome+"/"+string(c.result.Reason), func(t *testing.T) {
 			if c.outcome == "dead" { // a backoff is capped; the event's own TTL is shorter
 				c.result.RetryAfter = 2 * time.Minute
 			}
 			w := newWorld(t)
 			first := true
 			var ids []string
-			w.android.answer = func(d *Delivery) Result {
+			w.android.answer = func(d *push.Delivery) push.Result {
 				ids = append(ids, d.ID)
 				if first {
 					first = false
 					return c.result
 				}
-				return Result{Outcome: Accepted}
+				return push.Result{Outcome: push.Accepted}
 			}
 			w.register(66, devices.Android, "A")
 			w.run()
 			w.publish(strings.Replace(promo, `"title"`, `"options":{"ttl":"1m"},"title"`, 1))
-			s := w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
-			listed, err := w.Devices.List(context.Background(), 66)
+			s := w.status("promo-1", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == c.outcome })
+			listed, err := w.opts.Devices.List(context.Background(), 66)
 			if err != nil || (len(listed) == 1) != c.kept {
 				t.Errorf("devices %v, %v; kept should be %v", listed, err, c.kept)
 			}
-			letters, err := w.DeadLetters(context.Background(), 10)
+			letters, err := w.Outbox.DeadLetters(context.Background(), 10)
 			if err != nil || (len(letters) == 1) != c.dead {
 				t.Errorf("dead letters %v, %v", letters, err)
 			}
-			if c.dead && (letters[0].Reason != c.result.Reason || letters[0].Receiver != 66 || letters[0].Type != "discount") {
+			if c.dead && (letters[0].Reason != string(c.result.Reason) || letters[0].Receiver != 66 || letters[0].Type != "discount") {
 				t.Errorf("dead letter %+v", letters[0])
 			}
 			if c.retriedSoon && (s.Devices[0].Attempts != 2 || ids[0] != ids[1]) {
@@ -157,39 +163,43 @@ func TestOutcomes(t *testing.T) {
 
 // A device that its project does not own gets no more pushes until it registers.
 func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	w.android.answer = func(*Delivery) Result { return Result{Outcome: Unsendable, Reason: "SENDER_ID_MISMATCH"} }
+	w.android.answer = func(*push.Delivery) push.Result {
+		return push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}
+	}
 	w.register(66, devices.Android, "A")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "dead" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
 	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
-	w.status("promo-2", func(s ReceiverStatus) bool { return s.Push == "dead" })
+	w.status("promo-2", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
 	if n := len(w.android.sent); n != 1 {
 		t.Errorf("%d attempts", n)
 	}
 	w.android.answer = nil
 	w.register(66, devices.Android, "A")
 	w.publish(strings.Replace(promo, "promo-1", "promo-3", 1))
-	w.status("promo-3", func(s ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 1 })
+	w.status("promo-3", func(s delivery.ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 1 })
 }
 
 // An entry's other devices do not wait for one that is retried, and are not sent
 // to again.
 func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	failures := 2
-	w.ios.answer = func(*Delivery) Result {
+	w.ios.answer = func(*push.Delivery) push.Result {
 		if failures--; failures >= 0 {
-			return Result{Outcome: Later, Reason: "ServiceUnavailable", RetryAfter: 20 * time.Millisecond}
+			return push.Result{Outcome: push.Later, Reason: "ServiceUnavailable", RetryAfter: 20 * time.Millisecond}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.IOS, "B")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" && w.settledNow() })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" && w.settledNow() })
 	if a, i := len(w.android.sent), len(w.ios.sent); a != 1 || i != 3 {
 		t.Errorf("%d pushes to android, %d to ios", a, i)
 	}
@@ -202,15 +212,16 @@ func (w *world) settledNow() bool {
 
 // A delayed retry whose place on the screen a newer push has taken is dropped.
 func TestSupersededRetriesAreDropped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const offer = `{"id":"%s","type":"nego","receiver_id":66,"message":"%s","details":{"id":1,"state":"waiting"}}`
 	release := make(chan struct{})
-	w.android.answer = func(d *Delivery) Result {
+	w.android.answer = func(d *push.Delivery) push.Result {
 		if d.Body == "old" {
 			<-release // the newer offer is published meanwhile
-			return Result{Outcome: Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
+			return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
 		}
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	w.register(66, devices.Android, "A")
 	w.run()
@@ -218,7 +229,9 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 	w.android.wait(t, "first attempt", count(1))
 	w.publish(fmt.Sprintf(offer, "new", "new"))
 	close(release)
-	w.status("old", func(s ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == "superseded" })
+	w.status("old", func(s delivery.ReceiverStatus) bool {
+		return len(s.Devices) == 1 && s.Devices[0].Outcome == "superseded"
+	})
 	w.settled()
 	if n := len(w.android.sent); n != 2 {
 		t.Errorf("%d pushes", n)
@@ -227,6 +240,7 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 
 // A push never goes to a device that another user has registered since (G4).
 func TestNoPushToAFormerOwner(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "SHARED")
 	for i := range 20 {
@@ -244,15 +258,16 @@ func TestNoPushToAFormerOwner(t *testing.T) {
 
 // Two users register one token at once while events come in for both.
 func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	var mu sync.Mutex
 	var receivers []string // of the pushes, in order
-	w.android.answer = func(d *Delivery) Result {
+	w.android.answer = func(d *push.Delivery) push.Result {
 		mu.Lock()
 		defer mu.Unlock()
 		receivers = append(receivers, string(d.Data[1].Value))
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	var wg sync.WaitGroup
 	for _, user := range []int64{66, 67} {
@@ -268,7 +283,7 @@ func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	owner, err := w.Devices.Owners(context.Background(), []devices.Device{{Platform: devices.Android, Token: "SHARED"}})
+	owner, err := w.opts.Devices.Owners(context.Background(), []devices.Device{{Platform: devices.Android, Token: "SHARED"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,17 +316,20 @@ func TestTakeOver(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
-	if err := w.createGroups(ctx, Bulk); err != nil {
+	if err := w.Outbox.CreateGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
-	dead := New(w.Options.withMetrics())
-	if messages, err := dead.read(ctx, Bulk, 10); err != nil || len(messages) != 1 {
+	dead := New(w.opts.withMetrics())
+	if messages, err := dead.Outbox.Read(ctx, push.Bulk, 10); err != nil || len(messages) != 1 {
 		t.Fatalf("the process that dies read %v, %v", messages, err)
 	}
 	w.run()
 	w.android.wait(t, "taken over", count(1))
 	w.settled()
 }
+
+// workers is the consumer group of the outbox.
+const workers = "workers"
 
 // withMetrics returns the options for a second dispatcher on the same Redis.
 func (o Options) withMetrics() Options {
@@ -325,22 +343,22 @@ func TestPoisonIsBuried(t *testing.T) {
 	w.register(66, devices.Android, "A")
 	ctx := context.Background()
 	w.publish(promo)
-	if err := w.createGroups(ctx, Bulk); err != nil {
+	if err := w.Outbox.CreateGroups(ctx, push.Bulk); err != nil {
 		t.Fatal(err)
 	}
-	messages, err := New(w.Options.withMetrics()).read(ctx, Bulk, 10)
+	messages, err := New(w.opts.withMetrics()).Outbox.Read(ctx, push.Bulk, 10)
 	if err != nil || len(messages) != 1 {
 		t.Fatal(messages, err)
 	}
-	stream := w.outKey(messages[0].partition, Bulk)
-	for range maxTakeOver {
-		if err := w.rdb.Do(ctx, "xclaim", stream, group, "victim", 0, messages[0].id).Err(); err != nil {
+	stream := w.Outbox.StreamKey(messages[0].Partition, push.Bulk)
+	for range 5 { // as often as a worker may die of it
+		if err := w.rdb.Do(ctx, "xclaim", stream, workers, "victim", 0, messages[0].ID).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.run()
 	w.settled()
-	letters, err := w.DeadLetters(ctx, 10)
+	letters, err := w.Outbox.DeadLetters(ctx, 10)
 	if err != nil || len(letters) != 1 || letters[0].Reason != "poison" {
 		t.Errorf("dead letters %+v, %v", letters, err)
 	}
@@ -357,25 +375,34 @@ func TestLeasesAreRenewed(t *testing.T) {
 	w := newWorldOn(t, mini.Addr(), soon)
 	w.register(66, devices.Android, "A")
 	release := make(chan struct{})
-	w.android.answer = func(*Delivery) Result { <-release; return Result{Outcome: Accepted} }
+	w.android.answer = func(*push.Delivery) push.Result { <-release; return push.Result{Outcome: push.Accepted} }
 	w.run()
 	w.publish(promo)
 	w.android.wait(t, "attempt", count(1))
-	other := New(w.Options.withMetrics())
+	stream := w.Outbox.StreamKey(w.opts.Partitions.OfUser(66), push.Bulk)
+	held := func() redis.XPendingExt {
+		pending, err := w.rdb.XPendingExt(context.Background(), &redis.XPendingExtArgs{
+			Stream: stream, Group: workers, Start: "-", End: "+", Count: 10,
+		}).Result()
+		if err != nil || len(pending) != 1 {
+			t.Fatal(pending, err)
+		}
+		return pending[0]
+	}
+	holder := held().Consumer
+	other := New(w.opts.withMetrics())
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { other.Run(ctx) })
 	for range 3 {
-		now = now.Add(w.abandoned() * 9 / 10)
+		now = now.Add(w.opts.Lease * 3 / 4 * 9 / 10) // others take over after three quarters
 		mini.SetTime(now)
 		w.eventually("the lease is renewed", func() bool {
-			held, err := w.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{
-				Stream: w.outKey(w.Partitions.OfUser(66), Bulk), Group: group, Start: "-", End: "+", Count: 10,
-			}).Result()
-			if err != nil || len(held) != 1 || held[0].Consumer != w.consumer {
-				t.Fatal(held, err)
+			h := held()
+			if h.Consumer != holder {
+				t.Fatalf("%s holds the entry, not %s", h.Consumer, holder)
 			}
-			return held[0].Idle == 0
+			return h.Idle == 0
 		})
 	}
 	close(release)
@@ -389,13 +416,14 @@ func TestLeasesAreRenewed(t *testing.T) {
 
 // SIGTERM: attempts under way are finished, the rest goes on elsewhere, at once.
 func TestStopHandsBack(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{2, 2, 2} })
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{2, 2, 2} })
 	w.register(66, devices.Android, "A")
 	begun, release := make(chan struct{}, 100), make(chan struct{})
-	w.android.answer = func(*Delivery) Result {
+	w.android.answer = func(*push.Delivery) push.Result {
 		begun <- struct{}{}
 		<-release
-		return Result{Outcome: Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -412,7 +440,7 @@ func TestStopHandsBack(t *testing.T) {
 	if out, delayed, _ := w.left(); out+delayed != events-first || first == events {
 		t.Fatalf("%d sent, %d + %d left of %d", first, out, delayed, events)
 	}
-	other := New(w.Options.withMetrics())
+	other := New(w.opts.withMetrics())
 	ctx, stop = context.WithCancel(context.Background())
 	wg.Go(func() { other.Run(ctx) })
 	w.settled()
@@ -429,12 +457,13 @@ func TestStopHandsBack(t *testing.T) {
 
 // A provider that hangs does not hold up the other one (sygnal #104).
 func TestHangingProviderStarvesNobody(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.InFlight = [len(Lanes)]int{4, 4, 4} })
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{4, 4, 4} })
 	release := make(chan struct{})
 	defer close(release)
-	w.ios.answer = func(*Delivery) Result {
+	w.ios.answer = func(*push.Delivery) push.Result {
 		<-release
-		return Result{Outcome: Later, Reason: "timeout", RetryAfter: time.Minute}
+		return push.Result{Outcome: push.Later, Reason: "timeout", RetryAfter: time.Minute}
 	}
 	w.register(66, devices.Android, "A")
 	w.register(67, devices.IOS, "B")
@@ -449,9 +478,12 @@ func TestHangingProviderStarvesNobody(t *testing.T) {
 }
 
 func TestRequeueAndDrop(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
-	w.android.answer = func(*Delivery) Result { return Result{Outcome: Refused, Reason: "INVALID_ARGUMENT"} }
+	w.android.answer = func(*push.Delivery) push.Result {
+		return push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}
+	}
 	w.register(66, devices.Android, "A")
 	w.run()
 	w.publish(promo)
@@ -460,11 +492,11 @@ func TestRequeueAndDrop(t *testing.T) {
 	w.android.mu.Lock()
 	w.android.answer = nil
 	w.android.mu.Unlock()
-	letters, err := w.DeadLetters(ctx, 10)
+	letters, err := w.Outbox.DeadLetters(ctx, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(w.Requeue(ctx, letters[0].ID), w.Drop(ctx, letters[1].ID)); err != nil {
+	if err := errors.Join(w.Outbox.Requeue(ctx, letters[0].ID), w.Outbox.Drop(ctx, letters[1].ID)); err != nil {
 		t.Fatal(err)
 	}
 	w.android.wait(t, "requeued", count(3))
@@ -473,21 +505,23 @@ func TestRequeueAndDrop(t *testing.T) {
 		t.Errorf("%d dead letters are left", dead)
 	}
 	for _, id := range []string{letters[0].ID, letters[1].ID, "", "x-1-1", "99-1-1", "0-1"} {
-		if err := w.Drop(ctx, id); !errors.Is(err, ErrNoLetter) {
+		if err := w.Outbox.Drop(ctx, id); !errors.Is(err, outbox.ErrNoLetter) {
 			t.Errorf("drop %q: %v", id, err)
 		}
 	}
 }
 
 func TestPlatformThatIsOff(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
 	w.register(66, devices.IOS, "A")
 	w.run()
 	w.publish(promo)
-	w.status("promo-1", func(s ReceiverStatus) bool { return s.Push == "dead" && s.Devices[0].Reason == "off" })
+	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" && s.Devices[0].Reason == "off" })
 }
 
 func TestReminder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	ctx := context.Background()
@@ -496,7 +530,7 @@ func TestReminder(t *testing.T) {
 	w.ios.wait(t, "promo", count(1))
 	d := devices.Device{Platform: devices.Android, Token: "NEW"}
 	for range 2 { // refreshing brings none
-		if _, err := w.Devices.Register(ctx, 66, d, w.Reminder(66)); err != nil {
+		if _, err := w.opts.Devices.Register(ctx, 66, d, w.Reminder(66)); err != nil {
 			t.Fatal(err)
 		}
 	}

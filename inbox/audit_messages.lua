@@ -1,62 +1,73 @@
--- Compares the sets of a conversation with each other. A counted message of none may
--- have come since its caller read the bodies: one that has a body is left alone.
+-- Compares the sets of a conversation with each other. With '' as the conversation the
+-- messages are those that are counted and that no conversation has. One of these may
+-- have arrived after the caller had read the bodies: if it has a body, it is left
+-- alone.
 --
--- KEYS  1 messages  2 received  3 sent  4 bodies  5 open  6 inboxes  7 unread inboxes
---       8 conversation  9 trash
--- ARGV  1 repair: 1 or 0  2 conversation id, or '' for messages of none
---       3 partner, or ''  4… ids of messages
+-- KEYS  messages, received_unread, sent_unread, bodies, counted, conversations,
+--       unread_conversations, conversation, trash
+-- ARGV  repair: 1 or 0
+--       conversation_id: or ''
+--       partner: or ''
+--       then ids of messages
 -- Reply [set, member, problem, …]
 
-local repair, conversation, found = ARGV[1] == '1', ARGV[2], {}
-local function find(set, member, problem, command, ...)
+local messages, received_unread, sent_unread, bodies, counted, conversations,
+  unread_conversations, conversation, trash = unpack(KEYS)
+local repair, conversation_id, partner = ARGV[1] == '1', ARGV[2], ARGV[3]
+local FIRST_ID = 4
+
+local found = {}
+-- report adds a finding; the command repairs it.
+local function report(set, member, problem, command, ...)
   for _, v in ipairs({set, member, problem}) do found[#found + 1] = v end
   if repair and command then redis.call(command, ...) end
 end
-local purging = redis.call('EXISTS', KEYS[9]) == 1 -- bodies of deleted conversations are to go still
-for i = 4, #ARGV do
+
+local purging = redis.call('EXISTS', trash) == 1 -- some bodies of deleted conversations are still there
+for i = FIRST_ID, #ARGV do
   local id = ARGV[i]
-  local body = redis.call('HEXISTS', KEYS[4], id) == 1
-  local message = redis.call('ZSCORE', KEYS[1], id)
-  local arrived = conversation == '' and body
-  if message and not body then
-    find('messages', id, 'has no body', 'ZREM', KEYS[1], id)
-    if repair then message = false end
+  local has_body = redis.call('HEXISTS', bodies, id) == 1
+  local is_message = redis.call('ZSCORE', messages, id)
+  local just_arrived = conversation_id == '' and has_body
+  if is_message and not has_body then
+    report('messages', id, 'has no body', 'ZREM', messages, id)
+    if repair then is_message = false end
   end
-  if body and not message and not purging and not arrived then
-    find('bodies', id, 'is in no conversation', 'HDEL', KEYS[4], id)
+  if has_body and not is_message and not purging and not just_arrived then
+    report('bodies', id, 'is in no conversation', 'HDEL', bodies, id)
   end
-  for set, key in pairs({unread = KEYS[2], unseen = KEYS[3]}) do
-    if not message and redis.call('ZSCORE', key, id) then
-      find(set, id, 'is in no conversation', 'ZREM', key, id)
+  for set, key in pairs({unread = received_unread, unseen = sent_unread}) do
+    if not is_message and redis.call('ZSCORE', key, id) then
+      report(set, id, 'is in no conversation', 'ZREM', key, id)
     end
   end
-  local counted = tonumber(redis.call('ZSCORE', KEYS[5], id) or '0') == MESSAGE
-  local unread = message and redis.call('ZSCORE', KEYS[2], id)
-  if unread and not counted then
-    find('open', id, 'is unread and not counted', 'ZADD', KEYS[5], MESSAGE, id)
-  elseif counted and not unread and not arrived then
-    find('open', id, 'is counted and not unread', 'ZREM', KEYS[5], id)
+  local is_counted = tonumber(redis.call('ZSCORE', counted, id) or '0') == MESSAGE
+  local is_unread = is_message and redis.call('ZSCORE', received_unread, id)
+  if is_unread and not is_counted then
+    report('open', id, 'is unread and not counted', 'ZADD', counted, MESSAGE, id)
+  elseif is_counted and not is_unread and not just_arrived then
+    report('open', id, 'is counted and not unread', 'ZREM', counted, id)
   end
 end
-if conversation == '' then return found end
+if conversation_id == '' then return found end
 
-local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0)[1]
+local newest = redis.call('ZREVRANGE', messages, 0, 0)[1]
 local score = newest and score_of(newest)
-local unread = redis.call('EXISTS', KEYS[2]) == 1
-for set, key in pairs({inboxes = KEYS[6], ['inboxes:unread'] = KEYS[7]}) do
-  local is = redis.call('ZSCORE', key, conversation)
-  local want = (set == 'inboxes' or unread) and score or nil
+local has_unread = redis.call('EXISTS', received_unread) == 1
+for set, key in pairs({inboxes = conversations, ['inboxes:unread'] = unread_conversations}) do
+  local is = redis.call('ZSCORE', key, conversation_id)
+  local want = (set == 'inboxes' or has_unread) and score or nil
   if is and not want then
-    find(set, conversation, 'should not be there', 'ZREM', key, conversation)
+    report(set, conversation_id, 'should not be there', 'ZREM', key, conversation_id)
   elseif want and (not is or digits(tonumber(is)) ~= want) then
-    find(set, conversation, 'is not where its newest message is', 'ZADD', key, want, conversation)
+    report(set, conversation_id, 'is not where its newest message is', 'ZADD', key, want, conversation_id)
   end
 end
-local known = redis.call('EXISTS', KEYS[8]) == 1
+local known = redis.call('EXISTS', conversation) == 1
 if newest and not known then
-  find('conversation', conversation, 'does not say with whom it is')
-  if repair and ARGV[3] ~= '' then redis.call('HSET', KEYS[8], 'partner', ARGV[3]) end
+  report('conversation', conversation_id, 'does not say with whom it is')
+  if repair and partner ~= '' then redis.call('HSET', conversation, 'partner', partner) end
 elseif known and not newest then
-  find('conversation', conversation, 'has no messages', 'DEL', KEYS[8])
+  report('conversation', conversation_id, 'has no messages', 'DEL', conversation)
 end
 return found

@@ -12,53 +12,55 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// BenchmarkPut stores events for many users in pipelines of 100, on a Redis that
+// BenchmarkStore stores events for many users in pipelines of 100, on a Redis that
 // writes an append-only file, and reports what Redis' process spends on an event,
 // beside a bare script of one SET.
-func BenchmarkPut(b *testing.B) {
+func BenchmarkStore(b *testing.B) {
 	server, err := localredis.Start(b.Context(), localredis.Options{Args: []string{"--auto-aof-rewrite-percentage", "0"}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer server.Close()
-	rdb := client(b, server.Addr())
-	s := newStore(b, rdb)
+	redisClient := client(b, server.Addr())
+	s := newStore(b, redisClient)
 	ctx := context.Background()
 	for u := range int64(2_000) {
-		rdb.HSet(ctx, s.Devices(u+1), "d", "{}")
+		redisClient.HSet(ctx, s.options.Devices(u+1), "d", "{}")
 	}
 	body := []byte(`{"type":"transaction","title":null,"message":"m","details":{"text":"` + strings.Repeat("x", 1000) + `","unread_items":null}}`)
-	bare := NewScript("-- bare\nreturn redis.call('SET', KEYS[1], ARGV[1])")
+	bare := rdb.NewScript("-- bare\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 	n := 0
-	b.Run("put", func(b *testing.B) {
-		measure(b, rdb, func(count int) {
-			puts := make([]Put, count)
+	b.Run("store", func(b *testing.B) {
+		measure(b, redisClient, func(count int) {
+			events := make([]NewNotification, count)
 			receivers := make(map[string][]int64, count)
-			for i := range puts {
+			for i := range events {
 				n++
 				u := int64(n%2_000 + 1)
 				receivers[fmt.Sprintf("%032x", n)] = []int64{u}
-				puts[i] = Put{
+				events[i] = NewNotification{
 					Receiver: u, Event: fmt.Sprintf("%032x", n), Content: strconv.Itoa(n), Type: "transaction", Listed: true, Body: body,
-					Subject: "transaction:" + strconv.Itoa(n), State: State{Order: time.Now(), Rank: 5, Class: SellerTransactions},
-					Entry: &Entry{Stream: s.parts.Key(s.parts.OfUser(u), "out"), Header: `{"u":66,"e":"0123456789abcdef0123456789abcdef","n":"`},
+					Subject: "transaction:" + strconv.Itoa(n), State: model.State{Order: time.Now(), Rank: 5, Counter: model.SellerTransactions},
+					Entry: &OutboxEntry{Stream: s.parts.Key(s.parts.OfUser(u), "out"), Header: `{"u":66,"e":"0123456789abcdef0123456789abcdef","n":"`},
 				}
 			}
-			if _, errs := s.Put(ctx, puts, receivers); errs[0] != nil {
+			if _, errs := s.Notifications.Store(ctx, events, receivers); errs[0] != nil {
 				b.Fatal(errs[0])
 			}
 		})
 	})
 	b.Run("bare", func(b *testing.B) {
-		measure(b, rdb, func(count int) {
-			commands := make([]*Command, count)
+		measure(b, redisClient, func(count int) {
+			commands := make([]*rdb.Command, count)
 			for i := range commands {
 				n++
 				commands[i] = bare.Command(ctx, []string{"bare" + strconv.Itoa(n%2_000)}, body)
 			}
-			if err := s.Batcher.Do(ctx, commands...); err != nil {
+			if err := s.batcher.Do(ctx, commands...); err != nil {
 				b.Fatal(err)
 			}
 		})
@@ -74,8 +76,8 @@ func BenchmarkSearch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer server.Close()
-	rdb := client(b, server.Addr())
-	s := newStore(b, rdb)
+	redisClient := client(b, server.Addr())
+	s := newStore(b, redisClient)
 	fillMailbox(b, s)
 	ctx := context.Background()
 	for _, c := range []struct{ name, text, bare string }{
@@ -88,42 +90,42 @@ func BenchmarkSearch(b *testing.B) {
 		{"common word and prefix", "barang ser", "sering"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			before := redisCPU(b, rdb)
+			before := redisCPU(b, redisClient)
 			for b.Loop() {
-				if _, err := s.Search(ctx, user, c.text, false, 0, 10); err != nil {
+				if _, err := s.Conversations.Search(ctx, user, c.text, false, 0, 10); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric((redisCPU(b, rdb)-before)*1e6/float64(b.N), "redis-µs/op")
+			b.ReportMetric((redisCPU(b, redisClient)-before)*1e6/float64(b.N), "redis-µs/op")
 		})
 		b.Run(c.name+"/bare", func(b *testing.B) {
-			before := redisCPU(b, rdb)
+			before := redisCPU(b, redisClient)
 			for b.Loop() {
 				bounds := redis.ZRangeBy{Min: "[" + c.bare + "\x00", Max: "(" + c.bare + "\x01"}
-				if err := rdb.ZRangeByLex(ctx, s.keys(user).words(), &bounds).Err(); err != nil {
+				if err := redisClient.ZRangeByLex(ctx, s.keys(user).words(), &bounds).Err(); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric((redisCPU(b, rdb)-before)*1e6/float64(b.N), "redis-µs/op")
+			b.ReportMetric((redisCPU(b, redisClient)-before)*1e6/float64(b.N), "redis-µs/op")
 		})
 	}
 }
 
 // measure runs b.N operations in pipelines of 100 and reports Redis' CPU time of one.
-func measure(b *testing.B, rdb redis.UniversalClient, do func(count int)) {
-	before := redisCPU(b, rdb)
+func measure(b *testing.B, redisClient redis.UniversalClient, do func(count int)) {
+	before := redisCPU(b, redisClient)
 	for left := b.N; left > 0; left -= 100 {
 		do(min(left, 100))
 	}
 	if os.Getenv("STATS") != "" {
-		fmt.Println(rdb.Info(context.Background(), "commandstats").Val())
+		fmt.Println(redisClient.Info(context.Background(), "commandstats").Val())
 	}
-	b.ReportMetric((redisCPU(b, rdb)-before)*1e6/float64(b.N), "redis-µs/op")
+	b.ReportMetric((redisCPU(b, redisClient)-before)*1e6/float64(b.N), "redis-µs/op")
 }
 
 // redisCPU returns the seconds of CPU that Redis' process has used.
-func redisCPU(b *testing.B, rdb redis.UniversalClient) float64 {
-	info, err := rdb.Info(context.Background(), "cpu").Result()
+func redisCPU(b *testing.B, redisClient redis.UniversalClient) float64 {
+	info, err := redisClient.Info(context.Background(), "cpu").Result()
 	if err != nil {
 		b.Fatal(err)
 	}

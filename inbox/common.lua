@@ -1,22 +1,22 @@
 -- What the scripts of a user's inbox share. It stands before each of them.
 
--- Classes of the sorted set `open`, each the set behind one counter.
+-- Counters: the scores of the sorted set `counted`. model.Counter has the same numbers.
 local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 
--- shown is what live sockets get in place of a notification's body that only refers
--- to a broadcast; nil: the body itself.
-local shown
+-- live_body is what live sockets get in place of a notification's body that only
+-- refers to a broadcast; nil: the body itself.
+local live_body
 
--- digits writes a number that is too large for Lua's %g without an exponent.
+-- digits writes an integer that is too large for Lua's %g without an exponent.
 local function digits(n)
   return string.format('%.0f', n)
 end
 
--- next_seq returns the user's next sequence number, which never runs back, not
--- after a failover either: the last one plus one, or Redis' time in microseconds,
--- or the time of tests.
-local function next_seq(last, test)
-  if test ~= '' then return math.max(last + 1, tonumber(test)) end
+-- next_seq returns the user's next sequence number: the last one plus one, or the
+-- time in microseconds when that is larger. So it never runs back, not after a
+-- failover either. test_time replaces Redis' time in tests; it is '' otherwise.
+local function next_seq(last, test_time)
+  if test_time ~= '' then return math.max(last + 1, tonumber(test_time)) end
   local t = redis.call('TIME')
   return math.max(last + 1, tonumber(t[1]) * 1000000 + tonumber(t[2]))
 end
@@ -27,11 +27,11 @@ local function millis()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
--- advance raises the user's sequence number. It returns the new one and the one
--- before, as text. A user who had none enters the partition's users.
-local function advance(meta, users, member)
+-- advance_seq raises the user's sequence number. It returns the new one and the one
+-- before, as text. A user who had none is added to the partition's users.
+local function advance_seq(meta, users, user_member)
   local last = tonumber(redis.call('HGET', meta, 'seq') or '0')
-  if last == 0 then redis.call('ZADD', users, 0, member) end
+  if last == 0 then redis.call('ZADD', users, 0, user_member) end
   local seq = digits(next_seq(last, ''))
   redis.call('HSET', meta, 'seq', seq)
   return seq, digits(last)
@@ -42,40 +42,51 @@ local function score_of(id)
   return digits(tonumber(string.sub(id, 1, 13), 16))
 end
 
--- was_erased reports whether the user's tombstone stands.
-local function was_erased(meta)
+-- is_erased reports whether the user's tombstone is there.
+local function is_erased(meta)
   return redis.call('HEXISTS', meta, 'erased') == 1
 end
 
--- remember_record notes an event's record, so that erasing finds it while it lives.
-local function remember_record(records, life, event)
-  redis.call('ZADD', records, digits(millis() + tonumber(life)), event)
+-- index_record lists a record of an event while it lives, so that erasing finds it.
+local function index_record(record_index, ttl_ms, event)
+  redis.call('ZADD', record_index, digits(millis() + tonumber(ttl_ms)), event)
 end
 
--- forget_news takes the news of transactions out of their counter whose
--- notification is unread no more because it is kept no more.
-local function forget_news(open, meta, unread)
-  local gone = 0
-  for _, subject in ipairs(redis.call('ZRANGEBYSCORE', open, NEWS, NEWS)) do
+-- told_by returns the id of the notification that told a subject's newest state.
+-- subject_state is what meta holds of the subject.
+local function told_by(subject_state)
+  return string.match(subject_state, '^%S+ %S+ (%S+)')
+end
+
+-- drop_stale_news takes those transactions out of the counter NEWS whose notification
+-- is not kept as unread any more. It returns how many they were.
+local function drop_stale_news(counted, meta, unread)
+  local dropped = 0
+  for _, subject in ipairs(redis.call('ZRANGEBYSCORE', counted, NEWS, NEWS)) do
     local state = redis.call('HGET', meta, 'r:' .. subject)
-    local told = state and string.match(state, '^%S+ %S+ (%S+)')
+    local told = state and told_by(state)
     if not told or not redis.call('ZSCORE', unread, told) then
-      redis.call('ZREM', open, subject)
-      gone = gone + 1
+      redis.call('ZREM', counted, subject)
+      dropped = dropped + 1
     end
   end
-  return gone
+  return dropped
 end
 
--- log_frame notes a frame that is in no list for sockets that come back: kind and
--- id say what it shows, body is the rest where nothing else keeps it.
-local function log_frame(log, seq, prev, kind, id, body, frames, life)
-  redis.call('XADD', log, 'MAXLEN', '~', frames, seq .. '-0', 'i', id, 'p', prev, 'k', kind, 'b', body)
-  redis.call('PEXPIRE', log, life)
+-- log_frame adds a frame that is not in the list of notifications to the replay log.
+-- body is empty where the body is kept elsewhere under the id.
+local function log_frame(log, seq, prev, kind, id, body, max_frames, ttl_ms)
+  redis.call('XADD', log, 'MAXLEN', '~', max_frames, seq .. '-0', 'i', id, 'p', prev, 'k', kind, 'b', body)
+  redis.call('PEXPIRE', log, ttl_ms)
 end
 
--- publish hands a frame to the user's live sockets and returns how many processes
+-- publish sends a frame to the user's live sockets and returns how many processes
 -- listen. Frames that are not logged have the sequence numbers 0.
-local function publish(command, channel, kind, seq, prev, id, body)
-  return redis.call(command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+local function publish(publish_command, channel, kind, seq, prev, id, body)
+  return redis.call(publish_command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+end
+
+-- publish_unreads tells the user's live sockets that a counter has changed.
+local function publish_unreads(publish_command, channel)
+  publish(publish_command, channel, 'unreads', '0', '0', '-', '')
 end

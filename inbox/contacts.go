@@ -7,29 +7,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-)
 
-// The roles of a contact in a transaction.
-const (
-	Seller = "seller"
-	Buyer  = "buyer"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const (
-	mostContacts = 500 // transactions that are remembered of a user, the newest
-	mostPartners = 100 // contacts that a list has
-	mostItems    = 50  // items that a contact shows
+	maxContacts = 500 // transactions that are kept of a user, the newest ones
+	maxPartners = 100 // contacts in a list
+	maxItems    = 50  // items of a contact in a list
 )
-
-// A Contact is somebody with whom a user has had a transaction.
-type Contact struct {
-	Role        string // of the contact: Seller or Buyer
-	Partner     int64
-	Transaction string // its id; "" in a list
-	Name        string // as the transaction says; or ""
-	Avatar      string // URL, likewise
-	Items       []string
-}
 
 // storedContact is what Redis keeps of one transaction with a contact.
 type storedContact struct {
@@ -38,11 +24,13 @@ type storedContact struct {
 	Items  []string `json:"i,omitempty"`
 }
 
-func (c *Contact) field() string {
+// contactField is the field of the contacts hash that keeps a contact.
+func contactField(c *model.Contact) string {
 	return c.Role + ":" + strconv.FormatInt(c.Partner, 10) + ":" + c.Transaction
 }
 
-func (c *Contact) stored() string {
+// contactValue is what that field holds.
+func contactValue(c *model.Contact) string {
 	b, err := json.Marshal(storedContact{c.Name, c.Avatar, c.Items})
 	if err != nil {
 		panic(fmt.Sprintf("marshal contact: %v", err)) // strings always marshal
@@ -50,37 +38,41 @@ func (c *Contact) stored() string {
 	return string(b)
 }
 
-func parseContact(field, stored string) (Contact, error) {
+func parseContact(field, stored string) (model.Contact, error) {
 	role, rest, _ := strings.Cut(field, ":")
 	id, transaction, _ := strings.Cut(rest, ":")
 	partner, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
-		return Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
+		return model.Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
 	}
 	var s storedContact
 	if err := json.Unmarshal([]byte(stored), &s); err != nil {
-		return Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
+		return model.Contact{}, fmt.Errorf("contact %.40q: %w", field, err)
 	}
-	return Contact{Role: role, Partner: partner, Transaction: transaction, Name: s.Name, Avatar: s.Avatar, Items: s.Items}, nil
+	return model.Contact{Role: role, Partner: partner, Transaction: transaction, Name: s.Name, Avatar: s.Avatar, Items: s.Items}, nil
 }
 
-// Contacts returns those with whom a user has had transactions, the one with the
-// newest transaction first; a partner who was seller and buyer stands there as
-// both. Each has the items of their transactions, every one once, the newest first.
-func (s *Store) Contacts(ctx context.Context, user int64) ([]Contact, error) {
-	k := s.keys(user)
-	fields, err := s.Redis.ZRevRange(ctx, k.recentContacts(), 0, mostContacts-1).Result()
+// Contacts holds those with whom a user has had transactions. Notifications.Store
+// fills it.
+type Contacts struct{ *base }
+
+// List returns those with whom a user has had transactions, the one with the newest
+// transaction first. A partner who was seller and buyer is listed as both. Each has the
+// items of all transactions, without repetition, the newest first.
+func (c *Contacts) List(ctx context.Context, user int64) ([]model.Contact, error) {
+	k := c.keys(user)
+	fields, err := c.redis.ZRevRange(ctx, k.recentContacts(), 0, maxContacts-1).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list contacts: %w", err)
 	}
 	if len(fields) == 0 {
 		return nil, nil
 	}
-	stored, err := s.Redis.HMGet(ctx, k.contacts(), fields...).Result()
+	stored, err := c.redis.HMGet(ctx, k.contacts(), fields...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list contacts: %w", err)
 	}
-	transactions := make([]Contact, 0, len(fields))
+	transactions := make([]model.Contact, 0, len(fields))
 	for i, v := range stored {
 		text, ok := v.(string)
 		if !ok {
@@ -96,26 +88,26 @@ func (s *Store) Contacts(ctx context.Context, user int64) ([]Contact, error) {
 }
 
 // byPartner joins the transactions with the same partner in the same role.
-func byPartner(transactions []Contact) []Contact {
+func byPartner(transactions []model.Contact) []model.Contact {
 	type who struct {
 		role    string
 		partner int64
 	}
-	var contacts []Contact
+	var contacts []model.Contact
 	place := make(map[who]int)
 	for _, t := range transactions {
 		i, known := place[who{t.Role, t.Partner}]
 		if !known {
-			if len(contacts) == mostPartners {
+			if len(contacts) == maxPartners {
 				continue
 			}
 			i = len(contacts)
 			place[who{t.Role, t.Partner}] = i
-			contacts = append(contacts, Contact{Role: t.Role, Partner: t.Partner, Name: t.Name, Avatar: t.Avatar})
+			contacts = append(contacts, model.Contact{Role: t.Role, Partner: t.Partner, Name: t.Name, Avatar: t.Avatar})
 		}
 		c := &contacts[i]
 		for _, item := range t.Items {
-			if len(c.Items) < mostItems && !slices.Contains(c.Items, item) {
+			if len(c.Items) < maxItems && !slices.Contains(c.Items, item) {
 				c.Items = append(c.Items, item)
 			}
 		}

@@ -9,17 +9,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// trade stores what a transaction with somebody says at a moment.
-func trade(t *testing.T, s *Store, at time.Time, c Contact) {
+// trade stores a state of a transaction with a contact.
+func trade(t *testing.T, s *Store, at time.Time, c model.Contact) {
 	t.Helper()
-	p := Put{
+	p := NewNotification{
 		Receiver: user, Event: fmt.Sprintf("%s %d %v", c.Transaction, at.UnixMicro(), c.Items), Content: "c",
 		Type: "transaction", Body: []byte(`{}`), Contact: &c,
-		Subject: "transaction:" + c.Transaction, State: State{Order: at, Rank: 1},
+		Subject: "transaction:" + c.Transaction, State: model.State{Order: at, Rank: 1},
 	}
-	if _, errs := s.Put(context.Background(), []Put{p}, nil); errs[0] != nil {
+	if _, errs := s.Notifications.Store(context.Background(), []NewNotification{p}, nil); errs[0] != nil {
 		t.Fatal(errs[0])
 	}
 }
@@ -29,26 +31,26 @@ func TestContacts(t *testing.T) {
 		s := newStore(t, rdb)
 		now := time.Now()
 		after := func(n int) time.Time { return now.Add(time.Duration(n) * time.Second) }
-		trade(t, s, after(1), Contact{Role: Seller, Partner: 11, Transaction: "1", Name: "Gon", Items: []string{"Rod", "Bait"}})
-		trade(t, s, after(2), Contact{Role: Buyer, Partner: 12, Transaction: "2", Name: "Killua", Items: []string{"Yo-yo"}})
-		trade(t, s, after(3), Contact{Role: Seller, Partner: 11, Transaction: "3", Name: "Gon F.", Avatar: "https://a", Items: []string{"Map", "Rod"}})
-		trade(t, s, after(4), Contact{Role: Buyer, Partner: 11, Transaction: "4", Name: "Gon", Items: nil})
+		trade(t, s, after(1), model.Contact{Role: model.Seller, Partner: 11, Transaction: "1", Name: "Gon", Items: []string{"Rod", "Bait"}})
+		trade(t, s, after(2), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Killua", Items: []string{"Yo-yo"}})
+		trade(t, s, after(3), model.Contact{Role: model.Seller, Partner: 11, Transaction: "3", Name: "Gon F.", Avatar: "https://a", Items: []string{"Map", "Rod"}})
+		trade(t, s, after(4), model.Contact{Role: model.Buyer, Partner: 11, Transaction: "4", Name: "Gon", Items: nil})
 		// The transaction again, and an older state of it that comes late.
-		trade(t, s, after(5), Contact{Role: Buyer, Partner: 12, Transaction: "2", Name: "Killua Z.", Items: []string{"Yo-yo"}})
-		trade(t, s, after(0), Contact{Role: Buyer, Partner: 12, Transaction: "2", Name: "Old", Items: []string{"Old"}})
-		got, err := s.Contacts(context.Background(), user)
+		trade(t, s, after(5), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Killua Z.", Items: []string{"Yo-yo"}})
+		trade(t, s, after(0), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Old", Items: []string{"Old"}})
+		got, err := s.Contacts.List(context.Background(), user)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []Contact{
-			{Role: Buyer, Partner: 12, Name: "Killua Z.", Items: []string{"Yo-yo"}},
-			{Role: Buyer, Partner: 11, Name: "Gon"},
-			{Role: Seller, Partner: 11, Name: "Gon F.", Avatar: "https://a", Items: []string{"Map", "Rod", "Bait"}},
+		want := []model.Contact{
+			{Role: model.Buyer, Partner: 12, Name: "Killua Z.", Items: []string{"Yo-yo"}},
+			{Role: model.Buyer, Partner: 11, Name: "Gon"},
+			{Role: model.Seller, Partner: 11, Name: "Gon F.", Avatar: "https://a", Items: []string{"Map", "Rod", "Bait"}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if got, err := s.Contacts(context.Background(), partner); len(got) != 0 || err != nil {
+		if got, err := s.Contacts.List(context.Background(), partner); len(got) != 0 || err != nil {
 			t.Errorf("somebody without transactions has %v, %v", got, err)
 		}
 	})
@@ -58,22 +60,22 @@ func TestContactsAreBounded(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		now := time.Now()
-		const most = mostContacts + 20
+		const most = maxContacts + 20
 		for i := range most {
-			trade(t, s, now.Add(time.Duration(i)*time.Millisecond), Contact{
-				Role: Seller, Partner: int64(1 + i%(2*mostPartners)), Transaction: fmt.Sprint(i), Items: []string{fmt.Sprint("item ", i)},
+			trade(t, s, now.Add(time.Duration(i)*time.Millisecond), model.Contact{
+				Role: model.Seller, Partner: int64(1 + i%(2*maxPartners)), Transaction: fmt.Sprint(i), Items: []string{fmt.Sprint("item ", i)},
 			})
 		}
 		k := s.keys(user)
 		ctx := context.Background()
-		if h, z := rdb.HLen(ctx, k.contacts()).Val(), rdb.ZCard(ctx, k.recentContacts()).Val(); h != mostContacts || z != mostContacts {
+		if h, z := rdb.HLen(ctx, k.contacts()).Val(), rdb.ZCard(ctx, k.recentContacts()).Val(); h != maxContacts || z != maxContacts {
 			t.Errorf("%d transactions, %d of them in order", h, z)
 		}
-		got, err := s.Contacts(ctx, user)
-		if err != nil || len(got) != mostPartners {
+		got, err := s.Contacts.List(ctx, user)
+		if err != nil || len(got) != maxPartners {
 			t.Fatalf("%d contacts, %v", len(got), err)
 		}
-		newest := int64(1 + (most-1)%(2*mostPartners))
+		newest := int64(1 + (most-1)%(2*maxPartners))
 		if got[0].Partner != newest || got[0].Items[0] != fmt.Sprint("item ", most-1) {
 			t.Errorf("the first one is %+v", got[0])
 		}
@@ -81,12 +83,12 @@ func TestContactsAreBounded(t *testing.T) {
 }
 
 func TestItemsOfAContactAreBounded(t *testing.T) {
-	var all []Contact
-	for i := range mostItems {
-		all = append(all, Contact{Role: Buyer, Partner: 1, Items: []string{fmt.Sprint(i), fmt.Sprint(-i)}})
+	var all []model.Contact
+	for i := range maxItems {
+		all = append(all, model.Contact{Role: model.Buyer, Partner: 1, Items: []string{fmt.Sprint(i), fmt.Sprint(-i)}})
 	}
 	got := byPartner(all)
-	if len(got) != 1 || len(got[0].Items) != mostItems || len(slices.Compact(got[0].Items)) != mostItems {
+	if len(got) != 1 || len(got[0].Items) != maxItems || len(slices.Compact(got[0].Items)) != maxItems {
 		t.Errorf("%+v", got)
 	}
 }

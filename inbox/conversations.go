@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -9,55 +8,52 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-var (
-	//go:embed conversation.lua
-	conversationSource string
-	//go:embed read_messages.lua
-	readMessagesSource string
-	//go:embed seen.lua
-	seenSource string
-
-	conversationScript = script(conversationSource)
-	readMessagesScript = script(readMessagesSource)
-	seenScript         = script(seenSource)
-)
+//go:embed conversation_page.lua
+var conversationPageSource string
+var conversationPageScript = script(conversationPageSource)
 
 // A Conversation is one entry of a user's inbox.
 type Conversation struct {
 	ID      string
 	Partner int64
-	Last    Message // the one with the greatest id
+	Last    Message // the message with the greatest id
 }
 
-// Inbox returns the conversations of a user from offset on, the one with the
+// Conversations reads, searches and deletes a user's own copies of conversations.
+type Conversations struct{ *base }
+
+// List returns the conversations of a user from offset on, the one with the
 // newest message first; with unread only those that have unread messages.
-func (s *Store) Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]Conversation, error) {
-	key := s.keys(user).inboxes()
+func (c *Conversations) List(ctx context.Context, user int64, unread bool, offset, count int) ([]Conversation, error) {
+	key := c.keys(user).conversations()
 	if unread {
-		key = s.keys(user).unreadInboxes()
+		key = c.keys(user).unreadConversations()
 	}
-	ids, err := s.Redis.ZRevRange(ctx, key, int64(offset), int64(offset+count-1)).Result()
+	ids, err := c.redis.ZRevRange(ctx, key, int64(offset), int64(offset+count-1)).Result()
 	if err != nil {
-		return nil, fmt.Errorf("list inbox: %w", err)
+		return nil, fmt.Errorf("list conversations: %w", err)
 	}
-	return s.conversations(ctx, user, ids)
+	return c.lookUp(ctx, user, ids)
 }
 
-// conversations looks up conversations and their last messages, in two round trips.
-// Those that were deleted meanwhile are left out.
-func (s *Store) conversations(ctx context.Context, user int64, ids []string) ([]Conversation, error) {
-	k := s.keys(user)
-	pages := make([]*Command, len(ids))
+// lookUp returns conversations with their last messages, in one round trip. Those that
+// were deleted meanwhile are left out.
+func (c *Conversations) lookUp(ctx context.Context, user int64, ids []string) ([]Conversation, error) {
+	k := c.keys(user)
+	pages := make([]*rdb.Command, len(ids))
 	for i, id := range ids {
-		pages[i] = s.pageCommand(ctx, k, id, 0, 1)
+		pages[i] = c.pageCommand(ctx, k, id, 0, 1)
 	}
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	if err := s.Batcher.Do(ctx, pages...); err != nil {
-		return nil, fmt.Errorf("list inbox: %w", err)
+	if err := c.batcher.Do(ctx, pages...); err != nil {
+		return nil, fmt.Errorf("list conversations: %w", err)
 	}
 	all := make([]Conversation, 0, len(ids))
 	for i, id := range ids {
@@ -72,13 +68,13 @@ func (s *Store) conversations(ctx context.Context, user int64, ids []string) ([]
 	return all, nil
 }
 
-func (s *Store) pageCommand(ctx context.Context, k userKeys, conversation string, offset, count int) *Command {
-	return conversationScript.Command(ctx, []string{
-		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(),
+func (c *Conversations) pageCommand(ctx context.Context, k userKeys, conversation string, offset, count int) *rdb.Command {
+	return conversationPageScript.Command(ctx, []string{
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.bodies(),
 	}, offset, count)
 }
 
-func readPage(c *Command) ([]Message, error) {
+func readPage(c *rdb.Command) ([]Message, error) {
 	reply, err := c.Slice()
 	if err != nil {
 		return nil, fmt.Errorf("read conversation: %w", err)
@@ -102,11 +98,11 @@ func readPage(c *Command) ([]Message, error) {
 
 // Messages returns messages of a user's conversation from offset on, the newest
 // first, or ErrNotFound when the user has no such conversation.
-func (s *Store) Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]Message, error) {
-	k := s.keys(user)
-	page := s.pageCommand(ctx, k, conversation, offset, count)
-	known := NewCommand(ctx, "zscore", k.inboxes(), conversation)
-	if err := s.Batcher.Do(ctx, page, known); err != nil {
+func (c *Conversations) Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]Message, error) {
+	k := c.keys(user)
+	page := c.pageCommand(ctx, k, conversation, offset, count)
+	known := rdb.NewCommand(ctx, "zscore", k.conversations(), conversation)
+	if err := c.batcher.Do(ctx, page, known); err != nil {
 		return nil, fmt.Errorf("read conversation: %w", err)
 	}
 	if errors.Is(known.Err(), redis.Nil) {
@@ -116,10 +112,10 @@ func (s *Store) Messages(ctx context.Context, user int64, conversation string, o
 }
 
 // Message returns one message of a user's, or ErrNotFound.
-func (s *Store) Message(ctx context.Context, user int64, id string) (Message, error) {
-	k := s.keys(user)
-	stored, err := s.Redis.HGet(ctx, k.bodies(), id).Result()
-	if errors.Is(err, redis.Nil) || !ValidID(id) {
+func (c *Conversations) Message(ctx context.Context, user int64, id string) (Message, error) {
+	k := c.keys(user)
+	stored, err := c.redis.HGet(ctx, k.bodies(), id).Result()
+	if errors.Is(err, redis.Nil) || !model.ValidID(id) {
 		return Message{}, ErrNotFound
 	}
 	if err != nil {
@@ -129,12 +125,15 @@ func (s *Store) Message(ctx context.Context, user int64, id string) (Message, er
 	if err != nil {
 		return Message{}, err
 	}
-	pipe := s.Redis.Pipeline()
+	pipe := c.redis.Pipeline()
 	kept := pipe.ZScore(ctx, k.messages(m.Conversation), id)
-	received := pipe.ZScore(ctx, k.received(m.Conversation), id)
-	sent := pipe.ZScore(ctx, k.sent(m.Conversation), id)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return Message{}, fmt.Errorf("read message: %w", err)
+	received := pipe.ZScore(ctx, k.receivedUnread(m.Conversation), id)
+	sent := pipe.ZScore(ctx, k.sentUnread(m.Conversation), id)
+	_, _ = pipe.Exec(ctx) // each reply holds its own error
+	for _, reply := range []*redis.FloatCmd{kept, received, sent} {
+		if err := reply.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return Message{}, fmt.Errorf("read message: %w", err)
+		}
 	}
 	if kept.Err() != nil { // its conversation was deleted
 		return Message{}, ErrNotFound
@@ -143,89 +142,9 @@ func (s *Store) Message(ctx context.Context, user int64, id string) (Message, er
 	return m, nil
 }
 
-// A Reading says what a user has read of a conversation.
-type Reading struct {
-	User         int64
-	Conversation string
-	Message      string // one message alone; or ""
-	UpTo         string // all up to this one
-	Partner      int64  // the other one
-	// Handoff tells the partner; see Sending.Handoff.
-	Handoff string `json:"-"`
-}
-
-// readMost is how many messages one script marks.
-const readMost = 500
-
-// ReadMessages marks messages that the user received as read, and leaves the
-// hand-off to their sender when there were any. It returns how many there were.
-func (s *Store) ReadMessages(ctx context.Context, r Reading) (int, error) {
-	k := s.keys(r.User)
-	keys := []string{
-		k.received(r.Conversation), k.open(), k.unreadInboxes(), s.handoffs(s.parts.OfUser(r.User)),
-	}
-	total := 0
-	for {
-		c := readMessagesScript.Command(ctx, keys,
-			r.Conversation, r.Message, r.UpTo, readMost, r.Handoff, handoffAfter.Milliseconds(), s.publish, k.channel())
-		if err := s.Batcher.Do(ctx, c); err != nil {
-			return total, fmt.Errorf("mark messages as read: %w", err)
-		}
-		reply, err := c.Int64Slice()
-		if err != nil || len(reply) != 2 {
-			return total, fmt.Errorf("mark messages as read: reply %v: %w", reply, err)
-		}
-		total += int(reply[0])
-		if reply[1] == 0 {
-			return total, nil
-		}
-	}
-}
-
-// NewestUnread returns the id of the newest message of a conversation that the
-// user has not read, or "".
-func (s *Store) NewestUnread(ctx context.Context, user int64, conversation string) (string, error) {
-	ids, err := s.Redis.ZRevRange(ctx, s.keys(user).received(conversation), 0, 0).Result()
-	if err != nil {
-		return "", fmt.Errorf("read conversation: %w", err)
-	}
-	if len(ids) == 0 {
-		return "", nil
-	}
-	return ids[0], nil
-}
-
-// ErrPending reports that a copy has not been given a message yet.
-var ErrPending = errors.New("the message is still pending")
-
-// Seen notes in a sender's copy what their partner has read. Frame is what the
-// sender's sockets show, JSON. It is harmless to repeat. The error is ErrPending
-// when the copy has not been given yet what was read, unless caughtUp says that
-// nothing is pending for it.
-func (s *Store) Seen(ctx context.Context, sender int64, r Reading, frame []byte, caughtUp bool) error {
-	k := s.keys(sender)
-	c := seenScript.Command(ctx, []string{k.sent(r.Conversation), k.heads()},
-		r.Message, r.UpTo, s.publish, k.channel(), frame, r.Conversation, boolArg(caughtUp))
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("note what was read: %w", err)
-	}
-	if n, err := c.Int(); err != nil || n < 0 {
-		return cmp.Or(err, ErrPending)
-	}
-	return nil
-}
-
-// boolArg is how scripts are given what is or is not so.
-func boolArg(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// Partner returns the other one of a user's conversation, or ErrNotFound.
-func (s *Store) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
-	text, err := s.Redis.HGet(ctx, s.keys(user).conversation(conversation), "partner").Result()
+// Partner returns the partner in a user's conversation, or ErrNotFound.
+func (c *Conversations) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
+	text, err := c.redis.HGet(ctx, c.keys(user).conversation(conversation), "partner").Result()
 	if errors.Is(err, redis.Nil) {
 		return 0, ErrNotFound
 	}
@@ -237,4 +156,25 @@ func (s *Store) Partner(ctx context.Context, user int64, conversation string) (i
 		return 0, fmt.Errorf("conversation %s: partner: %w", conversation, err)
 	}
 	return partner, nil
+}
+
+// MessagesByID returns messages of a user's by id. Those that the user does not
+// have (any more) are missing.
+func (c *Conversations) MessagesByID(ctx context.Context, user int64, ids []string) (map[string]Message, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	stored, err := c.redis.HMGet(ctx, c.keys(user).bodies(), ids...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
+	messages := make(map[string]Message, len(ids))
+	for i, v := range stored {
+		if text, ok := v.(string); ok {
+			if messages[ids[i]], err = parseMessage(ids[i], text, false); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return messages, nil
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -14,35 +17,39 @@ var (
 	deleteMessagesSource string
 	//go:embed delete_conversation.lua
 	deleteConversationSource string
-	//go:embed purge.lua
-	purgeSource string
+	//go:embed purge_messages.lua
+	purgeMessagesSource string
 
 	deleteMessagesScript     = script(deleteMessagesSource)
 	deleteConversationScript = script(deleteConversationSource)
-	purgeScript              = script(purgeSource)
+	purgeMessagesScript      = script(purgeMessagesSource)
 )
 
 // DeleteMessage deletes a message from the user's own copy. The partner keeps
 // theirs. The error is ErrNotFound when the user has no such message.
-func (s *Store) DeleteMessage(ctx context.Context, user int64, id string) error {
-	m, err := s.Message(ctx, user, id)
+func (c *Conversations) DeleteMessage(ctx context.Context, user int64, id string) error {
+	m, err := c.Message(ctx, user, id)
 	if err != nil {
 		return err
 	}
-	c := s.deleteCommand(ctx, s.keys(user), m.Conversation, m)
-	if err := s.Batcher.Do(ctx, c); err != nil {
+	cmd := c.deleteCommand(ctx, c.keys(user), m.Conversation, m)
+	if err := c.batcher.Do(ctx, cmd); err != nil {
 		return fmt.Errorf("delete message: %w", err)
 	}
-	if n, err := c.Int(); err != nil || n == 0 {
-		return errors.Join(ErrNotFound, err)
+	n, err := cmd.Int()
+	if err != nil {
+		return fmt.Errorf("delete message: %w", err)
+	}
+	if n == 0 {
+		return ErrNotFound
 	}
 	return nil
 }
 
-// deleteCommand deletes messages of one conversation, purgeMost of them at most; its
+// deleteCommand deletes messages of one conversation, purgeBatch of them at most. The
 // reply is how many there were.
-func (s *Store) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *Command {
-	args := []any{conversation, s.publish, k.channel(), len(messages)}
+func (c *Conversations) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *rdb.Command {
+	args := []any{conversation, c.publish, k.channel(), len(messages)}
 	for i := range messages {
 		args = append(args, messages[i].ID)
 	}
@@ -50,51 +57,55 @@ func (s *Store) deleteCommand(ctx context.Context, k userKeys, conversation stri
 		args = append(args, messages[i].postings()...)
 	}
 	return deleteMessagesScript.Command(ctx, []string{
-		k.messages(conversation), k.received(conversation), k.sent(conversation), k.bodies(), k.words(), k.open(),
-		k.inboxes(), k.unreadInboxes(), k.conversation(conversation),
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.bodies(), k.words(), k.counted(),
+		k.conversations(), k.unreadConversations(), k.conversation(conversation),
 	}, args...)
 }
 
-// DeleteConversation deletes the user's own copy of a conversation. A new message
+// Delete deletes the user's own copy of a conversation. A new message
 // brings it back, without the old ones. The error is ErrNotFound when the user has
 // no such conversation.
-func (s *Store) DeleteConversation(ctx context.Context, user int64, conversation string) error {
-	k := s.keys(user)
-	gone := k.messages(conversation) + ":" + NewID(s.Now())
-	c := deleteConversationScript.Command(ctx, []string{
-		k.messages(conversation), k.received(conversation), k.sent(conversation), k.open(), k.inboxes(), k.unreadInboxes(),
-		k.conversation(conversation), k.trash(), gone,
-	}, conversation, s.publish, k.channel())
-	if err := s.Batcher.Do(ctx, c); err != nil {
+func (c *Conversations) Delete(ctx context.Context, user int64, conversation string) error {
+	k := c.keys(user)
+	deleted := k.messages(conversation) + ":" + model.NewID(c.now())
+	cmd, err := c.batcher.Run(ctx, deleteConversationScript, []string{
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.counted(), k.conversations(), k.unreadConversations(),
+		k.conversation(conversation), k.trash(), deleted,
+	}, conversation, c.publish, k.channel())
+	if err != nil {
 		return fmt.Errorf("delete conversation: %w", err)
 	}
-	if n, err := c.Int(); err != nil || n == 0 {
-		return errors.Join(ErrNotFound, err)
+	n, err := cmd.Int()
+	if err != nil {
+		return fmt.Errorf("delete conversation: %w", err)
 	}
-	return s.purge(ctx, user)
+	if n == 0 {
+		return ErrNotFound
+	}
+	return c.purge(ctx, user)
 }
 
-// purgeMost is how many messages one script purges.
-const purgeMost = 100
+// purgeBatch is how many messages one script purges.
+const purgeBatch = 100
 
-// purge removes what deleted conversations have left, of this and of interrupted
-// earlier calls.
-func (s *Store) purge(ctx context.Context, user int64) error {
-	k := s.keys(user)
-	trash, err := s.Redis.SMembers(ctx, k.trash()).Result()
+// purge removes the bodies and postings of deleted conversations, also those that an
+// interrupted call has left.
+func (c *Conversations) purge(ctx context.Context, user int64) error {
+	k := c.keys(user)
+	trash, err := c.redis.SMembers(ctx, k.trash()).Result()
 	if err != nil {
 		return fmt.Errorf("purge messages: %w", err)
 	}
 	for _, key := range trash {
 		for {
-			ids, err := s.Redis.ZRange(ctx, key, 0, purgeMost-1).Result()
+			ids, err := c.redis.ZRange(ctx, key, 0, purgeBatch-1).Result()
 			if err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
-			if err := s.purgeMessages(ctx, k, key, ids); err != nil {
+			if err := c.purgeMessages(ctx, k, key, ids); err != nil {
 				return fmt.Errorf("purge messages: %w", err)
 			}
-			if len(ids) < purgeMost {
+			if len(ids) < purgeBatch {
 				break
 			}
 		}
@@ -102,13 +113,13 @@ func (s *Store) purge(ctx context.Context, user int64) error {
 	return nil
 }
 
-func (s *Store) purgeMessages(ctx context.Context, k userKeys, key string, ids []string) error {
+func (c *Conversations) purgeMessages(ctx context.Context, k userKeys, key string, ids []string) error {
 	args := []any{len(ids)}
 	for _, id := range ids {
 		args = append(args, id)
 	}
 	if len(ids) > 0 {
-		bodies, err := s.Redis.HMGet(ctx, k.bodies(), ids...).Result()
+		bodies, err := c.redis.HMGet(ctx, k.bodies(), ids...).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
@@ -122,6 +133,70 @@ func (s *Store) purgeMessages(ctx context.Context, k userKeys, key string, ids [
 			}
 		}
 	}
-	c := purgeScript.Command(ctx, []string{key, k.trash(), k.bodies(), k.words()}, args...)
-	return s.Batcher.Do(ctx, c)
+	_, err := c.batcher.Run(ctx, purgeMessagesScript, []string{key, k.trash(), k.bodies(), k.words()}, args...)
+	return err
+}
+
+// dropMessages deletes messages of a user's copy of a conversation: those below an id
+// for which drop, unless it is nil, returns true, and those without a body. It reports
+// whether none are left.
+func (c *Conversations) dropMessages(ctx context.Context, k userKeys, conversation, before string, drop func(*Message) bool) (total int, emptied bool, err error) {
+	for after := "-"; ; {
+		ids, err := c.redis.ZRangeByLex(ctx, k.messages(conversation), &redis.ZRangeBy{
+			Min: after, Max: "(" + before, Count: purgeBatch,
+		}).Result()
+		if err != nil {
+			return total, false, fmt.Errorf("drop messages: %w", err)
+		}
+		if len(ids) == 0 {
+			break
+		}
+		after = "(" + ids[len(ids)-1]
+		messages, err := c.bodiesOf(ctx, k, ids)
+		if err != nil {
+			return total, false, err
+		}
+		var dropped []Message
+		for i := range messages {
+			if drop == nil || messages[i].Conversation == "" || drop(&messages[i]) {
+				dropped = append(dropped, messages[i])
+			}
+		}
+		if len(dropped) == 0 {
+			continue
+		}
+		cmd := c.deleteCommand(ctx, k, conversation, dropped...)
+		if err := c.batcher.Do(ctx, cmd); err != nil {
+			return total, false, fmt.Errorf("drop messages: %w", err)
+		}
+		n, err := cmd.Int()
+		if err != nil {
+			return total, false, fmt.Errorf("drop messages: %w", err)
+		}
+		total += n
+	}
+	left, err := c.redis.Exists(ctx, k.messages(conversation)).Result()
+	if err != nil {
+		return total, false, fmt.Errorf("drop messages: %w", err)
+	}
+	return total, left == 0, nil
+}
+
+// bodiesOf returns messages in the order of ids. Those without a body have nothing but
+// their id.
+func (c *Conversations) bodiesOf(ctx context.Context, k userKeys, ids []string) ([]Message, error) {
+	bodies, err := c.redis.HMGet(ctx, k.bodies(), ids...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
+	messages := make([]Message, len(ids))
+	for i, body := range bodies {
+		messages[i].ID = ids[i]
+		if stored, ok := body.(string); ok {
+			if messages[i], err = parseMessage(ids[i], stored, false); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return messages, nil
 }

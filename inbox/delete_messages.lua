@@ -1,33 +1,38 @@
--- Deletes messages from a user's copy of a conversation. Without any left it leaves
--- the inbox.
+-- Deletes messages from a user's copy of a conversation. Without any left the
+-- conversation is deleted too.
 --
--- KEYS  1 messages  2 received  3 sent  4 bodies  5 words  6 open
---       7 inboxes  8 unread inboxes  9 conversation
--- ARGV  1 conversation id  2 publish  3 channel
---       4 number of ids, then the ids, then their postings
--- Reply how many of them there were
+-- KEYS  messages, received_unread, sent_unread, bodies, words, counted, conversations,
+--       unread_conversations, conversation
+-- ARGV  conversation_id, publish_command, channel
+--       count: of ids; then the ids; then the postings of these messages
+-- Reply how many of the messages there were
+
+local messages, received_unread, sent_unread, bodies, words, counted, conversations,
+  unread_conversations, conversation = unpack(KEYS)
+local conversation_id, publish_command, channel, count = unpack(ARGV, 1, 4)
+local FIRST_ID = 5
+local first_posting = FIRST_ID + count
 
 local deleted, unread = 0, 0
-local last = 4 + tonumber(ARGV[4])
-for i = 5, last do
+for i = FIRST_ID, first_posting - 1 do
   local id = ARGV[i]
-  deleted = deleted + redis.call('ZREM', KEYS[1], id)
-  redis.call('HDEL', KEYS[4], id)
-  redis.call('ZREM', KEYS[3], id)
-  if redis.call('ZREM', KEYS[2], id) == 1 then
-    redis.call('ZREM', KEYS[6], id)
+  deleted = deleted + redis.call('ZREM', messages, id)
+  redis.call('HDEL', bodies, id)
+  redis.call('ZREM', sent_unread, id)
+  if redis.call('ZREM', received_unread, id) == 1 then
+    redis.call('ZREM', counted, id)
     unread = unread + 1
   end
 end
-for i = last + 1, #ARGV do redis.call('ZREM', KEYS[5], ARGV[i]) end
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[8], ARGV[1]) end
-local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0)[1]
+for i = first_posting, #ARGV do redis.call('ZREM', words, ARGV[i]) end
+if redis.call('EXISTS', received_unread) == 0 then redis.call('ZREM', unread_conversations, conversation_id) end
+local newest = redis.call('ZREVRANGE', messages, 0, 0)[1]
 if newest then
-  redis.call('ZADD', KEYS[7], 'XX', score_of(newest), ARGV[1])
-  redis.call('ZADD', KEYS[8], 'XX', score_of(newest), ARGV[1])
+  redis.call('ZADD', conversations, 'XX', score_of(newest), conversation_id)
+  redis.call('ZADD', unread_conversations, 'XX', score_of(newest), conversation_id)
 else
-  redis.call('ZREM', KEYS[7], ARGV[1])
-  redis.call('DEL', KEYS[9])
+  redis.call('ZREM', conversations, conversation_id)
+  redis.call('DEL', conversation)
 end
-if unread > 0 then publish(ARGV[2], ARGV[3], 'unreads', '0', '0', '-', '') end
+if unread > 0 then publish_unreads(publish_command, channel) end
 return deleted

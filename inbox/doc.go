@@ -1,9 +1,18 @@
-// Package inbox keeps what Kabar knows of each user in Redis: notifications,
-// conversations, unread counters, the replay log of live frames, profiles,
-// contacts, and a record of what became of each event.
+// Package inbox keeps in Redis what Kabar knows of each user. A [Store] has one part a
+// concern: notifications, unread counters, conversations, profiles, contacts, live
+// sockets, records of events, and the parts that erase, audit and sweep all of that.
 //
-// Everything of one user lies in one Redis slot, that of the user's partition,
-// and changes in one Lua script (guarantee G7). The scripts are in .lua files;
-// common.lua stands before each of them. A [Batcher] carries them to Redis, those
-// of concurrent callers together in one pipeline.
+// All keys of one user lie in one Redis slot, that of the user's partition, and change in
+// one Lua script (guarantee G7). keys.go lists the keys. The scripts are in .lua files;
+// each begins with its KEYS, ARGV and reply, and common.lua is put before each of them.
+//
+// What lies where:
+//
+//   - store.go: Store, its options, and what its parts share
+//   - store_notification.go and wrap.go: store events; notifications.go: list and read
+//     them; texts.go: the texts that the notifications of a broadcast share
+//   - outbound.go: send messages; handoffs.go: what a partner's copy still has to get;
+//     conversations.go, receipts.go, search.go, delete.go: a user's own copies
+//   - package inbox/model: types that need no Redis
+//   - package inbox/rdb: pipelines, scripts and partitions, which other packages use too
 package inbox

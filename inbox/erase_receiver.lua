@@ -1,16 +1,18 @@
 -- Takes a user out of the receivers of an event.
 --
--- KEYS  1 receivers
--- ARGV  1 user
+-- KEYS  receivers
+-- ARGV  user
 -- Reply 1
 
+local receivers, user = KEYS[1], ARGV[1]
+
 local left = {}
-for user in string.gmatch(redis.call('GET', KEYS[1]) or '', '%S+') do
-  if user ~= ARGV[1] then left[#left + 1] = user end
+for receiver in string.gmatch(redis.call('GET', receivers) or '', '%S+') do
+  if receiver ~= user then left[#left + 1] = receiver end
 end
 if #left == 0 then
-  redis.call('DEL', KEYS[1])
+  redis.call('DEL', receivers)
 else
-  redis.call('SET', KEYS[1], table.concat(left, ' '), 'KEEPTTL')
+  redis.call('SET', receivers, table.concat(left, ' '), 'KEEPTTL')
 end
 return 1

@@ -5,42 +5,35 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Done takes a hand-off back that has been carried out. It is harmless to repeat.
-func (s *Store) Done(ctx context.Context, user int64, handoff string) error {
-	c := NewCommand(ctx, "zrem", s.handoffs(s.parts.OfUser(user)), handoff)
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("clear hand-off: %w", err)
-	}
-	return nil
-}
+// handoffDelay is how long the request that left a hand-off has to carry it out, before
+// it becomes due for other processes.
+const handoffDelay = 5 * time.Second
 
-// A Handoff is one that is due.
+// Handoffs holds what has changed in one user's copy of a conversation and not in the
+// partner's yet: messages and read receipts. The request that stores a change carries
+// the hand-off out itself. When it dies before that, the hand-off becomes due here.
+type Handoffs struct{ *base }
+
+// A Handoff is a hand-off that is due.
 type Handoff struct {
 	Partition int
-	Text      string // Sending.Pointer or Reading.Handoff
+	Text      string // OutboundMessage.Pointer or ReadReceipt.Handoff
 }
 
-// PutOff has a hand-off that cannot be carried out make room for others for a while.
-func (s *Store) PutOff(ctx context.Context, h Handoff, by time.Duration) error {
-	at := s.Now().Add(by).UnixMilli()
-	if err := s.Batcher.Do(ctx, NewCommand(ctx, "zadd", s.handoffs(h.Partition), "xx", at, h.Text)); err != nil {
-		return fmt.Errorf("put hand-off off: %w", err)
-	}
-	return nil
-}
-
-// Handoffs returns hand-offs that are due, at most the given number of each
-// partition, in one round trip. They stay until Done or Delivered: carrying one out
-// twice is harmless.
-func (s *Store) Handoffs(ctx context.Context, most int) ([]Handoff, error) {
-	now := strconv.FormatInt(s.Now().UnixMilli(), 10)
-	commands := make([]*Command, s.parts.Len())
+// Due returns hand-offs that are due, at most limit of each partition, in one round trip.
+// They stay until Clear, Outbound.ClearPending or Outbound.ClearPointer: carrying one
+// out twice is harmless.
+func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
+	now := strconv.FormatInt(h.now().UnixMilli(), 10)
+	commands := make([]*rdb.Command, h.parts.Len())
 	for p := range commands {
-		commands[p] = NewCommand(ctx, "zrangebyscore", s.handoffs(p), "-inf", now, "limit", 0, most)
+		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", h.handoffs(p), "-inf", now, "limit", 0, limit)
 	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
+	if err := h.batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read hand-offs: %w", err)
 	}
 	var due []Handoff
@@ -50,8 +43,32 @@ func (s *Store) Handoffs(ctx context.Context, most int) ([]Handoff, error) {
 			return nil, fmt.Errorf("read hand-offs: %w", err)
 		}
 		for _, text := range texts {
-			due = append(due, Handoff{p, text})
+			due = append(due, Handoff{Partition: p, Text: text})
 		}
 	}
 	return due, nil
+}
+
+// Postpone makes a hand-off due later, so that one that fails does not keep others
+// waiting.
+func (h *Handoffs) Postpone(ctx context.Context, handoff Handoff, delay time.Duration) error {
+	at := h.now().Add(delay).UnixMilli()
+	if err := h.batcher.Do(ctx, rdb.NewCommand(ctx, "zadd", h.handoffs(handoff.Partition), "xx", at, handoff.Text)); err != nil {
+		return fmt.Errorf("postpone hand-off: %w", err)
+	}
+	return nil
+}
+
+// Clear removes a hand-off that has been carried out. It may be repeated.
+func (h *Handoffs) Clear(ctx context.Context, user int64, handoff string) error {
+	c := rdb.NewCommand(ctx, "zrem", h.handoffs(h.parts.OfUser(user)), handoff)
+	if err := h.batcher.Do(ctx, c); err != nil {
+		return fmt.Errorf("clear hand-off: %w", err)
+	}
+	return nil
+}
+
+// Drop removes the hand-offs of a partition for which drop returns true.
+func (h *Handoffs) Drop(ctx context.Context, partition int, drop func(handoff string) bool) error {
+	return rdb.DropMembers(ctx, h.redis, h.handoffs(partition), drop)
 }

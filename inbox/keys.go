@@ -1,123 +1,194 @@
 package inbox
 
-import "strconv"
+// This file is the only one that names Redis keys. Each function says the key's type,
+// its lifetime and what it holds.
 
-// userKeys builds the keys of one user. All of them share the partition's tag.
+// userKeys builds the keys of one user. All of them have the tag of the user's
+// partition.
 type userKeys string
 
-func (s *Store) keys(user int64) userKeys { return s.parts.keys(user) }
+func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user, "")) }
 
-func (p *Partitions) keys(user int64) userKeys {
-	id := strconv.FormatInt(user, 10)
-	return userKeys(p.Key(p.Of(id), "u"+id+":"))
-}
+// Notifications and counters
 
-// meta is a hash, kept for ever: seq (the last sequence number), day (when expiries
-// were renewed), kept (the number of notes, or more when they expired), cart,
-// cart_at, seen, and for each subject, such as "transaction:52001", "r:SUBJECT" to
-// "ORDER RANK TOLD NEWEST": the newest state that was accepted, the id of the
-// notification that told it ("-" before there is a state), and that of the newest
-// one about it, those left out that told a state too late. Subjects that are in no
-// counter are forgotten when nothing has come about them for forgetAfter.
+// meta is a hash, kept for ever, with the fields
 //
-// Of an erased user it is the tombstone, expiring after tombstoneFor: the field
-// erased alone; see erasure.lua.
+//	seq           the last sequence number
+//	day           when expiries were last renewed, in days
+//	kept          the number of notifications, or more when some have expired
+//	cart, cart_at the items in the cart, and the order of the event that said so
+//	seen          the sequence number up to which the user has seen everything
+//	r:SUBJECT     of each subject, such as r:transaction:52001: "ORDER RANK TOLD NEWEST"
+//
+// ORDER and RANK are those of the newest state that was accepted, TOLD is the id of the
+// notification that told it ("-" before there is a state), NEWEST that of the newest
+// notification about the subject that was pushed. A subject that is in no counter is
+// forgotten when nothing has come about it for subjectTTL.
+//
+// While a user is erased it is the tombstone: it has the field erased alone, and
+// expires after tombstoneTTL; see erasure_step.lua.
 func (k userKeys) meta() string { return string(k) + "meta" }
 
-// notes is a stream, expiring when it has not grown for the time that notifications
-// are kept: notifications by sequence number, with the fields i (id), p (the
-// sequence number before), t (type), r (subject) and b (body).
-func (k userKeys) notes() string { return string(k) + "notes" }
+// notifications is a stream that expires when it has not grown for Options.Keep: the
+// user's list by sequence number, with the fields i (id), p (the sequence number
+// before), t (type), r (subject) and b (body).
+func (k userKeys) notifications() string { return string(k) + "notes" }
 
-// unread is a sorted set, expiring like notes: the ids of unread notifications,
-// scored with their sequence numbers.
+// unread is a sorted set that expires like notifications: the ids of unread
+// notifications, scored with their sequence numbers.
 func (k userKeys) unread() string { return string(k) + "unread" }
 
-// open is a sorted set, kept for ever: subjects (and, as MessageUnread, messages)
-// that enter a counter, scored with their Class.
-func (k userKeys) open() string { return string(k) + "open" }
+// counted is a sorted set, kept for ever: the subjects and the unread messages that are
+// in a counter, scored with the model.Counter.
+func (k userKeys) counted() string { return string(k) + "open" }
 
-// log is a stream, expiring after replayFor: the newest frames that are not in
-// notes, by sequence number, with the fields i, p, k (kind) and b.
-func (k userKeys) log() string { return string(k) + "log" }
+// Live sockets
 
-// profile is a hash, kept for ever: name, username, avatar, locale, timezone, admin; quiet,
-// quiet_zone (see QuietHours).
-func (k userKeys) profile() string { return string(k) + "profile" }
-
-// record is a string, expiring after the dedupe window: what became of one event.
-// "CONTENT ID SEQ LISTENING PUSH" on the first line, then one line per outcome.
-func (k userKeys) record(event string) string { return string(k) + "e:" + event }
-
-// records is a sorted set: the events that have a record, scored with when that
-// expires, in milliseconds, and trimmed by the sweep. It is how erasing finds them.
-func (k userKeys) records() string { return string(k) + "records" }
+// replayLog is a stream that expires after replayLogTTL: the newest frames that are not
+// in notifications, by sequence number, with the fields i (id), p (the sequence number
+// before), k (kind) and b (body).
+func (k userKeys) replayLog() string { return string(k) + "log" }
 
 // channel is the pub/sub channel of the user's live frames.
 func (k userKeys) channel() string { return string(k) + "live" }
 
-// LiveKeys are the keys of a user that live sockets are served from. They lie in the
-// user's slot.
+// LiveKeys are the keys of a user that live sockets use. They lie in the user's slot.
 type LiveKeys struct {
-	// Online is a sorted set, expiring: the audiences, one a process, that hold
-	// sockets of the user.
+	// Online is a sorted set that expires: the processes that hold sockets of the user.
 	Online string
 	// Seen is a string, kept for as long as dispatcher/live says: when the user was
 	// last online.
 	Seen string
-	// Watchers is a sorted set, expiring: who is told when the user comes or goes.
+	// Watchers is a sorted set that expires: who is told when the user comes or goes.
 	Watchers string
-	// Revoked is a string, kept for a day: when the user's sockets were revoked,
-	// Unix µs.
+	// Revoked is a string that expires after revokedTTL: when the user's sockets were
+	// revoked, in microseconds.
 	Revoked string
-	// Tombstone is a hash that has the field erased when the user was erased.
+	// Tombstone is a hash that has the field erased while the user is erased.
 	Tombstone string
 }
 
-// LiveKeys returns a user's.
-func (s *Store) LiveKeys(user int64) LiveKeys {
-	k := s.keys(user)
+func (k userKeys) live() LiveKeys {
 	channel := k.channel()
-	return LiveKeys{channel + ":online", channel + ":seen", channel + ":watchers", channel + ":revoked", k.meta()}
+	return LiveKeys{
+		Online: channel + ":online", Seen: channel + ":seen", Watchers: channel + ":watchers",
+		Revoked: channel + ":revoked", Tombstone: k.meta(),
+	}
 }
 
-// receivers is a string, expiring like record: the receivers of an event.
-func (s *Store) receivers(event string) string {
-	return s.parts.Key(s.parts.Of(event), "ev:"+event)
+// Records of events
+
+// record is a string that expires after recordTTL: what became of one event. The first
+// line is "CONTENT ID SEQ LISTENING PUSH", then there is one line an outcome.
+func (k userKeys) record(event string) string { return string(k) + "e:" + event }
+
+// recordIndex is a sorted set, kept for ever and trimmed by the sweep: the events that
+// have a record, scored with the time at which that expires, in milliseconds. Erasing
+// finds the records by it.
+func (k userKeys) recordIndex() string { return string(k) + "records" }
+
+// receivers is a string in the partition of the event that expires like a record: the
+// receivers of an event.
+func (b *base) receivers(event string) string {
+	return b.parts.Key(b.parts.Of(event), "ev:"+event)
 }
 
-// The keys of a broadcast. They expire when its time is over and no notification or
-// dead letter can refer to it any more; see Store.broadcastLife.
+// Profiles and contacts
 
-// broadcast is a hash in the partition of its key: content (digest of what was
-// sent), definition, state, fence (raised by every new walker and whenever nobody
-// may walk), holder and until (the walker's lease), pace, started, finished, total.
-func (s *Store) broadcast(key string) string {
-	return s.parts.Key(s.parts.Of(key), "broadcast:"+key)
+// profile is a hash, kept for ever: known, name, username, avatar, locale, timezone,
+// admin, quiet (model.QuietHours) and quiet_zone.
+func (k userKeys) profile() string { return string(k) + "profile" }
+
+// contacts is a hash, kept for ever: "ROLE:PARTNER:TRANSACTION", ROLE being the
+// partner's, to storedContact as JSON.
+func (k userKeys) contacts() string { return string(k) + "contacts" }
+
+// recentContacts is a sorted set, kept for ever: the fields of contacts, scored with
+// the order of the transaction's newest state.
+func (k userKeys) recentContacts() string { return string(k) + "contacts:recent" }
+
+// A user's copies of conversations
+
+// conversations is a sorted set, kept for ever: conversation ids, scored with a number
+// that sorts as the id of the newest message does.
+func (k userKeys) conversations() string { return string(k) + "inboxes" }
+
+// unreadConversations is a sorted set, kept for ever: those of conversations that have
+// unread messages.
+func (k userKeys) unreadConversations() string { return string(k) + "inboxes:unread" }
+
+// conversation is a hash, kept until the conversation is deleted, with the field
+// partner.
+func (k userKeys) conversation(id string) string { return string(k) + "c:" + id }
+
+// messages is a sorted set, kept until the conversation is deleted: the ids of its
+// messages, all with score 0, so that they sort by id.
+func (k userKeys) messages(conversation string) string {
+	return k.conversation(conversation) + ":messages"
 }
 
-// text is a hash in each partition: body and audience, to which the partition's
-// users, outbox entries and dead letters refer.
-func (s *Store) text(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key)
+// receivedUnread is a sorted set like messages: those that the user has received and
+// not read.
+func (k userKeys) receivedUnread(conversation string) string {
+	return k.conversation(conversation) + ":unread"
 }
 
-// walk is a hash in each partition: fence (walkers with a lower one are kept out),
-// cursor (member of the last user reached), sent, skipped, and what came of pushes:
-// accepted, and failed:REASON.
-func (s *Store) walk(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key+":walk")
+// sentUnread is a sorted set like messages: those that the user has sent and the
+// partner has not read.
+func (k userKeys) sentUnread(conversation string) string {
+	return k.conversation(conversation) + ":unseen"
 }
 
-// named is a sorted set in each partition, until the broadcast is over: the users
-// whom it names, as members of Partitions.Users.
-func (s *Store) named(partition int, key string) string {
-	return s.parts.Key(partition, "cast:"+key+":users")
+// erasedUpTo is a string that expires after tombstoneTTL: the id up to which messages
+// of a partner who was erased are dropped when they arrive late.
+func (k userKeys) erasedUpTo(conversation string) string {
+	return k.conversation(conversation) + ":gone"
 }
 
-// broadcasts is a sorted set, kept for ever: the keys of the newest broadcasts, scored
-// with their making in milliseconds.
-func (s *Store) broadcasts() string { return s.parts.Key(0, "broadcasts") }
+// bodies is a hash, kept for ever: message id to storedMessage as JSON.
+func (k userKeys) bodies() string { return string(k) + "messages" }
 
-// openBroadcasts is a set, kept for ever: the keys of broadcasts that are not over.
-func (s *Store) openBroadcasts() string { return s.parts.Key(0, "broadcasts:open") }
+// words is a sorted set, kept for ever, all scores 0: a posting, "WORD\x00ID
+// CONVERSATION" without the space, of every word of every message, so that a search is
+// a range.
+func (k userKeys) words() string { return string(k) + "words" }
+
+// trash is a set, kept for ever: the keys that messages of deleted conversations were
+// renamed to, until their bodies are purged.
+func (k userKeys) trash() string { return string(k) + "trash" }
+
+// Sending messages
+
+// heads is a hash, kept for ever: conversation id to the id of the newest message that
+// this copy was given, also after it was deleted.
+func (k userKeys) heads() string { return string(k) + "heads" }
+
+// pending is a sorted set of the first copy, all scores 0: the messages that the second
+// copy has not been given yet, "ID HANDOFF" without the space.
+func (k userKeys) pending(conversation string) string {
+	return k.conversation(conversation) + ":pending"
+}
+
+// partners is a set, kept for ever: those to whom the user has sent a message. Erasing
+// finds by it who has copies.
+func (k userKeys) partners() string { return string(k) + "partners" }
+
+// handoffs is a sorted set of a partition, kept for ever: hand-offs, scored with the
+// time in milliseconds at which another process takes them over from the request that
+// left them.
+func (b *base) handoffs(partition int) string { return b.parts.Key(partition, "handoffs") }
+
+// Erasing
+
+// erasures is a sorted set of a partition, kept for ever: users who are being erased,
+// scored with the time in milliseconds at which another process takes that over.
+func (b *base) erasures(partition int) string { return b.parts.Key(partition, "erasures") }
+
+// Texts of broadcasts
+
+// text is a hash in each partition that expires as Texts.Store was told: body and
+// audience of a broadcast, to which the partition's users, outbox entries and dead
+// letters refer.
+func (b *base) text(partition int, key string) string {
+	return b.parts.Key(partition, "cast:"+key)
+}

@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,27 +11,20 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := localredis.StopShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// onEveryRedis runs a test on a real server and on the embedded Redis.
-func onEveryRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+// onEveryRedis runs a test on a real server, which all tests share, and on an embedded
+// Redis of its own, in parallel with other tests: a test uses keys under its own name.
+func onEveryRedis(t *testing.T, test func(t *testing.T, redisClient redis.UniversalClient)) {
+	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
 		server, err := localredis.Shared()
 		if err != nil {
 			t.Fatal(err)
@@ -40,14 +32,15 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClien
 		test(t, client(t, server.Addr()))
 	})
 	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
 		test(t, client(t, miniredis.RunT(t).Addr()))
 	})
 }
 
 func client(t testing.TB, addr string) redis.UniversalClient {
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { rdb.Close() })
-	return rdb
+	redisClient := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { redisClient.Close() })
+	return redisClient
 }
 
 var (
@@ -68,18 +61,18 @@ func prefixOf(t testing.TB) string {
 
 // newStore returns a store with keys of its own. Every user has a device list,
 // so that pushes are enqueued.
-func newStore(t testing.TB, rdb redis.UniversalClient, change ...func(*Options)) *Store {
+func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*Options)) *Store {
 	t.Helper()
 	prefix := prefixOf(t)
-	parts := NewPartitions(prefix, 4)
-	b := NewBatcher(rdb, 0)
+	parts := rdb.NewPartitions(prefix, 4)
+	b := rdb.NewBatcher(redisClient, 0)
 	t.Cleanup(b.Close)
 	opts := Options{
-		Redis: rdb, Batcher: b, Partitions: parts,
+		Redis: redisClient, Batcher: b, Partitions: parts,
 		Devices: func(user int64) string {
 			return parts.Key(parts.OfUser(user), fmt.Sprintf("devices:%d", user))
 		},
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, Most: 1000,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000,
 	}
 	for _, f := range change {
 		f(&opts)
@@ -91,17 +84,17 @@ func newStore(t testing.TB, rdb redis.UniversalClient, change ...func(*Options))
 	return s
 }
 
-// audit fails the test when what it has left in Redis does not add up.
+// audit fails the test when an audit of its users finds anything.
 func audit(t testing.TB, s *Store) {
 	t.Helper()
 	ctx := context.Background()
 	for p := range s.parts.Len() {
-		users, err := s.UsersAfter(ctx, p, 0, 1000)
+		users, err := s.Users.After(ctx, p, 0, 1000)
 		if err != nil {
 			t.Errorf("audit: %v", err)
 		}
 		for _, user := range users {
-			found, err := s.Audit(ctx, user, nil, false)
+			found, err := s.Auditor.Audit(ctx, user, nil, false)
 			if err != nil || len(found) > 0 {
 				t.Errorf("audit: %+v, %v", found, err)
 			}

@@ -1,8 +1,6 @@
 package inbox
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A Message is one message of a conversation, as one of the two has it.
@@ -26,7 +26,7 @@ type Message struct {
 	Read         bool // by its receiver
 }
 
-// Partner returns the other one of a message's two users.
+// Partner returns the one of a message's two users who is not the given one.
 func (m *Message) Partner(user int64) int64 {
 	if user == m.Sender {
 		return m.Receiver
@@ -34,7 +34,7 @@ func (m *Message) Partner(user int64) int64 {
 	return m.Sender
 }
 
-// storedMessage is what Redis keeps of a message. The id tells when it was made.
+// storedMessage is what Redis keeps of a message, beside the id, which has the time.
 type storedMessage struct {
 	Conversation string `json:"c"`
 	Sender       int64  `json:"s"`
@@ -58,7 +58,7 @@ func parseMessage(id, stored string, read bool) (Message, error) {
 	if err := json.Unmarshal([]byte(stored), &s); err != nil {
 		return Message{}, fmt.Errorf("message %s: %w", id, err)
 	}
-	at, err := IDTime(id)
+	at, err := model.IDTime(id)
 	if err != nil {
 		return Message{}, err
 	}
@@ -66,12 +66,6 @@ func parseMessage(id, stored string, read bool) (Message, error) {
 		ID: id, Conversation: s.Conversation, Sender: s.Sender, Receiver: s.Receiver, Body: s.Body,
 		Category: s.Category, Product: s.Product, ClientID: s.ClientID, CreatedAt: at, Read: read,
 	}, nil
-}
-
-// ConversationID is the id of the conversation of two users, whoever asks.
-func ConversationID(a, b int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%d", min(a, b), max(a, b)))
-	return hex.EncodeToString(sum[:IDLen/2])
 }
 
 // score is a number that sorts as the id does, to the microsecond.
@@ -84,13 +78,13 @@ func score(id string) string {
 }
 
 const (
-	maxWord  = 40  // characters of a word that a search looks at
-	maxWords = 300 // different words of a message that a search finds
+	maxWord  = 40  // characters of a word that a search compares
+	maxWords = 300 // distinct words of a message that a search finds
 )
 
-// Words returns the different words of a text in the form in which they are
-// searched: lower case, letters and digits alone.
-func Words(text string) []string {
+// wordsOf returns the distinct words of a text in the form in which they are searched:
+// lower case, letters and digits only.
+func wordsOf(text string) []string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
 	})
@@ -104,9 +98,9 @@ func Words(text string) []string {
 	return words[:min(len(words), maxWords)]
 }
 
-// postings returns the members of the user's words that lead to a message.
+// postings returns the members that the set words has of a message.
 func (m *Message) postings() []any {
-	words := Words(m.Body)
+	words := wordsOf(m.Body)
 	postings := make([]any, len(words))
 	for i, w := range words {
 		postings[i] = w + "\x00" + m.ID + m.Conversation

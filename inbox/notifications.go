@@ -11,30 +11,47 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// ErrNotFound reports that the user has no such thing.
-var ErrNotFound = errors.New("not found")
+var (
+	//go:embed mark_read.lua
+	markReadSource string
+	//go:embed mark_all_read.lua
+	markAllReadSource string
+
+	markReadScript    = script(markReadSource)
+	markAllReadScript = script(markAllReadSource)
+)
 
 // A Notification is one entry of a user's list.
 type Notification struct {
 	ID        string
 	CreatedAt time.Time
 	Read      bool
-	Body      json.RawMessage // as it was in the Put
+	Body      json.RawMessage // as in NewNotification
 }
 
-// listChunk is how many notifications are read in one round trip; those of other
-// types are left out here.
+// listChunk is how many notifications List reads in one round trip, before it leaves out
+// those of other types.
 const listChunk = 100
+
+// Notifications stores events in the inboxes of their receivers, lists notifications and
+// marks them as read.
+type Notifications struct {
+	*base
+	records *Records
+	texts   *Texts
+}
 
 // List returns count notifications of the given types from offset on, the newest
 // first. Past the end there are none.
-func (s *Store) List(ctx context.Context, user int64, types []string, offset, count int) ([]Notification, error) {
-	k := s.keys(user)
+func (n *Notifications) List(ctx context.Context, user int64, types []string, offset, count int) ([]Notification, error) {
+	k := n.keys(user)
 	notes := make([]Notification, 0, count)
 	for last := "+"; len(notes) < count; {
-		chunk, err := s.Redis.XRevRangeN(ctx, k.notes(), last, "-", listChunk).Result()
+		chunk, err := n.redis.XRevRangeN(ctx, k.notifications(), last, "-", listChunk).Result()
 		if err != nil {
 			return nil, fmt.Errorf("list notifications: %w", err)
 		}
@@ -45,47 +62,47 @@ func (s *Store) List(ctx context.Context, user int64, types []string, offset, co
 			if offset--; offset >= 0 || len(notes) == count {
 				continue
 			}
-			n, err := newNotification(m)
+			note, err := newNotification(m)
 			if err != nil {
 				return nil, err
 			}
-			notes = append(notes, n)
+			notes = append(notes, note)
 		}
 		if len(chunk) < listChunk {
 			break
 		}
 		last = "(" + chunk[len(chunk)-1].ID
 	}
-	notes, err := s.fillBodies(ctx, user, notes)
+	notes, err := n.fillBodies(ctx, user, notes)
 	if err != nil {
 		return nil, err
 	}
-	return notes, s.fillRead(ctx, k, notes)
+	return notes, n.fillRead(ctx, k, notes)
 }
 
-// fillBodies puts the bodies of broadcasts where notifications refer to them. Those
-// of a broadcast that is forgotten are left out.
-func (s *Store) fillBodies(ctx context.Context, user int64, notes []Notification) ([]Notification, error) {
+// fillBodies replaces references to broadcasts with the broadcasts' bodies. It leaves out
+// notifications of broadcasts that have expired.
+func (n *Notifications) fillBodies(ctx context.Context, user int64, notes []Notification) ([]Notification, error) {
 	var keys []string
-	for _, n := range notes {
-		if key, ok := bytes.CutPrefix(n.Body, []byte(reference)); ok {
+	for _, note := range notes {
+		if key, ok := bytes.CutPrefix(note.Body, []byte(referencePrefix)); ok {
 			keys = append(keys, string(key))
 		}
 	}
 	if len(keys) == 0 {
 		return notes, nil
 	}
-	found, err := s.Texts(ctx, user, keys...)
+	found, err := n.texts.Get(ctx, user, keys...)
 	if err != nil {
 		return nil, err
 	}
 	kept := notes[:0]
-	for _, n := range notes {
-		if key, ok := bytes.CutPrefix(n.Body, []byte(reference)); ok {
-			n.Body = found[string(key)].Body
+	for _, note := range notes {
+		if key, ok := bytes.CutPrefix(note.Body, []byte(referencePrefix)); ok {
+			note.Body = found[string(key)].Body
 		}
-		if len(n.Body) > 0 {
-			kept = append(kept, n)
+		if len(note.Body) > 0 {
+			kept = append(kept, note)
 		}
 	}
 	return kept, nil
@@ -94,22 +111,22 @@ func (s *Store) fillBodies(ctx context.Context, user int64, notes []Notification
 func newNotification(m redis.XMessage) (Notification, error) {
 	id, _ := m.Values["i"].(string)
 	body, _ := m.Values["b"].(string)
-	at, err := IDTime(id)
+	at, err := model.IDTime(id)
 	if err != nil {
 		return Notification{}, fmt.Errorf("list notifications: %w", err)
 	}
 	return Notification{ID: id, CreatedAt: at, Body: json.RawMessage(body)}, nil
 }
 
-// fillRead looks up which notifications were read.
-func (s *Store) fillRead(ctx context.Context, k userKeys, notes []Notification) error {
+// fillRead sets Read of notifications.
+func (n *Notifications) fillRead(ctx context.Context, k userKeys, notes []Notification) error {
 	if len(notes) == 0 {
 		return nil
 	}
-	pipe := s.Redis.Pipeline()
+	pipe := n.redis.Pipeline()
 	scores := make([]*redis.FloatCmd, len(notes))
-	for i, n := range notes {
-		scores[i] = pipe.ZScore(ctx, k.unread(), n.ID)
+	for i, note := range notes {
+		scores[i] = pipe.ZScore(ctx, k.unread(), note.ID)
 	}
 	_, _ = pipe.Exec(ctx) // each reply holds its own error
 	for i := range notes {
@@ -122,26 +139,23 @@ func (s *Store) fillRead(ctx context.Context, k userKeys, notes []Notification) 
 	return nil
 }
 
-//go:embed read.lua
-var readSource string
-var readScript = script(readSource)
-
-// Read marks a notification as read, and returns how many are unread then. Reading
-// one again changes nothing. When the user has no such one the error is
-// ErrNotFound and the number is right all the same.
-func (s *Store) Read(ctx context.Context, user int64, id string) (unread int, err error) {
-	k := s.keys(user)
-	at, err := IDTime(id)
+// MarkRead marks a notification as read, and returns the number of unread ones. It may
+// be repeated. When the user has no such notification the error is ErrNotFound, and the
+// number is right.
+func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (unread int, err error) {
+	k := n.keys(user)
+	at, err := model.IDTime(id)
 	if err != nil {
-		id, at = "", s.Now() // the script counts the unread ones all the same
+		id, at = "", n.now() // the script finds none, and counts
 	}
-	c := readScript.Command(ctx, []string{k.notes(), k.unread(), k.open(), k.meta()}, id, at.UnixMicro(), s.publish, k.channel())
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return 0, fmt.Errorf("read notification: %w", err)
+	c, err := n.batcher.Run(ctx, markReadScript, []string{k.notifications(), k.unread(), k.counted(), k.meta()},
+		id, at.UnixMicro(), n.publish, k.channel())
+	if err != nil {
+		return 0, fmt.Errorf("mark notification as read: %w", err)
 	}
-	reply, err := c.Int64Slice()
-	if err != nil || len(reply) != 2 {
-		return 0, fmt.Errorf("read notification: reply %v: %w", reply, err)
+	reply, err := c.Int64s(2)
+	if err != nil {
+		return 0, fmt.Errorf("mark notification as read: %w", err)
 	}
 	if reply[0] == 0 {
 		return int(reply[1]), ErrNotFound
@@ -149,16 +163,11 @@ func (s *Store) Read(ctx context.Context, user int64, id string) (unread int, er
 	return int(reply[1]), nil
 }
 
-//go:embed read_all.lua
-var readAllSource string
-var readAllScript = script(readAllSource)
-
-// ReadAll marks every notification of the user as read.
-func (s *Store) ReadAll(ctx context.Context, user int64) error {
-	k := s.keys(user)
-	c := readAllScript.Command(ctx, []string{k.unread(), k.open()}, s.publish, k.channel())
-	if err := s.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("read all notifications: %w", err)
+// MarkAllRead marks every notification of a user as read.
+func (n *Notifications) MarkAllRead(ctx context.Context, user int64) error {
+	k := n.keys(user)
+	if _, err := n.batcher.Run(ctx, markAllReadScript, []string{k.unread(), k.counted()}, n.publish, k.channel()); err != nil {
+		return fmt.Errorf("mark all notifications as read: %w", err)
 	}
 	return nil
 }

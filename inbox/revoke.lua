@@ -1,11 +1,15 @@
--- Notes that a user's token is not good any more, and tells the user's sockets.
+-- Remembers when a user's token was revoked, and tells the user's sockets.
 --
--- KEYS  1 revoked
--- ARGV  1 for how long it is remembered, ms  2 publish  3 channel
--- Reply the moment
+-- KEYS  revoked
+-- ARGV  ttl: ms for which it is remembered
+--       publish_command, channel
+-- Reply the time, in microseconds
+
+local revoked = KEYS[1]
+local ttl, publish_command, channel = unpack(ARGV)
 
 local t = redis.call('TIME')
-local at = string.format('%.0f', tonumber(t[1]) * 1000000 + tonumber(t[2]))
-redis.call('SET', KEYS[1], at, 'PX', ARGV[1])
-redis.call(ARGV[2], ARGV[3], 'revoked ' .. at .. ' 0 -\n')
-return at
+local now = digits(tonumber(t[1]) * 1000000 + tonumber(t[2]))
+redis.call('SET', revoked, now, 'PX', ttl)
+publish(publish_command, channel, 'revoked', now, '0', '-', '')
+return now

@@ -8,22 +8,27 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // searchChunk is how many postings are read in one round trip: few enough that none
 // of its commands holds Redis for much longer than a millisecond.
 const searchChunk = 500
 
-// Search returns the conversations of a user from offset on that have a message
-// with all the words of a text, the one with the newest message first. Words may
-// stand in any order and case; the last one may be the beginning of a word.
-func (s *Store) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
-	k := s.keys(user)
-	list := k.inboxes()
+// maxSearchWords is how many words of a text are searched.
+const maxSearchWords = 10
+
+// Search returns the conversations of a user, from offset on, that have a message with
+// all the words of a text, the one with the newest message first. The order and case of
+// the words do not matter, and the last one may be the beginning of a word.
+func (c *Conversations) Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]Conversation, error) {
+	k := c.keys(user)
+	list := k.conversations()
 	if unread {
-		list = k.unreadInboxes()
+		list = k.unreadConversations()
 	}
-	hits, err := s.find(ctx, k, list, text)
+	hits, err := c.find(ctx, k, list, text)
 	if err != nil {
 		return nil, err
 	}
@@ -34,25 +39,26 @@ func (s *Store) Search(ctx context.Context, user int64, text string, unread bool
 	for _, h := range hits[min(offset, len(hits)):min(offset+count, len(hits))] {
 		page = append(page, h.id)
 	}
-	return s.conversations(ctx, user, page)
+	return c.lookUp(ctx, user, page)
 }
 
-// A hit is a conversation that has what is searched.
+// A hit is a conversation that was found.
 type hit struct {
 	id    string
 	score float64
 }
 
 // find returns the conversations of a list with a message that has all the words.
-// It walks the postings of the rarest word, which are the newest first unless it is
-// a prefix, and checks the others, until it has the whole list or has seen all
-// postings: what it costs is bounded by the user's own messages.
-func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit, error) {
+// It reads the postings of the rarest word, the newest first unless the word is a
+// prefix, and checks their messages for the other words. It stops when every
+// conversation of the list is found or there are no more postings, so that the cost is
+// bounded by the user's own messages.
+func (c *Conversations) find(ctx context.Context, k userKeys, list, text string) ([]hit, error) {
 	ranges := wordRanges(text)
 	if len(ranges) == 0 {
 		return nil, nil
 	}
-	listed, all, err := s.rarestFirst(ctx, k, list, ranges)
+	listed, all, err := c.rarestFirst(ctx, k, list, ranges)
 	if err != nil || !all {
 		return nil, err
 	}
@@ -60,17 +66,17 @@ func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit,
 	var hits []hit
 	first, others := ranges[0], ranges[1:]
 	for int64(len(hits)) < listed {
-		postings, err := s.Redis.ZRevRangeByLex(ctx, k.words(), &redis.ZRangeBy{
+		postings, err := c.redis.ZRevRangeByLex(ctx, k.words(), &redis.ZRangeBy{
 			Min: first.min, Max: first.max, Count: searchChunk,
 		}).Result()
 		if err != nil {
 			return nil, fmt.Errorf("search: %w", err)
 		}
-		matching, err := s.matching(ctx, k, postings, others, found)
+		matching, err := c.matching(ctx, k, postings, others, found)
 		if err != nil {
 			return nil, err
 		}
-		if hits, err = s.appendListed(ctx, hits, list, matching); err != nil {
+		if hits, err = c.appendListed(ctx, hits, list, matching); err != nil {
 			return nil, err
 		}
 		if len(postings) < searchChunk {
@@ -81,13 +87,13 @@ func (s *Store) find(ctx context.Context, k userKeys, list, text string) ([]hit,
 	return hits, nil
 }
 
-// appendListed adds those conversations that are in a list. Others were deleted,
-// or are read where what is unread is searched.
-func (s *Store) appendListed(ctx context.Context, hits []hit, list string, conversations []string) ([]hit, error) {
+// appendListed adds the conversations that are in the list. Others were deleted, or have
+// nothing unread where unread conversations are searched.
+func (c *Conversations) appendListed(ctx context.Context, hits []hit, list string, conversations []string) ([]hit, error) {
 	if len(conversations) == 0 {
 		return hits, nil
 	}
-	scores, err := s.Redis.ZMScore(ctx, list, conversations...).Result()
+	scores, err := c.redis.ZMScore(ctx, list, conversations...).Result()
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
@@ -114,24 +120,24 @@ func wordRanges(text string) []wordRange {
 	return ranges
 }
 
-// searchWords is Words in the order of the text: the last one is special.
+// searchWords returns the words of a text in the order of the text, because the last one
+// is special.
 func searchWords(text string) []string {
 	var words []string
 	for _, field := range strings.Fields(text) {
-		for _, w := range Words(field) {
+		for _, w := range wordsOf(field) {
 			if !slices.Contains(words, w) {
 				words = append(words, w)
 			}
 		}
 	}
-	const most = 10
-	return words[:min(len(words), most)]
+	return words[:min(len(words), maxSearchWords)]
 }
 
 // rarestFirst moves the range with the fewest postings to the front. It returns the
 // size of a list of conversations, and whether every range has postings.
-func (s *Store) rarestFirst(ctx context.Context, k userKeys, list string, ranges []wordRange) (listed int64, all bool, err error) {
-	pipe := s.Redis.Pipeline()
+func (c *Conversations) rarestFirst(ctx context.Context, k userKeys, list string, ranges []wordRange) (listed int64, all bool, err error) {
+	pipe := c.redis.Pipeline()
 	size := pipe.ZCard(ctx, list)
 	sizes := make([]*redis.IntCmd, len(ranges))
 	for i, r := range ranges {
@@ -153,12 +159,12 @@ func (s *Store) rarestFirst(ctx context.Context, k userKeys, list string, ranges
 	return size.Val(), true, nil
 }
 
-// matching returns the conversations of those postings whose message has the other
-// words too, and adds them to those that were found: each is returned once.
-func (s *Store) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
+// matching returns the conversations of those postings whose message has the other words
+// too, without those found before, and adds them to found.
+func (c *Conversations) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
 	var tails []string // id and conversation
 	for _, p := range postings {
-		if _, tail, ok := strings.Cut(p, "\x00"); ok && len(tail) == 2*IDLen && !found[tail[IDLen:]] {
+		if _, tail, ok := strings.Cut(p, "\x00"); ok && len(tail) == 2*model.IDLen && !found[tail[model.IDLen:]] {
 			tails = append(tails, tail)
 		}
 	}
@@ -167,7 +173,7 @@ func (s *Store) matching(ctx context.Context, k userKeys, postings []string, oth
 	}
 	has := make([]func(i int) bool, len(others))
 	if len(others) > 0 {
-		pipe := s.Redis.Pipeline()
+		pipe := c.redis.Pipeline()
 		for i, o := range others {
 			has[i] = queueHas(ctx, pipe, k, o, tails)
 		}
@@ -177,7 +183,7 @@ func (s *Store) matching(ctx context.Context, k userKeys, postings []string, oth
 	}
 	var conversations []string
 	for i, tail := range tails {
-		conversation := tail[IDLen:]
+		conversation := tail[model.IDLen:]
 		lacks := func(has func(int) bool) bool { return !has(i) }
 		if !found[conversation] && !slices.ContainsFunc(has, lacks) {
 			found[conversation] = true
@@ -187,15 +193,16 @@ func (s *Store) matching(ctx context.Context, k userKeys, postings []string, oth
 	return conversations, nil
 }
 
-// queueHas asks whether messages have a word, or one that begins with it, in one
-// command: the function tells of each, once the pipeline was executed.
+// queueHas queues one command that asks which messages have a word, or one that begins
+// with it. The function returns the answer for each of tails once the pipeline was
+// executed.
 func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange, tails []string) func(i int) bool {
 	if r.word != "" {
 		args := []any{"zmscore", k.words()}
 		for _, tail := range tails {
 			args = append(args, r.word+"\x00"+tail)
 		}
-		scores := pipe.Do(ctx, args...) // ZMScore cannot tell 0, which they all have, from none
+		scores := pipe.Do(ctx, args...) // the client's ZMScore returns 0 for members that are missing, and all scores are 0
 		return func(i int) bool {
 			all, _ := scores.Val().([]any)
 			return i < len(all) && all[i] != nil
@@ -203,13 +210,13 @@ func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange
 	}
 	ids := make([]string, len(tails))
 	for i, tail := range tails {
-		ids[i] = tail[:IDLen]
+		ids[i] = tail[:model.IDLen]
 	}
 	bodies := pipe.HMGet(ctx, k.bodies(), ids...)
 	return func(i int) bool {
 		body, _ := bodies.Val()[i].(string)
 		m, err := parseMessage(ids[i], body, false)
-		return err == nil && slices.ContainsFunc(Words(m.Body), func(w string) bool {
+		return err == nil && slices.ContainsFunc(wordsOf(m.Body), func(w string) bool {
 			return strings.HasPrefix(w, strings.TrimPrefix(r.min, "["))
 		})
 	}

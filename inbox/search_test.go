@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A mailbox of 50,000 messages in 500 conversations, one after the other: message i
@@ -40,17 +41,17 @@ func mailboxPartner(i int) int64 {
 	return int64(1001 + i*mailboxConversations/mailboxMessages)
 }
 
-// fillMailbox gives the user the mailbox, as receive.lua leaves it once everything
+// fillMailbox stores the mailbox in the form that store_message.lua leaves once everything
 // is read.
 func fillMailbox(t testing.TB, s *Store) {
 	t.Helper()
 	ctx, k := context.Background(), s.keys(user)
 	start := time.Now().Add(-mailboxMessages * time.Second)
-	pipe := s.Redis.Pipeline()
+	pipe := s.redis.Pipeline()
 	for i := range mailboxMessages {
 		from := mailboxPartner(i)
 		m := Message{
-			ID: NewID(start.Add(time.Duration(i) * time.Second)), Conversation: ConversationID(from, user),
+			ID: model.NewID(start.Add(time.Duration(i) * time.Second)), Conversation: model.ConversationID(from, user),
 			Sender: from, Receiver: user, Body: mailboxBody(i),
 		}
 		for _, posting := range m.postings() {
@@ -58,7 +59,7 @@ func fillMailbox(t testing.TB, s *Store) {
 		}
 		pipe.HSet(ctx, k.bodies(), m.ID, m.stored())
 		pipe.ZAdd(ctx, k.messages(m.Conversation), redis.Z{Member: m.ID})
-		pipe.Do(ctx, "zadd", k.inboxes(), "gt", score(m.ID), m.Conversation)
+		pipe.Do(ctx, "zadd", k.conversations(), "gt", score(m.ID), m.Conversation)
 		if pipe.Len() < 10_000 && i < mailboxMessages-1 {
 			continue
 		}
@@ -68,9 +69,10 @@ func fillMailbox(t testing.TB, s *Store) {
 	}
 }
 
-// What is searched in a large mailbox is found however old it is, and every page is
-// what it should be.
+// A search finds messages of any age in a large mailbox, and each page has the right
+// conversations.
 func TestSearchInALargeMailbox(t *testing.T) {
+	t.Parallel()
 	server, err := localredis.Shared()
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 		"nomor30000 sering":    nil,
 	} {
 		for offset := 0; offset <= len(want); offset += 100 {
-			page, err := s.Search(t.Context(), user, text, false, offset, 100)
+			page, err := s.Conversations.Search(t.Context(), user, text, false, offset, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,12 +123,54 @@ func TestSearchInALargeMailbox(t *testing.T) {
 		}
 	}
 	oldest := mailboxPartner(0)
-	err = s.Redis.ZAdd(t.Context(), s.keys(user).unreadInboxes(), redis.Z{Score: 1, Member: ConversationID(oldest, user)}).Err()
+	err = s.redis.ZAdd(t.Context(), s.keys(user).unreadConversations(), redis.Z{Score: 1, Member: model.ConversationID(oldest, user)}).Err()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := s.Search(t.Context(), user, "barang", true, 0, 100)
+	page, err := s.Conversations.Search(t.Context(), user, "barang", true, 0, 100)
 	if err != nil || len(page) != 1 || page[0].Partner != oldest {
 		t.Errorf("unread ones: %+v, %v", page, err)
 	}
+}
+
+func TestSearch(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		for from, texts := range map[int64][]string{
+			101: {"Nanya om, bantal bibir masih ada?", "warna pink"},
+			102: {"OM NANYA dong", "bantal"},
+			103: {"bantalnya sudah dikirim", "pinknya cakep"},
+		} {
+			for _, text := range texts {
+				carry(t, s, outbound(from, user, text))
+			}
+		}
+		for text, want := range map[string][]int64{
+			`"nanya om"`:        {101, 102},
+			"om nanya":          {101, 102},
+			"nanya bantal":      {101}, // both in one message
+			"bant":              {101, 102, 103},
+			"bant nanya":        nil, // only the last word may be cut short
+			"nanya bant":        {101},
+			"pink":              {101, 103},
+			"KIRIM":             nil,
+			"dikirim BANTALNYA": {103},
+			"":                  nil,
+			"!?":                nil,
+		} {
+			page, err := s.Conversations.Search(ctx, user, text, false, 0, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int64
+			for _, c := range page {
+				got = append(got, c.Partner)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q: %s", text, diff)
+			}
+		}
+	})
 }

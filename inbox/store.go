@@ -2,38 +2,55 @@ package inbox
 
 import (
 	_ "embed"
+	"errors"
 	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// Errors of more than one part of the store.
+var (
+	// ErrNotFound reports that the user has no such thing.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict reports that an id was used before, for other content.
+	ErrConflict = errors.New("this id was used before with other content")
+	// ErrErased reports that the user was erased: the tombstone is still kept.
+	ErrErased = errors.New("the user was erased")
+	// ErrErasing reports that the user is being erased at the moment: the call may
+	// be repeated soon.
+	ErrErasing = errors.New("the user is being erased")
 )
 
 //go:embed common.lua
 var common string
 
 // script returns a script that may use what common.lua defines.
-func script(source string) *Script { return NewScript(common + source) }
+func script(source string) *rdb.Script { return rdb.NewScript(common + source) }
 
 const (
-	replayFor    = 7 * 24 * time.Hour // how long the replay log of an idle user is kept
-	replayFrames = 128                // frames in a replay log, roughly
-	expireEvery  = 24 * time.Hour     // how often expiries of what grows are renewed
-	minRemember  = 7 * 24 * time.Hour // GET /v2/events/:id.json answers for at least so long
+	replayLogTTL        = 7 * 24 * time.Hour // of the replay log of an idle user
+	replayFrames        = 128                // frames in a replay log, roughly
+	expiryRenewInterval = 24 * time.Hour     // how often the expiries of growing keys are renewed
+	minRecordTTL        = 7 * 24 * time.Hour // GET /v2/events/:id.json answers for at least this long
+	tombstoneMargin     = 24 * time.Hour
 )
 
 // Options configure a Store. Durations and counts must be positive.
 type Options struct {
 	Redis      redis.UniversalClient
-	Batcher    *Batcher
-	Partitions *Partitions
-	// Devices returns the key of a user's device list; without one nothing is
-	// enqueued for the user's phones.
+	Batcher    *rdb.Batcher
+	Partitions *rdb.Partitions
+	// Devices returns the key of a user's device list. Pushes are enqueued only for
+	// users who have one.
 	Devices func(user int64) string
 	// Dedupe is how long an event's id is remembered.
 	Dedupe time.Duration
-	// Keep and Most bound a user's notifications by age and number.
-	Keep time.Duration
-	Most int
+	// Keep and MaxNotifications bound a user's notifications by age and number.
+	Keep             time.Duration
+	MaxNotifications int
 	// KeepMessages bounds messages by age; 0 keeps them for ever.
 	KeepMessages time.Duration
 	// Sharded says that live frames go through sharded pub/sub, as on a cluster.
@@ -43,35 +60,97 @@ type Options struct {
 	Now func() time.Time
 }
 
-// A Store holds the inboxes of all users. It is safe for concurrent use and keeps
-// no state of its own but texts of broadcasts, which never change. Errors that it does not document come from Redis.
+// A Store holds the inboxes of all users, one part a concern. The parts are safe for
+// concurrent use and hold no state of their own, apart from a cache of broadcast
+// texts, which never change. Errors that a method does not document come from Redis.
 type Store struct {
-	Options
-	parts   *Partitions
-	publish string
-	test    bool // Now is that of a test
-	texts   texts
+	Notifications *Notifications // store, list and read notifications
+	Counters      *Counters      // unread counters
+	Texts         *Texts         // texts that the notifications of a broadcast share
+	Conversations *Conversations // read, search and delete messages
+	Outbound      *Outbound      // send messages
+	Handoffs      *Handoffs      // what is still to be handed to a partner
+	Profiles      *Profiles      // profiles and settings
+	Users         *Users         // the list of all users
+	Contacts      *Contacts      // those with whom a user has had transactions
+	Live          *Live          // channel, replay log and keys of live sockets
+	Records       *Records       // what became of each event
+	Eraser        *Eraser        // erase users
+	Auditor       *Auditor       // compare counters with what they count
+	Sweeper       *Sweeper       // drop what is too old
+
+	*base
 }
 
 // New returns a store over opts.
 func New(opts Options) *Store {
-	s := &Store{Options: opts, parts: opts.Partitions, publish: "publish", test: opts.Now != nil}
-	if !s.test {
-		s.Now = time.Now
+	b := newBase(opts)
+	var (
+		texts         = &Texts{base: b}
+		records       = &Records{base: b}
+		notifications = &Notifications{base: b, records: records, texts: texts}
+		conversations = &Conversations{base: b}
+		live          = &Live{base: b, texts: texts}
+	)
+	return &Store{
+		Notifications: notifications,
+		Counters:      &Counters{base: b},
+		Texts:         texts,
+		Conversations: conversations,
+		Outbound:      &Outbound{base: b},
+		Handoffs:      &Handoffs{base: b},
+		Profiles:      &Profiles{base: b},
+		Users:         &Users{base: b},
+		Contacts:      &Contacts{base: b},
+		Live:          live,
+		Records:       records,
+		Eraser:        &Eraser{base: b, conversations: conversations, live: live},
+		Auditor:       &Auditor{base: b},
+		Sweeper:       &Sweeper{base: b, conversations: conversations},
+		base:          b,
+	}
+}
+
+// Options returns what New was given.
+func (s *Store) Options() Options { return s.options }
+
+// base is what all parts share.
+type base struct {
+	options   Options
+	redis     redis.UniversalClient
+	batcher   *rdb.Batcher
+	parts     *rdb.Partitions
+	now       func() time.Time
+	testClock bool   // now is that of a test
+	publish   string // the command that publishes live frames
+}
+
+func newBase(opts Options) *base {
+	b := &base{
+		options: opts, redis: opts.Redis, batcher: opts.Batcher, parts: opts.Partitions,
+		now: opts.Now, testClock: opts.Now != nil, publish: "publish",
+	}
+	if !b.testClock {
+		b.now = time.Now
 	}
 	if opts.Sharded {
-		s.publish = "spublish"
+		b.publish = "spublish"
 	}
-	return s
+	return b
 }
 
-// testTime is what scripts are given as the time: "" stands for Redis' own.
-func (s *Store) testTime() string {
-	if !s.test {
+// testTime is the time that scripts are given, in microseconds: "" makes them ask
+// Redis.
+func (b *base) testTime() string {
+	if !b.testClock {
 		return ""
 	}
-	return strconv.FormatInt(s.Now().UnixMicro(), 10)
+	return strconv.FormatInt(b.now().UnixMicro(), 10)
 }
 
-// remember is how long an event's record is kept.
-func (s *Store) remember() time.Duration { return max(s.Dedupe, minRemember) }
+// recordTTL is how long an event's record is kept.
+func (b *base) recordTTL() time.Duration { return max(b.options.Dedupe, minRecordTTL) }
+
+// tombstoneTTL is how long an erased user's tombstone is kept, unless Profiles.Set
+// removes it: longer than events and messages from before may come again.
+func (b *base) tombstoneTTL() time.Duration { return b.recordTTL() + tombstoneMargin }

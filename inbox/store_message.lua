@@ -1,82 +1,108 @@
 -- Stores a message in one of its two copies, once. The first copy, that of the user
--- with the lower id, orders the conversation: a new id must lie above all before
--- it, and what the second copy is to get is left pending. The second copy takes
--- messages in that order, also when its user has deleted some since.
+-- with the lower id, orders the conversation: a new id must be above all before it, and
+-- the message becomes pending for the second copy. The second copy takes messages in
+-- that order, also when its user has deleted some since.
 --
--- KEYS  1 record (of this copy)  2 meta  3 inboxes  4 unread inboxes
---       5 conversation  6 messages  7 received, or in the sender's copy sent
---       8 bodies  9 words  10 log  11 open  12 devices  13 outbox stream
---      14 delayed set  15 users of the partition  16 heads
---      17 once  18 pending  19 handoffs: the first copy's, else any
---      20 records  21 gone (of the conversation)
--- ARGV  1 id  2 remember, ms  3 message (storedMessage)  4 conversation id
---       5 partner  6 score  7 publish  8 channel  9 frame  10 replay, ms  11 frames
---      12 first line of the outbox entry  13 its body  14 subject of the push
---      15 grace for a receiver with a live socket, ms  16 member of users
---      17 role: 'sender' or 'receiver'
---      18 in the second copy: the id before it in the first one, or '*' for any
---      19 in the first copy: hand-off, else ''  20 pointer to it  21 its delay, ms
---      22 member of records for the record  23 for once
---      24 content (digest of what is sent)
---      25… postings
+-- KEYS  record: of this copy
+--       meta, conversations, unread_conversations, conversation, messages
+--       unread: received_unread, or in the sender's copy sent_unread
+--       bodies, words, log, counted, devices
+--       outbox: a stream; delayed: the delayed set of the lane
+--       users: of the partition
+--       heads
+--       once: record of what was stored in the first copy
+--       pending, handoffs: of the first copy; not used for the second one
+--       record_index
+--       erased_up_to: of the conversation
+-- ARGV  id
+--       record_ttl: ms
+--       message: storedMessage
+--       conversation_id, partner
+--       score: of the id
+--       publish_command, channel
+--       frame: what live sockets get
+--       log_ttl: ms; log_frames: kept
+--       push_header: first line of the outbox entry, or '' for no push; push_body
+--       push_subject: what the push replaces on the screen
+--       grace: ms for which the push waits when the receiver has a live socket
+--       user_member: of users
+--       role: 'sender' or 'receiver'
+--       before: in the second copy the id before this one in the first copy, or '*'
+--       for any
+--       handoff: in the first copy what pending keeps beside the id; else ''
+--       pointer: member of handoffs; handoff_delay: ms until another process takes it
+--       over
+--       event: member of record_index for the record; once_event: for once
+--       content: digest of what is sent
+--       then the postings of the message
 -- Reply {status, id}: 1 stored, id is the one before it; 0 stored before, as id;
---       -1 out of order, id is the newest one of this copy; -2 dropped because one
---       of the two was erased; -3 stored before as id, with other content
+--       -1 out of order, id is the newest one of this copy; -2 dropped because one of
+--       the two was erased; -3 stored before as id, with other content
 
-local id, conversation, first = ARGV[1], ARGV[4], ARGV[19] ~= ''
-if was_erased(KEYS[2]) then return {-2, ''} end
-local gone = ARGV[17] == 'receiver' and redis.call('GET', KEYS[21])
-if gone and id <= gone then return {-2, ''} end
-local head = redis.call('HGET', KEYS[16], conversation) or ''
-if first then
-  local before = redis.call('GET', KEYS[17])
-  if before then
-    local as, content = string.match(before, '^(%S+) (%S+)$')
-    return {content == ARGV[24] and 0 or -3, as}
+local record, meta, conversations, unread_conversations, conversation, messages, unread,
+  bodies, words, log, counted, devices, outbox, delayed, users, heads, once, pending,
+  handoffs, record_index, erased_up_to = unpack(KEYS)
+local id, record_ttl, message, conversation_id, partner, score, publish_command, channel,
+  frame, log_ttl, log_frames, push_header, push_body, push_subject, grace, user_member,
+  role, before, handoff, pointer, handoff_delay, event, once_event,
+  content = unpack(ARGV, 1, 24)
+local FIRST_POSTING = 25
+local is_first_copy = handoff ~= ''
+
+if is_erased(meta) then return {-2, ''} end
+local erased_id = role == 'receiver' and redis.call('GET', erased_up_to)
+if erased_id and id <= erased_id then return {-2, ''} end
+local head = redis.call('HGET', heads, conversation_id) or ''
+if is_first_copy then
+  local stored = redis.call('GET', once)
+  if stored then
+    local stored_id, stored_content = string.match(stored, '^(%S+) (%S+)$')
+    return {stored_content == content and 0 or -3, stored_id}
   end
   if id <= head then return {-1, head} end
-elseif redis.call('EXISTS', KEYS[1]) == 1 then
+elseif redis.call('EXISTS', record) == 1 then
   return {0, id}
-elseif ARGV[18] ~= '*' and ARGV[18] ~= head then
+elseif before ~= '*' and before ~= head then
   return {-1, head}
 end
 
--- A pending message below the head is one that was ordered after a failover had
--- lost the first copy's newest ones: late, but not lost.
-if id > head then redis.call('HSET', KEYS[16], conversation, id) end
-redis.call('ZADD', KEYS[3], 'GT', ARGV[6], conversation)
-redis.call('HSET', KEYS[5], 'partner', ARGV[5])
-redis.call('ZADD', KEYS[6], 0, id)
-redis.call('ZADD', KEYS[7], 0, id)
-redis.call('HSET', KEYS[8], id, ARGV[3])
-for i = 25, #ARGV do redis.call('ZADD', KEYS[9], 0, ARGV[i]) end
-local seq, prev = advance(KEYS[2], KEYS[15], ARGV[16])
-log_frame(KEYS[10], seq, prev, 'message', id, '', ARGV[11], ARGV[10])
-local listening = publish(ARGV[7], ARGV[8], 'message', seq, prev, id, ARGV[9])
+-- A pending message may be below the head: a failover lost the first copy's newest
+-- messages, which the second one has, and the order began anew. It comes late, but is
+-- not lost.
+if id > head then redis.call('HSET', heads, conversation_id, id) end
+redis.call('ZADD', conversations, 'GT', score, conversation_id)
+redis.call('HSET', conversation, 'partner', partner)
+redis.call('ZADD', messages, 0, id)
+redis.call('ZADD', unread, 0, id)
+redis.call('HSET', bodies, id, message)
+for i = FIRST_POSTING, #ARGV do redis.call('ZADD', words, 0, ARGV[i]) end
+local seq, prev = advance_seq(meta, users, user_member)
+log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl)
+local listening = publish(publish_command, channel, 'message', seq, prev, id, frame)
 
 local push = 'none'
-if ARGV[17] == 'sender' then
-  redis.call('ZADD', KEYS[4], 'XX', 'GT', ARGV[6], conversation) -- both inboxes are in the same order
+if role == 'sender' then
+  redis.call('ZADD', unread_conversations, 'XX', 'GT', score, conversation_id) -- in the same order as conversations
 else
-  redis.call('ZADD', KEYS[4], 'GT', ARGV[6], conversation)
-  redis.call('ZADD', KEYS[11], MESSAGE, id)
-  if ARGV[12] ~= '' and redis.call('EXISTS', KEYS[12]) == 1 then
-    local entry = ARGV[12] .. '\n' .. ARGV[13]
-    if listening > 0 and tonumber(ARGV[15]) > 0 then
-      redis.call('ZADD', KEYS[14], digits(millis() + tonumber(ARGV[15])), entry)
+  redis.call('ZADD', unread_conversations, 'GT', score, conversation_id)
+  redis.call('ZADD', counted, MESSAGE, id)
+  if push_header ~= '' and redis.call('EXISTS', devices) == 1 then
+    local entry = push_header .. '\n' .. push_body
+    if listening > 0 and tonumber(grace) > 0 then
+      redis.call('ZADD', delayed, digits(millis() + tonumber(grace)), entry)
     else
-      redis.call('XADD', KEYS[13], '*', 'e', entry)
+      redis.call('XADD', outbox, '*', 'e', entry)
     end
     push = 'waiting'
-    redis.call('HSET', KEYS[2], 'r:' .. ARGV[14], '0 0 - ' .. id)
+    redis.call('HSET', meta, 'r:' .. push_subject, '0 0 - ' .. id)
   end
 end
-remember_record(KEYS[20], ARGV[2], ARGV[22])
-redis.call('SET', KEYS[1], '- ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', ARGV[2])
-if first then
-  remember_record(KEYS[20], ARGV[2], ARGV[23])
-  redis.call('SET', KEYS[17], id .. ' ' .. ARGV[24], 'PX', ARGV[2])
-  redis.call('ZADD', KEYS[18], 0, id .. ARGV[19])
-  redis.call('ZADD', KEYS[19], 'NX', digits(millis() + tonumber(ARGV[21])), ARGV[20])
+index_record(record_index, record_ttl, event)
+redis.call('SET', record, '- ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', record_ttl)
+if is_first_copy then
+  index_record(record_index, record_ttl, once_event)
+  redis.call('SET', once, id .. ' ' .. content, 'PX', record_ttl)
+  redis.call('ZADD', pending, 0, id .. handoff)
+  redis.call('ZADD', handoffs, 'NX', digits(millis() + tonumber(handoff_delay)), pointer)
 end
 return {1, head}

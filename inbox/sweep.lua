@@ -1,24 +1,29 @@
--- Drops notifications that are too old from a user's list, a few at a time, also
--- when nothing new comes that would drop them.
+-- Drops notifications that are too old from a user's list, a few at a time. Storing a
+-- new one drops them too, but an idle user gets none.
 --
--- KEYS  1 meta  2 notes  3 unread  4 open  5 records  6 trash
--- ARGV  1 oldest: sequence number before which notifications are dropped
---       2 how many at most  3 publish  4 channel  5 now, ms, for tests; or ''
+-- KEYS  meta, notifications, unread, counted, record_index, trash
+-- ARGV  min_seq: notifications with a lower sequence number are dropped
+--       max_notifications: dropped by one call
+--       publish_command, channel
+--       test_time: ms, or '' for Redis' time
 -- Reply {how many were dropped, 1 when there may be more,
---        1 when bodies of deleted conversations are left to purge}
+--        1 when messages of deleted conversations are left to purge}
 
-local notes, unread = KEYS[2], KEYS[3]
-local old = redis.call('XRANGE', notes, '-', '(' .. ARGV[1], 'COUNT', ARGV[2])
+local meta, notifications, unread, counted, record_index, trash = unpack(KEYS)
+local min_seq, max_notifications, publish_command, channel, test_time = unpack(ARGV)
+
+local old = redis.call('XRANGE', notifications, '-', '(' .. min_seq, 'COUNT', max_notifications)
 local changed = 0
-for _, note in ipairs(old) do
-  redis.call('XDEL', notes, note[1])
-  changed = changed + redis.call('ZREM', unread, note[2][2])
+for _, entry in ipairs(old) do
+  local seq, id = entry[1], entry[2][2]
+  redis.call('XDEL', notifications, seq)
+  changed = changed + redis.call('ZREM', unread, id)
 end
 if #old > 0 then
-  changed = changed + forget_news(KEYS[4], KEYS[1], unread)
-  redis.call('HSET', KEYS[1], 'kept', redis.call('XLEN', notes))
+  changed = changed + drop_stale_news(counted, meta, unread)
+  redis.call('HSET', meta, 'kept', redis.call('XLEN', notifications))
 end
-local now = ARGV[5] == '' and digits(millis()) or ARGV[5]
-redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
-if changed > 0 then publish(ARGV[3], ARGV[4], 'unreads', '0', '0', '-', '') end
-return {#old, #old == tonumber(ARGV[2]) and 1 or 0, redis.call('EXISTS', KEYS[6])}
+local now = test_time == '' and digits(millis()) or test_time
+redis.call('ZREMRANGEBYSCORE', record_index, '-inf', now)
+if changed > 0 then publish_unreads(publish_command, channel) end
+return {#old, #old == tonumber(max_notifications) and 1 or 0, redis.call('EXISTS', trash)}

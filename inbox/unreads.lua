@@ -1,30 +1,32 @@
--- Counts what is unread or asks for something.
+-- Counts what is unread or asks the user to act.
 --
--- KEYS  1 meta  2 unread  3 open
--- ARGV  1 a subject to look up, or ''
--- Reply {messages, seller, news, notifications, buyer, cart, offers seller, offers buyer,
---       what meta holds of the subject, if anything}
+-- KEYS  meta, unread, counted
+-- ARGV  subject: to look up, or ''
+-- Reply {messages, seller's transactions, news, notifications, buyer's transactions,
+--        cart items, seller's offers, buyer's offers, what meta holds of the subject or ''}
 
-local open = KEYS[3]
-local of = {0, 0, 0, 0, 0, 0}
-local total = redis.call('ZCARD', open)
+local meta, unread, counted = unpack(KEYS)
+local subject = ARGV[1]
+
+local size = {0, 0, 0, 0, 0, 0} -- by counter
+local total = redis.call('ZCARD', counted)
 if total > 32 then
-  for class = 1, 6 do of[class] = redis.call('ZCOUNT', open, class, class) end
+  for counter = 1, 6 do size[counter] = redis.call('ZCOUNT', counted, counter, counter) end
 elseif total > 0 then -- one call costs less than six
-  local all = redis.call('ZRANGE', open, 0, -1, 'WITHSCORES')
-  for i = 2, #all, 2 do
-    local class = tonumber(all[i])
-    of[class] = of[class] + 1
+  local members = redis.call('ZRANGE', counted, 0, -1, 'WITHSCORES')
+  for i = 2, #members, 2 do
+    local counter = tonumber(members[i])
+    size[counter] = size[counter] + 1
   end
 end
-local cart, subject
-if ARGV[1] == '' then
-  cart = redis.call('HGET', KEYS[1], 'cart')
+local cart, state
+if subject == '' then
+  cart = redis.call('HGET', meta, 'cart')
 else
-  local known = redis.call('HMGET', KEYS[1], 'cart', 'r:' .. ARGV[1])
-  cart, subject = known[1], known[2]
+  local known = redis.call('HMGET', meta, 'cart', 'r:' .. subject)
+  cart, state = known[1], known[2]
 end
 return {
-  of[MESSAGE], of[SELLER], of[NEWS], redis.call('ZCARD', KEYS[2]), of[BUYER],
-  tonumber(cart or '0'), of[OFFER_SELLER], of[OFFER_BUYER], subject or '',
+  size[MESSAGE], size[SELLER], size[NEWS], redis.call('ZCARD', unread), size[BUYER],
+  tonumber(cart or '0'), size[OFFER_SELLER], size[OFFER_BUYER], state or '',
 }

@@ -3,43 +3,27 @@ package inbox
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// UsersAfter returns the ids of a partition's users that come after one (0 for the
-// first), in order, at most the given number of them.
-func (s *Store) UsersAfter(ctx context.Context, partition int, after int64, most int) ([]int64, error) {
-	return s.membersAfter(ctx, s.parts.Users(partition), userMember(after), most)
+// Users lists the users of whom something is kept.
+type Users struct{ *base }
+
+// After returns a partition's users in the order of their ids: at most limit of them,
+// after the given id, which is 0 for the first ones.
+func (u *Users) After(ctx context.Context, partition int, after int64, limit int) ([]int64, error) {
+	return rdb.UsersAfter(ctx, u.redis, u.parts.Users(partition), rdb.UserMember(after), limit)
 }
 
-// membersAfter is UsersAfter for any set of members of Partitions.Users. after is a
-// member, or "" for the first one.
-func (s *Store) membersAfter(ctx context.Context, set, after string, most int) ([]int64, error) {
-	from := "-"
-	if after != "" {
-		from = "(" + after
-	}
-	members, err := s.Redis.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: from, Max: "+", Count: int64(most)}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
-	}
-	users := make([]int64, len(members))
-	for i, member := range members {
-		if users[i], err = strconv.ParseInt(member, 10, 64); err != nil {
-			return nil, fmt.Errorf("list users: %w", err)
-		}
-	}
-	return users, nil
-}
-
-// UserCount returns how many users there are of whom something is kept.
-func (s *Store) UserCount(ctx context.Context) (int64, error) {
-	pipe := s.Redis.Pipeline()
-	counts := make([]*redis.IntCmd, s.parts.Len())
+// Count returns the number of users.
+func (u *Users) Count(ctx context.Context) (int64, error) {
+	pipe := u.redis.Pipeline()
+	counts := make([]*redis.IntCmd, u.parts.Len())
 	for i := range counts {
-		counts[i] = pipe.ZCard(ctx, s.parts.Users(i))
+		counts[i] = pipe.ZCard(ctx, u.parts.Users(i))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return 0, fmt.Errorf("count users: %w", err)

@@ -8,26 +8,26 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Everyone of whom something is kept is found, in the order of ids, page by page.
+// Every user of whom something is kept is listed, in the order of ids, page by page.
 func TestUsers(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
 		name := "Me Ow"
-		if err := s.SetProfile(ctx, 9, Profile{Name: &name}); err != nil {
+		if err := s.Profiles.Set(ctx, 9, Profile{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 		for _, user := range []int64{1 << 62, 10, 100, 2} {
-			if _, errs := s.Put(ctx, []Put{{Receiver: user, Event: "e", Content: "c", Type: "dompet", Body: []byte(`{}`)}}, nil); errs[0] != nil {
+			if _, errs := s.Notifications.Store(ctx, []NewNotification{{Receiver: user, Event: "e", Content: "c", Type: "dompet", Body: []byte(`{}`)}}, nil); errs[0] != nil {
 				t.Fatal(errs[0])
 			}
 		}
-		carry(t, s, sending(20, 21, "halo"))
+		carry(t, s, outbound(20, 21, "halo"))
 		var all []int64
 		for p := range s.parts.Len() {
 			var after int64
 			for {
-				page, err := s.UsersAfter(ctx, p, after, 1)
+				page, err := s.Users.After(ctx, p, after, 1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -45,7 +45,7 @@ func TestUsers(t *testing.T) {
 		if want := []int64{2, 9, 10, 20, 21, 100, 1 << 62}; !slices.Equal(all, want) {
 			t.Errorf("users %v, want %v", all, want)
 		}
-		if n, err := s.UserCount(ctx); err != nil || n != int64(len(all)) {
+		if n, err := s.Users.Count(ctx); err != nil || n != int64(len(all)) {
 			t.Errorf("counted %d users, %v", n, err)
 		}
 	})

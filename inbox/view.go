@@ -1,16 +1,13 @@
 package inbox
 
 import (
-	"context"
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
 )
 
-// MessageTime is how messages write times: RFC 3339 with seconds.
+// MessageTime is the format of times in messages: RFC 3339 with seconds.
 const MessageTime = time.RFC3339
 
 // An InstantMessage is a message as the conversation endpoint shows it.
@@ -29,8 +26,7 @@ type InstantMessage struct {
 	UpdatedAt      string `json:"updated_at"`
 }
 
-// View returns a message as it is shown to either of the two, with times in the
-// given zone.
+// View returns a message as both its users are shown it, with times in the given zone.
 func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMessage {
 	at := m.CreatedAt.In(zone).Format(MessageTime)
 	return InstantMessage{
@@ -49,8 +45,8 @@ func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMes
 	}
 }
 
-// DisplayName is what others see of a user: the name, else the username, else
-// something that tells users apart.
+// DisplayName is the name under which others see a user: the name, or else the username,
+// or else a text with the id.
 func (p Profile) DisplayName(user int64) string {
 	for _, name := range []*string{p.Name, p.Username} {
 		if name != nil && *name != "" {
@@ -65,29 +61,4 @@ func (p Profile) avatar() string {
 		return ""
 	}
 	return *p.Avatar
-}
-
-// Profiles returns what is known of users, in one round trip. A user who is not
-// known has no entry.
-func (s *Store) Profiles(ctx context.Context, users ...int64) (map[int64]Profile, error) {
-	users = slices.Clone(users)
-	slices.Sort(users)
-	users = slices.Compact(users)
-	if len(users) == 0 {
-		return nil, nil
-	}
-	commands := make([]*Command, len(users))
-	for i, user := range users {
-		commands[i] = s.profileCommand(ctx, user)
-	}
-	if err := s.Batcher.Do(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("read profiles: %w", err)
-	}
-	profiles := make(map[int64]Profile, len(users))
-	for i, user := range users {
-		if err := readProfile(commands[i], user, profiles); err != nil {
-			return nil, err
-		}
-	}
-	return profiles, nil
 }

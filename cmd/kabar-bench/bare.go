@@ -23,8 +23,8 @@ import (
 	"google.golang.org/api/option"
 )
 
-// bareStreams is how many requests the bare loop has under way on a connection,
-// as the gateway has: FCM allows 100.
+// bareStreams is how many requests the bare loop has in flight on a connection. It is the
+// gateway's limit: FCM allows 100.
 const bareStreams = 90
 
 // bareCmd runs the bare loop for the process that started it.
@@ -33,8 +33,8 @@ type bareCmd struct{}
 // Run implements the command.
 func (bareCmd) Run(e *env) error { return serveParent(e, &Bare{}) }
 
-// Bare is the bare limit as a child serves it: a loop over the SDK's call that
-// sends a push, with nothing around it.
+// Bare is the bare loop in a child process: it calls the SDK for each push and does nothing
+// else.
 type Bare struct {
 	tokens  []string
 	workers int
@@ -45,7 +45,7 @@ type Bare struct {
 // A sender sends the n-th push, to the device that has the token.
 type sender func(ctx context.Context, n int, token string) error
 
-// BareOptions say what the bare loop sends, and how.
+// BareOptions configure the bare loop.
 type BareOptions struct {
 	Provider  string
 	Addresses Addresses
@@ -111,8 +111,8 @@ func (b *Bare) Push(_ None, took *time.Duration) error {
 	return err
 }
 
-// connection returns an HTTP client that speaks HTTP/2, on one connection as long
-// as that has streams.
+// connection returns an HTTP/2 client, which uses one connection while that has free
+// streams.
 func connection(trust *tls.Config) *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}}
 }
@@ -188,7 +188,7 @@ func fcmSender(o BareOptions, trust *tls.Config) (sender, error) {
 	}, nil
 }
 
-// A bareLoop is the bare loop as a process of its own.
+// A bareLoop is a process of the bare loop.
 type bareLoop struct{ *child }
 
 // startBare starts a bare loop and lets it connect.

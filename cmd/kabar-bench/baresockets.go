@@ -30,9 +30,9 @@ func (bareSocketsCmd) Run(e *env) error {
 	return serveParent(e, b)
 }
 
-// BareSockets is the bare limit of live sockets as a child serves it: a server of
-// coder/websocket that writes a frame to a socket for each event that it is told
-// of, and does nothing else: it knows no users, stores nothing, counts nothing.
+// BareSockets is the bare server of live sockets in a child process. It uses
+// coder/websocket to write a frame to a socket for each published event, and does nothing
+// else: it authenticates nobody, and stores and counts nothing.
 type BareSockets struct {
 	fresh         bool
 	before, after []byte // of the frame, around the event's number
@@ -43,11 +43,11 @@ type BareSockets struct {
 	sockets map[int64]*websocket.Conn // by user
 }
 
-// BareSocketsOptions say how the bare server works.
+// BareSocketsOptions configure the bare server.
 type BareSocketsOptions struct {
-	// Fresh has a goroutine of its own read each socket, whose handler returns, so
-	// that net/http's buffers and stack are freed. Without it the handler reads, as
-	// in coder/websocket's examples.
+	// Fresh reads each socket in a new goroutine and lets the handler return, which frees
+	// net/http's buffers and stack. Otherwise the handler reads, as in coder/websocket's
+	// examples.
 	Fresh bool
 	// Frame is the frame of an event; its number is replaced. Nothing is sent
 	// without it.
@@ -91,8 +91,8 @@ func (b *BareSockets) Open(_ None, n *int) error {
 	return nil
 }
 
-// accept takes a socket and, when the query says so, sends it so many events, from
-// the number first on, step by step.
+// accept accepts a socket, and sends it the events that its query asks for: how many, the
+// number of the first one, and the step between two.
 func (b *BareSockets) accept(w http.ResponseWriter, r *http.Request) {
 	name, _, _ := r.BasicAuth()
 	user, err := strconv.ParseInt(name, 10, 64)
@@ -208,7 +208,7 @@ func (b *BareSockets) close() {
 	b.serving.Wait()
 }
 
-// A bareServer is the bare server as a process of its own.
+// A bareServer is a process of the bare server.
 type bareServer struct {
 	*child
 	client *client
@@ -232,8 +232,8 @@ func (b *bareServer) collect(ctx context.Context) error {
 	return b.call(ctx, "Collect", None{}, &None{})
 }
 
-// holds waits until the server has so many sockets: it registers one only after
-// its client was answered.
+// holds waits until the server has a number of sockets. It registers a socket only after it
+// has answered the client.
 func (b *bareServer) holds(ctx context.Context, sockets int) error {
 	return until(ctx, fmt.Sprintf("the bare server has %d sockets", sockets), func() (bool, error) {
 		var open int

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// baselineFlags name an earlier build, which is measured by turns with this one.
+// baselineFlags name an earlier build, which is measured in turn with this one.
 type baselineFlags struct {
 	Baseline      string `help:"A kabar-bench of an earlier commit: it and this one measure a round each by turns, and the report compares them." type:"existingfile" placeholder:"BINARY"`
 	BaselineKabar string `help:"The daemon of the baseline; the kabar beside BINARY when absent." type:"existingfile" placeholder:"PATH"`
 }
 
-// check returns what is wrong with the flags.
+// check validates the flags.
 func (f baselineFlags) check(profile string) error {
 	switch {
 	case f.Baseline == "" && f.BaselineKabar != "":
@@ -31,8 +31,8 @@ func (f baselineFlags) check(profile string) error {
 	return nil
 }
 
-// daemon returns the path of the baseline's daemon. A kabar-bench that is not told of
-// one builds it from the sources around it, which are those of this build.
+// daemon returns the path of the baseline's daemon. It is required, because the baseline's
+// kabar-bench would otherwise build a daemon from the sources of this build.
 func (f baselineFlags) daemon() (string, error) {
 	if f.BaselineKabar != "" {
 		return f.BaselineKabar, nil
@@ -63,7 +63,7 @@ func (f baselineFlags) builds(kabar string) (ours, baseline build, err error) {
 	return build{"ours", self, kabar}, build{"baseline", f.Baseline, daemon}, nil
 }
 
-// version returns what the daemon says of itself, or nothing.
+// version returns the version of the daemon, or "".
 func (b build) version(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, b.kabar, "--version").Output()
 	if err != nil {
@@ -74,18 +74,18 @@ func (b build) version(ctx context.Context) string {
 
 // A childReport is the report of a round, as a load generator prints it with --json.
 type childReport interface {
-	// rows returns what can be compared, in an order that depends on the settings
-	// alone.
+	// rows returns the rows that can be compared, in an order that depends only on the
+	// settings.
 	rows() []row
 	// options returns the settings, a comparable struct.
 	options() any
 }
 
-// inTurns has two builds measure a round each, as often as rounds says. The first
-// one begins the first round, the second one the second round, and so on: neither
-// always follows the other. It returns a report of all rounds of each.
+// inTurns has two builds measure one round each, rounds times. The builds take turns in
+// going first, so that neither always follows the other. It returns one report of all
+// rounds for each build.
 //
-// blank makes a report that has the settings of a single round, and nothing else.
+// blank returns an empty report with the settings of a single round.
 func inTurns[R childReport](rounds int, a, b build, blank func() R, measure func(round int, of build, into R) error) (ofA, ofB R, err error) {
 	var reports [2]R
 	for n := range rounds {
@@ -111,8 +111,8 @@ func inTurns[R childReport](rounds int, a, b build, blank func() R, measure func
 	return reports[0], reports[1], nil
 }
 
-// measureRound runs a command line of a build, which prints its report as JSON, and
-// reads that into the report. What it says on the way goes to log.
+// measureRound runs a build with a command line that prints its report as JSON, and reads
+// the report. The build's other output goes to log.
 func (b build) measureRound(ctx context.Context, args []string, log io.Writer, into any) error {
 	cmd := exec.CommandContext(ctx, b.bench, append(args, "--kabar="+b.kabar)...)
 	cmd.Stderr = log
@@ -132,10 +132,10 @@ func (b build) measureRound(ctx context.Context, args []string, log io.Writer, i
 	return nil
 }
 
-// cancelWithin bounds how long a load generator may take to end all of its processes.
+// cancelWithin limits how long a load generator may take to stop all of its processes.
 const cancelWithin = 4 * stopWithin
 
-// compare measures this build and the baseline by turns. args is the command line of a
+// compare measures this build and the baseline in turn. args is the command line of a
 // round, without the daemon.
 func compare[R childReport](ctx context.Context, e *env, f baselineFlags, kabar string, rounds int, args []string, blank func() R) (ours R, _ *baselineReport, err error) {
 	a, b, err := f.builds(kabar)

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // broadcastCmd measures what a broadcast does to the urgent lane.
@@ -40,7 +40,7 @@ const lead = time.Second
 func (c *broadcastCmd) Validate() error {
 	if err := within([]bounded{
 		{"users", c.Users, 1, 1_000_000},
-		{"broadcast-rate", c.BroadcastRate, 1, dispatcher.MaxRate},
+		{"broadcast-rate", c.BroadcastRate, 1, broadcast.MaxRate},
 		{"rounds", c.Rounds, 1, 100},
 		{"publishers", c.Publishers, 1, 1000},
 	}); err != nil {
@@ -126,10 +126,10 @@ func (c *broadcastCmd) measure(ctx context.Context, e *env, binary string, r *br
 
 // A broadcastRun is what happens in one world.
 type broadcastRun struct {
-	cmd   *broadcastCmd
-	world *world
-	next  int64 // number of the next urgent event
-	casts int   // broadcasts so far
+	cmd        *broadcastCmd
+	world      *world
+	next       int64 // number of the next urgent event
+	broadcasts int   // so far
 }
 
 // A laneOutcome is what a half of a round has shown. Latencies are those of urgent
@@ -179,7 +179,7 @@ func (r *broadcastRun) half(ctx context.Context, cast bool) (o laneOutcome, err 
 	if err != nil {
 		return o, err
 	}
-	if err := w.sandbox.wait(ctx, expect, r.patience()); err != nil {
+	if err := w.sandbox.wait(ctx, expect, r.timeout()); err != nil {
 		return o, err
 	}
 	if err := w.settled(ctx); err != nil {
@@ -200,16 +200,16 @@ func (r *broadcastRun) half(ctx context.Context, cast bool) (o laneOutcome, err 
 
 // startBroadcast starts a broadcast to everyone and waits for its first push.
 func (r *broadcastRun) startBroadcast(ctx context.Context) error {
-	r.casts++
-	if err := r.world.gateway.startBroadcast(ctx, "bench-"+strconv.Itoa(r.casts), r.cmd.BroadcastRate); err != nil {
+	r.broadcasts++
+	if err := r.world.gateway.startBroadcast(ctx, "bench-"+strconv.Itoa(r.broadcasts), r.cmd.BroadcastRate); err != nil {
 		return err
 	}
 	return r.world.sandbox.wait(ctx, 1, roundTimeout)
 }
 
-// patience bounds how long a half of a round may take to bring all its pushes: a
+// timeout limits how long the pushes of half a round may take. It is generous, because a
 // busy machine may be slower than the broadcast's rate.
-func (r *broadcastRun) patience() time.Duration {
+func (r *broadcastRun) timeout() time.Duration {
 	return roundTimeout + 4*time.Duration(r.cmd.Users)*time.Second/time.Duration(r.cmd.BroadcastRate)
 }
 

@@ -21,11 +21,11 @@ import (
 )
 
 const (
-	// requestTimeout bounds one request to the gateway.
+	// requestTimeout is for one request to the gateway.
 	requestTimeout = 30 * time.Second
-	// askEvery is how often the gateway is asked whether something is so.
+	// askEvery is the interval at which until asks.
 	askEvery = 20 * time.Millisecond
-	// enrollers is how many users are set and register their device at a time.
+	// enrollers is how many users are created at a time.
 	enrollers = 16
 )
 
@@ -91,7 +91,7 @@ func (c *client) enrol(ctx context.Context, p provider, n int) error {
 	})
 }
 
-// eachUser enrols the users 1 to n by means of one, a few at a time.
+// eachUser calls one for the users 1 to n, a few at a time.
 func eachUser(ctx context.Context, n int, one func(ctx context.Context, user int64) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var last atomic.Int64
@@ -143,8 +143,8 @@ type pace struct {
 	rate       float64 // events a second at most; 0: as fast as the gateway takes them
 }
 
-// publish makes the requests. It returns when each event was sent, by its place:
-// the time at which its request began.
+// publish makes the requests. It returns for each event, by its place, the time at which
+// its request began.
 func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Time, error) {
 	limit := rate.NewLimiter(rate.Inf, 0)
 	if at.rate > 0 {
@@ -177,7 +177,7 @@ func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Ti
 	return sent, group.Wait()
 }
 
-// startBroadcast starts a broadcast to everyone, at so many users a second.
+// startBroadcast starts a broadcast to everyone, with rate users a second.
 func (c *client) startBroadcast(ctx context.Context, id string, rate int) error {
 	body, err := json.Marshal(map[string]any{
 		"id": id, "type": "campaign", "title": "Promo Lebaran", "message": "Diskon sampai 50% hari ini", "rate": rate,
@@ -222,7 +222,7 @@ func (c *client) publishOne(ctx context.Context, r request) error {
 	return nil
 }
 
-// ready waits until the gateway says that it is.
+// ready waits until the gateway reports ready.
 func (c *client) ready(ctx context.Context) error {
 	return until(ctx, "the gateway is ready", func() (bool, error) {
 		_, err := c.do(ctx, http.MethodGet, c.admin+"/readyz", "", nil, nil)
@@ -230,7 +230,7 @@ func (c *client) ready(ctx context.Context) error {
 	})
 }
 
-// settled waits until the gateway's outbox is empty: then the outcomes of all
+// settled waits until the gateway's outbox is empty, which means that the outcomes of all
 // pushes are written.
 func (c *client) settled(ctx context.Context) error {
 	return until(ctx, "the outbox is empty", func() (bool, error) {
@@ -255,13 +255,13 @@ func (c *client) empty(ctx context.Context) error {
 	})
 }
 
-// until asks until the answer is yes.
+// until calls ask until it returns true.
 func until(ctx context.Context, what string, ask func() (bool, error)) error {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		yes, err := ask()
-		if yes || err != nil {
+		met, err := ask()
+		if met || err != nil {
 			return err
 		}
 		select {
@@ -272,8 +272,8 @@ func until(ctx context.Context, what string, ask func() (bool, error)) error {
 	}
 }
 
-// sumOf adds up the samples of a page of metrics that begin with prefix. There
-// must be one.
+// sumOf adds up the samples in a page of metrics that begin with prefix. It fails when
+// there are none.
 func sumOf(metrics []byte, prefix string) (float64, error) {
 	var sum float64
 	found := false
@@ -295,7 +295,7 @@ func sumOf(metrics []byte, prefix string) (float64, error) {
 	return sum, nil
 }
 
-// profile writes a CPU profile of the gateway's next seconds into a file.
+// profile writes a CPU profile of the gateway's next seconds to a file.
 func (c *client) profile(ctx context.Context, seconds int, file string) error {
 	seconds = min(seconds, int(requestTimeout.Seconds())-1)
 	return c.save(ctx, "profile?seconds="+strconv.Itoa(seconds), file)

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// handshakes is how many sockets are being opened at a time. More than a listener
-// may queue (net.core.somaxconn, 4,096) would wait for a second and try again.
+// handshakes is how many sockets are opened at a time. It is less than the backlog of a
+// listener (net.core.somaxconn, 4,096), beyond which clients retry after a second.
 const handshakes = 512
 
 var errSilentGateway = errors.New("a socket did not begin with hello")
 
-// A crowd is the clients of the users 1 to n, with one socket each. Its methods
-// are not for concurrent use. Drop it in the end.
+// A crowd holds the clients of the users 1 to n, with one socket each. Its methods are not
+// safe for concurrent use. Drop it when done.
 type crowd struct {
 	address string
 	greeted bool // the server says hello, as the gateway does
@@ -42,8 +42,8 @@ func newCrowd(c *client, n int, greeted bool) *crowd {
 	}
 }
 
-// connect opens everybody's socket, and returns when all are greeted. query makes
-// the query of a user's URL.
+// connect opens the sockets of all users, and returns when all have got their first frame.
+// query returns the query of a user's URL.
 func (c *crowd) connect(ctx context.Context, query func(user int64) string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var last atomic.Int64
@@ -84,15 +84,15 @@ func (c *crowd) connectOne(ctx context.Context, user int64, query string) error 
 	return nil
 }
 
-// afresh is the query of a socket that has missed nothing.
+// afresh is the query of a socket that does not resume.
 func afresh(int64) string { return "" }
 
-// resume is the query of a socket that comes back.
+// resume is the query of a socket that resumes.
 func (c *crowd) resume(user int64) string {
 	return "since=" + strconv.FormatInt(c.seqs[user-1], 10)
 }
 
-// read notes what comes over a user's socket until it ends.
+// read records what a user's socket receives until it closes.
 func (c *crowd) read(user int64, l *link) {
 	for {
 		frame, err := l.next()
@@ -136,14 +136,14 @@ func (c *crowd) note(user int64, frame []byte) error {
 	return nil
 }
 
-// expect makes a tally of what comes from here on.
+// expect sets the tally of what the sockets receive from now on.
 func (c *crowd) expect(first int64, each int, numbers bool) *tally {
 	t := newTally(first, len(c.links), each, numbers)
 	c.tally.Store(t)
 	return t
 }
 
-// drop cuts all connections at once, and waits for their readers.
+// drop closes all connections at once, and waits for their readers.
 func (c *crowd) drop() {
 	c.leaving.Store(true)
 	for i, l := range c.links {

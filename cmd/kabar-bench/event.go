@@ -32,9 +32,9 @@ var compactTransaction = func() string {
 	return b.String()
 }()
 
-// event returns the event of a transaction that asks its receiver, the seller, to
+// transactionEvent returns the event of a transaction that asks its receiver, the seller, to
 // act. The number makes its id and its resource unique.
-func event(number, receiver int64, push bool) string {
+func transactionEvent(number, receiver int64, push bool) string {
 	return strings.NewReplacer(
 		sampleNumber, strconv.FormatInt(number, 10),
 		sampleReceiver, strconv.FormatInt(receiver, 10),
@@ -59,7 +59,7 @@ func requests(first int64, n, batch int, push bool) []request {
 		events := make([]string, count)
 		for i := range events {
 			place := int64(at + i)
-			events[i] = event(first+place, place+1, push)
+			events[i] = transactionEvent(first+place, place+1, push)
 		}
 		body := strings.Join(events, ",")
 		if batch > 1 {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // wire is what the tests look at of an event.
@@ -29,7 +29,7 @@ type wire struct {
 
 func TestEvent(t *testing.T) {
 	for _, push := range []bool{true, false} {
-		text := event(123, 66, push)
+		text := transactionEvent(123, 66, push)
 		var e wire
 		if err := json.Unmarshal([]byte(text), &e); err != nil {
 			t.Fatalf("%v in %s", err, text)
@@ -113,7 +113,7 @@ func TestGoalsCoverEveryCase(t *testing.T) {
 			if goals[p][batch] == 0 {
 				t.Errorf("no goal for %s with %d events a request", p, batch)
 			}
-			if batch > dispatcher.MaxReceivers {
+			if batch > event.MaxReceivers {
 				t.Errorf("%d events are too many for a request", batch)
 			}
 		}

@@ -21,10 +21,10 @@ import (
 	"time"
 )
 
-// daemonPackage is what is built when no daemon is named.
+// daemonPackage is built when no daemon is given.
 const daemonPackage = "github.com/kabar-gateway/kabar/cmd/kabar"
 
-// startWithin bounds how long the daemon may take to serve.
+// startWithin limits how long the daemon may take to start.
 const startWithin = 30 * time.Second
 
 // buildDaemon builds the daemon of this module into dir.
@@ -37,7 +37,7 @@ func buildDaemon(ctx context.Context, dir string) (path string, err error) {
 	return path, nil
 }
 
-// A gateway is the daemon, a process of its own.
+// A gateway is a process of the daemon.
 type gateway struct {
 	*client
 	cmd    *exec.Cmd
@@ -45,7 +45,7 @@ type gateway struct {
 	err    error         // of the exit, once exited is closed
 }
 
-// gatewayOptions say what a gateway works with.
+// gatewayOptions configure a gateway.
 type gatewayOptions struct {
 	binary   string
 	redisURL string
@@ -53,8 +53,8 @@ type gatewayOptions struct {
 	inFlight int // of the urgent lane, to each provider; 0: as by default
 }
 
-// startGateway starts the daemon on free ports and waits until it is ready. Its
-// warnings are passed on to log.
+// startGateway starts the daemon on free ports and waits until it is ready. It copies the
+// daemon's warnings to log.
 func startGateway(ctx context.Context, o gatewayOptions, log io.Writer) (*gateway, error) {
 	key := rand.Text()
 	g := &gateway{cmd: exec.Command(o.binary, "serve"), exited: make(chan struct{})}
@@ -91,7 +91,7 @@ func startGateway(ctx context.Context, o gatewayOptions, log io.Writer) (*gatewa
 	return g, nil
 }
 
-// foreignVariables leaves out those that would configure a gateway.
+// foreignVariables returns the variables that do not configure a gateway.
 func foreignVariables(environ []string) []string {
 	var kept []string
 	for _, v := range environ {
@@ -102,8 +102,8 @@ func foreignVariables(environ []string) []string {
 	return kept
 }
 
-// variables configure the daemon. All that is not about where things are stays as
-// it is by default.
+// variables configure addresses and files of the daemon. Everything else keeps its
+// default.
 func (o gatewayOptions) variables(key string) []string {
 	sum := sha256.Sum256([]byte(key))
 	anyPort := net.JoinHostPort("127.0.0.1", "0")
@@ -135,7 +135,7 @@ const (
 	topic   = "id.example.bench"
 )
 
-// A logLine is what interests of a line of the daemon's log.
+// A logLine holds the fields of a line of the daemon's log that are used here.
 type logLine struct {
 	Level   string `json:"level"`
 	Message string `json:"msg"`
@@ -143,8 +143,8 @@ type logLine struct {
 	Admin   string `json:"admin"`
 }
 
-// readLog reads the daemon's log to its end. It sends the line that says where
-// the daemon serves, and writes those that are not in JSON, or tell of trouble.
+// readLog reads the daemon's log to its end. It sends the line with the daemon's
+// addresses, and copies warnings, errors and lines that are not JSON.
 func readLog(r io.Reader, serves chan<- logLine, log io.Writer) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -165,7 +165,7 @@ func readLog(r io.Reader, serves chan<- logLine, log io.Writer) {
 
 func (g *gateway) pid() int { return g.cmd.Process.Pid }
 
-// close ends the daemon as an operator would and waits for it.
+// close stops the daemon with SIGTERM and waits for it.
 func (g *gateway) close() error {
 	if g.client != nil {
 		g.client.close()

@@ -33,8 +33,8 @@ const (
 
 var errNoServer = errors.New("not what a websocket server sends")
 
-// A link is the client's side of a websocket, as light as can be, so that a
-// machine's cores are left to what is measured. It has one reader.
+// A link is a websocket client that uses as little CPU as possible, to leave it to the
+// server that is measured. It has one reader.
 type link struct {
 	conn  *net.TCPConn
 	in    *bufio.Reader
@@ -146,8 +146,8 @@ func (l *link) pong() error {
 	return err
 }
 
-// drop cuts the connection, as when a phone loses its network. It leaves no port
-// in TIME_WAIT, so that thousands can come back at once, time after time.
+// drop resets the connection, as when a phone loses its network. It leaves no port in
+// TIME_WAIT, so that thousands can reconnect at once, again and again.
 func (l *link) drop() {
 	_ = l.conn.SetLinger(0)
 	_ = l.conn.Close()

@@ -284,9 +284,9 @@ func (r *stormRow) table() [][]string {
 func hundredths(f figure) string { return fmt.Sprintf("%.2f", f.Median) }
 
 // anyGoal is a goal where there is one.
-func anyGoal(most float64, met bool) string {
-	if most == 0 {
+func anyGoal(limit float64, met bool) string {
+	if limit == 0 {
 		return ""
 	}
-	return goal(most, met)
+	return goal(limit, met)
 }

@@ -44,18 +44,18 @@ func kibibytes(text []byte) (int64, error) {
 }
 
 const (
-	settleCalm = 4 // readings without a new low
-	settleMost = 60
+	stableReadings = 4  // without a new minimum, until memory has settled
+	maxReadings    = 60 // in any case
 )
 
-// settledMemory has a process collect its garbage, time after time, until that
-// frees no more memory, and returns what it then holds. A collection shrinks stacks by half only, and Go
-// returns memory to the system bit by bit.
+// settledMemory has a process collect garbage until that frees no more memory, and returns
+// what the process then holds. One collection is not enough: it halves stacks at most, and
+// Go returns memory to the system gradually.
 func settledMemory(ctx context.Context, pid int, every time.Duration, collect func(context.Context) error) (int64, error) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var least int64
-	for reading, calm := 0, 0; calm < settleCalm && reading < settleMost; reading++ {
+	for reading, calm := 0, 0; calm < stableReadings && reading < maxReadings; reading++ {
 		if err := collect(ctx); err != nil {
 			return 0, err
 		}

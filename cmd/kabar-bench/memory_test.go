@@ -44,7 +44,7 @@ func TestResidentMemory(t *testing.T) {
 func TestSettledMemory(t *testing.T) {
 	collected := 0
 	got, err := settledMemory(t.Context(), os.Getpid(), time.Millisecond, func(context.Context) error { collected++; return nil })
-	if err != nil || got <= 0 || collected < settleCalm {
+	if err != nil || got <= 0 || collected < stableReadings {
 		t.Errorf("%d bytes after %d collections, %v", got, collected, err)
 	}
 	gone := errors.New("gone")

@@ -30,17 +30,17 @@ func prepare(ctx context.Context, e *env, kabar, profiles string) (binary string
 	return binary, clean, nil
 }
 
-// A bounded number is that of a flag.
+// A bounded is a flag whose number has bounds.
 type bounded struct {
-	flag           string
-	n, least, most int
+	flag        string
+	n, min, max int
 }
 
 // within checks the bounds of flags.
 func within(flags []bounded) error {
 	for _, f := range flags {
-		if f.n < f.least || f.n > f.most {
-			return fmt.Errorf("--%s must be between %d and %d", f.flag, f.least, f.most)
+		if f.n < f.min || f.n > f.max {
+			return fmt.Errorf("--%s must be between %d and %d", f.flag, f.min, f.max)
 		}
 	}
 	return nil

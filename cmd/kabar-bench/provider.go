@@ -24,8 +24,8 @@ func (sandboxCmd) Run(e *env) error {
 	return serveParent(e, s)
 }
 
-// Providers are the fake FCM and APNs as a child serves them. They keep a receipt
-// of each push that they were sent since Forget, and the first push whole.
+// Providers are the fake FCM and APNs in a child process. They keep a receipt of each push
+// since Forget, and the whole first push.
 type Providers struct {
 	sandbox *sandbox.Sandbox
 
@@ -36,13 +36,13 @@ type Providers struct {
 	complete chan struct{} // closed when there are as many pushes as wanted; nil before Wait
 }
 
-// SandboxOptions say how the sandbox starts.
+// SandboxOptions configure the sandbox.
 type SandboxOptions struct {
 	Latency time.Duration // of every answer
 	Dir     string        // for certificates and keys
 }
 
-// Addresses are what a client of the sandbox needs.
+// Addresses holds what a client of the sandbox needs.
 type Addresses struct {
 	FCM, APNs, CAFile      string
 	KeyFile, KeyID, TeamID string // for APNs' provider tokens
@@ -62,7 +62,7 @@ func (p *Providers) Start(o SandboxOptions, a *Addresses) (err error) {
 	return err
 }
 
-// note notes a push that is about to be answered.
+// note records a push that is about to be answered.
 func (p *Providers) note(push *sandbox.Push) {
 	tag := tagOf(push)
 	p.mu.Lock()
@@ -78,7 +78,7 @@ func (p *Providers) note(push *sandbox.Push) {
 	}
 }
 
-// Forget drops what was received and makes room for the next so many pushes.
+// Forget drops all receipts, and allocates memory for the given number of pushes.
 func (p *Providers) Forget(room int, _ *None) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,8 +92,8 @@ type Until struct {
 	Within time.Duration
 }
 
-// Wait waits until so many pushes were answered since Forget, and returns how
-// many were when it is over. Only one Wait may run at a time.
+// Wait waits until u.Pushes pushes were answered since Forget, or its time is over, and
+// returns the number of answered ones. Only one Wait may run at a time.
 func (p *Providers) Wait(u Until, received *int) error {
 	p.mu.Lock()
 	complete := make(chan struct{})
@@ -133,8 +133,8 @@ func (p *Providers) Receipts(_ None, receipts *[]Receipt) error {
 	return nil
 }
 
-// tagOf returns what the push replaces on the screen. In FCM's message the tag is
-// the only member of that name: the quotes of what the data holds are escaped.
+// tagOf returns the tag of a push. In FCM's message it is the only member "tag": quotes
+// within the data are escaped.
 func tagOf(p *sandbox.Push) string {
 	if p.Platform == sandbox.PlatformAPNs {
 		return p.Header.Get("Apns-Collapse-Id")
@@ -166,12 +166,12 @@ func (p *Providers) close() {
 	}
 }
 
-// tagPrefix begins the tag of an event of ours; the number of its transaction
-// follows.
+// tagPrefix begins the tag of the events that this program publishes; the number of the
+// transaction follows.
 const tagPrefix = "transaction:"
 
-// number returns the number of the event that was pushed, or 0 when it is none of
-// ours.
+// number returns the number of the event that was pushed, or 0 when this program did not
+// publish it.
 func (r *Receipt) number() int64 {
 	text, ok := strings.CutPrefix(r.Tag, tagPrefix)
 	n, err := strconv.ParseInt(text, 10, 64)
@@ -181,14 +181,13 @@ func (r *Receipt) number() int64 {
 	return n
 }
 
-// A sandboxProcess is the sandbox as a process of its own.
+// A sandboxProcess is a process of the sandbox.
 type sandboxProcess struct {
 	*child
 	Addresses
 }
 
-// startSandbox starts a sandbox that answers after latency and keeps its files
-// in dir.
+// startSandbox starts a sandbox that answers after latency, with its files in dir.
 func startSandbox(ctx context.Context, e *env, latency time.Duration, dir string) (*sandboxProcess, error) {
 	c, err := startChild("serve-sandbox", e.err)
 	if err != nil {
@@ -201,13 +200,13 @@ func startSandbox(ctx context.Context, e *env, latency time.Duration, dir string
 	return s, nil
 }
 
-// forget makes the sandbox ready for a round.
+// forget prepares the sandbox for a round.
 func (s *sandboxProcess) forget(ctx context.Context, room int) error {
 	return s.call(ctx, "Forget", room, &None{})
 }
 
-// wait waits for so many pushes, at most for a while. That fewer have come then is
-// for the receipts to tell.
+// wait waits for a number of pushes, or for within. It does not fail when fewer arrived: the
+// receipts show that.
 func (s *sandboxProcess) wait(ctx context.Context, pushes int, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

@@ -208,11 +208,11 @@ func (r *pushReport) redisTable() [][]string {
 
 func tenths(f figure) string { return fmt.Sprintf("%.1f", f.Median) }
 
-func goal(most float64, met bool) string {
+func goal(limit float64, met bool) string {
 	if met {
-		return fmt.Sprintf("≤ %g: met", most)
+		return fmt.Sprintf("≤ %g: met", limit)
 	}
-	return fmt.Sprintf("≤ %g: not met", most)
+	return fmt.Sprintf("≤ %g: not met", limit)
 }
 
 // align lays out rows of as many cells each: the first column to the left, the

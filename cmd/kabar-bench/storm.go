@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// missedBatch is how many events a request has that are published while nobody
-// listens, which is not measured.
+// missedBatch is the size of the batches that are published while no socket is open. This is
+// not measured.
 const missedBatch = 100
 
-// A comeback is what one storm has shown: the seconds until everybody has caught
-// up, and CPU in µs a client.
+// A comeback is the result of one storm: the seconds until all clients have caught up, and
+// CPU in µs a client.
 type comeback struct {
 	seconds       float64
 	server, redis float64
 }
 
-// comeBack opens everybody's socket at once and waits until each has what it
-// missed, from the number first on.
+// comeBack opens the sockets of all users at once, and waits until each has received what
+// it missed, from the event with the number first on.
 func (s *side) comeBack(ctx context.Context, first int64, missed int, query func(user int64) string) (comeback, error) {
 	n := len(s.crowd.links)
 	t := s.crowd.expect(first, missed, false)
@@ -65,7 +65,7 @@ func (r *liveRun) miss(ctx context.Context) (first int64, err error) {
 	return first, nil
 }
 
-// storm has everybody come back to the gateway.
+// storm reconnects all users to the gateway.
 func (r *liveRun) storm(ctx context.Context) (comeback, error) {
 	first, err := r.miss(ctx)
 	if err != nil {
@@ -74,8 +74,7 @@ func (r *liveRun) storm(ctx context.Context) (comeback, error) {
 	return r.gateway.comeBack(ctx, first, r.cmd.Missed, r.gateway.crowd.resume)
 }
 
-// bareStorm has everybody come back to the bare server, which sends as many frames
-// to each.
+// bareStorm reconnects all users to the bare server, which sends each as many frames.
 func (r *liveRun) bareStorm(ctx context.Context) (comeback, error) {
 	users, missed := r.cmd.Sockets, r.cmd.Missed
 	first := r.numbers(users * missed)
@@ -92,7 +91,7 @@ func (r *liveRun) bareStorm(ctx context.Context) (comeback, error) {
 	})
 }
 
-// storms measures the gateway and the bare server by turns.
+// storms measures the gateway and the bare server in turn.
 func (r *liveRun) storms(ctx context.Context) (*stormRow, error) {
 	row := newStormRow(r.cmd.Sockets, r.cmd.Missed)
 	for n := range r.cmd.Rounds + 1 {

@@ -11,15 +11,14 @@ import (
 	"time"
 )
 
-// deliverTimeout bounds how long a round waits for its events to arrive.
+// deliverTimeout is how long a round waits for its events.
 const deliverTimeout = time.Minute
 
 var errWrongFrames = errors.New("not every socket got its events exactly once")
 
-// A tally notes which of a round's events have reached the sockets of the users
-// that they are for. Event k of a user has the number first + k * users + user - 1.
+// A tally records which of a round's events have reached the sockets of their users. Event k of a user has the number first + k * users + user - 1.
 //
-// Each user has one reader at a time, which alone writes what is the user's.
+// Each user has one reader at a time, and only that writes the user's fields.
 type tally struct {
 	first   int64
 	users   int
@@ -35,8 +34,8 @@ type tally struct {
 	strays   atomic.Int64
 }
 
-// newTally expects so many events for each of the users. With numbers it expects a
-// frame of unread numbers behind them, too.
+// newTally returns a tally that expects each events for each of the users, and, with
+// numbers, a frame of unread counters after them.
 func newTally(first int64, users, each int, numbers bool) *tally {
 	t := &tally{
 		first: first, users: users, each: each,
@@ -52,7 +51,7 @@ func newTally(first int64, users, each int, numbers bool) *tally {
 	return t
 }
 
-// event notes that an event has come over a user's socket.
+// event records an event of a user's socket.
 func (t *tally) event(user, number int64, at time.Time) {
 	place := number - t.first
 	switch {
@@ -67,7 +66,7 @@ func (t *tally) event(user, number int64, at time.Time) {
 	}
 }
 
-// numbers notes that a user's unread numbers have come.
+// numbers records the unread counters of a user's socket.
 func (t *tally) numbers(user int64) {
 	if t.counted != nil && !t.counted[user-1] && t.got[user-1] == t.each {
 		t.counted[user-1] = true
@@ -81,8 +80,8 @@ func (t *tally) came() {
 	}
 }
 
-// wait waits until all that is expected has come, or a socket fails. The error is
-// errWrongFrames unless each event came once.
+// wait waits until everything expected has arrived, or a socket fails. The error is
+// errWrongFrames unless each event arrived once.
 func (t *tally) wait(ctx context.Context, failed <-chan error) error {
 	late := time.NewTimer(t.late)
 	defer late.Stop()
@@ -134,8 +133,7 @@ func number(text []byte) (n int64, begin, end int, ok bool) {
 	return n, begin, begin + size, size > 0
 }
 
-// digits returns the number that text begins with, and its length; 0 when it does
-// not begin with one.
+// digits returns the number at the beginning of text, and its length, or 0.
 func digits(text []byte) (n int64, size int) {
 	for size < len(text) && '0' <= text[size] && text[size] <= '9' {
 		size++

@@ -86,7 +86,7 @@ func TestNumberOfEvent(t *testing.T) {
 		n    int64
 		ok   bool
 	}{
-		{event(123, 66, false), 123, true},
+		{transactionEvent(123, 66, false), 123, true},
 		{`{"details":{"id":7},"x":{"details":{"id":8}}}`, 7, true},
 		{`{"details":{"id":"7"}}`, 0, false},
 		{`{"details":{"id":99999999999999999999}}`, 0, false},

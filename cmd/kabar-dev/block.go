@@ -13,14 +13,14 @@ import (
 
 const (
 	columns   = 79 // of a block
-	bodyLines = 4  // of a text on the lock screen, as on a phone
-	factLines = 4  // of what else a push says
+	bodyLines = 4  // of the text on a lock screen
+	factLines = 4  // of a fact
 )
 
 var platformNames = map[devices.Platform]string{devices.Android: "Android", devices.IOS: "iOS"}
 
-// block is how an arrival looks: the lock screen of its phone where something
-// appears there, and below it what else the push says.
+// block draws an arrival: the lock screen of the phone, unless the push is silent, and the
+// facts below it.
 func (p paint) block(a arrival) string {
 	m := readMessage(a.push)
 	heading := clean(fmt.Sprintf("%s  %s (%s) of %s", a.push.At.Local().Format("15:04:05"),
@@ -56,9 +56,9 @@ func (p paint) lockScreen(b *strings.Builder, heading string, m message) {
 	heading = shorten(heading, inner-2)
 	fill := strings.Repeat("─", columns-5-uniseg.StringWidth(heading))
 	fmt.Fprintf(b, "%s %s %s\n", p.cyan("╭─"), heading, p.cyan(fill+"╮"))
-	line := func(text string, dress func(string) string) {
+	line := func(text string, style func(string) string) {
 		space := strings.Repeat(" ", inner-uniseg.StringWidth(text))
-		fmt.Fprintf(b, "%s %s%s %s\n", p.cyan("│"), dress(text), space, p.cyan("│"))
+		fmt.Fprintf(b, "%s %s%s %s\n", p.cyan("│"), style(text), space, p.cyan("│"))
 	}
 	for _, l := range wrap(m.title, inner, 1) {
 		line(l, p.bold)
@@ -70,7 +70,7 @@ func (p paint) lockScreen(b *strings.Builder, heading string, m message) {
 	fmt.Fprintln(b, p.cyan("╰"+strings.Repeat("─", columns-2)+"╯"))
 }
 
-// facts lists what a push says beside the texts, in columns of name and value.
+// facts lists the facts of a push in columns of name and value.
 func (p paint) facts(b *strings.Builder, m message) {
 	for _, f := range m.facts {
 		for _, l := range wrap(f.value, columns-len("  unread_items  "), factLines) {

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	boardKept   = 100 // pushes that a page finds which is opened later
-	boardBehind = 64  // pushes that may wait for one page
+	maxKept   = 100 // pushes that are shown to a page that opens later
+	maxBehind = 64  // pushes that may be queued for a page
 )
 
-// A pushView is an arrival as the page shows it.
+// A pushView is the JSON of an arrival on the page.
 type pushView struct {
 	At       string     `json:"at"` // hh:mm:ss
 	Phone    phoneView  `json:"phone"`
@@ -26,9 +26,9 @@ type pushView struct {
 	Title    string     `json:"title"`
 	Body     string     `json:"body"`
 	Silent   bool       `json:"silent"`
-	Problem  string     `json:"problem"`         // why it did not arrive; "" when it did
+	Problem  string     `json:"problem"`         // why it did not arrive, or ""
 	Tag      string     `json:"tag"`             // pushes of the same one replace each other
-	Badge    *int       `json:"badge,omitempty"` // on the app's icon, where the push says it
+	Badge    *int       `json:"badge,omitempty"` // on the app's icon, if the push sets it
 	Facts    []factView `json:"facts"`
 }
 
@@ -37,8 +37,8 @@ type factView struct {
 	Value string `json:"value"`
 }
 
-// A phoneView is a phone as the page knows it. Its id is made of the device token,
-// which stays here.
+// A phoneView is the JSON of a phone on the page. Its id is a digest, so that the page does
+// not get the device token.
 type phoneView struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -69,15 +69,15 @@ func viewPush(a arrival) pushView {
 	return v
 }
 
-// A notice is a push on the board: its number, from 1 in the order of arrival, and
-// the JSON of its view.
+// A notice is a push on the board: its number, counted from 1 in the order of arrival, and
+// its pushView as JSON.
 type notice struct {
 	number int
 	view   []byte
 }
 
-// A board tells the pages that are open of pushes, and keeps the newest for those
-// that open later. It may be used concurrently.
+// A board sends pushes to the open pages, and keeps the newest for pages that open later.
+// It is safe for concurrent use.
 type board struct {
 	mu    sync.Mutex
 	last  int
@@ -87,19 +87,19 @@ type board struct {
 
 func newBoard() *board { return &board{pages: make(map[chan notice]struct{})} }
 
-// show puts an arrival on the board. A page that is too far behind is cut off: it
-// comes back and reads what was kept.
+// show puts an arrival on the board. A page that is too far behind is disconnected; it
+// reconnects and reads what was kept.
 func (b *board) show(a arrival) {
 	view, err := json.Marshal(viewPush(a))
 	if err != nil {
-		// Only a text that is not UTF-8 does that, and FCM and APNs refuse those.
+		// Only invalid UTF-8 fails, which FCM and APNs refuse.
 		view = fmt.Appendf(nil, `{"problem":"it cannot be shown","facts":[]}`)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.last++
 	n := notice{b.last, view}
-	if b.kept = append(b.kept, n); len(b.kept) > boardKept {
+	if b.kept = append(b.kept, n); len(b.kept) > maxKept {
 		b.kept = b.kept[1:]
 	}
 	for page := range b.pages {
@@ -112,12 +112,12 @@ func (b *board) show(a arrival) {
 	}
 }
 
-// watch returns what was kept after a number, and a channel of what follows. The
-// channel is closed for a page that is too far behind. Call leave in the end.
+// watch returns the kept notices after a number, and a channel of the following ones, which
+// is closed when the page is too far behind. Call leave when done.
 func (b *board) watch(after int) (kept []notice, follow <-chan notice, leave func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	page := make(chan notice, boardBehind)
+	page := make(chan notice, maxBehind)
 	b.pages[page] = struct{}{}
 	for _, n := range b.kept {
 		if n.number > after {

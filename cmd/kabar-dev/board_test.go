@@ -15,27 +15,27 @@ func TestBoard(t *testing.T) {
 	b := newBoard()
 	_, slow, leaveSlow := b.watch(0)
 	defer leaveSlow()
-	for range boardKept + 1 {
+	for range maxKept + 1 {
 		b.show(a)
 	}
 	n := 0
 	for range slow { // closed, since it has fallen behind
 		n++
 	}
-	if n != boardBehind {
-		t.Errorf("a slow page got %d pushes before it was cut off, not %d", n, boardBehind)
+	if n != maxBehind {
+		t.Errorf("a slow page got %d pushes before it was cut off, not %d", n, maxBehind)
 	}
 
 	kept, follow, leave := b.watch(0)
-	if len(kept) != boardKept || kept[0].number != 2 {
+	if len(kept) != maxKept || kept[0].number != 2 {
 		t.Errorf("%d pushes are kept, from %d on", len(kept), kept[0].number)
 	}
 	b.show(a)
-	if got := <-follow; got.number != boardKept+2 {
+	if got := <-follow; got.number != maxKept+2 {
 		t.Errorf("number %d follows", got.number)
 	}
 	leave()
-	kept, _, leave = b.watch(boardKept + 1)
+	kept, _, leave = b.watch(maxKept + 1)
 	defer leave()
 	if len(kept) != 1 {
 		t.Fatalf("%d pushes are new to who knows all but one", len(kept))

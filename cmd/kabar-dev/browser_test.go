@@ -142,7 +142,7 @@ func (b *browser) call(ctx context.Context, method string, params map[string]any
 // run runs JavaScript in the page and waits for what it promises.
 func (b *browser) run(script string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(b.t.Context(), waitTimeout)
 	defer cancel()
 	result, err := b.call(ctx, "Runtime.evaluate", map[string]any{"expression": script, "awaitPromise": true})
 	if err != nil {
@@ -157,7 +157,7 @@ func (b *browser) run(script string) {
 // await waits until the page makes a condition true.
 func (b *browser) await(condition string) {
 	b.t.Helper()
-	most := (patience - 5*time.Second).Milliseconds()
+	most := (waitTimeout - 5*time.Second).Milliseconds()
 	b.run(fmt.Sprintf(`new Promise((met, failed) => {
 		const $ = (selector) => document.querySelector(selector);
 		const text = (selector) => $(selector)?.textContent ?? "";
@@ -171,7 +171,7 @@ func (b *browser) await(condition string) {
 func (b *browser) write(selector, text string) {
 	b.t.Helper()
 	b.run(fmt.Sprintf(`document.querySelector(%q).focus()`, selector))
-	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(b.t.Context(), waitTimeout)
 	defer cancel()
 	if _, err := b.call(ctx, "Input.insertText", map[string]any{"text": text}); err != nil {
 		b.t.Fatal(err)
@@ -185,7 +185,7 @@ func (b *browser) click(selector string) {
 
 // picture leaves a screenshot among the test's artifacts.
 func (b *browser) picture(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	result, err := b.call(ctx, "Page.captureScreenshot", map[string]any{"captureBeyondViewport": true})
 	var shot struct{ Data []byte }

@@ -118,7 +118,7 @@ func (e example) try(t *testing.T, g *game, folder string) {
 	text := g.out.String()
 	script := "set -e; cd '" + folder + "'\n" + `curl() { command curl -sS --fail-with-body "$@"; }` + "\n" +
 		strings.NewReplacer("localhost:8080", printedAddress(t, text, "gateway"), "127.0.0.1:9090", printedAddress(t, text, "metrics")).Replace(e.script)
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(waitTimeout); ; {
 		answer := paste(t, script)
 		if e.answer == "" || regexp.MustCompile(pattern(e.answer)).MatchString(compact(answer)) {
 			return

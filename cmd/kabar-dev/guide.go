@@ -13,22 +13,21 @@ import (
 //go:embed guide.txt
 var guideText string
 
-// samples are the documents' "Android Notifications Data Samples" as a service
-// publishes them: valid JSON, and without the numbers that Kabar fills in.
+// samples are the documented "Android Notifications Data Samples" as a service publishes
+// them: valid JSON, without the counters that Kabar fills in.
 //
 //go:embed samples
 var samples embed.FS
 
-// A guide is what the playground prints once it runs: where everything is, and
-// what to try.
+// A guide is what the playground prints when it runs: all addresses, and what to try.
 type guide struct {
 	Public, Admin, Page                      string // host:port
-	PublicInstead, AdminInstead, PageInstead string // why it is not the usual port
+	PublicInstead, AdminInstead, PageInstead string // why the port is not the preset one
 	Redis, Data                              string
 	FCM, APNs                                string
 	Key                                      string
 	People                                   []person
-	Welcome                                  string // id of the notification that is there to be read
+	Welcome                                  string // id of the welcome notification
 	Kept                                     bool   // whether data outlives the run
 
 	paint paint
@@ -56,7 +55,7 @@ func (p *playground) guide(cfg *config.Config, welcome string) *guide {
 	}
 }
 
-// data says what becomes of the data, and what was found.
+// data says where data is kept, and whether an earlier run left some.
 func (p *playground) data() string {
 	switch {
 	case p.store.Load().embedded:
@@ -102,7 +101,7 @@ func phones(p person) string {
 	return strings.Join(names, ", ")
 }
 
-// goodbye says what becomes of the data.
+// goodbye says whether the data is kept.
 func (g *guide) goodbye() string {
 	if g.Kept {
 		return "The data is kept for the next run."

@@ -15,8 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// stopSignals end the playground cleanly: Ctrl-C, a supervisor's request, and a
-// terminal that is closed, which would otherwise leave redis-server behind.
+// stopSignals stop the playground cleanly. SIGHUP, of a terminal that is closed, would
+// otherwise leave redis-server running.
 var stopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
 // flags is the command line.
@@ -32,7 +32,7 @@ type flags struct {
 var errUsage = errors.New("see --help")
 
 func main() {
-	signal.Ignore(syscall.SIGPIPE) // a reader of the output that has left is an error of its own
+	signal.Ignore(syscall.SIGPIPE) // a closed output is reported as a write error
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals...)
 	err := run(ctx, os.Stdout, os.Stderr, os.Args[1:])
 	stop()
@@ -49,15 +49,15 @@ func exitCode(err error) int {
 	case errors.Is(err, errUsage):
 		return 2
 	case errors.Is(err, errAborted):
-		return 130 // as shells have it for an interrupt
+		return 130 // the exit code of shells after an interrupt
 	default:
 		return 1
 	}
 }
 
-// run runs the playground until ctx ends, and then stops it; a signal meanwhile
-// cuts that short. The error is nil after a clean stop, and wraps errUsage or
-// errAborted where it is one of them.
+// run runs the playground until ctx ends and stops it; another signal aborts the stop. The
+// error is nil after a clean stop, wraps errAborted after an aborted one, and errUsage when
+// the command line is invalid.
 func run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	f, err := parse(stdout, stderr, args)
 	if f == nil || err != nil {
@@ -85,8 +85,7 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	}
 }
 
-// parse reads the command line. Without an error, nil stands for one that asked
-// for help and got it.
+// parse reads the command line. It returns nil without an error after printing help.
 func parse(stdout, stderr io.Writer, args []string) (*flags, error) {
 	f := &flags{}
 	helped := false

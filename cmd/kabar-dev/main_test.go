@@ -19,7 +19,7 @@ import (
 const asMain = "KABAR_DEV_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
-	lookUpWithin = patience
+	lookUpTimeout = waitTimeout
 	if os.Getenv(asMain) != "" {
 		main()
 		return
@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience bounds each wait of a test.
-const patience = time.Minute
+// waitTimeout limits each wait of a test.
+const waitTimeout = time.Minute
 
 // A console collects what a playground prints, and lets tests wait for it.
 type console struct {
@@ -56,7 +56,7 @@ func (c *console) String() string {
 // wait waits until what was printed holds want so many times at least.
 func (c *console) wait(t *testing.T, want string, times int) {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(waitTimeout)
 	for {
 		c.mu.Lock()
 		changed, n := c.changed, strings.Count(c.text.String(), want)
@@ -108,7 +108,7 @@ func (g *game) stop(t *testing.T) {
 		if err != nil {
 			t.Errorf("stopping: %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("it does not stop")
 	}
 }
@@ -156,7 +156,7 @@ func (c *child) exited(t *testing.T) int {
 			t.Fatal(err)
 		}
 		return c.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatalf("it does not exit:\n%s", c.out)
 		return 0
 	}

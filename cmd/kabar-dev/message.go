@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -10,26 +9,26 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-const valueMost = 32 // columns of one value in the data's summary
+const maxValue = 32 // columns of a value in the summary of the data
 
-// A message is what a push says, whichever provider's words it says it in.
+// A message is the content of a push, independent of the provider.
 type message struct {
 	provider    string // the service's name
 	title, body string
 	silent      bool   // nothing appears on the screen
 	tag         string // pushes of the same one replace each other on the screen
-	badge       *int   // on the app's icon; nil where the push does not say it
+	badge       *int   // on the app's icon; nil when the push sets none
 	facts       []fact
 }
 
-// A fact is one thing that a push says beside its texts.
+// A fact is a detail of a push beside its texts.
 type fact struct{ name, value string }
 
-// readMessage reads a push. What the provider would not understand either is left
-// out.
+// readMessage reads a push. It ignores what the provider would not understand either.
 func readMessage(p *sandbox.Push) message {
 	if p.Platform == sandbox.PlatformAPNs {
 		return readAPNs(p)
@@ -95,8 +94,8 @@ func readAPNs(p *sandbox.Push) message {
 	return m
 }
 
-// summary tells in a few lines what a push's data says: its own members, those of
-// the details, and the receiver's numbers. The texts stand on the screen already.
+// summary describes a push's data in a few lines: its members, those of the details, and
+// the receiver's counters. It omits the texts, which are on the screen already.
 func summary(data jsontext.Value) []fact {
 	var details, unread jsontext.Value
 	top := members(data, func(name string, value jsontext.Value) bool {
@@ -119,39 +118,25 @@ func summary(data jsontext.Value) []fact {
 	return facts
 }
 
-// members writes an object's members that are wanted and not null as name=value,
-// the type first. It returns "" for what is no object.
+// members writes the wanted members of an object as name=value, the type first. It leaves
+// out those that are null, and returns "" when the value is not an object.
 func members(object jsontext.Value, wanted func(name string, value jsontext.Value) bool) string {
-	dec := jsontext.NewDecoder(bytes.NewReader(object))
-	if open, err := dec.ReadToken(); err != nil || open.Kind() != '{' {
-		return ""
-	}
 	var parts []string
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadValue()
-		if err != nil {
-			break
-		}
-		key := text(name)
-		value, err := dec.ReadValue()
-		if err != nil {
-			break
-		}
-		value = value.Clone() // wanted may keep it
-		if !wanted(key, value) || value.Kind() == 'n' {
-			continue
+	_ = jsonscan.EachMember(object, func(m jsonscan.Member) { // fails for what is not an object
+		name := string(m.Name())
+		if !wanted(name, m.Value) || m.Value.Kind() == 'n' {
+			return
 		}
 		at := len(parts)
-		if key == "type" {
+		if name == "type" {
 			at = 0
 		}
-		parts = slices.Insert(parts, at, clean(key)+"="+brief(value))
-	}
+		parts = slices.Insert(parts, at, clean(name)+"="+brief(m.Value))
+	})
 	return strings.Join(parts, " ")
 }
 
-// brief is a value in few columns: of an object what identifies it, of a list
-// only that there is one.
+// brief shortens a value: an object to its identity, a list to the fact that it is one.
 func brief(value jsontext.Value) string {
 	switch value.Kind() {
 	case '{':
@@ -162,25 +147,17 @@ func brief(value jsontext.Value) string {
 	case '[':
 		return "[…]"
 	case '"':
-		return shorten(clean(text(value)), valueMost)
+		text, _ := jsonscan.Scalar(value)
+		return shorten(clean(text), maxValue)
 	}
-	return shorten(string(value), valueMost)
+	return shorten(string(value), maxValue)
 }
 
-// text returns the string that a JSON string says.
-func text(value jsontext.Value) string {
-	b, err := jsontext.AppendUnquote(nil, value)
-	if err != nil {
-		return string(value)
-	}
-	return string(b)
-}
-
-// unwrap returns the JSON that FCM's data carries as a string; APNs' is JSON
-// already.
+// unwrap returns the JSON of a value. FCM's data carries it in a string, APNs' does not.
 func unwrap(value jsontext.Value) jsontext.Value {
 	if value.Kind() == '"' {
-		return jsontext.Value(text(value))
+		text, _ := jsonscan.Scalar(value)
+		return jsontext.Value(text)
 	}
 	return value
 }

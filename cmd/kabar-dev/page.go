@@ -26,7 +26,7 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// Who talks on the page.
+// The users who chat on the page.
 const (
 	buyerID  = 15
 	sellerID = 66
@@ -34,19 +34,18 @@ const (
 
 const (
 	pageHeaderTimeout = 5 * time.Second
-	publishWithin     = 10 * time.Second
+	publishTimeout    = 10 * time.Second
 	maxAnswer         = 1 << 20 // bytes of the gateway's answer to a sample
 
-	// pagePolicy keeps the page to its own files and its own server, so that it
-	// works without a network, and nothing in a message can run or call out.
+	// pagePolicy restricts the page to its own files and server, so that nothing in a
+	// message can run or send requests.
 	pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 // A page serves the playground's page: its files, the pushes of the board, the
-// samples, which it publishes with the demo key, and the gateway under /v2/. The
-// gateway is behind the same address so that its check of Origin holds: a socket
-// from another site is refused, and the page's is at home.
+// samples, which it publishes with the demo key, and the gateway under /v2/. The gateway
+// has the same address as the page, because it refuses sockets of another Origin.
 type page struct {
 	board   *board
 	gateway *url.URL
@@ -55,13 +54,12 @@ type page struct {
 	server    *http.Server
 	transport *http.Transport // to the gateway
 	cancel    context.CancelFunc
-	requests  sync.WaitGroup // sockets included, which the server does not wait for
+	requests  sync.WaitGroup // including sockets, which the server does not wait for
 	serving   bool
 	served    chan struct{} // closed when the server has ended
 }
 
-// openPage binds the page's address. Serve it once the gateway is there; close it
-// in any case.
+// openPage binds the page's address. Close the page, whether or not it was served.
 func openPage(address string, b *board) (*page, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -75,7 +73,7 @@ func openPage(address string, b *board) (*page, error) {
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},
-		ErrorLog: log.New(io.Discard, "", 0), // a browser that leaves is no news
+		ErrorLog: log.New(io.Discard, "", 0), // browsers that disconnect are not worth logging
 	}
 	return p, nil
 }
@@ -83,8 +81,8 @@ func openPage(address string, b *board) (*page, error) {
 // connKey finds a request's connection in its context.
 type connKey struct{}
 
-// serve starts to serve the page in front of a gateway, host:port, which need not
-// serve yet; fail hears of a server that breaks.
+// serve starts to serve the page in front of the gateway at host:port, which may start
+// later. It calls fail when the server fails.
 func (p *page) serve(gateway string, fail func(error)) {
 	p.gateway = &url.URL{Scheme: "http", Host: gateway}
 	p.server.Handler = p.handler()
@@ -133,9 +131,8 @@ func (p *page) handler() http.Handler {
 	})
 }
 
-// proxy passes requests on to the gateway, sockets too: those last until both ends
-// have closed, or the page does. The Host stays what the
-// browser said, since that is what the gateway compares Origin with.
+// proxy forwards requests and sockets to the gateway. Sockets last until both ends, or the
+// page, have closed. It keeps the Host header, which the gateway compares with Origin.
 func (p *page) proxy() http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -155,7 +152,7 @@ func (p *page) proxy() http.Handler {
 	})
 }
 
-// A player is a person on the page, with the token that it signs in with.
+// A player is a user on the page, with the token to sign in with.
 type player struct {
 	ID     int64       `json:"id"`
 	Name   string      `json:"name"`
@@ -163,7 +160,7 @@ type player struct {
 	Phones []phoneView `json:"phones"`
 }
 
-// setup tells the page who talks, and which samples there are.
+// setup tells the page its users and samples.
 func setup(w http.ResponseWriter, _ *http.Request) {
 	body, err := json.Marshal(struct {
 		Buyer   player   `json:"buyer"`
@@ -199,10 +196,10 @@ func sampleNames() []string {
 	return names
 }
 
-// pushes streams the board as server-sent events, from the one after the last that
-// the browser has.
+// pushes streams the board as server-sent events, beginning after the last one that the
+// browser has.
 func (p *page) pushes(w http.ResponseWriter, r *http.Request) {
-	after, _ := strconv.Atoi(r.Header.Get("Last-Event-ID")) // 0, everything, unless it says one
+	after, _ := strconv.Atoi(r.Header.Get("Last-Event-ID")) // 0, for all, without the header
 	kept, follow, leave := p.board.watch(after)
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -224,7 +221,7 @@ func (p *page) pushes(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// writeEvent writes a notice; what fails then shows at the next flush.
+// writeEvent writes a notice. An error shows at the next flush.
 func writeEvent(w io.Writer, n notice) {
 	fmt.Fprintf(w, "id: %d\ndata: %s\n\n", n.number, n.view)
 }
@@ -237,7 +234,7 @@ func (p *page) publish(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), publishWithin)
+	ctx, cancel := context.WithTimeout(r.Context(), publishTimeout)
 	defer cancel()
 	status, body, err := p.send(ctx, event)
 	if err != nil {

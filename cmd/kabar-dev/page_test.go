@@ -54,7 +54,7 @@ func (v *visitor) ask(ctx context.Context, method, path string, header ...string
 // answer makes a request and returns the status and the body.
 func (v *visitor) answer(method, path string, header ...string) (int, string) {
 	v.t.Helper()
-	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(v.t.Context(), waitTimeout)
 	defer cancel()
 	resp := v.ask(ctx, method, path, header...)
 	body, err := io.ReadAll(resp.Body)
@@ -145,7 +145,7 @@ func TestPage(t *testing.T) {
 		}
 	})
 	t.Run("pushes", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		defer cancel()
 		ids, data := v.events(ctx, 3)
 		if !json.Valid([]byte(data[0])) || strings.Join(ids, " ") != "1 2 3" {
@@ -187,7 +187,7 @@ func pageSocket(t *testing.T, v *visitor) {
 	if conn == nil {
 		t.Fatal("the page's own socket is refused")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	_, hello, err := conn.Read(ctx)
 	if err != nil || !strings.HasPrefix(string(hello), `{"op":"hello",`) {

@@ -15,11 +15,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// demoKey is what the demo service publishes with. Everybody knows it, which is
-// why the playground listens on this machine alone.
+// demoKey is the key of the demo service. It is public, so the playground listens on
+// loopback only.
 const demoKey = "demo-key"
 
-// demoService is the service that has the key.
+// demoService is the service with demoKey.
 func demoService() config.Service {
 	sum := sha256.Sum256([]byte(demoKey))
 	return config.Service{Name: "demo", KeySHA256: hex.EncodeToString(sum[:])}
@@ -33,8 +33,7 @@ type person struct {
 	Phones         []devices.Device
 }
 
-// people are the users of the documents' samples, with their tokens where the
-// documents have one.
+// people are the users of the documented samples, with the documented tokens if any.
 var people = []person{
 	{ID: 66, Name: "Testing Account", Username: "testingaccount", Token: "tok3ntok3n", Phones: []devices.Device{
 		{Platform: devices.Android, Token: "demo-android-66", Manufacturer: "Samsung", Model: "Galaxy A54"},
@@ -49,29 +48,28 @@ var people = []person{
 	{ID: 110677, Name: "Demo Seller", Username: "demoseller", Token: "JheQQS0OKApu3hGJwkRH"},
 }
 
-// phoneName is how people call a phone: its maker and model.
+// phoneName is the manufacturer and model of a phone.
 func phoneName(d devices.Device) string {
 	return strings.TrimSpace(d.Manufacturer + " " + d.Model)
 }
 
-// met reports whether the demo users are there already, from an earlier run.
-func met(ctx context.Context, core *app.Core) (bool, error) {
-	_, err := core.Inbox.Profile(ctx, people[0].ID)
+// populated reports whether an earlier run has created the demo users.
+func populated(ctx context.Context, core *app.Core) (bool, error) {
+	_, err := core.Inbox.Profiles.Get(ctx, people[0].ID)
 	if errors.Is(err, inbox.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// introduce makes the demo users known, and registers their phones. Where they
-// are known already it refreshes them.
-func introduce(ctx context.Context, core *app.Core) error {
+// createPeople creates or updates the demo users and registers their phones.
+func createPeople(ctx context.Context, core *app.Core) error {
 	for _, p := range people {
 		profile := inbox.Profile{Name: &p.Name, Username: &p.Username}
-		if err := core.Inbox.SetProfile(ctx, p.ID, profile); err != nil {
+		if err := core.Inbox.Profiles.Set(ctx, p.ID, profile); err != nil {
 			return fmt.Errorf("demo user %d: %w", p.ID, err)
 		}
-		if err := core.Devices.SetToken(ctx, p.ID, p.Token); err != nil {
+		if err := core.Credentials.SetToken(ctx, p.ID, p.Token); err != nil {
 			return fmt.Errorf("demo user %d: %w", p.ID, err)
 		}
 		for _, phone := range p.Phones {
@@ -83,7 +81,7 @@ func introduce(ctx context.Context, core *app.Core) error {
 	return nil
 }
 
-// The playground's own event, so that the first user has something to read.
+// The playground's own event, for the first user.
 const (
 	welcomeSource = "service:kabar-dev"
 	welcomeEvent  = `{"type": "announcement", "receiver_id": 66,
@@ -101,18 +99,18 @@ func welcome(ctx context.Context, core *app.Core) (string, error) {
 	if published.Err != nil {
 		return "", fmt.Errorf("welcome: %w", published.Err)
 	}
-	receivers, err := core.Dispatcher.Status(ctx, welcomeSource, published.ID)
+	receivers, err := core.Dispatcher.Delivery.Status(ctx, welcomeSource, published.ID)
 	if err != nil {
 		return "", fmt.Errorf("welcome: %w", err)
 	}
 	return receivers[0].NotificationID, nil
 }
 
-// A directory tells whose phone a device token is: the phone, and its owner, as
-// "66 Testing Account", or "" where nobody owns it.
+// A directory returns the phone with a device token, and its owner, as "66 Testing
+// Account", or "" when it has none.
 type directory func(ctx context.Context, platform devices.Platform, token string) (phone devices.Device, owner string)
 
-// newDirectory returns the directory of the gateway's own registry.
+// newDirectory returns a directory that reads the gateway's registry.
 func newDirectory(core *app.Core) directory {
 	return func(ctx context.Context, platform devices.Platform, token string) (devices.Device, string) {
 		phone := devices.Device{Platform: platform, Token: token}
@@ -131,7 +129,7 @@ func newDirectory(core *app.Core) directory {
 			}
 		}
 		owner := strconv.FormatInt(user, 10)
-		if p, err := core.Inbox.Profile(ctx, user); err == nil && p.Name != nil {
+		if p, err := core.Inbox.Profiles.Get(ctx, user); err == nil && p.Name != nil {
 			owner += " " + *p.Name
 		}
 		return phone, owner

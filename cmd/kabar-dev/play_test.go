@@ -27,7 +27,7 @@ func commands(guide string) []string {
 // paste runs a command as a person does who pastes it into a shell.
 func paste(t *testing.T, command string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	var problem strings.Builder
 	shell := exec.CommandContext(ctx, "sh", "-c", command)
@@ -42,7 +42,7 @@ func paste(t *testing.T, command string) string {
 // pasteUntil pastes a question again until the answer matches.
 func pasteUntil(t *testing.T, command, want string) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(waitTimeout); ; {
 		answer := paste(t, command)
 		if regexp.MustCompile(want).MatchString(answer) {
 			return

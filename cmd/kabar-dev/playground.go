@@ -15,9 +15,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// errAborted reports that the playground was told twice to stop, and did not
-// finish what was under way.
-var errAborted = errors.New("aborted: what was under way was not finished")
+// errAborted reports that a second signal ended the playground before it had stopped.
+var errAborted = errors.New("aborted: requests and pushes under way were not finished")
 
 // A playground is everything that one run starts. Call play once; abort may be
 // called meanwhile.
@@ -32,10 +31,10 @@ type playground struct {
 	gateway *app.App
 	page    *page
 
-	onStop []func() error // in the order of their making; run backwards
+	onStop []func() error // run in reverse order
 }
 
-// closing registers a clean-up, to be run in reverse order.
+// closing registers a clean-up function; close runs them in reverse order.
 func (p *playground) closing(f func() error) { p.onStop = append(p.onStop, f) }
 
 func (p *playground) close() error {
@@ -47,7 +46,7 @@ func (p *playground) close() error {
 	return err
 }
 
-// abort ends Redis without waiting for those who use it.
+// abort kills Redis without waiting for its clients.
 func (p *playground) abort() error {
 	if s := p.store.Load(); s != nil {
 		return s.kill()
@@ -61,7 +60,7 @@ func (p *playground) play(ctx context.Context) error {
 	g, err := p.start(ctx)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = nil // it was told to stop before it had started
+			err = nil // stopped while starting
 		}
 		return errors.Join(err, p.close())
 	}
@@ -74,8 +73,8 @@ func (p *playground) play(ctx context.Context) error {
 	return err
 }
 
-// start starts everything but the gateway's serving, and returns what to print.
-// Pushes move only once that begins.
+// start starts everything and returns the guide to print. The gateway does not serve or
+// send pushes until it runs.
 func (p *playground) start(ctx context.Context) (*guide, error) {
 	cfg, err := p.configure(ctx)
 	if err != nil {
@@ -88,15 +87,15 @@ func (p *playground) start(ctx context.Context) (*guide, error) {
 	p.closing(p.core.Close)
 	screen := newScreen(p.stdout, newDirectory(p.core), p.fail)
 	p.closing(screen.close)
-	if err := p.look(screen); err != nil {
+	if err := p.showOnPage(screen); err != nil {
 		return nil, err
 	}
 	keys, err := os.MkdirTemp("", "kabar-dev-")
 	if err != nil {
 		return nil, fmt.Errorf("start the providers: %w", err)
 	}
-	defer os.RemoveAll(keys) // the gateway reads them once, when it is made
-	if err := p.provide(cfg, keys, screen.show); err != nil {
+	defer os.RemoveAll(keys) // the gateway reads the keys only once, in app.New
+	if err := p.startProviders(cfg, keys, screen.show); err != nil {
 		return nil, err
 	}
 	greeting, err := p.populate(ctx)
@@ -113,8 +112,8 @@ func (p *playground) start(ctx context.Context) (*guide, error) {
 	return p.guide(cfg, greeting), nil
 }
 
-// look opens the page, which shows what the screen does.
-func (p *playground) look(s *screen) error {
+// showOnPage opens the page, and shows on it what the screen prints.
+func (p *playground) showOnPage(s *screen) error {
 	listen, err := address("--page-listen", p.PageListen, presetPage)
 	if err != nil {
 		return err
@@ -128,20 +127,18 @@ func (p *playground) look(s *screen) error {
 	return nil
 }
 
-// populate makes the demo users known, with something to read, and returns the id
-// of that notification.
+// populate creates the demo users with a notification, and returns its id.
 func (p *playground) populate(ctx context.Context) (greeting string, err error) {
-	if p.found, err = met(ctx, p.core); err != nil {
+	if p.found, err = populated(ctx, p.core); err != nil {
 		return "", err
 	}
-	if err := introduce(ctx, p.core); err != nil {
+	if err := createPeople(ctx, p.core); err != nil {
 		return "", err
 	}
 	return welcome(ctx, p.core)
 }
 
-// configure chooses the addresses, starts Redis, and returns the configuration
-// that has them.
+// configure chooses the addresses, starts Redis, and returns the configuration.
 func (p *playground) configure(ctx context.Context) (*config.Config, error) {
 	cfg := config.Default()
 	var err error
@@ -168,13 +165,13 @@ func (p *playground) configure(ctx context.Context) (*config.Config, error) {
 		cfg.Attachments.URL = config.URL("file://" + filepath.ToSlash(folder))
 	}
 	cfg.Services = []config.Service{demoService()}
-	cfg.Log = config.Log{Level: "warn", Format: config.LogText} // pushes are the show
+	cfg.Log = config.Log{Level: "warn", Format: config.LogText} // the output is for pushes
 	return cfg, nil
 }
 
-// provide starts the fake FCM and APNs, whose keys go into a folder, and has the
-// configuration send there.
-func (p *playground) provide(cfg *config.Config, keys string, onPush func(*sandbox.Push)) error {
+// startProviders starts the fake FCM and APNs, which write their keys to a folder, and sets
+// them in the configuration.
+func (p *playground) startProviders(cfg *config.Config, keys string, onPush func(*sandbox.Push)) error {
 	providers, err := sandbox.Start(sandbox.Options{OnPush: onPush})
 	if err != nil {
 		return err

@@ -7,17 +7,16 @@ import (
 	"syscall"
 )
 
-// Where the playground listens unless told otherwise: on this machine alone,
-// since everybody knows its keys.
+// The default addresses. They are local, because the playground's keys are public.
 const (
 	presetListen = "127.0.0.1:8080"
 	presetAdmin  = "127.0.0.1:9090"
 	presetPage   = "127.0.0.1:8090"
 )
 
-// address returns what to listen on: what the flag was given, else the preset,
-// else, where that port is taken, any free one. An address that was asked for and
-// cannot be had is an error.
+// address returns the address to listen on: that of the flag, else the preset, else, when
+// its port is taken, one with any free port. It fails when the flag's address cannot be
+// used.
 func address(flag, given, preset string) (string, error) {
 	if given != "" {
 		err := tryListen(given)
@@ -48,8 +47,8 @@ func tryListen(address string) error {
 	return l.Close()
 }
 
-// local returns the address under which this machine reaches a listener: one
-// that listens everywhere is reached through loopback.
+// local returns the address of a listener on this machine: loopback when it listens on all
+// interfaces.
 func local(a net.Addr) string {
 	tcp := a.(*net.TCPAddr)
 	ip := tcp.IP
@@ -59,8 +58,8 @@ func local(a net.Addr) string {
 	return (&net.TCPAddr{IP: ip, Port: tcp.Port, Zone: tcp.Zone}).String()
 }
 
-// instead says that a preset port was taken and what was found in its place, or
-// nothing where it was free, or not wanted.
+// instead says that the preset port was taken and which one replaces it. It returns ""
+// when the preset is used, or the flag was given.
 func instead(given, preset string, got net.Addr) string {
 	_, wanted, _ := net.SplitHostPort(preset)
 	_, port, _ := net.SplitHostPort(got.String())

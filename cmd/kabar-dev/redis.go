@@ -20,13 +20,13 @@ import (
 type store struct {
 	url      string
 	embedded bool
-	about    string       // which one it is
-	close    func() error // ends it as an operator would
-	kill     func() error // ends it at once
+	about    string       // a description for people
+	close    func() error // stops it cleanly
+	kill     func() error // stops it at once
 }
 
-// openStore starts redis-server over a data folder; where it is not installed, or
-// not wanted, an embedded Redis that keeps nothing.
+// openStore starts redis-server with a data folder, or an embedded Redis that keeps nothing
+// when redis-server is not installed or embedded is set.
 func openStore(ctx context.Context, dir string, embedded bool) (*store, error) {
 	if embedded {
 		return openEmbedded("as --in-memory asks for")
@@ -40,7 +40,7 @@ func openStore(ctx context.Context, dir string, embedded bool) (*store, error) {
 
 func openEmbedded(why string) (*store, error) {
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true) // keys expire by the clock, as in the real one
+	m.ClockTTL(true) // keys expire, as in Redis
 	if err := m.Start(); err != nil {
 		return nil, fmt.Errorf("start the embedded Redis: %w", err)
 	}
@@ -61,9 +61,9 @@ const (
 	addressName = "redis-address" // where the redis-server of this folder listens
 )
 
-const orphanWithin = 5 * time.Second // to stop a redis-server that was left behind
+const orphanTimeout = 5 * time.Second // for stopping a redis-server left behind
 
-// openServer starts redis-server over a data folder that nobody else uses.
+// openServer starts redis-server with a data folder, and locks the folder.
 func openServer(ctx context.Context, dir string) (_ *store, err error) {
 	unlock, err := lock(dir)
 	if err != nil {
@@ -93,7 +93,7 @@ func openServer(ctx context.Context, dir string) (_ *store, err error) {
 	}, nil
 }
 
-// lock makes the data folder, and this process its only user.
+// lock creates the data folder and locks it for this process.
 func lock(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
@@ -109,12 +109,12 @@ func lock(dir string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close, nil // which releases it
+	return f.Close, nil // closing the file releases the lock
 }
 
-// endOrphan stops the redis-server that a playground which was killed has left
-// running: two of them would ruin the data. The folder is locked, so that a
-// server which works in it is nobody else's.
+// endOrphan stops the redis-server that a killed playground has left running, because two
+// of them would corrupt the data. As this process holds the folder's lock, a server in the
+// folder belongs to no other playground.
 func endOrphan(ctx context.Context, dir string) error {
 	address, err := os.ReadFile(filepath.Join(dir, addressName))
 	if errors.Is(err, os.ErrNotExist) {
@@ -123,18 +123,18 @@ func endOrphan(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("look for a redis-server left behind: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, orphanWithin)
+	ctx, cancel := context.WithTimeout(ctx, orphanTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", string(address))
 	if err != nil {
-		return nil // gone
+		return nil // it does not run any more
 	}
 	conn.Close()
 	c := redis.NewClient(&redis.Options{Addr: string(address), MaxRetries: -1, ClientName: "kabar-dev"})
 	defer c.Close()
 	config, err := c.ConfigGet(ctx, "dir").Result()
 	if err != nil || !sameFolder(config["dir"], filepath.Join(dir, redisName)) {
-		return nil // something else uses its port by now
+		return nil // another program uses its port
 	}
 	if err := c.Shutdown(ctx).Err(); err != nil {
 		return fmt.Errorf("stop the redis-server that was left behind on %s: %w", address, err)

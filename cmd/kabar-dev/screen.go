@@ -11,47 +11,47 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-const waiting = 1024 // pushes that wait to be printed
+const maxQueued = 1024 // pushes that may wait to be printed
 
-// lookUpWithin bounds the look-up of whose phone a push goes to. Tests wait longer.
-var lookUpWithin = time.Second
+// lookUpTimeout is for looking up the owner of a phone. Tests set a longer one.
+var lookUpTimeout = time.Second
 
-// A screen prints pushes as they arrive. A terminal that is slow, or halted,
-// delays nobody: what does not fit into the queue is counted instead.
+// A screen prints pushes as they arrive. A slow or stopped terminal delays nobody: pushes
+// that do not fit into the queue are only counted.
 type screen struct {
 	out   io.Writer
 	paint paint
 	find  directory
 	fail  func(error)
-	also  func(arrival) // sees every arrival, without delay, when set; set it before show is called
+	also  func(arrival) // called with every arrival, if set before the first call of show
 
 	queue  chan arrival
 	missed atomic.Int64
 	done   chan struct{} // closed when everything is printed
 }
 
-// An arrival is a push and whose phone it was for.
+// An arrival is a push with its phone and the owner of that.
 type arrival struct {
 	push  *sandbox.Push
 	phone devices.Device
 	owner string // "" when nobody has that phone
 }
 
-// newScreen starts to print on out; it calls fail when that is not possible any
-// more. Close it when show is not called any more.
+// newScreen starts to print on out, and calls fail when printing fails. Close it after the
+// last call of show.
 func newScreen(out io.Writer, find directory, fail func(error)) *screen {
 	s := &screen{
 		out: out, paint: paintFor(out), find: find, fail: fail,
-		queue: make(chan arrival, waiting), done: make(chan struct{}),
+		queue: make(chan arrival, maxQueued), done: make(chan struct{}),
 	}
 	go s.print()
 	return s
 }
 
-// show has a push printed. It looks up at once whose phone it is for, since the
-// answer may be that the phone is to be forgotten.
+// show queues a push for printing. It looks up the owner of the phone first, because the
+// gateway may forget the phone once the push is answered.
 func (s *screen) show(p *sandbox.Push) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookUpWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
 	defer cancel()
 	platform := devices.Android
 	if p.Platform == sandbox.PlatformAPNs {

@@ -36,7 +36,7 @@ func TestHaltedTerminal(t *testing.T) {
 	s.show(fcmPush(fcmBody))
 	<-out.asked
 	const more = 3
-	for range waiting + more {
+	for range maxQueued + more {
 		s.show(fcmPush(fcmBody))
 	}
 	close(out.release)
@@ -44,8 +44,8 @@ func TestHaltedTerminal(t *testing.T) {
 		t.Error(err)
 	}
 	text := out.String()
-	if n := strings.Count(text, "│ Nego"); n != 1+waiting {
-		t.Errorf("%d pushes were printed, not %d", n, 1+waiting)
+	if n := strings.Count(text, "│ Nego"); n != 1+maxQueued {
+		t.Errorf("%d pushes were printed, not %d", n, 1+maxQueued)
 	}
 	if n := strings.Count(text, "… and 3 more that came too fast to be shown\n"); n != 1 {
 		t.Errorf("what is missing is told %d times", n)

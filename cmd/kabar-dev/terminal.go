@@ -7,20 +7,17 @@ import (
 	"unicode"
 
 	"github.com/rivo/uniseg"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/cli"
 )
 
-// A paint colours text, or does not.
+// A paint colours text if it is true.
 type paint bool
 
-// paintFor returns colours where they are welcome: out is a terminal, and
-// NO_COLOR (no-color.org) is not set.
+// paintFor returns a paint that colours text if out is a terminal and NO_COLOR
+// (no-color.org) is not set.
 func paintFor(out io.Writer) paint {
-	f, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return paint(os.Getenv("NO_COLOR") == "" && cli.IsTerminal(out))
 }
 
 func (p paint) bold(s string) string { return p.in("1", s) }
@@ -35,16 +32,16 @@ func (p paint) in(code, s string) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// wrap breaks text into lines of at most width columns. A text of more lines than
-// most is cut with an ellipsis.
-func wrap(text string, width, most int) []string {
+// wrap breaks text into lines of at most width columns, and cuts it with an ellipsis after
+// maxLines.
+func wrap(text string, width, maxLines int) []string {
 	var lines []string
 	for paragraph := range strings.Lines(text) {
 		lines = append(lines, wrapParagraph(clean(paragraph), width)...)
 	}
-	if len(lines) > most {
-		lines = lines[:most]
-		lines[most-1] = cut(lines[most-1], width-1) + "…"
+	if len(lines) > maxLines {
+		lines = lines[:maxLines]
+		lines[maxLines-1] = cut(lines[maxLines-1], width-1) + "…"
 	}
 	return lines
 }
@@ -64,7 +61,7 @@ func wrapParagraph(text string, width int) []string {
 		}
 		for line = word; uniseg.StringWidth(line) > width; {
 			head := cut(line, width)
-			if head == "" { // one character as wide as that is nonsense
+			if head == "" { // the first character is wider than a line
 				line = ""
 				break
 			}
@@ -78,7 +75,7 @@ func wrapParagraph(text string, width int) []string {
 	return lines
 }
 
-// shorten cuts text to at most width columns, with an ellipsis where it does.
+// shorten cuts text to at most width columns, with an ellipsis at the cut.
 func shorten(text string, width int) string {
 	if uniseg.StringWidth(text) <= width {
 		return text
@@ -100,8 +97,8 @@ func cut(text string, width int) string {
 	return text[:end]
 }
 
-// clean keeps a push from steering the terminal: control characters, and those
-// that turn the direction of writing, become spaces.
+// clean replaces control characters and characters that change the direction of writing by
+// spaces, so that a push cannot control the terminal.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 type auditCmd struct {
 	User   string `arg:"" optional:"" help:"The user's id; all users when absent."`
-	Repair bool   `help:"Mend what differs, and look again."`
+	Repair bool   `help:"Repair differences, and audit again."`
 }
 
 // Run implements the command. It fails when differences are left.
@@ -21,15 +21,15 @@ func (c auditCmd) Run(e *env) error {
 	}
 	defer core.Close()
 	audit := func(repair bool, f func(inbox.Finding)) error {
-		return core.Dispatcher.AuditAll(e.ctx, repair, f)
+		return core.Dispatcher.Auditor.All(e.ctx, repair, f)
 	}
 	if c.User != "" {
-		user, err := dispatcher.ParseUser(c.User)
+		user, err := model.ParseUser(c.User)
 		if err != nil {
 			return fmt.Errorf("user %w", err)
 		}
 		audit = func(repair bool, f func(inbox.Finding)) error {
-			found, err := core.Dispatcher.Audit(e.ctx, user, repair)
+			found, err := core.Dispatcher.Auditor.User(e.ctx, user, repair)
 			for _, finding := range found {
 				f(finding)
 			}
@@ -50,7 +50,7 @@ func (c auditCmd) Run(e *env) error {
 		return err
 	}
 	if c.Repair && n > 0 {
-		fmt.Fprintf(e.out, "%d differences were to be mended\n", n)
+		fmt.Fprintf(e.out, "%d differences were to be repaired\n", n)
 		n = 0
 		if err := audit(false, func(inbox.Finding) { n++ }); err != nil {
 			return err

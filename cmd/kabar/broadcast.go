@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -13,20 +12,22 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/cmd/internal/cli"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 type broadcastCmd struct {
 	List   broadcastListCmd   `cmd:"" help:"List the newest broadcasts."`
 	Show   broadcastShowCmd   `cmd:"" help:"Show one broadcast and how far it is."`
 	Watch  broadcastWatchCmd  `cmd:"" help:"Follow a broadcast to its end; fails unless everyone was reached."`
-	Pause  broadcastPauseCmd  `cmd:"" help:"Tell nobody more until it is resumed."`
+	Pause  broadcastPauseCmd  `cmd:"" help:"Stop sending until it is resumed."`
 	Resume broadcastResumeCmd `cmd:"" help:"Go on with a paused broadcast."`
 	Cancel broadcastCancelCmd `cmd:"" help:"End a broadcast."`
 }
 
-// mostBroadcasts is how many broadcasts are searched for an id.
-const mostBroadcasts = 1000
+// maxSearched is how many broadcasts are searched for an id.
+const maxSearched = 1000
 
 // oneBroadcast names a broadcast.
 type oneBroadcast struct {
@@ -34,31 +35,31 @@ type oneBroadcast struct {
 	Service string `help:"Name of the service that started it; needed when several have used the id."`
 }
 
-// find returns the broadcast that is meant.
-func (c oneBroadcast) find(e *env, core *app.Core) (dispatcher.BroadcastStatus, error) {
+// find returns the broadcast.
+func (c oneBroadcast) find(e *env, core *app.Core) (broadcast.Status, error) {
 	if c.Service != "" {
-		s, err := core.Dispatcher.Broadcast(e.ctx, source(c.Service), c.ID)
+		s, err := core.Dispatcher.Broadcasts.Get(e.ctx, event.ServiceSource(c.Service), c.ID)
 		if err != nil {
 			return s, fmt.Errorf("broadcast %q of service %q: %w", c.ID, c.Service, err)
 		}
 		return s, nil
 	}
-	all, err := core.Dispatcher.Broadcasts(e.ctx, mostBroadcasts)
+	all, err := core.Dispatcher.Broadcasts.List(e.ctx, maxSearched)
 	if err != nil {
-		return dispatcher.BroadcastStatus{}, err
+		return broadcast.Status{}, err
 	}
-	all = slices.DeleteFunc(all, func(s dispatcher.BroadcastStatus) bool { return s.ID != c.ID })
+	all = slices.DeleteFunc(all, func(s broadcast.Status) bool { return s.ID != c.ID })
 	switch len(all) {
 	case 0:
-		return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: not found", c.ID)
+		return broadcast.Status{}, fmt.Errorf("broadcast %q: not found", c.ID)
 	case 1:
 		return all[0], nil
 	}
-	return dispatcher.BroadcastStatus{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
+	return broadcast.Status{}, fmt.Errorf("broadcast %q: several services have one; name it with --service", c.ID)
 }
 
-// with does something with the broadcast that is meant.
-func (c oneBroadcast) with(e *env, do func(core *app.Core, s dispatcher.BroadcastStatus) error) error {
+// with calls do with the broadcast.
+func (c oneBroadcast) with(e *env, do func(core *app.Core, s broadcast.Status) error) error {
 	core, err := e.core()
 	if err != nil {
 		return err
@@ -71,10 +72,10 @@ func (c oneBroadcast) with(e *env, do func(core *app.Core, s dispatcher.Broadcas
 	return do(core, s)
 }
 
-// set puts the broadcast into a state and shows it.
-func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
-	return c.with(e, func(core *app.Core, s dispatcher.BroadcastStatus) error {
-		s, err := core.Dispatcher.SetBroadcast(e.ctx, s.Source, s.ID, to)
+// set changes the state of the broadcast and shows it.
+func (c oneBroadcast) set(e *env, to broadcast.State) error {
+	return c.with(e, func(core *app.Core, s broadcast.Status) error {
+		s, err := core.Dispatcher.Broadcasts.Set(e.ctx, s.Source, s.ID, to)
 		if err != nil {
 			return fmt.Errorf("broadcast %q: %w", c.ID, err)
 		}
@@ -86,20 +87,20 @@ func (c oneBroadcast) set(e *env, to dispatcher.BroadcastState) error {
 type broadcastPauseCmd struct{ oneBroadcast }
 
 // Run implements the command.
-func (c broadcastPauseCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastPaused) }
+func (c broadcastPauseCmd) Run(e *env) error { return c.set(e, broadcast.Paused) }
 
 type broadcastResumeCmd struct{ oneBroadcast }
 
 // Run implements the command.
-func (c broadcastResumeCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastRunning) }
+func (c broadcastResumeCmd) Run(e *env) error { return c.set(e, broadcast.Running) }
 
 type broadcastCancelCmd struct{ oneBroadcast }
 
 // Run implements the command.
-func (c broadcastCancelCmd) Run(e *env) error { return c.set(e, dispatcher.BroadcastCancelled) }
+func (c broadcastCancelCmd) Run(e *env) error { return c.set(e, broadcast.Cancelled) }
 
 type broadcastListCmd struct {
-	Most int `help:"How many at most." default:"50"`
+	Max int `name:"most" help:"How many at most." default:"50"`
 }
 
 // Run implements the command.
@@ -109,7 +110,7 @@ func (c broadcastListCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	all, err := core.Dispatcher.Broadcasts(e.ctx, c.Most)
+	all, err := core.Dispatcher.Broadcasts.List(e.ctx, c.Max)
 	if err != nil {
 		return err
 	}
@@ -126,11 +127,11 @@ type broadcastShowCmd struct{ oneBroadcast }
 
 // Run implements the command.
 func (c broadcastShowCmd) Run(e *env) error {
-	return c.with(e, func(_ *app.Core, s dispatcher.BroadcastStatus) error { return show(e.out, s) })
+	return c.with(e, func(_ *app.Core, s broadcast.Status) error { return show(e.out, s) })
 }
 
-// show prints all that is known of a broadcast.
-func show(out io.Writer, s dispatcher.BroadcastStatus) error {
+// show prints all details of a broadcast.
+func show(out io.Writer, s broadcast.Status) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	when := func(name string, at time.Time) {
@@ -171,13 +172,13 @@ func (c broadcastWatchCmd) Run(e *env) error {
 	if c.Every <= 0 {
 		return errors.New("--every must be positive")
 	}
-	return c.with(e, func(core *app.Core, s dispatcher.BroadcastStatus) error { return c.watch(e, core, s) })
+	return c.with(e, func(core *app.Core, s broadcast.Status) error { return c.watch(e, core, s) })
 }
 
-// watch draws the broadcast until it is over.
-func (c broadcastWatchCmd) watch(e *env, core *app.Core, s dispatcher.BroadcastStatus) (err error) {
+// watch shows progress until the broadcast is over.
+func (c broadcastWatchCmd) watch(e *env, core *app.Core, s broadcast.Status) (err error) {
 	draw := lines(e.out)
-	if isTerminal(e.out) {
+	if cli.IsTerminal(e.out) {
 		draw = bar(e.out, s)
 	}
 	tick := time.NewTicker(c.Every)
@@ -192,33 +193,23 @@ func (c broadcastWatchCmd) watch(e *env, core *app.Core, s dispatcher.BroadcastS
 		case <-e.ctx.Done():
 			return e.ctx.Err()
 		}
-		if s, err = core.Dispatcher.Broadcast(e.ctx, s.Source, s.ID); err != nil {
+		if s, err = core.Dispatcher.Broadcasts.Get(e.ctx, s.Source, s.ID); err != nil {
 			return err
 		}
 	}
 	if err := show(e.out, s); err != nil {
 		return err
 	}
-	if s.State != dispatcher.BroadcastDone {
+	if s.State != broadcast.Done {
 		return fmt.Errorf("broadcast %q is %s", s.ID, s.State)
 	}
 	return nil
 }
 
-// isTerminal reports whether somebody looks on.
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// lines draws progress for files and pipes: a line whenever it changed.
-func lines(out io.Writer) func(dispatcher.BroadcastStatus) {
+// lines shows progress in files and pipes, a line for each change.
+func lines(out io.Writer) func(broadcast.Status) {
 	last := ""
-	return func(s dispatcher.BroadcastStatus) {
+	return func(s broadcast.Status) {
 		if line := progressLine(s); line != last {
 			fmt.Fprintln(out, time.Now().Format(time.TimeOnly), line)
 			last = line
@@ -226,16 +217,16 @@ func lines(out io.Writer) func(dispatcher.BroadcastStatus) {
 	}
 }
 
-// bar draws progress for people.
-func bar(out io.Writer, s dispatcher.BroadcastStatus) func(dispatcher.BroadcastStatus) {
+// bar shows progress on a terminal.
+func bar(out io.Writer, s broadcast.Status) func(broadcast.Status) {
 	b := progressbar.NewOptions64(max(s.Total, 1),
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(false), // ours knows the rate of the whole
+		progressbar.OptionSetPredictTime(false), // leftOf predicts it from the whole rate
 		progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionFullWidth(),
 	)
-	return func(s dispatcher.BroadcastStatus) {
+	return func(s broadcast.Status) {
 		b.ChangeMax64(max(s.Total, 1))
 		b.Describe(fmt.Sprintf("%s %.0f/s%s", s.State, s.Pace, leftOf(s)))
 		_ = b.Set64(s.Walked) // only fails past the end
@@ -247,12 +238,12 @@ func bar(out io.Writer, s dispatcher.BroadcastStatus) func(dispatcher.BroadcastS
 }
 
 // progressLine is a broadcast's progress in one line.
-func progressLine(s dispatcher.BroadcastStatus) string {
+func progressLine(s broadcast.Status) string {
 	return fmt.Sprintf("%s: %s, %d of %d users, sent %d, skipped %d, pushed %d, failed %d, %.0f/s%s",
 		s.ID, s.State, s.Walked, s.Total, s.Sent, s.Skipped, s.Pushed, failures(s), s.Pace, leftOf(s))
 }
 
-func leftOf(s dispatcher.BroadcastStatus) string {
+func leftOf(s broadcast.Status) string {
 	if s.Left <= 0 {
 		return ""
 	}
@@ -260,7 +251,7 @@ func leftOf(s dispatcher.BroadcastStatus) string {
 }
 
 // failures is how many pushes failed for good.
-func failures(s dispatcher.BroadcastStatus) int64 {
+func failures(s broadcast.Status) int64 {
 	var n int64
 	for _, of := range s.Failed {
 		n += of

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // broadcast starts a broadcast and returns a reader of its progress.
@@ -133,12 +133,12 @@ func TestBroadcastCommands(t *testing.T) {
 // The bar shows how far it is, follows a total that grows, and ends with its line.
 func TestBroadcastBar(t *testing.T) {
 	var out strings.Builder
-	draw := bar(&out, dispatcher.BroadcastStatus{})
-	draw(dispatcher.BroadcastStatus{State: dispatcher.BroadcastRunning, Total: 200, Walked: 50, Pace: 9.7, Left: 15 * time.Second})
+	draw := bar(&out, broadcast.Status{})
+	draw(broadcast.Status{State: broadcast.Running, Total: 200, Walked: 50, Pace: 9.7, Left: 15 * time.Second})
 	if got := out.String(); !strings.Contains(got, "running 10/s, 15s left") || !strings.Contains(got, "(50/200)") {
 		t.Errorf("running: %q", got)
 	}
-	draw(dispatcher.BroadcastStatus{State: dispatcher.BroadcastDone, Total: 210, Walked: 210})
+	draw(broadcast.Status{State: broadcast.Done, Total: 210, Walked: 210})
 	if got := out.String(); !strings.Contains(got, "done") || !strings.HasSuffix(got, "\n") {
 		t.Errorf("done: %q", got)
 	}
@@ -148,7 +148,7 @@ func TestBroadcastBar(t *testing.T) {
 func TestBroadcastLines(t *testing.T) {
 	var out strings.Builder
 	draw := lines(&out)
-	s := dispatcher.BroadcastStatus{ID: "x", State: dispatcher.BroadcastPaused, Total: 200, Failed: map[string]int64{"off": 2, "UNREGISTERED": 1}, Left: -1}
+	s := broadcast.Status{ID: "x", State: broadcast.Paused, Total: 200, Failed: map[string]int64{"off": 2, "UNREGISTERED": 1}, Left: -1}
 	draw(s)
 	draw(s)
 	s.Walked, s.Sent = 50, 40

@@ -168,7 +168,7 @@ func TestAudit(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
 	p.user(66)
-	p.publish(event("one", 66))
+	p.publish(dompetEvent("one", 66))
 	if out := s.must("", "audit"); strings.Count(out, "\n") != 1 {
 		t.Errorf("audit of what is well: %s", out)
 	}

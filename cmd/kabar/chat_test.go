@@ -49,7 +49,7 @@ func (c *client) next(op string) (map[string]any, websocket.StatusCode) {
 		c.kept = slices.Delete(c.kept, i, i+1)
 		return frame, -1
 	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), patient)
+	ctx, cancel := context.WithTimeout(c.t.Context(), waitTimeout)
 	defer cancel()
 	for {
 		_, raw, err := c.conn.Read(ctx)

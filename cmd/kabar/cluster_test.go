@@ -53,7 +53,7 @@ func startCluster(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.After(patient)
+	deadline := time.After(waitTimeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for _, node := range nodes {
@@ -105,7 +105,7 @@ func TestCluster(t *testing.T) {
 	}
 	s.sandbox.FCM.Hang(true)
 	for user := 1; user <= users; user++ {
-		p.publish(event(fmt.Sprint("e", user), user))
+		p.publish(dompetEvent(fmt.Sprint("e", user), user))
 	}
 	s.arrive("pushes under way", func() bool { return s.sandbox.FCM.Pending() > 0 })
 	p.kill()

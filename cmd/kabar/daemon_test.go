@@ -259,20 +259,20 @@ func (s *site) pushesTo(token string) []sandbox.Push {
 	return to
 }
 
-// patient is how long a test waits for what should happen soon.
-const patient = 2 * time.Minute
+// waitTimeout limits each wait of a test.
+const waitTimeout = 2 * time.Minute
 
 // arrive waits until the pushes at the sandbox, or what follows from them, are as
 // wanted. What follows wakes nobody, so that it looks again and again.
 func (s *site) arrive(what string, met func() bool) {
 	s.t.Helper()
-	tick, late := time.NewTicker(20*time.Millisecond), time.After(patient)
+	tick, late := time.NewTicker(20*time.Millisecond), time.After(waitTimeout)
 	defer tick.Stop()
 	for !met() {
 		select {
 		case <-tick.C:
 		case <-late:
-			s.t.Fatalf("%s: not so after %v", what, patient)
+			s.t.Fatalf("%s: not so after %v", what, waitTimeout)
 		}
 	}
 }
@@ -284,7 +284,7 @@ func (p *process) publish(body string) {
 	}
 }
 
-func event(id string, user int) string {
+func dompetEvent(id string, user int) string {
 	return fmt.Sprintf(`{"id":%q,"type":"dompet","receiver_id":%d,"message":"Dana telah dicairkan %s","details":{"id":%q,"amount":25000}}`, id, user, id, id)
 }
 

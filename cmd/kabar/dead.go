@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 )
 
 type deadCmd struct {
@@ -18,7 +18,7 @@ type deadCmd struct {
 }
 
 type deadListCmd struct {
-	Most int `help:"How many at most." default:"50"`
+	Max int `name:"most" help:"How many at most." default:"50"`
 }
 
 // Run implements the command.
@@ -28,7 +28,7 @@ func (c deadListCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	letters, err := core.Dispatcher.DeadLetters(e.ctx, c.Most)
+	letters, err := core.Dispatcher.Outbox.DeadLetters(e.ctx, c.Max)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (c deadShowCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	l, err := core.Dispatcher.DeadLetter(e.ctx, c.ID)
+	l, err := core.Dispatcher.Outbox.DeadLetter(e.ctx, c.ID)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ type deadRequeueCmd struct {
 
 // Run implements the command.
 func (c deadRequeueCmd) Run(e *env) error {
-	return eachLetter(e, c.IDs, c.All, "requeued", (*dispatcher.Dispatcher).Requeue)
+	return eachLetter(e, c.IDs, c.All, "requeued", (*outbox.Outbox).Requeue)
 }
 
 type deadDropCmd struct {
@@ -78,15 +78,14 @@ type deadDropCmd struct {
 
 // Run implements the command.
 func (c deadDropCmd) Run(e *env) error {
-	return eachLetter(e, c.IDs, c.All, "dropped", (*dispatcher.Dispatcher).Drop)
+	return eachLetter(e, c.IDs, c.All, "dropped", (*outbox.Outbox).Drop)
 }
 
-// pageOfLetters is how many dead letters are looked at together.
-const pageOfLetters = 1000
+// maxLetters is how many dead letters are read at once.
+const maxLetters = 1000
 
-// eachLetter does something to the dead letters that are named, or to all that
-// there are when it begins.
-func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher.Dispatcher, context.Context, string) error) error {
+// eachLetter calls do for the named dead letters, or for all of them.
+func eachLetter(e *env, ids []string, all bool, done string, do func(*outbox.Outbox, context.Context, string) error) error {
 	if all == (len(ids) > 0) {
 		return errors.New("name dead letters, or give --all")
 	}
@@ -99,7 +98,7 @@ func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher
 	defer func() { fmt.Fprintf(e.out, "%d %s\n", n, done) }()
 	for {
 		if all {
-			letters, err := core.Dispatcher.DeadLetters(e.ctx, pageOfLetters)
+			letters, err := core.Dispatcher.Outbox.DeadLetters(e.ctx, maxLetters)
 			if err != nil || len(letters) == 0 {
 				return err
 			}
@@ -109,12 +108,12 @@ func eachLetter(e *env, ids []string, all bool, done string, do func(*dispatcher
 			}
 		}
 		for _, id := range ids {
-			if err := do(core.Dispatcher, e.ctx, id); err != nil && !(all && errors.Is(err, dispatcher.ErrNoLetter)) {
+			if err := do(core.Dispatcher.Outbox, e.ctx, id); err != nil && !(all && errors.Is(err, outbox.ErrNoLetter)) {
 				return err
 			}
 			n++
 		}
-		if !all || len(ids) < pageOfLetters {
+		if !all || len(ids) < maxLetters {
 			return nil
 		}
 	}

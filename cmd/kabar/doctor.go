@@ -21,11 +21,11 @@ const (
 
 type doctorCmd struct{}
 
-// A check is one thing that the doctor looks at.
+// A check is one thing that the doctor checks.
 type check struct {
-	name string
-	run  func(ctx context.Context) (says string, err error)
-	cure string // what to do when it fails
+	name   string
+	run    func(ctx context.Context) (result string, err error)
+	remedy string // what to do when it fails
 }
 
 // Run implements the command: it fails when a check fails.
@@ -39,14 +39,14 @@ func (doctorCmd) Run(e *env) error {
 	failed := 0
 	for _, c := range slices.Concat(redisChecks(cfg), []check{authCheck(cfg)}, providerChecks(cfg)) {
 		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
-		says, err := c.run(ctx)
+		result, err := c.run(ctx)
 		cancel()
 		if err != nil {
 			failed++
-			fmt.Fprintf(e.out, "✗ %s: %v\n    → %s\n", c.name, err, c.cure)
+			fmt.Fprintf(e.out, "✗ %s: %v\n    → %s\n", c.name, err, c.remedy)
 			continue
 		}
-		fmt.Fprintf(e.out, "✓ %s: %s\n", c.name, says)
+		fmt.Fprintf(e.out, "✓ %s: %s\n", c.name, result)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d checks failed", failed)
@@ -92,9 +92,9 @@ func redisChecks(cfg *config.Config) []check {
 }
 
 func authCheck(cfg *config.Config) check {
-	c := check{name: "auth", cure: "correct auth.upstream_url or auth.jwks, and see that this machine reaches it"}
+	c := check{name: "auth", remedy: "correct auth.upstream_url or auth.jwks, and see that this machine reaches it"}
 	c.run = func(ctx context.Context) (string, error) {
-		v, err := app.NewVouching(cfg.Auth, signin.Options{})
+		v, err := app.NewVerifier(cfg.Auth, signin.Options{})
 		if err != nil {
 			return "", err
 		}
@@ -130,7 +130,7 @@ func providerChecks(cfg *config.Config) []check {
 			defer s.Close()
 			return "a dry run was accepted for project " + cfg.FCM.ProjectID, s.FCM.DryRun(ctx)
 		}
-		fcm.cure = "check that fcm.credentials_file is a service account of fcm.project_id with the role \"Firebase Cloud Messaging API Admin\", and that this machine reaches the endpoint"
+		fcm.remedy = "check that fcm.credentials_file is a service account of fcm.project_id with the role \"Firebase Cloud Messaging API Admin\", and that this machine reaches the endpoint"
 	}
 	if cfg.APNs.Enabled() {
 		apns.run = func(ctx context.Context) (string, error) {
@@ -141,9 +141,9 @@ func providerChecks(cfg *config.Config) []check {
 				return "", err
 			}
 			defer s.Close()
-			return "APNs takes our credentials for " + cfg.APNs.Topic, s.APNs.Handshake(ctx)
+			return "APNs accepts our credentials for " + cfg.APNs.Topic, s.APNs.Handshake(ctx)
 		}
-		apns.cure = "check apns.key_id, apns.team_id, apns.topic and apns.environment against Apple's developer pages, and that this machine reaches port 443 of the endpoint"
+		apns.remedy = "check apns.key_id, apns.team_id, apns.topic and apns.environment against Apple's developer pages, and that this machine reaches port 443 of the endpoint"
 	}
 	return []check{fcm, apns}
 }

@@ -41,7 +41,7 @@ type grammar struct {
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 when the gateway of this configuration is ready (for containers)." hidden:""`
 }
 
-// env is what commands get of the world.
+// env is the environment of a command.
 type env struct {
 	ctx    context.Context
 	config string
@@ -73,7 +73,7 @@ func run(e *env, args []string) int {
 func (e *env) load() (*config.Config, error) {
 	vars := make([]string, 0, len(e.vars))
 	for _, v := range e.vars {
-		if !strings.HasPrefix(v, "KABAR_CONFIG=") { // the flag's
+		if !strings.HasPrefix(v, "KABAR_CONFIG=") { // is the flag's
 			vars = append(vars, v)
 		}
 	}
@@ -84,7 +84,7 @@ func (e *env) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// core opens what the operator's commands work on.
+// core opens the stores and the dispatcher for the operator's commands.
 func (e *env) core() (*app.Core, error) {
 	cfg, err := e.load()
 	if err != nil {
@@ -95,9 +95,9 @@ func (e *env) core() (*app.Core, error) {
 
 type serveCmd struct{}
 
-// gcPercent lets the heap, which is small and short-lived here, grow to five times
-// what is in use between collections: an eighth of a push's instructions. GOGC
-// overrules it.
+// gcPercent lets the heap grow to five times the live data between collections. The heap
+// is small and short-lived, and this saves an eighth of the instructions of a push. GOGC
+// takes precedence.
 const gcPercent = 400
 
 // Run implements the command.
@@ -129,7 +129,7 @@ func (configCheckCmd) Run(e *env) error {
 		return err
 	}
 	if _, err := text.New(text.Options{Folder: cfg.Texts}); err != nil {
-		return err // as serve would
+		return err // serve would fail, too
 	}
 	effective, err := cfg.YAML()
 	if err != nil {

@@ -13,19 +13,17 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
-
-// source is the event source of a service's name.
-func source(service string) string { return "service:" + service }
 
 type sendCmd struct {
 	File    string `arg:"" optional:"" help:"File with events; standard input when absent or -."`
 	Service string `help:"Name of the service to publish as: ids are unique within it." default:"cli"`
 }
 
-// sendMost is how many events are published in one call.
-const sendMost = 100
+// maxBatch is how many events are published in one call.
+const maxBatch = 100
 
 // Run implements the command.
 func (c sendCmd) Run(e *env) error {
@@ -44,9 +42,9 @@ func (c sendCmd) Run(e *env) error {
 	}
 	defer core.Close()
 	failed := 0
-	var batch []*dispatcher.Event
+	var batch []*event.Event
 	flush := func() {
-		for _, r := range core.Dispatcher.Publish(e.ctx, source(c.Service), batch...) {
+		for _, r := range core.Dispatcher.Publish(e.ctx, event.ServiceSource(c.Service), batch...) {
 			switch {
 			case r.Err != nil:
 				failed++
@@ -60,13 +58,13 @@ func (c sendCmd) Run(e *env) error {
 		batch = batch[:0]
 	}
 	err = eachEvent(in, func(raw []byte) {
-		event, err := core.Dispatcher.Parse(raw)
+		parsed, err := core.Dispatcher.Parse(raw)
 		if err != nil {
 			failed++
 			fmt.Fprintf(e.out, "-\trefused: %v\n", err)
 			return
 		}
-		if batch = append(batch, event); len(batch) == sendMost {
+		if batch = append(batch, parsed); len(batch) == maxBatch {
 			flush()
 		}
 	})
@@ -103,7 +101,7 @@ func eachEvent(in io.Reader, f func(raw []byte)) error {
 type eventCmd struct {
 	ID      string `arg:"" help:"The event's id."`
 	Service string `help:"Name of the service that published it." default:"cli"`
-	Source  string `help:"Of a CloudEvent: its source."`
+	Source  string `help:"The source of a CloudEvent."`
 }
 
 // Run implements the command.
@@ -113,7 +111,7 @@ func (c eventCmd) Run(e *env) error {
 		return err
 	}
 	defer core.Close()
-	all, err := core.Dispatcher.Status(e.ctx, dispatcher.WithinSource(source(c.Service), c.Source), c.ID)
+	all, err := core.Dispatcher.Delivery.Status(e.ctx, event.WithinSource(event.ServiceSource(c.Service), c.Source), c.ID)
 	if err != nil {
 		return fmt.Errorf("event %q of service %q: %w", c.ID, c.Service, err)
 	}
@@ -138,7 +136,7 @@ type devicesCmd struct {
 
 // Run implements the command.
 func (c devicesCmd) Run(e *env) error {
-	user, err := dispatcher.ParseUser(c.User)
+	user, err := model.ParseUser(c.User)
 	if err != nil {
 		return fmt.Errorf("user %w", err)
 	}

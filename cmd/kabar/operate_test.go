@@ -54,15 +54,15 @@ func TestOperatorsCommands(t *testing.T) {
 	p.user(66)
 	p.device(66, "android", "reg_id", "longenoughtobeabbreviated")
 
-	out := s.must(event("one", 66)+"\n["+event("two", 66)+","+event("three", 66)+"]", "send")
+	out := s.must(dompetEvent("one", 66)+"\n["+dompetEvent("two", 66)+","+dompetEvent("three", 66)+"]", "send")
 	if strings.Count(out, "accepted") != 3 {
 		t.Errorf("send: %s", out)
 	}
-	if out := s.must(event("one", 66), "send", "-"); !strings.Contains(out, "one\tduplicate") {
+	if out := s.must(dompetEvent("one", 66), "send", "-"); !strings.Contains(out, "one\tduplicate") {
 		t.Errorf("send again: %s", out)
 	}
 	file := filepath.Join(t.TempDir(), "events.json")
-	if err := os.WriteFile(file, []byte(event("one", 67)+`{"type":"nonsense","receiver_id":1}`), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(dompetEvent("one", 67)+`{"type":"nonsense","receiver_id":1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := s.kabar("", "send", file); err == nil || !strings.Contains(out, "refused: type is not a known event type") {
@@ -83,7 +83,7 @@ func TestOperatorsCommands(t *testing.T) {
 	}
 
 	s.sandbox.FCM.Fail(sandbox.AnyToken, 2, sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"})
-	s.must(event("four", 66)+event("five", 66), "send")
+	s.must(dompetEvent("four", 66)+dompetEvent("five", 66), "send")
 	letters := regexp.MustCompile(`(?m)^\d+-\d+-\d+`)
 	var ids []string
 	s.arrive("dead letters", func() bool {

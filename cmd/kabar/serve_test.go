@@ -94,7 +94,7 @@ func TestKillBetweenAcceptanceAndPush(t *testing.T) {
 	s.sandbox.FCM.Hang(true) // the provider gets the pushes and never answers
 	const events = 300
 	for i := range events {
-		first.publish(event(fmt.Sprint("e", i), 66))
+		first.publish(dompetEvent(fmt.Sprint("e", i), 66))
 	}
 	s.arrive("pushes under way", func() bool { return s.sandbox.FCM.Pending() > 0 })
 	first.kill()
@@ -123,7 +123,7 @@ func TestKillRedis(t *testing.T) {
 		wg.Go(func() {
 			for i := range 500 {
 				id := fmt.Sprintf("%d-%d", w, i)
-				status, _, err := p.try("POST", "/v2/events.json", serviceKey, asJSON, event(id, 66))
+				status, _, err := p.try("POST", "/v2/events.json", serviceKey, asJSON, dompetEvent(id, 66))
 				if err == nil && status == http.StatusAccepted {
 					accepted.Store("Dana telah dicairkan "+id, true)
 				} else if failed.Add(1) > 8 {
@@ -160,7 +160,7 @@ func TestTermUnderLoad(t *testing.T) {
 			for i := range 200 {
 				to := []*process{first, second}[i%2]
 				id := fmt.Sprintf("%d-%d", w, i)
-				status, _, err := to.try("POST", "/v2/events.json", serviceKey, asJSON, event(id, 66))
+				status, _, err := to.try("POST", "/v2/events.json", serviceKey, asJSON, dompetEvent(id, 66))
 				if err == nil && status == http.StatusAccepted {
 					accepted.Store("Dana telah dicairkan "+id, true)
 				}
@@ -193,7 +193,7 @@ func TestProviderOutage(t *testing.T) {
 	p.device(66, "ios", "token", "A")
 	s.sandbox.APNs.Fail(sandbox.AnyToken, 5, sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 1})
 	for i := range 20 {
-		p.publish(event(fmt.Sprint("e", i), 66))
+		p.publish(dompetEvent(fmt.Sprint("e", i), 66))
 	}
 	s.arrive("everything delivered", func() bool { return len(s.count("A")) == 20 })
 	again := make(map[string]int)
@@ -257,7 +257,7 @@ func TestAdmin(t *testing.T) {
 	}
 	p.user(66)
 	p.device(66, "android", "reg_id", "A")
-	p.publish(event("e", 66))
+	p.publish(dompetEvent("e", 66))
 	s.arrive("push", func() bool { return len(s.count("A")) == 1 })
 	s.arrive("it is counted", func() bool {
 		_, metrics := get(p.admin + "/metrics")
@@ -292,7 +292,7 @@ func TestAdmin(t *testing.T) {
 	if status, _ := get(p.admin + "/readyz"); status != 503 {
 		t.Errorf("readyz without Redis: %d", status)
 	}
-	if status, answer := p.call("POST", "/v2/events.json", serviceKey, asJSON, event("f", 66)); status != 503 || answer["code"] != "unavailable" {
+	if status, answer := p.call("POST", "/v2/events.json", serviceKey, asJSON, dompetEvent("f", 66)); status != 503 || answer["code"] != "unavailable" {
 		t.Errorf("publishing without Redis: %d %v", status, answer)
 	}
 }

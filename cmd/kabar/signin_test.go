@@ -54,7 +54,7 @@ func TestSignedTokens(t *testing.T) {
 	if status, _ := p.call("GET", unreads, signed(t, 66, -time.Hour), "", ""); status != 401 {
 		t.Error("expired:", status)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	open := func(token string) (*websocket.Conn, error) {
 		ws, _, err := websocket.Dial(ctx, strings.Replace(p.url, "http", "ws", 1)+"/v2/live", &websocket.DialOptions{

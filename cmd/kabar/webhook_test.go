@@ -57,7 +57,7 @@ func TestKillDuringWebhook(t *testing.T) {
 		select {
 		case report := <-got:
 			return report
-		case <-time.After(patient):
+		case <-time.After(waitTimeout):
 			t.Fatal("no report")
 			return ""
 		}
@@ -67,7 +67,7 @@ func TestKillDuringWebhook(t *testing.T) {
 	if status, answer := first.call("POST", "/v2/notifications/android.json", "66:t", asForm, "reg_id=A-token"); status != 200 {
 		t.Fatal(status, answer)
 	}
-	first.publish(event("e1", 66))
+	first.publish(dompetEvent("e1", 66))
 	report := next()
 	if !strings.Contains(report, `"type":"event.failed"`) || !strings.Contains(report, `"event_id":"e1"`) || !strings.Contains(report, `"reason":"off"`) {
 		t.Errorf("report %s", report)

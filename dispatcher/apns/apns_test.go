@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -55,7 +55,7 @@ func TestSend(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 10}, nil)
 	d := delivery()
 	r := s.Send(testContext(t), d)
-	if r != (dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: d.ID}) {
+	if r != (push.Result{Outcome: push.Accepted, ProviderID: d.ID}) {
 		t.Fatalf("got %+v", r)
 	}
 	p := sb.Pushes()[0]
@@ -72,25 +72,25 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
-// exactly one request for each.
+// Every answer that classify tells apart, through the SDK and HTTP/2. The sandbox
+// sees exactly one request for each.
 func TestRows(t *testing.T) {
 	at := time.UnixMilli(1769176131123)
-	later := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: 10 * time.Second}
+	later := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
-	asked := func(r dispatcher.Result) dispatcher.Result { r.RetryAfter = 90 * time.Second; return r }
+	asked := func(r push.Result) push.Result { r.RetryAfter = 90 * time.Second; return r }
 	for _, test := range []struct {
 		answer sandbox.Response
-		want   dispatcher.Result
+		want   push.Result
 	}{
-		{sandbox.Response{Reason: "Unregistered", Timestamp: at}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "Unregistered", At: at}},
-		{sandbox.Response{Reason: "ExpiredToken", Timestamp: at}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "ExpiredToken", At: at}},
-		{sandbox.Response{Reason: "BadDeviceToken"}, dispatcher.Result{Outcome: dispatcher.ForgetIfOthersSucceed, Reason: "BadDeviceToken"}},
-		{sandbox.Response{Reason: "DeviceTokenNotForTopic"}, dispatcher.Result{Outcome: dispatcher.ForgetIfOthersSucceed, Reason: "DeviceTokenNotForTopic"}},
-		{sandbox.Response{Reason: "BadPriority"}, dispatcher.Result{Outcome: dispatcher.Refused, Reason: "BadPriority"}},
-		{sandbox.Response{Reason: "InvalidProviderToken"}, dispatcher.Result{Outcome: dispatcher.Broken, Reason: "InvalidProviderToken", Backoff: 10 * time.Second}},
-		{sandbox.Response{Reason: "PayloadTooLarge"}, dispatcher.Result{Outcome: dispatcher.Refused, Reason: "PayloadTooLarge"}},
+		{sandbox.Response{Reason: "Unregistered", Timestamp: at}, push.Result{Outcome: push.Forget, Reason: "Unregistered", At: at}},
+		{sandbox.Response{Reason: "ExpiredToken", Timestamp: at}, push.Result{Outcome: push.Forget, Reason: "ExpiredToken", At: at}},
+		{sandbox.Response{Reason: "BadDeviceToken"}, push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: "BadDeviceToken"}},
+		{sandbox.Response{Reason: "DeviceTokenNotForTopic"}, push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: "DeviceTokenNotForTopic"}},
+		{sandbox.Response{Reason: "BadPriority"}, push.Result{Outcome: push.Refused, Reason: "BadPriority"}},
+		{sandbox.Response{Reason: "InvalidProviderToken"}, push.Result{Outcome: push.Broken, Reason: "InvalidProviderToken", Backoff: 10 * time.Second}},
+		{sandbox.Response{Reason: "PayloadTooLarge"}, push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}},
 		{sandbox.Response{Reason: "TooManyRequests"}, later("TooManyRequests")},
 		{sandbox.Response{Reason: "TooManyRequests", RetryAfter: 90 * time.Second}, asked(later("TooManyRequests"))},
 		{sandbox.Response{Reason: "TooManyProviderTokenUpdates"}, later("TooManyProviderTokenUpdates")},
@@ -99,7 +99,7 @@ func TestRows(t *testing.T) {
 		{sandbox.Response{Reason: "Shutdown"}, later("Shutdown")},
 		{sandbox.Response{Lost: true}, later("connection")},
 	} {
-		t.Run(test.want.Reason, func(t *testing.T) {
+		t.Run(string(test.want.Reason), func(t *testing.T) {
 			sb, s := start(t, sandbox.Options{History: 10}, nil)
 			sb.APNs.Fail(deviceToken, -1, test.answer)
 			if got := s.Send(testContext(t), delivery()); got != test.want {
@@ -116,7 +116,7 @@ func TestRows(t *testing.T) {
 func TestRetryIsTheSamePush(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 10}, nil)
 	sb.APNs.Fail(deviceToken, 1, sandbox.Response{Reason: "InternalServerError", Lost: true})
-	for _, want := range []dispatcher.Outcome{dispatcher.Later, dispatcher.Accepted} {
+	for _, want := range []push.Outcome{push.Later, push.Accepted} {
 		if r := s.Send(testContext(t), delivery()); r.Outcome != want {
 			t.Fatalf("got %+v, want %v", r, want)
 		}
@@ -133,7 +133,7 @@ func TestExpiredProviderToken(t *testing.T) {
 	c := &clock{time.Now().Add(-25 * time.Minute)}
 	sb, s := start(t, sandbox.Options{LimitTokenUpdates: true}, func(o *Options) { o.Now = c.now })
 	ctx := testContext(t)
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 		t.Fatalf("got %+v", r)
 	}
 	c.t = time.Now()
@@ -141,7 +141,7 @@ func TestExpiredProviderToken(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+			if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 				t.Errorf("got %+v", r)
 			}
 		})
@@ -150,7 +150,7 @@ func TestExpiredProviderToken(t *testing.T) {
 
 	// The next one is too young to have expired: the clocks differ.
 	sb.APNs.ExpireTokens()
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Broken || r.Reason != "ExpiredProviderToken" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Broken || r.Reason != "ExpiredProviderToken" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -159,8 +159,8 @@ func TestDeviceTokenCannotReachTheURL(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 10}, nil)
 	for _, token := range []string{"", "../../etc", "a?b", "a b", "token\r\n", strings.Repeat("a", 201)} {
 		d := delivery()
-		d.Device.Token = token
-		if r := s.Send(testContext(t), d); r != (dispatcher.Result{Outcome: dispatcher.Refused, Reason: "BadDeviceToken"}) {
+		d.Token = token
+		if r := s.Send(testContext(t), d); r != (push.Result{Outcome: push.Refused, Reason: "BadDeviceToken"}) {
 			t.Errorf("%q: got %+v", token, r)
 		}
 	}
@@ -173,7 +173,7 @@ func TestInvalidData(t *testing.T) {
 	_, s := start(t, sandbox.Options{}, nil)
 	d := delivery()
 	d.Data[1].Value = json.RawMessage(`{`)
-	if r := s.Send(testContext(t), d); r.Outcome != dispatcher.Refused || r.Reason != "invalid_payload" {
+	if r := s.Send(testContext(t), d); r.Outcome != push.Refused || r.Reason != "invalid_payload" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -182,7 +182,7 @@ func TestHugePushArrives(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 1}, nil)
 	d := delivery()
 	d.Data[3].Value = json.RawMessage(`{"id":7,"description":"` + strings.Repeat("<kabar> ", 5000) + `"}`)
-	if r := s.Send(testContext(t), d); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(testContext(t), d); r.Outcome != push.Accepted {
 		t.Fatalf("got %+v", r)
 	}
 	if body := string(sb.Pushes()[0].Body); !strings.Contains(body, `"details":{"id":7,"truncated":true}`) {
@@ -195,12 +195,12 @@ func TestDeadlineAndCancellation(t *testing.T) {
 	sb.APNs.Hang(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "timeout" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "timeout" {
 		t.Errorf("got %+v", r)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "canceled" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "canceled" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -213,13 +213,13 @@ func TestOutage(t *testing.T) {
 	if err := sb.APNs.Refuse(true); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "connection" {
 		t.Errorf("got %+v", r)
 	}
 	if err := sb.APNs.Refuse(false); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -232,7 +232,7 @@ func TestGoAwayUnderLoad(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for i := range 50 {
-				if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+				if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 					t.Errorf("push %d: %+v", i, r)
 				}
 			}
@@ -249,7 +249,7 @@ func TestGoAwayUnderLoad(t *testing.T) {
 
 // A lane whose pushes hang leaves the others alone (G5).
 func TestLanesShareNothing(t *testing.T) {
-	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.InFlight = map[dispatcher.Lane]int{dispatcher.Bulk: 2} })
+	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.InFlight = map[push.Lane]int{push.Bulk: 2} })
 	release := make(chan struct{})
 	sb.APNs.Answer(func(p sandbox.Push) *sandbox.Response {
 		if p.Token == "bulk" {
@@ -262,8 +262,8 @@ func TestLanesShareNothing(t *testing.T) {
 	for range 10 {
 		wg.Go(func() {
 			d := delivery()
-			d.Lane, d.Device.Token = dispatcher.Bulk, "bulk"
-			if r := s.Send(ctx, d); r.Outcome != dispatcher.Accepted {
+			d.Lane, d.Token = push.Bulk, "bulk"
+			if r := s.Send(ctx, d); r.Outcome != push.Accepted {
 				t.Errorf("got %+v", r)
 			}
 		})
@@ -271,10 +271,10 @@ func TestLanesShareNothing(t *testing.T) {
 	if err := sb.Wait(ctx, func() bool { return sb.APNs.Pending() > 0 }); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range []dispatcher.Lane{dispatcher.Urgent, dispatcher.Chat} {
+	for _, l := range []push.Lane{push.Urgent, push.Chat} {
 		d := delivery()
 		d.Lane = l
-		if r := s.Send(ctx, d); r.Outcome != dispatcher.Accepted {
+		if r := s.Send(ctx, d); r.Outcome != push.Accepted {
 			t.Errorf("%v: %+v", l, r)
 		}
 	}
@@ -287,7 +287,7 @@ func TestLanesShareNothing(t *testing.T) {
 
 func TestWarm(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 1}, func(o *Options) {
-		o.InFlight = map[dispatcher.Lane]int{dispatcher.Urgent: 100, dispatcher.Chat: 1, dispatcher.Bulk: 1}
+		o.InFlight = map[push.Lane]int{push.Urgent: 100, push.Chat: 1, push.Bulk: 1}
 	})
 	if err := s.Warm(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -307,7 +307,7 @@ func TestHandshake(t *testing.T) {
 		"BadDeviceToken": true, "Unregistered": true,
 		"InvalidProviderToken": false, "TopicDisallowed": false, "ServiceUnavailable": false,
 	} {
-		sb.APNs.Fail(madeUpToken, 1, sandbox.Response{Reason: reason})
+		sb.APNs.Fail(noDeviceToken, 1, sandbox.Response{Reason: reason})
 		err := s.Handshake(ctx)
 		if (err == nil) != works {
 			t.Errorf("%s: %v", reason, err)

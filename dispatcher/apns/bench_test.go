@@ -9,7 +9,7 @@ import (
 	"github.com/sideshow/apns2"
 	"github.com/sideshow/apns2/token"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -21,7 +21,7 @@ func BenchmarkSend(b *testing.B) {
 	ctx := context.Background()
 
 	b.Run("kabar", func(b *testing.B) {
-		parallel(b, func() bool { return s.Send(ctx, delivery()).Outcome == dispatcher.Accepted })
+		parallel(b, func() bool { return s.Send(ctx, delivery()).Outcome == push.Accepted })
 	})
 	b.Run("bare", func(b *testing.B) {
 		client := &apns2.Client{
@@ -35,7 +35,7 @@ func BenchmarkSend(b *testing.B) {
 		defer client.CloseIdleConnections()
 		body := payload(delivery())
 		parallel(b, func() bool {
-			n := notification(delivery(), "com.example.app")
+			n := newNotification(delivery(), "com.example.app")
 			n.Payload = body
 			r, err := client.PushWithContext(ctx, n)
 			return err == nil && r.Sent()

@@ -9,8 +9,8 @@ import (
 	"github.com/sideshow/apns2/certificate"
 )
 
-// LoadCertificate reads a provider certificate with its key from a .p12 or .pem
-// file. The password is empty for a file without one.
+// LoadCertificate reads a client certificate and its private key from a .p12, .pfx or .pem
+// file. password is empty if the file is not encrypted.
 func LoadCertificate(file, password string) (*tls.Certificate, error) {
 	load := certificate.FromPemFile
 	if ext := strings.ToLower(filepath.Ext(file)); ext == ".p12" || ext == ".pfx" {

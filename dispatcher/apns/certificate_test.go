@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -60,7 +60,7 @@ func TestCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if r := s.Send(testContext(t), delivery()); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(testContext(t), delivery()); r.Outcome != push.Accepted {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -7,80 +7,82 @@ import (
 
 	"github.com/sideshow/apns2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
-// Apple's "Handling notification responses from APNs".
-func classify(a *provider.Attempt, now time.Time) dispatcher.Result {
+// classify returns the result of an attempt, according to Apple's "Handling notification
+// responses from APNs".
+func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
 		return provider.Unanswered(a.Err)
 	}
 	if a.Status == http.StatusOK {
-		return dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: a.Header.Get("apns-id")}
+		return push.Result{Outcome: push.Accepted, ProviderID: a.Header.Get("apns-id")}
 	}
 	var body struct {
 		Reason    string
 		Timestamp int64 // milliseconds since 1970, of a 410
 	}
 	if json.Unmarshal(a.Body, &body) != nil || !known[body.Reason] {
-		body.Reason = provider.StatusReason(a.Status)
+		body.Reason = string(provider.StatusReason(a.Status))
 	}
-	r := dispatcher.Result{Outcome: outcome(a.Status, body.Reason), Reason: body.Reason}
+	r := push.Result{Outcome: outcome(a.Status, body.Reason), Reason: push.Reason(body.Reason)}
 	switch r.Outcome {
-	case dispatcher.Forget:
+	case push.Forget:
 		if body.Timestamp > 0 {
 			r.At = time.UnixMilli(body.Timestamp)
 		}
-	case dispatcher.Later, dispatcher.Broken:
+	case push.Later, push.Broken:
 		r.RetryAfter = provider.RetryAfter(a.Header, now)
 		r.Backoff = provider.Backoff
 	}
 	return r
 }
 
-func outcome(status int, reason string) dispatcher.Outcome {
+// outcome maps the status and the reason of an answer to an outcome.
+func outcome(status int, reason string) push.Outcome {
 	switch status {
 	case http.StatusBadRequest:
 		return badRequest(reason)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return dispatcher.Broken
+		return push.Broken
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return dispatcher.Broken // the endpoint is not APNs
+		return push.Broken // the endpoint is not APNs
 	case http.StatusGone:
-		return dispatcher.Forget
+		return push.Forget
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		// TooManyRequests concerns the device, TooManyProviderTokenUpdates passes
-		// while the current token is kept.
-		return dispatcher.Later
+		// TooManyRequests is about one device, and TooManyProviderTokenUpdates ends
+		// while we keep the current token: neither slows down other pushes.
+		return push.Later
 	}
 	switch {
 	case status >= 500:
-		return dispatcher.Later
+		return push.Later
 	case status >= 400:
-		return dispatcher.Refused // 413 above all: the guard failed
+		return push.Refused // such as 413, if the reduced payload is still too large
 	default:
-		return dispatcher.Broken // a redirect or the like: not APNs either
+		return push.Broken // such as a redirect: the endpoint is not APNs
 	}
 }
 
-// badRequest is for status 400, which APNs says for faults of three kinds.
-func badRequest(reason string) dispatcher.Outcome {
+// badRequest returns the outcome of a 400, whose cause can be the device token, our
+// configuration, the connection or the request.
+func badRequest(reason string) push.Outcome {
 	switch reason {
 	case apns2.ReasonBadDeviceToken, apns2.ReasonDeviceTokenNotForTopic:
-		return dispatcher.ForgetIfOthersSucceed
+		return push.ForgetIfOthersSucceed
 	case apns2.ReasonBadTopic, apns2.ReasonMissingTopic, apns2.ReasonTopicDisallowed:
-		return dispatcher.Broken // every push would be lost
+		return push.Broken // our configuration is wrong: every push would fail
 	case apns2.ReasonIdleTimeout:
-		return dispatcher.Later // the connection was to blame
+		return push.Later // the fault is the connection's
 	default:
-		return dispatcher.Refused
+		return push.Refused
 	}
 }
 
-// known are Apple's reasons. Others become the status: reasons are labels of
-// metrics and must stay few.
+// known are the reasons that Apple documents. For any other, the reason is the HTTP
+// status, because reasons are metric labels.
 var known = map[string]bool{
 	apns2.ReasonBadCollapseID:               true,
 	apns2.ReasonBadDeviceToken:              true,

@@ -7,39 +7,39 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 var now = time.Date(2026, 1, 23, 13, 48, 51, 0, time.UTC)
 
 func TestClassify(t *testing.T) {
-	later := func(reason string, retryAfter time.Duration) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
+	later := func(reason push.Reason, retryAfter time.Duration) push.Result {
+		return push.Result{Outcome: push.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
 	}
-	broken := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: reason, Backoff: 10 * time.Second}
+	broken := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
 	}
-	refused := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Refused, Reason: reason}
+	refused := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Refused, Reason: reason}
 	}
-	forgetOne := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.ForgetIfOthersSucceed, Reason: reason}
+	forgetOne := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: reason}
 	}
 	for _, test := range []struct {
 		name       string
 		status     int
 		body       string
 		retryAfter string
-		want       dispatcher.Result
+		want       push.Result
 	}{
-		{name: "accepted", status: 200, want: dispatcher.Result{ProviderID: "an-id"}},
+		{name: "accepted", status: 200, want: push.Result{ProviderID: "an-id"}},
 		{name: "unregistered", status: 410, body: `{"reason":"Unregistered","timestamp":1769176131123}`,
-			want: dispatcher.Result{Outcome: dispatcher.Forget, Reason: "Unregistered", At: time.UnixMilli(1769176131123)}},
+			want: push.Result{Outcome: push.Forget, Reason: "Unregistered", At: time.UnixMilli(1769176131123)}},
 		{name: "expired token", status: 410, body: `{"reason":"ExpiredToken","timestamp":1769176131123}`,
-			want: dispatcher.Result{Outcome: dispatcher.Forget, Reason: "ExpiredToken", At: time.UnixMilli(1769176131123)}},
+			want: push.Result{Outcome: push.Forget, Reason: "ExpiredToken", At: time.UnixMilli(1769176131123)}},
 		{name: "410 without a time", status: 410, body: `{"reason":"Unregistered"}`,
-			want: dispatcher.Result{Outcome: dispatcher.Forget, Reason: "Unregistered"}},
+			want: push.Result{Outcome: push.Forget, Reason: "Unregistered"}},
 		{name: "bad token", status: 400, body: `{"reason":"BadDeviceToken"}`, want: forgetOne("BadDeviceToken")},
 		{name: "another app's token", status: 400, body: `{"reason":"DeviceTokenNotForTopic"}`, want: forgetOne("DeviceTokenNotForTopic")},
 		{name: "our payload", status: 400, body: `{"reason":"PayloadEmpty"}`, want: refused("PayloadEmpty")},
@@ -81,14 +81,14 @@ func TestClassifyWithoutAnswer(t *testing.T) {
 		context.DeadlineExceeded: "timeout",
 		context.Canceled:         "canceled",
 	} {
-		want := dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: 10 * time.Second}
+		want := push.Result{Outcome: push.Later, Reason: push.Reason(reason), Backoff: 10 * time.Second}
 		if got := classify(&provider.Attempt{Err: err}, now); got != want {
 			t.Errorf("%v: got %+v, want %+v", err, got, want)
 		}
 	}
 	// The status came, the rest did not: APNs has the push.
 	a := provider.Attempt{Status: 200, Header: http.Header{}, Err: io.ErrUnexpectedEOF}
-	if got := classify(&a, now); got.Outcome != dispatcher.Accepted {
+	if got := classify(&a, now); got.Outcome != push.Accepted {
 		t.Errorf("got %+v, want accepted", got)
 	}
 }

@@ -9,52 +9,52 @@ import (
 
 	"github.com/sideshow/apns2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
-	maxPayload    = 4096 // bytes
-	maxCollapseID = 64   // bytes
+	// Bytes, both from "Sending notification requests to APNs".
+	maxPayload    = 4096
+	maxCollapseID = 64
 )
 
-// notification dresses a delivery for APNs. All headers are always set.
-func notification(d *dispatcher.Delivery, topic string) *apns2.Notification {
+// newNotification returns the APNs request of a delivery, with all headers set.
+func newNotification(d *push.Delivery, topic string) *apns2.Notification {
 	n := &apns2.Notification{
 		ApnsID:      d.ID,
 		CollapseID:  collapseID(d.Tag),
-		DeviceToken: d.Device.Token,
+		DeviceToken: d.Token,
 		Topic:       topic,
 		Expiration:  d.Expires,
 		Priority:    apns2.PriorityLow,
 		Payload:     payload(d),
-		// A silent push is an alert too: the type background must not have a badge,
-		// and priority 5 is right for both (Apple, "Sending notification requests to
-		// APNs" and "Pushing background updates to your App").
+		// A silent push has the type alert as well, because one of type background must
+		// not have a badge. Priority 5 is allowed with both types ("Sending notification
+		// requests to APNs", "Pushing background updates to your App").
 		PushType: apns2.PushTypeAlert,
 	}
-	if !d.Silent() && d.Lane != dispatcher.Bulk {
+	if !d.Silent() && d.Lane != push.Bulk {
 		n.Priority = apns2.PriorityHigh
 	}
-	if never := time.Unix(1, 0); n.Expiration.Before(never) {
-		n.Expiration = never // the SDK leaves the header out for less
+	if expired := time.Unix(1, 0); n.Expiration.Before(expired) {
+		n.Expiration = expired // the SDK omits the header for earlier times
 	}
 	return n
 }
 
-// collapseID returns the tag where it is fit to be an apns-collapse-id, else a
-// hash of it, the same every time.
+// collapseID returns the tag if it is a valid apns-collapse-id, and otherwise its SHA-256.
 func collapseID(tag string) string {
-	if len(tag) <= maxCollapseID && isToken(tag) {
+	if len(tag) <= maxCollapseID && isVisibleASCII(tag) {
 		return tag
 	}
 	sum := sha256.Sum256([]byte(tag))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// isToken reports whether s has visible ASCII characters alone, so that it can
-// stand in a header.
-func isToken(s string) bool {
+// isVisibleASCII reports whether s consists of visible ASCII characters, which are valid
+// in a header.
+func isVisibleASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {
 			return false
@@ -63,8 +63,8 @@ func isToken(s string) bool {
 	return true
 }
 
-// payload returns the JSON, cut down to what APNs takes.
-func payload(d *dispatcher.Delivery) []byte {
+// payload returns the JSON of a push, reduced to the size that APNs accepts.
+func payload(d *push.Delivery) []byte {
 	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
 	p := build(d, c)
 	if wireSize(p) <= maxPayload {
@@ -75,7 +75,7 @@ func payload(d *dispatcher.Delivery) []byte {
 }
 
 // build writes {"aps":{…},"data":{…}}.
-func build(d *dispatcher.Delivery, c provider.Content) []byte {
+func build(d *push.Delivery, c provider.Content) []byte {
 	size := 256 + len(c.Title) + len(c.Body) + len(d.Thread)
 	for _, f := range c.Data {
 		size += len(f.Name) + len(f.Value) + 4
@@ -108,8 +108,7 @@ func build(d *dispatcher.Delivery, c provider.Content) []byte {
 	return append(b, "}}"...)
 }
 
-// appendAlert writes what the screen shows; a title or body that is empty is
-// left out.
+// appendAlert appends the member "alert". An empty title or body is left out.
 func appendAlert(b []byte, title, body string) []byte {
 	b = append(b, `"alert":{`...)
 	if title != "" {
@@ -126,8 +125,8 @@ func appendAlert(b []byte, title, body string) []byte {
 	return append(b, `},`...)
 }
 
-// wireSize is the payload's size as the SDK sends it: it passes it through
-// encoding/json once more, which writes these characters in six bytes.
+// wireSize returns the size of a payload as the SDK sends it: the SDK encodes it again with
+// encoding/json, which escapes these characters in six bytes each.
 func wireSize(p []byte) int {
 	n := len(p)
 	for _, c := range []byte("<>&") {

@@ -8,20 +8,19 @@ import (
 
 	"github.com/sideshow/apns2"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const deviceToken = "ASD223SDA" // the documents' own sample
 
 // delivery returns the documented offer sample for one device.
-func delivery() *dispatcher.Delivery {
-	return &dispatcher.Delivery{
-		ID:     "123e4567-e89b-42d3-a456-426655440000",
-		Device: devices.Device{Platform: devices.IOS, Token: deviceToken},
-		Lane:   dispatcher.Urgent,
-		Type:   "nego",
-		Data: []dispatcher.Field{
+func delivery() *push.Delivery {
+	return &push.Delivery{
+		ID:    "123e4567-e89b-42d3-a456-426655440000",
+		Token: deviceToken,
+		Lane:  push.Urgent,
+		Type:  "nego",
+		Data: []push.Field{
 			{Name: "type", Value: json.RawMessage(`"nego"`)},
 			{Name: "receiver_id", Value: json.RawMessage(`66`)},
 			{Name: "message", Value: json.RawMessage(`"Anda mendapatkan tawaran nego dari Me Ow"`)},
@@ -42,18 +41,18 @@ func TestPayload(t *testing.T) {
 		`"details":{"id":51588,"state":"waiting","unread_items":{"messages":0}}}}`
 	for _, test := range []struct {
 		name   string
-		change func(*dispatcher.Delivery)
+		change func(*push.Delivery)
 		want   string
 	}{
-		{"visible", func(*dispatcher.Delivery) {},
+		{"visible", func(*push.Delivery) {},
 			`{"aps":{"alert":{"title":"Nego","body":"Anda mendapatkan tawaran nego dari Me Ow"},"sound":"default","badge":7,"thread-id":"nego","category":"nego.waiting"},` + data},
-		{"without title", func(d *dispatcher.Delivery) { d.Title, d.Category = "", "" },
+		{"without title", func(d *push.Delivery) { d.Title, d.Category = "", "" },
 			`{"aps":{"alert":{"body":"Anda mendapatkan tawaran nego dari Me Ow"},"sound":"default","badge":7,"thread-id":"nego"},` + data},
-		{"without body", func(d *dispatcher.Delivery) { d.Body, d.Category = "", "" },
+		{"without body", func(d *push.Delivery) { d.Body, d.Category = "", "" },
 			`{"aps":{"alert":{"title":"Nego"},"sound":"default","badge":7,"thread-id":"nego"},` + data},
-		{"silent", func(d *dispatcher.Delivery) { d.Title, d.Body, d.Category, d.Badge = "", "", "", 0 },
+		{"silent", func(d *push.Delivery) { d.Title, d.Body, d.Category, d.Badge = "", "", "", 0 },
 			`{"aps":{"content-available":1,"badge":0,"thread-id":"nego"},` + data},
-		{"what needs escaping", func(d *dispatcher.Delivery) { d.Title, d.Body, d.Data = `"A"`, "b\n", nil },
+		{"what needs escaping", func(d *push.Delivery) { d.Title, d.Body, d.Data = `"A"`, "b\n", nil },
 			`{"aps":{"alert":{"title":"\"A\"","body":"b\n"},"sound":"default","badge":7,"thread-id":"nego","category":"nego.waiting"},"data":{}}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -67,37 +66,37 @@ func TestPayload(t *testing.T) {
 }
 
 func TestNotification(t *testing.T) {
-	n := notification(delivery(), "com.example.app")
+	n := newNotification(delivery(), "com.example.app")
 	if n.ApnsID != "123e4567-e89b-42d3-a456-426655440000" || n.CollapseID != "nego:51588" || n.DeviceToken != deviceToken ||
 		n.Topic != "com.example.app" || n.Expiration.Unix() != 1800000000 || n.PushType != apns2.PushTypeAlert {
 		t.Errorf("got %+v", n)
 	}
 	d := delivery()
 	d.Expires = time.Time{}
-	if n := notification(d, "t"); !n.Expiration.After(time.Unix(0, 0)) {
+	if n := newNotification(d, "t"); !n.Expiration.After(time.Unix(0, 0)) {
 		t.Errorf("expiration %v would be left out", n.Expiration)
 	}
 }
 
 func TestPriority(t *testing.T) {
 	for _, test := range []struct {
-		lane   dispatcher.Lane
+		lane   push.Lane
 		silent bool
 		want   int
 	}{
-		{dispatcher.Urgent, false, 10},
-		{dispatcher.Chat, false, 10},
-		{dispatcher.Bulk, false, 5},
-		{dispatcher.Urgent, true, 5},
-		{dispatcher.Chat, true, 5},
-		{dispatcher.Bulk, true, 5},
+		{push.Urgent, false, 10},
+		{push.Chat, false, 10},
+		{push.Bulk, false, 5},
+		{push.Urgent, true, 5},
+		{push.Chat, true, 5},
+		{push.Bulk, true, 5},
 	} {
 		d := delivery()
 		d.Lane = test.lane
 		if test.silent {
 			d.Title, d.Body = "", ""
 		}
-		if n := notification(d, "t"); n.Priority != test.want {
+		if n := newNotification(d, "t"); n.Priority != test.want {
 			t.Errorf("%v, silent %v: priority %d, want %d", test.lane, test.silent, n.Priority, test.want)
 		}
 	}
@@ -115,7 +114,7 @@ func TestCollapseID(t *testing.T) {
 		"a\r\nb":                false,
 	} {
 		id := collapseID(tag)
-		if (id == tag) != kept || len(id) > maxCollapseID || !isToken(id) || id != collapseID(tag) || seen[id] {
+		if (id == tag) != kept || len(id) > maxCollapseID || !isVisibleASCII(id) || id != collapseID(tag) || seen[id] {
 			t.Errorf("collapseID(%q) = %q", tag, id)
 		}
 		seen[id] = true
@@ -136,7 +135,7 @@ func TestPayloadFits(t *testing.T) {
 				if where != "details" {
 					d.Data[2].Value, d.Body = quoted, text
 				}
-				sent, err := json.Marshal(notification(d, "t"))
+				sent, err := json.Marshal(newNotification(d, "t"))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -7,24 +7,25 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golang-jwt/jwt/v4"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/sideshow/apns2/token"
 )
 
-// Apple takes provider tokens that are at most an hour old, and takes offence at
-// new ones that come within 20 minutes ("Establishing a token-based connection to
-// APNs").
+// APNs rejects provider tokens older than 60 minutes, and answers
+// TooManyProviderTokenUpdates when a connection's token changes within 20 minutes
+// ("Establishing a token-based connection to APNs").
 const (
 	renewAfter = 50 * time.Minute
-	renewLeast = 20 * time.Minute
-	renewMost  = 60 * time.Minute
+	minAge     = 20 * time.Minute // of a token that is replaced
+	maxAge     = 60 * time.Minute
 )
 
-// A signer keeps one provider token for all lanes, signs it anew in time, and
-// never too often. It is safe for concurrent use.
+// A signer signs the provider token that all lanes use, and renews it before it expires.
+// It is safe for concurrent use.
 //
-// The SDK could do that too, but it hides a signature that failed and cannot be
-// told that APNs thinks differently of a token's age.
+// The SDK's token does not suffice: it hides failed signatures, and cannot be replaced
+// when APNs calls it expired.
 type signer struct {
 	key           *ecdsa.PrivateKey
 	keyID, teamID string
@@ -34,14 +35,14 @@ type signer struct {
 	token providerToken
 }
 
-// A providerToken is what we show to APNs.
+// A providerToken is a JSON Web Token that authenticates our requests.
 type providerToken struct {
 	header   string // the value of the Authorization header
 	signedAt time.Time
 }
 
-// age returns how old the token is at now. A machine that slept does not count
-// in the monotonic clock, and one whose clock was set does not in the other.
+// age returns the age of the token. It is the larger one of the monotonic clock's, which
+// stops while the machine sleeps, and of the wall clock's, which may have been set back.
 func (t providerToken) age(now time.Time) time.Duration {
 	return max(now.Sub(t.signedAt), now.Round(0).Sub(t.signedAt.Round(0)))
 }
@@ -53,14 +54,15 @@ func newSigner(keyPEM []byte, keyID, teamID string, now func() time.Time) (*sign
 		return nil, err
 	}
 	if keyID == "" || teamID == "" {
-		return nil, errors.New("the key's id or the team's is missing")
+		return nil, errors.New("the key id or the team id is missing")
 	}
 	s := &signer{key: key, keyID: keyID, teamID: teamID, now: now}
 	s.token, err = s.sign()
 	return s, err
 }
 
-// current returns the token to use now.
+// current returns the token to use, renewed if needed. It fails if the token has expired
+// and no new one can be signed.
 func (s *signer) current() (providerToken, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,22 +73,22 @@ func (s *signer) current() (providerToken, error) {
 	fresh, err := s.sign()
 	if err == nil {
 		s.token = fresh
-	} else if age < renewMost {
-		err = nil // the old one does for a while
+	} else if age < maxAge {
+		err = nil // the old one is still valid
 	}
 	return s.token, err
 }
 
-// replace returns the token that takes the place of one that APNs called
-// expired, and false when there cannot be one: a token younger than 20 minutes
-// that has expired means a wrong clock, which another token does not cure.
+// replace returns the successor of a token that APNs called expired. It returns false if
+// the token is younger than 20 minutes, which means that a clock is wrong and a new token
+// would not help, or if signing fails.
 func (s *signer) replace(expired providerToken) (providerToken, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.token.header != expired.header {
-		return s.token, true // replaced already, for another push
+		return s.token, true // another push has replaced it
 	}
-	if s.token.age(s.now()) < renewLeast {
+	if s.token.age(s.now()) < minAge {
 		return s.token, false
 	}
 	fresh, err := s.sign()
@@ -97,12 +99,15 @@ func (s *signer) replace(expired providerToken) (providerToken, bool) {
 	return fresh, true
 }
 
-// sign makes a token of now.
+// sign returns a token issued now.
 func (s *signer) sign() (providerToken, error) {
 	now := s.now()
-	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": s.teamID, "iat": now.Unix()})
-	t.Header["kid"] = s.keyID
-	signed, err := t.SignedString(s.key)
+	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: s.key, KeyID: s.keyID}}
+	es256, err := jose.NewSigner(key, new(jose.SignerOptions).WithType("JWT"))
+	if err != nil {
+		return providerToken{}, fmt.Errorf("sign: %w", err)
+	}
+	signed, err := jwt.Signed(es256).Claims(jwt.Claims{Issuer: s.teamID, IssuedAt: jwt.NewNumericDate(now)}).Serialize()
 	if err != nil {
 		return providerToken{}, fmt.Errorf("sign: %w", err)
 	}

@@ -10,7 +10,7 @@ import (
 	firebase "firebase.google.com/go/v4"
 	"google.golang.org/api/option"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -22,7 +22,7 @@ func BenchmarkSend(b *testing.B) {
 	ctx := context.Background()
 
 	b.Run("kabar", func(b *testing.B) {
-		parallel(b, func() bool { return s.Send(ctx, delivery()).Outcome == dispatcher.Accepted })
+		parallel(b, func() bool { return s.Send(ctx, delivery()).Outcome == push.Accepted })
 	})
 	b.Run("bare", func(b *testing.B) {
 		transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: sb.CAPool()}}

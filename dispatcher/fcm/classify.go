@@ -6,16 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// quotaBackoff is the first pause after a 429 that names none, as FCM's
-// documentation asks.
+// quotaBackoff is the first step of the backoff after a 429 without Retry-After: FCM asks
+// for at least one minute (QUOTA_EXCEEDED in "REST error codes for the HTTP v1 API").
 const quotaBackoff = time.Minute
 
-// The codes that the classification tells apart. Those of FCM are in the
-// answer's details, those of all Google APIs in its status.
+// Error codes. Those of FCM are in the details of an answer, those common to all Google
+// APIs (google.rpc.Code) in its status.
 const (
 	unregistered       = "UNREGISTERED"
 	invalidArgument    = "INVALID_ARGUMENT"
@@ -25,8 +25,8 @@ const (
 	invalidTokenPhrase = "registration token"
 )
 
-// known are the codes that may become a reason. Others become the HTTP status:
-// reasons are labels of metrics and must stay few.
+// known are the error codes that become reasons. For any other, the reason is the HTTP
+// status, because reasons are metric labels.
 var known = map[string]bool{
 	// FCM
 	unregistered: true, invalidArgument: true, senderIDMismatch: true, "QUOTA_EXCEEDED": true,
@@ -36,8 +36,8 @@ var known = map[string]bool{
 	"FAILED_PRECONDITION": true, "DEADLINE_EXCEEDED": true, "UNKNOWN": true, "ABORTED": true,
 }
 
-// An answer is FCM's error body.
-type answer struct {
+// An errorBody is the body of an answer with an error.
+type errorBody struct {
 	Error struct {
 		Message string
 		Status  string
@@ -48,66 +48,67 @@ type answer struct {
 	}
 }
 
-// classify says what an attempt's answer means, by the table of DESIGN.md 4.3 and
-// FCM's "REST error codes for the HTTP v1 API".
-func classify(a *provider.Attempt, now time.Time) dispatcher.Result {
+// classify returns the result of an attempt, according to FCM's "REST error codes for the
+// HTTP v1 API" (the ErrorCode reference).
+func classify(a *provider.Attempt, now time.Time) push.Result {
 	if !a.Answered() {
 		return provider.Unanswered(a.Err)
 	}
 	if a.Status == http.StatusOK {
-		return dispatcher.Result{Outcome: dispatcher.Accepted}
+		return push.Result{Outcome: push.Accepted}
 	}
-	var said answer
-	if json.Unmarshal(a.Body, &said) != nil {
-		said = answer{} // a front end's HTML: only the status counts
+	var body errorBody
+	if json.Unmarshal(a.Body, &body) != nil {
+		body = errorBody{} // HTML of Google's front end: there is only the status
 	}
-	r := dispatcher.Result{Outcome: said.outcome(a.Status), Reason: said.reason(a.Status)}
+	r := push.Result{Outcome: body.outcome(a.Status), Reason: body.reason(a.Status)}
 	switch r.Outcome {
-	case dispatcher.Later, dispatcher.Broken:
+	case push.Later, push.Broken:
 		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), provider.Backoff
-	case dispatcher.SlowDown:
+	case push.SlowDown:
 		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), quotaBackoff
 	}
 	return r
 }
 
-func (a *answer) outcome(status int) dispatcher.Outcome {
+// outcome maps the status and the error code to an outcome.
+func (b *errorBody) outcome(status int) push.Outcome {
 	switch status {
 	case http.StatusBadRequest:
-		if a.blamesToken() {
-			return dispatcher.Forget
+		if b.blamesToken() {
+			return push.Forget
 		}
-		return dispatcher.Refused
+		return push.Refused
 	case http.StatusNotFound:
-		if a.code() == unregistered {
-			return dispatcher.Forget
+		if b.code() == unregistered {
+			return push.Forget
 		}
-		return dispatcher.Broken // no such project, or the endpoint is not FCM
+		return push.Broken // the project does not exist, or the endpoint is not FCM
 	case http.StatusForbidden:
-		if a.code() == senderIDMismatch {
-			return dispatcher.Unsendable
+		if b.code() == senderIDMismatch {
+			return push.Unsendable
 		}
-		return dispatcher.Broken
+		return push.Broken
 	case http.StatusUnauthorized:
-		return dispatcher.Broken
+		return push.Broken
 	case http.StatusTooManyRequests:
-		return dispatcher.SlowDown
+		return push.SlowDown
 	case http.StatusRequestTimeout:
-		return dispatcher.Later
+		return push.Later
 	}
 	switch {
 	case status >= 500:
-		return dispatcher.Later
+		return push.Later
 	case status >= 400:
-		return dispatcher.Refused
+		return push.Refused
 	default:
-		return dispatcher.Broken // a redirect or the like: the endpoint is not FCM
+		return push.Broken // such as a redirect: the endpoint is not FCM
 	}
 }
 
-// code returns FCM's error code, or "" where the answer has none.
-func (a *answer) code() string {
-	for _, d := range a.Error.Details {
+// code returns FCM's error code, or "" if the answer has none.
+func (b *errorBody) code() string {
+	for _, d := range b.Error.Details {
 		if d.ErrorCode != "" {
 			return d.ErrorCode
 		}
@@ -115,29 +116,30 @@ func (a *answer) code() string {
 	return ""
 }
 
-// blamesToken reports whether a 400 is about the device's token and not about
-// what we wrote. FCM names the field, or names none and says so in words: its
-// documentation has this body, with nothing else to tell it by.
-func (a *answer) blamesToken() bool {
-	named := false
-	for _, d := range a.Error.Details {
+// blamesToken reports whether a 400 means an invalid device token rather than an invalid
+// message. FCM names the field that it rejects. If it names none, only the text of the
+// error tells: FCM's documentation shows such a body.
+func (b *errorBody) blamesToken() bool {
+	otherField := false
+	for _, d := range b.Error.Details {
 		for _, v := range d.FieldViolations {
 			if v.Field == tokenField {
 				return true
 			}
-			named = true
+			otherField = true
 		}
 	}
-	return !named && strings.Contains(a.Error.Message, invalidTokenPhrase)
+	return !otherField && strings.Contains(b.Error.Message, invalidTokenPhrase)
 }
 
-// reason returns the most telling code that is known.
-func (a *answer) reason(status int) string {
-	if code := a.code(); known[code] {
-		return code
+// reason returns FCM's error code if it is known, else that of Google's APIs, else the
+// HTTP status.
+func (b *errorBody) reason(status int) push.Reason {
+	if code := b.code(); known[code] {
+		return push.Reason(code)
 	}
-	if known[a.Error.Status] {
-		return a.Error.Status
+	if known[b.Error.Status] {
+		return push.Reason(b.Error.Status)
 	}
 	return provider.StatusReason(status)
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 var now = time.Date(2026, 1, 23, 13, 48, 51, 0, time.UTC)
@@ -35,43 +35,43 @@ func body(message, status string, details ...string) string {
 
 func TestClassify(t *testing.T) {
 	const invalid = "Request contains an invalid argument."
-	later := func(reason string, retryAfter time.Duration) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
+	later := func(reason push.Reason, retryAfter time.Duration) push.Result {
+		return push.Result{Outcome: push.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
 	}
-	slow := func(reason string, retryAfter time.Duration) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
+	slow := func(reason push.Reason, retryAfter time.Duration) push.Result {
+		return push.Result{Outcome: push.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
 	}
-	broken := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: reason, Backoff: 10 * time.Second}
+	broken := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
 	}
-	ends := func(o dispatcher.Outcome, reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: o, Reason: reason}
+	ends := func(o push.Outcome, reason push.Reason) push.Result {
+		return push.Result{Outcome: o, Reason: reason}
 	}
 	for _, test := range []struct {
 		name       string
 		status     int
 		body       string
 		retryAfter string
-		want       dispatcher.Result
+		want       push.Result
 	}{
-		{name: "accepted", status: 200, body: `{"name":"x"}`, want: dispatcher.Result{}},
+		{name: "accepted", status: 200, body: `{"name":"x"}`, want: push.Result{}},
 		{name: "unregistered", status: 404, body: body("Requested entity was not found.", "NOT_FOUND", fcmError("UNREGISTERED")),
-			want: ends(dispatcher.Forget, "UNREGISTERED")},
+			want: ends(push.Forget, "UNREGISTERED")},
 		{name: "no such project", status: 404, body: body("Requested entity was not found.", "NOT_FOUND"), want: broken("NOT_FOUND")},
 		{name: "not FCM at all", status: 404, body: "<html>", want: broken("http_404")},
 		{name: "the token's field", status: 400, body: body(invalid, "INVALID_ARGUMENT", fcmError("INVALID_ARGUMENT"), badRequest("message.token")),
-			want: ends(dispatcher.Forget, "INVALID_ARGUMENT")},
+			want: ends(push.Forget, "INVALID_ARGUMENT")},
 		{name: "the token in words", status: 400,
 			body: body("The registration token is not a valid FCM registration token", "INVALID_ARGUMENT", fcmError("INVALID_ARGUMENT")),
-			want: ends(dispatcher.Forget, "INVALID_ARGUMENT")},
+			want: ends(push.Forget, "INVALID_ARGUMENT")},
 		{name: "another field", status: 400, body: body(invalid, "INVALID_ARGUMENT", badRequest("message.data[0].value")),
-			want: ends(dispatcher.Refused, "INVALID_ARGUMENT")},
+			want: ends(push.Refused, "INVALID_ARGUMENT")},
 		{name: "another field and those words", status: 400,
 			body: body("Invalid value, not a registration token", "INVALID_ARGUMENT", badRequest("message.android.ttl")),
-			want: ends(dispatcher.Refused, "INVALID_ARGUMENT")},
-		{name: "too large", status: 400, body: body(invalid, "INVALID_ARGUMENT"), want: ends(dispatcher.Refused, "INVALID_ARGUMENT")},
+			want: ends(push.Refused, "INVALID_ARGUMENT")},
+		{name: "too large", status: 400, body: body(invalid, "INVALID_ARGUMENT"), want: ends(push.Refused, "INVALID_ARGUMENT")},
 		{name: "another project's token", status: 403, body: body("SenderId mismatch", "PERMISSION_DENIED", fcmError("SENDER_ID_MISMATCH")),
-			want: ends(dispatcher.Unsendable, "SENDER_ID_MISMATCH")},
+			want: ends(push.Unsendable, "SENDER_ID_MISMATCH")},
 		{name: "not permitted", status: 403, body: body("No.", "PERMISSION_DENIED"), want: broken("PERMISSION_DENIED")},
 		{name: "bad access token", status: 401, body: body("No.", "UNAUTHENTICATED"), want: broken("UNAUTHENTICATED")},
 		{name: "third party", status: 401, body: body("No.", "UNAUTHENTICATED", fcmError("THIRD_PARTY_AUTH_ERROR")), want: broken("THIRD_PARTY_AUTH_ERROR")},
@@ -83,7 +83,7 @@ func TestClassify(t *testing.T) {
 		{name: "internal", status: 500, body: body("Oops.", "INTERNAL", fcmError("INTERNAL")), want: later("INTERNAL", 0)},
 		{name: "bad gateway", status: 502, body: "<html>", want: later("http_502", 0)},
 		{name: "request timeout", status: 408, want: later("http_408", 0)},
-		{name: "unknown", status: 418, body: body("?", "TEAPOT", fcmError("TEAPOT")), want: ends(dispatcher.Refused, "http_418")},
+		{name: "unknown", status: 418, body: body("?", "TEAPOT", fcmError("TEAPOT")), want: ends(push.Refused, "http_418")},
 		{name: "redirect", status: 302, want: broken("http_302")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestClassify(t *testing.T) {
 }
 
 func TestClassifyWithoutAnswer(t *testing.T) {
-	want := dispatcher.Result{Outcome: dispatcher.Later, Reason: "connection", Backoff: 10 * time.Second}
+	want := push.Result{Outcome: push.Later, Reason: "connection", Backoff: 10 * time.Second}
 	if got := classify(&provider.Attempt{Err: io.ErrUnexpectedEOF}, now); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

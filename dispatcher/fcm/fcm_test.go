@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -48,7 +48,7 @@ func TestSend(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 10}, func(o *Options) { o.Now = func() time.Time { return now } })
 	r := s.Send(testContext(t), delivery())
 	p := sb.Pushes()[0]
-	if r != (dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: p.ID}) || !strings.HasPrefix(p.ID, "projects/kabar-test/messages/") {
+	if r != (push.Result{Outcome: push.Accepted, ProviderID: p.ID}) || !strings.HasPrefix(p.ID, "projects/kabar-test/messages/") {
 		t.Errorf("got %+v for %s", r, p.ID)
 	}
 	want, err := json.Marshal(message(delivery(), now))
@@ -63,29 +63,29 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every row of DESIGN.md's table, through the SDK and HTTP/2. The sandbox sees
-// exactly one request for each, although the SDK would make five of some.
+// Every answer that classify tells apart, through the SDK and HTTP/2. The sandbox
+// sees exactly one request for each, although the SDK would make five of some.
 func TestRows(t *testing.T) {
-	later := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: 10 * time.Second}
+	later := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
-	broken := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Broken, Reason: reason, Backoff: 10 * time.Second}
+	broken := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
 	}
-	slow := func(reason string, retryAfter time.Duration) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
+	slow := func(reason push.Reason, retryAfter time.Duration) push.Result {
+		return push.Result{Outcome: push.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
 	}
-	asked := func(r dispatcher.Result) dispatcher.Result { r.RetryAfter = 90 * time.Second; return r }
+	asked := func(r push.Result) push.Result { r.RetryAfter = 90 * time.Second; return r }
 	for _, test := range []struct {
 		name   string
 		answer sandbox.Response
-		want   dispatcher.Result
+		want   push.Result
 	}{
-		{"unregistered", sandbox.Response{Reason: "UNREGISTERED"}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "UNREGISTERED"}},
-		{"token", sandbox.Response{Reason: "INVALID_ARGUMENT"}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "INVALID_ARGUMENT"}},
-		{"token in words", sandbox.Response{Reason: "INVALID_ARGUMENT", NoDetails: true}, dispatcher.Result{Outcome: dispatcher.Forget, Reason: "INVALID_ARGUMENT"}},
-		{"payload", sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"}, dispatcher.Result{Outcome: dispatcher.Refused, Reason: "INVALID_ARGUMENT"}},
-		{"sender", sandbox.Response{Reason: "SENDER_ID_MISMATCH"}, dispatcher.Result{Outcome: dispatcher.Unsendable, Reason: "SENDER_ID_MISMATCH"}},
+		{"unregistered", sandbox.Response{Reason: "UNREGISTERED"}, push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}},
+		{"token", sandbox.Response{Reason: "INVALID_ARGUMENT"}, push.Result{Outcome: push.Forget, Reason: "INVALID_ARGUMENT"}},
+		{"token in words", sandbox.Response{Reason: "INVALID_ARGUMENT", NoDetails: true}, push.Result{Outcome: push.Forget, Reason: "INVALID_ARGUMENT"}},
+		{"payload", sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"}, push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}},
+		{"sender", sandbox.Response{Reason: "SENDER_ID_MISMATCH"}, push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}},
 		{"third party", sandbox.Response{Reason: "THIRD_PARTY_AUTH_ERROR"}, broken("THIRD_PARTY_AUTH_ERROR")},
 		{"forbidden", sandbox.Response{Status: 403, NoDetails: true}, broken("PERMISSION_DENIED")},
 		{"unauthenticated", sandbox.Response{Status: 401, NoDetails: true}, broken("UNAUTHENTICATED")},
@@ -115,7 +115,7 @@ func TestHugePushArrives(t *testing.T) {
 	d := delivery()
 	d.Data[3].Value = json.RawMessage(`{"id":7,"description":"` + strings.Repeat("<kabar> ", 5000) + `"}`)
 	d.Body = strings.Repeat("🇮🇩", 1000)
-	if r := s.Send(testContext(t), d); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(testContext(t), d); r.Outcome != push.Accepted {
 		t.Fatalf("got %+v", r)
 	}
 	if body := string(sb.Pushes()[0].Body); !strings.Contains(body, `"details":"{\"id\":7,\"truncated\":true}"`) {
@@ -128,12 +128,12 @@ func TestDeadlineAndCancellation(t *testing.T) {
 	sb.FCM.Hang(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "timeout" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "timeout" {
 		t.Errorf("got %+v", r)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "canceled" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "canceled" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -144,13 +144,13 @@ func TestOutage(t *testing.T) {
 	if err := sb.FCM.Refuse(true); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "connection" {
 		t.Errorf("got %+v", r)
 	}
 	if err := sb.FCM.Refuse(false); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -159,13 +159,13 @@ func TestOutage(t *testing.T) {
 // opens hundreds.
 func TestBurst(t *testing.T) {
 	sb, s := start(t, sandbox.Options{Latency: 5 * time.Millisecond}, func(o *Options) {
-		o.InFlight = map[dispatcher.Lane]int{dispatcher.Urgent: 180}
+		o.InFlight = map[push.Lane]int{push.Urgent: 180}
 	})
 	ctx := testContext(t)
 	var wg sync.WaitGroup
 	for range 1000 {
 		wg.Go(func() {
-			if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+			if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 				t.Errorf("got %+v", r)
 			}
 		})
@@ -178,7 +178,7 @@ func TestBurst(t *testing.T) {
 
 func TestWarm(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 1}, func(o *Options) {
-		o.InFlight = map[dispatcher.Lane]int{dispatcher.Urgent: 100, dispatcher.Chat: 1, dispatcher.Bulk: 1}
+		o.InFlight = map[push.Lane]int{push.Urgent: 100, push.Chat: 1, push.Bulk: 1}
 	})
 	if err := s.Warm(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -272,8 +272,8 @@ func TestAccessToken(t *testing.T) {
 	for i := range 30 {
 		wg.Go(func() {
 			d := delivery()
-			d.Lane = dispatcher.Lanes[i%len(dispatcher.Lanes)]
-			if r := s.Send(ctx, d); r.Outcome != dispatcher.Accepted || r.ProviderID != "projects/kabar-test/messages/1" {
+			d.Lane = push.Lanes[i%len(push.Lanes)]
+			if r := s.Send(ctx, d); r.Outcome != push.Accepted || r.ProviderID != "projects/kabar-test/messages/1" {
 				t.Errorf("got %+v", r)
 			}
 		})
@@ -285,10 +285,10 @@ func TestAccessToken(t *testing.T) {
 
 	// Revoked: one push finds out, the next has a new one.
 	g.tokens.Add(1)
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Broken || r.Reason != "UNAUTHENTICATED" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Broken || r.Reason != "UNAUTHENTICATED" {
 		t.Errorf("got %+v", r)
 	}
-	if r := s.Send(ctx, delivery()); r.Outcome != dispatcher.Accepted {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -296,7 +296,7 @@ func TestAccessToken(t *testing.T) {
 func TestAccessTokenIsRefused(t *testing.T) {
 	g := newGoogle(t)
 	s := g.sender(t)
-	for status, want := range map[int32]dispatcher.Outcome{400: dispatcher.Broken, 401: dispatcher.Broken, 503: dispatcher.Later} {
+	for status, want := range map[int32]push.Outcome{400: push.Broken, 401: push.Broken, 503: push.Later} {
 		g.status.Store(status)
 		if r := s.Send(testContext(t), delivery()); r.Outcome != want {
 			t.Errorf("%d: got %+v, want %v", status, r, want)

@@ -8,19 +8,19 @@ import (
 
 	"firebase.google.com/go/v4/messaging"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
-	maxPayload = 4096 // bytes
-	maxTTL     = 28 * 24 * time.Hour
+	maxPayload = 4096                // bytes ("FCM message types": 4096 bytes for data and notification)
+	maxTTL     = 28 * 24 * time.Hour // AndroidConfig.ttl: four weeks
 )
 
-// message dresses a delivery for FCM, cut down to what FCM takes. It has no
-// collapse_key: FCM keeps only four of those for a device. The notification's tag
-// makes a repeat replace what it repeats.
-func message(d *dispatcher.Delivery, now time.Time) *messaging.Message {
+// message returns the FCM message of a delivery, reduced to the size that FCM accepts. It
+// has no collapse_key, because FCM stores only four different ones for each device. A
+// newer message replaces an older one by the tag of its notification.
+func message(d *push.Delivery, now time.Time) *messaging.Message {
 	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
 	data, n := build(d, c)
 	if n > maxPayload {
@@ -34,16 +34,16 @@ func message(d *dispatcher.Delivery, now time.Time) *messaging.Message {
 	android := &messaging.AndroidConfig{Priority: "normal", TTL: &ttl}
 	if !d.Silent() {
 		android.Notification = &messaging.AndroidNotification{Title: c.Title, Body: c.Body, Tag: d.Tag}
-		if d.Lane != dispatcher.Bulk {
+		if d.Lane != push.Bulk {
 			android.Priority = "high"
 		}
 	}
-	return &messaging.Message{Token: d.Device.Token, Data: data, Android: android}
+	return &messaging.Message{Token: d.Token, Data: data, Android: android}
 }
 
-// build returns the data, one string for every key, and how many bytes FCM
-// counts: those of the data's keys and values and of the notification's texts.
-func build(d *dispatcher.Delivery, c provider.Content) (data map[string]string, size int) {
+// build returns the message's data, whose values are strings, and the size that FCM
+// counts: the bytes of the data's keys and values and of the notification's texts.
+func build(d *push.Delivery, c provider.Content) (data map[string]string, size int) {
 	data = make(map[string]string, len(c.Data))
 	for _, f := range c.Data {
 		if v, ok := text(f.Value); ok {
@@ -57,8 +57,8 @@ func build(d *dispatcher.Delivery, c provider.Content) (data map[string]string, 
 	return data, size
 }
 
-// text returns a JSON value as FCM's data carries it: strings as themselves,
-// everything else as compact JSON. It is false for null, which is left out.
+// text returns a JSON value as a string for FCM's data: a string without its quotes, any
+// other value as compact JSON. It is false for null, which data leaves out.
 func text(value json.RawMessage) (string, bool) {
 	v := bytes.TrimSpace(value)
 	switch {
@@ -76,7 +76,7 @@ func text(value json.RawMessage) (string, bool) {
 	return b.String(), true
 }
 
-// unquote returns the string that the JSON says.
+// unquote returns the value of a JSON string.
 func unquote(v []byte) string {
 	if bytes.IndexByte(v, '\\') < 0 && len(v) > 1 && utf8.Valid(v) {
 		return string(v[1 : len(v)-1])
@@ -88,7 +88,7 @@ func unquote(v []byte) string {
 	return s
 }
 
-// isCompact reports whether there is no white space outside strings.
+// isCompact reports whether JSON has no white space outside of strings.
 func isCompact(v []byte) bool {
 	inString := false
 	for i := 0; i < len(v); i++ {

@@ -8,20 +8,19 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const deviceToken = "dXJ0:APA91bE_kabar-1"
 
 // delivery returns the documented offer sample for one device.
-func delivery() *dispatcher.Delivery {
-	return &dispatcher.Delivery{
-		ID:     "123e4567-e89b-42d3-a456-426655440000",
-		Device: devices.Device{Platform: devices.Android, Token: deviceToken},
-		Lane:   dispatcher.Urgent,
-		Type:   "nego",
-		Data: []dispatcher.Field{
+func delivery() *push.Delivery {
+	return &push.Delivery{
+		ID:    "123e4567-e89b-42d3-a456-426655440000",
+		Token: deviceToken,
+		Lane:  push.Urgent,
+		Type:  "nego",
+		Data: []push.Field{
 			{Name: "type", Value: json.RawMessage(`"nego"`)},
 			{Name: "receiver_id", Value: json.RawMessage(`66`)},
 			{Name: "message", Value: json.RawMessage(`"Tawaran dari \"Me Ow\""`)},
@@ -39,19 +38,19 @@ func delivery() *dispatcher.Delivery {
 func TestMessage(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(*dispatcher.Delivery)
+		change func(*push.Delivery)
 		want   string // of android
 	}{
-		{"urgent", func(*dispatcher.Delivery) {},
+		{"urgent", func(*push.Delivery) {},
 			`{"ttl":"3600s","priority":"high","notification":{"title":"Nego","body":"Anda mendapatkan tawaran nego dari Me Ow","tag":"nego:51588"}}`},
-		{"chat", func(d *dispatcher.Delivery) { d.Lane, d.Title = dispatcher.Chat, "" },
+		{"chat", func(d *push.Delivery) { d.Lane, d.Title = push.Chat, "" },
 			`{"ttl":"3600s","priority":"high","notification":{"body":"Anda mendapatkan tawaran nego dari Me Ow","tag":"nego:51588"}}`},
-		{"bulk", func(d *dispatcher.Delivery) { d.Lane = dispatcher.Bulk },
+		{"bulk", func(d *push.Delivery) { d.Lane = push.Bulk },
 			`{"ttl":"3600s","priority":"normal","notification":{"title":"Nego","body":"Anda mendapatkan tawaran nego dari Me Ow","tag":"nego:51588"}}`},
-		{"silent", func(d *dispatcher.Delivery) { d.Title, d.Body = "", "" }, `{"ttl":"3600s","priority":"normal"}`},
-		{"expired", func(d *dispatcher.Delivery) { d.Title, d.Body, d.Expires = "", "", now.Add(-time.Hour) }, `{"ttl":"0s","priority":"normal"}`},
-		{"for ever", func(d *dispatcher.Delivery) { d.Title, d.Body, d.Expires = "", "", now.AddDate(1, 0, 0) }, `{"ttl":"2419200s","priority":"normal"}`},
-		{"a part of a second", func(d *dispatcher.Delivery) { d.Title, d.Body, d.Expires = "", "", now.Add(1999*time.Millisecond) }, `{"ttl":"1s","priority":"normal"}`},
+		{"silent", func(d *push.Delivery) { d.Title, d.Body = "", "" }, `{"ttl":"3600s","priority":"normal"}`},
+		{"expired", func(d *push.Delivery) { d.Title, d.Body, d.Expires = "", "", now.Add(-time.Hour) }, `{"ttl":"0s","priority":"normal"}`},
+		{"for ever", func(d *push.Delivery) { d.Title, d.Body, d.Expires = "", "", now.AddDate(1, 0, 0) }, `{"ttl":"2419200s","priority":"normal"}`},
+		{"a part of a second", func(d *push.Delivery) { d.Title, d.Body, d.Expires = "", "", now.Add(1999*time.Millisecond) }, `{"ttl":"1s","priority":"normal"}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := delivery()

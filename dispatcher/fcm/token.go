@@ -14,8 +14,8 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
@@ -23,36 +23,36 @@ const (
 
 	// tokenTimeout bounds one fetch of an access token.
 	tokenTimeout = 10 * time.Second
-	// An access token lives an hour. From renewBefore its end on another one is
-	// fetched, while pushes go on with the old one until leastLife before it.
+	// An access token is valid for an hour. The next one is fetched renewBefore its
+	// expiry; until then pushes use the old one, unless it expires within minLifetime.
 	renewBefore = 5 * time.Minute
-	leastLife   = 10 * time.Second
+	minLifetime = 10 * time.Second
 )
 
-// tokens keep one access token for all lanes. It is safe for concurrent use.
+// A tokenCache holds one access token for all lanes. It is safe for concurrent use.
 //
-// The token source of golang.org/x/oauth2 would do, but it lets a push wait for
-// a fetch beyond its own deadline, and cannot be told that a token was revoked.
-type tokens struct {
-	fetch func() (*oauth2.Token, error)
-	now   func() time.Time
-	idle  func()
+// The token source of golang.org/x/oauth2 does not suffice: a push would wait for a fetch
+// beyond its own deadline, and a revoked token could not be dropped.
+type tokenCache struct {
+	fetch     func() (*oauth2.Token, error)
+	now       func() time.Time
+	closeIdle func() // closes the idle connections to the token endpoint
 
 	mu       sync.Mutex
 	token    *oauth2.Token  // nil when there is none
-	fetching chan struct{}  // closed when the fetch under way has ended; nil without one
+	fetching chan struct{}  // closed when the current fetch ends; nil without one
 	err      error          // of the last fetch
-	done     sync.WaitGroup // the fetch under way
+	fetches  sync.WaitGroup // the current fetch
 }
 
-// newTokens checks the credentials without using them.
-func newTokens(credentials []byte, roots *x509.CertPool, now func() time.Time) (*tokens, error) {
+// newTokenCache returns a cache without a token. It fails if the credentials are malformed.
+func newTokenCache(credentials []byte, roots *x509.CertPool, now func() time.Time) (*tokenCache, error) {
 	var file struct {
 		Type       google.CredentialsType `json:"type"`
 		PrivateKey string                 `json:"private_key"`
 	}
 	if err := json.Unmarshal(credentials, &file); err != nil {
-		return nil, errors.New("they are not JSON") // the error could quote them
+		return nil, errors.New("not JSON") // err could contain parts of them
 	}
 	if file.Type == google.ServiceAccount {
 		if err := checkKey(file.PrivateKey); err != nil {
@@ -67,7 +67,7 @@ func newTokens(credentials []byte, roots *x509.CertPool, now func() time.Time) (
 	}
 	client := &http.Client{Transport: transport, Timeout: tokenTimeout}
 	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, client)
-	// Made anew for every fetch, since it keeps what it has fetched.
+	// Every fetch needs a new source, because a source caches its token.
 	source := func() (oauth2.TokenSource, error) {
 		c, err := google.CredentialsFromJSONWithType(ctx, credentials, file.Type, scope)
 		if err != nil {
@@ -78,7 +78,7 @@ func newTokens(credentials []byte, roots *x509.CertPool, now func() time.Time) (
 	if _, err := source(); err != nil {
 		return nil, err
 	}
-	return &tokens{now: now, idle: transport.CloseIdleConnections, fetch: func() (*oauth2.Token, error) {
+	return &tokenCache{now: now, closeIdle: transport.CloseIdleConnections, fetch: func() (*oauth2.Token, error) {
 		s, err := source()
 		if err != nil {
 			return nil, err
@@ -87,7 +87,7 @@ func newTokens(credentials []byte, roots *x509.CertPool, now func() time.Time) (
 	}}, nil
 }
 
-// checkKey returns an error unless key is a private key in PEM.
+// checkKey returns an error unless key is a PEM-encoded private key.
 func checkKey(key string) error {
 	block, _ := pem.Decode([]byte(key))
 	if block == nil {
@@ -95,27 +95,27 @@ func checkKey(key string) error {
 	}
 	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
 		if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
-			return errors.New("private_key is no private key")
+			return errors.New("private_key is not a private key")
 		}
 	}
 	return nil
 }
 
-// get returns an access token, at the latest when ctx ends. Any number of
-// callers wait for one fetch.
-func (t *tokens) get(ctx context.Context) (string, error) {
+// get returns an access token. It waits for one until ctx ends; all callers wait for the
+// same fetch.
+func (t *tokenCache) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
-	life := t.life()
-	if life < renewBefore && t.fetching == nil {
+	lifetime := t.lifetime()
+	if lifetime < renewBefore && t.fetching == nil {
 		t.fetching = make(chan struct{})
-		t.done.Add(1)
+		t.fetches.Add(1)
 		go t.renew(t.fetching)
 	}
-	if life > leastLife {
+	if lifetime > minLifetime {
 		defer t.mu.Unlock()
 		return t.token.AccessToken, nil
 	}
-	fetched := t.fetching
+	fetched := t.fetching // not nil: minLifetime is less than renewBefore
 	t.mu.Unlock()
 
 	select {
@@ -125,18 +125,18 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.life() > leastLife {
+	if t.lifetime() > minLifetime {
 		return t.token.AccessToken, nil
 	}
 	if t.err == nil {
-		return "", errors.New("the access token has expired on arrival")
+		return "", errors.New("the new access token has already expired")
 	}
 	return "", t.err
 }
 
-// renew fetches a token. A failure leaves the old one in place.
-func (t *tokens) renew(fetched chan struct{}) {
-	defer t.done.Done()
+// renew fetches a token. If that fails, the old one stays.
+func (t *tokenCache) renew(fetched chan struct{}) {
+	defer t.fetches.Done()
 	token, err := t.fetch()
 	if err == nil && token.AccessToken == "" {
 		err = errors.New("the answer holds no access token")
@@ -150,8 +150,8 @@ func (t *tokens) renew(fetched chan struct{}) {
 	close(fetched)
 }
 
-// life returns how long the token is still valid. The caller holds mu.
-func (t *tokens) life() time.Duration {
+// lifetime returns how long the token is still valid. The caller holds mu.
+func (t *tokenCache) lifetime() time.Duration {
 	switch {
 	case t.token == nil:
 		return 0
@@ -162,8 +162,8 @@ func (t *tokens) life() time.Duration {
 	}
 }
 
-// drop forgets a token that was not accepted.
-func (t *tokens) drop(access string) {
+// drop removes a token that FCM rejected, unless it was replaced already.
+func (t *tokenCache) drop(access string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.token != nil && t.token.AccessToken == access {
@@ -171,26 +171,27 @@ func (t *tokens) drop(access string) {
 	}
 }
 
-// close waits for a fetch under way.
-func (t *tokens) close() {
-	t.done.Wait()
-	t.idle()
+// close waits for the current fetch and closes its connection.
+func (t *tokenCache) close() {
+	t.fetches.Wait()
+	t.closeIdle()
 }
 
-// noToken says what it means that there is no access token: what Google refuses
-// is the fault of our credentials, what it does not answer passes.
-func noToken(err error) dispatcher.Result {
+// noToken returns the result of a push for which no access token could be fetched. If the
+// token endpoint refused the request, our credentials are wrong; any other failure is
+// retried.
+func noToken(err error) push.Result {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return provider.Unanswered(err) // the push's own end came first
+		return provider.Unanswered(err) // the attempt's context ended first
 	}
-	r := dispatcher.Result{Outcome: dispatcher.Later, Reason: "access_token", Backoff: provider.Backoff}
+	r := push.Result{Outcome: push.Later, Reason: "access_token", Backoff: provider.Backoff}
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) && refused.Response != nil {
 		switch status := refused.Response.StatusCode; status {
 		case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		default:
 			if status < 500 {
-				r.Outcome, r.Reason = dispatcher.Broken, "credentials"
+				r.Outcome, r.Reason = push.Broken, "credentials"
 			}
 		}
 	}

@@ -20,14 +20,14 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// newTestTokens returns tokens that fetch does the fetching for; they are named
+// newTestTokens returns a cache that calls fetch for its tokens; they are named
 // t1, t2 and so on and live an hour.
-func newTestTokens(fetch func(n int) error) *tokens {
+func newTestTokens(fetch func(n int) error) *tokenCache {
 	n := 0
-	return &tokens{now: time.Now, idle: func() {}, fetch: func() (*oauth2.Token, error) {
+	return &tokenCache{now: time.Now, closeIdle: func() {}, fetch: func() (*oauth2.Token, error) {
 		n++
 		if err := fetch(n); err != nil {
 			return nil, err
@@ -139,16 +139,16 @@ func TestNoToken(t *testing.T) {
 	}
 	for _, test := range []struct {
 		err     error
-		outcome dispatcher.Outcome
-		reason  string
+		outcome push.Outcome
+		reason  push.Reason
 	}{
-		{refused(400), dispatcher.Broken, "credentials"},
-		{refused(401), dispatcher.Broken, "credentials"},
-		{refused(429), dispatcher.Later, "access_token"},
-		{refused(503), dispatcher.Later, "access_token"},
-		{errors.New("no route"), dispatcher.Later, "access_token"},
-		{context.DeadlineExceeded, dispatcher.Later, "timeout"},
-		{context.Canceled, dispatcher.Later, "canceled"},
+		{refused(400), push.Broken, "credentials"},
+		{refused(401), push.Broken, "credentials"},
+		{refused(429), push.Later, "access_token"},
+		{refused(503), push.Later, "access_token"},
+		{errors.New("no route"), push.Later, "access_token"},
+		{context.DeadlineExceeded, push.Later, "timeout"},
+		{context.Canceled, push.Later, "canceled"},
 	} {
 		r := noToken(test.err)
 		if r.Outcome != test.outcome || r.Reason != test.reason || r.Backoff == 0 {
@@ -187,7 +187,7 @@ func TestBadCredentials(t *testing.T) {
 		"no key":     accountFile(nil, "https://localhost"),
 		"bad key":    accountFile(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hunter2")}), "https://localhost"),
 	} {
-		_, err := newTokens(file, nil, time.Now)
+		_, err := newTokenCache(file, nil, time.Now)
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if name != "other type" && strings.Contains(err.Error(), "hunter2") {

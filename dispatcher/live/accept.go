@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Errors of Accept.
@@ -46,13 +48,13 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 	if !until.IsZero() {
 		s.expiresAt = until.UnixMilli()
 	}
-	fresh, ok := h.enter(s, user)
+	fresh, ok := h.users.add(s, user, h.opts.Channels.Channel(user))
 	h.sockets.Add(1)
 	if h.admission.closed() { // Drain may have missed this socket
-		s.close(codeRestart, reasonRestart)
+		s.queue.close(codeRestart, reasonRestart)
 	}
-	if !h.start(func() { h.begin(s, fresh, ok, since) }) {
-		s.leave()
+	if !h.goroutines.start(func() { h.begin(s, fresh, ok, since) }) {
+		h.leave(s)
 	}
 	return nil
 }
@@ -60,43 +62,48 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 // handshake upgrades the connection of a request. It writes to the network, so the
 // caller must not hold a mutex.
 func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	hj := &hijacker{ResponseWriter: w, timeout: h.WriteTimeout}
-	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.OriginPatterns}
-	if h.Compression {
+	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
+	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.opts.OriginPatterns}
+	if h.opts.Compression {
 		opts.CompressionMode = websocket.CompressionNoContextTakeover
 	}
 	ws, err := websocket.Accept(hj, r, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
-	ws.SetReadLimit(h.MaxFrame)
-	return &socket{hub: h, ws: ws, conn: hj.conn, acceptLanguage: r.Header.Get("Accept-Language"), behind: true}, nil
+	ws.SetReadLimit(h.opts.MaxFrame)
+	s := &socket{ws: ws, conn: hj.conn, replayer: h.replayer, acceptLanguage: r.Header.Get("Accept-Language"), behind: true}
+	s.queue = writeQueue{
+		ws: ws, conn: hj.conn, goroutines: h.goroutines, written: h.metrics.frames,
+		maxFrames: h.opts.QueueFrames, maxBytes: h.opts.QueueBytes,
+	}
+	return s, nil
 }
 
 // begin greets a socket or closes it, and then starts its reader.
 func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 	defer func() {
-		if !h.start(s.read) { // in a new goroutine, whose stack is small
-			s.leave()
+		if !h.goroutines.start(func() { h.read(s) }) { // in a new goroutine, whose stack is small
+			h.leave(s)
 		}
 	}()
 	if !admitted {
-		s.close(codeTooMany, "too many sockets")
+		s.queue.close(codeTooMany, "too many sockets")
 		return
 	}
-	if s.closed() { // the hub is closing
+	if s.queue.closed() { // the hub is closing
 		return
 	}
-	ctx, cancel := h.withTimeout(joinTimeout)
+	ctx, cancel := h.goroutines.withTimeout(joinTimeout)
 	defer cancel()
 	more, err := h.join(ctx, s, fresh, since)
 	if err != nil {
-		h.Log.Warn("a socket cannot be greeted", "error", err)
-		s.close(codeAway, "try again later")
+		h.opts.Log.Warn("a socket cannot be greeted", "error", err)
+		s.queue.close(codeAway, "try again later")
 		return
 	}
 	if more || !s.caughtUp() {
-		h.start(func() { h.catchUp(s) })
+		h.replayer.start(s)
 	}
 }
 
@@ -116,11 +123,11 @@ func offers(r *http.Request, protocol string) bool {
 func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (more bool, err error) {
 	u := s.user
 	if fresh {
-		h.start(func() { h.setOnline(u) })
+		h.goroutines.start(func() { h.presence.setOnline(u) })
 	}
 	for delay := minRetryDelay; ; delay *= 2 {
 		more, err = h.greet(ctx, s, since)
-		if err == nil || !pause(ctx, delay) {
+		if err == nil || !rdb.Sleep(ctx, delay) {
 			return more, err
 		}
 	}
@@ -134,16 +141,16 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if err := h.pubsub.await(ctx, u); err != nil {
 		return false, err
 	}
-	revoked, err := h.revokedAt(ctx, u)
+	revoked, err := h.revocations.last(ctx, u.id)
 	if err != nil {
 		return false, err
 	}
-	locale, err := h.Dispatcher.LocaleOf(ctx, u.id, s.acceptLanguage)
+	locale, err := h.opts.Locales.LocaleOf(ctx, u.id, s.acceptLanguage)
 	if err != nil {
 		return false, err
 	}
 	changes := u.changes.Load()
-	unreads, err := h.Inbox.Unreads(ctx, u.id)
+	unreads, err := h.opts.Counters.Unreads(ctx, u.id)
 	if err != nil {
 		return false, err
 	}
@@ -152,24 +159,19 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 		h.metrics.resumes.Inc()
 		seq = *since
 	}
-	missed, newest, known, err := h.replay(u.id, seq)
+	missed, newest, known, err := h.replayLog.readInTurn(u.id, seq)
 	if err != nil {
 		return false, err
 	}
 	if !known {
 		seq = newest
 	}
-	s.mu.Lock()
-	s.seq, s.revokedBefore, s.locale, s.greeted = seq, revoked, locale, true
-	s.push(h.hello(seq, unreads))
-	s.checkRevoked()
-	more = s.pushLogged(missed)
-	s.mu.Unlock()
+	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, revoked, locale, missed)
 	if !known && since != nil {
-		s.resync(newest)
+		h.replayer.resync(s, newest)
 	}
 	if u.changes.Load() != changes {
-		h.count(u)
+		h.counts.add(u)
 	}
 	return more, nil
 }

@@ -29,6 +29,7 @@ const (
 type answer struct {
 	op      string
 	members []member
+	before  []byte // a frame that is sent before the answer; nil: none
 }
 
 type member struct {

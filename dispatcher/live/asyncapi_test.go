@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kabar-gateway/kabar/docs"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A protocol is what docs/asyncapi.yaml says.
@@ -216,7 +216,7 @@ func TestDocumentedFramesAreSent(t *testing.T) {
 	await(c, "hello", "resync")
 	w.send(15, 66, "apa kabar?")
 	await(c, "event", "unreads")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	requests := map[string]string{
 		"read":     `{"op":"read","conversation_id":"` + conversation + `","message_id":"` + id + `"}`,
 		"typing":   `{"op":"typing","conversation_id":"` + conversation + `"}`,

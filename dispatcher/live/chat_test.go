@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A message sent over a socket is answered and kept as one sent over HTTP.
@@ -22,7 +24,7 @@ func TestSend(t *testing.T) {
 	const text = `{"op":"send","ref":"r1","instant_message":{"receiver_id":"66","category":"0","body_bb":"[b]halo[/b]","client_id":"c1"},"product_id":"mwza"}`
 	from.write(text)
 	sent := from.next("ack", "error")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	want := fmt.Sprintf(`{"op":"ack","ref":"r1","status":"OK","id":%q,"client_id":"c1","conversation_id":%q,"message":"Pesan terkirim"}`, sent.ID, conversation)
 	if sent.raw != want {
 		t.Errorf("answer\n%s, want\n%s", sent.raw, want)
@@ -33,7 +35,7 @@ func TestSend(t *testing.T) {
 	if f := to.next("unreads"); f.Unreads["messages"] != 1 {
 		t.Errorf("unreads %s", f.raw)
 	}
-	m, err := w.Inbox.Message(t.Context(), 66, sent.ID)
+	m, err := w.Inbox.Conversations.Message(t.Context(), 66, sent.ID)
 	if err != nil || m.Body != "[b]halo[/b]" || m.Product != "mwza" || m.Conversation != conversation {
 		t.Errorf("kept %+v, %v", m, err)
 	}
@@ -47,7 +49,7 @@ func TestSendRefuses(t *testing.T) {
 	w := newWorld(t)
 	c := w.start().dial(15)
 	c.next("hello")
-	conversation := func(user int64) string { return fmt.Sprintf("%q", inbox.ConversationID(15, user)) }
+	conversation := func(user int64) string { return fmt.Sprintf("%q", model.ConversationID(15, user)) }
 	const format = "Gagal mengirim pesan: harap menggunakan format yang seharusnya"
 	c.write(`{"op":"send","ref":0,"instant_message":{"receiver_id":66,"category":0,"body_bb":"a","client_id":"c1"}}`)
 	c.next("ack")
@@ -73,8 +75,8 @@ func TestSendRefuses(t *testing.T) {
 
 // Sends of one user are limited over all of their sockets.
 func TestSendsAreLimited(t *testing.T) {
-	w := newWorld(t, func(o *dispatcher.Options) { o.Sends = dispatcher.Rate{PerSecond: 0.001, Burst: 10} })
-	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 1000, Burst: 1000} })
+	w := newWorld(t, func(o *dispatcher.Options) { o.Sends = chat.Rate{PerSecond: 0.001, Burst: 10} })
+	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 1000, Burst: 1000} })
 	sockets := []*client{p.dial(15), p.dial(15)}
 	sent := 0
 	for i := range 40 {
@@ -98,7 +100,7 @@ func TestRead(t *testing.T) {
 	sender, reader := p.dial(15), p.dial(66)
 	sender.next("hello")
 	reader.next("hello")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	first := w.send(15, 66, "satu")
 	second := w.send(15, 66, "dua")
 	for _, step := range []struct{ members, upTo string }{
@@ -140,7 +142,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	c := w.start().dial(77)
 	c.next("hello")
 	for _, op := range []string{"typing", "presence", "read"} {
-		c.write(`{"op":"` + op + `","conversation_id":"` + inbox.ConversationID(15, 66) + `"}`)
+		c.write(`{"op":"` + op + `","conversation_id":"` + model.ConversationID(15, 66) + `"}`)
 		if f := c.next("ack", "error"); f.Code != "forbidden" || f.Message != "Gagal membaca message, hanya bisa membuka inbox milik masing-masing" {
 			t.Error(f.raw)
 		}
@@ -157,7 +159,7 @@ func TestTyping(t *testing.T) {
 	one, two := w.start(), w.start()
 	from, to := one.dial(15), two.dial(66)
 	to.next("hello")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	from.write(`{"op":"typing","ref":1,"conversation_id":"` + conversation + `"}`)
 	if f := from.next("ack", "error"); f.Op != "ack" {
 		t.Error(f.raw)
@@ -174,8 +176,8 @@ func TestPresence(t *testing.T) {
 	quick := func(o *Options) { o.Linger = 100 * time.Millisecond }
 	one, two := w.start(quick), w.start(quick)
 	asking := one.dial(15)
-	conversation := inbox.ConversationID(15, 66)
-	ask := func() frame {
+	conversation := model.ConversationID(15, 66)
+	ask := func() receivedFrame {
 		t.Helper()
 		asking.write(`{"op":"presence","conversation_id":"` + conversation + `"}`)
 		return asking.next("presence")
@@ -213,11 +215,11 @@ func TestSeen(t *testing.T) {
 	if f := c.next("ack", "error"); f.Op != "ack" || f.Ref != "s" {
 		t.Error(f.raw)
 	}
-	command := w.Inbox.AttentionCommand(t.Context(), 66, inbox.ConversationID(15, 66), id)
+	command := w.Inbox.Conversations.StatusCommand(t.Context(), 66, model.ConversationID(15, 66), id)
 	if err := w.batcher.Do(t.Context(), command); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := inbox.ReadAttention(command); err != nil || !a.Paid {
+	if a, err := inbox.ReadMessageStatus(command); err != nil || !a.Seen {
 		t.Errorf("%+v, %v", a, err)
 	}
 	c.write(`{"op":"seen","seq":"soon"}`)

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 )
 
 // A client that stops reading is closed with 4003, and loses nothing.
@@ -70,13 +70,13 @@ func TestSlowReader(t *testing.T) {
 
 // slow reports whether a socket of the user is being closed.
 func (p *process) slow(user int64) (slow bool) {
-	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { slow = slow || s.closed() })
+	p.users.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { slow = slow || s.queue.closed() })
 	return slow
 }
 
 func TestTooManyFrames(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.Frames = dispatcher.Rate{PerSecond: 0.0001, Burst: 5} }) // no help by time
+	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 0.0001, Burst: 5} }) // no help by time
 	c := p.dial(66)
 	c.next("hello")
 	for i := range 10 {
@@ -163,7 +163,7 @@ func TestKickThatWasLost(t *testing.T) {
 	p := w.start()
 	old := p.dial(66)
 	old.next("hello")
-	a := p.find(w.Inbox.Channel(66))
+	a := p.users.find(w.Inbox.Live.Channel(66))
 	l := a.conn.Load()
 	l.change(a.channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })
@@ -210,7 +210,7 @@ func TestDrain(t *testing.T) {
 func TestPing(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) { o.PingInterval = time.Hour }) // the test looks instead of the loop
-	interval := p.PingInterval.Milliseconds()
+	interval := p.opts.PingInterval.Milliseconds()
 	dead := p.dial(66)
 	dead.next("hello") // and reads no more, so that nobody answers
 	toDead := p.socketsOf(66)[0]
@@ -221,7 +221,7 @@ func TestPing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for f := (frame{}); f.Op != "event" && err == nil; {
+		for f := (receivedFrame{}); f.Op != "event" && err == nil; {
 			f, err = alive.receive()
 		}
 	}()
@@ -229,14 +229,14 @@ func TestPing(t *testing.T) {
 	now := time.Now().UnixMilli()
 	for _, s := range sockets {
 		s.conn.lastRead.Store(now - interval)
-		s.checkAlive(now)
+		s.checkAlive(now, interval)
 	}
 	eventually(t, "one has answered", func() bool {
 		return slices.ContainsFunc(sockets, func(s *socket) bool { return s.conn.lastRead.Load() >= now })
 	})
 	toDead.conn.lastRead.Store(now - 2*interval) // for as long as the other one's answer is worth
 	for _, s := range sockets {
-		s.checkAlive(now)
+		s.checkAlive(now, interval)
 	}
 	eventually(t, "dropped", func() bool { return testutil.ToFloat64(p.metrics.closed.WithLabelValues("silent")) == 1 })
 	w.send(15, 66, "halo")
@@ -250,7 +250,7 @@ func TestPing(t *testing.T) {
 
 // socketsOf returns a user's sockets.
 func (p *process) socketsOf(user int64) (sockets []*socket) {
-	p.find(p.w.Inbox.Channel(user)).each(func(s *socket) { sockets = append(sockets, s) })
+	p.users.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { sockets = append(sockets, s) })
 	return sockets
 }
 

@@ -2,8 +2,11 @@ package live
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -14,42 +17,50 @@ const (
 	countWorkers = 16
 )
 
-// A countQueue holds the users whose unreads may have changed.
+// A countQueue counts what is unread for the users for whom it may have changed, and
+// sends the numbers to their sockets.
 type countQueue struct {
-	wake chan struct{} // capacity 1
+	counters Counters
+	log      *slog.Logger
+	wake     chan struct{} // capacity 1
+
 	mu   mutex[countQueueLock]
 	list []*userSockets
 }
 
-// count requests that a user's unreads are counted and sent to all of their sockets.
+func newCountQueue(counters Counters, log *slog.Logger) *countQueue {
+	return &countQueue{counters: counters, log: log, wake: make(chan struct{}, 1)}
+}
+
+// add requests that a user's unreads are counted and sent to all of their sockets.
 // It does not wait.
-func (h *Hub) count(u *userSockets) {
+func (q *countQueue) add(u *userSockets) {
 	u.changes.Add(1)
-	h.counts.mu.Lock()
-	defer h.counts.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if u.counting {
 		return
 	}
 	u.counting = true
-	h.counts.list = append(h.counts.list, u)
+	q.list = append(q.list, u)
 	select {
-	case h.counts.wake <- struct{}{}:
+	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
-// countLoop counts what was requested, until ctx ends.
-func (h *Hub) countLoop(ctx context.Context) {
+// run counts what was requested, until ctx ends.
+func (q *countQueue) run(ctx context.Context) {
 	for {
 		select {
-		case <-h.counts.wake:
+		case <-q.wake:
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, countDelay) {
+		if !rdb.Sleep(ctx, countDelay) {
 			return
 		}
-		h.countAll(ctx, h.counts.take())
+		q.countAll(ctx, q.take())
 	}
 }
 
@@ -67,13 +78,13 @@ func (q *countQueue) take() []*userSockets {
 
 // countAll counts for several users at once. It waits for all of them, so that the
 // frames of one user are sent in order.
-func (h *Hub) countAll(ctx context.Context, due []*userSockets) {
+func (q *countQueue) countAll(ctx context.Context, due []*userSockets) {
 	next := make(chan *userSockets)
 	var workers sync.WaitGroup
 	for range min(countWorkers, len(due)) {
 		workers.Go(func() {
 			for u := range next {
-				h.countFor(ctx, u)
+				q.countFor(ctx, u)
 			}
 		})
 	}
@@ -86,18 +97,18 @@ func (h *Hub) countAll(ctx context.Context, due []*userSockets) {
 
 // countFor counts a user's unreads and sends them. After an error it requests
 // another count.
-func (h *Hub) countFor(ctx context.Context, u *userSockets) {
+func (q *countQueue) countFor(ctx context.Context, u *userSockets) {
 	if u.empty() {
 		return
 	}
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	unreads, err := h.Inbox.Unreads(request, u.id)
+	unreads, err := q.counters.Unreads(request, u.id)
 	if err != nil {
 		if ctx.Err() == nil {
-			h.Log.Warn("unreads cannot be counted", "error", err)
-			pause(ctx, minRetryDelay)
-			h.count(u)
+			q.log.Warn("unreads cannot be counted", "error", err)
+			rdb.Sleep(ctx, minRetryDelay)
+			q.add(u)
 		}
 		return
 	}

@@ -2,12 +2,33 @@
 // connected to this process, sends them what Redis publishes, and handles their
 // requests.
 //
+// # Parts
+//
+// The [Hub] accepts sockets, greets them, and closes them when the process ends. It is
+// made of parts that do not know it:
+//
+//	goroutines    starts goroutines and ends them with the hub
+//	registry      the users who have sockets here, and their sockets
+//	socket        what one client has received and may receive
+//	writeQueue    the frames that wait to be written to a socket
+//	reader        the frames that a client sends
+//	requests      carries out what those ask for
+//	pubsub        the subscriptions of the users' channels
+//	router        passes what is published to sockets
+//	publisher     publishes frames that are not logged
+//	frameBuilder  makes frames of what is published or logged
+//	replayLog     reads the frames that a socket has missed
+//	replayer      sends them to the socket
+//	revocations   reads when a user's sockets were revoked
+//	countQueue    counts what is unread
+//	presence      records who is online, and tells those who watch
+//
 // # Goroutines
 //
 // Each pub/sub connection has a goroutine that receives what is published, and offers
-// it to sockets (pubsubconn.go, pubsub.go). It never waits for a socket. A socket has
+// it to sockets (pubsubconn.go, router.go). It never waits for a socket. A socket has
 // a goroutine that reads (read.go), and one that writes while frames are queued
-// (write.go). When a socket has missed frames, because it has just connected or
+// (writequeue.go). When a socket has missed frames, because it has just connected or
 // because pub/sub has lost some, another goroutine reads them from the replay log
 // (catchup.go). Meanwhile published frames are not queued for that socket. A few loops
 // of the hub ping, count and tidy up for all sockets, so that an idle socket costs one
@@ -20,7 +41,8 @@
 //	mutex       guards                                while holding it, lock only
 //	shard       the users of a shard                  user
 //	user        the list of a user's sockets          nothing
-//	socket      the state and the queue of a socket   gate
+//	socket      what its client has and may receive   writeQueue, gate
+//	writeQueue  frames to write, why a socket ends    gate
 //	pubsub      the list of pub/sub connections       gate
 //	pubsubConn  requested changes of subscriptions    nothing
 //	countQueue  users whose unreads are to be counted nothing

@@ -12,7 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const spam = "spam"
@@ -92,7 +94,7 @@ func (f *flooder) listen(c *client) {
 func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	const burst, frames, rounds = 50, 10_000, 10
 	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Sends = dispatcher.Rate{PerSecond: 0.0001, Burst: burst} // the default, without time's help
+		o.Sends = chat.Rate{PerSecond: 0.0001, Burst: burst} // the default, without time's help
 	})
 	p := w.start()
 	pairs := []pair{{users: [2]int64{66, 100}}}
@@ -138,7 +140,7 @@ func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	eventually(t, "every socket of the flooder was closed", func() bool {
 		return testutil.ToFloat64(p.metrics.closed.WithLabelValues("4008")) == float64(f.sockets)
 	})
-	got, err := w.Inbox.Messages(t.Context(), 66, inbox.ConversationID(15, 66), 0, 2*burst)
+	got, err := w.Inbox.Conversations.Messages(t.Context(), 66, model.ConversationID(15, 66), 0, 2*burst)
 	if err != nil || len(got) != burst {
 		t.Errorf("the receiver has %d of %d messages, %v", len(got), burst, err)
 	}
@@ -148,7 +150,7 @@ func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 func (w *world) makeKnown(user int64) {
 	w.t.Helper()
 	name := fmt.Sprint("User ", user)
-	if err := w.Inbox.SetProfile(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
+	if err := w.Inbox.Profiles.Set(context.Background(), user, inbox.Profile{Name: &name}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -2,12 +2,12 @@ package live
 
 import (
 	"fmt"
-	"strconv"
+	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // Kinds of published frames, in addition to those of package inbox. They are not
@@ -18,56 +18,74 @@ const (
 	kindRevoked  = "revoked"  // closes the user's sockets; its seq is the time of the revocation, Unix µs
 )
 
-// hello returns the first frame of a socket.
-func (h *Hub) hello(seq int64, u inbox.Unreads) []byte {
+// helloFrame returns the first frame of a socket.
+func helloFrame(seq int64, u model.Unreads, o *Options) []byte {
 	return fmt.Appendf(nil, `{"op":"hello","seq":%d,"unreads":%s,"ping_interval":%d,"max_frame":%d}`,
-		seq, dispatcher.UnreadsJSON(u), int(h.PingInterval.Seconds()), h.MaxFrame)
+		seq, content.UnreadsJSON(u), int(o.PingInterval.Seconds()), o.MaxFrame)
 }
 
-func unreadsFrame(u inbox.Unreads) []byte {
-	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, dispatcher.UnreadsJSON(u))
+func unreadsFrame(u model.Unreads) []byte {
+	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, content.UnreadsJSON(u))
 }
 
-// A request is a frame from a client. Each op has its own members.
-type request struct {
-	Op  string         `json:"op"`
-	Ref jsontext.Value `json:"ref"` // a string or a number, sent back as it is
-
-	// send: what POST /v2/messages.json takes
-	Message struct {
-		Receiver jsontext.Value `json:"receiver_id"`
-		Category jsontext.Value `json:"category"`
-		Body     jsontext.Value `json:"body_bb"`
-		ClientID jsontext.Value `json:"client_id"`
-	} `json:"instant_message"`
-	Product jsontext.Value `json:"product_id"`
-
-	Conversation   string         `json:"conversation_id"` // read, typing, presence
-	MessageID      string         `json:"message_id"`      // read, optional
-	NotificationID string         `json:"notification_id"` // read, instead of the conversation's
-	Seq            jsontext.Value `json:"seq"`             // seen
+// A frame is a frame for clients that was made from one of a user's channel or replay log.
+type frame struct {
+	Seq, Prev int64  // 0 for frames that are not logged
+	Text      []byte // JSON
+	// others has the frame in the languages other than Text's, by language.
+	others map[text.Locale][]byte
 }
 
-const maxRef = 128 // bytes
-
-// scalar returns the text of a string or a number, since clients may send either. It
-// returns "" for null and for a missing value. ok is false for all other values.
-func scalar(v jsontext.Value) (text string, ok bool) {
-	switch {
-	case len(v) == 0 || v.Kind() == 'n':
-		return "", true
-	case v.Kind() == '"':
-		b, err := jsontext.AppendUnquote(nil, v)
-		return string(b), err == nil
-	case v.Kind() == '0':
-		return string(v), true
+// In returns the frame in a language, or Text when it does not have that language.
+func (f *frame) In(l text.Locale) []byte {
+	if other, ok := f.others[l]; ok {
+		return other
 	}
-	return "", false
+	return f.Text
 }
 
-// number returns a number that is not negative. ok is false for all other values.
-func number(v jsontext.Value) (n int64, ok bool) {
-	s, _ := scalar(v)
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == s
+// A frameBuilder makes the frames for clients.
+type frameBuilder struct {
+	types    *event.Types
+	location *time.Location // of the times in frames
+}
+
+// newFrame makes a frame of what a user's channel or log carries.
+func (b *frameBuilder) newFrame(user int64, f model.Frame) (frame, error) {
+	made := frame{Seq: f.Seq, Prev: f.Prev}
+	switch {
+	case f.Seq > 0 && f.Body == "":
+		made.Text = content.EventFrame(f.Seq, f.Prev, content.DeletedMembers(f.ID))
+	case f.Kind == model.FrameRead:
+		made.Text = content.ReadFrame([]byte(f.Body))
+	case f.Kind == model.FrameMessage:
+		made.Text = content.EventFrame(f.Seq, f.Prev, []byte(f.Body))
+	case f.Kind == model.FrameEvent:
+		return made, b.fillEvent(&made, user, f)
+	default:
+		return frame{}, fmt.Errorf("unknown kind of frame %q", f.Kind)
+	}
+	return made, nil
+}
+
+// fillEvent renders the frame of a notification, in each language that it has.
+func (b *frameBuilder) fillEvent(made *frame, user int64, f model.Frame) error {
+	body, err := content.ParseBody([]byte(f.Body))
+	if err != nil {
+		return fmt.Errorf("body of notification %s: %w", f.ID, err)
+	}
+	n := content.Notification{ID: f.ID, Receiver: user, Promo: b.types.Spec(body.Type).Promo, Body: body}
+	members, others, err := n.Members(b.location)
+	if err != nil {
+		return err
+	}
+	made.Text = content.EventFrame(f.Seq, f.Prev, members)
+	if len(others) == 0 {
+		return nil
+	}
+	made.others = make(map[text.Locale][]byte, len(others))
+	for l, members := range others {
+		made.others[l] = content.EventFrame(f.Seq, f.Prev, members)
+	}
+	return nil
 }

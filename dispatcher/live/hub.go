@@ -1,112 +1,20 @@
 package live
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"hash/maphash"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Subprotocol is what clients must ask for.
 const Subprotocol = "kabar.v1"
 
-// A Dispatcher makes frames and carries out what clients ask for.
-// [dispatcher.Dispatcher] is one, and documents the methods and their errors.
-type Dispatcher interface {
-	ParseFrame(user int64, payload string) (dispatcher.Frame, error)
-	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
-	Replay(ctx context.Context, user, since int64) (frames []dispatcher.Frame, newest int64, known bool, err error)
-	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
-	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
-}
-
-// An Inbox holds what users are shown. [inbox.Store] is one, and documents the
-// methods and their errors.
-type Inbox interface {
-	Channel(user int64) string
-	LiveKeys(user int64) inbox.LiveKeys
-	Revoke(ctx context.Context, user int64) error
-	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
-	Read(ctx context.Context, user int64, id string) (unread int, err error)
-	Partner(ctx context.Context, user int64, conversation string) (int64, error)
-	SeenUpTo(ctx context.Context, user, seq int64) error
-}
-
-// Options configure a Hub. Redis, Batcher, Dispatcher and Inbox are required.
-type Options struct {
-	Redis      redis.UniversalClient
-	Batcher    *inbox.Batcher
-	Dispatcher Dispatcher
-	Inbox      Inbox
-	// Sharded says that frames go through sharded pub/sub, as on a cluster.
-	Sharded bool
-	// PingInterval is how long a client may be silent before it is pinged: 30 s
-	// unless set. One that then stays silent for half as long is dropped.
-	PingInterval time.Duration
-	// MaxFrame bounds what a client sends in one frame, in bytes: 32 KiB unless set.
-	MaxFrame int64
-	// QueueFrames and QueueBytes bound what waits for one socket: 256 and 1 MiB
-	// unless set.
-	QueueFrames, QueueBytes int
-	// WriteTimeout is how long a client may take to receive what is written at
-	// once, 64 KiB or so: 10 s unless set.
-	WriteTimeout time.Duration
-	// Linger is how long a user without sockets stays subscribed, and online, so
-	// that coming back is cheap: 30 s unless set.
-	Linger time.Duration
-	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
-	MaxSockets int
-	// Frames limits what one socket may ask for: 20 a second and 60 at once unless
-	// set.
-	Frames dispatcher.Rate
-	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
-	// [websocket.AcceptOptions].
-	OriginPatterns []string
-	// Compression offers permessage-deflate, without context takeover.
-	Compression bool
-	// Texts are the words of answers: the built-in ones when nil.
-	Texts *text.Catalogue
-	// Location is the zone of the times in frames: UTC unless set.
-	Location *time.Location
-	Log      *slog.Logger
-	Metrics  prometheus.Registerer
-}
-
-func (o *Options) defaults() {
-	o.PingInterval = cmp.Or(o.PingInterval, 30*time.Second)
-	o.MaxFrame = cmp.Or(o.MaxFrame, 32<<10)
-	o.QueueFrames = cmp.Or(o.QueueFrames, 256)
-	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
-	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
-	o.Linger = cmp.Or(o.Linger, 30*time.Second)
-	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
-	o.Frames = cmp.Or(o.Frames, dispatcher.Rate{PerSecond: 20, Burst: 60})
-	o.Location = cmp.Or(o.Location, time.UTC)
-	if o.Texts == nil {
-		o.Texts = text.Default()
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Metrics == nil {
-		o.Metrics = prometheus.NewRegistry()
-	}
-}
-
 const (
-	shards         = 64
-	maxReads       = 64               // concurrent reads of the replay log
 	requestTimeout = 10 * time.Second // of a request to Redis
 	stopTimeout    = 5 * time.Second  // for Run to close the sockets that are left
 	drainSpread    = time.Second      // Drain spreads its closes over this time
@@ -118,94 +26,68 @@ var ErrClosed = errors.New("the hub is closing")
 
 // A Hub holds the sockets of this process. Its methods are safe for concurrent use.
 type Hub struct {
-	Options
-	id      string // of this process
-	seed    maphash.Seed
-	shards  [shards]shard
-	pubsub  pubsub
-	reads   chan struct{} // semaphore: one entry for each read of the log
-	counts  countQueue
-	metrics *metrics
-	sockets atomic.Int64 // open
-	created atomic.Int64 // userSockets created so far
+	opts        Options
+	goroutines  *goroutines
+	metrics     *metrics
+	users       *registry
+	counts      *countQueue
+	frames      *frameBuilder
+	replayLog   *replayLog
+	revocations *revocations
+	replayer    *replayer
+	presence    *presence
+	pubsub      *pubsub
+	requests    *requests
 
-	admission gate          // counts sockets, from before the handshake until they have left
-	running   gate          // counts goroutines
-	done      chan struct{} // closed by Run after all sockets were closed
+	sockets   atomic.Int64 // open
+	admission gate         // counts sockets, from before the handshake until they have left
 }
 
 // New returns a hub. Sockets are served while Run runs.
 func New(opts Options) *Hub {
 	opts.defaults()
-	h := &Hub{
-		Options: opts, id: uuid.NewString()[:8], seed: maphash.MakeSeed(),
-		reads: make(chan struct{}, maxReads), done: make(chan struct{}),
+	h := &Hub{opts: opts, goroutines: newGoroutines()}
+	h.metrics = newMetrics(opts.Metrics, h.sockets.Load)
+	h.users = newRegistry(opts.MaxSockets)
+	h.counts = newCountQueue(opts.Counters, opts.Log)
+	h.frames = &frameBuilder{types: opts.Types, location: opts.Location}
+	h.replayLog = newReplayLog(opts.Channels, opts.Chat, h.frames, h.goroutines)
+	h.revocations = &revocations{batcher: opts.Batcher, channels: opts.Channels}
+	h.replayer = &replayer{
+		replayLog: h.replayLog, revocations: h.revocations, counts: h.counts,
+		goroutines: h.goroutines, metrics: h.metrics, log: opts.Log,
 	}
-	for i := range h.shards {
-		h.shards[i].users = make(map[string]*userSockets)
+	publisher := &publisher{batcher: opts.Batcher, channels: opts.Channels, sharded: opts.Sharded}
+	h.presence = &presence{
+		process: uuid.NewString()[:8], batcher: opts.Batcher, channels: opts.Channels, publisher: publisher,
+		location: opts.Location, goroutines: h.goroutines, log: opts.Log,
 	}
-	h.pubsub = pubsub{hub: h, conns: make(map[string]*pubsubConn)}
-	h.counts.wake = make(chan struct{}, 1)
-	h.metrics = newMetrics(opts.Metrics, h)
+	h.pubsub = &pubsub{
+		redis: opts.Redis, sharded: opts.Sharded, users: h.users,
+		router:     &router{users: h.users, frames: h.frames, counts: h.counts, log: opts.Log},
+		goroutines: h.goroutines, renewals: h.metrics.renewals, log: opts.Log,
+		conns: make(map[string]*pubsubConn),
+	}
+	h.requests = &requests{
+		chat: opts.Chat, channels: opts.Channels, notifications: opts.Notifications, conversations: opts.Conversations,
+		presence: h.presence, publisher: publisher, log: opts.Log,
+	}
 	return h
 }
 
 // Run serves sockets until ctx ends. Then it closes the sockets that are left, and
 // returns when all goroutines of the hub have ended. It may be called once.
 func (h *Hub) Run(ctx context.Context) {
-	loops, cancel := h.context()
-	defer cancel()
-	h.start(func() { h.pingLoop(loops) })
-	h.start(func() { h.tidyLoop(loops) })
-	h.start(func() { h.countLoop(loops) })
+	loops := h.goroutines.context()
+	h.goroutines.start(func() { h.pingLoop(loops) })
+	h.goroutines.start(func() { h.tidyLoop(loops) })
+	h.goroutines.start(func() { h.counts.run(loops) })
 	<-ctx.Done()
 	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
 	defer stop()
 	h.Drain(stopping)
 	h.lingerOnline(stopping)
-	ended := h.running.close()
-	close(h.done)
-	<-ended
-}
-
-// start runs f in a goroutine that Run waits for. It returns false, and does not
-// run f, after Run has closed the sockets.
-func (h *Hub) start(f func()) bool {
-	if !h.running.enter() {
-		return false
-	}
-	go func() {
-		defer h.running.leave()
-		f()
-	}()
-	return true
-}
-
-// context returns a context that ends when h.done is closed. The caller must call
-// cancel.
-func (h *Hub) context() (context.Context, context.CancelFunc) {
-	return h.untilDone(context.WithCancel(context.Background()))
-}
-
-// withTimeout returns a context that ends after a timeout or when h.done is closed.
-// The caller must call cancel.
-func (h *Hub) withTimeout(timeout time.Duration) (context.Context, context.CancelFunc) {
-	return h.untilDone(context.WithTimeout(context.Background(), timeout))
-}
-
-// untilDone starts a goroutine that calls cancel when h.done is closed.
-func (h *Hub) untilDone(ctx context.Context, cancel context.CancelFunc) (context.Context, context.CancelFunc) {
-	started := h.start(func() {
-		select {
-		case <-h.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	if !started {
-		cancel()
-	}
-	return ctx, cancel
+	h.goroutines.stop()
 }
 
 // Drain refuses new sockets and closes the open ones with 1012, which tells clients
@@ -214,31 +96,26 @@ func (h *Hub) untilDone(ctx context.Context, cancel context.CancelFunc) (context
 // before, it cuts the connections that are left and returns.
 func (h *Hub) Drain(ctx context.Context) {
 	gone := h.admission.close()
-	for i := range h.shards {
-		for _, u := range h.shards[i].all() {
-			u.each(func(s *socket) { s.close(codeRestart, reasonRestart) })
+	for users := range h.users.byShard() {
+		for _, u := range users {
+			u.each(func(s *socket) { s.queue.close(codeRestart, reasonRestart) })
 		}
 		if h.sockets.Load() > shards {
-			pause(ctx, drainSpread/shards)
+			rdb.Sleep(ctx, drainSpread/shards)
 		}
 	}
 	select {
 	case <-gone:
 	case <-ctx.Done():
-		for _, u := range h.users() {
-			u.each(func(s *socket) { s.drop("restart") })
+		for _, u := range h.users.all() {
+			u.each(func(s *socket) { s.queue.drop("restart") })
 		}
 	}
 }
 
-// pause waits for d. It returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// Kick closes the open sockets of a user with 4001, in every process. Call it after
+// the user's token was changed. A process that has lost its pub/sub connection closes
+// them when it has reconnected.
+func (h *Hub) Kick(ctx context.Context, user int64) error {
+	return h.opts.Channels.Revoke(ctx, user)
 }

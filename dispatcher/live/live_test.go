@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestHello(t *testing.T) {
@@ -153,8 +153,8 @@ func TestGapIsFilled(t *testing.T) {
 	p := w.start()
 	c := p.dial(66)
 	c.next("hello")
-	channel := w.Inbox.Channel(66)
-	p.find(channel).conn.Load().change(channel, false) // so that it hears nothing
+	channel := w.Inbox.Live.Channel(66)
+	p.users.find(channel).conn.Load().change(channel, false) // so that it hears nothing
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == 0 })
 	sub := w.rdb.Subscribe(t.Context(), channel)
 	defer sub.Close()
@@ -168,7 +168,7 @@ func TestGapIsFilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i != 1 { // is lost
-			p.deliver(channel, m.Payload)
+			p.pubsub.router.deliver(channel, m.Payload)
 		}
 	}
 	for _, id := range want {
@@ -205,7 +205,7 @@ func TestUnreadsFollow(t *testing.T) {
 	}
 	for c.next("unreads").Unreads["messages"] != n { // how many frames that takes is up to the clock
 	}
-	if err := w.ReadConversation(t.Context(), 66, inbox.ConversationID(15, 66), ""); err != nil {
+	if err := w.Chat.ReadConversation(t.Context(), 66, model.ConversationID(15, 66), ""); err != nil {
 		t.Fatal(err)
 	}
 	for c.next("unreads").Unreads["messages"] != 0 {
@@ -216,13 +216,13 @@ func TestUnreadsFollow(t *testing.T) {
 // once.
 func TestChangesGather(t *testing.T) {
 	w := newWorld(t)
-	h := New(Options{Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox}) // and nobody counts
+	counts := New(w.options()).counts // and nobody counts
 	one, other := &userSockets{id: 66}, &userSockets{id: 15}
 	for range 20 {
-		h.count(one)
-		h.count(other)
+		counts.add(one)
+		counts.add(other)
 	}
-	if n := len(h.counts.list); n != 2 {
+	if n := len(counts.list); n != 2 {
 		t.Errorf("%d counts for two users", n)
 	}
 }

@@ -32,7 +32,7 @@ func (p *process) dialIn(language string, user, since int64) *client {
 func TestSocketsSpeakTheirLanguage(t *testing.T) {
 	w := newWorld(t)
 	english := "en"
-	if err := w.Inbox.SetProfile(t.Context(), 15, inbox.Profile{Locale: &english}); err != nil {
+	if err := w.Inbox.Profiles.Set(t.Context(), 15, inbox.Profile{Locale: &english}); err != nil {
 		t.Fatal(err)
 	}
 	p := w.start()
@@ -79,7 +79,7 @@ func TestSocketsSpeakTheirLanguage(t *testing.T) {
 func TestAnswersSpeakTheSocketsLanguage(t *testing.T) {
 	w := newWorld(t)
 	english := "en"
-	if err := w.Inbox.SetProfile(t.Context(), 15, inbox.Profile{Locale: &english}); err != nil {
+	if err := w.Inbox.Profiles.Set(t.Context(), 15, inbox.Profile{Locale: &english}); err != nil {
 		t.Fatal(err)
 	}
 	p := w.start()

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,29 +16,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	http.DefaultClient.CloseIdleConnections()
-	if err := localredis.StopShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	localredistest.Main(m, func() error { http.DefaultClient.CloseIdleConnections(); return nil })
 }
 
 // patient is how long a test waits for what should happen at once.
@@ -49,9 +42,10 @@ const patient = time.Minute
 // 15 and 66 know each other.
 type world struct {
 	*dispatcher.Dispatcher
+	Inbox   *inbox.Store
 	t       testing.TB
 	rdb     redis.UniversalClient
-	batcher *inbox.Batcher
+	batcher *rdb.Batcher
 	sharded bool
 }
 
@@ -66,43 +60,44 @@ func newWorld(t testing.TB, change ...func(*dispatcher.Options)) *world {
 	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false, change...)
 }
 
-func newWorldOn(t testing.TB, rdb redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
+func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
-	parts := inbox.NewPartitions(prefix, 4)
-	b := inbox.NewBatcher(rdb, 0)
-	registry := devices.New(devices.Options{Redis: rdb, Prefix: prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
-	w := &world{t: t, rdb: rdb, batcher: b, sharded: sharded}
+	parts := rdb.NewPartitions(prefix, 4)
+	b := rdb.NewBatcher(redisClient, 0)
+	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
+	w := &world{t: t, rdb: redisClient, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
-		Sends: dispatcher.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
-		Redis: rdb, Partitions: parts, Devices: registry,
+		Sends: chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Redis: redisClient, Partitions: parts, Devices: registry,
+		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
-			Redis: rdb, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, Most: 1000, Sharded: sharded,
+			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
+			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, MaxNotifications: 1000, Sharded: sharded,
 		}),
 	}
 	for _, f := range change {
 		f(&opts)
 	}
-	w.Dispatcher = dispatcher.New(opts)
+	w.Inbox, w.Dispatcher = opts.Inbox, dispatcher.New(opts)
 	for user, name := range map[int64]string{15: "Me Ow", 66: "Testing Account"} {
-		if err := w.Inbox.SetProfile(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
+		if err := w.Inbox.Profiles.Set(t.Context(), user, inbox.Profile{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Cleanup(func() {
-		if err := w.AuditAll(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }); err != nil {
+		if err := w.Auditor.All(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }); err != nil {
 			t.Error(err)
 		}
 		b.Close()
-		rdb.Close()
+		redisClient.Close()
 	})
 	return w
 }
 
 func (w *world) send(from, to int64, text string) string {
 	w.t.Helper()
-	id, err := w.Send(context.Background(), from, dispatcher.OutgoingMessage{Receiver: to, Body: text})
+	id, err := w.Chat.Send(context.Background(), from, chat.OutgoingMessage{Receiver: to, Body: text})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -125,7 +120,7 @@ func (w *world) publish(user int64, id string) {
 // newest returns the number of a user's newest frame.
 func (w *world) newest(user int64) int64 {
 	w.t.Helper()
-	_, newest, _, err := w.Replay(context.Background(), user, 0)
+	_, newest, _, err := w.Inbox.Live.Replay(context.Background(), user, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -140,13 +135,20 @@ type process struct {
 	stop func()
 }
 
+// options returns those of a hub that serves the users of w.
+func (w *world) options() Options {
+	return Options{
+		Redis: w.rdb, Batcher: w.batcher, Chat: w.Chat, Locales: w.Dispatcher, Types: w.Types(),
+		Channels: w.Inbox.Live, Counters: w.Inbox.Counters, Notifications: w.Inbox.Notifications,
+		Conversations: w.Inbox.Conversations, Sharded: w.sharded,
+	}
+}
+
 // start starts a process. The user of a socket is in the query.
 func (w *world) start(change ...func(*Options)) *process {
 	w.t.Helper()
-	opts := Options{
-		Redis: w.rdb, Batcher: w.batcher, Dispatcher: w.Dispatcher, Inbox: w.Inbox, Sharded: w.sharded,
-		Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), Metrics: prometheus.NewRegistry(),
-	}
+	opts := w.options()
+	opts.Log, opts.Metrics = slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), prometheus.NewRegistry()
 	for _, f := range change {
 		f(&opts)
 	}
@@ -187,8 +189,8 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A frame is what a client received.
-type frame struct {
+// A receivedFrame is a frame from the server, as a client decodes it.
+type receivedFrame struct {
 	Op             string
 	Seq, Prev      int64
 	Ref            any
@@ -215,8 +217,8 @@ type frame struct {
 type client struct {
 	t       testing.TB
 	ws      *websocket.Conn
-	kept    []frame        // were read while another op was waited for, the oldest first
-	checked map[string]int // frames of an op that were compared with the document
+	kept    []receivedFrame // were read while another op was waited for, the oldest first
+	checked map[string]int  // frames of an op that were compared with the document
 }
 
 func (p *process) dial(user int64, since ...int64) *client {
@@ -249,7 +251,7 @@ func (p *process) dialQuery(query string) (*client, error) {
 }
 
 // receive returns the oldest frame that was not returned yet.
-func (c *client) receive() (frame, error) {
+func (c *client) receive() (receivedFrame, error) {
 	if len(c.kept) > 0 {
 		f := c.kept[0]
 		c.kept = c.kept[1:]
@@ -259,16 +261,16 @@ func (c *client) receive() (frame, error) {
 }
 
 // read waits for a frame on the socket.
-func (c *client) read() (frame, error) {
+func (c *client) read() (receivedFrame, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	_, b, err := c.ws.Read(ctx)
 	if err != nil {
-		return frame{}, err
+		return receivedFrame{}, err
 	}
-	f := frame{raw: string(b)}
+	f := receivedFrame{raw: string(b)}
 	if err := json.Unmarshal(b, &f); err != nil {
-		return frame{}, fmt.Errorf("%s: %w", b, err)
+		return receivedFrame{}, fmt.Errorf("%s: %w", b, err)
 	}
 	c.check(f)
 	return f, nil
@@ -276,7 +278,7 @@ func (c *client) read() (frame, error) {
 
 // check compares the first frames of each op with the document: all of them would
 // take too long, as each comparison compiles the schema.
-func (c *client) check(f frame) {
+func (c *client) check(f receivedFrame) {
 	const enough = 3
 	if c.checked == nil {
 		c.checked = make(map[string]int)
@@ -288,9 +290,9 @@ func (c *client) check(f frame) {
 
 // next returns the oldest frame with one of the ops that was not returned yet, and
 // keeps the others: frames of different ops may come in any order.
-func (c *client) next(ops ...string) frame {
+func (c *client) next(ops ...string) receivedFrame {
 	c.t.Helper()
-	wanted := func(f frame) bool { return slices.Contains(ops, f.Op) }
+	wanted := func(f receivedFrame) bool { return slices.Contains(ops, f.Op) }
 	if i := slices.IndexFunc(c.kept, wanted); i >= 0 {
 		f := c.kept[i]
 		c.kept = slices.Delete(c.kept, i, i+1)
@@ -337,6 +339,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		if !time.Now().Before(deadline) {
 			t.Fatalf("%s: not so after %v", what, patient)
 		}
-		pause(context.Background(), 2*time.Millisecond)
+		rdb.Sleep(context.Background(), 2*time.Millisecond)
 	}
 }

@@ -13,7 +13,8 @@ type metrics struct {
 	renewals prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
+// newMetrics registers the metrics. sockets returns how many sockets are open.
+func newMetrics(reg prometheus.Registerer, sockets func() int64) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		reg.MustRegister(c)
@@ -26,7 +27,7 @@ func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
 	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kabar_live_sockets", Help: "Open sockets.",
-	}, func() float64 { return float64(h.sockets.Load()) }))
+	}, func() float64 { return float64(sockets()) }))
 	return &metrics{
 		frames:   counter("kabar_live_frames_sent_total", "Frames written to sockets, pings included."),
 		received: vector("kabar_live_frames_received_total", "Frames received from clients.", "op"),

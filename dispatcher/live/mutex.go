@@ -14,6 +14,7 @@ type (
 	shardLock      struct{}
 	userLock       struct{}
 	socketLock     struct{}
+	writeQueueLock struct{}
 	pubsubLock     struct{}
 	pubsubConnLock struct{}
 	countQueueLock struct{}
@@ -24,6 +25,7 @@ type (
 func (shardLock) name() string      { return "shard" }
 func (userLock) name() string       { return "user" }
 func (socketLock) name() string     { return "socket" }
+func (writeQueueLock) name() string { return "writeQueue" }
 func (pubsubLock) name() string     { return "pubsub" }
 func (pubsubConnLock) name() string { return "pubsubConn" }
 func (countQueueLock) name() string { return "countQueue" }

@@ -11,16 +11,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // nested lists what may be locked while a mutex is held, as the package comment does.
 var nested = map[string][]string{
-	"shard":  {"user"},
-	"socket": {"gate"},
-	"pubsub": {"gate"},
+	"shard":      {"user"},
+	"socket":     {"writeQueue", "gate"},
+	"writeQueue": {"gate"},
+	"pubsub":     {"gate"},
 }
 
 // locks has the names of the mutexes that each goroutine holds, by its number.
@@ -80,7 +81,12 @@ func panics(f func()) (value any) {
 func TestLockOrderIsChecked(t *testing.T) {
 	var s mutex[shardLock]
 	var a mutex[userLock]
-	if p := panics(func() { s.Lock(); a.Lock(); a.Unlock(); s.Unlock() }); p != nil {
+	if p := panics(func() {
+		s.Lock()
+		defer s.Unlock()
+		a.Lock()
+		defer a.Unlock()
+	}); p != nil {
 		t.Error(p)
 	}
 	a.Lock()
@@ -111,50 +117,78 @@ func (c checkedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// checkedDispatcher checks that no mutex is held while Redis is waited for.
-type checkedDispatcher struct{ Dispatcher }
-
-func (d checkedDispatcher) LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error) {
-	mayWait("LocaleOf")
-	return d.Dispatcher.LocaleOf(ctx, user, accept)
+// checked returns options whose parts check that no mutex is held while Redis is waited
+// for.
+func checked(o Options) Options {
+	o.Chat = checkedChat{o.Chat}
+	o.Locales = checkedLocales{o.Locales}
+	o.Channels = checkedChannels{o.Channels}
+	o.Counters = checkedCounters{o.Counters}
+	o.Notifications = checkedNotifications{o.Notifications}
+	o.Conversations = checkedConversations{o.Conversations}
+	return o
 }
 
-func (d checkedDispatcher) Replay(ctx context.Context, user, since int64) ([]dispatcher.Frame, int64, bool, error) {
-	mayWait("Replay")
-	return d.Dispatcher.Replay(ctx, user, since)
-}
+type checkedChat struct{ Chat }
 
-func (d checkedDispatcher) Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (string, error) {
+func (c checkedChat) Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (string, error) {
 	mayWait("Send")
-	return d.Dispatcher.Send(ctx, sender, m)
+	return c.Chat.Send(ctx, sender, m)
 }
 
-func (d checkedDispatcher) ReadConversation(ctx context.Context, user int64, conversation, upTo string) error {
+func (c checkedChat) ReadConversation(ctx context.Context, user int64, conversation, upTo string) error {
 	mayWait("ReadConversation")
-	return d.Dispatcher.ReadConversation(ctx, user, conversation, upTo)
+	return c.Chat.ReadConversation(ctx, user, conversation, upTo)
 }
 
-// checkedInbox does the same for the inbox.
-type checkedInbox struct{ Inbox }
+func (c checkedChat) MessageMembers(ctx context.Context, user int64, ids []string) (map[string][]byte, error) {
+	mayWait("MessageMembers")
+	return c.Chat.MessageMembers(ctx, user, ids)
+}
 
-func (i checkedInbox) Unreads(ctx context.Context, user int64) (inbox.Unreads, error) {
+type checkedLocales struct{ Locales }
+
+func (l checkedLocales) LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error) {
+	mayWait("LocaleOf")
+	return l.Locales.LocaleOf(ctx, user, accept)
+}
+
+type checkedChannels struct{ Channels }
+
+func (c checkedChannels) Replay(ctx context.Context, user, since int64) ([]model.Frame, int64, bool, error) {
+	mayWait("Replay")
+	return c.Channels.Replay(ctx, user, since)
+}
+
+func (c checkedChannels) MarkSeen(ctx context.Context, user, seq int64) error {
+	mayWait("MarkSeen")
+	return c.Channels.MarkSeen(ctx, user, seq)
+}
+
+func (c checkedChannels) Revoke(ctx context.Context, user int64) error {
+	mayWait("Revoke")
+	return c.Channels.Revoke(ctx, user)
+}
+
+type checkedCounters struct{ Counters }
+
+func (c checkedCounters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
 	mayWait("Unreads")
-	return i.Inbox.Unreads(ctx, user)
+	return c.Counters.Unreads(ctx, user)
 }
 
-func (i checkedInbox) Read(ctx context.Context, user int64, id string) (int, error) {
-	mayWait("Read")
-	return i.Inbox.Read(ctx, user, id)
+type checkedNotifications struct{ Notifications }
+
+func (n checkedNotifications) MarkRead(ctx context.Context, user int64, id string) (int, error) {
+	mayWait("MarkRead")
+	return n.Notifications.MarkRead(ctx, user, id)
 }
 
-func (i checkedInbox) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
+type checkedConversations struct{ Conversations }
+
+func (c checkedConversations) Partner(ctx context.Context, user int64, conversation string) (int64, error) {
 	mayWait("Partner")
-	return i.Inbox.Partner(ctx, user, conversation)
-}
-
-func (i checkedInbox) SeenUpTo(ctx context.Context, user, seq int64) error {
-	mayWait("SeenUpTo")
-	return i.Inbox.SeenUpTo(ctx, user, seq)
+	return c.Conversations.Partner(ctx, user, conversation)
 }
 
 // No mutex is held while a socket waits for its client or for Redis.
@@ -163,7 +197,7 @@ func TestNothingIsLockedWhileWaiting(t *testing.T) {
 	p, _ := w.startStalling(t)
 	c := p.dial(66)
 	c.next("hello")
-	conversation := inbox.ConversationID(15, 66)
+	conversation := model.ConversationID(15, 66)
 	w.send(15, 66, "halo")
 	c.next("event")
 	for _, request := range []string{

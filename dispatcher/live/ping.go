@@ -3,17 +3,20 @@ package live
 import (
 	"context"
 	"time"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // pingLoop checks all sockets several times in a ping interval, until ctx ends. One
 // loop costs less than a timer for each socket.
 func (h *Hub) pingLoop(ctx context.Context) {
 	const checks = 4 // in an interval
-	for pause(ctx, h.PingInterval/checks) {
-		for i := range h.shards {
+	interval := h.opts.PingInterval.Milliseconds()
+	for rdb.Sleep(ctx, h.opts.PingInterval/checks) {
+		for users := range h.users.byShard() {
 			now := time.Now().UnixMilli()
-			for _, u := range h.shards[i].all() {
-				u.each(func(s *socket) { s.checkAlive(now) })
+			for _, u := range users {
+				u.each(func(s *socket) { s.checkAlive(now, interval) })
 			}
 		}
 	}
@@ -21,22 +24,21 @@ func (h *Hub) pingLoop(ctx context.Context) {
 
 // checkAlive pings a socket that was silent for an interval, drops one that was
 // pinged and has been silent for one and a half, and closes one whose credential has
-// expired.
-func (s *socket) checkAlive(now int64) {
-	interval := s.hub.PingInterval.Milliseconds()
+// expired. now and interval are in milliseconds.
+func (s *socket) checkAlive(now, interval int64) {
 	silent := now - s.conn.lastRead.Load()
 	s.mu.Lock()
 	ping := silent >= interval && !s.pinged && s.greeted
 	s.pinged = silent >= interval && (s.pinged || ping)
 	drop := silent >= interval+interval/2 && s.pinged && !ping
 	if ping {
-		s.push(nil)
+		s.queue.ping()
 	}
 	if s.expiresAt != 0 && now >= s.expiresAt && s.greeted {
-		s.beginClose(codeRevoked, "the credential has expired")
+		s.queue.close(codeRevoked, "the credential has expired")
 	}
 	s.mu.Unlock()
 	if drop {
-		s.drop("silent")
+		s.queue.drop("silent")
 	}
 }

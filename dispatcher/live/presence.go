@@ -4,11 +4,13 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -17,8 +19,8 @@ var (
 	//go:embed watch.lua
 	watchSource string
 
-	presenceScript = inbox.NewScript(presenceSource)
-	watchScript    = inbox.NewScript(watchSource)
+	presenceScript = rdb.NewScript(presenceSource)
+	watchScript    = rdb.NewScript(watchSource)
 )
 
 const (
@@ -37,26 +39,38 @@ type presenceUpdate struct {
 	idle   time.Duration // how long ago the user was last here
 }
 
-// presenceKeys returns the keys of presence.lua and watch.lua.
-func (h *Hub) presenceKeys(user int64) []string {
-	k := h.Inbox.LiveKeys(user)
+// presence records in Redis which users are online in this process, and tells those
+// who watch a user when that user comes online or goes offline.
+type presence struct {
+	process    string // the id of this process
+	batcher    *rdb.Batcher
+	channels   Channels
+	publisher  *publisher
+	location   *time.Location // of the times in frames
+	goroutines *goroutines
+	log        *slog.Logger
+}
+
+// keys returns the keys of presence.lua and watch.lua.
+func (p *presence) keys(user int64) []string {
+	k := p.channels.Keys(user)
 	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
 }
 
-// updatePresence writes updates to Redis. When a user came online or went offline,
+// update writes updates to Redis. When a user came online or went offline,
 // it tells those who watch that user.
-func (h *Hub) updatePresence(ctx context.Context, updates []presenceUpdate) error {
+func (p *presence) update(ctx context.Context, updates []presenceUpdate) error {
 	for batch := range slices.Chunk(updates, maxPresenceBatch) {
-		commands := make([]*inbox.Command, len(batch))
+		commands := make([]*rdb.Command, len(batch))
 		for i, update := range batch {
-			commands[i] = presenceScript.Command(ctx, h.presenceKeys(update.user.id),
-				fmt.Sprint(h.id, ".", update.user.number), update.online.Milliseconds(), update.idle.Milliseconds(), lastSeenTTL.Milliseconds())
+			commands[i] = presenceScript.Command(ctx, p.keys(update.user.id),
+				fmt.Sprint(p.process, ".", update.user.number), update.online.Milliseconds(), update.idle.Milliseconds(), lastSeenTTL.Milliseconds())
 		}
-		if err := h.Batcher.Do(ctx, commands...); err != nil {
+		if err := p.batcher.Do(ctx, commands...); err != nil {
 			return fmt.Errorf("update presence: %w", err)
 		}
 		for i, update := range batch {
-			if err := h.notifyWatchers(ctx, update.user.id, commands[i]); err != nil {
+			if err := p.notifyWatchers(ctx, update.user.id, commands[i]); err != nil {
 				return err
 			}
 		}
@@ -66,7 +80,7 @@ func (h *Hub) updatePresence(ctx context.Context, updates []presenceUpdate) erro
 
 // notifyWatchers publishes a user's presence to the watchers that the reply of
 // presence.lua names.
-func (h *Hub) notifyWatchers(ctx context.Context, user int64, c *inbox.Command) error {
+func (p *presence) notifyWatchers(ctx context.Context, user int64, c *rdb.Command) error {
 	reply, err := c.Slice()
 	if err != nil {
 		return fmt.Errorf("update presence: %w", err)
@@ -84,8 +98,8 @@ func (h *Hub) notifyWatchers(ctx context.Context, user int64, c *inbox.Command) 
 		if err != nil {
 			return fmt.Errorf("update presence: parse a watcher: %w", err)
 		}
-		body := h.presenceBody(inbox.ConversationID(user, watcher), user, online == 1, last)
-		if err := h.publish(ctx, watcher, kindPresence, body); err != nil {
+		body := p.body(model.ConversationID(user, watcher), user, online == 1, last)
+		if err := p.publisher.publish(ctx, watcher, kindPresence, body); err != nil {
 			return err
 		}
 	}
@@ -93,66 +107,37 @@ func (h *Hub) notifyWatchers(ctx context.Context, user int64, c *inbox.Command) 
 }
 
 // setOnline updates the presence of a user who has connected.
-func (h *Hub) setOnline(u *userSockets) {
-	ctx, cancel := h.withTimeout(requestTimeout)
+func (p *presence) setOnline(u *userSockets) {
+	ctx, cancel := p.goroutines.withTimeout(requestTimeout)
 	defer cancel()
-	if err := h.updatePresence(ctx, []presenceUpdate{{user: u, online: onlineTTL}}); err != nil {
-		h.Log.Warn("presence cannot be updated", "error", err)
+	if err := p.update(ctx, []presenceUpdate{{user: u, online: onlineTTL}}); err != nil {
+		p.log.Warn("presence cannot be updated", "error", err)
 	}
 }
 
-// presence tells the client whether the partner is online, and makes this user a
-// watcher of the partner for watchTTL.
-func (s *socket) presence(ctx context.Context, r *request) *answer {
-	partner, failed := s.partner(ctx, r)
-	if failed != nil {
-		return failed
-	}
-	h := s.hub
-	c := watchScript.Command(ctx, h.presenceKeys(partner),
-		s.user.id, watchTTL.Milliseconds(), maxWatchers)
-	if err := h.Batcher.Do(ctx, c); err != nil {
-		return s.unavailable(err)
+// watch makes a user a watcher of the partner in a conversation for watchTTL. It
+// returns the members after op of a frame with the partner's presence.
+func (p *presence) watch(ctx context.Context, watcher, partner int64, conversation string) (body string, err error) {
+	c := watchScript.Command(ctx, p.keys(partner), watcher, watchTTL.Milliseconds(), maxWatchers)
+	if err := p.batcher.Do(ctx, c); err != nil {
+		return "", fmt.Errorf("watch presence: %w", err)
 	}
 	reply, err := c.Int64Slice()
 	if err != nil {
-		return s.unavailable(fmt.Errorf("watch presence: %w", err))
+		return "", fmt.Errorf("watch presence: %w", err)
 	}
 	if len(reply) != 2 {
-		return s.unavailable(fmt.Errorf("watch presence: unexpected reply %v", reply))
+		return "", fmt.Errorf("watch presence: unexpected reply %v", reply)
 	}
-	body := h.presenceBody(r.Conversation, partner, reply[1] == 1, reply[0])
-	s.notify([]byte(`{"op":"presence",` + body + `}`))
-	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
+	return p.body(conversation, partner, reply[1] == 1, reply[0]), nil
 }
 
-// presenceBody returns the members after op of a presence frame. last_seen is null
+// body returns the members after op of a presence frame. last_seen is null
 // while the user is online.
-func (h *Hub) presenceBody(conversation string, user int64, online bool, last int64) string {
+func (p *presence) body(conversation string, user int64, online bool, last int64) string {
 	seen := "null"
 	if !online && last > 0 {
-		seen = strconv.Quote(time.UnixMilli(last).In(h.Location).Format(time.RFC3339))
+		seen = strconv.Quote(time.UnixMilli(last).In(p.location).Format(time.RFC3339))
 	}
 	return fmt.Sprintf(`"conversation_id":%q,"user_id":"%d","online":%t,"last_seen":%s`, conversation, user, online, seen)
-}
-
-// typingBody returns the members after op of a typing frame.
-func typingBody(conversation string, user int64) string {
-	return fmt.Sprintf(`"conversation_id":%q,"user_id":"%d"`, conversation, user)
-}
-
-// publish sends a frame that is not logged to a user's sockets, in every process.
-func (h *Hub) publish(ctx context.Context, user int64, kind, body string) error {
-	c := inbox.NewCommand(ctx, h.publishCommand(), h.Inbox.Channel(user), kind+" 0 0 -\n"+body)
-	if err := h.Batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("publish to a user: %w", err)
-	}
-	return nil
-}
-
-func (h *Hub) publishCommand() string {
-	if h.Sharded {
-		return "spublish"
-	}
-	return "publish"
 }

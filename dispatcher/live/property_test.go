@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A holder is a client that keeps what it receives, and comes back where it was
@@ -118,7 +119,7 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 		if random.IntN(2) == 0 {
 			from, to = to, from
 		}
-		id, err := w.Send(ctx, from, dispatcher.OutgoingMessage{Receiver: to, Body: fmt.Sprint(i)})
+		id, err := w.Chat.Send(ctx, from, chat.OutgoingMessage{Receiver: to, Body: fmt.Sprint(i)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +133,7 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pause(ctx, time.Duration(random.IntN(5))*time.Millisecond)
+		rdb.Sleep(ctx, time.Duration(random.IntN(5))*time.Millisecond)
 	}
 	for i, h := range holders {
 		eventually(t, fmt.Sprintf("client %d has everything", i), func() bool {

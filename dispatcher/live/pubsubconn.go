@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A pubsubConn is one pub/sub connection. It reconnects when it fails. Changes that
 // are requested while a command is being written are sent together in the next one.
 type pubsubConn struct {
-	hub    *Hub
+	pubsub *pubsub
 	client subscriber
 	wake   chan struct{} // capacity 1
 
@@ -50,8 +52,7 @@ func (c *pubsubConn) change(channel string, subscribe bool) {
 
 // run connects, and reconnects after failures, until the hub is done.
 func (c *pubsubConn) run() {
-	ctx, cancel := c.hub.context()
-	defer cancel()
+	ctx := c.pubsub.goroutines.context()
 	delay := minReconnectDelay
 	for ctx.Err() == nil {
 		start := time.Now()
@@ -59,15 +60,15 @@ func (c *pubsubConn) run() {
 		if ctx.Err() != nil {
 			return
 		}
-		c.hub.metrics.renewals.Inc()
-		c.hub.Log.Warn("the pub/sub connection has failed: reconnecting", "error", err)
-		if cluster, ok := c.hub.Redis.(*redis.ClusterClient); ok {
+		c.pubsub.renewals.Inc()
+		c.pubsub.log.Warn("the pub/sub connection has failed: reconnecting", "error", err)
+		if cluster, ok := c.pubsub.redis.(*redis.ClusterClient); ok {
 			cluster.ReloadState(ctx)
 		}
 		if time.Since(start) > maxReconnectDelay {
 			delay = minReconnectDelay
 		}
-		pause(ctx, delay+rand.N(delay))
+		rdb.Sleep(ctx, delay+rand.N(delay))
 		delay = min(2*delay, maxReconnectDelay)
 	}
 }
@@ -77,7 +78,7 @@ func (c *pubsubConn) run() {
 func (c *pubsubConn) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	open := c.client.Subscribe
-	if c.hub.Sharded {
+	if c.pubsub.sharded {
 		open = c.client.SSubscribe
 	}
 	ps := open(ctx)
@@ -93,7 +94,7 @@ func (c *pubsubConn) session(ctx context.Context) error {
 	writer.Go(func() {
 		if err := c.write(ctx, ps); err != nil {
 			if ctx.Err() == nil {
-				c.hub.Log.Warn("channels cannot be subscribed", "error", err)
+				c.pubsub.log.Warn("channels cannot be subscribed", "error", err)
 			}
 			_ = ps.Close() // ends receive below
 		}
@@ -104,9 +105,9 @@ func (c *pubsubConn) session(ctx context.Context) error {
 // resubscribe requests the channels of the users that use this connection. On a
 // cluster, a channel whose slot has moved is requested from its new master instead.
 func (c *pubsubConn) resubscribe(ctx context.Context) error {
-	for _, u := range c.hub.users() {
+	for _, u := range c.pubsub.users.all() {
 		if u.conn.Load() == c {
-			if err := c.hub.pubsub.subscribe(ctx, u); err != nil {
+			if err := c.pubsub.subscribe(ctx, u); err != nil {
 				return err
 			}
 		}
@@ -117,7 +118,7 @@ func (c *pubsubConn) resubscribe(ctx context.Context) error {
 // write sends the requested changes until ctx ends.
 func (c *pubsubConn) write(ctx context.Context, ps *redis.PubSub) error {
 	subscribe, unsubscribe := ps.Subscribe, ps.Unsubscribe
-	if c.hub.Sharded {
+	if c.pubsub.sharded {
 		subscribe, unsubscribe = ps.SSubscribe, ps.SUnsubscribe
 	}
 	for {
@@ -158,7 +159,7 @@ func (c *pubsubConn) takeChanges() (add, remove []string) {
 // batches splits channels into batches, one for each command. A sharded command
 // must not span slots.
 func (c *pubsubConn) batches(channels []string) [][]string {
-	if !c.hub.Sharded {
+	if !c.pubsub.sharded {
 		return slices.Collect(slices.Chunk(channels, maxChannels))
 	}
 	byTag := make(map[string][]string)
@@ -195,11 +196,31 @@ func (c *pubsubConn) receive(ctx context.Context, ps *redis.PubSub) error {
 		}
 		switch m := got.(type) {
 		case *redis.Message:
-			c.hub.deliver(m.Channel, m.Payload)
+			c.pubsub.router.deliver(m.Channel, m.Payload)
 		case *redis.Subscription:
-			if err := c.hub.onSubscription(m, c); err != nil {
+			if err := c.onSubscription(m); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// onSubscription handles Redis' confirmation of a command.
+func (c *pubsubConn) onSubscription(m *redis.Subscription) error {
+	u := c.pubsub.users.find(m.Channel)
+	switch m.Kind {
+	case "subscribe", "ssubscribe":
+		if u != nil && u.confirm() {
+			c.pubsub.router.renewed(u)
+		}
+	case "sunsubscribe": // we asked for it, or the slot has moved
+		if u != nil && u.conn.Load() == c {
+			select {
+			case <-u.ready:
+				return errMoved
+			default:
+			}
+		}
+	}
+	return nil
 }

@@ -7,20 +7,19 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Kick closes the open sockets of a user with 4001, in every process. Call it after
-// the user's token was changed. A process that has lost its pub/sub connection closes
-// them when it has reconnected.
-func (h *Hub) Kick(ctx context.Context, user int64) error {
-	return h.Inbox.Revoke(ctx, user)
+// revocations reads when the sockets of users were revoked.
+type revocations struct {
+	batcher  *rdb.Batcher
+	channels Channels
 }
 
-// revokedAt returns when the user's sockets were last revoked (Unix µs), or 0.
-func (h *Hub) revokedAt(ctx context.Context, u *userSockets) (int64, error) {
-	c := inbox.NewCommand(ctx, "get", h.Inbox.LiveKeys(u.id).Revoked)
-	if err := h.Batcher.Do(ctx, c); err != nil {
+// last returns when a user's sockets were last revoked (Unix µs), or 0.
+func (r *revocations) last(ctx context.Context, user int64) (int64, error) {
+	c := rdb.NewCommand(ctx, "get", r.channels.Keys(user).Revoked)
+	if err := r.batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("read the last revocation: %w", err)
 	}
 	at, err := c.Int64()
@@ -41,9 +40,12 @@ func (s *socket) revoke(at int64) {
 	s.checkRevoked()
 }
 
-// checkRevoked closes the socket if it was revoked after it was greeted. s.mu is held.
-func (s *socket) checkRevoked() {
-	if s.greeted && s.revokedAt > s.revokedBefore {
-		s.beginClose(codeRevoked, "not signed in any more")
+// checkRevoked closes the socket if it was revoked after it was greeted, and reports
+// whether it was. s.mu is held.
+func (s *socket) checkRevoked() bool {
+	if !s.greeted || s.revokedAt <= s.revokedBefore {
+		return false
 	}
+	s.queue.close(codeRevoked, "not signed in any more")
+	return true
 }

@@ -65,9 +65,7 @@ func (w *stallingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // never waits for a deadlock to end.
 func (w *world) startStalling(t *testing.T) (*process, *stalling) {
 	t.Helper()
-	p := &process{w: w, Hub: New(Options{
-		Redis: w.rdb, Batcher: w.batcher, Dispatcher: checkedDispatcher{w.Dispatcher}, Inbox: checkedInbox{w.Inbox},
-	})}
+	p := &process{w: w, Hub: New(checked(w.options()))}
 	h := &stalling{next: p.serve, reached: make(chan struct{}, 1), release: make(chan struct{})}
 	server := httptest.NewServer(h)
 	p.url = server.URL
@@ -145,7 +143,7 @@ func TestHandshakeOutlivesTheHub(t *testing.T) {
 	within(t, "Drain returns", func() { p.Drain(expired) })
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); p.stop() }()
-	eventually(t, "Run ended the hub", func() bool { return !p.Hub.start(func() {}) })
+	eventually(t, "Run ended the hub", func() bool { return !p.goroutines.start(func() {}) })
 	close(handshakes.release)
 	within(t, "the connection is cut", func() { <-dialed })
 	within(t, "the process stops", func() { <-stopped })
@@ -177,7 +175,7 @@ func TestStopUnderLoad(t *testing.T) {
 						return
 					default:
 					}
-					if err := p.publish(context.Background(), int64(1000+i%users), kindTyping, typingBody("1", int64(n))); err != nil {
+					if err := p.requests.publisher.publish(context.Background(), int64(1000+i%users), kindTyping, typingBody("1", int64(n))); err != nil {
 						t.Error(err)
 						return
 					}

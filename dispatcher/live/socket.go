@@ -1,11 +1,10 @@
 package live
 
 import (
-	"strconv"
+	"fmt"
 
 	"github.com/coder/websocket"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -21,15 +20,16 @@ const (
 
 const reasonRestart = "restarting: resume at once"
 
-// A socket is one client's connection.
+// A socket is one client's connection. Its mutex guards what the client has received
+// and may receive; the queue has a mutex of its own.
 type socket struct {
-	hub            *Hub
 	user           *userSockets
 	ws             *websocket.Conn
 	conn           *conn
-	acceptLanguage string  // header of the handshake
-	limits         *limits // used by the reader only; nil until the first frame
-	expiresAt      int64   // when the credential expires, Unix ms; 0: never
+	queue          writeQueue
+	replayer       *replayer
+	acceptLanguage string // header of the handshake
+	expiresAt      int64  // when the credential expires, Unix ms; 0: never
 
 	mu            mutex[socketLock]
 	locale        text.Locale // of the frames; set when greeted
@@ -41,20 +41,36 @@ type socket struct {
 	revokedBefore int64       // the last revocation when greeted, Unix µs
 	revokedAt     int64       // the last revocation, Unix µs
 	pinged        bool        // a ping is queued or unanswered
-	writing       bool        // the writer runs
-	queue         [][]byte
-	frames        int                  // how many are queued or being written
-	bytes         int                  // their size
-	drained       chan struct{}        // closed when frames becomes 0 or the socket ends; nil when nobody waits
-	closing       websocket.StatusCode // not 0 once the socket is to be closed
-	reason        string               // sent with closing
-	cause         string               // why it was closed or dropped: a label of the metric
+}
+
+// greet queues hello and the frames of the log that follow it. seq is that of the last
+// frame before those, and revoked is when the user's sockets were last revoked. more is
+// true when frames of the log are left.
+func (s *socket) greet(hello []byte, seq, revoked int64, locale text.Locale, logged []frame) (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq, s.revokedBefore, s.locale, s.greeted = seq, revoked, locale, true
+	if s.revokedAt > revoked {
+		s.queue.push(hello)
+		s.checkRevoked()
+		return false
+	}
+	texts, more := s.takeLogged(logged)
+	s.queue.push(append([][]byte{hello}, texts...)...)
+	return more
+}
+
+// language returns the language of the frames.
+func (s *socket) language() text.Locale {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.locale
 }
 
 // offer queues a published frame, unless it was queued already. A socket that is
 // behind will read the frame from the log. So will one whose last frame is not the
 // predecessor: pub/sub has lost a frame.
-func (s *socket) offer(f *dispatcher.Frame) {
+func (s *socket) offer(f *frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -66,15 +82,15 @@ func (s *socket) offer(f *dispatcher.Frame) {
 		s.fallBehind()
 	default:
 		s.seq = f.Seq
-		s.push(f.In(s.locale))
+		s.queue.push(f.In(s.locale))
 	}
 }
 
 // fallBehind starts to send the missed frames from the log. s.mu is held.
 func (s *socket) fallBehind() {
 	s.behind = true
-	s.hub.metrics.catchUps.Inc()
-	s.hub.start(func() { s.hub.catchUp(s) })
+	s.replayer.metrics.catchUps.Inc()
+	s.replayer.start(s)
 }
 
 // onRenewal reads the log, since frames may have been lost before the subscription
@@ -94,70 +110,62 @@ func (s *socket) notify(frame []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.greeted {
-		s.push(frame)
+		s.queue.push(frame)
 	}
 }
 
-// push queues a frame; nil is a ping. If the queue is full, it closes the socket: the
-// client can resume from the log. s.mu is held.
-func (s *socket) push(frame []byte) {
-	if s.closing != 0 {
-		return
-	}
-	if s.frames >= s.hub.QueueFrames || s.bytes+len(frame) > s.hub.QueueBytes {
-		clear(s.queue)
-		s.queue = s.queue[:0]
-		s.beginClose(codeTooSlow, "too slow: resume")
-		return
-	}
-	s.queue = append(s.queue, frame)
-	s.frames++
-	s.bytes += len(frame)
-	s.wakeWriter()
+// startReplay returns the seq after which the log is to be read. caughtUp then tells
+// whether frames were missed since this call.
+func (s *socket) startReplay() (since int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewed, s.newestOffered = false, 0
+	return s.seq
 }
 
-// beginClose makes the writer close the socket after it has written the queue. s.mu is
-// held.
-func (s *socket) beginClose(code websocket.StatusCode, reason string) {
-	if s.closing == 0 {
-		s.closing, s.reason = code, reason
-		if s.cause == "" {
-			s.cause = strconv.Itoa(int(code))
+// caughtUp reports whether no frame is missing. If so, live frames are queued from
+// now on.
+func (s *socket) caughtUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = s.renewed || s.newestOffered > s.seq
+	return !s.behind
+}
+
+// resync queues a frame that tells the client to fetch its data anew. Logged frames
+// follow after newest.
+func (s *socket) resync(newest int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq = newest
+	s.queue.push(fmt.Appendf(nil, `{"op":"resync","seq":%d}`, newest))
+}
+
+// drainAndPush waits until the queue is empty, and then queues frames of the log. more
+// is true when frames are left.
+func (s *socket) drainAndPush(logged []frame) (more bool) {
+	s.queue.waitUntilDrained()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	texts, more := s.takeLogged(logged)
+	s.queue.push(texts...)
+	return more
+}
+
+// takeLogged returns the frames of the log that are to be queued: those that were not
+// queued yet, until they fill half of the queue. more is true when frames are left.
+// They are read again later, so that a slow client does not keep them in memory. s.mu
+// is held, and the caller queues the frames before it unlocks s.mu.
+func (s *socket) takeLogged(logged []frame) (texts [][]byte, more bool) {
+	size := 0
+	for i, f := range logged {
+		if size += len(f.Text); i > 0 && (i >= s.queue.maxFrames/2 || size > s.queue.maxBytes/2) {
+			return texts, true
 		}
-		s.signalDrained()
-		s.wakeWriter()
+		if f.Seq > s.seq {
+			s.seq = f.Seq
+			texts = append(texts, f.In(s.locale))
+		}
 	}
-}
-
-// close closes the socket after the queue was written. It does not wait.
-func (s *socket) close(code websocket.StatusCode, reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.beginClose(code, reason)
-}
-
-// drop cuts the connection without a close frame. The caller holds no mutex.
-func (s *socket) drop(cause string) {
-	s.mu.Lock()
-	if s.cause == "" {
-		s.cause = cause
-	}
-	s.signalDrained()
-	s.mu.Unlock()
-	_ = s.conn.Conn.Close() // ends the reader, which removes the socket
-}
-
-// closed reports whether the socket is being closed or has ended.
-func (s *socket) closed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing != 0 || s.cause != ""
-}
-
-// signalDrained wakes waitUntilDrained. s.mu is held.
-func (s *socket) signalDrained() {
-	if s.drained != nil {
-		close(s.drained)
-		s.drained = nil
-	}
+	return texts, false
 }

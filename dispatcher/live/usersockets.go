@@ -1,7 +1,6 @@
 package live
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,80 +19,9 @@ type userSockets struct {
 	mu        mutex[userLock]
 	sockets   []*socket // copied on every change, so that each iterates without the mutex
 	confirmed bool
-	gone      bool      // removed from its shard; a new one has to be made
+	gone      bool      // removed from the registry; a new one has to be made
 	left      time.Time // when the last socket left
 	counting  bool      // is in countQueue.list; guarded by countQueue.mu
-}
-
-// A shard holds a part of the users.
-type shard struct {
-	mu    mutex[shardLock]
-	users map[string]*userSockets // by channel
-}
-
-func (h *Hub) shard(channel string) *shard {
-	return &h.shards[maphash.String(h.seed, channel)%shards]
-}
-
-// all returns the users of a shard.
-func (s *shard) all() []*userSockets {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]*userSockets, 0, len(s.users))
-	for _, u := range s.users {
-		all = append(all, u)
-	}
-	return all
-}
-
-// users returns the users of all shards.
-func (h *Hub) users() []*userSockets {
-	var all []*userSockets
-	for i := range h.shards {
-		all = append(all, h.shards[i].all()...)
-	}
-	return all
-}
-
-// find returns the user of a channel, or nil.
-func (h *Hub) find(channel string) *userSockets {
-	s := h.shard(channel)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.users[channel]
-}
-
-// enter adds a socket to those of its user. fresh is true when the user had none
-// and has to be subscribed. ok is false when the user has too many already.
-func (h *Hub) enter(s *socket, user int64) (fresh, ok bool) {
-	channel := h.Inbox.Channel(user)
-	for {
-		u, created := h.findOrCreate(channel, user)
-		fresh = created
-		u.mu.Lock()
-		if u.gone {
-			u.mu.Unlock()
-			continue
-		}
-		s.user = u
-		if ok = len(u.sockets) < h.MaxSockets; ok {
-			u.sockets = append(slices.Clip(u.sockets), s)
-		}
-		u.mu.Unlock()
-		return fresh, ok
-	}
-}
-
-func (h *Hub) findOrCreate(channel string, user int64) (u *userSockets, created bool) {
-	s := h.shard(channel)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if u = s.users[channel]; u != nil {
-		return u, false
-	}
-	u = &userSockets{id: user, channel: channel, number: h.created.Add(1), ready: make(chan struct{}), left: time.Now()}
-	s.users[channel] = u
-	return u, true
 }
 
 // remove removes a socket. It does nothing to one that was never added.
@@ -136,22 +64,4 @@ func (u *userSockets) confirm() (again bool) {
 	u.confirmed = true
 	close(u.ready)
 	return false
-}
-
-// removeIdle removes the users whose last socket left before a moment, and returns
-// them.
-func (s *shard) removeIdle(before time.Time) []*userSockets {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var idle []*userSockets
-	for channel, u := range s.users {
-		u.mu.Lock()
-		if len(u.sockets) == 0 && u.left.Before(before) {
-			u.gone = true
-			delete(s.users, channel)
-			idle = append(idle, u)
-		}
-		u.mu.Unlock()
-	}
-	return idle
 }

@@ -10,45 +10,54 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 const (
-	// Backoff is the first pause after a provider's error or a lost connection,
-	// where the provider does not name one.
+	// Backoff is the first step of the backoff after a provider's error or a lost
+	// connection, if the provider sent no Retry-After.
 	Backoff = 10 * time.Second
-	// MaxRetryAfter bounds the pause that a provider may ask for. A push is
-	// worth little after a longer one, and an absurd value must not park it.
+	// MaxRetryAfter bounds what [RetryAfter] returns. A push is worth little after a
+	// longer delay, and a wrong value must not hold it back for days.
 	MaxRetryAfter = time.Hour
+
+	// maxSeconds is a number of seconds that a time.Duration can hold.
+	maxSeconds = 1 << 32
 )
 
-// RetryAfter returns the pause that an answer's Retry-After header asks for, in
-// seconds or as a date, between zero and [MaxRetryAfter]. It is zero when the
-// header is absent, unreadable or already past.
+// RetryAfter returns the delay that a push provider asks for in an answer's Retry-After
+// header, bounded by [MaxRetryAfter]; see [ParseRetryAfter].
 func RetryAfter(h http.Header, now time.Time) time.Duration {
+	return min(ParseRetryAfter(h, now), MaxRetryAfter)
+}
+
+// ParseRetryAfter returns the delay of a Retry-After header, which is a number of seconds
+// or an HTTP date (RFC 9110, section 10.2.3). It is zero when the header is missing or
+// malformed, or its date has passed. It has no upper bound.
+func ParseRetryAfter(h http.Header, now time.Time) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))
 	if v == "" {
 		return 0
 	}
 	if seconds, err := strconv.ParseFloat(v, 64); err == nil {
-		// Bounded before the conversion, which overflows. A NaN is not positive.
-		if !(seconds > 0) {
+		if !(seconds > 0) { // NaN included
 			return 0
 		}
-		return time.Duration(min(seconds, MaxRetryAfter.Seconds()) * float64(time.Second))
+		// Bounded before the conversion to an integer, which would overflow.
+		return time.Duration(min(seconds, maxSeconds) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return min(max(at.Sub(now), 0), MaxRetryAfter)
+		return max(at.Sub(now), 0)
 	}
 	return 0
 }
 
-// Unanswered says what it means that an attempt ended with err and no answer:
-// the push may or may not have arrived, and is tried again after a backoff. Only
-// a provider whose certificate does not verify is Broken, since that is our
-// configuration, or somebody between us.
-func Unanswered(err error) dispatcher.Result {
-	r := dispatcher.Result{Outcome: dispatcher.Later, Reason: "connection", Backoff: Backoff}
+// Unanswered returns the result of an attempt that ended with err and without an answer.
+// The push may or may not have arrived, and is tried again after a backoff. A certificate
+// that does not verify is Broken: our configuration is wrong, or somebody intercepts the
+// connection.
+func Unanswered(err error) push.Result {
+	r := push.Result{Outcome: push.Later, Reason: "connection", Backoff: Backoff}
 	var verification *tls.CertificateVerificationError
 	var network net.Error
 	switch {
@@ -57,13 +66,15 @@ func Unanswered(err error) dispatcher.Result {
 	case errors.Is(err, context.DeadlineExceeded):
 		r.Reason = "timeout"
 	case errors.As(err, &verification):
-		r.Outcome, r.Reason = dispatcher.Broken, "tls_certificate"
+		r.Outcome, r.Reason = push.Broken, "tls_certificate"
 	case errors.As(err, &network) && network.Timeout():
 		r.Reason = "timeout"
 	}
 	return r
 }
 
-// StatusReason is the reason of an answer that names none that we know:
-// "http_" and the status.
-func StatusReason(status int) string { return "http_" + strconv.Itoa(status) }
+// StatusReason returns the reason for an answer without a known error code: "http_" and
+// the status code.
+func StatusReason(status int) push.Reason {
+	return push.Reason("http_" + strconv.Itoa(status))
+}

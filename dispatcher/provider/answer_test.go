@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -40,12 +40,12 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestUnanswered(t *testing.T) {
-	later := func(reason string) dispatcher.Result {
-		return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason, Backoff: Backoff}
+	later := func(reason push.Reason) push.Result {
+		return push.Result{Outcome: push.Later, Reason: reason, Backoff: Backoff}
 	}
 	for _, test := range []struct {
 		err  error
-		want dispatcher.Result
+		want push.Result
 	}{
 		{context.Canceled, later("canceled")},
 		{fmt.Errorf("send: %w", context.DeadlineExceeded), later("timeout")},
@@ -53,7 +53,7 @@ func TestUnanswered(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, later("connection")},
 		{ErrClosed, later("connection")},
 		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")},
-			dispatcher.Result{Outcome: dispatcher.Broken, Reason: "tls_certificate", Backoff: Backoff}},
+			push.Result{Outcome: push.Broken, Reason: "tls_certificate", Backoff: Backoff}},
 	} {
 		if got := Unanswered(test.err); got != test.want {
 			t.Errorf("%v: got %+v, want %+v", test.err, got, test.want)

@@ -5,28 +5,27 @@ import (
 	"net/http"
 )
 
-// maxBody bounds what is kept of an answer, in bytes. Both providers' longest
-// answers are a tenth of it.
+// maxBody bounds the part of an answer's body that is read, in bytes. The longest answers
+// of both providers have a tenth of that.
 const maxBody = 64 << 10
 
-// An Attempt is one request to a provider and its raw answer. The SDKs hide
-// parts of answers, and one of them invents some; what an answer means is
-// decided on this record alone.
+// An Attempt records one request to a provider and its raw answer. Senders classify this
+// record, because the SDKs hide parts of answers, and FCM's makes up answers of its own.
 //
-// Lay an Attempt under a request with [WithAttempt]; the [Pool] fills it in
-// before the SDK learns of the answer. If the SDK makes no request at all, it
-// stays as it was.
+// [WithAttempt] attaches an Attempt to a request's context; the [Pool] fills it in before
+// the SDK sees the answer. It stays unchanged if the SDK makes no request. It is not safe
+// for concurrent use.
 type Attempt struct {
-	// Authorization, unless empty, is sent as the header of that name.
+	// Authorization is the value of the Authorization header to send; none if empty.
 	Authorization string
 
-	// Status is the answer's status code, zero without an answer.
+	// Status is the answer's HTTP status code; zero without an answer.
 	Status int
-	// Header is the answer's header, nil without an answer.
+	// Header is the answer's header; nil without an answer.
 	Header http.Header
 	// Body is the answer's body, at most 64 KiB of it.
 	Body []byte
-	// Err says why there is no answer, or why its body broke off.
+	// Err is why there is no answer, or why its body broke off; nil otherwise.
 	Err error
 }
 
@@ -35,19 +34,19 @@ func (a *Attempt) Answered() bool { return a.Status != 0 }
 
 type attemptKey struct{}
 
-// WithAttempt returns a context whose request through a [Pool] is recorded in
-// a. It serves one request at a time; a second one overwrites the record.
+// WithAttempt returns a context whose request through a [Pool] is recorded in a. It is
+// for one request at a time; the next one overwrites the record.
 func WithAttempt(ctx context.Context, a *Attempt) context.Context {
 	return context.WithValue(ctx, attemptKey{}, a)
 }
 
-// attemptOf returns the attempt that the request is recorded in, or nil.
+// attemptOf returns the attempt of a request's context, or nil.
 func attemptOf(ctx context.Context) *Attempt {
 	a, _ := ctx.Value(attemptKey{}).(*Attempt)
 	return a
 }
 
-// authorize returns the header with the attempt's authorization.
+// authorize returns the header with the attempt's Authorization added.
 func (a *Attempt) authorize(h http.Header) http.Header {
 	if a == nil || a.Authorization == "" {
 		return h
@@ -57,7 +56,7 @@ func (a *Attempt) authorize(h http.Header) http.Header {
 	return h
 }
 
-// record notes what came back.
+// record stores the answer.
 func (a *Attempt) record(resp *http.Response, body []byte, err error) {
 	if a == nil {
 		return

@@ -1,67 +1,65 @@
 package provider
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
-// A member is one name and value of a JSON object.
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// maxName bounds what is taken for a name or an id, in bytes of JSON. What is
-// longer does not identify anything.
+// maxName bounds a value that is kept as a name or an id, in bytes of JSON. A longer one
+// does not identify anything.
 const maxName = 256
 
-// A step is one way of cutting details down.
-type step struct {
-	scalars func(member) bool // which of the details' own scalars stay
-	nested  bool              // whether what identifies nested objects stays
-	unread  bool              // whether unread_items stays
+// A reduction says which members of the details stay.
+type reduction struct {
+	keepScalar  func(jsonscan.Member) bool // for the details' own scalars
+	keepNested  bool                       // keep the identifying members of nested objects
+	keepUnreads bool                       // keep unread_items
 }
 
-// steps go from gentle to harsh.
-var steps = []step{
-	{scalars: func(member) bool { return true }, nested: true, unread: true},
-	{scalars: identifies, nested: true, unread: true},
-	{scalars: isIDOrState, unread: true},
-	{scalars: func(m member) bool { return m.name == "id" && identifies(m) }},
+// reductions are tried in this order, each of which drops more than the one before.
+var reductions = []reduction{
+	{keepScalar: func(jsonscan.Member) bool { return true }, keepNested: true, keepUnreads: true},
+	{keepScalar: identifies, keepNested: true, keepUnreads: true},
+	{keepScalar: isIDOrState, keepUnreads: true},
+	{keepScalar: func(m jsonscan.Member) bool { return string(m.Name()) == "id" && identifies(m) }},
 }
 
-// reduce returns the details that the step leaves, and marks them as cut.
-func (s step) reduce(details []member) json.RawMessage {
-	var kept []member
+// truncated marks details that were reduced.
+var truncated = jsonscan.Member{Key: []byte(`"truncated"`), Value: []byte("true")}
+
+// apply returns the reduced details, marked as truncated.
+func (r reduction) apply(details []jsonscan.Member) json.RawMessage {
+	var kept []jsonscan.Member
 	for _, m := range details {
-		switch {
-		case m.name == "truncated":
-		case m.name == "unread_items":
-			if s.unread {
+		switch name := string(m.Name()); {
+		case name == "truncated":
+		case name == "unread_items":
+			if r.keepUnreads {
 				kept = append(kept, m)
 			}
-		case m.isScalar():
-			if s.scalars(m) {
+		case isScalar(m):
+			if r.keepScalar(m) {
 				kept = append(kept, m)
 			}
-		case s.nested:
+		case r.keepNested:
 			kept = appendNested(kept, m)
 		}
 	}
-	return encode(append(kept, member{"truncated", json.RawMessage("true")}))
+	return encode(append(kept, truncated))
 }
 
-// appendNested adds what identifies a nested object, if anything does. Arrays are
-// never kept.
-func appendNested(to []member, m member) []member {
-	object, ok := parse(m.value)
-	if !ok {
+// appendNested appends a nested object reduced to its identifying members, or nothing if
+// it has none. Arrays are dropped.
+func appendNested(to []jsonscan.Member, m jsonscan.Member) []jsonscan.Member {
+	object, err := membersOf(m.Value)
+	if err != nil {
 		return to
 	}
-	var kept []member
+	var kept []jsonscan.Member
 	for _, inner := range object {
-		if inner.isScalar() {
+		if isScalar(inner) {
 			if identifies(inner) {
 				kept = append(kept, inner)
 			}
@@ -72,64 +70,54 @@ func appendNested(to []member, m member) []member {
 	if kept == nil {
 		return to
 	}
-	return append(to, member{m.name, encode(kept)})
+	return append(to, jsonscan.Member{Key: m.Key, Value: []byte(encode(kept))})
 }
 
-// identifying are the names of scalars that say what an object is, beside ids.
+// identifying are the names of the scalars, other than ids, by which a reader recognises
+// an object.
 var identifying = map[string]bool{
 	"state": true, "type": true, "name": true, "username": true, "updated_at": true,
 	"amount": true, "total_amount": true, "price": true, "nego_price": true, "quantity": true,
 }
 
-// identifies reports whether a scalar says what its object is.
-func identifies(m member) bool {
-	return len(m.value) <= maxName && (isID(m) || identifying[m.name])
+// identifies reports whether a scalar identifies its object.
+func identifies(m jsonscan.Member) bool {
+	return len(m.Value) <= maxName && (isID(m) || identifying[string(m.Name())])
 }
 
-func isIDOrState(m member) bool {
-	return len(m.value) <= maxName && (isID(m) || m.name == "state")
+func isIDOrState(m jsonscan.Member) bool {
+	return len(m.Value) <= maxName && (isID(m) || string(m.Name()) == "state")
 }
 
-func isID(m member) bool { return m.name == "id" || strings.HasSuffix(m.name, "_id") }
+func isID(m jsonscan.Member) bool {
+	name := string(m.Name())
+	return name == "id" || strings.HasSuffix(name, "_id")
+}
 
 // isScalar reports whether the value is neither an object nor an array.
-func (m member) isScalar() bool {
-	v := bytes.TrimLeft(m.value, " \t\r\n")
-	return len(v) > 0 && v[0] != '{' && v[0] != '['
+func isScalar(m jsonscan.Member) bool {
+	kind := m.Value.Kind()
+	return kind != '{' && kind != '['
 }
 
-// parse returns an object's members in their order, and false for what is not an
-// object.
-func parse(value json.RawMessage) ([]member, bool) {
-	d := json.NewDecoder(bytes.NewReader(value))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, false
-	}
-	var members []member
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, false
-		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return nil, false
-		}
-		members = append(members, member{name.(string), v}) // a decoder returns names as strings
-	}
-	return members, true
+// membersOf returns the members of an object in their order, or [jsonscan.ErrNotObject].
+// The value must be valid JSON.
+func membersOf(value []byte) ([]jsonscan.Member, error) {
+	var members []jsonscan.Member
+	err := jsonscan.EachMember(value, func(m jsonscan.Member) { members = append(members, m) })
+	return members, err
 }
 
-// encode is the inverse of parse.
-func encode(members []member) json.RawMessage {
+// encode is the inverse of membersOf.
+func encode(members []jsonscan.Member) json.RawMessage {
 	b := []byte{'{'}
 	for i, m := range members {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendString(b, m.name)
+		b = append(b, m.Key...)
 		b = append(b, ':')
-		b = append(b, m.value...)
+		b = append(b, m.Value...)
 	}
 	return append(b, '}')
 }

@@ -1,6 +1,5 @@
-// Package provider is what the senders of both push providers share: HTTP/2
-// connections of one lane ([Pool]), the provider's raw answer, which the SDKs
-// keep to themselves ([Attempt]), what an answer that never came means
-// ([Unanswered]), and the guard that cuts a push down to the size that a
-// provider takes ([Fit]).
+// Package provider holds what the senders of FCM and APNs share: bounded HTTP/2
+// connections ([Pool], [Pools]), the raw answer to a request, which the SDKs hide
+// ([Attempt]), the meaning of a missing answer ([Unanswered]) and of Retry-After
+// ([RetryAfter]), and the reduction of a push to the size that a provider accepts ([Fit]).
 package provider

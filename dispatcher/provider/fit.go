@@ -4,78 +4,78 @@ import (
 	"encoding/json"
 	"sort"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// Content is what of a push can be cut down.
+// Content is the part of a push that [Fit] may cut.
 type Content struct {
-	// Data is the push's data; what the slice holds is never changed.
-	Data []dispatcher.Field
-	// Title and Body are what the screen shows.
+	// Data holds the top-level fields of the push's data. Fit does not change the
+	// slice that it is given.
+	Data []push.Field
+	// Title and Body are the texts that the phone shows.
 	Title, Body string
 }
 
-// Fit returns c, cut down until size, which measures what a provider counts, is
-// at most limit. The details go first, in whole fields and marked with
-// "truncated": true, from their heavy parts down to their id; unread_items stays
-// in them as long as it can. If that is not enough, the texts (message and title
-// in the data, title and body on the screen) are cut between whole characters and
-// end in "…". Other top-level fields stay.
+// Fit returns c reduced until size(c), in the bytes that the provider counts, is at most
+// limit. It first drops whole fields of the details, the least important ones first and
+// unread_items and the id last, and marks the details with "truncated": true. If that is
+// not enough it cuts the texts (message and title in the data, Title and Body); see
+// [Cut]. Other top-level fields stay.
 //
-// It returns the smallest there is when even that is too large, and leaves it to
-// the provider to refuse it.
+// If nothing fits, Fit returns the smallest content, which the provider will refuse.
 func Fit(c Content, limit int, size func(Content) int) Content {
 	if size(c) <= limit {
 		return c
 	}
 	if i, details := findDetails(c.Data); i >= 0 {
-		for _, s := range steps {
-			c.Data = with(c.Data, i, s.reduce(details))
+		for _, r := range reductions {
+			c.Data = withValue(c.Data, i, r.apply(details))
 			if size(c) <= limit {
 				return c
 			}
 		}
 	}
-	// The search is for the gentlest cut: the longest texts that still fit. None
-	// longer than the limit can.
-	c = c.texts(limit)
-	cut := sort.Search(limit, func(by int) bool { return size(c.texts(limit-by)) <= limit })
-	return c.texts(limit - cut)
+	// Search for the longest texts that fit. None of them is longer than limit.
+	c = c.cutTexts(limit)
+	less := sort.Search(limit, func(less int) bool { return size(c.cutTexts(limit-less)) <= limit })
+	return c.cutTexts(limit - less)
 }
 
-// texts returns c with texts of at most that many bytes each.
-func (c Content) texts(most int) Content {
+// cutTexts returns c with each text cut to maxLen bytes.
+func (c Content) cutTexts(maxLen int) Content {
 	for i, f := range c.Data {
 		if f.Name != "message" && f.Name != "title" {
 			continue
 		}
 		var s string
-		if len(f.Value) <= most || json.Unmarshal(f.Value, &s) != nil {
-			continue // short enough, or null, or no text
+		if len(f.Value) <= maxLen || json.Unmarshal(f.Value, &s) != nil {
+			continue // short enough, or not a string
 		}
-		if short := Cut(s, most); short != s {
-			c.Data = with(c.Data, i, AppendString(nil, short))
+		if short := Cut(s, maxLen); short != s {
+			c.Data = withValue(c.Data, i, AppendString(nil, short))
 		}
 	}
-	c.Title, c.Body = Cut(c.Title, most), Cut(c.Body, most)
+	c.Title, c.Body = Cut(c.Title, maxLen), Cut(c.Body, maxLen)
 	return c
 }
 
-// with returns a copy of data with another value at i.
-func with(data []dispatcher.Field, i int, value json.RawMessage) []dispatcher.Field {
-	data = append([]dispatcher.Field(nil), data...)
+// withValue returns a copy of data with another value at i.
+func withValue(data []push.Field, i int, value json.RawMessage) []push.Field {
+	data = append([]push.Field(nil), data...)
 	data[i].Value = value
 	return data
 }
 
-// findDetails returns the place and the members of details, or -1 where there is
-// no such object.
-func findDetails(data []dispatcher.Field) (int, []member) {
+// findDetails returns the index of the field "details" and the members of its object, or
+// -1 if there is no such object.
+func findDetails(data []push.Field) (int, []jsonscan.Member) {
 	for i, f := range data {
-		if f.Name == "details" {
-			if members, ok := parse(f.Value); ok {
-				return i, members
-			}
+		if f.Name != "details" || !json.Valid(f.Value) {
+			continue
+		}
+		if members, err := membersOf(f.Value); err == nil {
+			return i, members
 		}
 	}
 	return -1, nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // size is a simple measure: all bytes.
@@ -51,7 +51,7 @@ func TestFitCutsDetails(t *testing.T) {
 		{"null", `null`, `null`, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			data := []dispatcher.Field{{Name: "details", Value: json.RawMessage(test.details)}}
+			data := []push.Field{{Name: "details", Value: json.RawMessage(test.details)}}
 			got := Fit(Content{Data: data}, test.limit, size)
 			if string(got.Data[0].Value) != test.want {
 				t.Errorf("got  %s\nwant %s", got.Data[0].Value, test.want)
@@ -67,7 +67,7 @@ func TestFitCutsTextsLast(t *testing.T) {
 	text := strings.Repeat("kabar 👨‍👩‍👧‍👦 ", 100)
 	quoted, _ := json.Marshal(text)
 	c := Content{
-		Data: []dispatcher.Field{
+		Data: []push.Field{
 			{Name: "type", Value: json.RawMessage(`"message"`)},
 			{Name: "title", Value: json.RawMessage(`"Pesan"`)},
 			{Name: "message", Value: quoted},
@@ -98,7 +98,7 @@ func TestFitCutsTextsLast(t *testing.T) {
 
 // Whatever the limit, the result is valid JSON and no larger than a harsher one.
 func TestFitIsMonotonic(t *testing.T) {
-	c := Content{Data: []dispatcher.Field{{Name: "details", Value: json.RawMessage(transaction)}}, Body: "Transaksi baru dari Liem Lie Wie"}
+	c := Content{Data: []push.Field{{Name: "details", Value: json.RawMessage(transaction)}}, Body: "Transaksi baru dari Liem Lie Wie"}
 	last := 0
 	for limit := range size(c) + 1 {
 		got := Fit(c, limit, size)
@@ -118,9 +118,9 @@ func TestFitIsMonotonic(t *testing.T) {
 
 func TestCut(t *testing.T) {
 	for _, test := range []struct {
-		s    string
-		most int
-		want string
+		s     string
+		limit int
+		want  string
 	}{
 		{"kabar", 5, "kabar"},
 		{"kabar", 4, "k…"},
@@ -135,8 +135,8 @@ func TestCut(t *testing.T) {
 		{"\xff\xfe\xfd\xfc", 3, "…"},             // not even UTF-8
 		{"baris satu\r\ndua", 14, "baris satu…"}, // CRLF is one
 	} {
-		if got := Cut(test.s, test.most); got != test.want {
-			t.Errorf("Cut(%q, %d) = %q, want %q", test.s, test.most, got, test.want)
+		if got := Cut(test.s, test.limit); got != test.want {
+			t.Errorf("Cut(%q, %d) = %q, want %q", test.s, test.limit, got, test.want)
 		}
 	}
 }
@@ -149,14 +149,14 @@ func TestAppendString(t *testing.T) {
 			t.Errorf("%q became %s: %v", s, got, err)
 		}
 	}
-	if got := string(AppendString(nil, "a\xffb<")); got != `"a\ufffdb<"` {
+	if got := string(AppendString(nil, "a\xffb<")); got != `"a�b<"` {
 		t.Errorf("invalid UTF-8 became %s", got)
 	}
 }
 
 // The common case must cost nothing.
 func BenchmarkFitWhatFits(b *testing.B) {
-	c := Content{Data: []dispatcher.Field{{Name: "details", Value: json.RawMessage(transaction)}}}
+	c := Content{Data: []push.Field{{Name: "details", Value: json.RawMessage(transaction)}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		Fit(c, 4096, size)
@@ -165,7 +165,7 @@ func BenchmarkFitWhatFits(b *testing.B) {
 
 func ExampleFit() {
 	details := json.RawMessage(`{"id":7,"product":{"id":"h","name":"Sony","images":["https://example.com/1.jpg"]}}`)
-	c := Content{Data: []dispatcher.Field{{Name: "details", Value: details}}}
+	c := Content{Data: []push.Field{{Name: "details", Value: details}}}
 	c = Fit(c, 80, size)
 	fmt.Printf("%s\n", c.Data[0].Value)
 	// Output: {"id":7,"product":{"id":"h","name":"Sony"},"truncated":true}
@@ -175,7 +175,7 @@ func ExampleFit() {
 func BenchmarkFitWhatDoesNot(b *testing.B) {
 	text := strings.Repeat("kabar 👨‍👩‍👧‍👦 ", 64<<10/32)
 	quoted, _ := json.Marshal(text)
-	c := Content{Body: text, Data: []dispatcher.Field{
+	c := Content{Body: text, Data: []push.Field{
 		{Name: "message", Value: quoted},
 		{Name: "details", Value: json.RawMessage(`{"id":7,"text":` + string(quoted) + `,"transaction":` + transaction + `}`)},
 	}}

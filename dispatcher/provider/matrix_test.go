@@ -6,16 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/apns"
 	"github.com/kabar-gateway/kabar/dispatcher/fcm"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
 // A target is a sender with what it speaks to.
 type target struct {
-	dispatcher.Sender
+	push.Sender
 	*sandbox.Provider
 }
 
@@ -58,18 +57,18 @@ func TestRetryMatrix(t *testing.T) {
 		later = "later"
 		ours  = "ours"
 	)
-	kinds := map[dispatcher.Outcome]string{
-		dispatcher.Forget:                ends,
-		dispatcher.ForgetIfOthersSucceed: ends,
-		dispatcher.Refused:               ends,
-		dispatcher.Unsendable:            ends,
-		dispatcher.Later:                 later,
-		dispatcher.SlowDown:              later,
-		dispatcher.Broken:                ours,
+	kinds := map[push.Outcome]string{
+		push.Forget:                ends,
+		push.ForgetIfOthersSucceed: ends,
+		push.Refused:               ends,
+		push.Unsendable:            ends,
+		push.Later:                 later,
+		push.SlowDown:              later,
+		push.Broken:                ours,
 	}
-	d := &dispatcher.Delivery{
+	d := &push.Delivery{
 		ID:      "123e4567-e89b-42d3-a456-426655440000",
-		Device:  devices.Device{Token: "ASD223SDA"},
+		Token:   "ASD223SDA",
 		Body:    "Transaksi baru",
 		Tag:     "t",
 		Thread:  "t",

@@ -14,34 +14,34 @@ import (
 )
 
 const (
-	// DefaultInFlight is the bound of requests under way in a pool.
+	// DefaultInFlight is the default of [Options.InFlight].
 	DefaultInFlight = 500
-	// DefaultPerConn is the bound of requests under way on one connection. It is
-	// a little less than the 100 streams that FCM allows, since a stream that was
-	// reset counts until the provider confirms that.
+	// DefaultPerConn is the default of [Options.PerConn]. It is a little less than
+	// the 100 concurrent streams that FCM allows (its SETTINGS frame), since a stream
+	// that we reset still counts until the provider has processed the reset.
 	DefaultPerConn = 90
 
-	// maxTries bounds how often one request is sent anew because the provider
-	// did not process it.
+	// maxTries bounds how often one request is sent when the provider does not
+	// process it.
 	maxTries = 5
 )
 
-// ErrClosed is the error of a request to a closed pool.
+// ErrClosed is the error of a request through a closed pool.
 var ErrClosed = errors.New("the provider's connections are closed")
 
-// Options describe a Pool.
+// Options configure a [Pool]. URL is required.
 type Options struct {
-	// URL is the provider's address. Only Warm uses it, and of it only scheme,
-	// host and port: requests name their own.
+	// URL is the provider's address. Only Warm uses it, and only its scheme, host
+	// and port: requests bring their own URL.
 	URL string
-	// InFlight bounds the requests under way; DefaultInFlight when zero.
+	// InFlight bounds the requests in flight; DefaultInFlight when zero.
 	InFlight int
-	// PerConn bounds the requests under way on one connection; DefaultPerConn
-	// when zero.
+	// PerConn bounds the requests in flight on one connection; DefaultPerConn when
+	// zero.
 	PerConn int
-	// RootCAs verify the provider; the system's when nil.
+	// RootCAs verify the provider's certificate; the system's when nil.
 	RootCAs *x509.CertPool
-	// Certificate, unless nil, is what the provider knows us by.
+	// Certificate is the client certificate; none when nil.
 	Certificate *tls.Certificate
 }
 
@@ -50,20 +50,21 @@ type Options struct {
 // [http.RoundTripper] for an SDK, safe for concurrent use, and differs from an
 // [http.Transport] in that
 //
-//   - requests in flight are bounded, and a request that finds no room waits
-//     until its context ends;
-//   - a new connection takes one request, and more only when that was answered;
-//   - what the provider did not process (GOAWAY, REFUSED_STREAM) is sent again at
-//     once, within the same bounds, and nothing else is;
-//   - answers are read whole before they are handed on, so that their bodies need
-//     no closing, and recorded in the request's [Attempt].
+//   - requests in flight are bounded, and a request above the bound waits until
+//     another one ends or its context does;
+//   - a new connection carries one request until that was answered;
+//   - a request that the provider did not process (GOAWAY, REFUSED_STREAM; RFC 9113,
+//     section 8.7) is sent again at once, within the same bounds, and no other
+//     request is;
+//   - the whole answer is read before RoundTrip returns it, so that its body needs no
+//     closing, and recorded in the request's [Attempt].
 type Pool struct {
-	url    string
-	gate   *gate
-	conns  []*http.Transport
-	dialer net.Dialer
-	closed context.Context
-	close  context.CancelFunc
+	url     string
+	limiter *limiter
+	conns   []*http.Transport
+	dialer  net.Dialer
+	closed  context.Context
+	close   context.CancelFunc
 }
 
 // NewPool returns a pool that has no connection yet.
@@ -83,12 +84,12 @@ func NewPool(o Options) *Pool {
 		p.conns = append(p.conns, t)
 		slots = append(slots, t)
 	}
-	p.gate = newGate(slots, o.InFlight, o.PerConn)
+	p.limiter = newLimiter(slots, o.InFlight, o.PerConn)
 	return p
 }
 
-// Close closes the connections and ends dials. Requests under way are left to
-// their contexts: call it when there are none.
+// Close closes the idle connections and cancels dials; later requests fail with
+// [ErrClosed]. It does not end requests in flight: call it when there are none.
 func (p *Pool) Close() {
 	p.close()
 	for _, t := range p.conns {
@@ -96,10 +97,10 @@ func (p *Pool) Close() {
 	}
 }
 
-// Warm opens all connections, with the TLS and HTTP/2 handshakes that a first
-// push would otherwise wait for, by asking for the provider's root page. The
-// answer does not matter, and does not count as the first answer of a
-// connection.
+// Warm opens all connections with a HEAD request for the provider's root, so that the
+// first pushes need not wait for the TLS and HTTP/2 handshakes. The answers do not
+// matter: a connection still carries a single push until that was answered. The error
+// joins those of the connections that could not be opened.
 func (p *Pool) Warm(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.url, nil)
 	if err != nil {
@@ -110,7 +111,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 	errs := make(chan error, len(p.conns))
 	for _, t := range p.conns {
 		go func() {
-			resp, err := t.RoundTrip(req.WithContext(withPermit(ctx)))
+			resp, err := t.RoundTrip(req.WithContext(withDialPermit(ctx)))
 			if err == nil {
 				resp.Body.Close()
 			}
@@ -123,8 +124,9 @@ func (p *Pool) Warm(ctx context.Context) error {
 	return err
 }
 
-// RoundTrip sends the request and reads the whole answer. Its error is the
-// context's when that ended first.
+// RoundTrip implements [http.RoundTripper]: it sends the request and reads the whole
+// answer, up to 64 KiB of it. Its error is the context's if that ended first, and
+// [ErrClosed] after Close.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	attempt := attemptOf(req.Context())
 	resp, body, err := p.send(req, attempt)
@@ -139,8 +141,8 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// send tries until the provider has processed the request, or may have. The
-// response it returns with an error is one whose body broke off.
+// send sends the request until the provider has, or may have, processed it. When it
+// returns both a response and an error, the body broke off.
 func (p *Pool) send(req *http.Request, attempt *Attempt) (*http.Response, []byte, error) {
 	ctx := req.Context()
 	out := req.WithContext(ctx)
@@ -151,26 +153,26 @@ func (p *Pool) send(req *http.Request, attempt *Attempt) (*http.Response, []byte
 			closeBody(out)
 			return nil, nil, ErrClosed
 		}
-		e, err := p.gate.enter(ctx)
+		permission, err := p.limiter.acquire(ctx)
 		if err != nil {
 			closeBody(out)
 			return nil, nil, err
 		}
-		resp, body, err := e.roundTrip(out)
+		resp, body, err := permission.roundTrip(out)
 		switch {
 		case resp != nil:
-			p.gate.leave(e, answered)
+			p.limiter.release(permission, answered)
 		case ctx.Err() != nil:
-			p.gate.leave(e, undecided)
+			p.limiter.release(permission, unknown)
 			err = ctx.Err()
 		default:
-			p.gate.leave(e, lost)
+			p.limiter.release(permission, lost)
 		}
-		turnedAway := errors.Is(err, errNoConnection)
-		if !turnedAway || e.probe {
-			tries++ // it used the connection, or dialled one
+		unsent := errors.Is(err, errNoConnection)
+		if !unsent || permission.probe {
+			tries++ // the request used the connection, or dialled one
 		}
-		again := turnedAway || errors.Is(err, errUnprocessed)
+		again := unsent || errors.Is(err, errUnprocessed)
 		if !again || tries == maxTries || ctx.Err() != nil {
 			return resp, body, err
 		}
@@ -180,12 +182,13 @@ func (p *Pool) send(req *http.Request, attempt *Attempt) (*http.Response, []byte
 	}
 }
 
-// roundTrip sends the request on the entry's connection.
-func (e entry) roundTrip(req *http.Request) (*http.Response, []byte, error) {
-	if e.probe {
-		req = req.WithContext(withPermit(req.Context()))
+// roundTrip sends the request on the permission's connection and reads the answer's
+// body.
+func (p permission) roundTrip(req *http.Request) (*http.Response, []byte, error) {
+	if p.probe {
+		req = req.WithContext(withDialPermit(req.Context()))
 	}
-	resp, err := e.slot.conn.RoundTrip(req)
+	resp, err := p.slot.conn.RoundTrip(req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -198,7 +201,7 @@ func (e entry) roundTrip(req *http.Request) (*http.Response, []byte, error) {
 	return resp, body, err
 }
 
-// rewind returns sent with a fresh body of the original.
+// rewind returns the request with its body from the start again.
 func rewind(sent, original *http.Request) (*http.Request, error) {
 	if original.Body == nil || original.Body == http.NoBody {
 		return sent, nil

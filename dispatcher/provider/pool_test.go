@@ -14,11 +14,11 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// patient is how long a test waits for what should happen at once.
-const patient = time.Minute
+// testTimeout bounds everything that a test waits for.
+const testTimeout = time.Minute
 
 // newPool returns a pool to the server that lives as long as the test.
 func newPool(t *testing.T, s *server, inFlight, perConn int) *Pool {
@@ -42,7 +42,7 @@ func post(ctx context.Context, p *Pool, url string) Attempt {
 // postMany sends n requests at once and fails the test unless all get 200.
 func postMany(t *testing.T, p *Pool, url string, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range n {
@@ -183,7 +183,7 @@ func TestOtherFailuresAreNotSentAgain(t *testing.T) {
 			s := newServer(t, 100, func(c *conn, stream uint32) { n.Add(1); fail(c, stream) })
 			p := newPool(t, s, 5, 5)
 			a := post(t.Context(), p, s.url)
-			if r := Unanswered(a.Err); a.Answered() || n.Load() != 1 || r.Outcome != dispatcher.Later || r.Reason != "connection" {
+			if r := Unanswered(a.Err); a.Answered() || n.Load() != 1 || r.Outcome != push.Later || r.Reason != "connection" {
 				t.Errorf("status %d, error %v, %d tries, %+v", a.Status, a.Err, n.Load(), r)
 			}
 		})
@@ -250,7 +250,7 @@ func TestUnreachable(t *testing.T) {
 	s := newServer(t, 100, nil)
 	p := newPool(t, s, 2, 2)
 	a := post(t.Context(), p, "https://127.0.0.1:1")
-	if r := Unanswered(a.Err); r.Outcome != dispatcher.Later || r.Reason != "connection" {
+	if r := Unanswered(a.Err); r.Outcome != push.Later || r.Reason != "connection" {
 		t.Errorf("error %v, %+v", a.Err, r)
 	}
 }
@@ -259,7 +259,7 @@ func TestUntrustedProvider(t *testing.T) {
 	s := newServer(t, 100, nil)
 	p := NewPool(Options{URL: s.url})
 	defer p.Close()
-	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != dispatcher.Broken || r.Reason != "tls_certificate" {
+	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != push.Broken || r.Reason != "tls_certificate" {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -33,7 +33,7 @@ func TestGoAway(t *testing.T) {
 	p := newPool(t, s, 20, 20)
 	postMany(t, p, s.url, 1)
 
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	results := make(chan Attempt, 20)
 	for range 20 {

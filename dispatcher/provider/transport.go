@@ -14,27 +14,27 @@ import (
 const (
 	dialTimeout      = 10 * time.Second
 	handshakeTimeout = 10 * time.Second
-	// A connection that has been silent for pingAfter is asked whether it is
-	// alive, and closed when it does not say so within pingTimeout. Both together
-	// are no longer than an attempt's deadline.
+	// A connection that received nothing for pingAfter is sent a PING frame, and
+	// closed when it is not answered within pingTimeout. Both together are no longer
+	// than an attempt's deadline.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
-	// writeTimeout closes a connection that takes no more bytes.
+	// writeTimeout closes a connection on which nothing can be written for so long.
 	writeTimeout = 10 * time.Second
 )
 
 var (
-	// errNoConnection: the request would have needed a new connection, and had no
-	// permit to dial one. Nothing of it was sent.
+	// errNoConnection means that the request needed a new connection and had no
+	// permit to dial one. Nothing was sent.
 	errNoConnection = errors.New("the connection takes no more requests")
-	// errUnprocessed: the provider certainly did not process the request.
+	// errUnprocessed means that the provider certainly did not process the request.
 	errUnprocessed = errors.New("the provider did not process the request")
 )
 
-// newTransport returns a transport that keeps to one connection: it dials none
-// unless the request has a permit, so that only a slot's probe opens one. (If a
-// provider allows fewer streams than the slot's bound, a probe adds a second
-// connection to the first, and so on until the streams suffice.)
+// newTransport returns a transport for one slot's connection. It dials only for requests
+// with a permit, which are the slot's probes. (If a provider allows fewer streams than
+// the slot's bound, another probe adds a second connection, and so on until there are
+// enough streams.)
 func (p *Pool) newTransport(o Options) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
@@ -57,20 +57,20 @@ func (p *Pool) newTransport(o Options) *http.Transport {
 	}
 }
 
-// A permit lets a request dial one connection.
-type permit struct{ used atomic.Bool }
+// A dialPermit lets a request dial one connection.
+type dialPermit struct{ used atomic.Bool }
 
-type permitKey struct{}
+type dialPermitKey struct{}
 
-func withPermit(ctx context.Context) context.Context {
-	return context.WithValue(ctx, permitKey{}, new(permit))
+func withDialPermit(ctx context.Context) context.Context {
+	return context.WithValue(ctx, dialPermitKey{}, new(dialPermit))
 }
 
-// dial opens a connection for a request that has a permit. The transport calls
-// it with the values of the request's context but without its end, so that a
-// connection that one request gave up on serves the next; Close ends it.
+// dial opens a connection for a request that has a permit. The transport gives it the
+// values of the request's context but not its cancellation, so that the connection can
+// serve the next request; Close cancels it.
 func (p *Pool) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	permit, _ := ctx.Value(permitKey{}).(*permit)
+	permit, _ := ctx.Value(dialPermitKey{}).(*dialPermit)
 	if permit == nil || !permit.used.CompareAndSwap(false, true) {
 		return nil, errNoConnection
 	}
@@ -80,8 +80,8 @@ func (p *Pool) dial(ctx context.Context, network, address string) (net.Conn, err
 	return p.dialer.DialContext(ctx, network, address)
 }
 
-// refuseReplay is the GetBody of every request. The HTTP/2 transport asks for the
-// body again exactly when it knows that the provider did not process the request
-// (a GOAWAY before it, REFUSED_STREAM), and would send it again at once, past the
-// gate. This makes it return errUnprocessed instead.
+// refuseReplay is the GetBody of every request. The HTTP/2 transport calls GetBody
+// exactly when it knows that the provider did not process the request (GOAWAY with a
+// lower stream id, or REFUSED_STREAM), to send it again without asking the limiter. The
+// error makes it return errUnprocessed instead.
 func refuseReplay() (io.ReadCloser, error) { return nil, errUnprocessed }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -15,26 +16,26 @@ const (
 	apnsPayloadLimit  = 4096
 	apnsVoIPLimit     = 5120
 	apnsCollapseLimit = 64
-	apnsTokenLimit    = 200 // of letters and digits, as Kabar's contract has it
+	apnsTokenLimit    = 200 // of letters and digits, as in Kabar's API
 )
 
-// APNs is the fake Apple Push Notification service.
+// APNs is the fake Apple Push Notification service. Its methods are safe for concurrent
+// use.
 type APNs struct {
 	*Provider
 	tokens *verifier
 }
 
-// WriteKey makes a key that signs provider tokens, writes it into dir as Apple
-// hands them out, a PKCS #8 .p8 file, and returns the file's path with the key's
-// and the team's identifiers. From then on APNs asks every request for a token
-// signed by one of its keys; before, and without Options.ProviderKey, it asks for
-// none.
+// WriteKey makes a key that signs provider tokens, writes it into dir in the format in
+// which Apple issues keys (.p8, PKCS #8), and returns the path of the file and the ids of
+// the key and the team. From then on every request needs a token signed with one of the
+// keys. Without a key, and without [Options.ProviderKey], requests need no token.
 func (a *APNs) WriteKey(dir string) (keyFile, keyID, teamID string, err error) {
 	return a.tokens.writeKey(dir)
 }
 
-// ExpireTokens makes every provider token seen so far a stale one, as if an hour
-// had passed: APNs answers 403 ExpiredProviderToken until clients sign anew.
+// ExpireTokens expires every provider token seen so far, as if an hour had passed: APNs
+// answers 403 ExpiredProviderToken to them.
 func (a *APNs) ExpireTokens() { a.tokens.expireAll() }
 
 // apnsAPI is the provider API of APNs: POST /3/device/{token}.
@@ -47,14 +48,14 @@ func (a *apnsAPI) read(r *http.Request) (*Push, answer, error) {
 	token, ok := strings.CutPrefix(r.URL.Path, "/3/device/")
 	switch {
 	case r.ProtoMajor != 2:
-		return nil, answer{}, http.ErrNotSupported // APNs speaks HTTP/2 alone
+		return nil, answer{}, http.ErrNotSupported // APNs supports only HTTP/2
 	case !ok:
 		return nil, a.refuse(&Push{}, Response{Reason: "BadPath"}), nil
 	case r.Method != http.MethodPost:
 		return nil, a.refuse(&Push{}, Response{Reason: "MethodNotAllowed"}), nil
 	}
 	authorization := r.Header.Get("Authorization")
-	r.Header.Del("Authorization") // nobody who looks at pushes needs it
+	r.Header.Del("Authorization") // Push.Header does not contain it
 	p := &Push{Platform: PlatformAPNs, Token: token, ID: r.Header.Get("Apns-Id"), Header: r.Header}
 	limit := apnsPayloadLimit
 	if p.Header.Get("Apns-Push-Type") == "voip" {
@@ -81,18 +82,18 @@ func (a *apnsAPI) read(r *http.Request) (*Push, answer, error) {
 	return p, answer{}, nil
 }
 
-// checkPayload returns the reason to refuse a payload.
+// checkPayload returns the reason to refuse a payload, or "".
 func checkPayload(payload []byte, limit int) string {
 	switch {
 	case len(payload) > limit:
 		return "PayloadTooLarge"
-	case !json.Valid(payload), !isObject(space(payload)):
+	case !json.Valid(payload), !isObject(bytes.TrimSpace(payload)):
 		return "PayloadEmpty" // see the package comment
 	}
 	return ""
 }
 
-// checkHeader returns the reason to refuse a request for its path or header.
+// checkHeader returns the reason to refuse a request because of its path or header, or "".
 func checkHeader(p *Push) string {
 	h := p.Header
 	for name, values := range h {
@@ -156,7 +157,7 @@ func (a *apnsAPI) refuse(p *Push, r Response) answer {
 			body.Timestamp = r.Timestamp.UnixMilli()
 		}
 	}
-	text, _ := json.Marshal(body) // cannot fail: a string and a number
+	text, _ := json.Marshal(body) // a string and a number always marshal
 	return answer{status: status, reason: reason, id: p.ID, body: text}
 }
 
@@ -168,8 +169,8 @@ type apnsError struct {
 	Timestamp int64  `json:"timestamp,omitempty"` // milliseconds since 1970
 }
 
-// apnsReasons are Apple's reasons for refusing a push. The first one of a status
-// is what a scripted status alone stands for.
+// apnsReasons are Apple's reasons and their statuses ("Handling notification responses
+// from APNs"). The first reason of a status is the default for a scripted status.
 var apnsReasons = []struct {
 	reason string
 	status int
@@ -208,8 +209,8 @@ var apnsReasons = []struct {
 	{"Shutdown", http.StatusServiceUnavailable},
 }
 
-// findAPNsReason completes a scripted status and reason, of which either may be
-// missing or unknown.
+// findAPNsReason completes a scripted status and reason, either of which may be missing or
+// unknown.
 func findAPNsReason(status int, reason string) (int, string) {
 	for _, known := range apnsReasons {
 		if reason == known.reason || reason == "" && status == known.status {

@@ -156,7 +156,7 @@ func TestAPNsSpeaksHTTP2Alone(t *testing.T) {
 				TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{},
 			}
 			defer transport.CloseIdleConnections()
-			client := &http.Client{Transport: transport, Timeout: patience}
+			client := &http.Client{Transport: transport, Timeout: testTimeout}
 			resp, err := client.Post(s.APNs.Endpoint()+"/3/device/a", "", strings.NewReader("{}"))
 			if err == nil {
 				resp.Body.Close()

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// certificateLife outlives every sandbox: the authority exists in memory only.
+// certificateLife is longer than any sandbox runs. The authority exists only in memory.
 const certificateLife = 365 * 24 * time.Hour
 
-// An authority is a certificate authority and the one server certificate that it
-// has signed, for this machine's loopback names.
+// An authority is a certificate authority and the server certificate that it has signed,
+// for localhost and the loopback addresses.
 type authority struct {
 	root   *x509.Certificate
 	server tls.Certificate
@@ -62,8 +62,8 @@ func newAuthority() (*authority, error) {
 	}, nil
 }
 
-// certificate returns a template with a random serial number, valid from an hour
-// ago, so that clocks may differ a little.
+// certificate returns a template with a random serial number, valid from one hour ago, so
+// that small differences between clocks do not matter.
 func certificate(name string) *x509.Certificate {
 	var serial [16]byte
 	rand.Read(serial[:])

@@ -1,14 +1,14 @@
 // Package sandbox is a fake FCM and a fake APNs for the playground, tests and
 // benchmarks. Both speak the real protocols over TLS and HTTP/2, so that the
-// official SDKs work against them unchanged, check requests as the real services
-// do, and answer in the real services' words.
+// official SDKs work with them unchanged. They validate requests and answer with the
+// errors of the real services.
 //
-// # Playing by hand
+// # Magic tokens
 //
-// A device token that begins with one of these words gets the matching answer;
-// every other token takes its pushes.
+// A push to a device token with one of these prefixes gets the answer in the table;
+// pushes to any other token are accepted.
 //
-//	token begins with   FCM                          APNs
+//	prefix of the token FCM                          APNs
 //	unregistered        404 UNREGISTERED             410 Unregistered
 //	expired             404 UNREGISTERED             410 ExpiredToken
 //	badtoken            400 INVALID_ARGUMENT         400 BadDeviceToken
@@ -20,17 +20,17 @@
 //
 // # Scripting faults
 //
-// A test scripts answers with [Provider.Fail] and [Provider.Answer], slows a
-// service down with [Provider.SetLatency], lets it hang with [Provider.Hang], and
-// takes its connections away with [Provider.GoAway], [Provider.DropConnections],
-// [Provider.Refuse] and [Provider.Outage]. Requests that the real service would
-// not accept are refused before any script is asked.
+// A test sets answers with [Provider.Fail] and [Provider.Answer], the latency with
+// [Provider.SetLatency], makes requests hang with [Provider.Hang], and breaks
+// connections with [Provider.GoAway], [Provider.DropConnections], [Provider.Refuse]
+// and [Provider.Outage]. Scripted answers apply only to requests that the real service
+// would accept; others get the service's own error.
 //
-// # What differs from the real services
+// # Differences from the real services
 //
-// FCM asks for no OAuth access token. APNs allows its full number of streams from
-// the start of a connection, where the real one allows a single stream until the
-// first authenticated push succeeded, and its GOAWAY frames carry no reason:
-// net/http lets a server change neither. APNs has no documented reason for a
-// payload that is not JSON; it is answered with PayloadEmpty.
+// FCM requires no OAuth access token. APNs allows its full number of streams from the
+// start of a connection, whereas the real one allows a single stream until the first
+// authenticated push succeeded, and its GOAWAY frames carry no reason: net/http lets a
+// server do neither. Apple documents no reason for a payload that is not JSON; the
+// answer is PayloadEmpty.
 package sandbox

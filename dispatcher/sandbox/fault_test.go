@@ -273,7 +273,7 @@ func TestOutageEnds(t *testing.T) {
 		t.Errorf("during the outage: %v", err)
 	}
 	s.APNs.Outage(time.Millisecond) // in place of the hour
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for {
 		resp, err := client.PushWithContext(t.Context(), notification("a"))
 		if err == nil && resp.StatusCode == 200 {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// fcmBodyLimit is the largest request body that the fake FCM reads, in bytes: far
-// more than a message may have.
+// fcmBodyLimit bounds the request body that is read, in bytes. It is far above the size of
+// a valid message.
 const fcmBodyLimit = 1 << 20
 
 // fcmAPI is FCM's HTTP v1 API: POST /v1/projects/{project}/messages:send.
 type fcmAPI struct {
-	names atomic.Uint64 // makes message names unique
+	names atomic.Uint64 // number of names given, which makes them unique
 }
 
 // read implements api.
@@ -53,8 +53,8 @@ func sendPath(path string) (project string, ok bool) {
 	return project, ok && project != "" && onlyLettersDigits(project, "-.:")
 }
 
-// onlyLettersDigits reports whether s has ASCII letters, digits and characters of
-// others alone.
+// onlyLettersDigits reports whether s consists of ASCII letters, digits and the characters
+// in others.
 func onlyLettersDigits(s, others string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -65,7 +65,7 @@ func onlyLettersDigits(s, others string) bool {
 	return true
 }
 
-// readBody reads a request's body, of which at most one byte more than limit.
+// readBody reads at most limit+1 bytes of a request's body.
 func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if n := r.ContentLength; n >= 0 && n <= limit {
 		body := make([]byte, n)
@@ -82,7 +82,7 @@ func (f *fcmAPI) accept(p *Push) answer {
 	name = append(name, p.project...)
 	name = append(name, "/messages/"...)
 	if p.dryRun {
-		name = append(name, "fake_message_id"...) // FCM's own words
+		name = append(name, "fake_message_id"...) // what the real FCM returns
 	} else {
 		name = append(name, "0:"...)
 		name = strconv.AppendInt(name, time.Now().UnixMicro(), 10)

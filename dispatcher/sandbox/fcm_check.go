@@ -7,30 +7,32 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
-// fcmPayloadLimit is how many bytes the keys and values of data and the texts of
-// notifications may have together.
+// fcmPayloadLimit bounds the sum of the keys and values of data and of the texts of
+// notifications, in bytes.
 const fcmPayloadLimit = 4096
 
-// fcmMaxTTL is the longest android.ttl, in seconds: four weeks.
+// fcmMaxTTL is the maximum of android.ttl, in seconds: four weeks.
 const fcmMaxTTL = 28 * 24 * 60 * 60
 
-// fcmTokenLimit is the length from which on no token is genuine.
+// fcmTokenLimit bounds the length of a token, in bytes.
 const fcmTokenLimit = 4096
 
-// An fcmCheck is what a send request says, and the first thing wrong with it.
+// An fcmCheck is a validated send request, and the first violation in it.
 type fcmCheck struct {
 	message                 []byte
 	token, topic, condition string
 	validateOnly            bool
 
-	targets int // how many of token, topic and condition are there
+	targets int // how many of token, topic and condition are given
 	size    int // bytes of data and notifications
 	bad     *violation
 }
 
-// checkFCM reads a request's body.
+// checkFCM validates a request's body.
 func checkFCM(body []byte) *fcmCheck {
 	c := new(fcmCheck)
 	if !json.Valid(body) {
@@ -50,13 +52,13 @@ func checkFCM(body []byte) *fcmCheck {
 		return c.bad == nil
 	})
 	if c.bad == nil {
-		c.whole()
+		c.checkWhole()
 	}
 	return c
 }
 
-// whole checks what concerns the message as a whole.
-func (c *fcmCheck) whole() {
+// checkWhole checks the rules that concern more than one field.
+func (c *fcmCheck) checkWhole() {
 	switch {
 	case c.targets == 0:
 		c.invalid("message", "Recipient of the message is not set.")
@@ -90,7 +92,7 @@ func (c *fcmCheck) inMessage(name, value []byte) {
 		c.object("message.android", value, c.inAndroid)
 	case "apns":
 		c.object("message.apns", value, c.inAPNs)
-	case "name", "webpush", "fcm_options", "fcmOptions": // not ours to judge
+	case "name", "webpush", "fcm_options", "fcmOptions": // not validated
 	default:
 		c.unknown("message", name)
 	}
@@ -147,7 +149,7 @@ func (c *fcmCheck) inAPNs(name, value []byte) {
 	}
 }
 
-// object calls each with the members of an object until something is wrong.
+// object calls each with the members of an object until the first violation.
 func (c *fcmCheck) object(path string, value []byte, each func(name, value []byte)) {
 	if isNull(value) {
 		return
@@ -164,22 +166,23 @@ func (c *fcmCheck) object(path string, value []byte, each func(name, value []byt
 	})
 }
 
-// target reads one of the fields of which a message has exactly one.
+// target reads token, topic or condition, of which a message must have exactly one.
 func (c *fcmCheck) target(into *string, name, value []byte) {
 	c.targets++
 	if c.isText("message.", name, value) {
-		*into = string(unescape(value))
+		*into, _ = jsonscan.Scalar(value)
 	}
 }
 
-// counted checks a string that takes up payload.
+// counted checks a string and adds its length to the payload's size.
 func (c *fcmCheck) counted(path string, name, value []byte) {
 	if c.isText(path, name, value) {
 		c.size += textLen(value)
 	}
 }
 
-// isText checks that the member name of the object at path is a string.
+// isText checks that the member name of the object at path is a string. It returns false
+// after any violation.
 func (c *fcmCheck) isText(path string, name, value []byte) bool {
 	if !isString(value) {
 		c.mistyped(path+string(name), "TYPE_STRING", value)
@@ -187,7 +190,7 @@ func (c *fcmCheck) isText(path string, name, value []byte) bool {
 	return c.bad == nil
 }
 
-// data checks and counts a map of strings.
+// data checks a map of strings and adds its keys and values to the payload's size.
 func (c *fcmCheck) data(path string, value []byte) {
 	i := 0
 	members(value, func(name, value []byte) bool {
@@ -206,7 +209,8 @@ func (c *fcmCheck) data(path string, value []byte) {
 	}
 }
 
-// reserved reports whether FCM keeps a key of data to itself.
+// reserved reports whether FCM reserves a key of data ("message.data" in the reference of
+// FCM's HTTP v1 API).
 func reserved(key string) bool {
 	return key == "from" || key == "message_type" || key == "gcm" ||
 		strings.HasPrefix(key, "gcm.") || strings.HasPrefix(key, "google")
@@ -223,7 +227,7 @@ func (c *fcmCheck) ttl(value []byte) {
 	}
 }
 
-// seconds reads a duration as protocol buffers write it in JSON.
+// seconds parses a google.protobuf.Duration in JSON.
 func seconds(value []byte) (float64, bool) {
 	digits, ok := bytes.CutSuffix(value, []byte(`s"`))
 	if !ok || len(digits) < 2 || bytes.ContainsFunc(digits[1:], notDecimal) {
@@ -235,12 +239,12 @@ func seconds(value []byte) (float64, bool) {
 
 func notDecimal(r rune) bool { return (r < '0' || r > '9') && r != '.' }
 
-// The first violation stands.
+// invalid notes that FCM itself rejects a field.
+func (c *fcmCheck) invalid(field, message string) { c.note(violation{field: field, message: message}) }
 
-func (c *fcmCheck) invalid(field, message string) { c.blame(violation{field: field, message: message}) }
-
+// syntax notes that the JSON does not match the API's definition.
 func (c *fcmCheck) syntax(field, message string) {
-	c.blame(violation{field: field, message: message, syntax: true})
+	c.note(violation{field: field, message: message, syntax: true})
 }
 
 func (c *fcmCheck) mistyped(path, kind string, value []byte) {
@@ -255,7 +259,8 @@ func (c *fcmCheck) unknown(path string, name []byte) {
 	c.syntax(path, fmt.Sprintf("Invalid JSON payload received. Unknown name %q%s: Cannot find field.", name, at))
 }
 
-func (c *fcmCheck) blame(v violation) {
+// note keeps the first violation.
+func (c *fcmCheck) note(v violation) {
 	if c.bad == nil {
 		c.bad = &v
 	}

@@ -18,7 +18,7 @@ const (
 	tokenField = "message.token"
 )
 
-// An fcmError is a row of FCM's table of errors.
+// An fcmError is one of FCM's errors ("REST error codes for the HTTP v1 API").
 type fcmError struct {
 	code    string // FcmError.errorCode
 	http    int
@@ -26,7 +26,7 @@ type fcmError struct {
 	message string
 }
 
-// fcmErrors are FCM's errors, with the messages that it sends.
+// fcmErrors are FCM's errors with its messages. The first one is INVALID_ARGUMENT.
 var fcmErrors = []fcmError{
 	{codeInvalidArgument, http.StatusBadRequest, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token"},
 	{"THIRD_PARTY_AUTH_ERROR", http.StatusUnauthorized, "UNAUTHENTICATED", "Auth error from APNS or Web Push Service"},
@@ -37,8 +37,8 @@ var fcmErrors = []fcmError{
 	{"UNAVAILABLE", http.StatusServiceUnavailable, "UNAVAILABLE", "The service is currently unavailable."},
 }
 
-// findFCMError completes a scripted status and error code, of which either may
-// be missing or unknown.
+// findFCMError completes a scripted status and error code, either of which may be missing
+// or unknown.
 func findFCMError(status int, code string) fcmError {
 	found := fcmError{http: http.StatusInternalServerError, status: "UNKNOWN", message: http.StatusText(status)}
 	for _, e := range fcmErrors {
@@ -46,7 +46,7 @@ func findFCMError(status int, code string) fcmError {
 			found = e
 			break
 		}
-		if e.http == status { // until the code is found
+		if e.http == status { // unless the code is found later
 			found = e
 		}
 	}
@@ -66,10 +66,10 @@ func (e fcmError) answer(details []fcmDetail) answer {
 	envelope.Error.Message = e.message
 	envelope.Error.Status = e.status
 	envelope.Error.Details = details
-	body, _ := json.MarshalIndent(envelope, "", "  ") // cannot fail: strings and numbers
+	body, _ := json.MarshalIndent(envelope, "", "  ") // strings and numbers always marshal
 	a := answer{status: e.http, reason: e.code, contentType: typeJSON, body: append(body, '\n')}
 	if len(details) == 0 {
-		a.reason = e.status // all that the client learns
+		a.reason = e.status // the answer contains no code
 	}
 	return a
 }
@@ -98,8 +98,8 @@ func fieldDetail(field, description string) fcmDetail {
 	return fcmDetail{Type: typeBadRequest, FieldViolations: []fieldViolation{{field, description}}}
 }
 
-// fcmNotFound is what Google's front end says of a path or method that no API
-// has: HTML, no envelope.
+// fcmNotFound is the answer of Google's front end for a path or method that belongs to no
+// API: HTML without an error envelope.
 var fcmNotFound = answer{
 	status:      http.StatusNotFound,
 	contentType: "text/html; charset=UTF-8",
@@ -109,31 +109,30 @@ var fcmNotFound = answer{
 
 // A violation is what is wrong with a message.
 type violation struct {
-	field   string // the path of the field; empty when the whole is to blame
+	field   string // the path of the field; empty for the whole message
 	message string
-	// syntax: the JSON does not fit the API, so that Google's gateway answers and
-	// not FCM: there is no FCM error code.
+	// syntax is true if the JSON does not match the API's definition. Then Google's API
+	// gateway answers, without an FCM error code.
 	syntax bool
 }
 
-// answer returns a 400. FCM names the field where it can, and never for a
-// message that is too large.
+// answer returns a 400 that names the field, if there is one.
 func (v *violation) answer() answer {
 	e := fcmErrors[0]
 	e.message = v.message
 	if v.syntax {
 		return e.answer([]fcmDetail{fieldDetail(v.field, v.message)})
 	}
-	blame := fcmDetail{Type: typeBadRequest}
+	request := fcmDetail{Type: typeBadRequest}
 	if v.field != "" {
-		blame = fieldDetail(v.field, v.message)
+		request = fieldDetail(v.field, v.message)
 	}
 	code := fcmDetail{Type: typeFCMError, ErrorCode: e.code}
-	return e.answer([]fcmDetail{blame, code})
+	return e.answer([]fcmDetail{request, code})
 }
 
-// snake returns a field's name as FCM's reference spells it: protocol buffers
-// read collapseKey as collapse_key.
+// snake returns a field's name in snake case, as in FCM's reference. Protocol buffers accept
+// both collapseKey and collapse_key in JSON.
 func snake(name []byte) []byte {
 	for i, c := range name {
 		if 'A' <= c && c <= 'Z' {

@@ -18,61 +18,59 @@ const (
 	PlatformAPNs = "apns"
 )
 
-// A Push is one request to send a push, and what it was answered. Dry runs and
-// requests to other paths are no pushes.
+// A Push is one request to send a push, and its answer. Dry runs and requests to other
+// paths are not recorded as pushes.
 type Push struct {
 	// Platform is PlatformFCM or PlatformAPNs.
 	Platform string
-	// Token is the device token; empty when an FCM message goes to a topic or
-	// condition, or names no target.
+	// Token is the device token; empty for an FCM message to a topic or condition, or
+	// without a target.
 	Token string
-	// ID is the apns-id, or the name that FCM gave an accepted message.
+	// ID is the apns-id, or the name of an accepted FCM message.
 	ID string
 	// Header holds the APNs request's header fields, without the provider token.
 	Header http.Header
-	// Body is the APNs payload, or the value of FCM's "message", as it was sent:
-	// when the push was refused, it may be empty or no JSON, and one that is too
-	// large is cut off.
+	// Body is the APNs payload, or the value of FCM's "message", as it was sent. For a
+	// refused push it may be empty or invalid JSON, and it is truncated if it is too
+	// large.
 	Body json.RawMessage
-	// At is when the request had arrived.
+	// At is when the request arrived.
 	At time.Time
-	// Answer is the HTTP status of the answer, or 0 when there was none because
-	// the client gave up or its connection was lost first.
+	// Answer is the HTTP status of the answer; 0 if there was none because the client
+	// gave up or the connection was lost.
 	Answer int
-	// Reason is the answer's FCM error code or APNs reason; empty when the push
-	// was accepted.
+	// Reason is the FCM error code or APNs reason; empty if the push was accepted.
 	Reason string
 
-	project string // FCM: the project of the message's name
-	dryRun  bool   // FCM: validate_only, which is no push
+	project string // of an FCM message
+	dryRun  bool   // FCM: validate_only
 }
 
-// A journal keeps the newest pushes of each service and tells subscribers and
-// waiters of them.
+// A journal keeps the newest pushes of each service, and notifies subscribers and waiters.
 type journal struct {
 	onPush  func(*Push)
 	history int
 
-	// listeners counts subscribers and waiters: while it is 0 and no history is
-	// kept, requests do not take the lock.
+	// listeners is the number of subscribers and waiters. While it is 0 and no history
+	// is kept, requests do not take the lock.
 	listeners atomic.Int32
 
 	mu      sync.Mutex
 	kept    map[string]*ring
-	last    uint64 // the number of the newest push
+	last    uint64 // sequence number of the newest push
 	subs    map[chan Push]struct{}
-	changed chan struct{} // closed and replaced when something happens
+	changed chan struct{} // closed and replaced at every request and answer
 	closed  bool
 }
 
-// A ring holds the newest pushes of one service; next is where the oldest lies
-// once the ring is full.
+// A ring holds the newest pushes of one service. next is the index of the oldest one once
+// the ring is full.
 type ring struct {
 	entries []entry
 	next    int
 }
 
-// An entry is a push and its number in the order of answers of both services.
+// An entry is a push and its sequence number, by the order of the answers of both services.
 type entry struct {
 	number uint64
 	push   Push
@@ -88,8 +86,8 @@ func newJournal(history int, onPush func(*Push)) *journal {
 	}
 }
 
-// touch wakes the waiters: something happened that is no push.
-func (j *journal) touch() {
+// notify wakes the waiters for an event that is not a recorded push.
+func (j *journal) notify() {
 	if j.listeners.Load() == 0 {
 		return
 	}
@@ -98,7 +96,7 @@ func (j *journal) touch() {
 	j.wake()
 }
 
-// record keeps a push and tells of it.
+// record keeps a push and notifies subscribers and waiters.
 func (j *journal) record(p *Push) {
 	if j.onPush != nil {
 		j.onPush(p)
@@ -112,7 +110,7 @@ func (j *journal) record(p *Push) {
 	for ch := range j.subs {
 		select {
 		case ch <- *p:
-		default: // too slow: documented at Subscribe
+		default: // the subscriber is too slow; see Subscribe
 		}
 	}
 	j.wake()
@@ -134,13 +132,13 @@ func (j *journal) keep(p *Push) {
 	r.next = (r.next + 1) % j.history
 }
 
-// wake tells the waiters to look again. The caller holds the lock.
+// wake makes the waiters check their conditions. The caller holds the lock.
 func (j *journal) wake() {
 	close(j.changed)
 	j.changed = make(chan struct{})
 }
 
-// pushes returns what is kept of the platforms, in the order of the answers.
+// pushes returns the kept pushes of the platforms, in the order of their answers.
 func (j *journal) pushes(platforms ...string) []Push {
 	j.mu.Lock()
 	var all []entry

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds everything that a test waits for.
-const patience = time.Minute
+// testTimeout bounds everything that a test waits for.
+const testTimeout = time.Minute
 
 // start runs a sandbox for a test.
 func start(t testing.TB, opts sandbox.Options) *sandbox.Sandbox {
@@ -42,7 +42,7 @@ func start(t testing.TB, opts sandbox.Options) *sandbox.Sandbox {
 // wait fails the test unless met becomes true.
 func wait(t testing.TB, s *sandbox.Sandbox, met func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	if err := s.Wait(ctx, met); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func httpClient(t testing.TB, s *sandbox.Sandbox) *http.Client {
 		ForceAttemptHTTP2: true,
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: testTimeout}
 }
 
 // fcmClient returns the Firebase SDK's client, pointed at the sandbox.

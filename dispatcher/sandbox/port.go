@@ -12,30 +12,29 @@ import (
 // closeTimeout bounds how long a service waits for its goroutines to end.
 const closeTimeout = 5 * time.Second
 
-// reopenEvery is how often an outage that is over tries to get its port back.
-const reopenEvery = 20 * time.Millisecond
+// retryInterval is how often listening and accepting are retried after a failure.
+const retryInterval = 20 * time.Millisecond
 
-// A port is one TCP address with an http.Server behind it. It outlives both its
-// listener, which goes when connections are refused, and its server, which a
-// graceful shutdown replaces.
+// A port is one TCP address with an http.Server. Its listener is closed while connections
+// are refused, and its server is replaced by GoAway.
 type port struct {
 	addr      string
 	newServer func() *http.Server
-	conns     chan net.Conn // from the listener to whichever server is serving
+	conns     chan net.Conn // from the listener to the current server
 
-	running context.Context // ends when the port closes
-	stop    context.CancelFunc
-	tasks   sync.WaitGroup // every goroutine of the port; added to under mu
+	running    context.Context // ends when the port closes
+	stop       context.CancelFunc
+	goroutines sync.WaitGroup // and requests; added to under mu
 
 	mu       sync.Mutex
 	listener net.Listener // nil while connections are refused
-	turn     int          // counts Refuse and Outage, the latest of which holds
+	calls    int          // of Refuse and Outage: a later call cancels an outage
 	server   *http.Server
 	open     map[*conn]struct{}
 	closed   bool
 }
 
-// openPort listens on addr and serves.
+// openPort listens on addr and starts a server.
 func openPort(addr string, newServer func() *http.Server) (*port, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -48,34 +47,34 @@ func openPort(addr string, newServer func() *http.Server) (*port, error) {
 		open:      make(map[*conn]struct{}),
 	}
 	p.running, p.stop = context.WithCancel(context.Background())
-	p.listenOn(listener)
+	p.acceptFrom(listener)
 	p.serve()
 	return p, nil
 }
 
-// listenOn hands on what listener accepts. The caller holds the lock, as for
-// serve, or has the port to itself.
-func (p *port) listenOn(listener net.Listener) {
+// acceptFrom starts to accept connections from a listener. The caller holds the lock, or is
+// the only one to know the port.
+func (p *port) acceptFrom(listener net.Listener) {
 	p.listener = listener
-	p.tasks.Go(func() {
+	p.goroutines.Go(func() {
 		for {
 			c, err := listener.Accept()
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			if err != nil { // such as too many open files
-				if !p.pause(reopenEvery) {
+				if !p.sleep(retryInterval) {
 					return
 				}
 				continue
 			}
-			p.handOn(c)
+			p.forward(c)
 		}
 	})
 }
 
-// handOn gives an accepted connection to the server.
-func (p *port) handOn(accepted net.Conn) {
+// forward passes an accepted connection to the server.
+func (p *port) forward(accepted net.Conn) {
 	c := &conn{TCPConn: accepted.(*net.TCPConn), port: p}
 	p.mu.Lock()
 	p.open[c] = struct{}{}
@@ -87,17 +86,17 @@ func (p *port) handOn(accepted net.Conn) {
 	}
 }
 
-// serve starts a new server, which takes connections together with the one
-// before until that one shuts down. The caller holds the lock.
+// serve starts a new server. Until the previous one shuts down, both accept connections.
+// The caller holds the lock, or is the only one to know the port.
 func (p *port) serve() {
 	server := p.newServer()
 	p.server = server
-	source := &source{conns: p.conns, addr: p.addr, done: make(chan struct{})}
-	p.tasks.Go(func() { server.ServeTLS(source, "", "") })
+	listener := &connListener{conns: p.conns, addr: p.addr, done: make(chan struct{})}
+	p.goroutines.Go(func() { server.ServeTLS(listener, "", "") })
 }
 
-// pause waits for d and reports false when the port closes meanwhile.
-func (p *port) pause(d time.Duration) bool {
+// sleep waits for d. It returns false if the port closes first.
+func (p *port) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -115,9 +114,9 @@ func (p *port) Connections() int {
 	return len(p.open)
 }
 
-// GoAway closes all connections gracefully: clients get a GOAWAY frame, requests
-// that the service had received are answered on the old connections, and others
-// find new ones.
+// GoAway closes all connections gracefully: clients receive a GOAWAY frame, the requests
+// that the service has received are answered on the old connections, and later ones need
+// a new connection. It does not wait for that.
 func (p *port) GoAway() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,13 +125,13 @@ func (p *port) GoAway() {
 	}
 	old := p.server
 	p.serve()
-	p.tasks.Go(func() {
+	p.goroutines.Go(func() {
 		old.Shutdown(p.running) // fails only when the port closes
 		old.Close()
 	})
 }
 
-// DropConnections resets all TCP connections, with whatever is under way on them.
+// DropConnections resets all TCP connections, including requests in flight.
 func (p *port) DropConnections() {
 	p.mu.Lock()
 	dropped := make([]*conn, 0, len(p.open))
@@ -141,22 +140,22 @@ func (p *port) DropConnections() {
 	}
 	p.mu.Unlock()
 	for _, c := range dropped {
-		c.SetLinger(0) // resets, where a plain close would say goodbye
+		c.SetLinger(0) // send RST instead of FIN
 		c.Close()
 	}
 }
 
-// Refuse makes the operating system refuse new connections, or ends that. Open
-// connections stay. It fails when something else has taken the port meanwhile,
-// or the sandbox is closed.
+// Refuse(true) makes the operating system refuse new connections; Refuse(false) accepts
+// them again. Open connections stay. It fails if another process has taken the port
+// meanwhile, or if the sandbox is closed.
 func (p *port) Refuse(refuse bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.turn++
+	p.calls++
 	return p.refuse(refuse)
 }
 
-// refuse does what Refuse says. The caller holds the lock.
+// refuse implements Refuse. The caller holds the lock.
 func (p *port) refuse(refuse bool) error {
 	switch {
 	case p.closed:
@@ -169,29 +168,29 @@ func (p *port) refuse(refuse bool) error {
 		if err != nil {
 			return err
 		}
-		p.listenOn(listener)
+		p.acceptFrom(listener)
 	}
 	return nil
 }
 
-// Outage takes the service away: it resets all connections and refuses new ones
-// for d, or until the next Refuse or Outage. It returns at once.
+// Outage resets all connections and refuses new ones for d, or until the next call of
+// Refuse or Outage. It returns at once.
 func (p *port) Outage(d time.Duration) {
 	p.mu.Lock()
-	p.turn++
-	turn := p.turn
+	p.calls++
+	call := p.calls
 	if p.refuse(true) == nil {
-		p.tasks.Go(func() { p.recover(d, turn) })
+		p.goroutines.Go(func() { p.recover(d, call) })
 	}
 	p.mu.Unlock()
 	p.DropConnections()
 }
 
-// recover ends an outage after d, unless another turn has begun.
-func (p *port) recover(d time.Duration, turn int) {
-	for wait := d; p.pause(wait); wait = reopenEvery {
+// recover ends an outage after d, unless Refuse or Outage was called again.
+func (p *port) recover(d time.Duration, call int) {
+	for wait := d; p.sleep(wait); wait = retryInterval {
 		p.mu.Lock()
-		over := p.turn != turn || p.refuse(false) == nil
+		over := p.calls != call || p.refuse(false) == nil
 		p.mu.Unlock()
 		if over {
 			return
@@ -199,23 +198,24 @@ func (p *port) recover(d time.Duration, turn int) {
 	}
 }
 
-// begin counts a request in, so that close waits for it. It reports false when
-// the port is closed; otherwise end must follow.
+// begin registers a request, so that close waits for it. It returns false if the port is
+// closed; otherwise the caller must call end.
 func (p *port) begin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
-		p.tasks.Add(1)
+		p.goroutines.Add(1)
 	}
 	return !p.closed
 }
 
-// end counts a request out.
-func (p *port) end() { p.tasks.Done() }
+// end ends a request that begin registered.
+func (p *port) end() { p.goroutines.Done() }
 
 var errSlowClose = errors.New("sandbox: requests did not end in time")
 
-// close refuses and drops everything and waits for the port's goroutines.
+// close stops listening, drops all connections, and waits up to closeTimeout for the
+// port's goroutines and requests.
 func (p *port) close() error {
 	p.mu.Lock()
 	p.refuse(true)
@@ -228,7 +228,7 @@ func (p *port) close() error {
 
 	ended := make(chan struct{})
 	go func() {
-		p.tasks.Wait()
+		p.goroutines.Wait()
 		close(ended)
 	}()
 	select {
@@ -239,7 +239,7 @@ func (p *port) close() error {
 	}
 }
 
-// A conn is an accepted connection that its port knows until it is closed.
+// A conn is an accepted connection. It is in its port's set until it is closed.
 type conn struct {
 	*net.TCPConn
 	port *port
@@ -253,9 +253,9 @@ func (c *conn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// A source is the net.Listener of one server: what its port has accepted, until
-// the server closes it.
-type source struct {
+// A connListener is the net.Listener of one server. It returns the connections that the
+// port has accepted, until the server closes it.
+type connListener struct {
 	conns <-chan net.Conn
 	addr  string
 	once  sync.Once
@@ -263,23 +263,23 @@ type source struct {
 }
 
 // Accept implements net.Listener.
-func (s *source) Accept() (net.Conn, error) {
+func (l *connListener) Accept() (net.Conn, error) {
 	select {
-	case c := <-s.conns:
+	case c := <-l.conns:
 		return c, nil
-	case <-s.done:
+	case <-l.done:
 		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener.
-func (s *source) Close() error {
-	s.once.Do(func() { close(s.done) })
+func (l *connListener) Close() error {
+	l.once.Do(func() { close(l.done) })
 	return nil
 }
 
 // Addr implements net.Listener.
-func (s *source) Addr() net.Addr {
-	addr, _ := net.ResolveTCPAddr("tcp", s.addr)
+func (l *connListener) Addr() net.Addr {
+	addr, _ := net.ResolveTCPAddr("tcp", l.addr)
 	return addr
 }

@@ -14,39 +14,40 @@ import (
 	"time"
 )
 
-// A Provider is one running fake service. Its methods are safe for concurrent
-// use, and none of them waits for requests.
+// A Provider is one running fake service. Its methods are safe for concurrent use and do
+// not wait for requests in flight.
 type Provider struct {
 	*port
 	script
 
 	platform string
-	root     string // the path that the endpoint ends in
+	root     string // path of the endpoint
 	api      api
 	journal  *journal
 
 	latency  atomic.Int64                  // nanoseconds
-	gate     atomic.Pointer[chan struct{}] // closed to release what hangs; nil when nothing does
+	hanging  atomic.Pointer[chan struct{}] // closed to release hanging requests; nil when none hang
 	pending  atomic.Int64
 	answered atomic.Int64
 	accepted atomic.Int64
 }
 
-// An api is what one service makes of requests.
+// An api is the protocol of one service.
 type api interface {
-	// read makes a push of a request. The answer is the zero value when the real
-	// service would take the push, else what it would say. The push is nil when
-	// the request is none. An error means that the request did not arrive whole.
+	// read parses and validates a request. The answer is the zero value if the real
+	// service would accept the push, and its error otherwise. The push is nil if the
+	// request does not send one. The error means that the request was incomplete.
 	read(r *http.Request) (*Push, answer, error)
-	// accept takes a push, naming it where read could not.
+	// accept returns the answer to an accepted push, and sets the push's ID if it has
+	// none.
 	accept(p *Push) answer
-	// refuse gives a push the answer that a script asked for.
+	// refuse returns the answer that a script asked for.
 	refuse(p *Push, r Response) answer
-	// magic returns how a device is answered that has this word of magicTokens.
-	magic(word *magicToken) Response
+	// magic returns the response to pushes with a magic token.
+	magic(t *magicToken) Response
 }
 
-// A service is how an api is run.
+// A service is the configuration of one fake service.
 type service struct {
 	platform    string
 	addr        string
@@ -58,7 +59,7 @@ type service struct {
 	connContext func(context.Context, net.Conn) context.Context // as in http.Server
 }
 
-// An answer is what goes back to the client. The zero value is none.
+// An answer is the response to a request. The zero value means none yet.
 type answer struct {
 	status      int
 	reason      string
@@ -66,7 +67,7 @@ type answer struct {
 	body        []byte
 	id          string // apns-id
 	retryAfter  time.Duration
-	lost        bool // the stream is reset instead
+	lost        bool // the stream is reset instead of answered
 }
 
 func startProvider(api api, j *journal, s service) (*Provider, error) {
@@ -85,40 +86,40 @@ func startProvider(api api, j *journal, s service) (*Provider, error) {
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: int(s.streams)},
 			ReadHeaderTimeout: 10 * time.Second,
 			ConnContext:       s.connContext,
-			ErrorLog:          log.New(io.Discard, "", 0), // faults are the point here
+			ErrorLog:          log.New(io.Discard, "", 0), // tests cause errors on purpose
 		}
 	})
 	return p, err
 }
 
-// Endpoint returns the address that clients are given: https://host:port, for
-// FCM followed by the API's version, /v1.
+// Endpoint returns the URL for clients: https://host:port for APNs, and
+// https://host:port/v1 for FCM.
 func (p *Provider) Endpoint() string { return "https://" + p.addr + p.root }
 
-// Count returns how many pushes have been answered, whatever the answer.
+// Count returns how many pushes have been answered, accepted or not.
 func (p *Provider) Count() int64 { return p.answered.Load() }
 
 // Accepted returns how many pushes have been accepted.
 func (p *Provider) Accepted() int64 { return p.accepted.Load() }
 
-// Pending returns how many requests have arrived and wait for their answer.
+// Pending returns how many requests have arrived and are not answered yet.
 func (p *Provider) Pending() int64 { return p.pending.Load() }
 
-// Pushes returns the pushes kept of this service, in the order in which they
-// were answered.
+// Pushes returns the kept pushes of this service, in the order of their answers; see
+// [Options.History].
 func (p *Provider) Pushes() []Push { return p.journal.pushes(p.platform) }
 
 // SetLatency sets the time from a request's arrival to its answer, for requests
 // that arrive from now on.
 func (p *Provider) SetLatency(d time.Duration) { p.latency.Store(int64(d)) }
 
-// Hang keeps all requests waiting for their answers, or releases them.
+// Hang(true) holds back the answers to all requests; Hang(false) releases them.
 func (p *Provider) Hang(hang bool) {
 	if hang {
-		gate := make(chan struct{})
-		p.gate.CompareAndSwap(nil, &gate)
-	} else if gate := p.gate.Swap(nil); gate != nil {
-		close(*gate)
+		release := make(chan struct{})
+		p.hanging.CompareAndSwap(nil, &release)
+	} else if release := p.hanging.Swap(nil); release != nil {
+		close(*release)
 	}
 }
 
@@ -129,7 +130,7 @@ func (p *Provider) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	defer p.end()
 	p.pending.Add(1)
-	p.journal.touch()
+	p.journal.notify()
 
 	arrived := time.Now()
 	push, ans, err := p.api.read(r)
@@ -152,12 +153,12 @@ func (p *Provider) handle(w http.ResponseWriter, r *http.Request) {
 	ans.write(w)
 }
 
-// decide answers a push that the real service would take.
+// decide answers a push that the real service would accept.
 func (p *Provider) decide(push *Push) answer {
 	r := p.script.next(push)
 	if r == nil {
-		if word := findMagic(push.Token); word != nil {
-			magic := p.api.magic(word)
+		if token := findMagic(push.Token); token != nil {
+			magic := p.api.magic(token)
 			r = &magic
 		}
 	}
@@ -176,7 +177,8 @@ func (p *Provider) decide(push *Push) answer {
 
 var errClosing = errors.New("the sandbox is closing")
 
-// hold waits until an answer is due. It fails when the client has gone first.
+// hold waits for the latency and while requests hang. It fails if the client gives up or
+// the sandbox closes first.
 func (p *Provider) hold(ctx context.Context, arrived time.Time) error {
 	if latency := time.Duration(p.latency.Load()); latency > 0 {
 		timer := time.NewTimer(latency - time.Since(arrived))
@@ -189,9 +191,9 @@ func (p *Provider) hold(ctx context.Context, arrived time.Time) error {
 			return errClosing
 		}
 	}
-	for gate := p.gate.Load(); gate != nil; gate = p.gate.Load() {
+	for release := p.hanging.Load(); release != nil; release = p.hanging.Load() {
 		select {
-		case <-*gate:
+		case <-*release:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.running.Done():
@@ -201,11 +203,11 @@ func (p *Provider) hold(ctx context.Context, arrived time.Time) error {
 	return ctx.Err()
 }
 
-// finish counts and records a request that is about to be answered.
+// finish counts a request that is about to be answered, and records its push.
 func (p *Provider) finish(push *Push, ans answer) {
 	p.pending.Add(-1)
 	if push == nil || push.dryRun {
-		p.journal.touch()
+		p.journal.notify()
 		return
 	}
 	push.Answer, push.Reason = ans.status, ans.reason
@@ -233,6 +235,6 @@ func (a *answer) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(a.status)
 	if len(a.body) > 0 {
-		w.Write(a.body) // fails only when the client has gone
+		w.Write(a.body) // fails only if the client has gone
 	}
 }

@@ -20,19 +20,20 @@ import (
 )
 
 const (
-	// tokenLife is how old a provider token may become.
-	tokenLife = time.Hour
-	// tokenUpdateEvery is how often a connection's provider token may change.
-	tokenUpdateEvery = 20 * time.Minute
-	// tokensKept bounds how many verified tokens are remembered.
-	tokensKept = 1024
+	// maxTokenAge is the age at which a provider token expires, and minTokenUpdate the
+	// minimum time between two changes of a connection's token ("Establishing a
+	// token-based connection to APNs").
+	maxTokenAge    = time.Hour
+	minTokenUpdate = 20 * time.Minute
+	// maxVerified bounds the cache of verified tokens.
+	maxVerified = 1024
 )
 
 // A ProviderKey verifies the provider tokens of one team.
 type ProviderKey struct {
-	// KeyID and TeamID are what tokens must name as kid and iss.
+	// KeyID and TeamID must be the kid and iss of tokens.
 	KeyID, TeamID string
-	// PublicKey, on the curve P-256, verifies their signatures.
+	// PublicKey verifies the tokens' signatures. Its curve is P-256.
 	PublicKey *ecdsa.PublicKey
 }
 
@@ -42,14 +43,14 @@ type verifier struct {
 	now          func() time.Time
 
 	mu       sync.Mutex
-	keys     map[string]*ProviderKey // by KeyID; none: no token is asked for
+	keys     map[string]*ProviderKey // by KeyID; if empty, no token is required
 	verified map[string]*providerToken
 }
 
-// A providerToken is a token whose signature is good.
+// A providerToken is a token whose signature has been verified.
 type providerToken struct {
-	issued time.Time
-	stale  bool // by expireAll
+	issued  time.Time
+	expired bool // by expireAll
 }
 
 func newVerifier(key *ProviderKey, limitUpdates bool) *verifier {
@@ -65,8 +66,8 @@ func newVerifier(key *ProviderKey, limitUpdates bool) *verifier {
 	return v
 }
 
-// check returns APNs' reason to refuse an Authorization header, empty when there
-// is none. ctx is the request's.
+// check returns the reason for which APNs refuses an Authorization header, or "". ctx is
+// the request's.
 func (v *verifier) check(ctx context.Context, authorization string) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -82,8 +83,8 @@ func (v *verifier) check(ctx context.Context, authorization string) string {
 		return "InvalidProviderToken"
 	}
 	use := ctx.Value(tokenUseKey{}).(*tokenUse)
-	if token.stale || v.now().Sub(token.issued) > tokenLife {
-		*use = tokenUse{} // its successor is no early update
+	if token.expired || v.now().Sub(token.issued) > maxTokenAge {
+		*use = tokenUse{} // the next token is not an early update
 		return "ExpiredProviderToken"
 	}
 	if v.limitUpdates && !use.update(bearer, v.now()) {
@@ -92,8 +93,8 @@ func (v *verifier) check(ctx context.Context, authorization string) string {
 	return ""
 }
 
-// find returns the verified token of a bearer, nil when its signature is not
-// good. The caller holds the lock.
+// find returns the verified token, or nil if its signature is invalid. The caller holds the
+// lock.
 func (v *verifier) find(bearer string) *providerToken {
 	if token := v.verified[bearer]; token != nil {
 		return token
@@ -102,14 +103,14 @@ func (v *verifier) find(bearer string) *providerToken {
 	if token == nil {
 		return nil
 	}
-	if len(v.verified) >= tokensKept {
+	if len(v.verified) >= maxVerified {
 		clear(v.verified)
 	}
 	v.verified[bearer] = token
 	return token
 }
 
-// verify reads a token and checks its signature.
+// verify parses a token and verifies its signature. It returns nil for an invalid one.
 func (v *verifier) verify(bearer string) *providerToken {
 	parts := strings.Split(bearer, ".")
 	if len(parts) != 3 {
@@ -139,7 +140,7 @@ func (v *verifier) verify(bearer string) *providerToken {
 	return &providerToken{issued: time.Unix(claims.Iat, 0)}
 }
 
-// decodePart reads the JSON in a part of a token.
+// decodePart decodes the base64 and the JSON of a part of a token.
 func decodePart(part string, into any) bool {
 	text, err := base64.RawURLEncoding.DecodeString(part)
 	return err == nil && json.Unmarshal(text, into) == nil
@@ -149,7 +150,7 @@ func (v *verifier) expireAll() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, token := range v.verified {
-		token.stale = true
+		token.expired = true
 	}
 }
 
@@ -174,7 +175,7 @@ func (v *verifier) writeKey(dir string) (keyFile, keyID, teamID string, err erro
 	return keyFile, keyID, teamID, nil
 }
 
-// A tokenUse is the provider token that a connection uses, and since when. The
+// A tokenUse is the provider token of a connection, and when it was first used. The
 // verifier's lock guards it.
 type tokenUse struct {
 	bearer string
@@ -183,18 +184,17 @@ type tokenUse struct {
 
 type tokenUseKey struct{}
 
-// withTokenUse gives a new connection its tokenUse.
+// withTokenUse is the http.Server.ConnContext that adds a tokenUse to a new connection.
 func withTokenUse(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, tokenUseKey{}, new(tokenUse))
 }
 
-// update notes the token of a request, and reports false when it has changed too
-// soon.
+// update stores the token of a request, or returns false if the last change is too recent.
 func (u *tokenUse) update(bearer string, now time.Time) bool {
 	if u.bearer == bearer {
 		return true
 	}
-	if u.bearer != "" && now.Sub(u.since) < tokenUpdateEvery {
+	if u.bearer != "" && now.Sub(u.since) < minTokenUpdate {
 		return false
 	}
 	u.bearer, u.since = bearer, now

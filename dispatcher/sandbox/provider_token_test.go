@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v4"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/sideshow/apns2/token"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
@@ -16,9 +17,16 @@ import (
 // sign makes a provider token.
 func sign(t *testing.T, key *ecdsa.PrivateKey, keyID, teamID string, issued time.Time) string {
 	t.Helper()
-	j := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": teamID, "iat": issued.Unix()})
-	j.Header["kid"] = keyID
-	text, err := j.SignedString(key)
+	return signWith(t, jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: keyID}}, teamID, issued)
+}
+
+func signWith(t *testing.T, key jose.SigningKey, teamID string, issued time.Time) string {
+	t.Helper()
+	signer, err := jose.NewSigner(key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jwt.Signed(signer).Claims(jwt.Claims{Issuer: teamID, IssuedAt: jwt.NewNumericDate(issued)}).Serialize()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +49,7 @@ func TestProviderTokens(t *testing.T) {
 		ProviderKey: &sandbox.ProviderKey{KeyID: "KEY", TeamID: "TEAM", PublicKey: &key.PublicKey},
 	})
 	good := sign(t, key, "KEY", "TEAM", now)
-	hmac, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": "TEAM", "iat": now.Unix()}).SignedString([]byte("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	hmac := signWith(t, jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: make([]byte, 32), KeyID: "KEY"}}, "TEAM", now)
 	tests := []struct {
 		name, authorization string
 		status              int

@@ -9,45 +9,44 @@ import (
 	"time"
 )
 
-// Options say how a Sandbox starts. The zero value starts two services on free
-// ports that answer at once and keep no history.
+// Options configure a [Sandbox]. With the zero value, both services listen on free ports,
+// answer immediately and keep no history.
 type Options struct {
-	// FCMAddr and APNsAddr are what the services listen on, host:port;
-	// 127.0.0.1 and a free port unless set. Their certificate is for localhost,
+	// FCMAddr and APNsAddr are the addresses on which the services listen, host:port; a
+	// free port of 127.0.0.1 if empty. Their certificate is valid for localhost,
 	// 127.0.0.1 and ::1.
 	FCMAddr, APNsAddr string
 	// Latency is the time from a request's arrival to its answer.
 	Latency time.Duration
-	// MaxStreams is how many requests a client may have under way on one
-	// connection, for both services; FCM 100 and APNs 1000 unless set.
+	// MaxStreams is the number of concurrent streams allowed on one connection to either
+	// service; if 0, 100 for FCM and 1000 for APNs.
 	MaxStreams uint32
-	// History is how many pushes are kept for each service, the newest ones.
-	// With 0 none are, which is what benchmarks want.
+	// History is how many pushes of each service are kept, the newest ones. Benchmarks
+	// use 0.
 	History int
-	// OnPush, unless nil, is called with every push just before it is answered.
-	// It runs on the request's goroutine: it must be quick and safe for
-	// concurrent use. The push may be kept, but not changed.
+	// OnPush, unless nil, is called with every push just before it is answered, on the
+	// request's goroutine. It must be fast and safe for concurrent use. It may keep the
+	// push, but must not change it.
 	OnPush func(*Push)
-	// ProviderKey, unless nil, makes APNs ask for provider tokens signed with it.
-	// APNs.WriteKey makes keys for clients that have none.
+	// ProviderKey, unless nil, makes APNs require provider tokens signed with it.
+	// [APNs.WriteKey] creates keys for clients.
 	ProviderKey *ProviderKey
 	// LimitTokenUpdates makes APNs answer 429 TooManyProviderTokenUpdates when
 	// the provider token on a connection changes within 20 minutes.
 	LimitTokenUpdates bool
 }
 
-// How many concurrent streams the real services announce.
+// The numbers of concurrent streams that the real services allow on a connection.
 const (
 	fcmStreams  = 100
 	apnsStreams = 1000
 )
 
-// A Sandbox is a running pair of services. Its methods are safe for concurrent
-// use.
+// A Sandbox is a running fake FCM and APNs. Its methods are safe for concurrent use.
 type Sandbox struct {
-	// FCM stands for fcm.googleapis.com.
+	// FCM replaces fcm.googleapis.com.
 	FCM *Provider
-	// APNs stands for api.push.apple.com.
+	// APNs replaces api.push.apple.com.
 	APNs *APNs
 
 	authority *authority
@@ -92,38 +91,35 @@ func Start(opts Options) (*Sandbox, error) {
 	return s, nil
 }
 
-// Close drops all connections and stops both services. It waits until the
-// requests in hand have ended, at most five seconds for each service, and fails
-// when one has not: then an OnPush or Answer function hangs. Closing twice is
-// harmless.
+// Close drops all connections and stops both services. It waits up to five seconds for
+// the requests in flight of each service, and fails if one has not ended, because an
+// OnPush or Answer function hangs. It may be called twice.
 func (s *Sandbox) Close() error {
 	err := errors.Join(s.FCM.close(), s.APNs.close())
 	s.journal.close()
 	return err
 }
 
-// CAPool returns a pool that holds the authority which both services'
-// certificates come from.
+// CAPool returns a pool with the authority that has signed the certificate of both
+// services.
 func (s *Sandbox) CAPool() *x509.CertPool { return s.authority.pool() }
 
 // CAFile writes the authority's certificate into a PEM file in dir and returns
 // the file's path.
 func (s *Sandbox) CAFile(dir string) (string, error) { return s.authority.writeFile(dir) }
 
-// Pushes returns the pushes kept of both services, in the order in which they
-// were answered.
+// Pushes returns the kept pushes of both services, in the order of their answers; see
+// [Options.History].
 func (s *Sandbox) Pushes() []Push { return s.journal.pushes(PlatformFCM, PlatformAPNs) }
 
-// Subscribe returns a channel that receives every push as it is answered, and a
-// function that ends the subscription. A push that finds the channel's buffer
-// full is left out, so that a slow reader delays nobody. The channel is closed
-// when the subscription ends or the sandbox closes.
+// Subscribe returns a channel that receives every push when it is answered, and a function
+// that ends the subscription. While the channel's buffer is full, pushes are dropped. The
+// channel is closed when the subscription ends or the sandbox closes.
 func (s *Sandbox) Subscribe(buffer int) (<-chan Push, func()) { return s.journal.subscribe(buffer) }
 
-// Wait returns nil once met returns true. It calls met at once, and again after
-// requests have arrived or been answered; met may look at Pushes and at a
-// Provider's Count, Accepted and Pending. When ctx ends first, Wait returns an
-// error that wraps ctx.Err().
+// Wait returns nil once met returns true. It calls met immediately and whenever a request
+// has arrived or been answered; met may call Pushes and a Provider's Count, Accepted and
+// Pending. If ctx ends first, the error wraps ctx.Err().
 func (s *Sandbox) Wait(ctx context.Context, met func() bool) error {
 	return s.journal.wait(ctx, met)
 }

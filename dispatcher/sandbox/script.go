@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// AnyToken stands for every device in Provider.Fail.
+// AnyToken stands for all devices in [Provider.Fail].
 const AnyToken = ""
 
-// A Response is a scripted answer. Status and Reason complete each other: a
-// known reason brings its status and a status its usual reason. Without both the
-// push is accepted.
+// A Response is a scripted answer. If only Status or only Reason is set, the other one
+// follows from it. If neither is set, the push is accepted.
 type Response struct {
 	// Status is the HTTP status.
 	Status int
@@ -22,26 +21,25 @@ type Response struct {
 	Reason string
 	// RetryAfter, unless zero, is sent as Retry-After in whole seconds, rounded up.
 	RetryAfter time.Duration
-	// Field is the field that FCM blames for INVALID_ARGUMENT; the token,
-	// message.token, unless set.
+	// Field is the field that FCM names with INVALID_ARGUMENT; message.token if empty.
 	Field string
-	// NoDetails makes FCM leave the error's details out, the error code with
-	// them: what remains is the HTTP status and the general error status.
+	// NoDetails leaves the details out of FCM's error, which contain the error code.
+	// The HTTP status and the google.rpc.Code remain.
 	NoDetails bool
-	// Timestamp is when APNs says that a token ceased to be valid (410 alone);
-	// now, unless set.
+	// Timestamp is the timestamp of APNs' 410, when the token became invalid; now if
+	// zero.
 	Timestamp time.Time
-	// Lost makes the service do all of this, and then reset the stream instead of
-	// answering: the client cannot know.
+	// Lost makes the service process the push and then reset the stream instead of
+	// answering.
 	Lost bool
 }
 
-// accepts reports whether the push is taken.
+// accepts reports whether the response accepts the push.
 func (r *Response) accepts() bool {
 	return r.Status == http.StatusOK || r.Status == 0 && r.Reason == ""
 }
 
-// A script is what tests have asked a service to answer.
+// A script holds the answers that tests have set for a service.
 type script struct {
 	answer atomic.Pointer[func(Push) *Response]
 
@@ -50,16 +48,15 @@ type script struct {
 	faults  map[string]*fault // by device token
 }
 
-// A fault is a Response for the next so many pushes to a device, or, when
-// negative, for all.
+// A fault is the response to pushes to a device.
 type fault struct {
-	times    int
+	times    int // how many pushes it is for; negative: all
 	response Response
 }
 
-// Answer has f decide about every push that the real service would accept; nil
-// takes it away. When f returns nil, the push is answered as if there were no f.
-// The push has no Answer yet, and no ID with FCM. f is called concurrently.
+// Answer sets a function that answers every push that the real service would accept; nil
+// removes it. If f returns nil, the push is answered as if there were no f. The push has
+// no Answer yet and, with FCM, no ID. f must be safe for concurrent use.
 func (s *script) Answer(f func(p Push) *Response) {
 	if f == nil {
 		s.answer.Store(nil)
@@ -68,10 +65,9 @@ func (s *script) Answer(f func(p Push) *Response) {
 	s.answer.Store(&f)
 }
 
-// Fail answers the next so many pushes to a device with r, or, with AnyToken, to
-// any device that has no fault of its own. A negative number stands for all
-// pushes from now on; zero takes the fault away. It replaces what was said about
-// the same token before.
+// Fail answers the next pushes to a device, times of them, with r. [AnyToken] stands for
+// every device without a fault of its own. If times is negative, r is for all pushes from
+// now on; if it is zero, the fault is removed. A token has one fault: the latest.
 func (s *script) Fail(token string, times int, r Response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +81,7 @@ func (s *script) Fail(token string, times int, r Response) {
 	s.failing.Store(int32(len(s.faults)))
 }
 
-// next returns the scripted response to a push, nil when there is none.
+// next returns the scripted response to a push, or nil.
 func (s *script) next(p *Push) *Response {
 	if f := s.answer.Load(); f != nil {
 		if r := (*f)(*p); r != nil {
@@ -116,14 +112,14 @@ func (s *script) next(p *Push) *Response {
 	return &f.response
 }
 
-// A magicToken is a word that device tokens may begin with, and the reasons for
-// which each service refuses their pushes.
+// A magicToken is a prefix of device tokens, and the reason for which each service refuses
+// pushes to them.
 type magicToken struct {
-	word, fcm, apns string
+	prefix, fcm, apns string
 }
 
-// magicTokens must agree with the package comment. None can begin a real token:
-// those of APNs are hexadecimal, and FCM's random.
+// magicTokens are those in the package comment. Real tokens do not have these prefixes:
+// APNs' are hexadecimal and FCM's random.
 var magicTokens = [...]magicToken{
 	{"unregistered", codeUnregistered, "Unregistered"},
 	{"expired", codeUnregistered, "ExpiredToken"},
@@ -137,7 +133,7 @@ var magicTokens = [...]magicToken{
 
 func findMagic(token string) *magicToken {
 	for i := range magicTokens {
-		if strings.HasPrefix(token, magicTokens[i].word) {
+		if strings.HasPrefix(token, magicTokens[i].prefix) {
 			return &magicTokens[i]
 		}
 	}

@@ -7,28 +7,31 @@ import (
 	"syscall"
 )
 
-// errPrivate: the name or address of a webhook leads to a place that is not public.
+// errPrivate means that a webhook's address, or the one its name resolves to, is not on
+// the public internet.
 var errPrivate = errors.New("not an address on the public internet")
 
-// publicOnly refuses a connection before it is made. It sees the address that a name
-// was resolved to, so that a name cannot lead elsewhere between a look and a dial.
+// publicOnly is the net.Dialer.Control that refuses connections to private addresses. It
+// sees the resolved address, so that a name cannot resolve to another address between the
+// check and the connection (DNS rebinding).
 func publicOnly(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
+	remote, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("%w: %q", errPrivate, address)
 	}
-	if !isPublic(to.Addr()) {
-		return fmt.Errorf("%w: %s", errPrivate, to.Addr())
+	if !isPublic(remote.Addr()) {
+		return fmt.Errorf("%w: %s", errPrivate, remote.Addr())
 	}
 	return nil
 }
 
-// globalV6 is what IANA has given out of IPv6 for the public internet.
+// globalV6 is the range of IPv6 that IANA has allocated for global unicast.
 var globalV6 = netip.MustParsePrefix("2000::/3")
 
-// special are ranges of IPv4 and of globalV6 that are not for the public internet, or
-// lead to addresses of IPv4 (IANA's special-purpose address registries, RFC 6890).
-var special = prefixes(
+// specialPurpose are the ranges of IPv4 and of globalV6 that are not on the public
+// internet, or that embed IPv4 addresses (IANA's special-purpose address registries,
+// RFC 6890).
+var specialPurpose = prefixes(
 	"0.0.0.0/8",       // this network
 	"10.0.0.0/8",      // private
 	"100.64.0.0/10",   // carriers' NAT
@@ -58,12 +61,13 @@ func prefixes(texts ...string) []netip.Prefix {
 	return list
 }
 
+// isPublic reports whether a is an address on the public internet.
 func isPublic(a netip.Addr) bool {
 	a = a.Unmap()
 	if a.Zone() != "" || a.Is6() && !globalV6.Contains(a) {
 		return false
 	}
-	for _, p := range special {
+	for _, p := range specialPurpose {
 		if p.Contains(a) {
 			return false
 		}

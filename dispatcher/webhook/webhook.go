@@ -1,5 +1,6 @@
-// Package webhook brings reports to services over HTTP, signed as the Standard
-// Webhooks specification says (https://www.standardwebhooks.com).
+// Package webhook delivers reports to services by HTTP POST, signed according to the
+// Standard Webhooks specification
+// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
 package webhook
 
 import (
@@ -21,37 +22,44 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/provider"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
-// SecretPrefix begins a secret; base64 of 24 to 64 bytes follows it.
+// SecretPrefix is the prefix of a signing secret; the base64 of its 24 to 64 bytes
+// follows.
 const SecretPrefix = "whsec_"
 
 const (
-	minSecret, maxSecret = 24, 64 // bytes, as the specification says
+	minSecret, maxSecret = 24, 64 // bytes, according to the specification
 	dialTimeout          = 5 * time.Second
 	idleTimeout          = 90 * time.Second
 	maxConns             = 16
-	maxAnswer            = 64 << 10 // bytes of an answer that are read, so that the connection can be used again
+	maxBody              = 64 << 10 // bytes of an answer's body that are read, so that the connection can be reused
 )
 
-// Options configure an Endpoint. URL and Secret are required.
+// Options configure a [Client]. URL and Secret are required.
 type Options struct {
-	URL    string
+	// URL is where reports are posted; see [CheckURL].
+	URL string
+	// Secret signs the reports; see [CheckSecret].
 	Secret string
-	// AllowPrivate allows http URLs, and addresses that are not on the public
-	// internet: private, loopback, link-local and the like.
+	// AllowPrivate allows http URLs and addresses outside of the public internet, such
+	// as private, loopback and link-local ones.
 	AllowPrivate bool
-	// RootCAs are trusted in place of the system's when not nil.
+	// RootCAs verify the service's certificate; the system's when nil.
 	RootCAs *x509.CertPool
-	// Log gets why an attempt failed, without secrets, bodies and paths of URLs.
+	// Log receives the reasons of failed attempts, without secrets, bodies or the paths
+	// of URLs; nothing is logged when nil.
 	Log *slog.Logger
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
 
-// An Endpoint is one service's webhook. It implements dispatcher.Courier. Close it.
-type Endpoint struct {
+// A Client delivers reports to one service's webhook. It implements [report.Client] and
+// is safe for concurrent use. It must be closed.
+type Client struct {
 	url    string
 	host   string // for the log
 	signer *standardwebhooks.Webhook
@@ -60,9 +68,9 @@ type Endpoint struct {
 	now    func() time.Time
 }
 
-// New returns an endpoint that has no connection yet. Its errors are those of the
-// options, and repeat neither URL nor secret.
-func New(o Options) (*Endpoint, error) {
+// New returns a client that has no connection yet. It fails if the URL or the secret is
+// invalid; its errors contain neither.
+func New(o Options) (*Client, error) {
 	u, err := CheckURL(o.URL, o.AllowPrivate)
 	if err != nil {
 		return nil, fmt.Errorf("webhook: url %w", err)
@@ -84,11 +92,11 @@ func New(o Options) (*Endpoint, error) {
 	if !o.AllowPrivate {
 		dialer.Control = publicOnly
 	}
-	return &Endpoint{
+	return &Client{
 		url: o.URL, host: u.Host, signer: signer, log: o.Log, now: o.Now,
 		client: &http.Client{
 			Transport: &http.Transport{
-				Proxy:               nil, // a proxy would resolve names where publicOnly cannot see it
+				Proxy:               nil, // a proxy would resolve names, unseen by publicOnly
 				DialContext:         dialer.DialContext,
 				TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
 				TLSHandshakeTimeout: dialTimeout,
@@ -103,7 +111,8 @@ func New(o Options) (*Endpoint, error) {
 	}, nil
 }
 
-// CheckURL returns the URL of a webhook taken apart. The errors do not repeat it.
+// CheckURL parses the URL of a webhook. It must be absolute, with https, or with http if
+// allowPrivate is true. The errors do not contain it.
 func CheckURL(text string, allowPrivate bool) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -115,7 +124,8 @@ func CheckURL(text string, allowPrivate bool) (*url.URL, error) {
 	return u, nil
 }
 
-// CheckSecret says what is wrong with a secret, without repeating it.
+// CheckSecret returns an error unless secret is [SecretPrefix] and the base64 of 24 to 64
+// bytes. The error does not contain it.
 func CheckSecret(secret string) error {
 	text, ok := strings.CutPrefix(secret, SecretPrefix)
 	key, err := base64.StdEncoding.DecodeString(text)
@@ -125,48 +135,49 @@ func CheckSecret(secret string) error {
 	return nil
 }
 
-// Close closes idle connections.
-func (e *Endpoint) Close() { e.client.CloseIdleConnections() }
+// Close closes idle connections. Call it when no attempt is in flight.
+func (c *Client) Close() { c.client.CloseIdleConnections() }
 
-// Deliver makes one attempt; see dispatcher.Courier. An answer of 2xx means that the
-// service has the report, 410 that it wants no more of them. 429 and 503 slow it down
-// where they say for how long. Redirects are not followed.
-func (e *Endpoint) Deliver(ctx context.Context, r *dispatcher.Report) dispatcher.Result {
-	at := e.now()
-	signature, err := e.signer.Sign(r.ID, at, r.Body)
+// Deliver makes one attempt to post a report, until ctx ends; see [report.Client]. A status
+// of 2xx is Accepted and 410 is Forget. 429 and 503 with a Retry-After header are
+// SlowDown. Everything else, redirects included, is Later.
+func (c *Client) Deliver(ctx context.Context, r *report.Report) push.Result {
+	at := c.now()
+	signature, err := c.signer.Sign(r.ID, at, r.Body)
 	if err != nil {
-		return e.failed("signature", err)
+		return c.failed("signature", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(r.Body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(r.Body))
 	if err != nil {
-		return e.failed("url", errors.New("the URL cannot be used"))
+		return c.failed("url", errors.New("the URL cannot be used"))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "kabar")
 	req.Header.Set(standardwebhooks.HeaderWebhookID, r.ID)
 	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
-	resp, err := e.client.Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
-		return e.failed(reason(ctx, err), err)
+		return c.failed(reason(ctx, err), err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says beyond the status does not matter
-	return e.classify(resp)
+	_, _ = io.CopyN(io.Discard, resp.Body, maxBody) // only the status matters
+	return c.classify(resp)
 }
 
-func (e *Endpoint) classify(resp *http.Response) dispatcher.Result {
+// classify returns the result of an answer.
+func (c *Client) classify(resp *http.Response) push.Result {
 	code := resp.StatusCode
-	result := dispatcher.Result{Outcome: dispatcher.Later, RetryAfter: e.retryAfter(resp.Header)}
+	result := push.Result{Outcome: push.Later, RetryAfter: provider.ParseRetryAfter(resp.Header, c.now())}
 	switch {
 	case code >= 200 && code < 300:
-		return dispatcher.Result{Outcome: dispatcher.Accepted}
+		return push.Result{Outcome: push.Accepted}
 	case code == http.StatusGone:
-		return dispatcher.Result{Outcome: dispatcher.Forget, Reason: "gone"}
+		return push.Result{Outcome: push.Forget, Reason: "gone"}
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		result.Reason = "slow_down"
 		if result.RetryAfter > 0 {
-			result.Outcome = dispatcher.SlowDown
+			result.Outcome = push.SlowDown
 		}
 	case code < 400:
 		result.Reason = "redirect"
@@ -175,34 +186,23 @@ func (e *Endpoint) classify(resp *http.Response) dispatcher.Result {
 	default:
 		result.Reason = "http_5xx"
 	}
-	e.log.Debug("a webhook did not take a report", "host", e.host, "status", code)
+	c.log.Debug("a webhook did not accept a report", "host", c.host, "status", code)
 	return result
 }
 
-// retryAfter reads seconds or a date; 0 when there is neither, or it is over.
-func (e *Endpoint) retryAfter(h http.Header) time.Duration {
-	text := h.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+// failed logs an attempt without an answer and returns its result. It unwraps a url.Error,
+// whose text contains the whole URL.
+func (c *Client) failed(reason push.Reason, err error) push.Result {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		err = urlErr.Err
 	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(e.now()))
-	}
-	return 0
+	c.log.Warn("a webhook cannot be reached", "host", c.host, "reason", reason, "error", err)
+	return push.Result{Outcome: push.Later, Reason: reason}
 }
 
-// failed is the result of an attempt without an answer. A url.Error is taken apart:
-// its text has the whole URL.
-func (e *Endpoint) failed(reason string, err error) dispatcher.Result {
-	var of *url.Error
-	if errors.As(err, &of) {
-		err = of.Err
-	}
-	e.log.Warn("a webhook cannot be reached", "host", e.host, "reason", reason, "error", err)
-	return dispatcher.Result{Outcome: dispatcher.Later, Reason: reason}
-}
-
-func reason(ctx context.Context, err error) string {
+// reason classifies the error of a request without an answer.
+func reason(ctx context.Context, err error) push.Reason {
 	var timeout net.Error
 	var unknown x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError

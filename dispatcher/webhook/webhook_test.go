@@ -17,15 +17,16 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
 var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hunter2 hunter2 hunter2"))
 
-var report = &dispatcher.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
+var testReport = &report.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
 
-// endpoint is one for a server of the test, and what it logs.
-func endpoint(t *testing.T, url string, private bool) (*Endpoint, *bytes.Buffer) {
+// newClient returns a client of a test server, and its log.
+func newClient(t *testing.T, url string, private bool) (*Client, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	e, err := New(Options{
@@ -57,13 +58,13 @@ func TestSignature(t *testing.T) {
 		if err == nil {
 			err = verifier.Verify(body, r.Header)
 		}
-		if err != nil || !bytes.Equal(body, report.Body) || r.Header.Get("webhook-id") != "msg_1" ||
+		if err != nil || !bytes.Equal(body, testReport.Body) || r.Header.Get("webhook-id") != "msg_1" ||
 			r.Method != "POST" || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%v: %v %s", err, r.Header, body)
 		}
 	})
-	e, log := endpoint(t, url, true)
-	if got := e.Deliver(t.Context(), report); got.Outcome != dispatcher.Accepted {
+	e, log := newClient(t, url, true)
+	if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Accepted {
 		t.Errorf("%+v: %s", got, log)
 	}
 }
@@ -72,17 +73,17 @@ func TestAnswers(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		after  string
-		want   dispatcher.Result
+		want   push.Result
 	}{
-		{200, "", dispatcher.Result{Outcome: dispatcher.Accepted}},
-		{204, "", dispatcher.Result{Outcome: dispatcher.Accepted}},
-		{302, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "redirect"}},
-		{404, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "http_4xx"}},
-		{410, "", dispatcher.Result{Outcome: dispatcher.Forget, Reason: "gone"}},
-		{429, "", dispatcher.Result{Outcome: dispatcher.Later, Reason: "slow_down"}},
-		{429, "7", dispatcher.Result{Outcome: dispatcher.SlowDown, Reason: "slow_down", RetryAfter: 7 * time.Second}},
-		{503, "Fri, 31 Dec 1999 23:59:59 GMT", dispatcher.Result{Outcome: dispatcher.Later, Reason: "slow_down"}},
-		{500, "3", dispatcher.Result{Outcome: dispatcher.Later, Reason: "http_5xx", RetryAfter: 3 * time.Second}},
+		{200, "", push.Result{Outcome: push.Accepted}},
+		{204, "", push.Result{Outcome: push.Accepted}},
+		{302, "", push.Result{Outcome: push.Later, Reason: "redirect"}},
+		{404, "", push.Result{Outcome: push.Later, Reason: "http_4xx"}},
+		{410, "", push.Result{Outcome: push.Forget, Reason: "gone"}},
+		{429, "", push.Result{Outcome: push.Later, Reason: "slow_down"}},
+		{429, "7", push.Result{Outcome: push.SlowDown, Reason: "slow_down", RetryAfter: 7 * time.Second}},
+		{503, "Fri, 31 Dec 1999 23:59:59 GMT", push.Result{Outcome: push.Later, Reason: "slow_down"}},
+		{500, "3", push.Result{Outcome: push.Later, Reason: "http_5xx", RetryAfter: 3 * time.Second}},
 	} {
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if c.after != "" {
@@ -94,8 +95,8 @@ func TestAnswers(t *testing.T) {
 				t.Error("a redirect is followed")
 			}
 		})
-		e, log := endpoint(t, url, true)
-		if got := e.Deliver(t.Context(), report); got != c.want {
+		e, log := newClient(t, url, true)
+		if got := e.Deliver(t.Context(), testReport); got != c.want {
 			t.Errorf("%d: %+v, want %+v", c.status, got, c.want)
 		}
 		discreet(t, log.String())
@@ -128,7 +129,7 @@ func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		url     string
 		private bool
-		reason  string
+		reason  push.Reason
 	}{
 		{closed.URL + path, true, "connection"},
 		{secure.URL + path, true, "certificate"},
@@ -138,23 +139,23 @@ func TestFailures(t *testing.T) {
 		{"https://[::ffff:127.0.0.1]:" + port + path, false, "private_address"},
 		{"https://169.254.169.254" + path, false, "private_address"},
 	} {
-		e, log := endpoint(t, c.url, c.private)
-		if got := e.Deliver(t.Context(), report); got.Outcome != dispatcher.Later || got.Reason != c.reason {
+		e, log := newClient(t, c.url, c.private)
+		if got := e.Deliver(t.Context(), testReport); got.Outcome != push.Later || got.Reason != c.reason {
 			t.Errorf("%s: %+v, want %s: %s", c.url, got, c.reason, log)
 		}
 		discreet(t, log.String())
 	}
 }
 
-// An endpoint that never answers costs an attempt's time, and no more.
+// A service that never answers costs an attempt's time, and no more.
 func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	url := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
 	t.Cleanup(func() { close(release) })
-	e, _ := endpoint(t, url, true)
+	e, _ := newClient(t, url, true)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if got := e.Deliver(ctx, report); got.Outcome != dispatcher.Later || got.Reason != "timeout" {
+	if got := e.Deliver(ctx, testReport); got.Outcome != push.Later || got.Reason != "timeout" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -17,59 +17,84 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// An Inbox holds what users are shown. [inbox.Store] is one, and documents the
+// The parts of [inbox.Store] that the handler needs. The store's parts document the
 // methods and their errors.
-type Inbox interface {
-	List(ctx context.Context, user int64, types []string, offset, count int) ([]inbox.Notification, error)
-	Read(ctx context.Context, user int64, id string) (unread int, err error)
-	ReadAll(ctx context.Context, user int64) error
-	Unreads(ctx context.Context, user int64) (inbox.Unreads, error)
-	SetProfile(ctx context.Context, user int64, p inbox.Profile) error
-	Settings(ctx context.Context, user int64) (inbox.Settings, error)
-	SetQuiet(ctx context.Context, user int64, q *inbox.QuietHours, zone *string) error
-	Profiles(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
+type (
+	// Notifications lists notifications and marks them as read; see
+	// [inbox.Notifications].
+	Notifications interface {
+		List(ctx context.Context, user int64, types []string, offset, count int) ([]inbox.Notification, error)
+		MarkRead(ctx context.Context, user int64, id string) (unread int, err error)
+		MarkAllRead(ctx context.Context, user int64) error
+	}
+	// Counters counts what is unread; see [inbox.Counters].
+	Counters interface {
+		Unreads(ctx context.Context, user int64) (model.Unreads, error)
+	}
+	// Conversations reads, searches and deletes messages; see [inbox.Conversations].
+	Conversations interface {
+		List(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
+		Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]inbox.Conversation, error)
+		Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]inbox.Message, error)
+		Message(ctx context.Context, user int64, id string) (inbox.Message, error)
+		Delete(ctx context.Context, user int64, conversation string) error
+		DeleteMessage(ctx context.Context, user int64, id string) error
+	}
+	// Profiles holds profiles and settings; see [inbox.Profiles].
+	Profiles interface {
+		Set(ctx context.Context, user int64, p inbox.Profile) error
+		GetAll(ctx context.Context, users ...int64) (map[int64]inbox.Profile, error)
+		Settings(ctx context.Context, user int64) (inbox.Settings, error)
+		SetQuietHours(ctx context.Context, user int64, q *model.QuietHours, zone *string) error
+	}
+	// Contacts lists those with whom a user has had transactions; see
+	// [inbox.Contacts].
+	Contacts interface {
+		List(ctx context.Context, user int64) ([]model.Contact, error)
+	}
+)
 
-	Inbox(ctx context.Context, user int64, unread bool, offset, count int) ([]inbox.Conversation, error)
-	Search(ctx context.Context, user int64, text string, unread bool, offset, count int) ([]inbox.Conversation, error)
-	Messages(ctx context.Context, user int64, conversation string, offset, count int) ([]inbox.Message, error)
-	Message(ctx context.Context, user int64, id string) (inbox.Message, error)
-	DeleteConversation(ctx context.Context, user int64, conversation string) error
-	DeleteMessage(ctx context.Context, user int64, id string) error
-	Contacts(ctx context.Context, user int64) ([]inbox.Contact, error)
-}
-
-// A SignIn verifies users' credentials. [devices.Registry], [signin.Upstream] and
+// A SignIn verifies users' credentials. [credentials.Store], [signin.Upstream] and
 // [signin.JWT] do, and document their errors.
 type SignIn interface {
 	Authenticate(ctx context.Context, user int64, token, address string) error
 }
 
-// A TokenReader is a SignIn whose tokens say whose they are, and how long they are
-// good: clients may bear one without a user id. [signin.JWT] is one.
+// A TokenReader is a SignIn whose tokens carry their user and their expiry. Clients may
+// send one as a bearer token, without a user id. [signin.JWT] is one.
 type TokenReader interface {
 	SignIn
-	// Claims is not to be believed before Authenticate has said yes.
+	// Claims reads a token without verifying it; Authenticate does that.
 	Claims(token string) (user int64, until time.Time, err error)
 }
 
-// Devices holds users' phones and credentials. [devices.Registry] does, and
-// documents the methods and their errors.
+// Devices holds users' phones and what is preferred for each. [devices.Registry] does,
+// and documents the methods and their errors.
 type Devices interface {
-	Register(ctx context.Context, user int64, d devices.Device, welcome devices.Welcome) (devices.Device, error)
+	Register(ctx context.Context, user int64, d devices.Device, announce devices.Announcement) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
 	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
+}
+
+// Credentials holds what users sign in with, and tickets. [credentials.Store] does, and
+// documents the methods and their errors.
+type Credentials interface {
 	SignIn
 	SetToken(ctx context.Context, user int64, token string) error
 	TokenIs(ctx context.Context, user int64, token string) (bool, error)
@@ -77,26 +102,39 @@ type Devices interface {
 	Redeem(ctx context.Context, ticket string) (user int64, until time.Time, err error)
 }
 
-// A Dispatcher publishes events and sends messages. [dispatcher.Dispatcher] does,
-// and documents the methods and their errors.
-type Dispatcher interface {
-	Parse(raw []byte) (*dispatcher.Event, error)
-	Publish(ctx context.Context, source string, events ...*dispatcher.Event) []dispatcher.Published
-	Status(ctx context.Context, source, id string) ([]dispatcher.ReceiverStatus, error)
-	PromoTypes() []string
-	ParseBroadcast(raw []byte) (*dispatcher.Broadcast, error)
-	StartBroadcast(ctx context.Context, source string, b *dispatcher.Broadcast) dispatcher.Published
-	Broadcast(ctx context.Context, source, id string) (dispatcher.BroadcastStatus, error)
-	SetBroadcast(ctx context.Context, source, id string, to dispatcher.BroadcastState) (dispatcher.BroadcastStatus, error)
-	Switches() []string
-	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
-	Reminder(user int64) devices.Welcome
-
-	Send(ctx context.Context, sender int64, m dispatcher.OutgoingMessage) (id string, err error)
-	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
-	ReadMessage(ctx context.Context, user int64, m *inbox.Message) error
-	Erase(ctx context.Context, user int64) error
-}
+// The parts of a [dispatcher.Dispatcher] that the handler needs. They document the
+// methods and their errors.
+type (
+	// Publisher reads and publishes events; see [dispatcher.Dispatcher].
+	Publisher interface {
+		Parse(raw []byte) (*event.Event, error)
+		Publish(ctx context.Context, source string, events ...*event.Event) []dispatcher.Published
+		Reminder(user int64) devices.Announcement
+		LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
+	}
+	// Deliveries knows what became of events; see [delivery.Workers].
+	Deliveries interface {
+		Status(ctx context.Context, source, id string) ([]delivery.ReceiverStatus, error)
+	}
+	// Broadcasts starts and steers promotions to an audience; see
+	// [broadcast.Broadcasts].
+	Broadcasts interface {
+		Parse(raw []byte) (*broadcast.Broadcast, error)
+		Start(ctx context.Context, source string, b *broadcast.Broadcast) (duplicate bool, err error)
+		Get(ctx context.Context, source, id string) (broadcast.Status, error)
+		Set(ctx context.Context, source, id string, to broadcast.State) (broadcast.Status, error)
+	}
+	// Chat sends messages and marks them as read; see [chat.Chat].
+	Chat interface {
+		Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (id string, err error)
+		ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
+		ReadMessage(ctx context.Context, user int64, m *inbox.Message) error
+	}
+	// Eraser erases users; see [retention.Janitor].
+	Eraser interface {
+		Erase(ctx context.Context, user int64) error
+	}
+)
 
 // Attachments keeps the files of chats. [attachments.Store] does, and documents the
 // methods and their errors.
@@ -124,14 +162,30 @@ type Service struct {
 	Scopes []string
 }
 
-// Options configure the handler. Inbox, Devices and Dispatcher are required.
+// Options configure the handler. The parts of the inbox, Devices, Credentials
+// and the parts of the dispatcher are required.
 type Options struct {
-	Inbox      Inbox
-	Devices    Devices
-	Dispatcher Dispatcher
-	Services   []Service
+	// Notifications to Contacts are parts of an [inbox.Store].
+	Notifications Notifications
+	Counters      Counters
+	Conversations Conversations
+	Profiles      Profiles
+	Contacts      Contacts
+
+	Devices     Devices
+	Credentials Credentials
+	// Publisher to Eraser are parts of a [dispatcher.Dispatcher].
+	Publisher  Publisher
+	Deliveries Deliveries
+	Broadcasts Broadcasts
+	Chat       Chat
+	Eraser     Eraser
+	// Types are the event types of this gateway: the built-in ones when nil.
+	Types *event.Types
+
+	Services []Service
 	// SignIn verifies users' credentials, where they are kept elsewhere; nil when
-	// Devices keeps them.
+	// Credentials keeps them.
 	SignIn SignIn
 	// Attachments and Live may be nil: their endpoints are not there then.
 	Attachments Attachments
@@ -153,25 +207,31 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
+// api holds the resources, their authentication and the router that serves them.
 type api struct {
-	Options
-	router  *chi.Mux
-	metrics *metrics
-	promo   []string // the types that list.json shows unless told
-	// switches are what can be switched off on a device.
-	switches []string
-	away     throttle // of log lines that say that something is away
-	signIn   SignIn
-	tokens   TokenReader // signIn, when it is one, or nil
-	locales  *lru.Cache[int64, userLocale]
+	router *router
+	auth   *authentication
+
+	notifications *notifications
+	registration  *registration
+	preferences   *preferences
+	conversations *conversations
+	messages      *messages
+	contacts      *contacts
+	files         *files
+	sockets       *sockets
+	events        *events
+	broadcasts    *broadcasts
+	users         *users
 }
 
-// New returns a handler that serves the whole public interface. It keeps no
-// state apart from metrics and, for a minute, users' languages. Deadlines for reading requests and writing answers
-// are the server's; bodies are bounded here.
-func New(opts Options) http.Handler { return newAPI(opts).router }
+// New returns a handler that serves the whole public interface. It keeps no state apart
+// from metrics and, for a minute, users' languages. It limits the size of requests; the
+// server sets the deadlines for reading them and for writing answers.
+func New(opts Options) http.Handler { return newAPI(opts).router.mux }
 
-func newAPI(opts Options) *api {
+// withDefaults returns the options with a value for each that may be left out.
+func (opts Options) withDefaults() Options {
 	if opts.Location == nil {
 		opts.Location = time.UTC
 	}
@@ -181,21 +241,56 @@ func newAPI(opts Options) *api {
 	if opts.Texts == nil {
 		opts.Texts = text.Default()
 	}
+	if opts.Types == nil {
+		opts.Types = event.NewTypes()
+	}
 	opts.Locale = text.Match("", "", opts.Locale)
 	if opts.Metrics == nil {
 		opts.Metrics = prometheus.NewRegistry()
 	}
+	return opts
+}
+
+func newAPI(opts Options) *api {
+	opts = opts.withDefaults()
+	signIn := opts.SignIn
+	if signIn == nil {
+		signIn = opts.Credentials
+	}
+	auth := newAuthentication(signIn, opts.Services)
+	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
+	fails := &failures{language: words, log: opts.Log}
+	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location}
 	a := &api{
-		Options: opts,
-		router:  chi.NewRouter(),
-		metrics: newMetrics(opts.Metrics),
-		promo:   opts.Dispatcher.PromoTypes(), switches: opts.Dispatcher.Switches(),
-		signIn: opts.SignIn, locales: newLocales(),
+		router: &router{mux: chi.NewRouter(), failures: fails, metrics: newMetrics(opts.Metrics), log: opts.Log},
+		auth:   auth,
+		notifications: &notifications{
+			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
+			language: words, location: opts.Location, promo: opts.Types.Promos(),
+		},
+		registration: &registration{devices: opts.Devices, publisher: opts.Publisher, language: words},
+		preferences: &preferences{
+			devices: opts.Devices, profiles: opts.Profiles,
+			language: words, location: opts.Location, mutable: opts.Types.Mutable(),
+		},
+		conversations: &conversations{
+			conversations: opts.Conversations, counters: opts.Counters, profiles: opts.Profiles, chat: opts.Chat,
+			viewer: viewer, language: words, location: opts.Location,
+		},
+		messages: &messages{conversations: opts.Conversations, chat: opts.Chat, viewer: viewer, language: words},
+		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles},
+		files:    &files{attachments: opts.Attachments, url: opts.PublicURL},
+		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
+		events: &events{
+			parser: &eventParser{opts.Publisher}, publisher: opts.Publisher, deliveries: opts.Deliveries,
+			language: words, failures: fails, location: opts.Location,
+		},
+		broadcasts: &broadcasts{broadcasts: opts.Broadcasts, location: opts.Location},
+		users: &users{
+			profiles: opts.Profiles, credentials: opts.Credentials, eraser: opts.Eraser, attachments: opts.Attachments,
+			live: opts.Live, language: words, tokensElsewhere: opts.SignIn != nil,
+		},
 	}
-	if a.signIn == nil {
-		a.signIn = opts.Devices
-	}
-	a.tokens, _ = a.signIn.(TokenReader)
 	a.routes()
 	return a
 }

@@ -20,24 +20,30 @@ const textFileRefused = "api.attachment.refused"
 // uploadBody bounds the request that brings a file, in bytes.
 const uploadBody = attachments.MaxSize + 64<<10
 
-// patience is how long a file may take on its way to or from a phone.
-const patience = 5 * time.Minute
+// fileTimeout limits the upload or download of a file.
+const fileTimeout = 5 * time.Minute
 
-// extend gives a request more time than the server does.
+// extend replaces the server's deadlines for a request.
 func extend(w http.ResponseWriter, d time.Duration) {
 	until := time.Now().Add(d)
 	c := http.NewResponseController(w)
-	_ = errors.Join(c.SetReadDeadline(until), c.SetWriteDeadline(until)) // a writer that has none needs none
+	_ = errors.Join(c.SetReadDeadline(until), c.SetWriteDeadline(until)) // fails only for writers without deadlines
 }
 
 const attachmentsPath = "/v2/chat_attachments/"
 
+// files serves the endpoints of attachments.
+type files struct {
+	attachments Attachments // nil when none are kept
+	url         string      // see Options.PublicURL
+}
+
 // attach: POST /v2/chat_attachments.json, /v2/users/chat_attachments.json
-func (a *api) attach(r *http.Request, user int64) (reply, error) {
-	if a.Attachments == nil {
+func (f *files) attach(r *http.Request, user int64) (reply, error) {
+	if f.attachments == nil {
 		return reply{}, &failure{code: notFound}
 	}
-	kept, err := a.keep(r, user)
+	kept, err := f.keep(r, user)
 	if err != nil {
 		return reply{}, with(map[string]any{"id": nil, "url": nil}, err)
 	}
@@ -46,16 +52,16 @@ func (a *api) attach(r *http.Request, user int64) (reply, error) {
 		ID      int64   `json:"id"`
 		URL     string  `json:"url"`
 		Message *string `json:"message"`
-	}{"OK", kept.ID, a.publicURL(r) + attachmentsPath + kept.Key + "/" + kept.Name, nil})
+	}{"OK", kept.ID, f.publicURL(r) + attachmentsPath + kept.Key + "/" + kept.Name, nil})
 }
 
 // keep stores the file that a form brings.
-func (a *api) keep(r *http.Request, user int64) (attachments.Attachment, error) {
+func (f *files) keep(r *http.Request, user int64) (attachments.Attachment, error) {
 	file, name, err := formFile(r)
 	if err != nil {
 		return attachments.Attachment{}, err
 	}
-	kept, err := a.Attachments.Put(r.Context(), user, name, file)
+	kept, err := f.attachments.Put(r.Context(), user, name, file)
 	switch {
 	case err == nil:
 	case errors.Is(err, attachments.ErrType):
@@ -72,7 +78,7 @@ func (a *api) keep(r *http.Request, user int64) (attachments.Attachment, error) 
 	return kept, err
 }
 
-// formFile finds the part "file" of a form, and the name that it has there.
+// formFile returns the part "file" of a form, and its file name.
 func formFile(r *http.Request) (*upload, string, error) {
 	form, err := r.MultipartReader()
 	if err != nil {
@@ -92,7 +98,7 @@ func formFile(r *http.Request) (*upload, string, error) {
 	}
 }
 
-// An upload is a file on its way, and notes why it did not arrive.
+// An upload reads a file from a form and keeps the error that ended it early.
 type upload struct {
 	part *multipart.Part
 	err  error
@@ -106,7 +112,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unsent is the failure of a body that ends before its time.
+// unsent is the failure of a body that is incomplete or too large.
 func unsent(err error) error {
 	var over *http.MaxBytesError
 	if errors.As(err, &over) {
@@ -115,12 +121,12 @@ func unsent(err error) error {
 	return bodyProblem(malformed, "is not a complete form")
 }
 
-// publicURL is the scheme and host under which clients reach Kabar: what the
-// configuration says, else what this one has used. What a proxy or the client says
-// of the scheme is believed, since nobody else sees the answer.
-func (a *api) publicURL(r *http.Request) string {
-	if a.PublicURL != "" {
-		return strings.TrimSuffix(a.PublicURL, "/")
+// publicURL is the scheme and host under which clients reach Kabar: those of the
+// configuration, else those of the request. X-Forwarded-Proto is trusted, because only
+// the client itself gets the answer.
+func (f *files) publicURL(r *http.Request) string {
+	if f.url != "" {
+		return strings.TrimSuffix(f.url, "/")
 	}
 	scheme := "http"
 	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
@@ -129,13 +135,14 @@ func (a *api) publicURL(r *http.Request) string {
 	return scheme + "://" + cmp.Or(r.Host, "localhost")
 }
 
-// showAttachment: GET /v2/chat_attachments/:key/:name. The key is what opens it.
-func (a *api) showAttachment(r *http.Request) (reply, error) {
-	if a.Attachments == nil {
+// showAttachment: GET /v2/chat_attachments/:key/:name. Whoever knows the key may read
+// the file.
+func (f *files) showAttachment(r *http.Request) (reply, error) {
+	if f.attachments == nil {
 		return reply{}, &failure{code: notFound}
 	}
 	key, name := r.PathValue("key"), r.PathValue("name")
-	file, err := a.Attachments.Get(r.Context(), key, name)
+	file, err := f.attachments.Get(r.Context(), key, name)
 	if err != nil {
 		return reply{}, err
 	}
@@ -159,9 +166,9 @@ func (a *api) showAttachment(r *http.Request) (reply, error) {
 	}, nil
 }
 
-// serveFile answers with a file, or the part of it that is asked for.
+// serveFile answers with a file, or the range that the request names.
 func serveFile(w http.ResponseWriter, r *http.Request, file *attachments.File) int {
-	extend(w, patience)
+	extend(w, fileTimeout)
 	noted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	http.ServeContent(noted, r, "", file.ModTime, file)
 	return noted.status

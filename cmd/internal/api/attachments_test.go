@@ -200,16 +200,16 @@ func TestAddressOfAFile(t *testing.T) {
 		"https://chat.example.com":     {"https://chat.example.com/", nil},
 		"https://chat.example.com/api": {"https://chat.example.com/api", http.Header{"X-Forwarded-Proto": {"http"}}},
 	} {
-		a := &api{Options: Options{PublicURL: tc.public}}
+		f := &files{url: tc.public}
 		r := &http.Request{Host: "kabar.test", Header: tc.header}
-		if got := a.publicURL(r); got != strings.TrimSuffix(want, "#odd") {
+		if got := f.publicURL(r); got != strings.TrimSuffix(want, "#odd") {
 			t.Errorf("%+v: %s", tc, got)
 		}
 	}
 }
 
 func TestWithoutABucketThereAreNoAttachments(t *testing.T) {
-	h := New(Options{Devices: fakeDevices{}, Dispatcher: fakeDispatcher{}})
+	h := New(Options{Credentials: fakeCredentials{}, Publisher: fakePublisher{}})
 	for _, c := range []call{{method: "POST", path: uploadPath}, {method: "GET", path: attachmentsPath + "x/a.png"}} {
 		if got := request(h, c.method, c.path, ""); got.status != 404 {
 			t.Errorf("%s %s: %d", c.method, c.path, got.status)

@@ -10,27 +10,41 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// What a client that is not signed in is asked for.
+// The values of WWW-Authenticate.
 const (
 	basicChallenge  = `Basic realm="kabar"`
 	bearerChallenge = `Bearer realm="kabar"`
 )
 
-func signInFirst(challenge string) *failure {
+// unauthenticated is the failure of requests without valid credentials.
+func unauthenticated(challenge string) *failure {
 	return &failure{code: unauthorized, header: map[string]string{"WWW-Authenticate": challenge}}
 }
 
-// forUser lets signed-in users through to an endpoint.
-func (a *api) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
+// authentication verifies which user or service sends a request.
+type authentication struct {
+	signIn   SignIn
+	tokens   TokenReader // signIn if it is a TokenReader, else nil
+	services []Service
+}
+
+func newAuthentication(signIn SignIn, services []Service) *authentication {
+	tokens, _ := signIn.(TokenReader)
+	return &authentication{signIn: signIn, tokens: tokens, services: services}
+}
+
+// forUser is an endpoint that authenticates the user first.
+func (a *authentication) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
 	return a.forSession(func(r *http.Request, s session) (reply, error) { return serve(r, s.user) })
 }
 
-// forSession does so for one that also cares how long they are signed in.
-func (a *api) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
+// forSession is forUser for endpoints that need to know when the credential expires.
+func (a *authentication) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s, err := a.session(r)
 		if err != nil {
@@ -52,15 +66,15 @@ type session struct {
 	until time.Time // when the credential expires; zero when it does not
 }
 
-// session verifies the credential of a request: HTTP Basic user_id:token, or a
-// bearer token that says itself whose it is.
-func (a *api) session(r *http.Request) (session, error) {
+// session verifies the credential of a request: HTTP Basic user_id:token, or a bearer
+// token that names its user.
+func (a *authentication) session(r *http.Request) (session, error) {
 	user, token, ok := a.credential(r)
 	if !ok {
 		return session{}, a.signInFirst()
 	}
 	err := a.signIn.Authenticate(r.Context(), user, token, peer(r))
-	if errors.Is(err, devices.ErrUnauthorized) {
+	if errors.Is(err, credentials.ErrUnauthorized) {
 		return session{}, a.signInFirst()
 	}
 	if err != nil {
@@ -73,10 +87,11 @@ func (a *api) session(r *http.Request) (session, error) {
 	return s, err
 }
 
-// credential returns what a request presents, if it can be a user's.
-func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
+// credential returns the user and the token in a request's header. ok is false when there
+// are none, or when they cannot be a user's.
+func (a *authentication) credential(r *http.Request) (user int64, token string, ok bool) {
 	if name, token, ok := r.BasicAuth(); ok {
-		user, err := dispatcher.ParseUser(name)
+		user, err := model.ParseUser(name)
 		return user, token, err == nil
 	}
 	if a.tokens == nil {
@@ -89,15 +104,15 @@ func (a *api) credential(r *http.Request) (user int64, token string, ok bool) {
 	return user, token, err == nil
 }
 
-// signInFirst is what a user is told who is not signed in.
-func (a *api) signInFirst() *failure {
+// signInFirst is the failure of requests without a user's valid credentials.
+func (a *authentication) signInFirst() *failure {
 	if a.tokens != nil {
-		return signInFirst(bearerChallenge)
+		return unauthenticated(bearerChallenge)
 	}
-	return signInFirst(basicChallenge)
+	return unauthenticated(basicChallenge)
 }
 
-// bearer returns what stands behind Bearer in a request's header.
+// bearer returns the bearer token in a request's header.
 func bearer(r *http.Request) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
@@ -112,12 +127,12 @@ func peer(r *http.Request) string {
 	return host
 }
 
-// forService lets services that have the scope through to an endpoint.
-func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
+// forService is an endpoint that authenticates the service and checks its scope first.
+func (a *authentication) forService(scope string, serve func(r *http.Request, s *Service) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
 		s := a.service(r)
 		if s == nil {
-			return reply{}, signInFirst(bearerChallenge)
+			return reply{}, unauthenticated(bearerChallenge)
 		}
 		if s.Scopes != nil && !slices.Contains(s.Scopes, scope) {
 			return reply{}, &failure{code: forbidden, fields: map[string]string{"scope": scope + " is not among those of this key"}}
@@ -126,22 +141,22 @@ func (a *api) forService(scope string, serve func(r *http.Request, s *Service) (
 	}
 }
 
-// service returns the service whose key the request bears, or nil. It takes as
-// long whichever key that is.
-func (a *api) service(r *http.Request) *Service {
+// service returns the service whose key the request bears, or nil. It compares all keys in
+// constant time, so that its duration tells nothing about them.
+func (a *authentication) service(r *http.Request) *Service {
 	key, ok := bearer(r)
 	if !ok {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(key))
 	var found *Service
-	for i := range a.Services {
-		if subtle.ConstantTimeCompare(sum[:], a.Services[i].KeySHA256[:]) == 1 {
-			found = &a.Services[i]
+	for i := range a.services {
+		if subtle.ConstantTimeCompare(sum[:], a.services[i].KeySHA256[:]) == 1 {
+			found = &a.services[i]
 		}
 	}
 	return found
 }
 
 // source names the service as the origin of events.
-func (s *Service) source() string { return dispatcher.ServiceSource(s.Name) }
+func (s *Service) source() string { return event.ServiceSource(s.Name) }

@@ -24,7 +24,7 @@ func readBody(r *http.Request) ([]byte, error) {
 		return nil, nil
 	}
 	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 { // what is promised, but no more memory than an ordinary request needs
+	if n := r.ContentLength; n > 0 { // do not trust a large Content-Length with memory
 		buf.Grow(int(min(n, smallBody)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(r.Body)

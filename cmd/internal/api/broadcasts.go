@@ -7,15 +7,20 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
+	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
+// broadcasts serves the endpoints of broadcasts.
+type broadcasts struct {
+	broadcasts Broadcasts
+	location   *time.Location
+}
+
 // startBroadcast: POST /v2/broadcasts.json
-func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
+func (bs *broadcasts) startBroadcast(r *http.Request, s *Service) (reply, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return reply{}, err
@@ -29,41 +34,40 @@ func (a *api) startBroadcast(r *http.Request, s *Service) (reply, error) {
 	case media != typeJSON && media != "":
 		return reply{}, unsupported(typeJSON)
 	}
-	b, err := a.Dispatcher.ParseBroadcast(body)
+	b, err := bs.broadcasts.Parse(body)
 	if err != nil {
-		f := *failureOf(err)
-		if !jsontext.Value(body).IsValid() { // checked only when there is an error to tell apart
-			f.code = malformed
-		}
-		return reply{}, withID("", &f)
+		return reply{}, withID("", parseFailure(body, err))
 	}
-	p := a.Dispatcher.StartBroadcast(r.Context(), s.source(), b)
-	if p.Err != nil {
-		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
+	duplicate, err := bs.broadcasts.Start(r.Context(), s.source(), b)
+	if err != nil {
+		return reply{}, withID(b.ID, err) // repeating with this id is safe
 	}
-	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
+	return reply{
+		status: http.StatusAccepted,
+		body:   appendPublished(nil, dispatcher.Published{ID: b.ID, Duplicate: duplicate}),
+	}, nil
 }
 
 // showBroadcast: GET /v2/broadcasts/:id.json
-func (a *api) showBroadcast(r *http.Request, s *Service) (reply, error) {
+func (bs *broadcasts) showBroadcast(r *http.Request, s *Service) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
-	b, err := a.Dispatcher.Broadcast(r.Context(), s.source(), id)
+	b, err := bs.broadcasts.Get(r.Context(), s.source(), id)
 	if err != nil {
 		return reply{}, err
 	}
-	return a.broadcastReply(b)
+	return bs.broadcastReply(b)
 }
 
 // steered are the states that a service may ask for.
-var steered = []dispatcher.BroadcastState{
-	dispatcher.BroadcastRunning, dispatcher.BroadcastPaused, dispatcher.BroadcastCancelled,
+var steered = []broadcast.State{
+	broadcast.Running, broadcast.Paused, broadcast.Cancelled,
 }
 
 // setBroadcast: PATCH /v2/broadcasts/:id.json
-func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
+func (bs *broadcasts) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
@@ -73,12 +77,12 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 		return reply{}, err
 	}
 	text, _ := in.given("state")
-	to := dispatcher.BroadcastState(text)
+	to := broadcast.State(text)
 	if !slices.Contains(steered, to) {
 		return reply{}, wrong("state", "must be running, paused or cancelled")
 	}
-	b, err := a.Dispatcher.SetBroadcast(r.Context(), s.source(), id, to)
-	if errors.Is(err, inbox.ErrBroadcastState) {
+	b, err := bs.broadcasts.Set(r.Context(), s.source(), id, to)
+	if errors.Is(err, broadcast.ErrState) {
 		return reply{}, &failure{
 			code: conflict, text: "api.broadcast.over",
 			fields: map[string]string{"state": "cannot change any more: the broadcast is over"},
@@ -87,21 +91,21 @@ func (a *api) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return a.broadcastReply(b)
+	return bs.broadcastReply(b)
 }
 
-// broadcast is how far a broadcast is, as services see it.
-type broadcast struct {
-	ID         string                    `json:"id"`
-	Type       string                    `json:"type"`
-	State      dispatcher.BroadcastState `json:"state"`
-	Rate       int                       `json:"rate"`
-	CreatedAt  string                    `json:"created_at"`
-	At         string                    `json:"at"`
-	ExpiresAt  string                    `json:"expires_at"`
-	StartedAt  *string                   `json:"started_at"`
-	FinishedAt *string                   `json:"finished_at"`
-	Progress   broadcastProgress         `json:"progress"`
+// broadcastView is how far a broadcast is, as services see it.
+type broadcastView struct {
+	ID         string            `json:"id"`
+	Type       string            `json:"type"`
+	State      broadcast.State   `json:"state"`
+	Rate       int               `json:"rate"`
+	CreatedAt  string            `json:"created_at"`
+	At         string            `json:"at"`
+	ExpiresAt  string            `json:"expires_at"`
+	StartedAt  *string           `json:"started_at"`
+	FinishedAt *string           `json:"finished_at"`
+	Progress   broadcastProgress `json:"progress"`
 }
 
 type broadcastProgress struct {
@@ -124,20 +128,20 @@ type failedPushes struct {
 	Count  int64  `json:"count"`
 }
 
-func (a *api) broadcastReply(b dispatcher.BroadcastStatus) (reply, error) {
-	v := broadcast{
+func (bs *broadcasts) broadcastReply(b broadcast.Status) (reply, error) {
+	v := broadcastView{
 		ID: b.ID, Type: b.Type, State: b.State, Rate: b.Rate,
-		CreatedAt: a.timestamp(b.CreatedAt), At: a.timestamp(b.At), ExpiresAt: a.timestamp(b.ExpiresAt),
+		CreatedAt: timestamp(b.CreatedAt, bs.location), At: timestamp(b.At, bs.location), ExpiresAt: timestamp(b.ExpiresAt, bs.location),
 		Progress: broadcastProgress{
 			Total: b.Total, Walked: b.Walked, Sent: b.Sent, Skipped: b.Skipped, Rate: b.Pace,
 			Pushes: broadcastPushes{Accepted: b.Pushed, Failed: []failedPushes{}},
 		},
 	}
 	if !b.StartedAt.IsZero() {
-		v.StartedAt = orNull(a.timestamp(b.StartedAt))
+		v.StartedAt = orNull(timestamp(b.StartedAt, bs.location))
 	}
 	if !b.FinishedAt.IsZero() {
-		v.FinishedAt = orNull(a.timestamp(b.FinishedAt))
+		v.FinishedAt = orNull(timestamp(b.FinishedAt, bs.location))
 	}
 	for _, reason := range slices.SortedFunc(maps.Keys(b.Failed), strings.Compare) {
 		v.Progress.Pushes.Failed = append(v.Progress.Pushes.Failed, failedPushes{reason, b.Failed[reason]})
@@ -147,8 +151,8 @@ func (a *api) broadcastReply(b dispatcher.BroadcastStatus) (reply, error) {
 		v.Progress.SecondsLeft = &left
 	}
 	return ok(struct {
-		Status    string    `json:"status"`
-		Broadcast broadcast `json:"broadcast"`
-		Message   *string   `json:"message"`
+		Status    string        `json:"status"`
+		Broadcast broadcastView `json:"broadcast"`
+		Message   *string       `json:"message"`
 	}{"OK", v, nil})
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
 // broadcastRead is an answer about a broadcast, as a client reads it.
@@ -60,7 +60,7 @@ func TestBroadcast(t *testing.T) {
 	if got := <-types; got != "campaign" {
 		t.Errorf("the phone got %s", got)
 	}
-	tick, late := time.NewTicker(10*time.Millisecond), time.After(patient)
+	tick, late := time.NewTicker(10*time.Millisecond), time.After(waitTimeout)
 	defer tick.Stop()
 	b := w.broadcast("promo").Broadcast
 	for b.State != "done" || b.Progress.Pushes.Accepted != 1 {
@@ -68,7 +68,7 @@ func TestBroadcast(t *testing.T) {
 		case <-tick.C:
 			b = w.broadcast("promo").Broadcast
 		case <-late:
-			t.Fatalf("not done after %v: %+v", patient, b)
+			t.Fatalf("not done after %v: %+v", waitTimeout, b)
 		}
 	}
 	if p := b.Progress; p.Total != 2 || p.Sent != 2 || p.Walked != 2 || p.Skipped != 0 || b.FinishedAt == nil || *p.SecondsLeft != 0 {
@@ -121,7 +121,7 @@ func TestBroadcastsAreRefused(t *testing.T) {
 	}
 	w.fails(w.start(``), 422, invalid, "body")
 	w.fails(w.start(`{"message":`), 400, malformed, "broadcast")
-	w.fails(w.start(`{"message":"`+strings.Repeat("x", dispatcher.MaxBroadcastSize)+`"}`), 413, tooLarge, "body")
+	w.fails(w.start(`{"message":"`+strings.Repeat("x", broadcast.MaxSize)+`"}`), 413, tooLarge, "body")
 	w.fails(w.do(call{method: "POST", path: "/v2/broadcasts.json", auth: "Bearer " + marketing, media: typeForm, body: "message=m"}), 415, unsupportedMedia, "Content-Type")
 	w.fails(w.bearer(directory, "POST", "/v2/broadcasts.json", `{"message":"m"}`), 403, forbidden, "scope")
 	w.fails(w.bearer(marketing, "GET", "/v2/broadcasts/unknown.json", ""), 404, notFound)
@@ -133,7 +133,7 @@ func TestBroadcastsAreRefused(t *testing.T) {
 // The largest list that is allowed fits into a request.
 func TestBroadcastToALongList(t *testing.T) {
 	w := newWorld(t, nil)
-	ids := make([]string, dispatcher.MaxNamed)
+	ids := make([]string, broadcast.MaxNamed)
 	for i := range ids {
 		ids[i] = fmt.Sprint(9_000_000_000_000_000_000 + i)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // The content types of CloudEvents 1.0 over HTTP, structured and batched. In the
@@ -51,8 +51,8 @@ func binaryMode(h http.Header) bool {
 }
 
 // parseBinary reads a CloudEvent in binary mode.
-func (a *api) parseBinary(h http.Header, body []byte) (*dispatcher.Event, error) {
-	if len(body) > dispatcher.MaxEventSize {
+func (p *eventParser) parseBinary(h http.Header, body []byte) (*event.Event, error) {
+	if len(body) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
 	decoded := http.Header{"Content-Type": {h.Get("Content-Type")}}
@@ -78,15 +78,15 @@ func (a *api) parseBinary(h http.Header, body []byte) (*dispatcher.Event, error)
 	if err != nil {
 		return nil, notCloudEvent()
 	}
-	return a.fromCloud(e, attributes["source"])
+	return p.fromCloud(e, attributes["source"])
 }
 
 // parseCloud reads a CloudEvent in structured mode, or one of a batch.
-func (a *api) parseCloud(raw []byte) (*dispatcher.Event, error) {
-	if len(raw) > dispatcher.MaxEventSize {
+func (p *eventParser) parseCloud(raw []byte) (*event.Event, error) {
+	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
-	if !jsontext.Value(raw).IsValid() { // the SDK would take names that come twice
+	if !jsontext.Value(raw).IsValid() { // the SDK would accept duplicate names
 		return nil, &failure{code: malformed, fields: map[string]string{"event": "is not valid JSON"}}
 	}
 	var members map[string]jsontext.Value
@@ -100,7 +100,7 @@ func (a *api) parseCloud(raw []byte) (*dispatcher.Event, error) {
 	if err := checkAttributes(attributes); err != nil {
 		return nil, err
 	}
-	delete(members, "datacontenttype") // JSON; the SDK knows one spelling of that
+	delete(members, "datacontenttype") // it is JSON, which the SDK recognises in one spelling only
 	if raw, err = json.Marshal(members); err != nil {
 		return nil, err
 	}
@@ -108,12 +108,12 @@ func (a *api) parseCloud(raw []byte) (*dispatcher.Event, error) {
 	if err := e.UnmarshalJSON(raw); err != nil {
 		return nil, notCloudEvent()
 	}
-	return a.fromCloud(e, attributes["source"])
+	return p.fromCloud(e, attributes["source"])
 }
 
-// readAttributes returns the attributes that CloudEvents defines. It takes out of
-// members those that are null, which means absent, and sees to it that the SDK gets
-// nothing that it stumbles over: some members of a wrong type make it panic.
+// readAttributes returns the attributes that CloudEvents defines. It deletes members that
+// are null, which means absent, and refuses members of a wrong type, some of which make the
+// SDK panic.
 func readAttributes(members map[string]jsontext.Value) (map[string]string, error) {
 	attributes := make(map[string]string)
 	for name, value := range members {
@@ -146,8 +146,8 @@ func readAttributes(members map[string]jsontext.Value) (map[string]string, error
 	return attributes, nil
 }
 
-// checkAttributes says what is wrong with attributes, by their names. The SDK says
-// so only of some.
+// checkAttributes validates attributes and names those that are wrong. The SDK does that
+// for some of them only.
 func checkAttributes(attributes map[string]string) error {
 	fields := make(map[string]string)
 	for _, name := range requiredAttributes {
@@ -185,12 +185,12 @@ func notCloudEvent() *failure { return wrong("event", "is not a CloudEvent of ve
 // receiverSubject begins a subject that names the receiver: "users/66".
 const receiverSubject = "users/"
 
-// fromCloud makes an event of a CloudEvent: data is the event's body, of which the
-// attributes id and time overrule the members of their name, and the last segment of
-// type ("transaction" of "id.kabar.transaction") is the event's type. A subject like
-// "users/66" names the receiver where data names none. Other attributes are ignored.
-// The source is as it was sent: the SDK respells it.
-func (a *api) fromCloud(ce *cloud.Event, source string) (*dispatcher.Event, error) {
+// fromCloud makes an event of a CloudEvent. Data is the event's body; the attributes id and
+// time replace its members of the same name, and the last segment of type ("transaction" of
+// "id.kabar.transaction") is the event's type. A subject like "users/66" names the receiver
+// if data names none. Other attributes are ignored. The source is passed as it was sent,
+// because the SDK normalises it.
+func (p *eventParser) fromCloud(ce *cloud.Event, source string) (*event.Event, error) {
 	if ce.Validate() != nil {
 		return nil, notCloudEvent()
 	}
@@ -229,7 +229,7 @@ func (a *api) fromCloud(ce *cloud.Event, source string) (*dispatcher.Event, erro
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.parse(raw)
+	e, err := p.parse(raw)
 	if err != nil {
 		return nil, err
 	}

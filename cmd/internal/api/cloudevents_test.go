@@ -12,7 +12,7 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	cloudhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // cloudEvent is one as services make them with the SDK.
@@ -162,7 +162,7 @@ func TestRefusedCloudEvents(t *testing.T) {
 		"the event itself": {head + `"data":{"receiver_id":"066"}}`, 422, invalid, []string{"receiver_id", "message"}},
 		"subject":          {head + `"subject":"users/x","data":{"message":"m"}}`, 422, invalid, []string{"receiver_id"}},
 		"type":             {strings.Replace(head, "dompet", "dompet.v1", 1) + `"data":{"receiver_id":66,"message":"m"}}`, 422, invalid, []string{"type"}},
-		"too large":        {head + `"data":{"x":"` + strings.Repeat("x", dispatcher.MaxEventSize) + `"}}`, 413, tooLarge, []string{"event"}},
+		"too large":        {head + `"data":{"x":"` + strings.Repeat("x", event.MaxEventSize) + `"}}`, 413, tooLarge, []string{"event"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.fails(w.structured(shop, tc.body), tc.status, tc.code, tc.fields...)
@@ -211,7 +211,7 @@ func TestBinaryCloudEvents(t *testing.T) {
 	w.fails(binary(typeJSON, data, "ce-id", "", "ce-type", ""), 422, invalid, "id", "type")
 	w.fails(binary(typeJSON, data, "ce-time", "x"), 422, invalid, "time")
 	w.fails(binary(typeJSON, data, "ce-source", "%25zz"), 422, invalid, "source")
-	w.fails(binary(typeJSON, ofSize(dispatcher.MaxEventSize+1)), 413, tooLarge, "event")
+	w.fails(binary(typeJSON, ofSize(event.MaxEventSize+1)), 413, tooLarge, "event")
 	w.fails(binary(typeJSON, data, "ce-id", "%ff"), 422, invalid, "id")
 }
 
@@ -219,12 +219,12 @@ func FuzzCloudEvent(f *testing.F) {
 	f.Add(`{"specversion":"1.0","id":"e","source":"s","type":"dompet","data":{"receiver_id":66}}`)
 	f.Add(`{"data_base64":7,"specversion":"1.0","id":"e","source":"s","type":"dompet"}`)
 	f.Add(`{"specversion":"1.0","id":"e","source":"s","type":".","x":[{}],"":1,"data":null}`)
-	a := newAPI(Options{Dispatcher: fakeDispatcher{}})
+	p := &eventParser{fakePublisher{}}
 	f.Fuzz(func(t *testing.T, raw string) {
-		for _, read := range []func() (*dispatcher.Event, error){
-			func() (*dispatcher.Event, error) { return a.parseCloud([]byte(raw)) },
-			func() (*dispatcher.Event, error) {
-				return a.parseBinary(http.Header{"Ce-Id": {raw}, "Ce-Source": {raw}, "Ce-Type": {raw}, "Ce-Specversion": {"1.0"}, "Ce-Time": {raw}}, []byte(raw))
+		for _, read := range []func() (*event.Event, error){
+			func() (*event.Event, error) { return p.parseCloud([]byte(raw)) },
+			func() (*event.Event, error) {
+				return p.parseBinary(http.Header{"Ce-Id": {raw}, "Ce-Source": {raw}, "Ce-Type": {raw}, "Ce-Specversion": {"1.0"}, "Ce-Time": {raw}}, []byte(raw))
 			},
 		} {
 			if e, err := read(); err == nil && e == nil {

@@ -14,9 +14,15 @@ type contact struct {
 	Items            []string `json:"items"`
 }
 
+// contacts serves the endpoint of contacts.
+type contacts struct {
+	contacts Contacts
+	profiles Profiles
+}
+
 // contactList: GET /v2/users/contact_list.json
-func (a *api) contactList(r *http.Request, user int64) (reply, error) {
-	known, err := a.Inbox.Contacts(r.Context(), user)
+func (cs *contacts) contactList(r *http.Request, user int64) (reply, error) {
+	known, err := cs.contacts.List(r.Context(), user)
 	if err != nil {
 		return reply{}, err
 	}
@@ -24,17 +30,17 @@ func (a *api) contactList(r *http.Request, user int64) (reply, error) {
 	for i, c := range known {
 		partners[i] = c.Partner
 	}
-	profiles, err := a.Inbox.Profiles(r.Context(), partners...)
+	profiles, err := cs.profiles.GetAll(r.Context(), partners...)
 	if err != nil {
 		return reply{}, err
 	}
-	contacts := make([]contact, len(known))
+	shown := make([]contact, len(known))
 	for i, c := range known {
-		p := profiles[c.Partner] // says better than an old transaction who somebody is
+		p := profiles[c.Partner] // preferred to the name in an old transaction
 		if c.Name != "" && (p.Name == nil || *p.Name == "") {
 			p.Name = &c.Name
 		}
-		contacts[i] = contact{
+		shown[i] = contact{
 			PartnerType:      c.Role,
 			PartnerID:        c.Partner,
 			PartnerName:      p.DisplayName(c.Partner),
@@ -46,7 +52,7 @@ func (a *api) contactList(r *http.Request, user int64) (reply, error) {
 		Status  string    `json:"status"`
 		Body    []contact `json:"body"`
 		Message *string   `json:"message"`
-	}{"OK", contacts, nil})
+	}{"OK", shown, nil})
 	re.tagged = true
 	return re, err
 }

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/bbcode"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The documented texts of conversations, by id.
@@ -21,7 +23,7 @@ const (
 	textConversationNotDeleted = "api.conversation.not_deleted"
 )
 
-// maxSearch bounds the words that are searched, in characters.
+// maxSearch limits the text to search for, in characters.
 const maxSearch = 200
 
 // An inboxEntry is a conversation as the inbox shows it.
@@ -38,8 +40,19 @@ type inboxEntry struct {
 	LastMessageSent string `json:"last_message_sent"`
 }
 
+// conversations serves the endpoints of the inbox and of conversations.
+type conversations struct {
+	conversations Conversations
+	counters      Counters
+	profiles      Profiles
+	chat          Chat
+	viewer        *messageViewer
+	language      *language
+	location      *time.Location
+}
+
 // showInbox: GET /v2/messages.json
-func (a *api) showInbox(r *http.Request, user int64) (reply, error) {
+func (cs *conversations) showInbox(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, err
@@ -55,18 +68,18 @@ func (a *api) showInbox(r *http.Request, user int64) (reply, error) {
 	}
 	var conversations []inbox.Conversation
 	if search != "" {
-		conversations, err = a.Inbox.Search(r.Context(), user, search, unread, offset, count)
+		conversations, err = cs.conversations.Search(r.Context(), user, search, unread, offset, count)
 	} else {
-		conversations, err = a.Inbox.Inbox(r.Context(), user, unread, offset, count)
+		conversations, err = cs.conversations.List(r.Context(), user, unread, offset, count)
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	entries, err := a.inboxEntries(r, user, conversations)
+	entries, err := cs.inboxEntries(r, user, conversations)
 	if err != nil {
 		return reply{}, err
 	}
-	n, err := a.Inbox.Unreads(r.Context(), user)
+	n, err := cs.counters.Unreads(r.Context(), user)
 	if err != nil {
 		return reply{}, err
 	}
@@ -79,19 +92,19 @@ func (a *api) showInbox(r *http.Request, user int64) (reply, error) {
 	return re, err
 }
 
-func (a *api) inboxEntries(r *http.Request, user int64, conversations []inbox.Conversation) ([]inboxEntry, error) {
+func (cs *conversations) inboxEntries(r *http.Request, user int64, conversations []inbox.Conversation) ([]inboxEntry, error) {
 	users := []int64{user}
 	for _, c := range conversations {
 		users = append(users, c.Partner)
 	}
-	profiles, err := a.Inbox.Profiles(r.Context(), users...)
+	profiles, err := cs.profiles.GetAll(r.Context(), users...)
 	if err != nil {
 		return nil, err
 	}
 	entries := make([]inboxEntry, len(conversations))
 	for i, c := range conversations {
 		partner := profiles[c.Partner]
-		at := c.Last.CreatedAt.In(a.Location).Format(inbox.MessageTime)
+		at := c.Last.CreatedAt.In(cs.location).Format(inbox.MessageTime)
 		entries[i] = inboxEntry{
 			ID:              c.ID,
 			UpdatedAt:       at,
@@ -115,11 +128,11 @@ func avatarOf(p inbox.Profile) string {
 	return *p.Avatar
 }
 
-// oneLine makes of a text what an entry of a list has room for.
+// oneLine joins the lines of a text and collapses white space.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // showConversation: GET /v2/messages/:id.json
-func (a *api) showConversation(r *http.Request, user int64) (reply, error) {
+func (cs *conversations) showConversation(r *http.Request, user int64) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, notYours(err)
@@ -133,11 +146,11 @@ func (a *api) showConversation(r *http.Request, user int64) (reply, error) {
 	if err := in.err(); err != nil {
 		return reply{}, notYours(err)
 	}
-	messages, err := a.readConversation(r, user, id, keepUnread, offset, count)
+	messages, err := cs.readConversation(r, user, id, keepUnread, offset, count)
 	if err != nil {
 		return reply{}, notYours(err)
 	}
-	shown, err := a.views(r, messages)
+	shown, err := cs.viewer.views(r, messages)
 	if err != nil {
 		return reply{}, notYours(err)
 	}
@@ -153,37 +166,43 @@ func (a *api) showConversation(r *http.Request, user int64) (reply, error) {
 // readConversation flags a conversation as read, unless that is to be kept, and
 // returns a page of it as it is then. In this order nothing is flagged that comes
 // while the page is being read.
-func (a *api) readConversation(r *http.Request, user int64, id string, keepUnread bool, offset, count int) ([]inbox.Message, error) {
-	if !inbox.ValidID(id) {
+func (cs *conversations) readConversation(r *http.Request, user int64, id string, keepUnread bool, offset, count int) ([]inbox.Message, error) {
+	if !model.ValidID(id) {
 		return nil, inbox.ErrNotFound
 	}
 	if !keepUnread {
-		if err := a.Dispatcher.ReadConversation(r.Context(), user, id, ""); err != nil {
+		if err := cs.chat.ReadConversation(r.Context(), user, id, ""); err != nil {
 			return nil, err
 		}
 	}
-	return a.Inbox.Messages(r.Context(), user, id, offset, count)
+	return cs.conversations.Messages(r.Context(), user, id, offset, count)
+}
+
+// A messageViewer makes the messages that clients see, with the names of both users.
+type messageViewer struct {
+	profiles Profiles
+	location *time.Location
 }
 
 // views returns messages as clients see them.
-func (a *api) views(r *http.Request, messages []inbox.Message) ([]inbox.InstantMessage, error) {
+func (v *messageViewer) views(r *http.Request, messages []inbox.Message) ([]inbox.InstantMessage, error) {
 	users := make(map[int64]bool)
 	for _, m := range messages {
 		users[m.Sender], users[m.Receiver] = true, true
 	}
-	profiles, err := a.Inbox.Profiles(r.Context(), slices.Collect(maps.Keys(users))...)
+	profiles, err := v.profiles.GetAll(r.Context(), slices.Collect(maps.Keys(users))...)
 	if err != nil {
 		return nil, err
 	}
 	shown := make([]inbox.InstantMessage, len(messages))
 	for i, m := range messages {
-		shown[i] = m.View(profiles[m.Sender], profiles[m.Receiver], a.Location)
+		shown[i] = m.View(profiles[m.Sender], profiles[m.Receiver], v.location)
 	}
 	return shown, nil
 }
 
-// notYours is the failure of reading: a conversation or message that the user does
-// not have is somebody else's, as far as anybody can tell.
+// notYours is the failure of reading. What the user does not have is answered like what
+// belongs to others, so that ids cannot be probed.
 func notYours(err error) error {
 	if errors.Is(err, inbox.ErrNotFound) {
 		err = &failure{code: forbidden, text: textNotYours}
@@ -192,33 +211,33 @@ func notYours(err error) error {
 }
 
 // deleteConversation: DELETE /v2/messages/:id.json. The documented sample deletes a
-// message by this path as well.
-func (a *api) deleteConversation(r *http.Request, user int64) (reply, error) {
+// single message by this path, too.
+func (cs *conversations) deleteConversation(r *http.Request, user int64) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
-	if !inbox.ValidID(id) {
+	if !model.ValidID(id) {
 		return reply{}, notDeleted(id, textConversationNotDeleted, inbox.ErrNotFound)
 	}
-	err = a.Inbox.DeleteConversation(r.Context(), user, id)
+	err = cs.conversations.Delete(r.Context(), user, id)
 	if errors.Is(err, inbox.ErrNotFound) {
-		if err = a.Inbox.DeleteMessage(r.Context(), user, id); err == nil {
-			return a.deleted(r, user, id, textMessageDeleted)
+		if err = cs.conversations.DeleteMessage(r.Context(), user, id); err == nil {
+			return deleted(id, cs.language.word(r, user, textMessageDeleted))
 		}
 	}
 	if err != nil {
 		return reply{}, notDeleted(id, textConversationNotDeleted, err)
 	}
-	return a.deleted(r, user, id, textConversationDeleted)
+	return deleted(id, cs.language.word(r, user, textConversationDeleted))
 }
 
-func (a *api) deleted(r *http.Request, user int64, id, text string) (reply, error) {
+func deleted(id, message string) (reply, error) {
 	return ok(struct {
 		Status  string `json:"status"`
 		ID      string `json:"id"`
 		Message string `json:"message"`
-	}{"OK", id, a.word(r, user, text)})
+	}{"OK", id, message})
 }
 
 func notDeleted(id, text string, err error) error {

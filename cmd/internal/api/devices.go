@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/account"
 )
 
 // The documented texts of the device endpoints, by id.
@@ -21,7 +22,7 @@ const (
 	textNotLoggedOut    = "api.device.not_logged_out"
 )
 
-// A platform is what the device endpoints of Android and iOS do not share.
+// A platform holds what differs between the device endpoints of Android and iOS.
 type platform struct {
 	name  devices.Platform
 	token string // the parameter that holds a device's token
@@ -32,9 +33,9 @@ var (
 	ios     = platform{devices.IOS, "token"}
 )
 
-// blame gives an error of the registry the parameter's name in this endpoint.
+// blame translates the field of an error to the name of the platform's parameter.
 func (p platform) blame(err error) error {
-	var e *devices.InvalidError
+	var e *account.InvalidError
 	if !errors.As(err, &e) {
 		return err
 	}
@@ -45,8 +46,15 @@ func (p platform) blame(err error) error {
 	return wrong(field, e.Problem)
 }
 
+// registration serves the endpoints that register and remove devices.
+type registration struct {
+	devices   Devices
+	publisher Publisher
+	language  *language
+}
+
 // addDevice: POST /v2/notifications/android.json, …/ios.json
-func (a *api) addDevice(p platform) func(*http.Request, int64) (reply, error) {
+func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply, error) {
 	return func(r *http.Request, user int64) (reply, error) {
 		in, err := readParams(r)
 		if err != nil {
@@ -62,17 +70,17 @@ func (a *api) addDevice(p platform) func(*http.Request, int64) (reply, error) {
 			OperatingSystem: in.text("operating_system"),
 		}
 		if err = in.err(); err == nil {
-			_, err = a.Devices.Register(r.Context(), user, d, a.Dispatcher.Reminder(user))
+			_, err = reg.devices.Register(r.Context(), user, d, reg.publisher.Reminder(user))
 		}
 		if err != nil {
 			return reply{}, because(textDeviceNotAdded, p.blame(err))
 		}
-		return a.say(r, user, textDeviceAdded)
+		return reg.language.say(r, user, textDeviceAdded)
 	}
 }
 
 // updateDevice: PATCH /v2/notifications/android.json, …/ios.json
-func (a *api) updateDevice(p platform) func(*http.Request, int64) (reply, error) {
+func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (reply, error) {
 	return func(r *http.Request, user int64) (reply, error) {
 		in, err := readParams(r)
 		if err != nil {
@@ -80,17 +88,17 @@ func (a *api) updateDevice(p platform) func(*http.Request, int64) (reply, error)
 		}
 		before, after := in.text("old_"+p.token), in.text("new_"+p.token)
 		if err = in.err(); err == nil {
-			_, err = a.Devices.Replace(r.Context(), user, p.name, before, after)
+			_, err = reg.devices.Replace(r.Context(), user, p.name, before, after)
 		}
 		if err != nil {
 			return reply{}, because(textDeviceUnchanged, p.blame(err))
 		}
-		return a.say(r, user, textDeviceUpdated)
+		return reg.language.say(r, user, textDeviceUpdated)
 	}
 }
 
 // removeDevice: DELETE /v2/notifications/android.json, …/ios.json
-func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error) {
+func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (reply, error) {
 	return func(r *http.Request, user int64) (reply, error) {
 		in, err := readParams(r)
 		if err != nil {
@@ -98,15 +106,15 @@ func (a *api) removeDevice(p platform) func(*http.Request, int64) (reply, error)
 		}
 		token := in.text(p.token)
 		if err = in.err(); err == nil {
-			err = a.Devices.Remove(r.Context(), user, p.name, token)
+			err = reg.devices.Remove(r.Context(), user, p.name, token)
 		}
 		switch {
 		case errors.Is(err, devices.ErrNotOwner):
 			return reply{}, because(textDeviceOfOther, err)
-		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // gone is gone
+		case err != nil && !errors.Is(err, devices.ErrNotRegistered): // removing it again is fine
 			return reply{}, p.blame(err)
 		}
-		return a.say(r, user, textDeviceRemoved)
+		return reg.language.say(r, user, textDeviceRemoved)
 	}
 }
 
@@ -125,7 +133,7 @@ func deviceIn(in *params) (p platform, token string) {
 }
 
 // logOut: DELETE /v2/notifications/logout.json
-func (a *api) logOut(r *http.Request, user int64) (reply, error) {
+func (reg *registration) logOut(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, because(textNotLoggedOut, err)
@@ -135,13 +143,13 @@ func (a *api) logOut(r *http.Request, user int64) (reply, error) {
 		in.reject(android.token, "or token is required")
 	}
 	if err = in.err(); err == nil {
-		err = a.Devices.Remove(r.Context(), user, p.name, token)
+		err = reg.devices.Remove(r.Context(), user, p.name, token)
 	}
 	switch {
 	case errors.Is(err, devices.ErrNotRegistered):
-		return a.say(r, user, textNoDevice)
+		return reg.language.say(r, user, textNoDevice)
 	case err != nil:
 		return reply{}, because(textNotLoggedOut, p.blame(err))
 	}
-	return a.say(r, user, textLoggedOut)
+	return reg.language.say(r, user, textLoggedOut)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -18,13 +19,18 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A code is the stable, machine-readable word for a failure.
+// A code is the stable, machine-readable name of a failure.
 type code string
 
 const (
@@ -43,8 +49,8 @@ const (
 	unavailable      code = "unavailable"
 )
 
-// codes gives each code its status; its text is that of textOfCode. Where own is
-// set, a text that the documents give for the endpoint says it better.
+// codes maps each code to its status. Its text has the id textOfCode + code; where own is
+// set, an endpoint may answer with a documented text of its own instead (see because).
 var codes = map[code]struct {
 	status int
 	own    bool
@@ -72,23 +78,23 @@ var errorCodes = []struct {
 	err  error
 	code code
 }{
-	{devices.ErrUnauthorized, unauthorized},
+	{credentials.ErrUnauthorized, unauthorized},
 	{devices.ErrNotOwner, forbidden},
 	{devices.ErrNotRegistered, notFound},
 	{inbox.ErrNotFound, notFound},
 	{inbox.ErrConflict, conflict},
-	{inbox.ErrBroadcastState, conflict},
-	{dispatcher.ErrUnknownReceiver, notFound},
-	{dispatcher.ErrAdminsOnly, forbidden},
+	{broadcast.ErrState, conflict},
+	{chat.ErrUnknownReceiver, notFound},
+	{chat.ErrAdminsOnly, forbidden},
 	{attachments.ErrNotFound, notFound},
 	{live.ErrClosed, unavailable},
 	{signin.ErrUnavailable, unavailable},
-	{inbox.ErrReplicas, unavailable},
+	{rdb.ErrReplicas, unavailable},
 	{inbox.ErrErasing, unavailable},
-	{inbox.ErrErased, unavailable}, // since the request was let in; the next one is not
-	{devices.ErrErased, unavailable},
+	{inbox.ErrErased, unavailable}, // after the request was authenticated; the next one is refused
+	{account.ErrErased, unavailable},
 	{attachments.ErrErased, unavailable},
-	{inbox.ErrClosed, unavailable},
+	{rdb.ErrClosed, unavailable},
 	{redis.ErrClosed, unavailable},
 	{redis.ErrPoolTimeout, unavailable},
 	{redis.ErrPoolExhausted, unavailable},
@@ -98,24 +104,25 @@ var errorCodes = []struct {
 	{io.ErrUnexpectedEOF, unavailable},
 }
 
-// redisAway begins the errors of a Redis that cannot serve for now: starting,
-// failing over, full, or unable to write its file.
-var redisAway = []string{
+// redisUnavailable lists how errors begin of a Redis that cannot serve for now: it is
+// starting, failing over, full, or unable to write its file.
+var redisUnavailable = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS",
 	"OOM", "MISCONF", "BUSY", "max number of clients reached",
 }
 
-// retryAfter is what a client is told while Redis, or who vouches for users, is away.
+// retryAfter is the Retry-After of answers while Redis or the sign-in service is
+// unavailable.
 const retryAfter = 2 * time.Second
 
 // A failure is an answer other than success, as an error.
 type failure struct {
 	code   code
-	text   string            // the id of what people are told; the code's when empty
-	fields map[string]string // what is wrong with which parameter
+	text   string            // the id of the message's text; that of the code when empty
+	fields map[string]string // what is wrong, by parameter
 	also   map[string]any    // documented members beside status and message
 	header map[string]string
-	user   int64 // who is told; 0 when nobody has signed in
+	user   int64 // the one who gets the answer; 0 when nobody has signed in
 	cause  error // for the log; nil when there is nothing to add
 }
 
@@ -133,8 +140,8 @@ func wrong(field, problem string) *failure {
 	return &failure{code: invalid, fields: map[string]string{field: problem}}
 }
 
-// because gives err the text, by id, that the documents have for it, where the request
-// is to blame.
+// because gives err the documented text with this id, unless the text of its code is
+// fixed.
 func because(text string, err error) error {
 	f := *failureOf(err)
 	if codes[f.code].own {
@@ -143,22 +150,21 @@ func because(text string, err error) error {
 	return &f
 }
 
-// with adds to a failure the members that the documents have for it.
+// with adds documented members to the answer of a failure.
 func with(members map[string]any, err error) error {
 	f := *failureOf(err)
 	f.also = members
 	return &f
 }
 
-// failureOf turns any error into a failure. One that nobody has foreseen is
-// internal.
+// failureOf turns any error into a failure. An unknown error is an internal one.
 func failureOf(err error) *failure {
 	var (
 		failed  *failure
-		device  *devices.InvalidError
-		event   *dispatcher.InvalidError
-		locked  *devices.LockedOutError
-		limit   *dispatcher.LimitError
+		device  *account.InvalidError
+		event   *event.InvalidError
+		locked  *credentials.LockedOutError
+		limit   *chat.LimitError
 		network net.Error
 	)
 	switch {
@@ -170,8 +176,7 @@ func failureOf(err error) *failure {
 		return &failure{code: invalid, fields: event.Fields}
 	case errors.As(err, &locked):
 		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(locked.RetryAfter)}}
-	}
-	if errors.As(err, &limit) {
+	case errors.As(err, &limit):
 		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(limit.RetryAfter)}}
 	}
 	for _, known := range errorCodes {
@@ -179,8 +184,8 @@ func failureOf(err error) *failure {
 			return newFailure(known.code, err)
 		}
 	}
-	away := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }
-	if errors.As(err, &network) || slices.ContainsFunc(redisAway, away) {
+	hasPrefix := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }
+	if errors.As(err, &network) || slices.ContainsFunc(redisUnavailable, hasPrefix) {
 		return newFailure(unavailable, err)
 	}
 	return newFailure(internal, err)
@@ -194,10 +199,10 @@ func newFailure(c code, cause error) *failure {
 	return f
 }
 
-// seconds rounds up to whole seconds, as Retry-After wants it.
+// seconds rounds up to whole seconds, the unit of Retry-After.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-// envelope is the failure as JSON, in these words.
+// envelope is the failure as JSON, with this message.
 func (f *failure) envelope(message string) []byte {
 	body, err := json.Marshal(struct {
 		Status  string            `json:"status"`
@@ -219,33 +224,41 @@ func (f *failure) textID() string {
 	return textOfCode + string(f.code)
 }
 
-// fail is the reply to an error. What is our fault is logged; the client is not
-// told its cause.
-func (a *api) fail(rt *route, r *http.Request, err error) reply {
-	f := failureOf(err)
-	a.report(rt.pattern, f)
-	return a.failed(r, f)
+// failures turns errors into replies, and logs those that are not the client's fault.
+type failures struct {
+	language *language
+	log      *slog.Logger
+	outages  throttle // of log lines about something that is unavailable
 }
 
-// failed is the reply of a failure, in the language of who is told.
-func (a *api) failed(r *http.Request, f *failure) reply {
+// fail returns the reply to an error. It logs the cause of failures that are not the
+// client's fault; the reply does not tell it.
+func (fs *failures) fail(pattern string, r *http.Request, err error) reply {
+	f := failureOf(err)
+	fs.report(pattern, f)
+	return fs.failed(r, f)
+}
+
+// failed returns the reply to a failure, in the language of its user.
+func (fs *failures) failed(r *http.Request, f *failure) reply {
 	user := f.user
 	if f.code == unavailable || f.code == internal {
-		user = 0 // who is away is not asked for the user's language
+		user = 0 // do not ask Redis for the user's language: it may be what failed
 	}
-	return reply{status: codes[f.code].status, body: f.envelope(a.word(r, user, f.textID())), header: f.header}
+	return reply{status: codes[f.code].status, body: f.envelope(fs.language.word(r, user, f.textID())), header: f.header}
 }
 
-func (a *api) report(pattern string, f *failure) {
+// report logs a failure that is not the client's fault.
+func (fs *failures) report(pattern string, f *failure) {
 	switch {
 	case f.code == internal:
-		a.Log.Error("request failed", "route", pattern, "error", f.cause)
-	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && a.away.pass(time.Now()):
-		what := "Redis is away"
+		fs.log.Error("request failed", "route", pattern, "error", f.cause)
+	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && fs.outages.pass(time.Now()):
+		what := "Redis is unavailable"
 		if errors.Is(f.cause, signin.ErrUnavailable) {
-			what = "who vouches for users is away"
+			what = "the sign-in service is unavailable"
 		}
-		a.Log.Warn(what, "route", pattern, "error", f.cause)
+		fs.log.Warn(what, "route", pattern, "error", f.cause)
 	}
 }
 

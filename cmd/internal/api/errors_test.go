@@ -19,9 +19,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // redisError is an error that Redis answers.
@@ -38,16 +41,16 @@ func TestErrorTable(t *testing.T) {
 		code   code
 		retry  string
 	}{
-		"wrong credential":     {devices.ErrUnauthorized, 401, unauthorized, ""},
+		"wrong credential":     {credentials.ErrUnauthorized, 401, unauthorized, ""},
 		"another user's":       {devices.ErrNotOwner, 403, forbidden, ""},
 		"no device":            {devices.ErrNotRegistered, 404, notFound, ""},
 		"nothing there":        {inbox.ErrNotFound, 404, notFound, ""},
 		"id used before":       {inbox.ErrConflict, 409, conflict, ""},
-		"invalid device":       {&devices.InvalidError{Field: "model", Problem: "is long"}, 422, invalid, ""},
-		"invalid event":        {&dispatcher.InvalidError{Fields: map[string]string{"type": "is odd"}}, 422, invalid, ""},
-		"locked out":           {&devices.LockedOutError{RetryAfter: 1500 * time.Millisecond}, 429, rateLimited, "2"},
-		"too few replicas":     {inbox.ErrReplicas, 503, unavailable, "2"},
-		"store closed":         {inbox.ErrClosed, 503, unavailable, "2"},
+		"invalid device":       {&account.InvalidError{Field: "model", Problem: "is long"}, 422, invalid, ""},
+		"invalid event":        {&event.InvalidError{Fields: map[string]string{"type": "is odd"}}, 422, invalid, ""},
+		"locked out":           {&credentials.LockedOutError{RetryAfter: 1500 * time.Millisecond}, 429, rateLimited, "2"},
+		"too few replicas":     {rdb.ErrReplicas, 503, unavailable, "2"},
+		"store closed":         {rdb.ErrClosed, 503, unavailable, "2"},
 		"client closed":        {redis.ErrClosed, 503, unavailable, "2"},
 		"no free connection":   {redis.ErrPoolTimeout, 503, unavailable, "2"},
 		"connection refused":   {refused, 503, unavailable, "2"},
@@ -66,9 +69,9 @@ func TestErrorTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(Options{
-				Inbox:      fakeInbox{err: fmt.Errorf("wrapped: %w", tc.err)},
-				Devices:    fakeDevices{},
-				Dispatcher: fakeDispatcher{},
+				Counters:    fakeCounters{err: fmt.Errorf("wrapped: %w", tc.err)},
+				Credentials: fakeCredentials{},
+				Publisher:   fakePublisher{},
 			})
 			got := request(h, "GET", "/v2/notifications/unreads.json", "")
 			if got.status != tc.status || got.header.Get("Retry-After") != tc.retry {
@@ -120,16 +123,16 @@ func TestEveryCodeHasAStatusAndAText(t *testing.T) {
 func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Inbox:      fakeInbox{panic: "out of order"},
-		Devices:    fakeDevices{},
-		Dispatcher: fakeDispatcher{},
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
+		Counters:    fakeCounters{panic: "out of order"},
+		Credentials: fakeCredentials{},
+		Publisher:   fakePublisher{},
+		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	got := request(h, "GET", "/v2/notifications/unreads.json", "")
 	if e := got.envelope(t); got.status != 500 || e.Code != internal || strings.Contains(got.body, "out of order") {
 		t.Errorf("answered %d %s", got.status, got.body)
 	}
-	for _, want := range []string{"out of order", "fakeInbox.Unreads", "/v2/notifications/unreads.json"} {
+	for _, want := range []string{"out of order", "fakeCounters.Unreads", "/v2/notifications/unreads.json"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q: %s", want, log)
 		}
@@ -140,16 +143,16 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logBuffer{}
 		h := New(Options{
-			Inbox:      fakeInbox{err: io.EOF},
-			Devices:    fakeDevices{},
-			Dispatcher: fakeDispatcher{},
-			Log:        slog.New(slog.NewTextHandler(log, nil)),
+			Counters:    fakeCounters{err: io.EOF},
+			Credentials: fakeCredentials{},
+			Publisher:   fakePublisher{},
+			Log:         slog.New(slog.NewTextHandler(log, nil)),
 		})
 		for second := range 3 {
 			for range 20 {
 				request(h, "GET", "/v2/notifications/unreads.json", "")
 			}
-			if lines := strings.Count(log.String(), "Redis is away"); lines != second+1 {
+			if lines := strings.Count(log.String(), "Redis is unavailable"); lines != second+1 {
 				t.Errorf("%d lines after %d s", lines, second)
 			}
 			time.Sleep(time.Second) // of the bubble's clock
@@ -160,10 +163,10 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 func TestNothingIsLoggedForAClientThatLeft(t *testing.T) {
 	log := &logBuffer{}
 	h := New(Options{
-		Inbox:      fakeInbox{err: context.Canceled},
-		Devices:    fakeDevices{},
-		Dispatcher: fakeDispatcher{},
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
+		Counters:    fakeCounters{err: context.Canceled},
+		Credentials: fakeCredentials{},
+		Publisher:   fakePublisher{},
+		Log:         slog.New(slog.NewTextHandler(log, nil)),
 	})
 	request(h, "GET", "/v2/notifications/unreads.json", "")
 	if log.String() != "" {

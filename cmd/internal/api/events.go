@@ -13,14 +13,26 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
 // maxEvents bounds the events of a request.
 const maxEvents = 1000
 
+// events serves the endpoints of events.
+type events struct {
+	parser     *eventParser
+	publisher  Publisher
+	deliveries Deliveries
+	language   *language
+	failures   *failures
+	location   *time.Location
+}
+
 // publish: POST /v2/events.json
-func (a *api) publish(r *http.Request, s *Service) (reply, error) {
+func (es *events) publish(r *http.Request, s *Service) (reply, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return reply{}, err
@@ -30,25 +42,25 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 		return reply{}, err
 	}
 	if binaryMode(r.Header) && media != typeCloudEvent && media != typeCloudEvents {
-		return a.publishOne(r, s, body, func(data []byte) (*dispatcher.Event, error) { return a.parseBinary(r.Header, data) })
+		return es.publishOne(r, s, body, func(data []byte) (*event.Event, error) { return es.parser.parseBinary(r.Header, data) })
 	}
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return reply{}, bodyProblem(invalid, "must hold an event")
 	}
 	var events [][]byte
-	parse := a.parse
+	parse := es.parser.parse
 	switch media {
 	case typeJSON, "":
 		if body[0] != '[' {
-			return a.publishOne(r, s, body, a.parse)
+			return es.publishOne(r, s, body, es.parser.parse)
 		}
 		events, err = splitArray(body)
 	case typeNDJSON, typeNDJSON2:
 		events, err = splitLines(body)
 	case typeCloudEvent:
-		return a.publishOne(r, s, body, a.parseCloud)
+		return es.publishOne(r, s, body, es.parser.parseCloud)
 	case typeCloudEvents:
-		parse = a.parseCloud
+		parse = es.parser.parseCloud
 		if body[0] != '[' {
 			err = bodyProblem(malformed, "must be an array")
 			break
@@ -60,37 +72,34 @@ func (a *api) publish(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return a.publishAll(r, s, events, parse)
+	return es.publishAll(r, s, events, parse)
 }
 
 // A parse reads one event of a request.
-type parse func(raw []byte) (*dispatcher.Event, error)
+type parse func(raw []byte) (*event.Event, error)
 
-func (a *api) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
+func (es *events) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
 	e, err := parse(raw)
 	if err != nil {
 		return reply{}, withID("", err)
 	}
-	p := a.Dispatcher.Publish(r.Context(), s.source(), e)[0]
+	p := es.publisher.Publish(r.Context(), s.source(), e)[0]
 	if p.Err != nil {
 		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
 	}
 	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
 }
 
-// withID adds to a failure the id of the event that it concerns: null when that
-// was not understood.
+// withID adds the event's id to a failure: null when the event could not be read.
 func withID(id string, err error) error {
-	f := *failureOf(err)
-	f.also = map[string]any{"id": orNull(id)}
-	return &f
+	return with(map[string]any{"id": orNull(id)}, err)
 }
 
-// publishAll publishes the events that are valid in one go, and answers for each.
-func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
+// publishAll publishes the valid events in one call, and answers for every event.
+func (es *events) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
 	results := make([]dispatcher.Published, len(raw))
-	valid := make([]*dispatcher.Event, 0, len(raw))
-	places := make([]int, 0, len(raw)) // of the valid ones
+	valid := make([]*event.Event, 0, len(raw))
+	places := make([]int, 0, len(raw)) // of the valid events in the request
 	for i, item := range raw {
 		e, err := parse(item)
 		if err != nil {
@@ -100,11 +109,11 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		valid, places = append(valid, e), append(places, i)
 	}
 	if len(valid) > 0 {
-		for i, p := range a.Dispatcher.Publish(r.Context(), s.source(), valid...) {
+		for i, p := range es.publisher.Publish(r.Context(), s.source(), valid...) {
 			results[places[i]] = p
 		}
 	}
-	locale := a.locale(r, 0)
+	locale := es.language.locale(r, 0)
 	body := []byte(`{"status":"OK","results":[`)
 	for i, p := range results {
 		if i > 0 {
@@ -112,8 +121,8 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 		}
 		if p.Err != nil {
 			f := failureOf(withID(p.ID, p.Err))
-			a.report("/v2/events.json", f)
-			body = append(body, f.envelope(a.Texts.Text(locale, f.textID(), text.Args{}))...)
+			es.failures.report("/v2/events.json", f)
+			body = append(body, f.envelope(es.language.text(locale, f.textID()))...)
 			continue
 		}
 		body = appendPublished(body, p)
@@ -121,39 +130,50 @@ func (a *api) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse)
 	return reply{status: http.StatusOK, body: append(body, "]}"...)}, nil
 }
 
-// appendPublished writes the answer to one event that was stored. It is written
-// by hand because every event gets one.
+// appendPublished writes the answer to one event that was stored. It does without
+// reflection because it runs for every event.
 func appendPublished(b []byte, p dispatcher.Published) []byte {
 	b = append(b, `{"status":"OK","id":`...)
-	b, _ = jsontext.AppendQuote(b, p.ID) // it is UTF-8: the dispatcher has read it from JSON, or made it up
+	b, _ = jsontext.AppendQuote(b, p.ID) // it is valid UTF-8: the dispatcher read it from JSON or generated it
 	b = append(b, `,"duplicate":`...)
 	b = strconv.AppendBool(b, p.Duplicate)
 	return append(b, `,"message":null}`...)
 }
 
+// An eventParser parses events, and CloudEvents as events.
+type eventParser struct{ publisher Publisher }
+
 // parse reads one event.
-func (a *api) parse(raw []byte) (*dispatcher.Event, error) {
-	if len(raw) > dispatcher.MaxEventSize {
+func (p *eventParser) parse(raw []byte) (*event.Event, error) {
+	if len(raw) > event.MaxEventSize {
 		return nil, eventTooLarge()
 	}
-	e, err := a.Dispatcher.Parse(raw)
-	if err != nil && !jsontext.Value(raw).IsValid() { // checked only when there is an error to tell apart
-		f := *failureOf(err)
-		f.code = malformed
-		return nil, &f
+	e, err := p.publisher.Parse(raw)
+	if err != nil {
+		return nil, parseFailure(raw, err)
 	}
-	return e, err
+	return e, nil
+}
+
+// parseFailure tells malformed JSON from valid JSON that was refused. It is checked only
+// after an error, because it costs another pass over the body.
+func parseFailure(raw []byte, err error) *failure {
+	f := *failureOf(err)
+	if !jsontext.Value(raw).IsValid() {
+		f.code = malformed
+	}
+	return &f
 }
 
 func eventTooLarge() *failure {
 	return &failure{code: tooLarge, fields: map[string]string{
-		"event": fmt.Sprintf("is larger than %d bytes", dispatcher.MaxEventSize),
+		"event": fmt.Sprintf("is larger than %d bytes", event.MaxEventSize),
 	}}
 }
 
-// splitArray returns the elements of a JSON array, which stay parts of it.
+// splitArray returns the elements of a JSON array, which share its memory.
 func splitArray(body []byte) ([][]byte, error) {
-	// Duplicate names and invalid UTF-8 spoil their own event alone.
+	// Duplicate names and invalid UTF-8 invalidate their own event only.
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if _, err := dec.ReadToken(); err != nil { // the bracket
 		return nil, jsonProblem(err)
@@ -206,19 +226,19 @@ func atLeastOne(events [][]byte) ([][]byte, error) {
 }
 
 // showEvent: GET /v2/events/:id.json
-func (a *api) showEvent(r *http.Request, s *Service) (reply, error) {
+func (es *events) showEvent(r *http.Request, s *Service) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
 	// The parameter is the source of a CloudEvent, whose ids are unique within it.
-	statuses, err := a.Dispatcher.Status(r.Context(), dispatcher.WithinSource(s.source(), r.URL.Query().Get("source")), id)
+	statuses, err := es.deliveries.Status(r.Context(), event.WithinSource(s.source(), r.URL.Query().Get("source")), id)
 	if err != nil {
 		return reply{}, err
 	}
 	receivers := make([]receiver, len(statuses))
 	for i, st := range statuses {
-		receivers[i] = a.receiver(st)
+		receivers[i] = es.receiver(st)
 	}
 	return ok(struct {
 		Status    string     `json:"status"`
@@ -249,11 +269,11 @@ type deviceOutcome struct {
 	At         string           `json:"at"`
 }
 
-func (a *api) receiver(st dispatcher.ReceiverStatus) receiver {
+func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 	re := receiver{
 		ReceiverID:     st.Receiver,
 		NotificationID: st.NotificationID,
-		StoredAt:       a.timestamp(st.StoredAt),
+		StoredAt:       timestamp(st.StoredAt, es.location),
 		Live:           st.Live,
 		Push:           st.Push,
 		Devices:        make([]deviceOutcome, len(st.Devices)),
@@ -261,15 +281,17 @@ func (a *api) receiver(st dispatcher.ReceiverStatus) receiver {
 	for i, d := range st.Devices {
 		re.Devices[i] = deviceOutcome{
 			Device: d.Device, Platform: d.Platform, Outcome: d.Outcome,
-			Reason: orNull(d.Reason), ProviderID: orNull(d.ProviderID),
-			Attempts: d.Attempts, At: a.timestamp(d.At),
+			Reason: orNull(string(d.Reason)), ProviderID: orNull(d.ProviderID),
+			Attempts: d.Attempts, At: timestamp(d.At, es.location),
 		}
 	}
 	return re
 }
 
 // timestamp writes a time as the notifications do.
-func (a *api) timestamp(t time.Time) string { return t.In(a.Location).Format(dispatcher.TimeLayout) }
+func timestamp(t time.Time, location *time.Location) string {
+	return t.In(location).Format(content.TimeLayout)
+}
 
 func orNull(s string) *string {
 	if s == "" {

@@ -11,30 +11,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
 	eventsPath = "/v2/events.json"
-	event      = `{"id":"trx-1","type":"dompet","receiver_id":66,"message":"m"}`
+	oneEvent   = `{"id":"trx-1","type":"dompet","receiver_id":66,"message":"m"}`
 )
 
 func TestPublishOne(t *testing.T) {
 	w := newWorld(t, nil)
-	if got := w.must(w.publish(event), 202); got.body != `{"status":"OK","id":"trx-1","duplicate":false,"message":null}` {
+	if got := w.must(w.publish(oneEvent), 202); got.body != `{"status":"OK","id":"trx-1","duplicate":false,"message":null}` {
 		t.Errorf("answered %s", got.body)
 	}
 	reordered := "\n {\"message\":\"m\", \"receiver_ids\":[\"66\"], \"type\":\"dompet\", \"id\":\"trx-1\"} \n"
 	if got := w.must(w.publish(reordered), 202); got.body != `{"status":"OK","id":"trx-1","duplicate":true,"message":null}` {
 		t.Errorf("answered a repeat %s", got.body)
 	}
-	e := w.fails(w.publish(strings.Replace(event, `"m"`, `"other"`, 1)), 409, conflict)
+	e := w.fails(w.publish(strings.Replace(oneEvent, `"m"`, `"other"`, 1)), 409, conflict)
 	if e.ID == nil || *e.ID != "trx-1" {
 		t.Errorf("conflict of %+v", e)
 	}
 	// The same id of another service is another event.
-	if got := w.must(w.bearer(shop2, "POST", eventsPath, event), 202).envelope(t); *got.Duplicate {
+	if got := w.must(w.bearer(shop2, "POST", eventsPath, oneEvent), 202).envelope(t); *got.Duplicate {
 		t.Error("services share ids")
 	}
 	made := w.must(w.publish(`{"type":"dompet","receiver_id":66,"message":"m"}`), 202).envelope(t)
@@ -42,9 +42,9 @@ func TestPublishOne(t *testing.T) {
 		t.Errorf("made up the id %v", made.ID)
 	}
 	for _, media := range []string{"", "Application/JSON; charset=utf-8"} {
-		w.must(w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: media, body: event}), 202)
+		w.must(w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: media, body: oneEvent}), 202)
 	}
-	w.must(w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: typeJSON, body: event, chunked: true}), 202)
+	w.must(w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: typeJSON, body: oneEvent, chunked: true}), 202)
 	if got := w.must(w.get(unreadsPath), 200); !strings.Contains(got.body, `"unread_notifications":3,`) {
 		t.Errorf("counted %s", got.body)
 	}
@@ -72,29 +72,29 @@ func TestRefusedEvents(t *testing.T) {
 		"a string":           {typeJSON, `"event"`, 422, invalid, []string{"event"}},
 		"null":               {typeJSON, `null`, 422, invalid, []string{"event"}},
 		"cut off":            {typeJSON, `{"type":"dompet"`, 400, malformed, []string{"event"}},
-		"two without a list": {typeJSON, event + event, 400, malformed, []string{"event"}},
+		"two without a list": {typeJSON, oneEvent + oneEvent, 400, malformed, []string{"event"}},
 		"names twice":        {typeJSON, `{"type":"dompet","type":"dompet"}`, 400, malformed, []string{"event"}},
 		"not UTF-8":          {typeJSON, "{\"type\":\"\xff\"}", 400, malformed, []string{"event"}},
-		"too large":          {typeJSON, ofSize(dispatcher.MaxEventSize + 1), 413, tooLarge, []string{"event"}},
-		"a form":             {typeForm, event, 415, unsupportedMedia, []string{"Content-Type"}},
-		"text":               {"text/plain", event, 415, unsupportedMedia, []string{"Content-Type"}},
-		"no type at all":     {";", event, 415, unsupportedMedia, []string{"Content-Type"}},
+		"too large":          {typeJSON, ofSize(event.MaxEventSize + 1), 413, tooLarge, []string{"event"}},
+		"a form":             {typeForm, oneEvent, 415, unsupportedMedia, []string{"Content-Type"}},
+		"text":               {"text/plain", oneEvent, 415, unsupportedMedia, []string{"Content-Type"}},
+		"no type at all":     {";", oneEvent, 415, unsupportedMedia, []string{"Content-Type"}},
 		"an empty list":      {typeJSON, "[ ]", 422, invalid, []string{"body"}},
-		"a list cut off":     {typeJSON, "[" + event + ",", 400, malformed, []string{"body"}},
-		"a list spoilt":      {typeJSON, "[" + event + " " + event + "]", 400, malformed, []string{"body"}},
-		"a list and more":    {typeJSON, "[" + event + "]]", 400, malformed, []string{"body"}},
-		"two lists":          {typeJSON, "[" + event + "] [" + event + "]", 400, malformed, []string{"body"}},
+		"a list cut off":     {typeJSON, "[" + oneEvent + ",", 400, malformed, []string{"body"}},
+		"a list spoilt":      {typeJSON, "[" + oneEvent + " " + oneEvent + "]", 400, malformed, []string{"body"}},
+		"a list and more":    {typeJSON, "[" + oneEvent + "]]", 400, malformed, []string{"body"}},
+		"two lists":          {typeJSON, "[" + oneEvent + "] [" + oneEvent + "]", 400, malformed, []string{"body"}},
 		"too long a list":    {typeJSON, "[" + strings.Repeat("{},", maxEvents) + "{}]", 413, tooLarge, []string{"body"}},
 		"no lines":           {typeNDJSON, "\n \r\n\n", 422, invalid, []string{"body"}},
 		"too many lines":     {typeNDJSON, strings.Repeat("{}\n", maxEvents+1), 413, tooLarge, []string{"body"}},
-		"beyond 8 MiB":       {typeNDJSON, strings.Repeat(" ", eventsBody) + event, 413, tooLarge, []string{"body"}},
+		"beyond 8 MiB":       {typeNDJSON, strings.Repeat(" ", eventsBody) + oneEvent, 413, tooLarge, []string{"body"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: tc.media, body: tc.body})
 			w.fails(got, tc.status, tc.code, tc.fields...)
 		})
 	}
-	w.must(w.publish(ofSize(dispatcher.MaxEventSize)), 202)
+	w.must(w.publish(ofSize(event.MaxEventSize)), 202)
 	if got := w.must(w.get(unreadsPath), 200); !strings.Contains(got.body, `"unread_notifications":1,`) {
 		t.Errorf("something of what was refused was stored: %s", got.body)
 	}
@@ -109,7 +109,7 @@ func TestPublishSeveral(t *testing.T) {
 		`{"id":"a","type":"dompet","receiver_id":66,"message":"other"}`,
 		`7`,
 		`{"type":"dompet","type":"dompet"}`,
-		ofSize(dispatcher.MaxEventSize + 1),
+		ofSize(event.MaxEventSize + 1),
 		`{"id":"d","type":"cart","receiver_id":66,"details":{"cart_items":3}}`,
 	}
 	for name, c := range map[string]call{
@@ -161,13 +161,13 @@ func TestPublishSeveral(t *testing.T) {
 
 func TestABatchOfOne(t *testing.T) {
 	w := newWorld(t, nil)
-	for media, body := range map[string]string{typeJSON: "[" + event + "]", typeNDJSON: event} {
+	for media, body := range map[string]string{typeJSON: "[" + oneEvent + "]", typeNDJSON: oneEvent} {
 		got := w.must(w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: media, body: body}), 200)
 		if len(got.envelope(t).Results) != 1 {
 			t.Errorf("%s: answered %s", media, got.body)
 		}
 	}
-	if got := w.must(w.publish("["+strings.TrimSuffix(strings.Repeat(event+",", maxEvents), ",")+"]"), 200); len(got.envelope(t).Results) != maxEvents {
+	if got := w.must(w.publish("["+strings.TrimSuffix(strings.Repeat(oneEvent+",", maxEvents), ",")+"]"), 200); len(got.envelope(t).Results) != maxEvents {
 		t.Errorf("%d results", len(got.envelope(t).Results))
 	}
 }
@@ -175,11 +175,11 @@ func TestABatchOfOne(t *testing.T) {
 func TestABatchIsPublishedInOneGo(t *testing.T) {
 	calls := 0
 	h := New(Options{
-		Dispatcher: fakeDispatcher{calls: &calls, err: inbox.ErrReplicas},
-		Services:   services,
+		Publisher: fakePublisher{calls: &calls, err: rdb.ErrReplicas},
+		Services:  services,
 	})
 	r := call{method: "POST", path: eventsPath}
-	got := requestAsShop(h, r.method, r.path, "["+event+","+event+","+event+"]")
+	got := requestAsShop(h, r.method, r.path, "["+oneEvent+","+oneEvent+","+oneEvent+"]")
 	if calls != 1 {
 		t.Errorf("%d calls of Publish", calls)
 	}
@@ -188,7 +188,7 @@ func TestABatchIsPublishedInOneGo(t *testing.T) {
 			t.Errorf("%d: %+v", i, result)
 		}
 	}
-	got = requestAsShop(h, r.method, r.path, event)
+	got = requestAsShop(h, r.method, r.path, oneEvent)
 	if e := got.envelope(t); got.status != 503 || e.Code != unavailable || *e.ID != "e" || got.header.Get("Retry-After") == "" {
 		t.Errorf("one: %d %s", got.status, got.body)
 	}
@@ -266,15 +266,15 @@ func TestEventIDsInPaths(t *testing.T) {
 // BenchmarkPublishOne measures what HTTP costs beyond the server and publishing.
 func BenchmarkPublishOne(b *testing.B) {
 	calls := 0
-	h := New(Options{Dispatcher: fakeDispatcher{calls: &calls}, Services: services})
-	body := strings.NewReader(event)
+	h := New(Options{Publisher: fakePublisher{calls: &calls}, Services: services})
+	body := strings.NewReader(oneEvent)
 	r := httptest.NewRequest("POST", eventsPath, body)
 	r.Header.Set("Authorization", "Bearer "+shop)
 	r.Header.Set("Content-Type", typeJSON)
 	w := discard{}
 	b.ReportAllocs()
 	for b.Loop() {
-		body.Reset(event)
+		body.Reset(oneEvent)
 		r.Body = io.NopCloser(body)
 		h.ServeHTTP(w, r)
 	}

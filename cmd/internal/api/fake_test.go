@@ -5,30 +5,28 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// fakeDispatcher understands any event and fails to publish it with an error.
-type fakeDispatcher struct {
-	Dispatcher
+// fakePublisher understands any event and fails to publish it with an error.
+type fakePublisher struct {
+	Publisher
 	calls *int // of Publish
 	err   error
 }
 
-func (fakeDispatcher) PromoTypes() []string { return nil }
-
-func (fakeDispatcher) Switches() []string { return nil }
-
-func (fakeDispatcher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
+func (fakePublisher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
 	return text.Indonesian, nil
 }
 
-func (fakeDispatcher) Parse(raw []byte) (*dispatcher.Event, error) {
-	return &dispatcher.Event{ID: "e"}, nil
+func (fakePublisher) Parse(raw []byte) (*event.Event, error) {
+	return &event.Event{ID: "e"}, nil
 }
 
-func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*dispatcher.Event) []dispatcher.Published {
+func (f fakePublisher) Publish(_ context.Context, _ string, events ...*event.Event) []dispatcher.Published {
 	*f.calls++
 	results := make([]dispatcher.Published, len(events))
 	for i, e := range events {
@@ -37,38 +35,34 @@ func (f fakeDispatcher) Publish(_ context.Context, _ string, events ...*dispatch
 	return results
 }
 
-// fakeDevices lets everybody sign in.
-type fakeDevices struct{ Devices }
+// fakeCredentials lets everybody sign in.
+type fakeCredentials struct{ Credentials }
 
-func (fakeDevices) Authenticate(context.Context, int64, string, string) error { return nil }
+func (fakeCredentials) Authenticate(context.Context, int64, string, string) error { return nil }
 
-// anyInbox is Inbox under a name that is none of its methods'.
-type anyInbox = Inbox
-
-// fakeInbox fails to count with an error, or panics.
-type fakeInbox struct {
-	anyInbox
+// fakeCounters fails to count with an error, or panics.
+type fakeCounters struct {
 	err   error
 	panic any
 }
 
-func (f fakeInbox) Unreads(context.Context, int64) (inbox.Unreads, error) {
+func (f fakeCounters) Unreads(context.Context, int64) (model.Unreads, error) {
 	if f.panic != nil {
 		panic(f.panic)
 	}
-	return inbox.Unreads{}, f.err
+	return model.Unreads{}, f.err
 }
 
 // fakeSender accepts every push.
 type fakeSender struct{ types chan string } // of the pushes, as they come
 
-func (s fakeSender) Send(_ context.Context, d *dispatcher.Delivery) dispatcher.Result {
+func (s fakeSender) Send(_ context.Context, d *push.Delivery) push.Result {
 	s.types <- d.Type
-	return dispatcher.Result{Outcome: dispatcher.Accepted, ProviderID: "provider-id"}
+	return push.Result{Outcome: push.Accepted, ProviderID: "provider-id"}
 }
 
 // accepting are senders for both platforms, and what they were sent.
-func accepting() (map[devices.Platform]dispatcher.Sender, chan string) {
+func accepting() (map[devices.Platform]push.Sender, chan string) {
 	s := fakeSender{types: make(chan string, 10)}
-	return map[devices.Platform]dispatcher.Sender{devices.Android: s, devices.IOS: s}, s.types
+	return map[devices.Platform]push.Sender{devices.Android: s, devices.IOS: s}, s.types
 }

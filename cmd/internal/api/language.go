@@ -9,57 +9,74 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// Bounds of what is remembered of users' languages. Other processes than the one
-// that a service has told of a new language may take this long to answer in it.
+// Limits of the cache of users' languages. When a user's language changes, processes
+// other than the one that got the request may use the old one for localeFresh.
 const (
 	localeFresh = time.Minute
 	maxLocales  = 1 << 14 // users
 )
 
-// A userLocale is the language of a user's profile, as it was looked up.
+// A userLocale is the cached language of a user's profile.
 type userLocale struct {
 	locale text.Locale
-	until  time.Time // looked up anew then
+	until  time.Time // when it is looked up again
 }
 
-func newLocales() *lru.Cache[int64, userLocale] {
+// language chooses the language of an answer and looks up its texts.
+type language struct {
+	texts     *text.Catalogue
+	preset    text.Locale // when neither the request nor the user has one
+	publisher Publisher
+	locales   *lru.Cache[int64, userLocale]
+}
+
+func newLanguage(texts *text.Catalogue, preset text.Locale, publisher Publisher) *language {
 	c, err := lru.New[int64, userLocale](maxLocales)
 	if err != nil {
 		panic(err) // the size is a constant above 0
 	}
-	return c
+	return &language{texts: texts, preset: preset, publisher: publisher, locales: c}
 }
 
 // say is a reply of the success envelope with a text.
-func (a *api) say(r *http.Request, user int64, id string) (reply, error) {
-	message := a.word(r, user, id)
+func (l *language) say(r *http.Request, user int64, id string) (reply, error) {
+	message := l.word(r, user, id)
 	return ok(done{"OK", &message})
 }
 
-// word returns a text in the language of a request of a user, or of nobody: 0.
-func (a *api) word(r *http.Request, user int64, id string) string {
-	return a.Texts.Text(a.locale(r, user), id, text.Args{})
+// word returns a text in the language of a user's request. The user is 0 when nobody
+// has signed in.
+func (l *language) word(r *http.Request, user int64, id string) string {
+	return l.text(l.locale(r, user), id)
+}
+
+// text returns a text in a language.
+func (l *language) text(locale text.Locale, id string) string {
+	return l.texts.Text(locale, id, text.Args{})
 }
 
 // locale returns the language in which to answer a request: that of its
 // Accept-Language header, else of the user's profile, else of the configuration.
-// Only an answer that says something should ask: the profile is a round trip to
-// Redis, once in localeFresh for each user.
-func (a *api) locale(r *http.Request, user int64) text.Locale {
-	if l := text.Accepted(r.Header.Get("Accept-Language")); l != "" {
-		return l
+// Call it only for answers that contain a text: reading the profile costs a round trip
+// to Redis, once in localeFresh for each user.
+func (l *language) locale(r *http.Request, user int64) text.Locale {
+	if accepted := text.Accepted(r.Header.Get("Accept-Language")); accepted != "" {
+		return accepted
 	}
 	if user == 0 {
-		return a.Locale
+		return l.preset
 	}
 	now := time.Now()
-	if known, ok := a.locales.Get(user); ok && now.Before(known.until) {
+	if known, ok := l.locales.Get(user); ok && now.Before(known.until) {
 		return known.locale
 	}
-	l, err := a.Dispatcher.LocaleOf(r.Context(), user, "")
+	locale, err := l.publisher.LocaleOf(r.Context(), user, "")
 	if err != nil {
-		return a.Locale // what was done, or refused, is no other for it
+		return l.preset // an answer in another language is better than none
 	}
-	a.locales.Add(user, userLocale{l, now.Add(localeFresh)})
-	return l
+	l.locales.Add(user, userLocale{locale, now.Add(localeFresh)})
+	return locale
 }
+
+// forget drops the remembered language of a user.
+func (l *language) forget(user int64) { l.locales.Remove(user) }

@@ -29,7 +29,7 @@ func TestAnswersHaveWords(t *testing.T) {
 		used = append(used, textOfCode+string(c))
 	}
 	literal := regexp.MustCompile(`"(api\.[a-z_.]*[a-z])"`)
-	for _, folder := range []string{".", "../../../dispatcher", "../../../dispatcher/live"} {
+	for _, folder := range []string{".", "../../../dispatcher/chat", "../../../dispatcher/live"} {
 		files, err := filepath.Glob(folder + "/*.go")
 		check(t, err)
 		for _, file := range files {
@@ -179,15 +179,15 @@ func (l aLanguage) failures(w *world) {
 	l.ask(w, "api.failure.unauthorized", 401, call{method: "GET", path: listPath, auth: "66:wrong"})
 }
 
-// An askedDispatcher counts how often it is asked for a user's language, which is
+// An askedPublisher counts how often it is asked for a user's language, which is
 // English.
-type askedDispatcher struct {
-	fakeDispatcher
+type askedPublisher struct {
+	fakePublisher
 	times int
 	err   error
 }
 
-func (d *askedDispatcher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
+func (d *askedPublisher) LocaleOf(context.Context, int64, string) (text.Locale, error) {
 	d.times++
 	return text.English, d.err
 }
@@ -196,8 +196,8 @@ func (d *askedDispatcher) LocaleOf(context.Context, int64, string) (text.Locale,
 // for a language, once a minute, and not while Redis is away.
 func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		box, d := &fakeInbox{}, &askedDispatcher{}
-		h := New(Options{Inbox: box, Devices: fakeDevices{}, Dispatcher: d})
+		counters, d := &fakeCounters{}, &askedPublisher{}
+		h := New(Options{Counters: counters, Credentials: fakeCredentials{}, Publisher: d})
 		const none = textOfCode + string(notFound)
 		for _, step := range []struct {
 			name    string
@@ -217,7 +217,7 @@ func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 			{"not fresh any more", 1, "", inbox.ErrNotFound, nil, saying(text.English, none), 3},
 		} {
 			time.Sleep(step.wait) // of the bubble's clock
-			box.err, d.err = step.err, step.profile
+			counters.err, d.err = step.err, step.profile
 			r := httptest.NewRequest("GET", unreadsPath, nil)
 			r.SetBasicAuth("66", "t")
 			if step.accept != "" {
@@ -237,7 +237,7 @@ func TestAnswersSpeakAsConfigured(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(folder, "en.yaml"), []byte("api: {failure: {not_found: Gone fishing}}"), 0o600))
 	texts, err := text.New(text.Options{Folder: folder})
 	check(t, err)
-	h := New(Options{Dispatcher: fakeDispatcher{}, Texts: texts, Locale: text.English})
+	h := New(Options{Publisher: fakePublisher{}, Texts: texts, Locale: text.English})
 	for accept, want := range map[string]string{"": "Gone fishing", "fr": "Gone fishing", "id": "Tidak ditemukan"} {
 		r := httptest.NewRequest("GET", "/v2/nothing.json", nil)
 		r.Header.Set("Accept-Language", accept)

@@ -7,12 +7,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
-// Live holds the websockets of users. [live.Hub] does, and documents the method and
-// its errors: those that leave the answer to the caller are answered here.
+// Live holds the websockets of users. [live.Hub] does, and documents the methods and
+// their errors.
 type Live interface {
 	Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error
 	// Kick closes the sockets of a user whose credentials have changed.
@@ -21,9 +21,17 @@ type Live interface {
 
 const livePath = "/v2/live"
 
+// sockets serves the websocket endpoint and the one of its tickets.
+type sockets struct {
+	live        Live // nil when there are none
+	credentials Credentials
+	auth        *authentication
+	failures    *failures
+}
+
 // ticket: POST /v2/live/ticket.json
-func (a *api) ticket(r *http.Request, s session) (reply, error) {
-	ticket, err := a.Devices.Issue(r.Context(), s.user, s.until)
+func (so *sockets) ticket(r *http.Request, s session) (reply, error) {
+	ticket, err := so.credentials.Issue(r.Context(), s.user, s.until)
 	if err != nil {
 		return reply{}, err
 	}
@@ -32,18 +40,18 @@ func (a *api) ticket(r *http.Request, s session) (reply, error) {
 		Ticket    string  `json:"ticket"`
 		ExpiresIn int     `json:"expires_in"` // seconds
 		Message   *string `json:"message"`
-	}{"OK", ticket, int(devices.TicketLife / time.Second), nil})
+	}{"OK", ticket, int(credentials.TicketTTL / time.Second), nil})
 	re.header = map[string]string{"Cache-Control": "no-store"}
 	return re, err
 }
 
 // openSocket: GET /v2/live
-func (a *api) openSocket(r *http.Request) (reply, error) {
-	if a.Live == nil {
+func (so *sockets) openSocket(r *http.Request) (reply, error) {
+	if so.live == nil {
 		return reply{}, &failure{code: notFound}
 	}
 	query := r.URL.Query() // a handshake has no body
-	s, err := a.socketSession(r, query.Get("ticket"))
+	s, err := so.socketSession(r, query.Get("ticket"))
 	if err != nil {
 		return reply{}, err
 	}
@@ -57,25 +65,26 @@ func (a *api) openSocket(r *http.Request) (reply, error) {
 	}
 	return reply{serve: func(w http.ResponseWriter, r *http.Request) int {
 		noted := &statusWriter{ResponseWriter: w, status: http.StatusSwitchingProtocols}
-		err := a.Live.Accept(noted, r, s.user, s.until, since)
+		err := so.live.Accept(noted, r, s.user, s.until, since)
 		if errors.Is(err, live.ErrSubprotocol) {
 			err = wrong("Sec-WebSocket-Protocol", "must offer "+live.Subprotocol)
 		}
 		if err != nil && !errors.Is(err, live.ErrHandshake) {
-			return a.fail(&route{pattern: livePath}, r, err).write(w, r)
+			return so.failures.fail(livePath, r, err).write(w, r)
 		}
 		return noted.status
 	}}, nil
 }
 
-// socketSession is that of a ticket, or, without one, that of any other request.
-func (a *api) socketSession(r *http.Request, ticket string) (session, error) {
+// socketSession returns the session of a ticket, or that of the request's credential when
+// there is no ticket.
+func (so *sockets) socketSession(r *http.Request, ticket string) (session, error) {
 	if ticket == "" {
-		return a.session(r)
+		return so.auth.session(r)
 	}
-	user, until, err := a.Devices.Redeem(r.Context(), ticket)
-	if errors.Is(err, devices.ErrUnauthorized) {
-		return session{}, a.signInFirst()
+	user, until, err := so.credentials.Redeem(r.Context(), ticket)
+	if errors.Is(err, credentials.ErrUnauthorized) {
+		return session{}, so.auth.signInFirst()
 	}
 	return session{user, until}, err
 }

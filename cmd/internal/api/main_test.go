@@ -2,41 +2,27 @@ package api
 
 import (
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := localredis.StopShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// patient is how long a test waits for what should happen at once.
-const patient = time.Minute
+// waitTimeout limits each wait of a test.
+const waitTimeout = time.Minute
 
 // poll waits for a condition.
 func poll(done func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(patient)
+	timeout := time.After(waitTimeout)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			return fmt.Errorf("not so after %v", patient)
+			return fmt.Errorf("not so after %v", waitTimeout)
 		}
 	}
 	return nil

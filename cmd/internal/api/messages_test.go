@@ -10,14 +10,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const messagesPath = "/v2/messages.json"
 
-var anisAndBudis = inbox.ConversationID(66, 67)
+var anisAndBudis = model.ConversationID(66, 67)
 
 // said is what sending is answered with.
 type said struct {
@@ -312,7 +313,7 @@ func TestDeletingIsOneSided(t *testing.T) {
 }
 
 func TestDeletingWhileRedisIsAway(t *testing.T) {
-	h := New(Options{Devices: fakeDevices{}, Dispatcher: fakeDispatcher{}, Inbox: awayInbox{}})
+	h := New(Options{Credentials: fakeCredentials{}, Publisher: fakePublisher{}, Conversations: awayConversations{}})
 	for _, path := range []string{"/v2/messages/", "/v2/messages/im/"} {
 		got := request(h, "DELETE", path+anisAndBudis+".json", "")
 		if e := got.envelope(t); got.status != 503 || e.Code != unavailable || e.ID == nil || *e.ID != anisAndBudis {
@@ -358,17 +359,17 @@ func TestNothingOfAChatIsLogged(t *testing.T) {
 	}
 }
 
-// awayDispatcher and awayInbox cannot reach Redis.
-type awayDispatcher struct{ fakeDispatcher }
+// awayChat and awayConversations cannot reach Redis.
+type awayChat struct{ Chat }
 
-func (awayDispatcher) Send(context.Context, int64, dispatcher.OutgoingMessage) (string, error) {
+func (awayChat) Send(context.Context, int64, chat.OutgoingMessage) (string, error) {
 	return "", io.EOF
 }
 
-type awayInbox struct{ anyInbox }
+type awayConversations struct{ Conversations }
 
-func (awayInbox) Message(context.Context, int64, string) (inbox.Message, error) {
+func (awayConversations) Message(context.Context, int64, string) (inbox.Message, error) {
 	return inbox.Message{}, io.EOF
 }
-func (awayInbox) DeleteConversation(context.Context, int64, string) error { return io.EOF }
-func (awayInbox) DeleteMessage(context.Context, int64, string) error      { return io.EOF }
+func (awayConversations) Delete(context.Context, int64, string) error        { return io.EOF }
+func (awayConversations) DeleteMessage(context.Context, int64, string) error { return io.EOF }

@@ -29,8 +29,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// observer counts the requests of one route. What it needs for the route's usual
-// status is looked up beforehand.
+// observer counts the requests of one route. The counter of the usual status is looked up
+// in advance.
 type observer struct {
 	requests *prometheus.CounterVec // by status
 	seconds  prometheus.Observer

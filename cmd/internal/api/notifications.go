@@ -6,8 +6,9 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -25,26 +26,27 @@ const (
 	maxTypes      = 32
 )
 
+// notifications serves the endpoints of notifications.
+type notifications struct {
+	notifications Notifications
+	counters      Counters
+	publisher     Publisher
+	language      *language
+	location      *time.Location
+	promo         []string // the types that list.json shows unless told
+}
+
 // unreads: GET /v2/notifications/unreads.json
-func (a *api) unreads(r *http.Request, user int64) (reply, error) {
-	n, err := a.Inbox.Unreads(r.Context(), user)
+func (ns *notifications) unreads(r *http.Request, user int64) (reply, error) {
+	n, err := ns.counters.Unreads(r.Context(), user)
 	if err != nil {
 		return reply{}, err
 	}
-	re, err := ok(struct {
-		Messages           int `json:"messages"`
-		SellerTransactions int `json:"transactions_need_action_as_seller"`
-		TransactionNews    int `json:"transactions_as_buyer"`
-		Notifications      int `json:"unread_notifications"`
-		BuyerTransactions  int `json:"transactions_need_action_as_buyer"`
-		CartItems          int `json:"cart_items"`
-	}{n.Messages, n.SellerTransactions, n.TransactionNews, n.Notifications, n.BuyerTransactions, n.CartItems})
-	re.tagged = true
-	return re, err
+	return reply{status: http.StatusOK, body: content.UnreadsJSON(n), tagged: true}, nil
 }
 
 // list: GET /v2/notifications/list.json
-func (a *api) list(r *http.Request, user int64) (reply, error) {
+func (ns *notifications) list(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, err
@@ -59,24 +61,24 @@ func (a *api) list(r *http.Request, user int64) (reply, error) {
 		return reply{}, err
 	}
 	if len(types) == 0 {
-		types = a.promo
+		types = ns.promo
 	}
-	notes, err := a.Inbox.List(r.Context(), user, types, (page-1)*perPage, perPage)
+	notes, err := ns.notifications.List(r.Context(), user, types, (page-1)*perPage, perPage)
 	if err != nil {
 		return reply{}, err
 	}
 	locale := text.Accepted(r.Header.Get("Accept-Language"))
-	if locale == "" && slices.ContainsFunc(notes, func(n inbox.Notification) bool { return dispatcher.HasTexts(n.Body) }) {
-		if locale, err = a.Dispatcher.LocaleOf(r.Context(), user, ""); err != nil {
+	if locale == "" && slices.ContainsFunc(notes, func(n inbox.Notification) bool { return content.HasTranslations(n.Body) }) {
+		if locale, err = ns.publisher.LocaleOf(r.Context(), user, ""); err != nil {
 			return reply{}, err
 		}
 	}
-	return reply{status: http.StatusOK, body: a.appendList(nil, notes, locale), tagged: true}, nil
+	return reply{status: http.StatusOK, body: ns.appendList(nil, notes, locale), tagged: true}, nil
 }
 
-// appendList writes the answer of list.json. The stored bodies are objects that
-// become part of it as they are, but for the languages that were not asked for.
-func (a *api) appendList(b []byte, notes []inbox.Notification, locale text.Locale) []byte {
+// appendList writes the answer of list.json. The members of stored bodies are copied as
+// they are, in one language.
+func (ns *notifications) appendList(b []byte, notes []inbox.Notification, locale text.Locale) []byte {
 	b = append(b, `{"status":"OK","data":[`...)
 	for i, n := range notes {
 		if i > 0 {
@@ -85,30 +87,30 @@ func (a *api) appendList(b []byte, notes []inbox.Notification, locale text.Local
 		b = append(b, `{"id":"`...)
 		b = append(b, n.ID...)
 		b = append(b, `","created_at":"`...)
-		b = n.CreatedAt.In(a.Location).AppendFormat(b, dispatcher.TimeLayout)
+		b = n.CreatedAt.In(ns.location).AppendFormat(b, content.TimeLayout)
 		b = append(b, `","read_state":`...)
 		b = strconv.AppendBool(b, n.Read)
 		b = append(b, ',')
-		b = append(dispatcher.AppendMembers(b, n.Body, locale), '}')
+		b = append(content.AppendMembers(b, n.Body, locale), '}')
 	}
 	return append(b, "]}"...)
 }
 
 // readAll: PATCH /v2/notifications.json
-func (a *api) readAll(r *http.Request, user int64) (reply, error) {
-	if err := a.Inbox.ReadAll(r.Context(), user); err != nil {
+func (ns *notifications) readAll(r *http.Request, user int64) (reply, error) {
+	if err := ns.notifications.MarkAllRead(r.Context(), user); err != nil {
 		return reply{}, err
 	}
 	return ok(done{Status: "OK"})
 }
 
 // read: PATCH /v2/notifications/:id.json
-func (a *api) read(r *http.Request, user int64) (reply, error) {
+func (ns *notifications) read(r *http.Request, user int64) (reply, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return reply{}, err
 	}
-	unread, err := a.Inbox.Read(r.Context(), user, id)
+	unread, err := ns.notifications.MarkRead(r.Context(), user, id)
 	if errors.Is(err, inbox.ErrNotFound) {
 		return reply{}, &failure{code: notFound, text: textNotRead, also: map[string]any{"unread": unread}}
 	}
@@ -119,5 +121,5 @@ func (a *api) read(r *http.Request, user int64) (reply, error) {
 		Status  string `json:"status"`
 		Unread  int    `json:"unread"`
 		Message string `json:"message"`
-	}{"OK", unread, a.word(r, user, textRead)})
+	}{"OK", unread, ns.language.word(r, user, textRead)})
 }

@@ -18,7 +18,7 @@ func openAPI() endpoint { return served("openapi.yaml", docs.OpenAPI) }
 // asyncAPI: GET /asyncapi.json
 func asyncAPI() endpoint { return served("asyncapi.yaml", docs.AsyncAPI) }
 
-// served answers with one of our documents as JSON, made once.
+// served answers with a document as JSON, which is converted once.
 func served(name string, document []byte) endpoint {
 	body, err := documentJSON(document)
 	if err != nil {

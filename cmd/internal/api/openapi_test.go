@@ -40,8 +40,8 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 			documented = append(documented, method+" "+path)
 		}
 	}
-	a := newAPI(Options{Dispatcher: fakeDispatcher{}})
-	check(t, chi.Walk(a.router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	a := newAPI(Options{Publisher: fakePublisher{}})
+	check(t, chi.Walk(a.router.mux, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		routed = append(routed, method+" "+strings.Replace(pattern, idPattern, "{id}.json", 1))
 		return nil
 	}))

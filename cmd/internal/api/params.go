@@ -15,10 +15,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// params are the parameters of one request. The query string, a form and a JSON
-// object are equal; where several give a parameter, the body comes first.
-// "name[]" is the same as "name". What is wrong with those that an endpoint
-// reads is collected for err.
+// params are the parameters of one request, from the query string and from a form or a
+// JSON object in the body. The body takes precedence. "name[]" is the same as "name".
+// Problems with the parameters that an endpoint reads are collected for err.
 type params struct {
 	values map[string][]string
 	nested map[string]bool   // parameters that are objects, or lists of lists
@@ -46,8 +45,8 @@ func readParams(r *http.Request) (*params, error) {
 	return p, nil
 }
 
-// readBody adds what a body says. One without a content type is JSON when it
-// looks like that, else a form.
+// readBody adds the parameters of a body. A body without a content type is JSON when it
+// begins with a brace, else a form.
 func (p *params) readBody(r *http.Request, body []byte) error {
 	media, options, err := mediaType(r)
 	if err == nil && media == "" {
@@ -124,7 +123,7 @@ func (p *params) readJSON(body []byte) error {
 	return nil
 }
 
-// addJSON adds a string, number or truth value. Null is as good as absent.
+// addJSON adds a string, number or boolean. Null is the same as absent.
 func (p *params) addJSON(name string, value jsontext.Value) {
 	switch value.Kind() {
 	case '"':
@@ -157,13 +156,13 @@ func (p *params) addMembers(name string, object jsontext.Value) {
 	}
 }
 
-// page returns the bounds of the page that is asked for.
+// page returns the bounds of the requested page.
 func (p *params) page() (offset, count int) {
 	count = min(p.number("per_page", presetPerPage), maxPerPage)
 	return (p.number("page", 1) - 1) * count, count
 }
 
-// jsonProblem says where JSON is malformed, without repeating any of it.
+// jsonProblem says where JSON is malformed, without quoting it.
 func jsonProblem(err error) *failure {
 	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
 		return bodyProblem(malformed, fmt.Sprintf("is not valid JSON at byte %d", syntax.ByteOffset))
@@ -171,7 +170,7 @@ func jsonProblem(err error) *failure {
 	return bodyProblem(malformed, "must be a JSON object")
 }
 
-// reject notes what is wrong with a parameter; the first finding stands.
+// reject records what is wrong with a parameter; only the first problem is kept.
 func (p *params) reject(name, problem string) {
 	if p.wrong == nil {
 		p.wrong = make(map[string]string)
@@ -228,9 +227,9 @@ func (p *params) text(names ...string) string {
 	return ""
 }
 
-// most is as good as any greater number: there is not so much of anything, and
-// it can be multiplied with a page's length.
-const most = 10_000_000
+// maxNumber caps the numbers of parameters. No list is that long, and multiplying it by
+// the length of a page does not overflow.
+const maxNumber = 10_000_000
 
 // number returns a whole number of at least 1, or preset when there is none.
 func (p *params) number(name string, preset int) int {
@@ -240,11 +239,11 @@ func (p *params) number(name string, preset int) int {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if errors.Is(err, strconv.ErrRange) {
-		return most
+		return maxNumber
 	}
 	if err != nil || n == 0 {
 		p.reject(name, "must be a whole number from 1")
 		return preset
 	}
-	return int(min(n, most))
+	return int(min(n, maxNumber))
 }

@@ -116,7 +116,7 @@ func TestParametersOfTheWrongShape(t *testing.T) {
 	p.all("type")
 	p.number("page", 1)
 	p.number("per_page", 10)
-	if n := p.number("far", 1); n != most {
+	if n := p.number("far", 1); n != maxNumber {
 		t.Errorf("far is %d", n)
 	}
 	got := failureOf(p.err()).fields

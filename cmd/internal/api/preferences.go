@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The texts of changing preferences, by id. The English ones are documented.
@@ -17,18 +19,28 @@ const (
 	textConfigUnchanged = "api.config.not_updated"
 )
 
-// privateSwitch is the member of config that keeps money off the lock screen.
-const privateSwitch = "private"
+// privateMember is the member of config that hides amounts of money on the lock screen.
+const privateMember = "private"
 
-// A config is what a user prefers: for one device, where the request names one, and
-// for themselves.
+// A config holds a user's settings, and the preferences for one device if the request
+// names one.
 type config struct {
 	device   *devices.Preferences
 	settings inbox.Settings
 }
 
+// preferences serves the endpoints of what a user prefers: see config.
+type preferences struct {
+	devices  Devices
+	profiles Profiles
+	language *language
+	location *time.Location
+	// mutable are the types that can be muted on a device.
+	mutable []string
+}
+
 // showConfig: GET /v2/notifications/config.json
-func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
+func (prefs *preferences) showConfig(r *http.Request, user int64) (reply, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return reply{}, err
@@ -39,29 +51,29 @@ func (a *api) showConfig(r *http.Request, user int64) (reply, error) {
 	}
 	var c config
 	if token != "" {
-		device, err := a.Devices.Preferences(r.Context(), user, p.name, token)
+		device, err := prefs.devices.Preferences(r.Context(), user, p.name, token)
 		if err != nil {
 			return reply{}, noConfig(textNoDevice, p.blame(err))
 		}
 		c.device = &device
 	}
-	if c.settings, err = a.Inbox.Settings(r.Context(), user); err != nil {
+	if c.settings, err = prefs.profiles.Settings(r.Context(), user); err != nil {
 		return reply{}, err
 	}
-	return a.configReply(c, nil)
+	return prefs.configReply(c, nil)
 }
 
 // setConfig: PATCH /v2/notifications/config.json
-func (a *api) setConfig(r *http.Request, user int64) (reply, error) {
-	c, err := a.changeConfig(r, user)
+func (prefs *preferences) setConfig(r *http.Request, user int64) (reply, error) {
+	c, err := prefs.changeConfig(r, user)
 	if err != nil {
 		return reply{}, noConfig(textConfigUnchanged, err)
 	}
-	done := a.word(r, user, textConfigUpdated)
-	return a.configReply(c, &done)
+	done := prefs.language.word(r, user, textConfigUpdated)
+	return prefs.configReply(c, &done)
 }
 
-// noConfig gives err its text: a device of somebody else has one of its own.
+// noConfig gives err the text with this id, or that for another user's device.
 func noConfig(text string, err error) error {
 	if errors.Is(err, devices.ErrNotOwner) {
 		text = textDeviceOfOther
@@ -69,16 +81,16 @@ func noConfig(text string, err error) error {
 	return because(text, err)
 }
 
-// changeConfig does what a request asks, and returns what is preferred then. The
-// device comes first, because it may be somebody else's; repeating the request is
+// changeConfig applies a request and returns the new preferences. It begins with the
+// device, because that fails when the device is another user's. Repeating the request is
 // safe.
-func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
+func (prefs *preferences) changeConfig(r *http.Request, user int64) (config, error) {
 	in, err := readParams(r)
 	if err != nil {
 		return config{}, err
 	}
 	p, token := deviceIn(in)
-	wanted := readSwitches(in, a.switches)
+	wanted := readConfig(in, prefs.mutable)
 	quiet, zone := readQuiet(in)
 	switch {
 	case len(in.wrong) > 0:
@@ -92,26 +104,26 @@ func (a *api) changeConfig(r *http.Request, user int64) (config, error) {
 	}
 	c := config{}
 	if token != "" {
-		if c.device, err = a.prefer(r.Context(), user, p, token, wanted); err != nil {
+		if c.device, err = prefs.prefer(r.Context(), user, p, token, wanted); err != nil {
 			return config{}, p.blame(err)
 		}
 	}
-	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
+	if err := prefs.profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
 		return config{}, err
 	}
-	c.settings, err = a.Inbox.Settings(r.Context(), user)
+	c.settings, err = prefs.profiles.Settings(r.Context(), user)
 	return c, err
 }
 
-// prefer turns a device's switches as wanted, if any.
-func (a *api) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
+// prefer switches on or off what wanted names on a device, if anything.
+func (prefs *preferences) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
 	if len(wanted) == 0 {
-		now, err := a.Devices.Preferences(ctx, user, p.name, token)
+		now, err := prefs.devices.Preferences(ctx, user, p.name, token)
 		return &now, err
 	}
-	now, err := a.Devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
+	now, err := prefs.devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
 		for name, on := range wanted {
-			if name == privateSwitch {
+			if name == privateMember {
 				now.Private = on
 			} else {
 				now.Switch(name, on)
@@ -121,9 +133,9 @@ func (a *api) prefer(ctx context.Context, user int64, p platform, token string, 
 	return &now, err
 }
 
-// readSwitches reads those of config[…] that are given. Others are ignored, as
-// parameters are.
-func readSwitches(in *params, names []string) map[string]bool {
+// readConfig reads what config[…] switches on or off: the named types, and private.
+// Unknown members are ignored like other unknown parameters.
+func readConfig(in *params, names []string) map[string]bool {
 	wanted := make(map[string]bool)
 	read := func(name string) {
 		parameter := "config[" + name + "]"
@@ -140,13 +152,13 @@ func readSwitches(in *params, names []string) map[string]bool {
 	for _, name := range names {
 		read(name)
 	}
-	read(privateSwitch)
+	read(privateMember)
 	return wanted
 }
 
-// readQuiet reads quiet hours: quiet[from], quiet[to] and quiet[timezone], or quiet=0
-// for none. What is not given is nil.
-func readQuiet(in *params) (*inbox.QuietHours, *string) {
+// readQuiet reads quiet hours from quiet[from], quiet[to] and quiet[timezone]; quiet=0
+// switches them off. What the request does not give is nil.
+func readQuiet(in *params) (*model.QuietHours, *string) {
 	from, hasFrom := in.given("quiet[from]")
 	to, hasTo := in.given("quiet[to]")
 	zone := readQuietZone(in)
@@ -154,26 +166,26 @@ func readQuiet(in *params) (*inbox.QuietHours, *string) {
 		if off[0] != "0" && off[0] != "false" || hasFrom || hasTo {
 			in.reject("quiet", "must be 0 or have from and to")
 		}
-		return &inbox.QuietHours{}, zone
+		return &model.QuietHours{}, zone
 	}
 	if !hasFrom && !hasTo {
 		return nil, zone
 	}
-	clock := func(name, value string) inbox.Clock {
-		c, err := inbox.ParseClock(value)
+	clock := func(name, value string) model.Clock {
+		c, err := model.ParseClock(value)
 		if err != nil {
 			in.reject(name, err.Error())
 		}
 		return c
 	}
-	q := inbox.QuietHours{From: clock("quiet[from]", from), To: clock("quiet[to]", to)}
+	q := model.QuietHours{From: clock("quiet[from]", from), To: clock("quiet[to]", to)}
 	if q.None() {
 		in.reject("quiet[to]", "must be another time than quiet[from]")
 	}
 	return &q, zone
 }
 
-// readQuietZone reads quiet[timezone]. An empty one is that of the profile.
+// readQuietZone reads quiet[timezone]. An empty one stands for the profile's.
 func readQuietZone(in *params) *string {
 	zone, given := in.given("quiet[timezone]")
 	if !given {
@@ -194,9 +206,9 @@ type quietReply struct {
 	Timezone string `json:"timezone"`
 }
 
-// configReply shows preferences in the shape of the marketplace's older interface,
-// whose switches are "1" and "0", and the quiet hours beside.
-func (a *api) configReply(c config, message *string) (reply, error) {
+// configReply shows preferences in the format of the marketplace's older interface, with
+// "1" for on and "0" for off, and the quiet hours.
+func (prefs *preferences) configReply(c config, message *string) (reply, error) {
 	answer := struct {
 		Status  string         `json:"status"`
 		Config  jsontext.Value `json:"config,omitzero"`
@@ -204,17 +216,17 @@ func (a *api) configReply(c config, message *string) (reply, error) {
 		Message *string        `json:"message"`
 	}{Status: "OK", Message: message}
 	if c.device != nil {
-		answer.Config = a.switchesJSON(c.device)
+		answer.Config = prefs.configJSON(c.device)
 	}
 	if q := c.settings.Quiet; !q.None() {
-		_, zone := c.settings.Zone(a.Location)
+		_, zone := c.settings.Zone(prefs.location)
 		answer.Quiet = &quietReply{q.From.String(), q.To.String(), zone}
 	}
 	return ok(answer)
 }
 
-// switchesJSON lists every switch, sorted, with private at the end.
-func (a *api) switchesJSON(p *devices.Preferences) jsontext.Value {
+// configJSON lists all types that can be muted, sorted, and private at the end.
+func (prefs *preferences) configJSON(p *devices.Preferences) jsontext.Value {
 	b := []byte{'{'}
 	add := func(name string, on bool) {
 		b = append(append(append(b, '"'), name...), `":"0",`...) // names are words
@@ -222,10 +234,10 @@ func (a *api) switchesJSON(p *devices.Preferences) jsontext.Value {
 			b[len(b)-3] = '1'
 		}
 	}
-	for _, name := range a.switches {
+	for _, name := range prefs.mutable {
 		add(name, !p.IsOff(name))
 	}
-	add(privateSwitch, p.Private)
+	add(privateMember, p.Private)
 	b[len(b)-1] = '}'
 	return b
 }

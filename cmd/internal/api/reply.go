@@ -15,10 +15,9 @@ type reply struct {
 	status int
 	body   []byte            // JSON
 	header map[string]string // beside what every answer has
-	// tagged says that the answer gets an ETag of its body, and that a client
-	// which has that already is told so instead.
+	// tagged adds an ETag of the body, and answers 304 to clients that have it already.
 	tagged bool
-	// serve, when set, writes everything but header, and returns the status.
+	// serve, when set, writes status and body, and returns the status.
 	serve func(w http.ResponseWriter, r *http.Request) int
 }
 
@@ -33,7 +32,7 @@ func replyWith(status int, v any) (reply, error) {
 	return reply{status: status, body: body}, nil
 }
 
-// done is the envelope of a success that has nothing to show.
+// done is the envelope of a success without data.
 type done struct {
 	Status  string  `json:"status"`
 	Message *string `json:"message"`
@@ -44,7 +43,7 @@ var (
 	noSniff  = []string{"nosniff"}
 )
 
-// write sends the reply and returns the status that it had in the end.
+// write sends the reply and returns its status.
 func (re reply) write(w http.ResponseWriter, r *http.Request) int {
 	h := w.Header()
 	for name, value := range re.header {
@@ -74,7 +73,7 @@ func etag(body []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// hasTag reports whether a request says that its sender holds the tag. The
+// hasTag reports whether the client has a body with this tag. The
 // documents allow an Etag header in place of If-None-Match, and write tags in
 // quotes of either kind.
 func hasTag(h http.Header, tag string) bool {

@@ -15,9 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/apns"
 	"github.com/kabar-gateway/kabar/dispatcher/fcm"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -76,7 +76,7 @@ func TestSamplesOnTheirWay(t *testing.T) {
 }
 
 // sendersTo are the real senders, speaking to a sandbox.
-func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]dispatcher.Sender {
+func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]push.Sender {
 	t.Helper()
 	clock := func() time.Time {
 		at, err := time.Parse(time.RFC3339, sampleTime)
@@ -98,7 +98,7 @@ func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]dispatch
 	})
 	check(t, err)
 	t.Cleanup(toGoogle.Close)
-	return map[devices.Platform]dispatcher.Sender{devices.Android: toGoogle, devices.IOS: toApple}
+	return map[devices.Platform]push.Sender{devices.Android: toGoogle, devices.IOS: toApple}
 }
 
 // register gives Ani a phone, which gets no reminder.
@@ -112,7 +112,7 @@ func register(t *testing.T, w *world, p devices.Platform, token string) {
 func pushesTo(t *testing.T, box *sandbox.Sandbox, token string) map[string]sandbox.Push {
 	t.Helper()
 	pushes := make(map[string]sandbox.Push)
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	check(t, box.Wait(ctx, func() bool {
 		for _, p := range box.Pushes() {

@@ -5,7 +5,7 @@ import (
 )
 
 func TestSendingWhileRedisIsAway(t *testing.T) {
-	h := New(Options{Devices: fakeDevices{}, Dispatcher: awayDispatcher{}})
+	h := New(Options{Credentials: fakeCredentials{}, Publisher: fakePublisher{}, Chat: awayChat{}})
 	got := request(h, "POST", messagesPath, `{"instant_message":{"receiver_id":"67","category":"0","body_bb":"x","client_id":"c"}}`)
 	s := got.said(t)
 	if got.status != 503 || got.header.Get("Retry-After") == "" || s.Message != "Gagal mengirim pesan" || *s.ClientID != "c" || s.ID != nil || *s.ConversationID != anisAndBudis {

@@ -15,7 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -38,11 +38,11 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	server, err := localredis.Shared()
 	check(t, err)
 	w := worldOver(t, server.Addr(), nil)
-	store := w.options.Inbox
+	profiles := w.options.Profiles
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{
-		Limits:  w.options.Devices.(*devices.Registry),
-		Welcome: func(ctx context.Context, user int64) error { return store.SetProfile(ctx, user, inbox.Profile{}) },
+		Failures: w.options.Credentials.(*credentials.Store),
+		AddUser:  func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
 	})
 	w.options.Metrics = nil
 	w.server = httptest.NewServer(New(w.options))
@@ -119,7 +119,7 @@ func TestUpstreamSignsIn(t *testing.T) {
 	for _, auth := range []string{"", "066:tok3n", "Bearer tok3n", "66:"} {
 		w.fails(w.do(call{method: "GET", path: unreadsPath, auth: auth}), 401, unauthorized)
 	}
-	if log := w.log.String(); !strings.Contains(log, "who vouches for users is away") || strings.Contains(log, "tok3n") || strings.Contains(log, "Redis is away") {
+	if log := w.log.String(); !strings.Contains(log, "the sign-in service is unavailable") || strings.Contains(log, "tok3n") || strings.Contains(log, "Redis is unavailable") {
 		t.Errorf("log:\n%s", log)
 	}
 }

@@ -10,19 +10,31 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// Bounds of what a service may say of a user.
+// Limits of a profile.
 const (
 	maxName   = 200  // characters, of a username too
 	maxAvatar = 2048 // characters
 )
 
+// users serves the endpoints that set and erase users.
+type users struct {
+	profiles    Profiles
+	credentials Credentials
+	eraser      Eraser
+	attachments Attachments // nil when none are kept
+	live        Live        // nil when there are no websockets
+	language    *language
+	// tokensElsewhere says that Credentials does not keep users' tokens.
+	tokensElsewhere bool
+}
+
 // setUser: PUT /v2/users/:id.json
-func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
+func (u *users) setUser(r *http.Request, _ *Service) (reply, error) {
 	user, err := pathUser(r)
 	if err != nil {
 		return reply{}, err
@@ -35,25 +47,25 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 	quiet, zone := readQuiet(in)
 	token, hasToken := in.given("token")
 	switch {
-	case hasToken && a.SignIn != nil:
+	case hasToken && u.tokensElsewhere:
 		in.reject("token", "must not be set: users' tokens are kept elsewhere (auth.mode)")
-	case len(token) > devices.MaxCredential:
-		in.reject("token", fmt.Sprintf("must have at most %d bytes", devices.MaxCredential))
+	case len(token) > credentials.MaxToken:
+		in.reject("token", fmt.Sprintf("must have at most %d bytes", credentials.MaxToken))
 	}
 	if err := in.err(); err != nil {
 		return reply{}, err
 	}
-	// All are idempotent: when one fails, repeating the request mends it.
-	err = a.Inbox.SetProfile(r.Context(), user, profile)
-	a.locales.Remove(user) // it may be another one now
+	// Each step is idempotent: when one fails, the client repeats the request.
+	err = u.profiles.Set(r.Context(), user, profile)
+	u.language.forget(user) // it may be another one now
 	if err != nil {
 		return reply{}, err
 	}
-	if err := a.Inbox.SetQuiet(r.Context(), user, quiet, zone); err != nil {
+	if err := u.profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
 		return reply{}, err
 	}
 	if hasToken {
-		if err := a.setToken(r.Context(), user, token); err != nil {
+		if err := u.setToken(r.Context(), user, token); err != nil {
 			return reply{}, err
 		}
 	}
@@ -61,29 +73,29 @@ func (a *api) setUser(r *http.Request, _ *Service) (reply, error) {
 }
 
 // eraseUser: DELETE /v2/users/:id.json
-func (a *api) eraseUser(r *http.Request, _ *Service) (reply, error) {
+func (u *users) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	user, err := pathUser(r)
 	if err != nil {
 		return reply{}, err
 	}
-	// Files go before, so that nothing is erased yet when the bucket fails, and again
-	// behind the tombstone, for those that came meanwhile. When the dispatcher fails,
-	// the rest is erased in the background. Repeating the request is always right.
-	for _, erase := range []func(context.Context, int64) error{a.eraseFiles, a.Dispatcher.Erase, a.eraseFiles} {
+	// Files are erased first, so that nothing else is gone when the bucket fails, and
+	// again after the tombstone was set, for files that were uploaded in between. When
+	// Erase fails half-way, the janitor does the rest. Repeating the request is safe.
+	for _, erase := range []func(context.Context, int64) error{u.eraseFiles, u.eraser.Erase, u.eraseFiles} {
 		if err := erase(r.Context(), user); err != nil {
 			return reply{}, err
 		}
 	}
-	a.locales.Remove(user)
+	u.language.forget(user)
 	return userDone(user)
 }
 
 // eraseFiles erases what a user has sent in chats, if such files are kept.
-func (a *api) eraseFiles(ctx context.Context, user int64) error {
-	if a.Attachments == nil {
+func (u *users) eraseFiles(ctx context.Context, user int64) error {
+	if u.attachments == nil {
 		return nil
 	}
-	return a.Attachments.Erase(ctx, user)
+	return u.attachments.Erase(ctx, user)
 }
 
 // pathUser returns the user in the request's path.
@@ -92,7 +104,7 @@ func pathUser(r *http.Request) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	user, err := dispatcher.ParseUser(id)
+	user, err := model.ParseUser(id)
 	if err != nil {
 		return 0, wrong("id", err.Error())
 	}
@@ -107,29 +119,29 @@ func userDone(user int64) (reply, error) {
 	}{"OK", strconv.FormatInt(user, 10), nil})
 }
 
-// setToken sets what a user signs in with. Another one than before ends the live
-// sockets that the one before had opened: first, since a repeat of the request,
-// when storing succeeded and the rest failed, could not tell; and again, for those
-// that came back in between.
-func (a *api) setToken(ctx context.Context, user int64, token string) error {
-	same, err := a.Devices.TokenIs(ctx, user, token)
+// setToken sets what a user signs in with. When the token changes, it closes the sockets
+// that the old token opened: once before storing, because after a failure in between a
+// repeated request would find the new token and close nothing, and once after, for sockets
+// that connected in between.
+func (u *users) setToken(ctx context.Context, user int64, token string) error {
+	same, err := u.credentials.TokenIs(ctx, user, token)
 	if err != nil {
 		return err
 	}
-	if same || a.Live == nil {
-		return a.Devices.SetToken(ctx, user, token)
+	if same || u.live == nil {
+		return u.credentials.SetToken(ctx, user, token)
 	}
-	if err := a.Live.Kick(ctx, user); err != nil {
+	if err := u.live.Kick(ctx, user); err != nil {
 		return err
 	}
-	if err := a.Devices.SetToken(ctx, user, token); err != nil {
+	if err := u.credentials.SetToken(ctx, user, token); err != nil {
 		return err
 	}
-	return a.Live.Kick(ctx, user)
+	return u.live.Kick(ctx, user)
 }
 
-// readProfile reads the members of a profile that are given, and rejects those
-// that cannot be one. Name, username and avatar may be empty, which clears them.
+// readProfile reads the given members of a profile and rejects invalid ones.
+// An empty name, username or avatar clears it.
 func readProfile(in *params) inbox.Profile {
 	member := func(name string, problem func(string) string) *string {
 		value, ok := in.given(name)
@@ -194,7 +206,7 @@ func localeProblem(s string) string {
 }
 
 func timezoneProblem(s string) string {
-	if _, ok := inbox.Zone(s); !ok {
+	if _, ok := model.Zone(s); !ok {
 		return "must be WIB, WITA, WIT or the name of a time zone, such as Asia/Jakarta"
 	}
 	return ""

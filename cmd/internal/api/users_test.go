@@ -10,8 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
@@ -80,8 +79,8 @@ func TestInvalidUser(t *testing.T) {
 		`{"timezone":"../../etc/passwd"}`: {"timezone"},
 		`{"admin":"yes"}`:                 {"admin"},
 		`{"admin":1}`:                     {"admin"},
-		`{"name":"Ani","token":"` + strings.Repeat("t", devices.MaxCredential+1) + `"}`: {"token"},
-		`{"locale":"x","timezone":"y","token":{}}`:                                      {"locale", "timezone", "token"},
+		`{"name":"Ani","token":"` + strings.Repeat("t", credentials.MaxToken+1) + `"}`: {"token"},
+		`{"locale":"x","timezone":"y","token":{}}`:                                     {"locale", "timezone", "token"},
 	} {
 		w.fails(w.bearer(directory, "PUT", "/v2/users/66.json", body), 422, invalid, fields...)
 	}
@@ -92,7 +91,7 @@ func TestInvalidUser(t *testing.T) {
 	for _, id := range []string{"066", "0", "-1", "x", "1.5", "99999999999999999999", "%36%36%20"} {
 		w.fails(w.bearer(directory, "PUT", "/v2/users/"+id+".json", "{}"), 422, invalid, "id")
 	}
-	longest := `{"name":"` + strings.Repeat("é", maxName) + `","token":"` + strings.Repeat("t", devices.MaxCredential) + `"}`
+	longest := `{"name":"` + strings.Repeat("é", maxName) + `","token":"` + strings.Repeat("t", credentials.MaxToken) + `"}`
 	w.must(w.bearer(directory, "PUT", "/v2/users/%36%36.json", longest), 200)
 	w.must(w.do(call{method: "PUT", path: "/v2/users/66.json", auth: "Bearer " + directory, media: typeForm, body: "name=Ani&admin=true"}), 200)
 	if p := w.profile(); p["name"] != "Ani" || p["admin"] != "true" {
@@ -128,28 +127,28 @@ func TestEraseUser(t *testing.T) {
 	}
 
 	// While things are being erased, a service is to come again.
-	if err := w.options.Inbox.(*inbox.Store).Bury(t.Context(), 66, time.Minute); err != nil {
+	if err := w.inbox.Eraser.Begin(t.Context(), 66, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	w.fails(w.bearer(directory, "PUT", path, `{}`), 503, unavailable)
 }
 
-// A lateUpload is a Dispatcher before whose erasing a file comes in.
+// A lateUpload is an Eraser that receives a file right before it erases.
 type lateUpload struct {
-	Dispatcher
+	Eraser
 	upload func(ctx context.Context, user int64)
 }
 
 func (d lateUpload) Erase(ctx context.Context, user int64) error {
 	d.upload(ctx, user)
-	return d.Dispatcher.Erase(ctx, user)
+	return d.Eraser.Erase(ctx, user)
 }
 
 // Files are erased that come until the tombstone stands; later ones are refused.
 func TestEraseUserWhoSendsFiles(t *testing.T) {
 	w := newWorld(t, nil)
 	var late attachments.Attachment
-	w.options.Dispatcher = lateUpload{w.dispatcher, func(ctx context.Context, user int64) {
+	w.options.Eraser = lateUpload{w.dispatcher.Janitor, func(ctx context.Context, user int64) {
 		var err error
 		late, err = w.files.Put(ctx, user, "a.png", strings.NewReader(uploads[".png"]))
 		check(t, err)

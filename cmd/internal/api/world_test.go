@@ -20,10 +20,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Who calls, in tests.
@@ -51,6 +55,7 @@ type world struct {
 	server     *httptest.Server
 	redis      *redis.Client
 	dispatcher *dispatcher.Dispatcher
+	inbox      *inbox.Store
 	options    Options
 	files      *attachments.Store
 	metrics    *prometheus.Registry
@@ -62,7 +67,7 @@ type world struct {
 var worlds atomic.Int64
 
 // newWorld serves over the Redis that the tests share. Ani and Budi can sign in.
-func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *world {
+func newWorld(t *testing.T, senders map[devices.Platform]push.Sender) *world {
 	t.Helper()
 	server, err := localredis.Shared()
 	check(t, err)
@@ -72,7 +77,7 @@ func newWorld(t *testing.T, senders map[devices.Platform]dispatcher.Sender) *wor
 	return w
 }
 
-func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatcher.Sender) *world {
+func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Sender) *world {
 	t.Helper()
 	w := &world{t: t, prefix: fmt.Sprint(t.Name(), worlds.Add(1)), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
 	clock := func() time.Time {
@@ -84,27 +89,30 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 	jakarta, err := time.LoadLocation("Asia/Jakarta")
 	check(t, err)
 	w.redis = redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1, DialerRetries: 1})
-	parts := inbox.NewPartitions(w.prefix, 4)
-	batcher := inbox.NewBatcher(w.redis, 0)
-	registry := devices.New(devices.Options{
-		Redis: w.redis, Prefix: w.prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone,
-		Lockout: devices.Lockout{Failures: 3},
+	parts := rdb.NewPartitions(w.prefix, 4)
+	batcher := rdb.NewBatcher(w.redis, 0)
+	registry := devices.New(devices.Options{Redis: w.redis, Batcher: batcher, Partitions: parts})
+	signIns := credentials.New(credentials.Options{
+		Redis: w.redis, Batcher: batcher, Partitions: parts, Lockout: credentials.Lockout{Failures: 3},
 	})
-	store := inbox.New(inbox.Options{
+	w.inbox = inbox.New(inbox.Options{
 		Redis: w.redis, Batcher: batcher, Partitions: parts, Devices: registry.ListKey,
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, Most: 1000, Now: clock,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, Now: clock,
 	})
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.dispatcher = dispatcher.New(dispatcher.Options{
-		Redis: w.redis, Partitions: parts, Inbox: store, Devices: registry,
+		Redis: w.redis, Partitions: parts, Inbox: w.inbox, Devices: registry, Credentials: signIns,
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
-		Types: []dispatcher.Type{{Name: "flash_sale", Lane: dispatcher.Bulk, Message: "Flash sale!"}},
+		Types: []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
 	})
-	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: store.Erased})
+	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: w.inbox.Eraser.Erased})
 	check(t, err)
 	w.options = Options{
-		Attachments: w.files,
-		Inbox:       store, Devices: registry, Dispatcher: w.dispatcher, Services: services,
+		Attachments:   w.files,
+		Notifications: w.inbox.Notifications, Counters: w.inbox.Counters, Conversations: w.inbox.Conversations,
+		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Credentials: signIns,
+		Publisher: w.dispatcher, Deliveries: w.dispatcher.Delivery, Broadcasts: w.dispatcher.Broadcasts, Chat: w.dispatcher.Chat,
+		Eraser: w.dispatcher.Janitor, Types: w.dispatcher.Types(), Services: services,
 		Location: jakarta, Log: log, Metrics: w.metrics,
 	}
 	w.server = httptest.NewServer(New(w.options))
@@ -112,7 +120,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]dispatche
 		w.server.Close()
 		check(t, w.files.Close())
 		if w.redis.Ping(context.Background()).Err() == nil { // else the test has ended it
-			check(t, w.dispatcher.AuditAll(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }))
+			check(t, w.dispatcher.Auditor.All(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }))
 		}
 		batcher.Close()
 		w.redis.Close()

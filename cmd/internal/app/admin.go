@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// readyTimeout bounds what /readyz asks of Redis.
+// readyTimeout is for the ping to Redis in /readyz.
 const readyTimeout = time.Second
 
-// adminHandler serves what is not for the public.
+// adminHandler serves metrics, health and profiles, which are not public.
 func (a *App) adminHandler(reg *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
@@ -28,8 +28,7 @@ func (a *App) adminHandler(reg *prometheus.Registry) http.Handler {
 	return mux
 }
 
-// readyz says whether requests should be sent here: not while Redis is away, and
-// not any more while the process drains.
+// readyz reports ready unless Redis is unavailable or the process is draining.
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	if a.draining.Load() {
 		http.Error(w, "stopping", http.StatusServiceUnavailable)

@@ -41,12 +41,12 @@ type App struct {
 	log    *slog.Logger
 	core   *Core
 	hub    *live.Hub
-	signIn Vouching // nil where Kabar keeps the credentials itself
+	signIn Verifier // nil when Kabar keeps the credentials itself
 	public listener
 	admin  listener
 
 	draining atomic.Bool
-	onStop   []func() error // in the order of their making; run backwards
+	onStop   []func() error // run in reverse order
 	stopOnce sync.Once
 	stopErr  error
 	warm     func(context.Context)
@@ -57,8 +57,8 @@ type listener struct {
 	server *http.Server
 }
 
-// New binds the addresses, reads the keys and connects to Redis. Nothing is
-// served yet. When it fails, what it had opened is closed again.
+// New binds the addresses, reads the keys and connects to Redis. It serves nothing yet. When
+// it fails, it closes what it has opened.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{cfg: cfg, log: log}
 	defer func() {
@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	a.closing(a.core.Close)
-	if a.signIn, err = NewVouching(cfg.Auth, a.core.signInOptions(log)); err != nil {
+	if a.signIn, err = NewVerifier(cfg.Auth, a.core.signInOptions(log)); err != nil {
 		return nil, err
 	}
 	if a.signIn != nil {
@@ -93,44 +93,67 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	}
 	files, err := attachments.Open(ctx, attachments.Options{
 		URL: cfg.Attachments.URL.Reveal(), Redis: a.core.Redis, Prefix: cfg.Redis.Prefix,
-		Erased: a.core.Inbox.Erased,
+		Erased: a.core.Inbox.Eraser.Erased,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attachments: %w", err)
 	}
 	a.closing(files.Close)
-	a.hub = live.New(live.Options{
-		Redis:      a.core.Redis,
-		Batcher:    a.core.Batcher,
-		Dispatcher: a.core.Dispatcher,
-		Inbox:      a.core.Inbox,
-		Sharded:    a.core.Sharded,
-		Texts:      a.core.Texts,
-		Location:   cfg.Location(),
-		Log:        log,
-		Metrics:    reg,
+	a.hub = a.newHub(reg)
+	a.public.server = newServer(a.newAPI(files, reg), log)
+	a.admin.server = newServer(a.adminHandler(reg), log)
+	a.admin.server.WriteTimeout = 0 // a CPU profile takes as long as requested
+	return a, nil
+}
+
+func (a *App) newHub(reg prometheus.Registerer) *live.Hub {
+	return live.New(live.Options{
+		Redis:         a.core.Redis,
+		Batcher:       a.core.Batcher,
+		Chat:          a.core.Dispatcher.Chat,
+		Locales:       a.core.Dispatcher,
+		Types:         a.core.Dispatcher.Types(),
+		Channels:      a.core.Inbox.Live,
+		Counters:      a.core.Inbox.Counters,
+		Notifications: a.core.Inbox.Notifications,
+		Conversations: a.core.Inbox.Conversations,
+		Sharded:       a.core.Sharded,
+		Texts:         a.core.Texts,
+		Location:      a.cfg.Location(),
+		Log:           a.log,
+		Metrics:       reg,
 	})
+}
+
+func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.Handler {
 	opts := api.Options{
-		Inbox:       a.core.Inbox,
-		Devices:     a.core.Devices,
-		Dispatcher:  a.core.Dispatcher,
-		Services:    services(cfg.Services),
-		Attachments: files,
-		PublicURL:   cfg.Attachments.PublicURL,
-		Live:        a.hub,
-		Texts:       a.core.Texts,
-		Locale:      text.Locale(cfg.Locale),
-		Location:    cfg.Location(),
-		Log:         log,
-		Metrics:     reg,
+		Notifications: a.core.Inbox.Notifications,
+		Counters:      a.core.Inbox.Counters,
+		Conversations: a.core.Inbox.Conversations,
+		Profiles:      a.core.Inbox.Profiles,
+		Contacts:      a.core.Inbox.Contacts,
+		Devices:       a.core.Devices,
+		Credentials:   a.core.Credentials,
+		Publisher:     a.core.Dispatcher,
+		Deliveries:    a.core.Dispatcher.Delivery,
+		Broadcasts:    a.core.Dispatcher.Broadcasts,
+		Chat:          a.core.Dispatcher.Chat,
+		Eraser:        a.core.Dispatcher.Janitor,
+		Types:         a.core.Dispatcher.Types(),
+		Services:      services(a.cfg.Services),
+		Attachments:   files,
+		PublicURL:     a.cfg.Attachments.PublicURL,
+		Live:          a.hub,
+		Texts:         a.core.Texts,
+		Locale:        text.Locale(a.cfg.Locale),
+		Location:      a.cfg.Location(),
+		Log:           a.log,
+		Metrics:       reg,
 	}
 	if a.signIn != nil {
 		opts.SignIn = a.signIn
 	}
-	a.public.server = newServer(api.New(opts), log)
-	a.admin.server = newServer(a.adminHandler(reg), log)
-	a.admin.server.WriteTimeout = 0 // a profile takes as long as it was asked to
-	return a, nil
+	return api.New(opts)
 }
 
 func (a *App) listen(key, address string) (net.Listener, error) {
@@ -139,7 +162,7 @@ func (a *App) listen(key, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	a.closing(func() error {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // its server has closed it
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // the server may have closed it
 			return err
 		}
 		return nil
@@ -147,7 +170,7 @@ func (a *App) listen(key, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// closing registers a clean-up, to be run in reverse order.
+// closing registers a clean-up function; close runs them in reverse order.
 func (a *App) closing(f func() error) { a.onStop = append(a.onStop, f) }
 
 func (a *App) close() error {
@@ -185,9 +208,9 @@ func (a *App) Addr() net.Addr { return a.public.Addr() }
 // AdminAddr returns the address of metrics and health.
 func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
 
-// Run serves until ctx ends, then drains: it is not ready any more, finishes the
-// requests and attempts that are under way, leaves the rest in Redis for another
-// process, and closes everything. The error is nil after a clean stop.
+// Run serves until ctx ends, then drains: it stops reporting ready, finishes the requests
+// and attempts under way, leaves the rest in Redis for other processes, and closes
+// everything. The error is nil after a clean stop.
 func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -215,9 +238,9 @@ func (a *App) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	a.draining.Store(true)
-	a.log.Info("kabar stops: finishing what is under way")
+	a.log.Info("kabar is stopping: finishing requests and attempts under way")
 	a.drainSockets()
-	err := a.shutdown(&a.public) // what is accepted now is pushed, or handed back, below
+	err := a.shutdown(&a.public) // the workers still run, for what these requests publish
 	stopWork()
 	workers.Wait()
 	err = errors.Join(err, a.shutdown(&a.admin))
@@ -228,14 +251,14 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(err, a.close())
 }
 
-// drainSockets tells the clients of live sockets to resume elsewhere.
+// drainSockets tells the clients of live sockets to reconnect to another process.
 func (a *App) drainSockets() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	a.hub.Drain(ctx)
 }
 
-// shutdown lets a server finish the requests that it is answering.
+// shutdown stops a server once it has answered the requests under way.
 func (a *App) shutdown(l *listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()

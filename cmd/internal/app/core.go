@@ -12,92 +12,107 @@ import (
 
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/dispatcher/webhook"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A Core is Kabar without its servers: what the daemon and the operator's
 // commands share. Close it.
 type Core struct {
-	Redis      redis.UniversalClient
-	Inbox      *inbox.Store
-	Devices    *devices.Registry
-	Dispatcher *dispatcher.Dispatcher
-	Texts      *text.Catalogue
+	Redis       redis.UniversalClient
+	Inbox       *inbox.Store
+	Devices     *devices.Registry
+	Credentials *credentials.Store
+	Dispatcher  *dispatcher.Dispatcher
+	Texts       *text.Catalogue
 
-	Batcher *inbox.Batcher
-	Sharded bool // pub/sub is that of a cluster
+	Batcher *rdb.Batcher // of the inbox: waits for the replicas
+	Sharded bool         // pub/sub is that of a cluster
 
-	webhooks []*webhook.Endpoint
+	accounts *rdb.Batcher // of devices and credentials: waits for no replica
+	webhooks []*webhook.Client
 }
 
-// OpenCore connects to Redis, checks that it is fit to keep what Kabar accepts,
-// and wires the stores and the dispatcher. Senders may be nil where nothing is
-// sent.
-func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]dispatcher.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+// OpenCore connects to Redis, checks that it is durable, and creates the stores and the
+// dispatcher. Senders may be nil for commands that send no pushes.
+func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	texts, err := text.New(text.Options{Folder: cfg.Texts})
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := Connect(cfg.Redis)
+	redisClient, err := Connect(cfg.Redis)
 	if err != nil {
 		return nil, err
 	}
-	parts := inbox.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
-	if err := prepare(ctx, cfg, rdb, parts); err != nil {
-		_ = rdb.Close() // the first error says what is wrong
+	parts := rdb.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
+	if err := prepare(ctx, cfg, redisClient, parts); err != nil {
+		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
 	if reg != nil {
-		observeRedis(rdb, reg)
+		observeRedis(redisClient, reg)
 	}
-	_, cluster := rdb.(*redis.ClusterClient)
-	hooks, endpoints, err := newHooks(cfg, log)
+	_, cluster := redisClient.(*redis.ClusterClient)
+	hooks, clients, err := newHooks(cfg, log)
 	if err != nil {
-		_ = rdb.Close() // the first error says what is wrong
+		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
-	c := &Core{Redis: rdb, Texts: texts, webhooks: endpoints, Batcher: inbox.NewBatcher(rdb, cfg.Redis.WaitReplicas), Sharded: cluster}
-	c.Devices = devices.New(devices.Options{Redis: rdb, Prefix: cfg.Redis.Prefix, Tag: parts.Tag, Listing: parts.Listing, Tombstone: parts.Tombstone})
+	c := &Core{Redis: redisClient, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
+	// A lane that forgets a device and a user who signs in must not wait for the replicas of others' writes.
+	c.accounts = rdb.NewBatcher(redisClient, 0)
+	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.accounts, Partitions: parts, Log: log})
+	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.accounts, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
-		Redis:        rdb,
-		Batcher:      c.Batcher,
-		Partitions:   parts,
-		Devices:      c.Devices.ListKey,
-		Dedupe:       time.Duration(cfg.Dedupe.Window),
-		Keep:         time.Duration(cfg.Retention.Notifications),
-		Most:         cfg.Retention.MaxNotifications,
-		KeepMessages: time.Duration(cfg.Retention.Messages),
-		Sharded:      cluster,
+		Redis:            redisClient,
+		Batcher:          c.Batcher,
+		Partitions:       parts,
+		Devices:          c.Devices.ListKey,
+		Dedupe:           time.Duration(cfg.Dedupe.Window),
+		Keep:             time.Duration(cfg.Retention.Notifications),
+		MaxNotifications: cfg.Retention.MaxNotifications,
+		KeepMessages:     time.Duration(cfg.Retention.Messages),
+		Sharded:          cluster,
 	})
-	c.Dispatcher = dispatcher.New(dispatcher.Options{
-		Texts:      texts,
-		Locale:     text.Locale(cfg.Locale),
-		Redis:      rdb,
-		Partitions: parts,
-		Inbox:      c.Inbox,
-		Devices:    c.Devices,
-		Senders:    senders,
-		InFlight:   budgets(cfg.Push.InFlight),
-		Lease:      time.Duration(cfg.Push.Lease),
-		RetryFor:   time.Duration(cfg.Push.RetryFor),
-		LiveGrace:  time.Duration(cfg.Push.LiveGrace),
-		Admins:     cfg.Auth.Admins,
-		Hooks:      hooks,
-		Types:      types(cfg.Types),
-		Location:   cfg.Location(),
-		Cluster:    cluster,
-		Log:        log,
-		Metrics:    reg,
-	})
+	c.Dispatcher = c.newDispatcher(cfg, parts, senders, hooks, log, reg)
 	return c, nil
 }
 
-// Close waits for what is on its way to Redis and closes the connections.
+func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders map[devices.Platform]push.Sender, hooks map[string]report.Hook, log *slog.Logger, reg prometheus.Registerer) *dispatcher.Dispatcher {
+	return dispatcher.New(dispatcher.Options{
+		Texts:       c.Texts,
+		Locale:      text.Locale(cfg.Locale),
+		Redis:       c.Redis,
+		Partitions:  parts,
+		Inbox:       c.Inbox,
+		Devices:     c.Devices,
+		Credentials: c.Credentials,
+		Senders:     senders,
+		InFlight:    inFlightLimits(cfg.Push.InFlight),
+		Lease:       time.Duration(cfg.Push.Lease),
+		RetryFor:    time.Duration(cfg.Push.RetryFor),
+		LiveGrace:   time.Duration(cfg.Push.LiveGrace),
+		Admins:      cfg.Auth.Admins,
+		Hooks:       hooks,
+		Types:       types(cfg.Types),
+		Location:    cfg.Location(),
+		Cluster:     c.Sharded,
+		Log:         log,
+		Metrics:     reg,
+	})
+}
+
+// Close waits for pending writes to Redis and closes the connections.
 func (c *Core) Close() error {
 	c.Batcher.Close()
+	c.accounts.Close()
 	for _, e := range c.webhooks {
 		e.Close()
 	}
@@ -107,23 +122,23 @@ func (c *Core) Close() error {
 	return nil
 }
 
-// prepare waits for Redis, checks it and claims the partitions.
-func prepare(ctx context.Context, cfg *config.Config, rdb redis.UniversalClient, parts *inbox.Partitions) error {
-	if err := rdb.Ping(ctx).Err(); err != nil {
+// prepare checks that Redis is reachable and durable, and claims the partitions.
+func prepare(ctx context.Context, cfg *config.Config, redisClient redis.UniversalClient, parts *rdb.Partitions) error {
+	if err := redisClient.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("reach Redis at %s: %w", cfg.Redis.URL, err)
 	}
 	if !cfg.Redis.AllowVolatile {
-		if err := CheckDurable(ctx, rdb); err != nil {
+		if err := CheckDurable(ctx, redisClient); err != nil {
 			return fmt.Errorf("%w (or set redis.allow_volatile to accept that)", err)
 		}
 	}
-	return parts.Claim(ctx, rdb)
+	return parts.Claim(ctx, redisClient)
 }
 
 // newHooks makes the webhooks of the services that have one. It opens no connection.
-func newHooks(cfg *config.Config, log *slog.Logger) (map[string]dispatcher.Hook, []*webhook.Endpoint, error) {
-	hooks := make(map[string]dispatcher.Hook)
-	var endpoints []*webhook.Endpoint
+func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*webhook.Client, error) {
+	hooks := make(map[string]report.Hook)
+	var clients []*webhook.Client
 	for _, s := range cfg.Services {
 		if !s.Webhook.Enabled() {
 			continue
@@ -137,20 +152,20 @@ func newHooks(cfg *config.Config, log *slog.Logger) (map[string]dispatcher.Hook,
 		if err != nil {
 			return nil, nil, fmt.Errorf("service %s: %w", s.Name, err)
 		}
-		hooks[s.Name] = dispatcher.Hook{Courier: e, Types: s.Webhook.Events}
-		endpoints = append(endpoints, e)
+		hooks[s.Name] = report.Hook{Client: e, Types: s.Webhook.Events}
+		clients = append(clients, e)
 	}
-	return hooks, endpoints, nil
+	return hooks, clients, nil
 }
 
-func types(declared []config.EventType) []dispatcher.Type {
-	types := make([]dispatcher.Type, len(declared))
+func types(declared []config.EventType) []event.Type {
+	types := make([]event.Type, len(declared))
 	for i, t := range declared {
-		l, err := dispatcher.ParseLane(t.Lane)
+		l, err := push.ParseLane(t.Lane)
 		if err != nil {
 			panic(err) // config has validated it
 		}
-		types[i] = dispatcher.Type{Name: t.Name, Lane: l, Message: t.Message}
+		types[i] = event.Type{Name: t.Name, Lane: l, Message: t.Message}
 	}
 	return types
 }

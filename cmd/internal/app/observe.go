@@ -11,8 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// observeRedis measures every round trip to Redis, apart from the reads that wait
-// for work.
+// observeRedis measures every round trip to Redis, except blocking reads.
 func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "kabar_redis_seconds",
@@ -31,8 +30,8 @@ func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 	})
 }
 
-// A redisLog has the Redis client's own complaints, such as every failed dial, at
-// the debug level: what matters of them is logged by whoever asked.
+// A redisLog logs the Redis client's own messages, such as every failed dial, at the debug
+// level: callers log the errors that they get.
 type redisLog struct{ log *slog.Logger }
 
 // Printf implements the client's logger.

@@ -19,8 +19,7 @@ const (
 	answerTimeout = 3 * time.Second
 )
 
-// Connect returns a client for the Redis that the configuration names. It does
-// not talk to it yet.
+// Connect returns a client for the configured Redis. It opens no connection yet.
 func Connect(c config.Redis) (redis.UniversalClient, error) {
 	a, err := c.Address()
 	if err != nil {
@@ -50,7 +49,7 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(opts), nil
 }
 
-// ErrVolatile reports a Redis that may lose what it was given.
+// ErrVolatile reports a Redis that may lose data.
 var ErrVolatile = errors.New("this Redis may lose what Kabar has accepted")
 
 // CheckDurable returns ErrVolatile unless every master of Redis writes an

@@ -10,13 +10,12 @@ import (
 
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
-	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/apns"
 	"github.com/kabar-gateway/kabar/dispatcher/fcm"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// Senders are the ways to the providers that the configuration switches on; the
-// others are nil.
+// Senders holds the senders that the configuration enables; the others are nil.
 type Senders struct {
 	FCM  *fcm.Sender
 	APNs *apns.Sender
@@ -41,9 +40,9 @@ func NewSenders(ctx context.Context, cfg *config.Config) (*Senders, error) {
 	return s, nil
 }
 
-// ByPlatform returns the senders as the dispatcher wants them.
-func (s *Senders) ByPlatform() map[devices.Platform]dispatcher.Sender {
-	m := make(map[devices.Platform]dispatcher.Sender)
+// ByPlatform returns the senders by the platform of the device.
+func (s *Senders) ByPlatform() map[devices.Platform]push.Sender {
+	m := make(map[devices.Platform]push.Sender)
 	if s.FCM != nil {
 		m[devices.Android] = s.FCM
 	}
@@ -53,8 +52,8 @@ func (s *Senders) ByPlatform() map[devices.Platform]dispatcher.Sender {
 	return m
 }
 
-// Warm opens connections to the providers. What fails is only logged: pushes wait
-// for a provider that is away.
+// Warm opens connections to the providers. It only logs failures: pushes are retried while
+// a provider is unavailable.
 func (s *Senders) Warm(ctx context.Context, log *slog.Logger) {
 	warm := func(provider string, open func(context.Context) error) {
 		if err := open(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
@@ -126,7 +125,7 @@ func newAPNs(cfg *config.Config) (*apns.Sender, error) {
 	return apns.New(o)
 }
 
-// readFile returns nothing for no name.
+// readFile reads a file. It returns nil for an empty name.
 func readFile(name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil
@@ -134,7 +133,7 @@ func readFile(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// readCAs returns nil, the system's certificates, for no name.
+// readCAs reads certificates. It returns nil, for the system's, for an empty name.
 func readCAs(name string) (*x509.CertPool, error) {
 	pem, err := readFile(name)
 	if err != nil {
@@ -150,13 +149,14 @@ func readCAs(name string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func inFlight(c config.InFlight) map[dispatcher.Lane]int {
-	return map[dispatcher.Lane]int{dispatcher.Urgent: c.Urgent, dispatcher.Chat: c.Chat, dispatcher.Bulk: c.Bulk}
+func inFlight(c config.InFlight) map[push.Lane]int {
+	return map[push.Lane]int{push.Urgent: c.Urgent, push.Chat: c.Chat, push.Bulk: c.Bulk}
 }
 
-func budgets(c config.InFlight) (of [len(dispatcher.Lanes)]int) {
+// inFlightLimits is inFlight in the form that the dispatcher takes.
+func inFlightLimits(c config.InFlight) (limits [len(push.Lanes)]int) {
 	for l, n := range inFlight(c) {
-		of[l] = n
+		limits[l] = n
 	}
-	return of
+	return limits
 }

@@ -9,22 +9,22 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// A Vouching says whether a credential that Kabar does not keep is a user's. Close it.
-// One with a method Run(context.Context) is to be run while it is used.
-type Vouching interface {
+// A Verifier verifies credentials that Kabar does not keep. Close it. One that has a
+// method Run(context.Context) has to be run while it is used.
+type Verifier interface {
 	api.SignIn
-	// Check says whether it works: an error says what does not.
+	// Check returns an error that says why it does not work.
 	Check(ctx context.Context) error
 	Close() error
 }
 
-// NewVouching returns what auth.mode asks for: nil in mode store, where Kabar keeps
-// the credentials. It reads files, and asks nobody yet. Check needs no Options.
-func NewVouching(cfg config.Auth, o signin.Options) (Vouching, error) {
+// NewVerifier returns the verifier of auth.mode: nil in mode store, where Kabar keeps
+// the credentials. It reads files, and sends no request yet. Check needs no Options.
+func NewVerifier(cfg config.Auth, o signin.Options) (Verifier, error) {
 	switch cfg.Mode {
 	case config.AuthUpstream:
 		u, err := signin.NewUpstream(signin.UpstreamOptions{Options: o, URL: cfg.UpstreamURL.Reveal()})
@@ -48,14 +48,14 @@ func NewVouching(cfg config.Auth, o signin.Options) (Vouching, error) {
 	return nil, nil
 }
 
-// signInOptions have failures counted, and users known, in Redis.
+// signInOptions count failures and add users in Redis.
 func (c *Core) signInOptions(log *slog.Logger) signin.Options {
 	return signin.Options{
-		Limits: c.Devices,
-		Welcome: func(ctx context.Context, user int64) error {
-			err := c.Inbox.Welcome(ctx, user)
+		Failures: c.Credentials,
+		AddUser: func(ctx context.Context, user int64) error {
+			err := c.Inbox.Profiles.MarkKnown(ctx, user)
 			if errors.Is(err, inbox.ErrErased) {
-				return devices.ErrUnauthorized // until a service makes them known anew
+				return credentials.ErrUnauthorized // until a service makes them known anew
 			}
 			return err
 		},

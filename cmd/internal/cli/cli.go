@@ -1,17 +1,19 @@
-// Package cli runs the command lines of the daemon and of the load generator.
+// Package cli holds what the command lines of the daemon, the load generator and the
+// playground share.
 package cli
 
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/alecthomas/kong"
 )
 
-// Run parses a command line by a grammar, a pointer to a struct with kong's tags, has
-// execute carry out the command that it names, and returns the exit code: 0 done or
-// helped, 1 failed, 2 the command line is wrong. Without arguments it prints help.
-// Name is the program's, description what it does. It panics when the grammar is wrong.
+// Run parses a command line and calls execute with the command. The grammar is a pointer to
+// a struct with kong's tags; an invalid one panics. Without arguments Run prints help. It
+// returns the exit code: 0 for success and help, 1 when the command failed, 2 when the
+// command line is invalid.
 func Run(name, description string, grammar any, args []string, stdout, stderr io.Writer, execute func(*kong.Context) error, more ...kong.Option) int {
 	code := -1
 	options := append([]kong.Option{
@@ -41,4 +43,14 @@ func Run(name, description string, grammar any, args []string, stdout, stderr io
 		return 1
 	}
 	return 0
+}
+
+// IsTerminal reports whether out is a terminal.
+func IsTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -1,9 +1,9 @@
 // Package signin verifies credentials that Kabar does not keep: [Upstream] asks
-// the server that does, [JWT] checks signed tokens. (Those that Kabar keeps are
-// devices' business.)
+// the server that does, [JWT] checks signed tokens. Package credentials keeps and
+// verifies the others.
 //
-// All say yes with nil, no with devices.ErrUnauthorized, "too many failures" with
-// a *devices.LockedOutError, and [ErrUnavailable] when they cannot tell. A
-// credential that is known to be good is never locked out by failures of others,
-// and being unable to tell never counts as a failure.
+// All return nil for a good credential, credentials.ErrUnauthorized for a bad one, a
+// *credentials.LockedOutError after too many failures, and [ErrUnavailable] when they
+// cannot tell. Failed attempts of others do not lock out a credential that is known to
+// be good, and an attempt that could not be verified does not count as a failure.
 package signin

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Bounds of what is asked of another server.
+// Limits of requests to another server.
 const (
-	// Timeout is how long an answer may take as a whole.
+	// Timeout is for a request and its whole answer.
 	Timeout = 3 * time.Second
 
-	maxAnswer  = 256 << 10 // bytes of a body
-	maxHeader  = 64 << 10  // bytes of a header
-	maxConns   = 64        // connections at once: more sign-ins wait, for Timeout at most
-	idleConns  = 16
+	maxBody    = 256 << 10 // bytes
+	maxHeader  = 64 << 10  // bytes
+	maxConns   = 64        // at once; further sign-ins wait, for Timeout at most
+	maxIdle    = 16        // connections
 	idleExpiry = 90 * time.Second
 )
 
@@ -29,7 +29,7 @@ func newClient(transport http.RoundTripper) *http.Client {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxResponseHeaderBytes = maxHeader
 		t.MaxConnsPerHost = maxConns
-		t.MaxIdleConnsPerHost = idleConns
+		t.MaxIdleConnsPerHost = maxIdle
 		t.IdleConnTimeout = idleExpiry
 		transport = t
 	}
@@ -53,18 +53,17 @@ func fetch(ctx context.Context, client *http.Client, req *http.Request) (status 
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
 		return 0, nil, fmt.Errorf("read the answer: %w", err)
-	case len(body) > maxAnswer:
-		return 0, nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+	case len(body) > maxBody:
+		return 0, nil, fmt.Errorf("the answer is larger than %d bytes", maxBody)
 	}
 	return resp.StatusCode, body, nil
 }
 
-// getRequest returns a request for a URL. What stands there before the host is not
-// sent.
+// getRequest returns a request for a URL, without the user and password in it.
 func getRequest(address string) (*http.Request, error) {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 var secret = bytes.Repeat([]byte("s3cret"), 6)
@@ -54,7 +54,7 @@ var issuer = sync.OnceValue(func() (k struct {
 })
 
 // claim are the claims of a good token of Ani's, with changes; nil removes one.
-func claim(o *office, changes map[string]any) map[string]any {
+func claim(o *backend, changes map[string]any) map[string]any {
 	all := map[string]any{"sub": "66", "exp": o.now.Add(time.Hour).Unix(), "iss": "https://pasar.test", "aud": []string{"kabar", "web"}}
 	maps.Copy(all, changes)
 	maps.DeleteFunc(all, func(_ string, v any) bool { return v == nil })
@@ -124,8 +124,8 @@ func wantToken(t *testing.T, j *JWT, token string, want error) {
 
 // What the claims must say, whoever has signed them.
 func TestClaims(t *testing.T) {
-	o := newOffice()
-	no := devices.ErrUnauthorized
+	o := newBackend()
+	no := credentials.ErrUnauthorized
 	strict := JWTOptions{Options: o.options(), Secret: secret, Issuer: "https://pasar.test", Audience: "kabar"}
 	lax := JWTOptions{Options: o.options(), Secret: secret}
 	at := func(d time.Duration) int64 { return o.now.Add(d).Unix() }
@@ -164,8 +164,8 @@ func TestClaims(t *testing.T) {
 // Which signatures are believed, by those who share a secret and by those who have
 // public keys.
 func TestSignatures(t *testing.T) {
-	o, k := newOffice(), issuer()
-	no := devices.ErrUnauthorized
+	o, k := newBackend(), issuer()
+	no := credentials.ErrUnauthorized
 	der, err := x509.MarshalPKIXPublicKey(&k.rsa.PublicKey)
 	check(t, err)
 	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
@@ -235,26 +235,26 @@ func TestSignatures(t *testing.T) {
 
 // Failures are limited; a good token is let in all the same.
 func TestJWTLimitsFailures(t *testing.T) {
-	o := newOffice()
+	o := newBackend()
 	j := newJWT(t, JWTOptions{Options: o.options(), Secret: secret})
 	good := sign(t, jose.HS256, secret, "", claim(o, nil))
 	forged := sign(t, jose.HS256, bytes.Repeat([]byte("x"), 32), "", claim(o, nil))
 	for range 3 {
-		wantToken(t, j, forged, devices.ErrUnauthorized)
+		wantToken(t, j, forged, credentials.ErrUnauthorized)
 	}
 	wantToken(t, j, forged, errLocked)
 	wantToken(t, j, good, nil)
-	if o.counted(ani, home) != 3 || o.welcomed[ani] != 1 {
-		t.Errorf("failures %v, welcomed %v", o.failures, o.welcomed)
+	if o.counted(ani, home) != 3 || o.added[ani] != 1 {
+		t.Errorf("failures %v, added %v", o.failures, o.added)
 	}
 	o.pass(time.Hour + Leeway + time.Second)
 	wantToken(t, j, good, errLocked) // it has expired
-	o.closed = errors.New("Redis is away")
-	wantToken(t, j, sign(t, jose.HS256, secret, "", claim(o, nil)), o.closed)
+	o.addErr = errors.New("Redis is away")
+	wantToken(t, j, sign(t, jose.HS256, secret, "", claim(o, nil)), o.addErr)
 }
 
 func TestTokensSayWhoseTheyAre(t *testing.T) {
-	o := newOffice()
+	o := newBackend()
 	j := newJWT(t, JWTOptions{Options: o.options(), Secret: secret})
 	user, until, err := j.Claims(sign(t, jose.HS256, secret, "", claim(o, nil)))
 	if user != ani || !until.Equal(o.now.Add(time.Hour+Leeway)) || err != nil {
@@ -263,7 +263,7 @@ func TestTokensSayWhoseTheyAre(t *testing.T) {
 	for _, bad := range []string{"", "x", sign(t, jose.HS384, bytes.Repeat(secret, 2), "", claim(o, nil)),
 		sign(t, jose.HS256, secret, "", claim(o, map[string]any{"sub": "ani"})),
 		sign(t, jose.HS256, secret, "", claim(o, map[string]any{"exp": nil}))} {
-		if user, until, err := j.Claims(bad); user != 0 || !until.IsZero() || !errors.Is(err, devices.ErrUnauthorized) {
+		if user, until, err := j.Claims(bad); user != 0 || !until.IsZero() || !errors.Is(err, credentials.ErrUnauthorized) {
 			t.Errorf("%q: %d until %v: %v", bad, user, until, err)
 		}
 	}
@@ -278,7 +278,7 @@ func TestJWTOptions(t *testing.T) {
 		"no JSON":          {JWKS: file(t, []byte("-----BEGIN"))},
 		"no set":           {JWKS: file(t, []byte(`{"kty":"RSA"}`))},
 		"only secret keys": {JWKS: file(t, public(t, jose.JSONWebKey{Key: secret}))},
-		"a huge file":      {JWKS: file(t, bytes.Repeat([]byte(" "), maxAnswer+1))},
+		"a huge file":      {JWKS: file(t, bytes.Repeat([]byte(" "), maxBody+1))},
 		"no URL":           {JWKS: "https://%zz"},
 	} {
 		if _, err := NewJWT(o); err == nil {

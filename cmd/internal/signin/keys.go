@@ -19,35 +19,35 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 const (
-	refreshEvery = 5 * time.Minute  // keys, where nothing is wrong
-	refreshAgain = 15 * time.Second // at the least between two attempts
-	minRSA       = 2048             // bits (RFC 7518, section 3.3)
+	refreshInterval = 5 * time.Minute
+	minRefreshGap   = 15 * time.Second // between two attempts
+	minRSABits      = 2048             // RFC 7518, section 3.3
 )
 
-// keys are the public keys of a JWKS. They are read again every refreshEvery, and
-// when a token names a key that is not among them, as after a rotation. When that
-// fails those of before stay in use. It is safe for concurrent use.
+// keys are the public keys of a JWKS. They are read again every refreshInterval, and
+// when a token names an unknown key, as after a rotation. When reading fails, the keys
+// read before stay in use. It is safe for concurrent use.
 type keys struct {
-	*door
-	read    func(context.Context) ([]byte, error)
-	client  *http.Client // nil for a file
-	flights *flights
+	*verifier
+	read   func(context.Context) ([]byte, error)
+	client *http.Client // nil for a file
+	calls  *callGroup
 
-	mu     sync.Mutex
-	list   []jose.JSONWebKey
-	loaded bool
-	tried  time.Time // when reading them began last
+	mu      sync.Mutex
+	list    []jose.JSONWebKey
+	loaded  bool
+	triedAt time.Time // when the last attempt to read them began
 }
 
-// newKeys reads them when they are in a file.
-func newKeys(d *door, source string, transport http.RoundTripper) (*keys, error) {
-	k := &keys{door: d, flights: newFlights()}
+// newKeys returns keys. It reads a file at once.
+func newKeys(v *verifier, source string, transport http.RoundTripper) (*keys, error) {
+	k := &keys{verifier: v, calls: newCallGroup()}
 	if !strings.Contains(source, "://") {
-		k.read = func(context.Context) ([]byte, error) { return readBounded(source) }
+		k.read = func(context.Context) ([]byte, error) { return readFile(source) }
 		return k, k.load(context.Background())
 	}
 	request, err := getRequest(source)
@@ -65,15 +65,15 @@ func newKeys(d *door, source string, transport http.RoundTripper) (*keys, error)
 	return k, nil
 }
 
-func readBounded(name string) ([]byte, error) {
+func readFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxAnswer+1))
-	if err == nil && len(data) > maxAnswer {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxAnswer)
+	data, err := io.ReadAll(io.LimitReader(f, maxBody+1))
+	if err == nil && len(data) > maxBody {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxBody)
 	}
 	return data, err
 }
@@ -81,10 +81,10 @@ func readBounded(name string) ([]byte, error) {
 // run reads the keys until ctx ends.
 func (k *keys) run(ctx context.Context) {
 	for {
-		wait := refreshEvery
-		if err := k.flights.do(ctx, "", k.refresh); err != nil && ctx.Err() == nil {
+		wait := refreshInterval
+		if err := k.calls.do(ctx, "", k.refresh); err != nil && ctx.Err() == nil {
 			k.warn("the keys of auth.jwks cannot be read", err)
-			wait = refreshAgain
+			wait = minRefreshGap
 		}
 		select {
 		case <-time.After(wait):
@@ -95,7 +95,7 @@ func (k *keys) run(ctx context.Context) {
 }
 
 func (k *keys) close() {
-	k.flights.close()
+	k.calls.close()
 	if k.client != nil {
 		k.client.CloseIdleConnections()
 	}
@@ -104,7 +104,7 @@ func (k *keys) close() {
 // refresh reads the keys, unless that was tried shortly before.
 func (k *keys) refresh(ctx context.Context) error {
 	k.mu.Lock()
-	recent := !k.tried.IsZero() && k.Now().Sub(k.tried) < refreshAgain
+	recent := !k.triedAt.IsZero() && k.Now().Sub(k.triedAt) < minRefreshGap
 	k.mu.Unlock()
 	if recent {
 		return nil
@@ -112,10 +112,10 @@ func (k *keys) refresh(ctx context.Context) error {
 	return k.load(ctx)
 }
 
-// load reads the keys. An error leaves those of before.
+// load reads the keys. After an error the keys read before stay in use.
 func (k *keys) load(ctx context.Context) error {
 	k.mu.Lock()
-	k.tried = k.Now()
+	k.triedAt = k.Now()
 	k.mu.Unlock()
 	document, err := k.read(ctx)
 	if err != nil {
@@ -131,14 +131,14 @@ func (k *keys) load(ctx context.Context) error {
 	return nil
 }
 
-// find returns the key that a token names, and that fits its algorithm. A token that
-// names none gets the only one that fits. The error is devices.ErrUnauthorized, or
-// ErrUnavailable while there are no keys.
+// find returns the key that a token names, if it fits the token's algorithm. For a token
+// that names none it returns the only key that fits. The error is
+// credentials.ErrUnauthorized, or ErrUnavailable while there are no keys.
 func (k *keys) find(ctx context.Context, id string, alg jose.SignatureAlgorithm) (any, error) {
 	if key, _ := k.choose(id, alg); key != nil {
 		return key, nil
 	}
-	if err := k.flights.do(ctx, "", k.refresh); err != nil {
+	if err := k.calls.do(ctx, "", k.refresh); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -151,10 +151,10 @@ func (k *keys) find(ctx context.Context, id string, alg jose.SignatureAlgorithm)
 	if !loaded {
 		return nil, fmt.Errorf("%w: there are no keys yet", ErrUnavailable)
 	}
-	return nil, fmt.Errorf("%w: no key fits the token", devices.ErrUnauthorized)
+	return nil, fmt.Errorf("%w: no key fits the token", credentials.ErrUnauthorized)
 }
 
-// choose returns nil where no key fits, or where several do and none is named.
+// choose returns nil when no key fits, or when several do and the token names none.
 func (k *keys) choose(id string, alg jose.SignatureAlgorithm) (key any, loaded bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -170,9 +170,8 @@ func (k *keys) choose(id string, alg jose.SignatureAlgorithm) (key any, loaded b
 	return key, k.loaded
 }
 
-// parseKeys returns the keys of a JWKS that can verify tokens, and leaves out the
-// others, as RFC 7517, section 5 asks: those of unknown kinds, for encryption, or
-// secret.
+// parseKeys returns the keys of a JWKS that can verify tokens. It skips the others, as
+// RFC 7517, section 5 asks: keys of unknown types, for encryption, or secret.
 func parseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
@@ -193,14 +192,14 @@ func parseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	return list, nil
 }
 
-// fits reports whether a key is one for the algorithm.
+// fits reports whether a key can verify signatures of the algorithm.
 func fits(key jose.JSONWebKey, alg jose.SignatureAlgorithm) bool {
 	if key.Algorithm != "" && key.Algorithm != string(alg) {
 		return false
 	}
 	switch public := key.Key.(type) {
 	case *rsa.PublicKey:
-		return (alg == jose.RS256 || alg == jose.PS256) && public.N.BitLen() >= minRSA
+		return (alg == jose.RS256 || alg == jose.PS256) && public.N.BitLen() >= minRSABits
 	case *ecdsa.PublicKey:
 		return alg == jose.ES256 && public.Curve == elliptic.P256()
 	case ed25519.PublicKey:

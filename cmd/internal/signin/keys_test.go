@@ -14,7 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 // A publisher serves a JWKS.
@@ -52,7 +52,7 @@ func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-func published(t *testing.T, o *office, p *publisher) *JWT {
+func published(t *testing.T, o *backend, p *publisher) *JWT {
 	t.Helper()
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
@@ -62,7 +62,7 @@ func published(t *testing.T, o *office, p *publisher) *JWT {
 // Keys are fetched when a token needs them, and again when one names a key that is
 // not there yet, but not for every such token.
 func TestKeysRotate(t *testing.T) {
-	o, k := newOffice(), issuer()
+	o, k := newBackend(), issuer()
 	p := &publisher{status: 503}
 	j := published(t, o, p)
 	old := sign(t, jose.RS256, k.rsa, "old", claim(o, nil))
@@ -81,30 +81,30 @@ func TestKeysRotate(t *testing.T) {
 		t.Error("being unable to tell counts as a failure")
 	}
 	p.answers(200, public(t, key("old", k.rsa)))
-	o.pass(refreshAgain)
+	o.pass(minRefreshGap)
 	asks(old, nil, 1)
 	asks(old, nil, 0)
-	asks(fresh, devices.ErrUnauthorized, 0)
+	asks(fresh, credentials.ErrUnauthorized, 0)
 
 	p.answers(200, public(t, key("new", k.ec)))
-	o.pass(refreshAgain)
+	o.pass(minRefreshGap)
 	asks(fresh, nil, 1)
-	asks(old, devices.ErrUnauthorized, 0) // it was taken back
+	asks(old, credentials.ErrUnauthorized, 0) // it was taken back
 
 	for _, broken := range []struct {
 		status   int
 		document []byte
-	}{{500, public(t, key("old", k.rsa))}, {302, nil}, {200, []byte(`<html>`)}, {200, []byte(`{"keys":[]}`)}, {200, bytes.Repeat([]byte(" "), maxAnswer+1)}} {
+	}{{500, public(t, key("old", k.rsa))}, {302, nil}, {200, []byte(`<html>`)}, {200, []byte(`{"keys":[]}`)}, {200, bytes.Repeat([]byte(" "), maxBody+1)}} {
 		clear(o.failures)
 		p.answers(broken.status, broken.document)
-		o.pass(refreshAgain)
-		asks(old, devices.ErrUnauthorized, 1)
+		o.pass(minRefreshGap)
+		asks(old, credentials.ErrUnauthorized, 1)
 		asks(fresh, nil, 0) // those of before stay
 	}
 }
 
 func TestKeysAreFetchedOnce(t *testing.T) {
-	o, k := newOffice(), issuer()
+	o, k := newBackend(), issuer()
 	p := &publisher{status: 200, document: public(t, key("rsa", k.rsa)), wait: make(chan bool)}
 	j := published(t, o, p)
 	token := sign(t, jose.RS256, k.rsa, "rsa", claim(o, nil))
@@ -124,8 +124,8 @@ func TestKeysAreFetchedOnce(t *testing.T) {
 func TestKeysAreKeptUpToDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &publisher{status: 200, document: public(t, key("rsa", issuer().rsa))}
-		o := newOffice()
-		j, err := NewJWT(JWTOptions{Options: Options{Limits: o, Welcome: o.welcome}, JWKS: "https://keys.test/", Transport: p})
+		o := newBackend()
+		j, err := NewJWT(JWTOptions{Options: Options{Failures: o, AddUser: o.addUser}, JWKS: "https://keys.test/", Transport: p})
 		check(t, err)
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -139,30 +139,30 @@ func TestKeysAreKeptUpToDate(t *testing.T) {
 			}
 		}
 		asked(1)
-		time.Sleep(refreshEvery)
+		time.Sleep(refreshInterval)
 		asked(2)
 		p.answers(500, nil)
-		time.Sleep(refreshEvery)
+		time.Sleep(refreshInterval)
 		asked(3)
-		time.Sleep(refreshAgain)
+		time.Sleep(minRefreshGap)
 		asked(4)
 	})
 }
 
 // Keys in a file are read again as well.
 func TestKeysInAFile(t *testing.T) {
-	o, k := newOffice(), issuer()
+	o, k := newBackend(), issuer()
 	name := file(t, public(t, key("old", k.rsa)))
 	j := newJWT(t, JWTOptions{Options: o.options(), JWKS: name})
 	fresh := sign(t, jose.ES256, k.ec, "new", claim(o, nil))
 	check(t, os.WriteFile(name, public(t, key("new", k.ec)), 0o600))
-	wantToken(t, j, fresh, devices.ErrUnauthorized)
-	o.pass(refreshAgain)
+	wantToken(t, j, fresh, credentials.ErrUnauthorized)
+	o.pass(minRefreshGap)
 	wantToken(t, j, fresh, nil)
 }
 
 func TestJWTCheck(t *testing.T) {
-	o := newOffice()
+	o := newBackend()
 	p := &publisher{status: 200, document: public(t, key("rsa", issuer().rsa))}
 	j := published(t, o, p)
 	check(t, j.Check(t.Context()))
@@ -176,7 +176,7 @@ func TestJWTCheck(t *testing.T) {
 // A server of keys that says nothing holds up nobody for long.
 func TestKeysAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice()
+		o := newBackend()
 		j, err := NewJWT(JWTOptions{Options: o.options(), JWKS: "https://keys.test/", Transport: roundTrip(silence)})
 		check(t, err)
 		defer j.Close()

@@ -24,10 +24,10 @@ func silence(r *http.Request) (*http.Response, error) {
 
 func TestUpstreamIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice()
+		o := newBackend()
 		slow := false
 		u, err := NewUpstream(UpstreamOptions{
-			Options: Options{Limits: o, Welcome: o.welcome}, URL: "http://upstream.test/",
+			Options: Options{Failures: o, AddUser: o.addUser}, URL: "http://upstream.test/",
 			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				if slow {
 					return silence(r)
@@ -62,7 +62,7 @@ func TestUpstreamIsSlow(t *testing.T) {
 // A body that trickles is bounded in time as well.
 func TestUpstreamTrickles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice()
+		o := newBackend()
 		u, err := NewUpstream(UpstreamOptions{Options: o.options(), URL: "http://upstream.test/",
 			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				body, w := io.Pipe()
@@ -81,7 +81,7 @@ func TestUpstreamTrickles(t *testing.T) {
 // Closing ends what is under way, and what comes later is not begun.
 func TestUpstreamCloses(t *testing.T) {
 	asked := make(chan bool, 1)
-	u, err := NewUpstream(UpstreamOptions{Options: newOffice().options(), URL: "http://upstream.test/",
+	u, err := NewUpstream(UpstreamOptions{Options: newBackend().options(), URL: "http://upstream.test/",
 		Transport: roundTrip(func(r *http.Request) (*http.Response, error) { asked <- true; return silence(r) })})
 	check(t, err)
 	done := make(chan error)

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 // info is what the documents answer; it does not say whose it is.
@@ -21,19 +21,19 @@ const info = `{"status":"OK","user":{"name":"Me Ow","email":"meow@domain.com","p
 	"avatar":"https://secure.gravatar.com/avatar/c8a0457bfc1b881755588e05a6ce55f0?s=50","avatar_id":"38432",
 	"bank":{"name":"Bank Republik Dummy","number":"234567890"}},"message":null}`
 
-// A market is an upstream whose answer to right credentials can be set.
-type market struct {
-	*office
+// A fakeUpstream is an upstream whose answer to right credentials can be set.
+type fakeUpstream struct {
+	*backend
 	*Upstream
 	t     *testing.T
 	asked atomic.Int32
 	mode  atomic.Pointer[http.HandlerFunc] // in place of the answer; nil for that
 }
 
-// newMarket is one where Ani's token is tok3n, and Budi's too.
-func newMarket(t *testing.T) *market {
+// newFakeUpstream is one where Ani's token is tok3n, and Budi's too.
+func newFakeUpstream(t *testing.T) *fakeUpstream {
 	t.Helper()
-	m := &market{office: newOffice(), t: t}
+	m := &fakeUpstream{backend: newBackend(), t: t}
 	server := httptest.NewServer(m)
 	u, err := NewUpstream(UpstreamOptions{Options: m.options(), URL: server.URL + "/v2/users/info.json"})
 	check(t, err)
@@ -42,7 +42,7 @@ func newMarket(t *testing.T) *market {
 	return m
 }
 
-func (m *market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *fakeUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.asked.Add(1)
 	if special := m.mode.Load(); special != nil {
 		(*special)(w, r)
@@ -58,7 +58,7 @@ func (m *market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // answers makes it answer so, whoever asks; status 0 is as it should be.
-func (m *market) answers(status int, body string) {
+func (m *fakeUpstream) answers(status int, body string) {
 	if status == 0 {
 		m.mode.Store(nil)
 		return
@@ -70,10 +70,10 @@ func (m *market) answers(status int, body string) {
 	})
 }
 
-func (m *market) behaves(h http.HandlerFunc) { m.mode.Store(&h) }
+func (m *fakeUpstream) behaves(h http.HandlerFunc) { m.mode.Store(&h) }
 
 // signIn checks what a sign-in gets, and how often that asks the upstream.
-func (m *market) signIn(user int64, token, address string, want error, asks int32) {
+func (m *fakeUpstream) signIn(user int64, token, address string, want error, asks int32) {
 	m.t.Helper()
 	before := m.asked.Load()
 	if err := m.Authenticate(m.t.Context(), user, token, address); !is(err, want) {
@@ -85,25 +85,25 @@ func (m *market) signIn(user int64, token, address string, want error, asks int3
 }
 
 func TestUpstreamVouches(t *testing.T) {
-	m := newMarket(t)
+	m := newFakeUpstream(t)
 	m.signIn(ani, "tok3n", home, nil, 1)
 	m.signIn(ani, "tok3n", cafe, nil, 0)
-	m.signIn(ani, "wrong", home, devices.ErrUnauthorized, 1)
-	m.signIn(68, "tok3n", home, devices.ErrUnauthorized, 1)
-	m.signIn(ani, "", home, devices.ErrUnauthorized, 0)
+	m.signIn(ani, "wrong", home, credentials.ErrUnauthorized, 1)
+	m.signIn(68, "tok3n", home, credentials.ErrUnauthorized, 1)
+	m.signIn(ani, "", home, credentials.ErrUnauthorized, 0)
 	m.signIn(budi, "tok3n", home, nil, 1)
 	if m.counted(ani, home) != 1 || m.counted(68, home) != 1 || m.counted(budi, home) != 0 {
 		t.Errorf("failures %v", m.failures)
 	}
-	if m.welcomed[ani] != 1 || m.welcomed[budi] != 1 || len(m.welcomed) != 2 {
-		t.Errorf("welcomed %v", m.welcomed)
+	if m.added[ani] != 1 || m.added[budi] != 1 || len(m.added) != 2 {
+		t.Errorf("added %v", m.added)
 	}
 }
 
 // What the upstream says, and what it means: for somebody new, and for somebody who
-// was vouched for six minutes ago.
+// signed in six minutes ago.
 func TestUpstreamAnswers(t *testing.T) {
-	no := devices.ErrUnauthorized
+	no := credentials.ErrUnauthorized
 	for name, tc := range map[string]struct {
 		status          int
 		body            string
@@ -133,10 +133,10 @@ func TestUpstreamAnswers(t *testing.T) {
 		"a list":             {200, `["OK"]`, ErrUnavailable, nil},
 		"no status":          {200, `{"user":{"id":66}}`, ErrUnavailable, nil},
 		"another status":     {200, `{"status":"ok"}`, ErrUnavailable, nil},
-		"too much":           {200, `{"status":"OK","x":"` + strings.Repeat("x", maxAnswer) + `"}`, ErrUnavailable, nil},
+		"too much":           {200, `{"status":"OK","x":"` + strings.Repeat("x", maxBody) + `"}`, ErrUnavailable, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMarket(t)
+			m := newFakeUpstream(t)
 			m.signIn(ani, "tok3n", home, nil, 1)
 			m.pass(Fresh + time.Minute)
 			m.answers(tc.status, tc.body)
@@ -155,7 +155,7 @@ func TestUpstreamAnswers(t *testing.T) {
 
 // Good for five minutes, then asked again; for an hour where there is no answer.
 func TestUpstreamFlaps(t *testing.T) {
-	m := newMarket(t)
+	m := newFakeUpstream(t)
 	m.signIn(ani, "tok3n", home, nil, 1)
 	m.answers(503, "")
 	m.pass(Fresh - time.Second)
@@ -163,13 +163,13 @@ func TestUpstreamFlaps(t *testing.T) {
 	m.pass(time.Second)
 	m.signIn(ani, "tok3n", home, nil, 1) // stale
 	m.signIn(ani, "tok3n", home, nil, 0) // it has just been asked in vain
-	m.pass(askAgain)
+	m.pass(retryInterval)
 	m.signIn(ani, "tok3n", home, nil, 1)
-	m.signIn(budi, "tok3n", home, ErrUnavailable, 1) // never vouched for
+	m.signIn(budi, "tok3n", home, ErrUnavailable, 1) // never verified
 	m.signIn(budi, "tok3n", home, ErrUnavailable, 1)
 
 	m.answers(0, "")
-	m.pass(askAgain)
+	m.pass(retryInterval)
 	m.signIn(ani, "tok3n", home, nil, 1) // it has recovered
 	m.signIn(budi, "tok3n", home, nil, 1)
 	m.pass(Fresh - time.Second)
@@ -188,17 +188,17 @@ func TestUpstreamFlaps(t *testing.T) {
 
 	m.pass(Fresh)
 	m.answers(401, "")
-	m.signIn(ani, "tok3n", home, devices.ErrUnauthorized, 1)
+	m.signIn(ani, "tok3n", home, credentials.ErrUnauthorized, 1)
 	m.answers(500, "")
 	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // a no ends what was remembered
 }
 
 func TestUpstreamLimitsFailures(t *testing.T) {
-	m := newMarket(t)
+	m := newFakeUpstream(t)
 	m.signIn(budi, "tok3n", cafe, nil, 1)
 	for range 3 {
-		m.signIn(ani, "guess", home, devices.ErrUnauthorized, 1)
-		m.signIn(budi, "guess", cafe, devices.ErrUnauthorized, 1)
+		m.signIn(ani, "guess", home, credentials.ErrUnauthorized, 1)
+		m.signIn(budi, "guess", cafe, credentials.ErrUnauthorized, 1)
 	}
 	m.signIn(ani, "guess", home, errLocked, 0)
 	m.signIn(ani, "tok3n", home, errLocked, 0) // not even asked about
@@ -213,13 +213,13 @@ func TestUpstreamLimitsFailures(t *testing.T) {
 	m.answers(401, "")
 	m.pass(-Stale)
 	m.pass(Fresh)
-	m.signIn(budi, "tok3n", cafe, devices.ErrUnauthorized, 1) // no longer good
+	m.signIn(budi, "tok3n", cafe, credentials.ErrUnauthorized, 1) // no longer good
 	m.signIn(budi, "tok3n", cafe, errLocked, 0)
 }
 
 // Guesses made at once share the limit, although none is answered yet.
 func TestUpstreamGuessesAtOnce(t *testing.T) {
-	m := newMarket(t)
+	m := newFakeUpstream(t)
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
@@ -235,7 +235,7 @@ func TestUpstreamGuessesAtOnce(t *testing.T) {
 // Fifty who sign in at once are one request, and the first one's leaving does not
 // concern the others.
 func TestUpstreamIsAskedOnce(t *testing.T) {
-	m := newMarket(t)
+	m := newFakeUpstream(t)
 	asked, answer := make(chan bool, 1), make(chan bool)
 	m.behaves(func(w http.ResponseWriter, _ *http.Request) {
 		asked <- true
@@ -271,7 +271,7 @@ func TestUpstreamIsAskedOnce(t *testing.T) {
 func TestUpstreamIsDown(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	o := newOffice()
+	o := newBackend()
 	var log strings.Builder
 	opts := o.options()
 	opts.Log = slog.New(slog.NewTextHandler(&log, nil))
@@ -280,7 +280,7 @@ func TestUpstreamIsDown(t *testing.T) {
 	defer u.Close()
 	for range 5 { // more often than anybody may fail
 		err := u.Authenticate(t.Context(), ani, "tok3n", home)
-		if !errors.Is(err, ErrUnavailable) || errors.Is(err, devices.ErrUnauthorized) {
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, credentials.ErrUnauthorized) {
 			t.Error(err)
 		}
 		log.WriteString(err.Error())
@@ -295,23 +295,23 @@ func TestUpstreamIsDown(t *testing.T) {
 	}
 }
 
-// A sign-in fails when the user cannot be welcomed, and is good once they can.
-func TestUpstreamWelcomes(t *testing.T) {
-	m := newMarket(t)
-	m.closed = errors.New("Redis is away")
-	m.signIn(ani, "tok3n", home, m.closed, 1)
-	m.closed = nil
+// A sign-in fails when the user cannot be added, and is good once they can.
+func TestUpstreamAddsUsers(t *testing.T) {
+	m := newFakeUpstream(t)
+	m.addErr = errors.New("Redis is away")
+	m.signIn(ani, "tok3n", home, m.addErr, 1)
+	m.addErr = nil
 	m.signIn(ani, "tok3n", home, nil, 0)
 	m.signIn(ani, "tok3n", home, nil, 0)
-	m.pass(welcomeAgain)
+	m.pass(addInterval)
 	m.signIn(ani, "tok3n", home, nil, 1)
-	if m.welcomed[ani] != 2 {
-		t.Errorf("welcomed %d times", m.welcomed[ani])
+	if m.added[ani] != 2 {
+		t.Errorf("added %d times", m.added[ani])
 	}
 }
 
 func TestUpstreamCheck(t *testing.T) {
-	m := newMarket(t)
+	m := newFakeUpstream(t)
 	check(t, m.Check(t.Context()))
 	m.answers(200, info)
 	if err := m.Check(t.Context()); err == nil {

@@ -1,5 +1,5 @@
-// Package localredis starts a redis-server of its own on this machine, for the
-// playground, tests and benchmarks.
+// Package localredis starts a redis-server as a child process, for the playground, tests
+// and benchmarks.
 package localredis
 
 import (
@@ -23,37 +23,39 @@ import (
 var ErrNotInstalled = errors.New("redis-server is not installed (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)")
 
 const (
-	startWithin = 10 * time.Second
-	stopWithin  = 10 * time.Second
+	startTimeout = 10 * time.Second
+	stopTimeout  = 10 * time.Second
 )
 
-// Options say how to start a server.
+// Options configure a [Server].
 type Options struct {
-	// Dir keeps its data. Empty: a new folder that Close removes.
+	// Dir is the folder of the server's data. If empty, a temporary folder is used, which
+	// Close and Kill remove.
 	Dir string
-	// Port on 127.0.0.1. 0: a free one.
+	// Port is the port on 127.0.0.1; a free one if 0.
 	Port int
-	// Args are further settings, such as "--appendfsync", "always". Without any
-	// the server writes an append-only file with fsync every second.
+	// Args are additional arguments, such as "--appendfsync", "always". The default is an
+	// append-only file with an fsync every second, and no snapshots.
 	Args []string
-	// Group starts it in a process group of its own, so that a Ctrl-C meant for
-	// the parent does not end it before its clients.
+	// Group starts the server in a process group of its own, so that a Ctrl-C in the
+	// terminal does not stop it before its clients.
 	Group bool
 }
 
-// A Server is a redis-server that runs as a child of this process.
+// A Server is a running redis-server. The caller must end it with Close or Kill.
 type Server struct {
 	addr    string
 	cmd     *exec.Cmd
 	output  bytes.Buffer
 	exited  chan struct{}
-	err     error // of the exit, once exited is closed
+	err     error // of the process; set once exited is closed
 	dir     string
 	ownsDir bool
 }
 
-// Start starts a server and waits until it answers. The error is ErrNotInstalled
-// where there is none, or holds what the server said.
+// Start starts a server and waits up to 10 s until it answers. The error is
+// [ErrNotInstalled] if there is no redis-server. When the server exits at once, its output
+// is copied to standard error.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -99,7 +101,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 
 // ready waits until the server answers.
 func (s *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, ClientName: "kabar-start"})
 	defer c.Close()
@@ -110,7 +112,7 @@ func (s *Server) ready(ctx context.Context) error {
 		case <-tick.C:
 		case <-s.exited:
 			_, _ = io.Copy(os.Stderr, &s.output)
-			return fmt.Errorf("redis-server ended at once: %w", s.err)
+			return fmt.Errorf("redis-server exited at once: %w", s.err)
 		case <-ctx.Done():
 			return fmt.Errorf("redis-server does not answer: %w", ctx.Err())
 		}
@@ -118,32 +120,32 @@ func (s *Server) ready(ctx context.Context) error {
 	return nil
 }
 
-// Addr returns host and port.
+// Addr returns the server's address, host:port.
 func (s *Server) Addr() string { return s.addr }
 
-// URL returns the URL for redis.url.
+// URL returns the server's address as a redis:// URL.
 func (s *Server) URL() string { return "redis://" + s.addr + "/0" }
 
-// Dir returns the folder that keeps its data.
+// Dir returns the folder of the server's data.
 func (s *Server) Dir() string { return s.dir }
 
-// PID returns the process id, for those who measure it.
+// PID returns the id of the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Close ends the server as an operator would and waits for it. It may be called
-// twice.
+// Close stops the server with SIGTERM and waits for it. After 10 s it kills the server and
+// returns an error. It may be called twice.
 func (s *Server) Close() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
 	select {
 	case <-s.exited:
 		return s.removeDir()
-	case <-time.After(stopWithin):
+	case <-time.After(stopTimeout):
 		return errors.Join(errors.New("redis-server did not stop and was killed"), s.Kill())
 	}
 }
 
-// Kill ends the server with SIGKILL and waits for it. What it had not written to
-// disk is lost.
+// Kill ends the server with SIGKILL and waits for it. Data that was not written to disk is
+// lost.
 func (s *Server) Kill() error {
 	_ = s.cmd.Process.Kill() // it may be gone already
 	<-s.exited
@@ -160,8 +162,8 @@ func (s *Server) removeDir() error {
 	return nil
 }
 
-// highestPort leaves room for the bus of a cluster's node, 10,000 ports above.
-const highestPort = 65535 - 10000
+// maxPort leaves room for the cluster bus of a node, whose port is 10,000 higher.
+const maxPort = 65535 - 10000
 
 func freePort() (int, error) {
 	for range 100 {
@@ -169,12 +171,12 @@ func freePort() (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("find a free port: %w", err)
 		}
-		defer l.Close() // only now, so that the next one is another
-		if port := l.Addr().(*net.TCPAddr).Port; port <= highestPort {
+		defer l.Close() // at the end, so that each try gets another port
+		if port := l.Addr().(*net.TCPAddr).Port; port <= maxPort {
 			return port, nil
 		}
 	}
-	return 0, fmt.Errorf("find a free port up to %d: none in 100 tries", highestPort)
+	return 0, fmt.Errorf("find a free port up to %d: none in 100 tries", maxPort)
 }
 
 var (
@@ -182,8 +184,8 @@ var (
 	shared   *Server
 )
 
-// Shared returns a server that this process starts once, for tests that keep
-// apart by key prefix. Whoever uses it calls StopShared in the end.
+// Shared returns a server that is started once in this process, without fsync, for tests
+// that use different key prefixes. [Main] stops it. It is safe for concurrent use.
 func Shared() (*Server, error) {
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
@@ -195,7 +197,7 @@ func Shared() (*Server, error) {
 	return shared, err
 }
 
-// StopShared ends the shared server, if it runs.
+// StopShared stops the shared server, if it was started.
 func StopShared() error {
 	sharedMu.Lock()
 	defer sharedMu.Unlock()

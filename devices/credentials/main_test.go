@@ -1,0 +1,45 @@
+package credentials
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/devices/internal/redistest"
+)
+
+const (
+	ani  int64 = 66
+	budi int64 = 67
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// onEveryRedis runs a test on every kind of Redis, in parallel with others.
+func onEveryRedis(t *testing.T, test func(t *testing.T, r server)) {
+	t.Helper()
+	redistest.OnEvery(t, func(t *testing.T, s redistest.Store) { test(t, server{s}) })
+}
+
+// A server is one kind of Redis, as one test sees it.
+type server struct{ redistest.Store }
+
+// store returns a store of credentials with the test's own keys.
+func (r server) store(o Options) *Store {
+	o.Redis, o.Batcher, o.Partitions = r.Client, r.Batcher, r.Partitions
+	return New(o)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	redistest.Check(t, err)
+}
+
+// wantInvalid checks which field an error names.
+func wantInvalid(t *testing.T, err error, field string) {
+	t.Helper()
+	var invalid *account.InvalidError
+	if !errors.As(err, &invalid) || invalid.Field != field {
+		t.Errorf("got %v, want %s to be invalid", err, field)
+	}
+}

@@ -1,0 +1,236 @@
+package broadcast
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+const (
+	roomEvery      = 50 * time.Millisecond // how often a broadcaster looks for room in the outbox
+	tick           = 10 * time.Millisecond // a step notifies as many users as the rate brings in that time
+	maxStep        = 64                    // users of a partition in one step
+	renewEvery     = time.Second           // how often a broadcaster renews its lease and notes its pace, at least
+	retryAfter     = time.Second           // how long a broadcaster waits after Redis failed
+	releaseTimeout = 5 * time.Second       // for giving up a lease when the process stops
+
+	// retriesDue is when every retry is due at the latest, unless the provider asked for
+	// longer: the longest backoff of a push with its jitter.
+	retriesDue = 20 * time.Minute
+	// maxDelayed is how many delayed entries a partition may hold in all before
+	// broadcasts wait, those of quiet hours included: some 20 MB.
+	maxDelayed = 50_000
+)
+
+// A broadcaster sends one broadcast, for as long as this process holds the lease.
+type broadcaster struct {
+	b       *Broadcasts
+	key     string
+	def     definition
+	walk    *walk
+	limiter *rate.Limiter
+	done    []bool // by partition
+	next    int    // the partition whose turn it is
+
+	sent    int       // users notified since renewed
+	renewed time.Time // when the lease was renewed
+	pace    float64   // users notified a second of late
+}
+
+func (b *Broadcasts) newBroadcaster(key string, def definition, w *walk) *broadcaster {
+	return &broadcaster{
+		b: b, key: key, def: def, walk: w, limiter: newLimiter(def.Rate),
+		done: make([]bool, b.partitions.Len()), renewed: time.Now(),
+	}
+}
+
+// newLimiter allows so many users a second, and a tenth of that at once.
+func newLimiter(perSecond int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/10))
+}
+
+// run sends until the broadcast or the lease is over, or ctx ends.
+func (c *broadcaster) run(ctx context.Context) {
+	defer c.release(ctx)
+	for ctx.Err() == nil {
+		idle, left, err := c.round(ctx)
+		if err == nil && left == 0 {
+			err = c.finish(ctx, Done)
+		}
+		switch {
+		case errors.Is(err, errFenced), errors.Is(err, ErrState), errors.Is(err, errFinished):
+			return
+		case err != nil && ctx.Err() == nil:
+			c.b.log.Warn("a broadcast is delayed", "broadcast", c.def.ID, "error", err)
+			rdb.Sleep(ctx, retryAfter)
+		case idle > 0:
+			rdb.Sleep(ctx, idle)
+		}
+	}
+}
+
+// errFinished reports that the broadcast has been finished.
+var errFinished = errors.New("the broadcast is finished")
+
+// release lets another process go on at once.
+func (c *broadcaster) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := c.walk.release(ctx); err != nil {
+		c.b.log.Warn("the lease on a broadcast cannot be given up", "broadcast", c.def.ID, "error", err)
+	}
+}
+
+// round takes a step in every partition that is not done, as far as the outbox allows;
+// when the rate allows no more it ends, and the next round goes on there. It returns how
+// long to wait before that, and how many of the partitions that it came to are not done.
+func (c *broadcaster) round(ctx context.Context) (idle time.Duration, left int, err error) {
+	idle = roomEvery // unless somebody is reached
+	for range c.done {
+		p := c.next
+		if c.done[p] {
+			c.next = (p + 1) % len(c.done)
+			continue
+		}
+		left++
+		if c.b.now().UnixMilli() >= c.def.Expires {
+			return 0, left, c.finish(ctx, Expired)
+		}
+		if err := c.renew(ctx); err != nil {
+			return 0, left, err
+		}
+		limit := c.allowed()
+		if limit == 0 {
+			return tick, left, nil
+		}
+		c.next = (p + 1) % len(c.done)
+		n, err := c.step(ctx, p, limit)
+		if err != nil {
+			return 0, left, err
+		}
+		if n > 0 {
+			idle = 0
+		}
+		if c.done[p] {
+			left--
+		}
+	}
+	return idle, left, nil
+}
+
+// allowed returns how many users a step may notify by the rate: 0 until there are as many
+// as a tick brings. Steps of one user each would cost Redis, and the bulk lane, several
+// times as much.
+func (c *broadcaster) allowed() int {
+	n := min(maxStep, int(c.limiter.TokensAt(c.b.now())))
+	if n < min(maxStep, int(float64(c.def.Rate)*tick.Seconds())) {
+		return 0
+	}
+	return n
+}
+
+// renew renews the lease when it is time, and notes the pace.
+func (c *broadcaster) renew(ctx context.Context) error {
+	since := time.Since(c.renewed)
+	if since < min(renewEvery, c.b.lease/4) {
+		return nil
+	}
+	now := float64(c.sent) / since.Seconds()
+	if c.pace == 0 {
+		c.pace = now
+	}
+	c.pace += (now - c.pace) / 4 // smoothed
+	c.sent, c.renewed = 0, time.Now()
+	return c.walk.renew(ctx, c.pace)
+}
+
+// step notifies the next users of a partition, limit of them at most, and returns how
+// many were reached.
+func (c *broadcaster) step(ctx context.Context, p, limit int) (reached int, err error) {
+	now := c.b.now()
+	if room, err := c.b.hasRoom(ctx, p); err != nil || !room {
+		return 0, err
+	}
+	users, err := c.walk.next(ctx, p, c.def.Named > 0, maxStep)
+	if err != nil {
+		return 0, err
+	}
+	if c.done[p] = len(users) == 0; c.done[p] {
+		return 0, nil
+	}
+	matches, err := c.b.matchUsers(ctx, c.def.Audience, users)
+	if err != nil {
+		return 0, err
+	}
+	candidates, notified := make([]candidate, 0, len(users)), 0
+	for i, user := range users {
+		next := candidate{user: user}
+		if matches[i] {
+			if notified == limit {
+				break
+			}
+			notified++
+			next.notification = c.notification(p, user, now)
+		}
+		candidates = append(candidates, next)
+	}
+	c.limiter.AllowN(now, notified) // there are as many
+	if err := c.walk.step(ctx, p, candidates); err != nil {
+		return 0, err
+	}
+	c.sent += notified
+	c.b.walked.WithLabelValues("sent").Add(float64(notified))
+	c.b.walked.WithLabelValues("skipped").Add(float64(len(candidates) - notified))
+	c.b.outbox.Nudge(push.Bulk)
+	return len(candidates), nil
+}
+
+// notification is what a user of the audience gets.
+func (c *broadcaster) notification(p int, user int64, now time.Time) *inbox.NewNotification {
+	e := &outbox.Entry{
+		User: user, Event: c.key, Type: c.def.Type, Expires: c.def.Expires,
+		Until: min(c.def.Expires, now.Add(c.b.retryFor).UnixMilli()),
+	}
+	return &inbox.NewNotification{
+		Receiver: user, Event: c.key, Content: c.def.Digest, Type: c.def.Type, Listed: true,
+		Body:  []byte(inbox.Reference(c.key)),
+		State: model.State{Order: now},
+		Entry: &inbox.OutboxEntry{Stream: c.b.outbox.StreamKey(p, push.Bulk), Header: e.Header()},
+	}
+}
+
+// finish ends the broadcast. The error is errFinished when it did.
+func (c *broadcaster) finish(ctx context.Context, to State) error {
+	s, err := c.b.status(ctx, c.key)
+	if err != nil {
+		return err
+	}
+	total := s.Total
+	if to == Done {
+		total = s.Walked
+	}
+	if err := c.walk.finish(ctx, to, total); err != nil {
+		return err
+	}
+	c.b.nudge() // to be closed
+	return errFinished
+}
+
+// hasRoom reports whether a partition's bulk lane has room for a step. So a broadcast
+// fills Redis no faster than its pushes are sent, and pushes that wait for the end of
+// quiet hours hold it up only when they are very many.
+func (b *Broadcasts) hasRoom(ctx context.Context, p int) (bool, error) {
+	soon, delayed, err := b.outbox.Backlog(ctx, p, push.Bulk, b.now().Add(retriesDue))
+	if err != nil {
+		return false, err
+	}
+	return soon < b.backlog && delayed < maxDelayed, nil
+}

@@ -1,0 +1,26 @@
+-- Takes, renews or gives up the lease on an active broadcast. Taking it from another
+-- holder raises the fence.
+--
+-- KEYS  1 broadcast
+-- ARGV  1 holder  2 lease, ms; 0 gives it up  3 users notified a second of late
+--       4 now, Unix ms, for when the broadcast started
+-- Reply fence, or 0 when the broadcast is not active or another one holds the lease
+
+local broadcast = KEYS[1]
+local holder, lease, pace, started = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+
+local known = redis.call('HMGET', broadcast, 'state', 'fence', 'holder', 'until', 'started')
+local state, fence, held_by, held_until = known[1], tonumber(known[2]), known[3], tonumber(known[4])
+if state ~= 'active' then return 0 end
+
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+if held_by ~= holder then
+  if held_by and now < held_until then return 0 end
+  if lease == 0 then return 0 end
+  fence = fence + 1
+  redis.call('HSET', broadcast, 'holder', holder, 'fence', string.format('%.0f', fence))
+end
+redis.call('HSET', broadcast, 'until', string.format('%.0f', now + lease), 'pace', pace)
+if not known[5] then redis.call('HSET', broadcast, 'started', started) end
+return fence

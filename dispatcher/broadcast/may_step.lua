@@ -1,0 +1,11 @@
+-- may_step says whether a broadcaster may move a partition's cursor from one user to a
+-- later one: 1 yes, 0 the cursor is past the latter already, -1 the fence was raised, -2
+-- the cursor is elsewhere, because a step before this one failed.
+local function may_step(walk, fence, from, to)
+  local known = redis.call('HMGET', walk, 'fence', 'cursor')
+  local highest, cursor = known[1], known[2] or ''
+  if highest ~= fence then return -1 end
+  if cursor >= to then return 0 end
+  if cursor ~= from then return -2 end
+  return 1
+end

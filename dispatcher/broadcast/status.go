@@ -1,0 +1,167 @@
+package broadcast
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// A Status tells how far a broadcast is.
+type Status struct {
+	ID       string
+	Source   string // see event.ServiceSource
+	Type     string
+	State    State
+	Audience Audience
+	Named    int // users whom it names; 0: everyone
+	Rate     int // users a second that were asked for
+
+	CreatedAt, At, ExpiresAt time.Time
+	StartedAt, FinishedAt    time.Time // zero: not yet
+
+	// Total is how many users there are to reach: exact once it is done or when it
+	// names them, else those of whom Kabar knows now.
+	Total   int64
+	Walked  int64            // users reached: Sent and Skipped
+	Sent    int64            // users notified: it is in their inbox
+	Skipped int64            // users who were not in the audience
+	Pushed  int64            // pushes that a provider accepted
+	Failed  map[string]int64 // pushes that are not tried any more, by reason
+	Pace    float64          // users notified a second of late
+	Left    time.Duration    // until everyone is reached at that pace; -1 unknown
+}
+
+// Service returns the name of the service that started it.
+func (s *Status) Service() string { return event.SourceService(s.Source) }
+
+// A definition is what a process that walks a broadcast must know of it, as it is stored.
+type definition struct {
+	ID       string   `json:"id"`
+	Source   string   `json:"source"`
+	Type     string   `json:"type"`
+	Digest   string   `json:"content"`
+	Audience Audience `json:"audience"`
+	Named    int      `json:"named,omitempty"`
+	Rate     int      `json:"rate"`
+	Created  int64    `json:"created"` // ms
+	At       int64    `json:"at"`      // ms
+	Expires  int64    `json:"expires"` // ms
+}
+
+func readDefinition(stored []byte) (def definition, err error) {
+	if err := json.Unmarshal(stored, &def); err != nil {
+		return def, fmt.Errorf("definition of a broadcast: %w", err)
+	}
+	return def, nil
+}
+
+// Get returns how far a broadcast of a source is, or inbox.ErrNotFound.
+func (b *Broadcasts) Get(ctx context.Context, source, id string) (Status, error) {
+	return b.status(ctx, keyOf(source, id))
+}
+
+// List returns the newest broadcasts of all sources, limit of them at most.
+func (b *Broadcasts) List(ctx context.Context, limit int) ([]Status, error) {
+	keys, err := b.store.newest(ctx, limit)
+	if err != nil {
+		return nil, err
+	}
+	return b.statuses(ctx, keys)
+}
+
+// open returns the broadcasts that are not over.
+func (b *Broadcasts) open(ctx context.Context) ([]Status, error) {
+	open, err := b.store.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, 0, len(open))
+	for _, r := range open {
+		if !r.state.Over() { // else it is about to be closed
+			keys = append(keys, r.key)
+		}
+	}
+	return b.statuses(ctx, keys)
+}
+
+func (b *Broadcasts) statuses(ctx context.Context, keys []string) ([]Status, error) {
+	all := make([]Status, 0, len(keys))
+	for _, key := range keys {
+		s, err := b.status(ctx, key)
+		switch {
+		case errors.Is(err, inbox.ErrNotFound): // expired, or not accepted
+		case err != nil:
+			return nil, err
+		default:
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+func (b *Broadcasts) status(ctx context.Context, key string) (Status, error) {
+	r, err := b.store.read(ctx, key)
+	if err != nil {
+		return Status{}, err
+	}
+	if r.state == preparing {
+		return Status{}, inbox.ErrNotFound
+	}
+	def, err := readDefinition(r.definition)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		ID: def.ID, Source: def.Source, Type: def.Type, State: r.state,
+		Audience: def.Audience, Named: def.Named, Rate: def.Rate,
+		CreatedAt: time.UnixMilli(def.Created), At: time.UnixMilli(def.At), ExpiresAt: time.UnixMilli(def.Expires),
+		StartedAt: r.started, FinishedAt: r.finished,
+		Walked: r.sent + r.skipped, Sent: r.sent, Skipped: r.skipped, Pushed: r.accepted, Failed: r.failed,
+		Pace: r.pace,
+	}
+	if s.State == active {
+		s.State = Running
+		if b.now().Before(s.At) {
+			s.State = Scheduled
+		}
+	}
+	switch {
+	case s.State.Over():
+		s.Total = r.total
+	case def.Named > 0:
+		s.Total = int64(def.Named)
+	default:
+		if s.Total, err = b.inbox.Users.Count(ctx); err != nil {
+			return Status{}, err
+		}
+	}
+	s.Total = max(s.Total, s.Walked)
+	s.Left = s.left()
+	return s, nil
+}
+
+// left is how long the rest takes at the pace of late, if as many of them are in the
+// audience as of the users reached so far.
+func (s *Status) left() time.Duration {
+	rest := float64(s.Total - s.Walked)
+	switch {
+	case s.State.Over() || rest == 0:
+		return 0
+	case s.State != Running || s.Pace == 0 || s.Walked == 0:
+		return -1
+	}
+	seconds := rest * float64(s.Sent) / float64(s.Walked) / s.Pace
+	return time.Duration(math.Ceil(seconds)) * time.Second
+}

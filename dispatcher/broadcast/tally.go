@@ -1,0 +1,39 @@
+package broadcast
+
+import (
+	_ "embed"
+	"maps"
+	"slices"
+
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+)
+
+//go:embed tally.lua
+var tallySource string
+
+// Fragment counts what came of a broadcast's pushes within the script that settles an
+// entry; see Broadcasts.Tally.
+var Fragment = outbox.Fragment{Name: "tally_broadcast", Source: tallySource}
+
+// The fields of a walk that count pushes.
+const (
+	acceptedField = "accepted"
+	failedField   = "failed:" // and the reason
+)
+
+// Tally returns what settling an entry of a broadcast adds: it counts the pushes that a
+// provider accepted, and by reason those that will not be tried again by themselves. The
+// key is that of the entry's reference.
+func (b *Broadcasts) Tally(partition int, key string, accepted int, failed map[string]int) outbox.Addition {
+	var args []any
+	if accepted > 0 {
+		args = append(args, acceptedField, accepted)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(failed)) {
+		args = append(args, failedField+reason, failed[reason])
+	}
+	if len(args) == 0 {
+		return outbox.Addition{}
+	}
+	return outbox.Addition{Fragment: Fragment.Name, Keys: []string{b.store.walkKey(partition, key)}, Args: args}
+}

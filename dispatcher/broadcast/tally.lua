@@ -1,0 +1,11 @@
+-- Counts what came of a broadcast's pushes, within the script that settles an entry.
+--
+-- keys  1 walk
+-- args  1… fields to count up, and by how much, by turns
+-- Returns 1, or 0 when the walk has expired.
+
+local walk = keys[1]
+
+if redis.call('EXISTS', walk) == 0 then return 0 end
+for i = 1, #args, 2 do redis.call('HINCRBY', walk, args[i], args[i + 1]) end
+return 1

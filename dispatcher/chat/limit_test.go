@@ -1,0 +1,38 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// Ten thousand messages from one user at once are limited; others do not notice.
+func TestSendsOfOneUserAreLimited(t *testing.T) {
+	clock := time.Now()
+	w := newWorld(t, func(o *Options) {
+		o.Now = func() time.Time { return clock }
+		o.Sends = Rate{} // the default
+	})
+	ctx := context.Background()
+	var limit *LimitError
+	sent := 0
+	for range 10_000 {
+		switch _, err := w.Send(ctx, 66, OutgoingMessage{Receiver: 15, Body: "spam"}); {
+		case err == nil:
+			sent++
+		case !errors.As(err, &limit):
+			t.Fatal(err)
+		}
+	}
+	if sent != 50 || limit.RetryAfter != 100*time.Millisecond {
+		t.Errorf("%d were sent, the next one in %v", sent, limit.RetryAfter)
+	}
+	if n := w.unreadMessages(15); n != sent {
+		t.Errorf("%d were received", n)
+	}
+	w.send(15, 66, "halo")
+	w.send(1, 66, "halo")
+	clock = clock.Add(limit.RetryAfter)
+	w.send(66, 15, "later")
+}

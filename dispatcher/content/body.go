@@ -1,0 +1,142 @@
+package content
+
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+)
+
+const (
+	// translationsKey begins a stored body that holds its message in other languages.
+	translationsKey = `{"texts":`
+	// noUnreadItems ends the details of a stored body. The receiver's counts replace
+	// the null when the push is sent.
+	noUnreadItems = `"unread_items":null}`
+)
+
+// A Body is a notification's content, apart from whose it is.
+type Body struct {
+	Type    string
+	Title   *string // nil: none
+	Message string
+	// Translations is a JSON object by language: the message in the languages that
+	// Message is not in. It is empty when a service worded the message.
+	Translations jsontext.Value
+	// Details is a JSON object. What it says of unread_items is not stored.
+	Details jsontext.Value
+}
+
+// Stored returns the body as the inbox stores it: an object of type, title, message and
+// details, with the translations, which no client is shown, as its first member.
+func (b *Body) Stored() []byte {
+	out := make([]byte, 0, len(b.Translations)+len(b.Details)+len(b.Message)+128)
+	if len(b.Translations) > 0 {
+		out = append(append(out, translationsKey...), b.Translations...)
+		out = append(out, ',')
+	} else {
+		out = append(out, '{')
+	}
+	out = b.appendMembers(out)
+	return append(out, '}')
+}
+
+// appendMembers appends the members that clients are shown, without braces.
+func (b *Body) appendMembers(out []byte) []byte {
+	out = append(out, `"type":`...)
+	out = jsonscan.AppendString(out, b.Type)
+	out = append(out, `,"title":`...)
+	out = append(out, b.titleJSON()...)
+	out = append(out, `,"message":`...)
+	out = jsonscan.AppendString(out, b.Message)
+	out = append(out, `,"details":`...)
+	return appendDetails(out, b.Details)
+}
+
+func (b *Body) titleJSON() []byte {
+	if b.Title == nil {
+		return []byte("null")
+	}
+	return jsonscan.AppendString(nil, *b.Title)
+}
+
+// appendDetails appends details with the member unread_items as their last one.
+func appendDetails(out []byte, details jsontext.Value) []byte {
+	if bytes.HasSuffix(details, []byte(noUnreadItems)) {
+		return append(out, details...)
+	}
+	open := bytes.TrimSuffix(details, []byte{'}'})
+	out = append(out, open...)
+	if len(open) > 1 { // more than the brace
+		out = append(out, ',')
+	}
+	return append(out, noUnreadItems...)
+}
+
+// ParseBody reads a stored body. The slices point into it.
+func ParseBody(stored []byte) (b Body, err error) {
+	err = jsonscan.EachMember(stored, func(m jsonscan.Member) {
+		switch string(m.Name()) {
+		case "type":
+			b.Type, _ = jsonscan.Scalar(m.Value)
+		case "title":
+			if title, ok := jsonscan.Scalar(m.Value); ok {
+				b.Title = &title
+			}
+		case "message":
+			b.Message, _ = jsonscan.Scalar(m.Value)
+		case "details":
+			b.Details = m.Value
+		case "texts":
+			b.Translations = m.Value
+		}
+	})
+	return b, err
+}
+
+// In returns the body with its message in a language, if it has that.
+func (b Body) In(l text.Locale) Body {
+	if len(b.Translations) > 0 {
+		_ = jsonscan.EachMember(b.Translations, func(m jsonscan.Member) { // Stored wrote an object
+			if string(m.Name()) == string(l) {
+				b.Message, _ = jsonscan.Scalar(m.Value)
+			}
+		})
+	}
+	return b
+}
+
+// HasTranslations reports whether a stored body holds its message in several languages.
+func HasTranslations(stored []byte) bool { return bytes.HasPrefix(stored, []byte(translationsKey)) }
+
+// AppendMembers appends the members of a stored body that clients are shown (type,
+// title, message, details), without braces, with the message in a language, if it has
+// that.
+func AppendMembers(dst, stored []byte, l text.Locale) []byte {
+	if !HasTranslations(stored) {
+		return append(dst, stored[1:len(stored)-1]...)
+	}
+	b, err := ParseBody(stored)
+	if err != nil {
+		return append(dst, stored[1:len(stored)-1]...) // Stored writes objects; a test holds it to that
+	}
+	b = b.In(l)
+	return b.appendMembers(dst)
+}
+
+// object writes fields as one JSON object.
+func object(fields []push.Field) []byte {
+	b := []byte{'{'}
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = jsonscan.AppendString(b, f.Name)
+		b = append(b, ':')
+		b = append(b, f.Value...)
+	}
+	return append(b, '}')
+}

@@ -1,0 +1,120 @@
+package content
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// noteID is an id of 2014-01-23T06:42:43.5Z.
+const noteID = "52e0b9e37a12000000000000"
+
+var (
+	jakarta = time.FixedZone("WIB", 7*60*60)
+	// unreads has another number in each field.
+	unreads = model.Unreads{
+		Messages: 1, SellerTransactions: 2, TransactionNews: 3, Notifications: 4,
+		BuyerTransactions: 5, CartItems: 6, SellerOffers: 7, BuyerOffers: 8,
+	}
+)
+
+func TestData(t *testing.T) {
+	t.Parallel()
+	const items = `"messages":1,"transactions_need_action_as_seller":2,"transactions_need_action_as_buyer":5,` +
+		`"offers_need_action_as_seller":7,"offers_need_action_as_buyer":8}`
+	for name, c := range map[string]struct {
+		promo bool
+		body  Body
+		want  string
+	}{
+		"promo": {
+			true,
+			Body{Type: "discount", Title: title("Diskon"), Message: "m", Details: jsontext.Value(`{"image_url":null}`)},
+			`{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
+				`"type":"discount","title":"Diskon","message":"m","details":{"image_url":null}}`,
+		},
+		"promo without a title": {
+			true,
+			Body{Type: "campaign", Message: "m", Details: jsontext.Value(`{"unread_items":null}`)},
+			`{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
+				`"type":"campaign","title":null,"message":"m","details":{"unread_items":null}}`,
+		},
+		"transaction": {
+			false,
+			Body{Type: "transaction", Title: title("not shown"), Message: "m", Details: jsontext.Value(`{"transaction":{"id":1},"unread_items":null}`)},
+			`{"type":"transaction","receiver_id":66,"message":"m","details":{"transaction":{"id":1},"unread_items":{"unread_notifications":4,` + items + `}}`,
+		},
+		"reminder": {
+			false,
+			Body{Type: "reminder", Message: "not shown", Details: jsontext.Value(`{"unread_items":null}`)},
+			`{"type":"reminder","receiver_id":66,"unread_notifications":4,"messages":1,"details":{"unread_items":{` + items + `}}`,
+		},
+		"any other type": {
+			false,
+			Body{Type: "nego", Message: `"m"`, Details: jsontext.Value(`{"id":1,"unread_items":null}`)},
+			`{"type":"nego","receiver_id":66,"message":"\"m\"","details":{"id":1,"unread_items":{` + items + `}}`,
+		},
+		"details without room for counts": {
+			false,
+			Body{Type: "nego", Message: "m", Details: jsontext.Value(`{"id":1}`)},
+			`{"type":"nego","receiver_id":66,"message":"m","details":{"id":1}}`,
+		},
+	} {
+		n := Notification{ID: noteID, Receiver: 66, Promo: c.promo, Body: c.body}
+		fields, err := n.Data(unreads, jakarta)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := object(fields)
+		if string(got) != c.want {
+			t.Errorf("%s:\n%s, want\n%s", name, got, c.want)
+		}
+		if !jsontext.Value(got).IsValid() {
+			t.Errorf("%s: not JSON", name)
+		}
+	}
+}
+
+// Only promotions show when they were made, which their id says.
+func TestDataOfAnInvalidID(t *testing.T) {
+	t.Parallel()
+	for _, promo := range []bool{true, false} {
+		n := Notification{ID: "123", Receiver: 66, Promo: promo, Body: Body{Type: "x", Details: jsontext.Value(`{}`)}}
+		if fields, err := n.Data(unreads, jakarta); (err != nil) != promo {
+			t.Errorf("promo %t: data %s, %v", promo, object(fields), err)
+		}
+		if event, err := n.EventJSON(jakarta); (err != nil) != promo {
+			t.Errorf("promo %t: event %s, %v", promo, event, err)
+		}
+		n.Translations = jsontext.Value(`{"en":"hello"}`)
+		if members, _, err := n.Members(jakarta); (err != nil) != promo {
+			t.Errorf("promo %t: members %s, %v", promo, members, err)
+		}
+	}
+}
+
+// The details of a body are shared by all of its receivers.
+func TestFillUnreadItemsCopies(t *testing.T) {
+	t.Parallel()
+	const stored = `{"id":1,"unread_items":null} `
+	details := []byte(stored)[:len(stored)-1]
+	for _, items := range []string{`{"messages":1}`, `{"messages":22}`} {
+		want := `{"id":1,"unread_items":` + items + `}`
+		if got := fillUnreadItems(details, []byte(items)); string(got) != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if got := string(details[:cap(details)][:len(stored)]); got != stored {
+			t.Errorf("the stored details became %s", got)
+		}
+	}
+	// The counts are filled in at the end of the object only.
+	for _, kept := range []string{`{}`, `{"unread_items":null,"id":1}`, `{"x":{"unread_items":null}}`} {
+		if got := fillUnreadItems([]byte(kept), []byte(`{}`)); string(got) != kept {
+			t.Errorf("%s became %s", kept, got)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package content
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// EventFrame returns an event frame with its sequence number and the one before it.
+// Members are those that follow: event, and for a message instant_message.
+func EventFrame(seq, prev int64, members []byte) []byte {
+	return fmt.Appendf(nil, `{"op":"event","seq":%d,"prev":%d,%s}`, seq, prev, members)
+}
+
+// DeletedMembers are the members of a frame whose notification or message was deleted
+// since it was logged. The frame keeps the chain of sequence numbers whole.
+func DeletedMembers(id string) []byte {
+	return fmt.Appendf(nil, `"event":{"type":"deleted","id":%q}`, id)
+}
+
+// Members returns the members of a notification's frame in the language of its message,
+// and in the others that it has beside that. Times are in the given zone. The error says
+// that the id is none of ours.
+func (n *Notification) Members(zone *time.Location) (members []byte, others map[text.Locale][]byte, err error) {
+	event, err := n.EventJSON(zone)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(n.Translations) == 0 {
+		return eventMember(event), nil, nil
+	}
+	others = make(map[text.Locale][]byte, len(text.Locales))
+	for _, l := range text.Locales {
+		other := *n
+		if other.Body = n.Body.In(l); other.Message == n.Message {
+			continue
+		}
+		translated, err := other.EventJSON(zone)
+		if err != nil {
+			return nil, nil, err
+		}
+		others[l] = eventMember(translated)
+	}
+	return eventMember(event), others, nil
+}
+
+func eventMember(event []byte) []byte { return append([]byte(`"event":`), event...) }
+
+// EventJSON returns what a push's data says of a notification as one object. The
+// receiver's counts are not in it: they come in frames of their own.
+func (n *Notification) EventJSON(zone *time.Location) ([]byte, error) {
+	if n.Promo {
+		fields, err := n.promoData(zone)
+		if err != nil {
+			return nil, err
+		}
+		return object(fields), nil
+	}
+	return object([]push.Field{
+		{Name: "type", Value: quoted(n.Type)},
+		{Name: "receiver_id", Value: number(n.Receiver)},
+		{Name: "message", Value: quoted(n.Message)},
+		{Name: "details", Value: []byte(n.Details)},
+	}), nil
+}
+
+// MessageMembers are the members of a chat message's frame: the event as its push shows
+// it, and the message as the conversation endpoint shows it, as JSON.
+func MessageMembers(event, instantMessage []byte) []byte {
+	return fmt.Appendf(nil, `"event":%s,"instant_message":%s`, event, instantMessage)
+}
+
+// ReadMembers are the members of the frame that tells a sender up to which message the
+// partner has read.
+func ReadMembers(conversation string, reader int64, upTo string) []byte {
+	return fmt.Appendf(nil, `"conversation_id":%q,"user_id":"%d","message_id":%q`, conversation, reader, upTo)
+}
+
+// ReadFrame returns the frame of ReadMembers.
+func ReadFrame(members []byte) []byte {
+	return append(append([]byte(`{"op":"read",`), members...), '}')
+}
+
+// UnreadsJSON is a user's unread counts as unreads.json shows them.
+func UnreadsJSON(u model.Unreads) []byte {
+	return fmt.Appendf(nil, `{"messages":%d,"transactions_need_action_as_seller":%d,"transactions_as_buyer":%d,`+
+		`"unread_notifications":%d,"transactions_need_action_as_buyer":%d,"cart_items":%d}`,
+		u.Messages, u.SellerTransactions, u.TransactionNews, u.Notifications, u.BuyerTransactions, u.CartItems)
+}
+
+// MessageDetails are the details of a chat message's push, as documented. Preview is
+// its text, without BBCode.
+func MessageDetails(id, conversation string, sender int64, preview string) []byte {
+	b := []byte(`{"id":`)
+	b = jsonscan.AppendString(b, id)
+	b = append(b, `,"inbox_id":`...)
+	b = jsonscan.AppendString(b, conversation)
+	b = fmt.Appendf(b, `,"sender_id":%d,"message":`, sender)
+	b = jsonscan.AppendString(b, preview)
+	return append(b, '}')
+}
+
+// MessageSender returns who sent the message of a stored body, or 0.
+func MessageSender(stored []byte) (user int64) {
+	b, err := ParseBody(stored)
+	if err != nil {
+		return 0
+	}
+	_ = jsonscan.EachMember(b.Details, func(m jsonscan.Member) { // no object: no sender
+		if string(m.Name()) == "sender_id" {
+			s, _ := jsonscan.Scalar(m.Value)
+			user, _ = model.ParseUser(s)
+		}
+	})
+	return user
+}

@@ -1,0 +1,144 @@
+package content
+
+import (
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	const (
+		nego  = `"event":{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}}`
+		hello = `"event":{"type":"nego","receiver_id":66,"message":"hello","details":{"id":1,"unread_items":null}}`
+		promo = `"event":{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
+			`"type":"discount","title":"Diskon","message":"halo","details":{"image_url":null}}`
+	)
+	details := jsontext.Value(`{"id":1,"unread_items":null}`)
+	for name, c := range map[string]struct {
+		n      Notification
+		want   string
+		others map[text.Locale]string
+	}{
+		"without translations": {
+			Notification{Body: Body{Type: "nego", Message: "halo", Details: details}}, nego, nil,
+		},
+		"with a translation": {
+			Notification{Body: Body{Type: "nego", Message: "halo", Translations: jsontext.Value(`{"en":"hello"}`), Details: details}},
+			nego, map[text.Locale]string{text.English: hello},
+		},
+		"with a translation into Indonesian": {
+			Notification{Body: Body{Type: "nego", Message: "hello", Translations: jsontext.Value(`{"id":"halo"}`), Details: details}},
+			hello, map[text.Locale]string{text.Indonesian: nego},
+		},
+		"with a translation that says the same": {
+			Notification{Body: Body{Type: "nego", Message: "halo", Translations: jsontext.Value(`{"en":"halo"}`), Details: details}}, nego, nil,
+		},
+		"promo": {
+			Notification{Promo: true, Body: Body{Type: "discount", Title: title("Diskon"), Message: "halo", Details: jsontext.Value(`{"image_url":null}`)}},
+			promo, nil,
+		},
+	} {
+		c.n.ID, c.n.Receiver = noteID, 66
+		members, others, err := c.n.Members(jakarta)
+		if err != nil || string(members) != c.want {
+			t.Errorf("%s: %v\n%s, want\n%s", name, err, members, c.want)
+		}
+		var got map[text.Locale]string
+		for l, m := range others {
+			if got == nil {
+				got = make(map[text.Locale]string)
+			}
+			got[l] = string(m)
+		}
+		if diff := cmp.Diff(c.others, got); diff != "" {
+			t.Errorf("%s: in other languages: %s", name, diff)
+		}
+	}
+}
+
+func TestFrames(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ got, want string }{
+		"event": {
+			string(EventFrame(8, 7, []byte(`"event":{"type":"nego"}`))),
+			`{"op":"event","seq":8,"prev":7,"event":{"type":"nego"}}`,
+		},
+		"deleted": {
+			string(EventFrame(8, 7, DeletedMembers(noteID))),
+			`{"op":"event","seq":8,"prev":7,"event":{"type":"deleted","id":"52e0b9e37a12000000000000"}}`,
+		},
+		"message": {
+			string(EventFrame(8, 7, MessageMembers([]byte(`{"type":"message"}`), []byte(`{"id":"a"}`)))),
+			`{"op":"event","seq":8,"prev":7,"event":{"type":"message"},"instant_message":{"id":"a"}}`,
+		},
+		"read": {
+			string(ReadFrame(ReadMembers("c0ffee", 66, noteID))),
+			`{"op":"read","conversation_id":"c0ffee","user_id":"66","message_id":"52e0b9e37a12000000000000"}`,
+		},
+		"details of a message": {
+			string(MessageDetails(noteID, "c0ffee", 15, `"halo" \o/`)),
+			`{"id":"52e0b9e37a12000000000000","inbox_id":"c0ffee","sender_id":15,"message":"\"halo\" \\o/"}`,
+		},
+		"unreads": {
+			string(UnreadsJSON(unreads)),
+			`{"messages":1,"transactions_need_action_as_seller":2,"transactions_as_buyer":3,` +
+				`"unread_notifications":4,"transactions_need_action_as_buyer":5,"cart_items":6}`,
+		},
+		"no unreads": {
+			string(UnreadsJSON(model.Unreads{})),
+			`{"messages":0,"transactions_need_action_as_seller":0,"transactions_as_buyer":0,` +
+				`"unread_notifications":0,"transactions_need_action_as_buyer":0,"cart_items":0}`,
+		},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s:\n%s, want\n%s", name, c.got, c.want)
+		}
+		if !jsontext.Value(c.got).IsValid() {
+			t.Errorf("%s: not JSON", name)
+		}
+	}
+}
+
+// A receipt is published without the frame around it, and ReadFrame adds that. It must
+// not write into the bytes of the members.
+func TestReadFrameCopies(t *testing.T) {
+	t.Parallel()
+	members := []byte(`"a":1,`)[:5]
+	if got := string(ReadFrame(members)); got != `{"op":"read","a":1}` {
+		t.Error(got)
+	}
+	if got := string(members[:6]); got != `"a":1,` {
+		t.Errorf("the members became %s", got)
+	}
+}
+
+func TestMessageSender(t *testing.T) {
+	t.Parallel()
+	message := Body{
+		Type: "message", Message: "halo", Translations: jsontext.Value(`{"en":"hello"}`),
+		Details: MessageDetails(noteID, "c0ffee", 15, `{"sender_id":66}`),
+	}
+	for name, c := range map[string]struct {
+		stored string
+		want   int64
+	}{
+		"a message":                 {string(message.Stored()), 15},
+		"an id as a string":         {`{"details":{"sender_id":"15"}}`, 15},
+		"an id with a leading zero": {`{"details":{"sender_id":"015"}}`, 0},
+		"a negative id":             {`{"details":{"sender_id":-15}}`, 0},
+		"no sender":                 {untranslated, 0},
+		"a sender beside details":   {`{"sender_id":15,"details":{}}`, 0},
+		"details that are none":     {`{"details":15}`, 0},
+		"no details":                {`{"type":"message"}`, 0},
+		"no object":                 {`@broadcast`, 0},
+	} {
+		if got := MessageSender([]byte(c.stored)); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}

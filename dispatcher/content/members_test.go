@@ -1,0 +1,24 @@
+package content
+
+import (
+	"testing"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+)
+
+func TestMembersOfAStoredNotification(t *testing.T) {
+	title, details := "T", []byte(`{"a":1.10}`)
+	for name, c := range map[string]struct {
+		body   Body
+		locale text.Locale
+		want   string
+	}{
+		"without languages": {Body{"discount", &title, "m", nil, details}, text.English, `"type":"discount","title":"T","message":"m","details":{"a":1.10,"unread_items":null}`},
+		"the preset one":    {Body{"nego", nil, "apa", []byte(`{"en":"what"}`), details}, text.Indonesian, `"type":"nego","title":null,"message":"apa","details":{"a":1.10,"unread_items":null}`},
+		"another one":       {Body{"nego", &title, "apa", []byte(`{"en":"what"}`), details}, text.English, `"type":"nego","title":"T","message":"what","details":{"a":1.10,"unread_items":null}`},
+	} {
+		if got := string(AppendMembers(nil, c.body.Stored(), c.locale)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}

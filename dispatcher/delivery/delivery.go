@@ -1,0 +1,90 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/report"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
+)
+
+// Broadcasts is what delivery needs to know of broadcasts.
+type Broadcasts interface {
+	// Includes reports whether a device is of a broadcast's audience, as stored beside
+	// the broadcast's body.
+	ParseAudience(stored []byte) (includes func(devices.Device) bool, err error)
+	// Tally returns what settling an entry adds to a broadcast's counts: accepted
+	// pushes, and those that failed by reason.
+	Tally(partition int, key string, accepted int, failed map[string]int) outbox.Addition
+}
+
+// Options configure Workers. All are required.
+type Options struct {
+	Redis   redis.UniversalClient
+	Outbox  *outbox.Outbox
+	Inbox   *inbox.Store
+	Devices *devices.Registry
+	Reports *report.Reports
+	// Broadcasts resolves what entries of broadcasts refer to.
+	Broadcasts Broadcasts
+	Types      *event.Types
+	Texts      *text.Catalogue
+	// Locale is the language of a user who chose none.
+	Locale text.Locale
+	// Location is the zone of the times in pushes.
+	Location *time.Location
+	// Senders holds the provider of each platform; pushes to a platform without one are
+	// buried with the reason "off".
+	Senders map[devices.Platform]push.Sender
+	// InFlight bounds the attempts under way, per provider in this process, by lane: 100
+	// where it is 0.
+	InFlight [len(push.Lanes)]int
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	Now      func() time.Time
+}
+
+// Workers deliver the pushes of all lanes. Its methods are safe for concurrent use.
+type Workers struct {
+	Options
+	metrics *metrics
+	lanes   [len(push.Lanes)]*lane
+}
+
+// New returns workers. Pushes move while Run runs.
+func New(o Options) *Workers {
+	w := &Workers{Options: o, metrics: newMetrics(o.Metrics)}
+	breakers := make(map[devices.Platform]*breaker)
+	for platform := range o.Senders {
+		breakers[platform] = newBreaker(string(platform), o.Log, o.Now, w.metrics)
+	}
+	for _, l := range push.Lanes {
+		w.lanes[l] = newLane(w, l, cmp.Or(o.InFlight[l], 100), breakers)
+	}
+	return w
+}
+
+// Run delivers pushes until ctx ends. Then it finishes the attempts that are under way,
+// hands the rest back to the outbox, and returns; that takes as long as an attempt at
+// most, a third of a lease.
+func (w *Workers) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, l := range w.lanes {
+		all.Go(func() { l.run(ctx) })
+	}
+	all.Wait()
+}
+
+// attemptTimeout is the deadline of one attempt, shorter than half a lease (G3).
+func (w *Workers) attemptTimeout() time.Duration { return w.Outbox.Lease() / 3 }

@@ -1,0 +1,132 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+)
+
+// What the receiver prefers affects pushes alone: lists, counters and live sockets show
+// everything at once.
+
+// quietSpread is the time over which the promotions are spread whose quiet hours end at
+// the same minute for many users.
+const quietSpread = 10 * time.Minute
+
+// muted reports whether pushes of a type are muted on a device.
+func (w *Workers) muted(p devices.Preferences, eventType string) bool {
+	return p.IsOff(eventType) || p.IsOff(event.AllPromos) && w.Types.Spec(eventType).Promo
+}
+
+// wanting returns the devices that the push is for, without those that are not of a
+// broadcast's audience or on which its type is muted.
+func (l *lane) wanting(t *task) []devices.Device {
+	e := t.entry
+	includes := l.audience(t)
+	wanting, muted := t.devices[:0], false
+	for _, device := range t.devices {
+		switch {
+		case e.Owed != "" && device.ID != e.Owed, !includes(device):
+		case l.w.muted(device.Preferences, e.Type):
+			muted = true
+			t.note(device.ID, deviceOutcome{
+				Platform: device.Platform, Outcome: "muted", Attempts: e.Attempt, At: l.w.Now().UnixMilli(),
+			})
+		default:
+			wanting = append(wanting, device)
+		}
+	}
+	if muted && len(wanting) == 0 && e.Owed == "" {
+		t.instead = "muted"
+	}
+	return wanting
+}
+
+// audience returns a function that reports whether a device is in the audience of a
+// task's broadcast. Tasks that are not of a broadcast include every device.
+func (l *lane) audience(t *task) func(devices.Device) bool {
+	everyone := func(devices.Device) bool { return true }
+	if _, ok := t.broadcast(); !ok {
+		return everyone
+	}
+	includes, err := l.w.Broadcasts.ParseAudience(t.shared.Audience)
+	if err != nil { // push to everyone rather than to nobody
+		l.w.Log.Error("a broadcast's audience cannot be read", "lane", l.lane, "id", t.key.ID, "error", err)
+		return everyone
+	}
+	return includes
+}
+
+// quiet delays a promotion to the end of the receiver's quiet hours, and reports whether
+// it did; one that expires before is dropped.
+func (l *lane) quiet(t *task) bool {
+	e := t.entry
+	by := l.w.quietFor(t)
+	switch {
+	case by == 0:
+		return false
+	case l.w.Now().Add(by).UnixMilli() > e.Expires:
+		t.skip("expired")
+	default:
+		later := *e
+		later.Until = min(e.Until+by.Milliseconds(), e.Expires) // the time to retry begins in the morning
+		t.skip("quiet")
+		t.delay(&later, by)
+	}
+	return true
+}
+
+// quietFor returns how long the push waits because of the receiver's quiet hours: 0
+// outside of them, and for everything but promotions.
+func (w *Workers) quietFor(t *task) time.Duration {
+	q := t.settings.Quiet
+	if q.None() || !w.Types.Spec(t.entry.Type).Promo {
+		return 0
+	}
+	now := w.Now()
+	zone, _ := t.settings.Zone(w.Location)
+	end, quiet := q.End(now.In(zone))
+	if !quiet {
+		return 0
+	}
+	return end.Sub(now) + spread(t.entry.User, min(quietSpread, q.Pause()))
+}
+
+// spread returns a time below limit that is the user's own, so that those of many users
+// are spread evenly.
+func spread(user int64, limit time.Duration) time.Duration {
+	const golden = 0x9e3779b97f4a7c15 // Fibonacci hashing: 2^64 divided by the golden ratio
+	share := float64(uint64(user)*golden) / (1 << 64)
+	return time.Duration(share * float64(limit))
+}
+
+// conceal returns a delivery that does not show what it is about on a locked phone: in the
+// urgent lane, a text that names the kind of news alone, also in data, without title and
+// buttons. Data says so with "private" and keeps its details, which only the app sees.
+func (w *Workers) conceal(l text.Locale, d push.Delivery) push.Delivery {
+	if d.Lane != push.Urgent {
+		return d
+	}
+	id := "private.news"
+	switch d.Type {
+	case "transaction", "nego", "dompet":
+		id = "private." + d.Type
+	}
+	if !d.Silent() {
+		d.Body = w.Texts.Text(l, id, text.Args{})
+	}
+	d.Title, d.Category = "", ""
+	data := make([]push.Field, 0, len(d.Data)+1)
+	for _, f := range d.Data {
+		if f.Name == "message" {
+			f.Value = jsonscan.AppendString(nil, d.Body)
+		}
+		data = append(data, f)
+	}
+	d.Data = append(data, push.Field{Name: "private", Value: []byte("true")})
+	return d
+}

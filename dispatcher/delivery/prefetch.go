@@ -1,0 +1,168 @@
+package delivery
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread
+// counts and settings, and whether something newer takes their place.
+func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
+	w := l.w
+	const each = 3 // commands for every task
+	commands := make([]*rdb.Command, 0, each*len(tasks))
+	for _, t := range tasks {
+		commands = append(commands,
+			rdb.NewCommand(ctx, "hvals", w.Devices.ListKey(t.entry.User)),
+			w.Inbox.Counters.UnreadsCommand(ctx, t.entry.User, t.subject()),
+			w.Inbox.Profiles.SettingsCommand(ctx, t.entry.User))
+	}
+	chats := make(map[*task]*rdb.Command)
+	for _, t := range tasks {
+		if conversation, ok := model.SubjectConversation(t.entry.Tag); ok && t.entry.From != "" {
+			chats[t] = w.Inbox.Conversations.StatusCommand(ctx, t.entry.User, conversation, t.entry.ID)
+			commands = append(commands, chats[t])
+		}
+	}
+	if err := l.batcher.Do(ctx, commands...); err != nil {
+		return err
+	}
+	for i, t := range tasks {
+		if err := t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t]); err != nil {
+			return err
+		}
+	}
+	return l.resolveBodies(ctx, tasks)
+}
+
+// fill reads the replies to a task's commands. Attention is nil for all but messages.
+func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error) {
+	listed, err := list.StringSlice()
+	if err != nil {
+		return fmt.Errorf("list devices: %w", err)
+	}
+	if t.devices, err = devices.ParseList(listed); err != nil {
+		return err
+	}
+	if t.unreads, err = inbox.ReadUnreads(unreads); err != nil {
+		return err
+	}
+	t.about = inbox.ReadSubject(unreads)
+	if t.settings, err = inbox.ReadSettings(settings); err != nil {
+		return err
+	}
+	if attention != nil {
+		t.attention, err = inbox.ReadMessageStatus(attention)
+	}
+	return err
+}
+
+// resolveBodies looks up what entries of broadcasts refer to: at the first one of each
+// broadcast, after that this process knows it. A forgotten broadcast's stay empty.
+func (l *lane) resolveBodies(ctx context.Context, tasks []*task) error {
+	for _, t := range tasks {
+		key, ok := t.broadcast()
+		if !ok {
+			continue
+		}
+		bodies, err := l.w.Inbox.Texts.Get(ctx, t.entry.User, key)
+		if err != nil {
+			return err
+		}
+		t.shared = bodies[key]
+	}
+	return nil
+}
+
+// subject is what has to be looked up to tell whether the push is superseded, or "".
+func (t *task) subject() string {
+	if t.entry.State || t.entry.Attempt > 0 || t.entry.From != "" {
+		return t.entry.Tag
+	}
+	return ""
+}
+
+// superseded reports whether the push is no news any more: a newer state was told since,
+// even if it only changed counters; or a newer push has taken the place on the screen of a
+// retry, or of a message, which may have waited for its grace. Ids are in the order of
+// storing, and a state that came late was not enqueued.
+func (t *task) superseded() bool {
+	e := t.entry
+	return e.State && t.about.Told > e.ID || (e.Attempt > 0 || e.From != "") && t.about.Newest > e.ID
+}
+
+// send starts a job for each device that is owed the push. A task without any is
+// finished.
+func (l *lane) send(ctx context.Context, t *task) {
+	e := t.entry
+	switch {
+	case t.superseded():
+		t.skip("superseded")
+	case l.w.Now().UnixMilli() > e.Until:
+		t.bury(e.Owed, push.ReasonExpired, e.Value())
+	case t.attention.Seen:
+		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})
+	default:
+		l.start(ctx, t)
+		return
+	}
+	l.finished <- t
+}
+
+// start renders the push and queues a job for each device that wants it, unless it has
+// to wait.
+func (l *lane) start(ctx context.Context, t *task) {
+	wanting := l.wanting(t)
+	if len(wanting) == 0 || l.quiet(t) {
+		l.finished <- t
+		return
+	}
+	delivery, err := l.w.render(t)
+	if err != nil {
+		l.w.Log.Error("a push cannot be rendered", "lane", l.lane, "id", t.key.ID, "error", err)
+		t.bury(t.entry.Owed, push.ReasonUnreadable, t.entry.Value())
+		l.finished <- t
+		return
+	}
+	jobs := make([]*job, 0, len(wanting))
+	for _, device := range wanting {
+		j := &job{task: t, device: device, delivery: delivery}
+		if device.Preferences.Private {
+			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
+		}
+		j.delivery.Token = device.Token
+		j.delivery.ID = attemptID(t.entry.ID, device.ID)
+		jobs = append(jobs, j)
+	}
+	t.left.Store(int32(len(jobs)))
+	for _, j := range jobs {
+		q, on := l.queues[j.device.Platform]
+		switch {
+		case !on:
+			l.finish(j, push.Result{Outcome: push.Refused, Reason: push.ReasonOff}, false)
+		case j.device.Suspended != "" && t.entry.Owed == "":
+			l.finish(j, push.Result{Outcome: push.Unsendable, Reason: push.Reason(j.device.Suspended)}, false)
+		default:
+			q.put(ctx, j)
+		}
+	}
+}
+
+// attemptID is the UUID of a push to a device. It follows from both, so that every
+// attempt, from whichever process, has the same one.
+func attemptID(id, device string) string {
+	sum := sha256.Sum256([]byte(id + "\x00" + device))
+	u := uuid.UUID(sum[:16])
+	u[6] = u[6]&0x0f | 0x80 // version 8: our own digest
+	u[8] = u[8]&0x3f | 0x80
+	return u.String()
+}

@@ -1,0 +1,59 @@
+package delivery
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+)
+
+// localeOf returns the language of a task's receiver.
+func (w *Workers) localeOf(t *task) text.Locale {
+	return text.Preferred(&t.settings.Locale, w.Locale)
+}
+
+// render makes of an entry, with the receiver's unread counts of this moment, what every
+// device gets.
+func (w *Workers) render(t *task) (push.Delivery, error) {
+	e := t.entry
+	body, err := content.ParseBody(t.body())
+	if err != nil {
+		return push.Delivery{}, fmt.Errorf("body of notification %s: %w", e.ID, err)
+	}
+	l, spec := w.localeOf(t), w.Types.Spec(e.Type)
+	n := content.Notification{ID: e.ID, Receiver: e.User, Promo: spec.Promo, Body: body.In(l)}
+	n.Type = e.Type
+	data, err := n.Data(t.unreads, w.Location)
+	if err != nil {
+		return push.Delivery{}, err
+	}
+	d := push.Delivery{
+		Lane:     spec.Lane,
+		Type:     e.Type,
+		Data:     data,
+		Body:     w.collapsed(l, n.Message, e.From, t.attention.Unread),
+		Tag:      cmp.Or(e.Tag, e.ID),
+		Thread:   cmp.Or(e.Tag, e.Type),
+		Badge:    t.unreads.Badge(),
+		Category: e.Category,
+		Expires:  time.UnixMilli(e.Expires),
+	}
+	if n.Title != nil {
+		d.Title = *n.Title
+	}
+	return d, nil
+}
+
+// collapsed is what the screen says of a run of unread messages in one conversation.
+func (w *Workers) collapsed(l text.Locale, message, from string, unread int) string {
+	if unread < 2 {
+		return message
+	}
+	if from == "" {
+		from = w.Texts.Text(l, "somebody", text.Args{})
+	}
+	return w.Texts.Text(l, "messages", text.Args{Count: unread, From: from})
+}

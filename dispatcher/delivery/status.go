@@ -1,0 +1,87 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// A ReceiverStatus tells what became of an event for one receiver.
+type ReceiverStatus struct {
+	Receiver       int64
+	NotificationID string
+	StoredAt       time.Time
+	Live           bool   // whether a socket was listening when the event was stored
+	Push           string // "none", "waiting", "quiet", "retrying", "superseded", "muted", "expired", "done", "dead" or "erased"
+	Devices        []DeviceStatus
+}
+
+// A DeviceStatus tells what became of an event on one device.
+type DeviceStatus struct {
+	Device     string // the device's id, never its token
+	Platform   devices.Platform
+	Outcome    string // a push.Outcome's name, "quiet", "retrying", "dead", "superseded", "muted" or "expired"
+	Reason     push.Reason
+	ProviderID string
+	Attempts   int
+	At         time.Time
+}
+
+// Status returns what became of an event of a source, by receiver, or inbox.ErrNotFound.
+// It is known for at least 7 days.
+func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStatus, error) {
+	records, err := w.Inbox.Records.Find(ctx, event.Key(source, id))
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]ReceiverStatus, len(records))
+	for i, r := range records {
+		if statuses[i], err = newStatus(r); err != nil {
+			return nil, fmt.Errorf("event %s: %w", id, err)
+		}
+	}
+	return statuses, nil
+}
+
+func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
+	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live}
+	if s.StoredAt, err = model.IDTime(r.ID); err != nil {
+		return s, err
+	}
+	for device, stored := range r.Devices {
+		var o deviceOutcome
+		if err := json.Unmarshal([]byte(stored), &o); err != nil {
+			return s, fmt.Errorf("outcome of device %s: %w", device, err)
+		}
+		s.Devices = append(s.Devices, DeviceStatus{
+			Device: device, Platform: o.Platform, Outcome: o.Outcome, Reason: o.Reason,
+			ProviderID: o.ProviderID, Attempts: o.Attempts, At: time.UnixMilli(o.At),
+		})
+	}
+	slices.SortFunc(s.Devices, func(a, b DeviceStatus) int { return strings.Compare(a.Device, b.Device) })
+	s.Push = overall(r.Push, s.Devices)
+	return s, nil
+}
+
+// overall sums up the devices: each has its own retries, so that the one settled last does
+// not speak for the others.
+func overall(progress string, all []DeviceStatus) string {
+	for _, d := range all {
+		switch d.Outcome {
+		case "retrying":
+			return "retrying"
+		case "dead", push.Refused.String(), push.Unsendable.String():
+			progress = "dead"
+		}
+	}
+	return progress
+}

@@ -1,0 +1,125 @@
+package delivery
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// A task delivers one entry that this process holds, to one device or several.
+type task struct {
+	key       outbox.Key
+	heldSince time.Time
+	entry     *outbox.Entry // nil when it could not be read
+
+	// What prefetch looked up.
+	devices   []devices.Device
+	unreads   model.Unreads
+	about     inbox.Subject       // what the tag names; see subject
+	settings  inbox.Settings      // of the receiver
+	attention inbox.MessageStatus // what the receiver of a message has done with it
+	shared    inbox.Text          // body and audience of a broadcast
+
+	left atomic.Int32 // jobs that are not finished
+
+	mu       sync.Mutex
+	instead  string // what the record says in place of how the push went, or ""
+	outcomes []byte // lines for the event's record
+	delayed  []outbox.Delayed
+	dead     []outbox.Dead
+	accepted int            // by providers, of a broadcast's pushes
+	failed   map[string]int // of a broadcast's pushes, by reason
+}
+
+// A deviceOutcome is what a record tells of an event on one device.
+type deviceOutcome struct {
+	Platform   devices.Platform `json:"platform"`
+	Outcome    string           `json:"outcome"`
+	Reason     push.Reason      `json:"reason,omitempty"`
+	ProviderID string           `json:"provider_id,omitempty"`
+	Attempts   int              `json:"attempts"`
+	At         int64            `json:"at"` // ms
+}
+
+// note adds what became of the push on a device to the event's record.
+func (t *task) note(device string, o deviceOutcome) {
+	if device == "" {
+		return
+	}
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(fmt.Sprintf("marshal device outcome: %v", err)) // plain strings and numbers always marshal
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.outcomes = append(t.outcomes, inbox.DeviceOutcome(device, string(b))...)
+}
+
+// skip notes why the push is not sent, or not yet.
+func (t *task) skip(why string) {
+	t.note(t.entry.Owed, deviceOutcome{Outcome: why, Attempts: t.entry.Attempt})
+	if t.entry.Owed == "" {
+		t.instead = why
+	}
+}
+
+// delay has an entry wait for another attempt.
+func (t *task) delay(e *outbox.Entry, by time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.delayed = append(t.delayed, outbox.Delayed{Entry: e, By: by})
+}
+
+// bury makes a dead letter of an entry's value, for a device or, with "", for all of the
+// user's.
+func (t *task) bury(device string, reason push.Reason, value string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dead = append(t.dead, outbox.Dead{Device: device, Reason: string(reason), Value: value})
+	t.countFailed(reason)
+}
+
+// countFailed counts a push that is not tried any more. The caller holds t.mu.
+func (t *task) countFailed(reason push.Reason) {
+	if t.failed == nil {
+		t.failed = make(map[string]int)
+	}
+	t.failed[string(reason)]++
+}
+
+// broadcast returns the key of the broadcast that the entry is of, if it is of one.
+func (t *task) broadcast() (key string, ok bool) {
+	if t.entry == nil {
+		return "", false
+	}
+	return inbox.ParseReference(t.entry.Body)
+}
+
+// body returns the stored body that the entry holds or refers to.
+func (t *task) body() []byte {
+	if _, ok := t.broadcast(); ok {
+		return t.shared.Body
+	}
+	return []byte(t.entry.Body)
+}
+
+// progress is what the record says of the event's pushes as a whole.
+func (t *task) progress() string {
+	switch {
+	case t.instead != "":
+		return t.instead
+	case len(t.delayed) > 0:
+		return "retrying"
+	case len(t.dead) > 0:
+		return "dead"
+	}
+	return "done"
+}

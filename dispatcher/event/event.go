@@ -1,0 +1,337 @@
+package event
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// Bounds of an event.
+const (
+	MaxEventSize  = 64 << 10 // bytes
+	MaxReceivers  = 1000
+	MaxTTL        = 28 * day // FCM keeps nothing longer
+	maxIDLen      = 128      // bytes
+	maxMessage    = 1000     // characters
+	maxTitle      = 200      // characters
+	maxCart       = 1_000_000
+	maxAhead      = day // how far an event's time may lie ahead of the clock
+	maxResourceID = 64  // bytes
+)
+
+// An Event is a validated event of a service. It is not changed after parsing.
+type Event struct {
+	ID        string // unique within its source; made up when the service gave none
+	Type      string
+	Spec      TypeSpec
+	Receivers []int64 // 1 to MaxReceivers, each once
+	Title     *string // nil: none
+	Digest    string  // of what was sent, for the comparison with a repeat
+	Cart      *int    // the number of items, for a cart event
+	Push      bool    // false: in the inbox alone
+
+	cloudSource string // of a CloudEvent; or ""
+
+	time     time.Time
+	message  string // "": the rules' words
+	details  details
+	ttl      time.Duration          // 0: by state or type
+	state    *stateRules            // of the state that it tells; nil when it tells none
+	raw      *rawResource           // the resource that was sent in place of an event, or nil
+	contents [numRoles]*RoleContent // nil for roles without a receiver
+}
+
+// wireEvent is an event as services send it: valid JSON values, or nothing.
+type wireEvent struct {
+	whole                                                                       jsontext.Value
+	id, kind, receiver, receivers, time, message, title, details, options, data jsontext.Value
+
+	// Of resources that are sent in place of an event; see bare.
+	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
+
+	around *wireEvent // what the event stands in as "data", or nil
+}
+
+// readWire takes the members of an event that Kabar knows.
+func readWire(raw []byte) (w wireEvent, err error) {
+	w.whole = raw
+	err = jsonscan.EachMember(raw, func(m jsonscan.Member) {
+		switch string(m.Name()) {
+		case "id":
+			w.id = m.Value
+		case "type":
+			w.kind = m.Value
+		case "receiver_id":
+			w.receiver = m.Value
+		case "receiver_ids":
+			w.receivers = m.Value
+		case "time":
+			w.time = m.Value
+		case "message":
+			w.message = m.Value
+		case "title":
+			w.title = m.Value
+		case "details":
+			w.details = m.Value
+		case "options":
+			w.options = m.Value
+		case "data": // the wrapper that most documented samples have
+			w.data = m.Value
+		case "transaction":
+			w.transaction = m.Value
+		case "negotiation":
+			w.negotiation = m.Value
+		case "product":
+			w.product = m.Value
+		case "mutation":
+			w.mutation = m.Value
+		case "withdrawal":
+			w.withdrawal = m.Value
+		case "state":
+			w.state = m.Value
+		case "bank_account_id", "deposit_id":
+			w.account = m.Value
+		}
+	})
+	return w, err
+}
+
+// inherit gives the event what it has not and what stands around it has.
+func (w *wireEvent) inherit() {
+	if w.around == nil {
+		return
+	}
+	if jsonscan.Absent(w.receiver) && jsonscan.Absent(w.receivers) {
+		w.receiver, w.receivers = w.around.receiver, w.around.receivers
+	}
+	for _, m := range []struct{ own, around *jsontext.Value }{
+		{&w.id, &w.around.id}, {&w.time, &w.around.time}, {&w.message, &w.around.message},
+		{&w.title, &w.around.title}, {&w.details, &w.around.details}, {&w.options, &w.around.options},
+	} {
+		if jsonscan.Absent(*m.own) {
+			*m.own = *m.around
+		}
+	}
+}
+
+// Options configure a Parser. All of them are required.
+type Options struct {
+	Types  *Types
+	Texts  *text.Catalogue
+	Locale text.Locale // of the messages that Kabar words; their translations stand beside them
+	Now    func() time.Time
+}
+
+// A Parser reads events. It is immutable and safe for concurrent use.
+type Parser struct {
+	types  *Types
+	texts  *text.Catalogue
+	locale text.Locale
+	now    func() time.Time
+}
+
+// NewParser returns a parser.
+func NewParser(o Options) *Parser {
+	return &Parser{types: o.Types, texts: o.Texts, locale: o.Locale, now: o.Now}
+}
+
+// Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
+// *InvalidError. Unknown fields are ignored.
+func (p *Parser) Parse(raw []byte) (*Event, error) {
+	if len(raw) > MaxEventSize {
+		return nil, invalid("event", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
+	}
+	if err := validate(raw); err != nil {
+		return nil, err
+	}
+	w, err := readWire(raw)
+	if err == nil && w.kind == nil && w.data.Kind() == '{' {
+		around := w
+		w, err = readWire(around.data)
+		w.around = &around
+	}
+	if err != nil {
+		return nil, invalid("event", err.Error())
+	}
+	return p.parse(&w)
+}
+
+// validate reports where raw is not one JSON value.
+func validate(raw []byte) error {
+	if jsontext.Value(raw).IsValid() {
+		return nil
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
+	_, err := dec.ReadValue()
+	if err == nil {
+		_, err = dec.ReadValue() // what follows it
+	}
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		return invalid("event", fmt.Sprintf("is not valid JSON at byte %d", syntax.ByteOffset))
+	}
+	return invalid("event", "is not valid JSON")
+}
+
+func (p *Parser) parse(w *wireEvent) (*Event, error) {
+	v := &Validator{}
+	e := &Event{raw: w.unwrap(v)}
+	known := p.readHead(v, e, w)
+	e.time = v.eventTime("time", w.time, p.now())
+	e.ttl, e.Push = v.options(w.options)
+	if e.raw != nil {
+		e.readRaw(v, p.now())
+		e.Receivers = e.parties(v, w.receiver, w.receivers)
+	} else {
+		e.Receivers = v.receivers(w.receiver, w.receivers)
+		e.readDetails(v, w.details, p.now())
+	}
+	if known {
+		if e.message == "" && e.state == nil && e.raw == nil && e.Type != "cart" && e.Type != "reminder" {
+			v.Wrong("message", "is required")
+		}
+		p.fillContents(v, e)
+	}
+	if err := v.Err(); err != nil {
+		return nil, err
+	}
+	switch {
+	case e.ID != "":
+	case e.raw == nil, e.raw.resource == "report" && jsonscan.Absent(w.time): // a product does not identify its reports
+		e.ID = model.NewID(p.now())
+	default:
+		e.ID = e.derivedID()
+	}
+	e.Digest = w.digest()
+	return e, nil
+}
+
+// readHead takes id, type, message and title, and reports whether the type is known.
+func (p *Parser) readHead(v *Validator, e *Event, w *wireEvent) (known bool) {
+	e.ID, e.Type = v.id(w.id), v.text("type", w.kind, 64)
+	if e.Spec, known = p.types.lookup(e.Type); e.Type == "" {
+		v.Wrong("type", "is required")
+	} else if !known {
+		v.Wrong("type", "is not a known event type")
+	}
+	e.message = v.text("message", w.message, maxMessage)
+	if e.message == "" {
+		e.message = p.types.messages[e.Type]
+	}
+	if title := v.text("title", w.title, maxTitle); title != "" {
+		e.Title = &title
+	}
+	return known
+}
+
+// readDetails takes from the details what the rules and the counters need.
+func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
+	var err error
+	if e.details, err = parseDetails(raw, e.Spec.Promo); err != nil {
+		v.Wrong("details", err.Error())
+		return
+	}
+	d := &e.details
+	switch e.Type {
+	case "cart":
+		e.Cart = v.cart(d.cartItems)
+	case "transaction", "nego":
+		if d.state == "" {
+			break
+		}
+		if e.state = rulesByState[e.Type][d.state]; e.state == nil {
+			v.Wrong(d.path+".state", "is not a known state")
+			break
+		}
+		if e.time.IsZero() && len(d.updatedAt) > 0 {
+			e.time = v.eventTime(d.path+".updated_at", d.updatedAt, now)
+		}
+	case "dompet", "report": // the rules have words for those without a message
+		if e.message == "" {
+			e.state = d.stateRules(e.Type)
+		}
+	}
+}
+
+// digest sums what makes two events the same: all but the id and the receivers.
+// Members of objects may come in any order.
+func (w *wireEvent) digest() string {
+	total := uint64(0)
+	for _, v := range []jsontext.Value{w.kind, w.time, w.message, w.title, w.details, w.options} {
+		total = jsonscan.Mix(total, jsonscan.Digest(v))
+	}
+	return strconv.FormatUint(total, 16)
+}
+
+// WithSource returns the event as a CloudEvent of a source, a URI reference, within
+// which its id is unique (guarantee G2).
+func (e *Event) WithSource(uri string) *Event {
+	of := *e
+	of.cloudSource = uri
+	return &of
+}
+
+// CloudSource returns the source of a CloudEvent, "" for other events.
+func (e *Event) CloudSource() string { return e.cloudSource }
+
+// Subject names what the event is about: the news of one transaction, offer or
+// conversation replace each other on the screen. It is "" when nothing is replaced.
+func (e *Event) Subject() string {
+	switch e.Type {
+	case "transaction", "nego":
+		return model.Subject(e.Type, e.details.id)
+	case "message":
+		return model.ConversationSubject(e.details.conversation)
+	case "reminder":
+		return "reminder"
+	}
+	return ""
+}
+
+// TellsState reports whether the event tells a state of a subject.
+func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
+
+// State is what the event says of its subject to the receivers of a content. Events
+// without a time count as of now.
+func (e *Event) State(c *RoleContent, now time.Time) model.State {
+	state := model.State{Order: e.time}
+	if state.Order.IsZero() {
+		state.Order = now
+	}
+	if e.TellsState() {
+		state.Rank, state.Counter = e.state.rank, c.Counter
+	}
+	return state
+}
+
+// TTL is how long a phone that is off should still get the push of a content.
+func (e *Event) TTL(c *RoleContent) time.Duration { return cmp.Or(e.ttl, c.TTL) }
+
+// Contact is with whom a receiver has the transaction that the event tells of, or nil.
+func (e *Event) Contact(receiver int64) *model.Contact {
+	d := &e.details
+	if e.Type != "transaction" || d.seller.id == 0 || d.buyer.id == 0 || d.seller.id == d.buyer.id {
+		return nil
+	}
+	role, with := model.Seller, d.seller
+	switch receiver {
+	case d.buyer.id:
+	case d.seller.id:
+		role, with = model.Buyer, d.buyer
+	default:
+		return nil
+	}
+	return &model.Contact{
+		Role: role, Partner: with.id, Name: with.name, Avatar: with.avatar,
+		Transaction: model.Subject(e.Type, d.id), Items: d.items,
+	}
+}

@@ -1,0 +1,253 @@
+package event
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+)
+
+// A rawResource is what a service may send in place of an event: a transaction, an
+// offer, a product that was reported, a mutation or a withdrawal, in the form that the
+// marketplace's v2 API documents show. Receivers, words, actions and counters follow
+// from the rules.
+type rawResource struct {
+	kind     string // the type of the event that it makes
+	resource string // its name in the rules
+	path     string // where it stands, for errors: "transaction.", or "" at the top
+	object   jsontext.Value
+}
+
+// A wrapper is a key under which a raw resource may stand.
+type wrapper struct {
+	key, kind, resource string
+	value               jsontext.Value
+}
+
+// unwrap returns the resource that stands in place of an event, or nil, and makes w
+// the event that it stands for.
+func (w *wireEvent) unwrap(v *Validator) *rawResource {
+	kind, _ := jsonscan.Scalar(w.kind)
+	b := w.loose(kind)
+	w.inherit() // after loose, which drops members that are not the event's
+	for _, k := range []wrapper{
+		{"transaction", "transaction", "transaction", w.transaction},
+		{"negotiation", "nego", "nego", w.negotiation},
+		{"product", "report", "report", w.product},
+		{"mutation", "dompet", "mutation", w.mutation},
+		{"withdrawal", "dompet", "withdrawal", w.withdrawal},
+	} {
+		if b != nil || jsonscan.Absent(k.value) || !jsonscan.Absent(w.kind) && (kind != k.kind || !jsonscan.Absent(w.details)) {
+			continue
+		}
+		b = &rawResource{kind: k.kind, resource: k.resource, path: k.key + ".", object: single(k.value)}
+		if b.object.Kind() != '{' {
+			v.Wrong(k.key, jsonscan.ErrNotObject.Error())
+			b.object = jsontext.Value("{}")
+		}
+	}
+	if b != nil {
+		w.kind, w.details = jsonscan.AppendString(nil, b.kind), b.object
+	}
+	return b
+}
+
+// loose returns a mutation or withdrawal that has its receiver among its own
+// members, or nil.
+func (w *wireEvent) loose(kind string) *rawResource {
+	switch {
+	case kind == "Deposit::Credit" || kind == "Deposit::Debit":
+		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // its own, not an event's
+		return &rawResource{kind: "dompet", resource: "mutation", object: w.whole}
+	case jsonscan.Absent(w.kind) && !jsonscan.Absent(w.account) && !jsonscan.Absent(w.state):
+		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil
+		return &rawResource{kind: "dompet", resource: "withdrawal", object: w.whole}
+	}
+	return nil
+}
+
+// single returns the one element of an array, as the documents show an accepted
+// offer, or else the value itself.
+func single(v jsontext.Value) jsontext.Value {
+	if v.Kind() != '[' {
+		return v
+	}
+	var all []jsontext.Value
+	jsonscan.EachElement(v, func(v jsontext.Value) { all = append(all, v) })
+	if len(all) != 1 {
+		return v
+	}
+	return all[0]
+}
+
+// readRaw takes from the resource what the rules need, which must be there.
+func (e *Event) readRaw(v *Validator, now time.Time) {
+	d, b := &e.details, e.raw
+	d.readResource(b.object)
+	state, field := d.state, b.path+"state"
+	switch b.resource {
+	case "report":
+		d.product = readProduct(b.object)
+		state = "reported"
+		if d.product.name == "" {
+			v.Wrong(b.path+"name", "is required")
+		}
+	case "mutation":
+		state, field = d.action, b.path+"action"
+	}
+	if b.kind == "dompet" && readAmount(d.amount) == "" {
+		v.Wrong(b.path+"amount", "must be an amount of money, such as 25000")
+	}
+	if d.id == "" || len(d.id) > maxResourceID || strings.ContainsFunc(d.id, isHidden) {
+		v.Wrong(b.path+"id", fmt.Sprintf("must be a string or number of 1 to %d bytes, printable, without spaces", maxResourceID))
+	}
+	if e.state = rulesByState[b.resource][state]; state == "" {
+		v.Wrong(field, "is required")
+	} else if e.state == nil {
+		v.Wrong(field, "is not a known "+field[len(b.path):])
+	}
+	for _, at := range []struct {
+		name  string
+		value jsontext.Value
+	}{{"updated_at", d.updatedAt}, {"created_at", d.createdAt}} {
+		if e.time.IsZero() && !jsonscan.Absent(at.value) {
+			e.time = v.eventTime(b.path+at.name, at.value, now)
+		}
+	}
+}
+
+func isHidden(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
+
+// parties returns whom the rules tell of the resource. Receivers that are given
+// restrict them.
+func (e *Event) parties(v *Validator, one, list jsontext.Value) []int64 {
+	b, d := e.raw, &e.details
+	given := func() []int64 {
+		if jsonscan.Absent(one) && jsonscan.Absent(list) {
+			return nil
+		}
+		return v.receivers(one, list)
+	}
+	var all []int64
+	switch b.resource {
+	case "mutation", "withdrawal": // they do not say whose they are
+		return v.receivers(one, list)
+	case "report":
+		if user, ok := v.User(b.path+"seller_id", d.product.seller); ok {
+			all = []int64{user}
+		}
+	default:
+		for name, p := range map[string]person{"seller": d.seller, "buyer": d.buyer} {
+			if p.id == 0 {
+				v.Wrong(b.path+name+".id", "must be a user id: a positive whole number without leading zeros")
+			}
+		}
+		if all = []int64{d.seller.id, d.buyer.id}; all[0] == all[1] {
+			v.Wrong(b.path+"buyer.id", "must not be the seller's")
+		}
+	}
+	only := given()
+	if only == nil {
+		return all
+	}
+	for _, user := range only {
+		if !slices.Contains(all, user) {
+			v.Wrong("receiver_id", "is nobody whom this concerns")
+		}
+	}
+	return only
+}
+
+// derivedID is the id of an event that brings none: a repeat has the same one. That of
+// a report needs the event's own time: the product's are the same for all of its reports.
+func (e *Event) derivedID() string {
+	id := e.raw.resource + "-" + e.details.id
+	switch e.raw.resource {
+	case "report":
+	case "mutation":
+		id += "-" + e.details.action
+	default:
+		id += "-" + e.details.state
+	}
+	if !e.time.IsZero() {
+		id += "-" + strconv.FormatInt(e.time.UnixMilli(), 10)
+	}
+	return id
+}
+
+// details are those of the documented sample, with the actions of one receiver.
+func (b *rawResource) details(d *details, actions []string) []byte {
+	out := make([]byte, 0, len(b.object)+128)
+	out = append(out, '{')
+	quoted := func(s string) { out = jsonscan.AppendString(out, s) }
+	switch b.resource {
+	case "nego":
+		out = b.appendMembers(out, actions)
+	case "transaction":
+		out = append(append(out, `"id":`...), b.member("id")...)
+		out = append(b.appendMembers(append(out, `,"transaction":{`...), actions), '}')
+	case "report":
+		out = append(out, `"product":`...)
+		out = jsonscan.AppendCompact(out, b.object)
+	default: // the sample has the id as a string
+		out = append(out, `"id":`...)
+		quoted(d.id)
+		out = append(append(out, `,"amount":`...), b.member("amount")...)
+		if b.resource == "mutation" {
+			out = append(out, `,"action":`...)
+			quoted(d.action)
+		} else {
+			out = append(out, `,"state":`...)
+			quoted(d.state)
+		}
+	}
+	return append(out, '}')
+}
+
+// member returns a member of the resource, which it has.
+func (b *rawResource) member(name string) (v jsontext.Value) {
+	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
+		if string(m.Name()) == name {
+			v = m.Value
+		}
+	})
+	return v
+}
+
+// appendMembers appends the resource's members, with the actions of one receiver in
+// the place of what the resource says, or at the end.
+func (b *rawResource) appendMembers(out []byte, actions []string) []byte {
+	written := false
+	put := func() {
+		out = append(out, `"actions":[`...)
+		for i, action := range actions {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = jsonscan.AppendString(out, action)
+		}
+		out = append(out, "],"...)
+		written = true
+	}
+	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
+		switch string(m.Name()) {
+		case "unread_items":
+			return
+		case "actions":
+			put()
+			return
+		}
+		out = append(append(out, m.Key...), ':')
+		out = append(jsonscan.AppendCompact(out, m.Value), ',')
+	})
+	if !written {
+		put()
+	}
+	return out[:len(out)-1] // the comma
+}

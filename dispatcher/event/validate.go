@@ -1,0 +1,254 @@
+package event
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// An InvalidError tells what is wrong with an event, a broadcast or a message, by field.
+type InvalidError struct{ Fields map[string]string }
+
+// Error lists the fields in order. It repeats nothing of what was sent.
+func (e *InvalidError) Error() string {
+	var parts []string
+	for field, problem := range e.Fields {
+		parts = append(parts, field+" "+problem)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+func invalid(field, problem string) *InvalidError {
+	return &InvalidError{Fields: map[string]string{field: problem}}
+}
+
+// A Validator reads fields of JSON and collects what is wrong with them. It is used by
+// one goroutine.
+type Validator struct{ fields map[string]string }
+
+// Wrong notes a problem of a field. The problem continues a sentence that begins with
+// the field's name. The first problem of a field counts.
+func (v *Validator) Wrong(field, problem string) {
+	if v.fields == nil {
+		v.fields = make(map[string]string)
+	}
+	if _, noted := v.fields[field]; !noted {
+		v.fields[field] = problem
+	}
+}
+
+// Has reports whether a field is wrong.
+func (v *Validator) Has(field string) bool { return v.fields[field] != "" }
+
+// Err returns an *InvalidError with what is wrong, or nil.
+func (v *Validator) Err() error {
+	if len(v.fields) == 0 {
+		return nil
+	}
+	return &InvalidError{Fields: v.fields}
+}
+
+// id returns the event's id, or "" when there is none.
+func (v *Validator) id(value jsontext.Value) string {
+	if jsonscan.Absent(value) {
+		return ""
+	}
+	id, ok := jsonscan.Scalar(value)
+	switch {
+	case !ok:
+		v.Wrong("id", "must be a string")
+	case id == "" || len(id) > maxIDLen:
+		v.Wrong("id", fmt.Sprintf("must have 1 to %d bytes", maxIDLen))
+	case !Printable(id) || strings.ContainsFunc(id, unicode.IsSpace):
+		v.Wrong("id", "must be printable, without spaces")
+	}
+	return id
+}
+
+// text returns a string of at most the given number of characters, or "".
+func (v *Validator) text(field string, value jsontext.Value, maxLen int) string {
+	if jsonscan.Absent(value) {
+		return ""
+	}
+	if value.Kind() != '"' {
+		v.Wrong(field, "must be a string")
+		return ""
+	}
+	s, _ := jsonscan.Scalar(value)
+	switch {
+	case utf8.RuneCountInString(s) > maxLen:
+		v.Wrong(field, fmt.Sprintf("must have at most %d characters", maxLen))
+	case !Printable(s):
+		v.Wrong(field, "must not contain control characters")
+	}
+	return s
+}
+
+// receivers returns the users of receiver_id and receiver_ids, each once.
+func (v *Validator) receivers(one, list jsontext.Value) []int64 {
+	var many []jsontext.Value
+	if !jsonscan.Absent(list) {
+		if list.Kind() != '[' {
+			v.Wrong("receiver_ids", "must be an array")
+			return nil
+		}
+		jsonscan.EachElement(list, func(value jsontext.Value) { many = append(many, value) })
+	}
+	switch {
+	case !jsonscan.Absent(one) && len(many) > 0:
+		v.Wrong("receiver_ids", "cannot be given beside receiver_id")
+		return nil
+	case jsonscan.Absent(one) && jsonscan.Absent(list):
+		v.Wrong("receiver_id", "is required")
+		return nil
+	case !jsonscan.Absent(one):
+		if user, ok := v.User("receiver_id", one); ok {
+			return []int64{user}
+		}
+		return nil
+	case len(many) == 0 || len(many) > MaxReceivers:
+		v.Wrong("receiver_ids", fmt.Sprintf("must name 1 to %d users", MaxReceivers))
+		return nil
+	}
+	return v.users("receiver_ids", many)
+}
+
+// users returns the users of a list, each once.
+func (v *Validator) users(field string, list []jsontext.Value) []int64 {
+	users := make([]int64, 0, len(list))
+	seen := make(map[int64]bool, len(list))
+	for i, value := range list {
+		user, ok := v.User(fmt.Sprintf("%s[%d]", field, i), value)
+		if ok && !seen[user] {
+			seen[user] = true
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+// User returns a user id.
+func (v *Validator) User(field string, value jsontext.Value) (id int64, ok bool) {
+	s, _ := jsonscan.Scalar(value)
+	user, err := model.ParseUser(s)
+	if err != nil {
+		v.Wrong(field, err.Error())
+	}
+	return user, err == nil
+}
+
+// Time returns an RFC 3339 time; ok is false when there is none, or none that can be
+// read.
+func (v *Validator) Time(field string, value jsontext.Value) (t time.Time, ok bool) {
+	if jsonscan.Absent(value) {
+		return time.Time{}, false
+	}
+	s, _ := jsonscan.Scalar(value)
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		v.Wrong(field, "must be a time as in RFC 3339, such as 2014-01-23T13:48:51+07:00")
+	}
+	return t, err == nil
+}
+
+// eventTime returns when an event happened, or the zero time.
+func (v *Validator) eventTime(field string, value jsontext.Value, now time.Time) time.Time {
+	t, ok := v.Time(field, value)
+	switch {
+	case !ok:
+		return time.Time{}
+	case t.Year() < 1970:
+		v.Wrong(field, "lies before 1970")
+	case t.After(now.Add(maxAhead)):
+		v.Wrong(field, "lies more than a day ahead")
+	}
+	return t
+}
+
+// options returns the time to live, 0 when there is none, and whether to push.
+func (v *Validator) options(value jsontext.Value) (ttl time.Duration, push bool) {
+	push = true
+	if jsonscan.Absent(value) {
+		return 0, push
+	}
+	err := jsonscan.EachMember(value, func(m jsonscan.Member) {
+		switch string(m.Name()) {
+		case "ttl":
+			ttl = v.TTL("options.ttl", m.Value)
+		case "push":
+			if kind := m.Value.Kind(); kind != 't' && kind != 'f' && kind != 'n' {
+				v.Wrong("options.push", "must be true or false")
+			} else {
+				push = kind != 'f'
+			}
+		}
+	})
+	if err != nil {
+		v.Wrong("options", "must be an object")
+	}
+	return ttl, push
+}
+
+// TTL returns a duration in Go's notation, in days ("28d"), or as a number of seconds;
+// 0 when there is none.
+func (v *Validator) TTL(field string, value jsontext.Value) time.Duration {
+	if jsonscan.Absent(value) {
+		return 0
+	}
+	s, _ := jsonscan.Scalar(value)
+	ttl, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		ttl = time.Duration(min(n, 1000)) * day
+	}
+	if seconds, e := strconv.ParseInt(s, 10, 32); e == nil {
+		ttl, err = time.Duration(seconds)*time.Second, nil
+	}
+	if err != nil || ttl < time.Second || ttl > MaxTTL {
+		v.Wrong(field, `must be a duration from "1s" to "28d"`)
+	}
+	return ttl
+}
+
+// cart returns the number of items that a cart event says.
+func (v *Validator) cart(value jsontext.Value) *int {
+	s, _ := jsonscan.Scalar(value)
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > maxCart {
+		v.Wrong("details.cart_items", "must be a whole number, 0 or more")
+	}
+	return &n
+}
+
+// Printable reports whether s is UTF-8 without control characters other than line breaks
+// and tabs.
+func Printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'
+	})
+}
+
+// Truncate returns the first characters of a text.
+func Truncate(s string, maxLen int) string {
+	if len(s) <= maxLen {
+		return s
+	}
+	if runes := []rune(s); len(runes) > maxLen {
+		return string(runes[:maxLen])
+	}
+	return s
+}

@@ -1,0 +1,89 @@
+package live
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+func TestNewFrame(t *testing.T) {
+	t.Parallel()
+	h := New(Options{}).frames
+	const (
+		id   = "52e0b9e37a12000000000000"
+		head = `{"op":"event","seq":8,"prev":7,"event":`
+		nego = `{"type":"nego","title":null,"message":"halo","details":{"id":1,"unread_items":null}}`
+	)
+	for name, c := range map[string]struct {
+		logged        model.Frame
+		want, english string
+	}{
+		"an event": {
+			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: nego},
+			head + `{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}}}`, "",
+		},
+		"an event in two languages": {
+			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: `{"texts":{"en":"hello"},` + nego[1:]},
+			head + `{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}}}`,
+			head + `{"type":"nego","receiver_id":66,"message":"hello","details":{"id":1,"unread_items":null}}}`,
+		},
+		"a promotion": {
+			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: `{"type":"discount","title":"t","message":"m","details":{"image_url":null}}`},
+			head + `{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T06:42:43.500Z","read_state":false,` +
+				`"type":"discount","title":"t","message":"m","details":{"image_url":null}}}`, "",
+		},
+		"an event that was deleted": {
+			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id},
+			head + `{"type":"deleted","id":"52e0b9e37a12000000000000"}}`, "",
+		},
+		"a message": {
+			model.Frame{Kind: model.FrameMessage, Seq: 8, Prev: 7, ID: id, Body: `"event":{},"instant_message":{}`},
+			head + `{},"instant_message":{}}`, "",
+		},
+		"a message that was deleted": {
+			model.Frame{Kind: model.FrameMessage, Seq: 8, Prev: 7, ID: id},
+			head + `{"type":"deleted","id":"52e0b9e37a12000000000000"}}`, "",
+		},
+		"a read receipt": {
+			model.Frame{Kind: model.FrameRead, ID: "-", Body: `"conversation_id":"c"`},
+			`{"op":"read","conversation_id":"c"}`, "",
+		},
+	} {
+		f, err := h.newFrame(66, c.logged)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := frame{Seq: c.logged.Seq, Prev: c.logged.Prev, Text: []byte(c.want)}
+		if c.english != "" {
+			want.others = map[text.Locale][]byte{text.English: []byte(c.english)}
+		}
+		if diff := cmp.Diff(want, f, cmp.AllowUnexported(frame{})); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if got := string(f.In(text.Indonesian)); got != c.want {
+			t.Errorf("%s in Indonesian: %s", name, got)
+		}
+		if got := string(f.In(text.English)); got != c.want && c.english == "" || c.english != "" && got != c.english {
+			t.Errorf("%s in English: %s", name, got)
+		}
+	}
+}
+
+func TestNewFrameRefuses(t *testing.T) {
+	t.Parallel()
+	h := New(Options{}).frames
+	for name, f := range map[string]model.Frame{
+		"a kind that is not known":       {Kind: "dance", Seq: 8, Prev: 7, Body: "{}"},
+		"unreads, which have no text":    {Kind: model.FrameUnreads},
+		"a body that is no object":       {Kind: model.FrameEvent, Seq: 8, Prev: 7, Body: "@b1"},
+		"a promotion with an invalid id": {Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: "1", Body: `{"type":"discount","details":{}}`},
+	} {
+		if made, err := h.newFrame(66, f); err == nil {
+			t.Errorf("%s: %s", name, made.Text)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package live
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// A Chat sends messages and read receipts, and renders messages. [chat.Chat] is one, and
+// documents the methods and their errors.
+type Chat interface {
+	Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (id string, err error)
+	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
+	MessageMembers(ctx context.Context, user int64, ids []string) (map[string][]byte, error)
+}
+
+// Locales chooses the language of a socket. [dispatcher.Dispatcher] does, and documents
+// the method.
+type Locales interface {
+	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
+}
+
+// The parts of [inbox.Store] that a Hub needs. The store's parts document the methods
+// and their errors.
+type (
+	// Channels knows where users' live frames and what belongs to their sockets are
+	// kept; see [inbox.Live].
+	Channels interface {
+		Channel(user int64) string
+		Keys(user int64) inbox.LiveKeys
+		Replay(ctx context.Context, user, since int64) (frames []model.Frame, newest int64, known bool, err error)
+		MarkSeen(ctx context.Context, user, seq int64) error
+		Revoke(ctx context.Context, user int64) error
+	}
+	// Counters counts what is unread; see [inbox.Counters].
+	Counters interface {
+		Unreads(ctx context.Context, user int64) (model.Unreads, error)
+	}
+	// Notifications marks notifications as read; see [inbox.Notifications].
+	Notifications interface {
+		MarkRead(ctx context.Context, user int64, id string) (unread int, err error)
+	}
+	// Conversations says who the partner in a conversation is; see
+	// [inbox.Conversations].
+	Conversations interface {
+		Partner(ctx context.Context, user int64, conversation string) (int64, error)
+	}
+)
+
+// Options configure a Hub. Redis, Batcher, Chat, Locales and the parts of the inbox are
+// required.
+type Options struct {
+	Redis   redis.UniversalClient
+	Batcher *rdb.Batcher
+	Chat    Chat
+	Locales Locales
+	// Types are the event types of this gateway: the built-in ones when nil.
+	Types *event.Types
+	// Channels to Conversations are parts of an [inbox.Store].
+	Channels      Channels
+	Counters      Counters
+	Notifications Notifications
+	Conversations Conversations
+	// Sharded says that frames go through sharded pub/sub, as on a cluster.
+	Sharded bool
+	// PingInterval is how long a client may be silent before it is pinged: 30 s
+	// unless set. One that then stays silent for half as long is dropped.
+	PingInterval time.Duration
+	// MaxFrame bounds what a client sends in one frame, in bytes: 32 KiB unless set.
+	MaxFrame int64
+	// QueueFrames and QueueBytes bound what waits for one socket: 256 and 1 MiB
+	// unless set.
+	QueueFrames, QueueBytes int
+	// WriteTimeout is how long a client may take to receive what is written at
+	// once, 64 KiB or so: 10 s unless set.
+	WriteTimeout time.Duration
+	// Linger is how long a user without sockets stays subscribed, and online, so
+	// that coming back is cheap: 30 s unless set.
+	Linger time.Duration
+	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
+	MaxSockets int
+	// Frames limits what one socket may ask for: 20 a second and 60 at once unless
+	// set.
+	Frames chat.Rate
+	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
+	// [websocket.AcceptOptions].
+	OriginPatterns []string
+	// Compression offers permessage-deflate, without context takeover.
+	Compression bool
+	// Texts are the words of answers: the built-in ones when nil.
+	Texts *text.Catalogue
+	// Location is the zone of the times in frames: UTC unless set.
+	Location *time.Location
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+}
+
+func (o *Options) defaults() {
+	o.PingInterval = cmp.Or(o.PingInterval, 30*time.Second)
+	o.MaxFrame = cmp.Or(o.MaxFrame, 32<<10)
+	o.QueueFrames = cmp.Or(o.QueueFrames, 256)
+	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
+	o.Linger = cmp.Or(o.Linger, 30*time.Second)
+	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
+	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})
+	o.Location = cmp.Or(o.Location, time.UTC)
+	if o.Texts == nil {
+		o.Texts = text.Default()
+	}
+	if o.Types == nil {
+		o.Types = event.NewTypes()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+}

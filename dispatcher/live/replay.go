@@ -1,0 +1,79 @@
+package live
+
+import (
+	"context"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+const maxReads = 64 // concurrent reads of the replay log
+
+// A replayLog reads the frames that sockets have missed.
+type replayLog struct {
+	channels   Channels
+	chat       Chat
+	frames     *frameBuilder
+	goroutines *goroutines
+	reads      chan struct{} // semaphore: one entry for each read
+}
+
+func newReplayLog(channels Channels, chat Chat, frames *frameBuilder, goroutines *goroutines) *replayLog {
+	return &replayLog{channels: channels, chat: chat, frames: frames, goroutines: goroutines, reads: make(chan struct{}, maxReads)}
+}
+
+// readInTurn reads the log like read. At most maxReads calls do so at a time. The wait
+// for a turn has no timeout: it is long when thousands of sockets reconnect at once.
+func (l *replayLog) readInTurn(user, since int64) (frames []frame, newest int64, known bool, err error) {
+	select {
+	case l.reads <- struct{}{}:
+		defer func() { <-l.reads }()
+	case <-l.goroutines.context().Done():
+		return nil, 0, false, ErrClosed
+	}
+	ctx, cancel := l.goroutines.withTimeout(requestTimeout)
+	defer cancel()
+	return l.read(ctx, user, since)
+}
+
+// read returns the frames of a user after a sequence number, and the newest sequence
+// number. known is false when the gap is larger than the log.
+func (l *replayLog) read(ctx context.Context, user, since int64) (frames []frame, newest int64, known bool, err error) {
+	logged, newest, known, err := l.channels.Replay(ctx, user, since)
+	if err != nil || !known {
+		return nil, newest, known, err
+	}
+	if err := l.fillMessages(ctx, user, logged); err != nil {
+		return nil, 0, false, err
+	}
+	for _, f := range logged {
+		made, err := l.frames.newFrame(user, f)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		frames = append(frames, made)
+	}
+	return frames, newest, true, nil
+}
+
+// fillMessages fills in the bodies of message frames, to which the log only refers.
+func (l *replayLog) fillMessages(ctx context.Context, user int64, logged []model.Frame) error {
+	var ids []string
+	for _, f := range logged {
+		if f.Kind == model.FrameMessage {
+			ids = append(ids, f.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	members, err := l.chat.MessageMembers(ctx, user, ids)
+	if err != nil {
+		return err
+	}
+	for i, f := range logged {
+		if f.Kind == model.FrameMessage {
+			logged[i].Body = string(members[f.ID])
+		}
+	}
+	return nil
+}

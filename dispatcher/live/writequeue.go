@@ -1,0 +1,249 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const flushBytes = 64 << 10 // one write is at most this and one frame
+
+// emptyPing is a ping frame. It is written without coder/websocket, whose Ping blocks
+// a goroutine until the pong arrives.
+var emptyPing = []byte{0x89, 0x00}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// A writeQueue holds the frames that are to be written to a socket. A goroutine writes
+// them; it runs only while frames are queued, so that an idle socket has none. The
+// queue also records that the socket is to be closed, and why it has ended.
+type writeQueue struct {
+	ws                  *websocket.Conn
+	conn                *conn
+	goroutines          *goroutines
+	written             prometheus.Counter // frames
+	maxFrames, maxBytes int                // that may be pending
+
+	mu      mutex[writeQueueLock]
+	writing bool // the writer runs
+	frames  [][]byte
+	pending int                  // frames that are queued or being written
+	bytes   int                  // their size
+	drained chan struct{}        // closed when pending becomes 0 or the socket ends; nil when nobody waits
+	closing websocket.StatusCode // not 0 once the socket is to be closed
+	reason  string               // sent with closing
+	cause   string               // why it was closed or dropped: a label of the metric
+}
+
+// push queues frames; a nil one is a ping. The writer sends them in one write, as far
+// as flushBytes allows. If the queue is full, push closes the socket: the client can
+// resume from the log.
+func (q *writeQueue) push(frames ...[]byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, frame := range frames {
+		if q.closing != 0 {
+			return
+		}
+		if q.pending >= q.maxFrames || q.bytes+len(frame) > q.maxBytes {
+			clear(q.frames)
+			q.frames = q.frames[:0]
+			q.beginClose(codeTooSlow, "too slow: resume")
+			return
+		}
+		q.frames = append(q.frames, frame)
+		q.pending++
+		q.bytes += len(frame)
+	}
+	if len(frames) > 0 {
+		q.wakeWriter()
+	}
+}
+
+// ping queues a ping.
+func (q *writeQueue) ping() {
+	q.push([][]byte{nil}...)
+}
+
+// close makes the writer close the socket after it has written the queue. It does not
+// wait.
+func (q *writeQueue) close(code websocket.StatusCode, reason string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.beginClose(code, reason)
+}
+
+// beginClose is close; q.mu is held.
+func (q *writeQueue) beginClose(code websocket.StatusCode, reason string) {
+	if q.closing == 0 {
+		q.closing, q.reason = code, reason
+		q.end(strconv.Itoa(int(code)))
+		q.wakeWriter()
+	}
+}
+
+// end records why the socket ends, unless a cause is known already. q.mu is held.
+func (q *writeQueue) end(cause string) {
+	if q.cause == "" {
+		q.cause = cause
+	}
+	q.signalDrained()
+}
+
+// drop cuts the connection without a close frame. The caller holds no mutex.
+func (q *writeQueue) drop(cause string) {
+	q.mu.Lock()
+	q.end(cause)
+	q.mu.Unlock()
+	_ = q.conn.Conn.Close() // ends the reader, which removes the socket
+}
+
+// ended records that a read has failed, which means that the connection has ended.
+func (q *writeQueue) ended(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		q.end("1009")
+	case websocket.CloseStatus(err) != -1:
+		q.end("client")
+	default:
+		q.end("lost")
+	}
+}
+
+// endCause returns why the socket has ended, or "" when it has not.
+func (q *writeQueue) endCause() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cause
+}
+
+// closed reports whether the socket is being closed or has ended.
+func (q *writeQueue) closed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closing != 0 || q.cause != ""
+}
+
+// waitUntilDrained waits until the queue is empty or the socket ends. The write
+// timeout bounds the wait.
+func (q *writeQueue) waitUntilDrained() {
+	q.mu.Lock()
+	if q.pending == 0 || q.closing != 0 || q.cause != "" {
+		q.mu.Unlock()
+		return
+	}
+	if q.drained == nil {
+		q.drained = make(chan struct{})
+	}
+	drained := q.drained
+	q.mu.Unlock()
+	<-drained
+}
+
+// signalDrained wakes waitUntilDrained. q.mu is held.
+func (q *writeQueue) signalDrained() {
+	if q.drained != nil {
+		close(q.drained)
+		q.drained = nil
+	}
+}
+
+// wakeWriter starts the writer unless it runs. q.mu is held.
+func (q *writeQueue) wakeWriter() {
+	if !q.writing {
+		q.writing = q.goroutines.start(q.write)
+	}
+}
+
+// write writes the queue until it is empty. Then it closes the socket if it is to be
+// closed.
+func (q *writeQueue) write() {
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= 2*flushBytes {
+			buffer.Reset()
+			buffers.Put(buffer)
+		}
+	}()
+	for {
+		batch, size, code := q.take()
+		if len(batch) == 0 {
+			if code != 0 {
+				_ = q.ws.Close(code, q.reason) // has a timeout; ends the reader, which removes the socket
+			}
+			return
+		}
+		buffer.Reset()
+		if err := q.writeBatch(batch, buffer); err != nil {
+			q.drop(causeOf(err))
+			return
+		}
+		q.wrote(batch, size)
+	}
+}
+
+// causeOf returns the cause for an error of a write: stuck if the client did not
+// receive in time, else lost.
+func causeOf(err error) string {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		return "stuck"
+	}
+	return "lost"
+}
+
+// writeBatch writes frames in one write to the network.
+func (q *writeQueue) writeBatch(batch [][]byte, buffer *bytes.Buffer) error {
+	q.conn.collect(buffer)
+	var err error
+	for _, frame := range batch {
+		if frame == nil {
+			_, err = q.conn.Write(emptyPing)
+		} else {
+			err = q.ws.Write(context.Background(), websocket.MessageText, frame)
+		}
+		if err != nil {
+			break
+		}
+	}
+	return errors.Join(err, q.conn.flush())
+}
+
+// take returns the next frames to write. If there are none, it returns the close code,
+// and the writer must end.
+func (q *writeQueue) take() (batch [][]byte, size int, code websocket.StatusCode) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for n < len(q.frames) && size < flushBytes {
+		size += len(q.frames[n])
+		n++
+	}
+	if n == 0 {
+		q.frames = nil // an idle socket needs no memory for it
+		q.writing = q.closing != 0
+		return nil, 0, q.closing
+	}
+	batch, q.frames = q.frames[:n:n], q.frames[n:]
+	return batch, size, 0
+}
+
+// wrote records that frames were written.
+func (q *writeQueue) wrote(batch [][]byte, size int) {
+	q.written.Add(float64(len(batch)))
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pending -= len(batch)
+	q.bytes -= size
+	if q.pending == 0 {
+		q.signalDrained()
+	}
+}

@@ -1,0 +1,12 @@
+// Package outbox holds the pushes that are to be sent: an [Entry] for each receiver's
+// push, in a stream for each partition and lane with one consumer group.
+//
+// The script that stores a notification adds the entry. Workers read entries
+// ([Outbox.Read]) under a lease, renew it ([Outbox.Renew]), take over the entries of
+// workers that died ([Outbox.Claim]), and settle each entry in one script
+// ([Outbox.SettleCommand]): it writes the outcome and removes the entry, delays it in
+// the delayed set, or moves it to the dead letters. Packages above add their own writes
+// to that script as a [Fragment].
+//
+// The methods of an [Outbox] are safe for concurrent use.
+package outbox

@@ -1,0 +1,78 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// An Entry is one receiver's push in the outbox, in the delayed set or among the dead
+// letters: a line of JSON, a line break, and the notification's stored body or the
+// reference to a broadcast's.
+type Entry struct {
+	User     int64  `json:"u"`
+	Event    string `json:"e,omitzero"` // digest of the event; empty when it has no record
+	Type     string `json:"y"`
+	Tag      string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
+	Expires  int64  `json:"x"`          // when a phone no longer needs it, ms
+	Until    int64  `json:"r"`          // when it is no longer retried, ms
+	Attempt  int    `json:"a,omitzero"` // attempts that were made
+	Owed     string `json:"o,omitzero"` // id of the one device that it is for; empty: all of the user's
+	From     string `json:"f,omitzero"` // name of a message's sender
+	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
+	Category string `json:"c,omitzero"` // names the buttons on an iPhone
+	// Service is the one whose event it is, when that wants reports; EventID and Source
+	// are what the service knows the event by.
+	Service string `json:"h,omitzero"`
+	EventID string `json:"i,omitzero"`
+	Source  string `json:"z,omitzero"`
+	ID      string `json:"n"` // of the notification; the last member: see Header
+
+	Body string `json:"-"`
+}
+
+// headerEnd follows the notification's id in the first line of an entry.
+const headerEnd = `"}`
+
+// Header returns the first line up to the notification's id, for a script that makes
+// the id: it appends the id, a quote, a closing brace, a line break and the body.
+func (e *Entry) Header() string {
+	anonymous := *e
+	anonymous.ID = ""
+	b, err := json.Marshal(&anonymous)
+	if err != nil {
+		panic(fmt.Sprintf("marshal outbox entry: %v", err)) // plain strings and numbers always marshal
+	}
+	return strings.TrimSuffix(string(b), headerEnd)
+}
+
+// Line returns the whole first line.
+func (e *Entry) Line() string { return e.Header() + e.ID + headerEnd }
+
+// Value returns the entry as it is stored.
+func (e *Entry) Value() string { return e.Line() + "\n" + e.Body }
+
+// Retry returns the entry for the one device that is still owed the push, after a number
+// of attempts.
+func (e *Entry) Retry(device string, attempts int) *Entry {
+	again := *e
+	again.Owed, again.Attempt = device, attempts
+	return &again
+}
+
+var errNoBody = errors.New("outbox entry has no body")
+
+// ParseEntry reads what Value wrote.
+func ParseEntry(value string) (*Entry, error) {
+	header, body, ok := strings.Cut(value, "\n")
+	if !ok {
+		return nil, errNoBody
+	}
+	e := &Entry{Body: body}
+	if err := json.Unmarshal([]byte(header), e); err != nil {
+		return nil, fmt.Errorf("outbox entry: %w", err)
+	}
+	return e, nil
+}

@@ -1,0 +1,166 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := localredis.StopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// now is the time in all tests, which is not that of Redis.
+var now = time.UnixMilli(1_390_459_363_500)
+
+// bodies are those of broadcasts, by key.
+type bodies map[string]string
+
+func (b bodies) Get(_ context.Context, _ int64, keys ...string) (map[string]inbox.Text, error) {
+	found := make(map[string]inbox.Text)
+	for _, key := range keys {
+		if body, ok := b[key]; ok {
+			found[key] = inbox.Text{Body: []byte(body)}
+		}
+	}
+	return found, nil
+}
+
+// The fragments of all tests.
+const (
+	appendFragment = "append_args" // appends its arguments to the list that its one key names
+	copyFragment   = "copy_args"   // sets each of its keys to the argument with the same index
+)
+
+var fragments = []Fragment{
+	{
+		Name:    appendFragment,
+		Prelude: "local function append(key, value) return redis.call('RPUSH', key, value) end",
+		Source:  "for _, arg in ipairs(args) do append(keys[1], arg) end\nreturn #args",
+	},
+	{
+		Name:   copyFragment,
+		Source: "for i, key in ipairs(keys) do redis.call('SET', key, args[i]) end\nreturn 100 * #keys + #args",
+	},
+}
+
+// A world is an outbox under keys of its own.
+type world struct {
+	*Outbox
+	t *testing.T
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	server, err := localredis.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	b := rdb.NewBatcher(client, 0)
+	t.Cleanup(func() { b.Close(); client.Close() })
+	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test
+	w := &world{t: t, Outbox: New(Options{
+		Redis: client, Batcher: b, Partitions: rdb.NewPartitions(prefix, 4), Bodies: bodies{"b1": `{"type":"discount"}`},
+		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Fragments: fragments,
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() time.Time { return now },
+	})}
+	for _, l := range push.Lanes {
+		if err := w.CreateGroups(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// queue adds an entry to a stream and returns its key.
+func (w *world) queue(partition int, l push.Lane, value string) Key {
+	w.t.Helper()
+	id, err := w.redis.XAdd(w.t.Context(), &redis.XAddArgs{Stream: w.StreamKey(partition, l), Values: []string{EntryField, value}}).Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return Key{Partition: partition, ID: id}
+}
+
+// hold adds an entry to a stream, reads it, and returns its key. No other entry of the
+// lane may wait to be read.
+func (w *world) hold(partition int, l push.Lane, value string) Key {
+	w.t.Helper()
+	key := w.queue(partition, l, value)
+	messages, err := w.Read(w.t.Context(), l, 1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(messages) != 1 || messages[0].Key != key || messages[0].Value != value {
+		w.t.Fatalf("read %+v, want %+v", messages, key)
+	}
+	return key
+}
+
+// delay adds an entry to a delayed set.
+func (w *world) delay(partition int, l push.Lane, value string) {
+	w.t.Helper()
+	if err := w.redis.ZAdd(w.t.Context(), w.DelayedKey(partition, l), redis.Z{Member: value}).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// bury adds a dead letter that was buried at a time, and returns its id.
+func (w *world) bury(partition int, at time.Time, l push.Lane, value string) string {
+	w.t.Helper()
+	id, err := w.redis.XAdd(w.t.Context(), &redis.XAddArgs{
+		Stream: w.deadKey(partition), ID: fmt.Sprintf("%d-0", at.UnixMilli()),
+		Values: []string{"lane", l.String(), "device", "d1", "reason", "expired", EntryField, value},
+	}).Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return fmt.Sprintf("%d-%s", partition, id)
+}
+
+// values returns the entries of a stream.
+func (w *world) values(stream string) []string {
+	w.t.Helper()
+	messages, err := w.redis.XRange(w.t.Context(), stream, "-", "+").Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var values []string
+	for _, m := range messages {
+		value, _ := m.Values[EntryField].(string)
+		values = append(values, value)
+	}
+	return values
+}
+
+// pending returns how many entries of a stream are held by any consumer.
+func (w *world) pending(stream string) int64 {
+	w.t.Helper()
+	p, err := w.redis.XPending(w.t.Context(), stream, group).Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p.Count
+}

@@ -1,0 +1,86 @@
+package outbox
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+)
+
+// scrapeTimeout bounds what a scrape asks of Redis.
+const scrapeTimeout = 2 * time.Second
+
+var (
+	entriesDesc = prometheus.NewDesc("kabar_outbox_entries", "Entries in the outbox, those being sent included.", []string{"lane"}, nil)
+	delayedDesc = prometheus.NewDesc("kabar_delayed_entries", "Entries waiting for another attempt.", []string{"lane"}, nil)
+	oldestDesc  = prometheus.NewDesc("kabar_outbox_oldest_seconds", "Age of the oldest entry in the outbox.", []string{"lane"}, nil)
+	deadDesc    = prometheus.NewDesc("kabar_dead_letters", "Dead letters that are kept.", nil, nil)
+)
+
+// A Collector reads the depth of an outbox from Redis at each scrape.
+type Collector struct{ Outbox *Outbox }
+
+// Describe implements prometheus.Collector.
+func (Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{entriesDesc, delayedDesc, oldestDesc, deadDesc} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector. While Redis is away it collects nothing.
+func (c Collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	o := c.Outbox
+	pipe := o.redis.Pipeline()
+	var depth, delayed [len(push.Lanes)][]*redis.IntCmd
+	var first [len(push.Lanes)][]*redis.XMessageSliceCmd
+	var letters []*redis.IntCmd
+	for p := range o.partitions.Len() {
+		for _, l := range push.Lanes {
+			depth[l] = append(depth[l], pipe.XLen(ctx, o.StreamKey(p, l)))
+			delayed[l] = append(delayed[l], pipe.ZCard(ctx, o.DelayedKey(p, l)))
+			first[l] = append(first[l], pipe.XRangeN(ctx, o.StreamKey(p, l), "-", "+", 1))
+		}
+		letters = append(letters, pipe.XLen(ctx, o.deadKey(p)))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return
+	}
+	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+	}
+	for _, l := range push.Lanes {
+		gauge(entriesDesc, sum(depth[l]), l.String())
+		gauge(delayedDesc, sum(delayed[l]), l.String())
+		gauge(oldestDesc, oldest(first[l], o.now()).Seconds(), l.String())
+	}
+	gauge(deadDesc, sum(letters))
+}
+
+func sum(replies []*redis.IntCmd) float64 {
+	var n int64
+	for _, r := range replies {
+		n += r.Val()
+	}
+	return float64(n)
+}
+
+// oldest returns the age of the oldest first entry: stream ids begin with the time.
+func oldest(replies []*redis.XMessageSliceCmd, now time.Time) time.Duration {
+	var age time.Duration
+	for _, r := range replies {
+		for _, m := range r.Val() {
+			text, _, _ := strings.Cut(m.ID, "-")
+			if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+				age = max(age, now.Sub(time.UnixMilli(ms)))
+			}
+		}
+	}
+	return age
+}

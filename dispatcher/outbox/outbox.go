@@ -1,0 +1,139 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// Bodies resolves the bodies that entries of broadcasts refer to. The inbox does, and
+// documents the method.
+type Bodies interface {
+	Get(ctx context.Context, user int64, keys ...string) (map[string]inbox.Text, error)
+}
+
+// Options configure an Outbox. All but Cluster and Fragments are required.
+type Options struct {
+	Redis redis.UniversalClient
+	// Batcher carries the operator's commands.
+	Batcher    *rdb.Batcher
+	Partitions *rdb.Partitions
+	Bodies     Bodies
+	// Consumer is this process' name in the consumer groups.
+	Consumer string
+	// Lease is how long the entries of a process that died wait for another one.
+	Lease time.Duration
+	// RetryFor is how long a requeued dead letter is retried.
+	RetryFor time.Duration
+	// Cluster says that one read cannot span the streams of all partitions.
+	Cluster bool
+	// Fragments are what settling may do for packages above.
+	Fragments []Fragment
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// An Outbox holds the entries of all partitions and lanes.
+type Outbox struct {
+	redis      redis.UniversalClient
+	batcher    *rdb.Batcher
+	partitions *rdb.Partitions
+	bodies     Bodies
+	consumer   string
+	lease      time.Duration
+	retryFor   time.Duration
+	cluster    bool
+	log        *slog.Logger
+	now        func() time.Time
+	settle     *rdb.Script
+	wake       [len(push.Lanes)]chan struct{} // nudges: there may be entries to read
+}
+
+// New returns an outbox. It does not talk to Redis yet.
+func New(o Options) *Outbox {
+	out := &Outbox{
+		redis: o.Redis, batcher: o.Batcher, partitions: o.Partitions, bodies: o.Bodies, consumer: o.Consumer,
+		lease: o.Lease, retryFor: o.RetryFor, cluster: o.Cluster, log: o.Log, now: o.Now,
+		settle: settleScript(o.Fragments),
+	}
+	for l := range out.wake {
+		out.wake[l] = make(chan struct{}, 1)
+	}
+	return out
+}
+
+// Nudge says that there may be entries of a lane to read. It never blocks.
+func (o *Outbox) Nudge(l push.Lane) {
+	select {
+	case o.wake[l] <- struct{}{}:
+	default:
+	}
+}
+
+// NudgeAll nudges every lane.
+func (o *Outbox) NudgeAll() {
+	for _, l := range push.Lanes {
+		o.Nudge(l)
+	}
+}
+
+// KeepDead is how long dead letters are kept.
+const KeepDead = 30 * 24 * time.Hour
+
+const (
+	dueEvery = 250 * time.Millisecond
+	maxDue   = 50        // entries of one lane and partition returned by one script
+	trimDead = time.Hour // how often old dead letters are dropped
+)
+
+// ReturnDue moves delayed entries that are due back to their streams until ctx ends.
+func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher) {
+	for rdb.Sleep(ctx, dueEvery) {
+		commands := make([]*rdb.Command, o.partitions.Len())
+		for p := range commands {
+			var keys []string
+			for _, l := range push.Lanes {
+				keys = append(keys, o.DelayedKey(p, l), o.StreamKey(p, l))
+			}
+			commands[p] = dueScript.Command(ctx, keys, maxDue)
+		}
+		if err := b.Do(ctx, commands...); err != nil && ctx.Err() == nil {
+			o.log.Warn("delayed pushes cannot be returned to the outbox", "error", err)
+			continue
+		}
+		o.NudgeAll()
+	}
+}
+
+// TrimDead drops dead letters that are older than 30 days until ctx ends.
+func (o *Outbox) TrimDead(ctx context.Context) {
+	for rdb.Sleep(ctx, trimDead) {
+		oldest := fmt.Sprint(o.now().Add(-KeepDead).UnixMilli())
+		for p := range o.partitions.Len() {
+			if err := o.redis.XTrimMinID(ctx, o.deadKey(p), oldest).Err(); err != nil && ctx.Err() == nil {
+				o.log.Warn("old dead letters cannot be dropped", "error", err)
+				break
+			}
+		}
+	}
+}
+
+// Backlog returns how many entries of a partition's lane are to be sent or due before a
+// moment, and how many are delayed in all.
+func (o *Outbox) Backlog(ctx context.Context, partition int, l push.Lane, before time.Time) (soon, delayed int64, err error) {
+	pipe := o.redis.Pipeline()
+	queued := pipe.XLen(ctx, o.StreamKey(partition, l))
+	due := pipe.ZCount(ctx, o.DelayedKey(partition, l), "-inf", fmt.Sprint(before.UnixMilli()))
+	all := pipe.ZCard(ctx, o.DelayedKey(partition, l))
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, 0, fmt.Errorf("measure the outbox: %w", err)
+	}
+	return queued.Val() + due.Val(), all.Val(), nil
+}

@@ -1,0 +1,81 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// scanPage is how many entries of a stream are read together.
+const scanPage = 200
+
+// DropEntries drops the entries of a partition that match: dead letters, delayed and
+// queued ones, in the direction in which entries move, so that none is missed. A worker
+// that holds one finds nothing to settle.
+func (o *Outbox) DropEntries(ctx context.Context, partition int, match func(value string) bool) error {
+	if err := o.scanStream(ctx, o.deadKey(partition), match); err != nil {
+		return err
+	}
+	for _, l := range push.Lanes {
+		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), match); err != nil {
+			return err
+		}
+		if err := o.scanStream(ctx, o.StreamKey(partition, l), match); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EachEntry calls f with every queued and delayed entry of a partition and the name of
+// the set that it is in.
+func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value string)) error {
+	for _, l := range push.Lanes {
+		visit := func(set string) func(string) bool {
+			return func(value string) bool {
+				f(set, value)
+				return false // keep it
+			}
+		}
+		if err := o.scanStream(ctx, o.StreamKey(partition, l), visit("out:"+l.String())); err != nil {
+			return err
+		}
+		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), visit("delayed:"+l.String())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scanStream drops the entries of a stream that match.
+func (o *Outbox) scanStream(ctx context.Context, stream string, match func(value string) bool) error {
+	for after := "-"; ; {
+		page, err := o.redis.XRangeN(ctx, stream, after, "+", scanPage).Result()
+		if err != nil {
+			return fmt.Errorf("scan %s: %w", stream, err)
+		}
+		var drop []string
+		for _, m := range page {
+			if value, _ := m.Values[EntryField].(string); match(value) {
+				drop = append(drop, m.ID)
+			}
+			after = "(" + m.ID
+		}
+		if len(drop) > 0 {
+			pipe := o.redis.TxPipeline()
+			pipe.XAck(ctx, stream, group, drop...) // without effect on dead letters
+			pipe.XDel(ctx, stream, drop...)
+			if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+				return fmt.Errorf("drop from %s: %w", stream, err)
+			}
+		}
+		if len(page) < scanPage {
+			return nil
+		}
+	}
+}

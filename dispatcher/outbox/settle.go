@@ -1,0 +1,120 @@
+package outbox
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+//go:embed settle.lua
+var settleSource string
+
+// A Fragment is Lua that runs within the script that settles an entry, for a package
+// above: so its write happens with the settling or not at all.
+type Fragment struct {
+	// Name is an identifier, unique among the fragments.
+	Name string
+	// Prelude is Lua that stands before the function, such as functions that it calls.
+	Prelude string
+	// Source is the body of a function with the parameters keys and args, both tables
+	// of strings. It must return a number and must not fail after its first write. All
+	// keys lie in the entry's partition.
+	Source string
+}
+
+// An Addition is one call of a fragment. The zero Addition is none.
+type Addition struct {
+	Fragment string
+	Keys     []string
+	Args     []any
+}
+
+// settleScript puts the fragments before settle.lua.
+func settleScript(fragments []Fragment) *rdb.Script {
+	var b strings.Builder
+	b.WriteString("local fragments = {}\n")
+	for _, f := range fragments {
+		fmt.Fprintf(&b, "%s\nfunction fragments.%s(keys, args)\n%s\nend\n", f.Prelude, f.Name, f.Source)
+	}
+	b.WriteString(settleSource)
+	return rdb.NewScript(b.String())
+}
+
+// A Delayed is an entry that waits for another attempt.
+type Delayed struct {
+	Entry *Entry
+	By    time.Duration
+}
+
+// A Dead is an entry that is not tried any more.
+type Dead struct {
+	Device string // its id; "" when the push was for all of the user's
+	Reason string
+	Value  string // of the entry
+}
+
+// A Settlement is what became of an entry.
+type Settlement struct {
+	Key    Key
+	Lane   push.Lane
+	Record string // key of the event's record; "": it has none
+	Lines  string // for the record
+	// Delayed and Dead are what is left of the entry, for single devices or for all.
+	Delayed   []Delayed
+	Dead      []Dead
+	Additions []Addition // those without a fragment are left out
+}
+
+// SettleCommand returns the command that writes a settlement and removes the entry, if
+// this consumer still holds it; see ReadSettled.
+func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command {
+	stream := o.StreamKey(s.Key.Partition, s.Lane)
+	record := s.Record
+	if record == "" {
+		record = stream
+	}
+	keys := []string{stream, o.DelayedKey(s.Key.Partition, s.Lane), o.deadKey(s.Key.Partition), record}
+	args := make([]any, 0, 10+2*len(s.Delayed)+3*len(s.Dead))
+	args = append(args, group, o.consumer, s.Key.ID, s.Lane.String(), s.Lines)
+	args = append(args, len(s.Delayed))
+	for _, d := range s.Delayed {
+		args = append(args, d.By.Milliseconds(), d.Entry.Value())
+	}
+	args = append(args, len(s.Dead))
+	for _, d := range s.Dead {
+		args = append(args, d.Device, d.Reason, d.Value)
+	}
+	count := len(args)
+	args = append(args, 0)
+	calls := 0
+	for _, a := range s.Additions {
+		if a.Fragment == "" {
+			continue
+		}
+		calls++
+		keys = append(keys, a.Keys...)
+		args = append(args, a.Fragment, len(a.Keys), len(a.Args))
+		args = append(args, a.Args...)
+	}
+	args[count] = calls
+	return o.settle.Command(ctx, keys, args...)
+}
+
+// ReadSettled reads the reply to SettleCommand. held is false when another consumer holds
+// the entry: nothing was written then. Results are what the fragments returned, in the
+// order of the additions that have one.
+func ReadSettled(c *rdb.Command) (held bool, results []int64, err error) {
+	reply, err := c.Int64Slice()
+	if err != nil {
+		return false, nil, fmt.Errorf("settle entry: %w", err)
+	}
+	if len(reply) == 0 {
+		return false, nil, fmt.Errorf("settle entry: %w", rdb.ErrReply)
+	}
+	return reply[0] == 1, reply[1:], nil
+}

@@ -1,0 +1,202 @@
+package outbox
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// settleEntry settles an entry and returns what ReadSettled says.
+func (w *world) settleEntry(s *Settlement) (held bool, results []int64) {
+	w.t.Helper()
+	c := w.SettleCommand(w.t.Context(), s)
+	if err := w.batcher.Do(w.t.Context(), c); err != nil {
+		w.t.Fatal(err)
+	}
+	held, results, err := ReadSettled(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return held, results
+}
+
+// redisTime returns the clock of Redis, which settling goes by, in milliseconds.
+func (w *world) redisTime() float64 {
+	w.t.Helper()
+	at, err := w.redis.Time(w.t.Context()).Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return float64(at.UnixMilli())
+}
+
+// full returns a settlement with something of every part. The names of its keys end with
+// a suffix.
+func (w *world) full(key Key, l push.Lane, suffix string) *Settlement {
+	name := func(s string) string { return w.partitions.Key(key.Partition, s+suffix) }
+	return &Settlement{
+		Key: key, Lane: l, Record: name("record"), Lines: "one\ntwo\n",
+		Delayed: []Delayed{
+			{&Entry{User: 66, Owed: "d1", ID: "n1", Body: "{}"}, time.Hour},
+			{&Entry{User: 66, Owed: "d2", ID: "n1", Body: "{}"}, 0},
+		},
+		Dead: []Dead{{"d3", "refused", "v3"}, {"", "expired", "v4"}},
+		Additions: []Addition{
+			{Fragment: copyFragment, Keys: []string{name("a"), name("b")}, Args: []any{"for a", "for b", "for none"}},
+			{},
+			{Fragment: appendFragment, Keys: []string{name("list")}, Args: []any{"x", 7}},
+			{Fragment: copyFragment, Keys: []string{name("c")}, Args: []any{""}},
+			{Fragment: appendFragment, Keys: []string{name("list")}},
+		},
+	}
+}
+
+// checkFull compares what is in Redis with what settling full writes.
+func (w *world) checkFull(s *Settlement, suffix string, earliest, latest float64) {
+	w.t.Helper()
+	ctx, p := w.t.Context(), s.Key.Partition
+	delayed := w.redis.ZRangeWithScores(ctx, w.DelayedKey(p, s.Lane), 0, -1).Val()
+	slices.SortFunc(s.Delayed, func(a, b Delayed) int { return int(a.By - b.By) })
+	if len(delayed) != len(s.Delayed) {
+		w.t.Fatalf("delayed %v", delayed)
+	}
+	for i, d := range s.Delayed {
+		wait := float64(d.By.Milliseconds())
+		if at := delayed[i].Score; delayed[i].Member != d.Entry.Value() || at < earliest+wait || at > latest+wait {
+			w.t.Errorf("delayed %v, want %+v", delayed[i], d)
+		}
+	}
+	var dead []Dead
+	for _, m := range w.redis.XRange(ctx, w.deadKey(p), "-", "+").Val() {
+		text := func(name string) string { s, _ := m.Values[name].(string); return s }
+		if text("lane") != s.Lane.String() {
+			w.t.Errorf("a dead letter of lane %q", text("lane"))
+		}
+		dead = append(dead, Dead{text("device"), text("reason"), text(EntryField)})
+	}
+	if diff := cmp.Diff(s.Dead, dead); diff != "" {
+		w.t.Errorf("dead letters: %s", diff)
+	}
+	got := make(map[string]string)
+	for _, name := range []string{"record", "a", "b", "c"} {
+		got[name] = w.redis.Get(ctx, w.partitions.Key(p, name+suffix)).Val()
+	}
+	want := map[string]string{"record": "before\none\ntwo\n", "a": "for a", "b": "for b", "c": ""}
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"x", "7"}, w.redis.LRange(ctx, w.partitions.Key(p, "list"+suffix), 0, -1).Val()); diff != "" {
+		w.t.Errorf("appended: %s", diff)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, l := range push.Lanes {
+		p := int(l) // a partition for each, so that none finds what another one wrote
+		s := w.full(w.hold(p, l, "v"), l, l.String())
+		other := w.hold(p, l, "other")
+		if err := w.redis.Set(t.Context(), s.Record, "before\n", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		earliest := w.redisTime()
+		held, results := w.settleEntry(s)
+		if want := []int64{203, 2, 101, 0}; !held || !slices.Equal(results, want) {
+			t.Errorf("%v: held %t, results %v, want %v", l, held, results, want)
+		}
+		w.checkFull(s, l.String(), earliest, w.redisTime())
+
+		stream := w.StreamKey(p, l)
+		if left := w.values(stream); !slices.Equal(left, []string{"other"}) || w.pending(stream) != 1 {
+			t.Errorf("%v: %v are left, %d held", l, left, w.pending(stream))
+		}
+		if held, _ := w.settleEntry(&Settlement{Key: other, Lane: l}); !held || w.pending(stream) != 0 || len(w.values(stream)) != 0 {
+			t.Errorf("%v: the other entry: held %t, left %v", l, held, w.values(stream))
+		}
+	}
+}
+
+// Nothing is written for an entry that this consumer does not hold.
+func TestSettleWithoutHolding(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(w *world) Key{
+		"never read": func(w *world) Key { return w.queue(2, push.Chat, "v") },
+		"held by another consumer": func(w *world) Key {
+			key := w.hold(2, push.Chat, "v")
+			claimed := w.redis.XClaimJustID(w.t.Context(), &redis.XClaimArgs{
+				Stream: w.StreamKey(2, push.Chat), Group: group, Consumer: "another", Messages: []string{key.ID},
+			})
+			if err := claimed.Err(); err != nil || len(claimed.Val()) != 1 {
+				w.t.Fatal(claimed)
+			}
+			return key
+		},
+		"settled before": func(w *world) Key {
+			key := w.hold(2, push.Chat, "v")
+			if held, _ := w.settleEntry(&Settlement{Key: key, Lane: push.Chat}); !held {
+				w.t.Fatal("not held")
+			}
+			return key
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := w.full(prepare(w), push.Chat, "")
+			if err := w.redis.Set(t.Context(), s.Record, "before\n", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			stream := w.StreamKey(2, push.Chat)
+			entries, held := w.values(stream), w.pending(stream)
+			if held, results := w.settleEntry(s); held || len(results) > 0 {
+				t.Errorf("held %t, results %v", held, results)
+			}
+			if record := w.redis.Get(t.Context(), s.Record).Val(); record != "before\n" {
+				t.Errorf("record %q", record)
+			}
+			written := []string{w.DelayedKey(2, push.Chat), w.deadKey(2)}
+			for _, a := range s.Additions {
+				written = append(written, a.Keys...)
+			}
+			if n := w.redis.Exists(t.Context(), written...).Val(); n != 0 {
+				t.Errorf("%d of %v exist", n, written)
+			}
+			if left := w.values(stream); !slices.Equal(left, entries) || w.pending(stream) != held {
+				t.Errorf("left %v, %d held; before %v, %d", left, w.pending(stream), entries, held)
+			}
+		})
+	}
+}
+
+// A record that has expired is not created anew: it would stay for ever.
+func TestSettleWithoutRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	record := w.partitions.Key(1, "record")
+	held, _ := w.settleEntry(&Settlement{Key: w.hold(1, push.Bulk, "v"), Lane: push.Bulk, Record: record, Lines: "one\n"})
+	if !held || w.redis.Exists(t.Context(), record).Val() != 0 {
+		t.Errorf("held %t, record %q", held, w.redis.Get(t.Context(), record).Val())
+	}
+}
+
+func TestReadSettledRefuses(t *testing.T) {
+	t.Parallel()
+	empty := rdb.NewCommand(t.Context(), "eval")
+	empty.SetVal([]any{})
+	if _, _, err := ReadSettled(empty); !errors.Is(err, rdb.ErrReply) {
+		t.Errorf("an empty reply: %v", err)
+	}
+	failed := rdb.NewCommand(t.Context(), "eval")
+	failed.SetErr(redis.ErrClosed)
+	if _, _, err := ReadSettled(failed); !errors.Is(err, redis.ErrClosed) {
+		t.Errorf("an error: %v", err)
+	}
+}

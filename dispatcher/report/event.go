@@ -1,0 +1,113 @@
+package report
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// aboutEvent has the fields that reports of an event share.
+type aboutEvent struct {
+	EventID string `json:"event_id"`
+	Source  string `json:"source,omitempty"` // of a CloudEvent
+	UserID  int64  `json:"user_id"`          // the receiver
+	Device  string `json:"device,omitempty"` // its id, never its token; absent: all devices of the user
+	Reason  string `json:"reason"`
+}
+
+func about(e *outbox.Entry, device, reason string) aboutEvent {
+	return aboutEvent{e.EventID, e.Source, e.User, device, reason}
+}
+
+// Failures returns the addition to an entry's settlement that queues a report of each of
+// its dead letters; the zero Addition when there is nothing to queue. Fragment returns how
+// many old reports were dropped to make room: pass that to Queued.
+func (r *Reports) Failures(partition int, e *outbox.Entry, letters []outbox.Dead) outbox.Addition {
+	if len(letters) == 0 || r.wants(e.Service, EventFailed) == nil {
+		return outbox.Addition{}
+	}
+	args := []any{maxQueued, keepFor.Milliseconds()}
+	for _, letter := range letters {
+		args = append(args, r.newID(), r.body(EventFailed, struct {
+			aboutEvent
+			Type           string `json:"type"`
+			NotificationID string `json:"notification_id"`
+		}{about(e, letter.Device, letter.Reason), e.Type, e.ID}))
+	}
+	return outbox.Addition{
+		Fragment: Fragment.Name,
+		Keys:     []string{r.streamKey(partition, e.Service), r.dueKey(partition, e.Service)},
+		Args:     args,
+	}
+}
+
+// Queued is called after an entry of a service was settled. It counts the reports that
+// were dropped to make room and wakes the service's sender.
+func (r *Reports) Queued(service string, dropped int) {
+	s := r.senders[service]
+	if s == nil {
+		return
+	}
+	s.countDropped("full", max(0, dropped))
+	s.nudge()
+}
+
+// forgottenDelay is how long the report of a forgotten device can be withdrawn before it
+// is sent: longer than forgetting the device may take.
+const forgottenDelay = 5500 * time.Millisecond
+
+// Forgotten queues the report of a forgotten device. It is called before the device is
+// forgotten: the other way round, a crash in between would lose the report. Without an
+// error, withdraw removes the report again, for a device that turns out to have been
+// registered anew.
+func (r *Reports) Forgotten(
+	ctx context.Context, b *rdb.Batcher, e *outbox.Entry, device, platform, reason string,
+) (withdraw func(context.Context), err error) {
+	s := r.wants(e.Service, DeviceForgotten)
+	if s == nil {
+		return func(context.Context) {}, nil
+	}
+	partition := r.partitions.OfUser(e.User)
+	entry, err := s.put(ctx, b, partition, forgottenDelay, &Report{ID: r.newID(), Body: r.body(DeviceForgotten, struct {
+		aboutEvent
+		Platform string `json:"platform"`
+	}{about(e, device, reason), platform})}, "")
+	return func(ctx context.Context) {
+		if err := b.Do(ctx, s.settleCommand(ctx, partition, entry, "")); err != nil {
+			r.log.Warn("the report of a device that was registered anew cannot be withdrawn", "error", err)
+		}
+	}, err
+}
+
+// A Broadcast is what a service is told of a broadcast that has ended.
+type Broadcast struct {
+	ID       string           `json:"broadcast_id"`
+	State    string           `json:"state"` // done, cancelled or expired
+	Total    int64            `json:"total"`
+	Sent     int64            `json:"sent"`
+	Skipped  int64            `json:"skipped"`
+	Pushed   int64            `json:"pushed"` // until now, as is Failed
+	Failed   map[string]int64 `json:"failed"`
+	Finished time.Time        `json:"finished_at"`
+}
+
+// Ended queues the report that a broadcast of a source has ended, if the service wants
+// such reports. It may be called again after an error or a crash, and by several
+// processes: the report is queued once.
+func (r *Reports) Ended(ctx context.Context, b *rdb.Batcher, source string, ended Broadcast) error {
+	s := r.wants(event.SourceService(source), BroadcastDone)
+	if s == nil {
+		return nil
+	}
+	ended.Finished = ended.Finished.In(r.location)
+	sum := sha256.Sum256([]byte(source + "\x00" + ended.ID))
+	id, partition := "msg_"+hex.EncodeToString(sum[:12]), r.partitions.Of(ended.ID)
+	_, err := s.put(ctx, b, partition, 0, &Report{ID: id, Body: r.body(BroadcastDone, ended)},
+		r.markKey(partition, s.service, id))
+	return err
+}

@@ -1,0 +1,19 @@
+-- Removes a report, or delays its next attempt.
+--
+-- KEYS  1 stream  2 due
+-- ARGV  1 id of the entry  2 delay of the next attempt in ms, or '' to remove
+-- Reply 1, or 0 when the report is gone already
+
+local stream, due = KEYS[1], KEYS[2]
+local entry, delay = ARGV[1], ARGV[2]
+
+if not redis.call('ZSCORE', due, entry) then return 0 end
+if delay == '' then
+  redis.call('XDEL', stream, entry)
+  redis.call('ZREM', due, entry)
+else
+  local t = redis.call('TIME')
+  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  redis.call('ZADD', due, string.format('%.0f', now + tonumber(delay)), entry)
+end
+return 1

@@ -1,0 +1,25 @@
+-- Takes reports that are due, under a lease: they are due again when it ends.
+--
+-- KEYS  1 stream  2 due
+-- ARGV  1 how many at most  2 duration of the lease, ms
+-- Reply [id of the entry, age in ms, id, body, …]
+
+local stream, due = KEYS[1], KEYS[2]
+local limit, lease = ARGV[1], tonumber(ARGV[2])
+
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local reply = {}
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', string.format('%.0f', now), 'LIMIT', 0, limit)) do
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if found then
+    redis.call('ZADD', due, string.format('%.0f', now + lease), entry)
+    reply[#reply + 1] = entry
+    reply[#reply + 1] = math.max(0, now - tonumber(string.match(entry, '^%d+')))
+    reply[#reply + 1] = found[2][2]
+    reply[#reply + 1] = found[2][4]
+  else
+    redis.call('ZREM', due, entry)
+  end
+end
+return reply

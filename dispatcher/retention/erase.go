@@ -1,0 +1,117 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+const (
+	// erasureTimeout is when another process resumes an erasure. When the first one is
+	// still at work, both do the same, which is harmless.
+	erasureTimeout = 2 * time.Minute
+	// repeatMargin is more than what was under way at the tombstone takes, beside a lease.
+	repeatMargin = 30 * time.Second
+)
+
+// Erase erases everything that is kept of a user: inbox, counters, conversations,
+// devices, credential, queued pushes, dead letters, and at partners the messages that
+// the user has sent them. It raises a tombstone first: from then on, what is published
+// to the user is accepted and dropped, until SetProfile makes the user known anew or no
+// repeat can come any more. When Erase fails half way, or its process dies, Run of any
+// process resumes it. Erasing a user of whom nothing is kept, or again, is no error.
+func (j *Janitor) Erase(ctx context.Context, user int64) error {
+	if err := j.inbox.Eraser.Begin(ctx, user, erasureTimeout); err != nil {
+		return err
+	}
+	return j.erase(ctx, user)
+}
+
+// ResumeErasures continues erasures that were interrupted. It also repeats each one once,
+// when what was under way beside it has ended: a push that failed at that moment may have
+// been delayed or become a dead letter since.
+func (j *Janitor) ResumeErasures(ctx context.Context) error {
+	due, err := j.inbox.Eraser.Due(ctx, maxErasures)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, user := range due {
+		resume, err := j.inbox.Eraser.Resume(ctx, user, erasureTimeout)
+		if err == nil && resume {
+			err = j.erase(ctx, user)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("go on erasing user %d: %w", user, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// erase erases a user whose tombstone stands. Every step can be repeated after an
+// interruption: the list of partners, which leads to what lies at them, is erased last.
+func (j *Janitor) erase(ctx context.Context, user int64) error {
+	if err := j.credentials.Erase(ctx, user); err != nil {
+		return err
+	}
+	if err := j.devices.Erase(ctx, user); err != nil {
+		return err
+	}
+	partners, err := j.inbox.Eraser.Partners(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, partner := range partners {
+		// The partner keeps their own messages: those that are still on their way arrive first.
+		if err := j.chat.CatchUp(ctx, min(user, partner), model.ConversationID(user, partner)); err != nil {
+			return err
+		}
+		if err := j.inbox.Eraser.EraseAtPartner(ctx, partner, user); err != nil {
+			return err
+		}
+	}
+	for p := range j.partitions.Len() {
+		if err := j.eraseQueued(ctx, p, user); err != nil {
+			return err
+		}
+	}
+	if err := j.inbox.Eraser.EraseUser(ctx, user, partners); err != nil {
+		return err
+	}
+	if err := j.broadcasts.Unlist(ctx, user); err != nil {
+		return err
+	}
+	return j.inbox.Eraser.Finish(ctx, user, j.lease+repeatMargin)
+}
+
+// eraseQueued drops what concerns a user from a partition's hand-offs and queues.
+func (j *Janitor) eraseQueued(ctx context.Context, partition int, user int64) error {
+	err := j.inbox.Handoffs.Drop(ctx, partition, func(handoff string) bool { return j.concerns(handoff, user) })
+	if err != nil {
+		return err
+	}
+	return j.queues.DropEntries(ctx, partition, func(value string) bool { return entryConcerns(value, user) })
+}
+
+// entryConcerns reports whether an entry is a push to a user, or of a message that the
+// user has sent. One that cannot be read concerns nobody.
+func entryConcerns(value string, user int64) bool {
+	if !strings.Contains(value, strconv.FormatInt(user, 10)) { // spares parsing most of them
+		return false
+	}
+	e, err := outbox.ParseEntry(value)
+	if err != nil {
+		return false
+	}
+	return e.User == user || e.From != "" && content.MessageSender([]byte(e.Body)) == user
+}

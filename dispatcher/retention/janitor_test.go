@@ -1,0 +1,146 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// An erasure that cannot be finished keeps neither the others nor the sweep waiting.
+func TestStepContinuesPastAnErasureThatFails(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	ctx := context.Background()
+	w.notify(66, "old")
+	stuck, next := int64(7001), int64(7002) // in one partition
+	for w.partitions.OfUser(next) != w.partitions.OfUser(stuck) {
+		next++
+	}
+	for i, user := range []int64{stuck, next} {
+		if err := w.inbox.Eraser.Begin(ctx, user, time.Duration(i)*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.redis.Set(ctx, w.partitions.UserKey(stuck, "partners"), "not a set", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	second := newWorld(t, "second", 91*day)
+	for range w.partitions.Len() {
+		if err := second.step(ctx); err == nil || !strings.Contains(err.Error(), fmt.Sprint(stuck)) {
+			t.Errorf("told %v", err)
+		}
+	}
+	if w.erasure(stuck) != "first" || w.erasure(next) != "done" {
+		t.Errorf("the one that fails is %q, the other %q", w.erasure(stuck), w.erasure(next))
+	}
+	if n := w.notifications(66); n != 0 {
+		t.Errorf("not swept: %d notifications", n)
+	}
+}
+
+// One process at a time holds the lease; another continues where it has stopped.
+func TestLease(t *testing.T) {
+	w := newWorld(t, "first", 0, func(o *Options) { o.Lease = time.Hour })
+	second := newWorld(t, "second", 0)
+	ctx := context.Background()
+	at := position{2, 66, 99}
+	if held, _, _, err := w.hold(ctx, at.String()); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	if held, got, _, err := second.hold(ctx, ""); err != nil || held || got != (position{}) {
+		t.Fatal("held by two", got, err)
+	}
+	w.lease = 50 * time.Millisecond
+	if held, got, _, err := w.hold(ctx, ""); err != nil || !held || got != at {
+		t.Fatal(held, got, err)
+	}
+	w.eventually("the first one's lease ends", func() bool {
+		held, got, _, err := second.hold(ctx, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held && got == at
+	})
+}
+
+// A stored position that cannot be read is an error, and so is a lease of another type.
+func TestLeaseThatCannotBeRead(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	ctx := context.Background()
+	if err := w.redis.HSet(ctx, w.leaseKey(), "at", "everywhere").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.step(ctx); err == nil || !strings.Contains(err.Error(), "how far") {
+		t.Errorf("told %v", err)
+	}
+	if err := w.redis.Set(ctx, w.leaseKey(), "not a hash", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.step(ctx); err == nil {
+		t.Error("no error")
+	}
+}
+
+// The sweep reaches all users of all partitions, and then rests.
+func TestSweep(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	ctx := context.Background()
+	for user := range int64(20) {
+		w.notify(user+1, fmt.Sprint("e", user))
+	}
+	second := newWorld(t, "second", 91*day)
+	for range w.partitions.Len() {
+		if err := second.step(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for user := range int64(20) {
+		if n := w.notifications(user + 1); n != 0 {
+			t.Errorf("user %d has %d notifications", user+1, n)
+		}
+	}
+	if n := testutil.ToFloat64(second.swept.WithLabelValues("notification")); n != 20 {
+		t.Errorf("counted %v", n)
+	}
+	w.notify(1, "late")
+	if err := second.step(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.notifications(1); n != 1 {
+		t.Errorf("it does not rest: %d notifications", n)
+	}
+	// When the next round is due, it begins anew.
+	if _, _, _, err := second.hold(ctx, position{partition: w.partitions.Len(), next: 1}.String()); err != nil {
+		t.Fatal(err)
+	}
+	for range w.partitions.Len() {
+		if err := second.step(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.notifications(1); n != 0 {
+		t.Errorf("not swept again: %d notifications", n)
+	}
+}
+
+// Run does all of this until it is ended.
+func TestRun(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	w.notify(66, "old")
+	second := newWorld(t, "second", 91*day)
+	// Begin in the user's partition: Run looks at one a second.
+	at := position{partition: w.partitions.OfUser(66), next: 1}
+	if _, _, _, err := second.hold(context.Background(), at.String()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { second.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	w.eventually("swept", func() bool { return w.notifications(66) == 0 })
+}

@@ -1,0 +1,93 @@
+package retention
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// Registrations erases what a user has registered: devices or the credential.
+// [devices.Registry] and [credentials.Store] do, and document the method.
+type Registrations interface {
+	Erase(ctx context.Context, user int64) error
+}
+
+// Queues holds what waits to be pushed, and dead letters. [outbox.Outbox] does, and
+// documents the method.
+type Queues interface {
+	DropEntries(ctx context.Context, partition int, match func(value string) bool) error
+}
+
+// Chat delivers messages that are still on their way. [chat.Chat] does, and documents
+// the method.
+type Chat interface {
+	CatchUp(ctx context.Context, first int64, conversation string) error
+}
+
+// Broadcasts takes a user off the lists of those whom broadcasts name.
+type Broadcasts interface {
+	Unlist(ctx context.Context, user int64) error
+}
+
+// Options configure a Janitor. All but Lease, Log and Metrics are required.
+type Options struct {
+	Partitions  *rdb.Partitions
+	Inbox       *inbox.Store
+	Devices     Registrations
+	Credentials Registrations
+	Queues      Queues
+	Chat        Chat
+	Broadcasts  Broadcasts
+	// Concerns reports whether a stored hand-off is from or to a user; see chat.Concerns.
+	Concerns func(handoff string, user int64) bool
+	// Consumer is this process' name, the one that it has in the outbox.
+	Consumer string
+	// Lease is how long the work of a process that died waits for another one: 30 s
+	// unless set. An erasure is repeated after it, so it must be that of the outbox.
+	Lease   time.Duration
+	Log     *slog.Logger // discards when nil
+	Metrics prometheus.Registerer
+}
+
+// A Janitor drops what is kept for too long, and erases users. Its methods are safe for
+// concurrent use.
+type Janitor struct {
+	partitions  *rdb.Partitions
+	inbox       *inbox.Store
+	devices     Registrations
+	credentials Registrations
+	queues      Queues
+	chat        Chat
+	broadcasts  Broadcasts
+	concerns    func(handoff string, user int64) bool
+	consumer    string
+	lease       time.Duration
+	log         *slog.Logger
+	swept       *prometheus.CounterVec // by kind
+}
+
+// New returns a janitor. It works while Run runs; Erase works at any time.
+func New(o Options) *Janitor {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	j := &Janitor{
+		partitions: o.Partitions, inbox: o.Inbox, devices: o.Devices, credentials: o.Credentials, queues: o.Queues,
+		chat: o.Chat, broadcasts: o.Broadcasts, concerns: o.Concerns,
+		consumer: o.Consumer, lease: cmp.Or(o.Lease, 30*time.Second), log: o.Log,
+		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kabar_swept_total", Help: "What was dropped because it was kept for long enough.",
+		}, []string{"kind"}),
+	}
+	o.Metrics.MustRegister(j.swept)
+	return j
+}

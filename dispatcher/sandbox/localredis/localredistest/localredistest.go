@@ -1,0 +1,31 @@
+// Package localredistest ends the tests of packages that share a local Redis.
+package localredistest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"go.uber.org/goleak"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// Main is the TestMain of packages whose tests use localredis.Shared. It runs the tests, calls
+// the functions in stop, stops the shared server and exits. It fails when something
+// cannot be stopped, or when tests that passed leave a goroutine behind.
+func Main(m interface{ Run() int }, stop ...func() error) {
+	code := m.Run()
+	var failed error
+	for _, f := range append(stop, localredis.StopShared) {
+		failed = errors.Join(failed, f())
+	}
+	if code == 0 {
+		failed = errors.Join(failed, goleak.Find())
+	}
+	if failed != nil {
+		fmt.Fprintln(os.Stderr, failed)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,84 @@
+package inbox
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+//go:embed unreads.lua
+var unreadsSource string
+var unreadsScript = script(unreadsSource)
+
+// A Subject says which notifications about a subject count.
+type Subject struct {
+	Told   string // id of the notification that told its newest state, or ""
+	Newest string // id of the newest notification about it that was pushed, or ""
+}
+
+// Counters counts what is unread or asks a user to act.
+type Counters struct{ *base }
+
+// UnreadsCommand returns the command that counts for a user, to be read with
+// ReadUnreads after Batcher.Do. Unless subject is "" it looks the subject up, to be read
+// with ReadSubject.
+func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
+	k := c.keys(user)
+	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject)
+}
+
+// The reply to UnreadsCommand: numbers, and then the subject.
+const (
+	unreadsNumbers = 8
+	unreadsReply   = unreadsNumbers + 1
+)
+
+// ReadUnreads reads the numbers in the reply to UnreadsCommand.
+func ReadUnreads(c *rdb.Command) (model.Unreads, error) {
+	reply, err := c.Values(unreadsReply)
+	if err != nil {
+		return model.Unreads{}, fmt.Errorf("count unreads: %w", err)
+	}
+	var n [unreadsNumbers]int
+	for i := range n {
+		number, _ := reply[i].(int64)
+		n[i] = int(number)
+	}
+	return model.Unreads{
+		Messages:           n[0],
+		SellerTransactions: n[1],
+		TransactionNews:    n[2],
+		Notifications:      n[3],
+		BuyerTransactions:  n[4],
+		CartItems:          n[5],
+		SellerOffers:       n[6],
+		BuyerOffers:        n[7],
+	}, nil
+}
+
+// ReadSubject reads the subject in the reply to UnreadsCommand. It is empty where
+// ReadUnreads returns an error.
+func ReadSubject(c *rdb.Command) (s Subject) {
+	reply, err := c.Values(unreadsReply)
+	if err != nil {
+		return s
+	}
+	state, _ := reply[unreadsNumbers].(string)
+	if f := strings.Fields(state); len(f) == 4 { // ORDER RANK TOLD NEWEST
+		s.Told, s.Newest = strings.TrimPrefix(f[2], "-"), f[3]
+	}
+	return s
+}
+
+// Unreads counts for a user. All numbers are of the same moment.
+func (c *Counters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
+	cmd := c.UnreadsCommand(ctx, user, "")
+	if err := c.batcher.Do(ctx, cmd); err != nil {
+		return model.Unreads{}, fmt.Errorf("count unreads: %w", err)
+	}
+	return ReadUnreads(cmd)
+}

@@ -1,0 +1,89 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A message that a request hands over after its sender was erased is dropped, and so is
+// one to an erased user. The next one of a user who became known again is stored.
+func TestErasedUsersMessagesAreDropped(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		s := newStore(t, rdb)
+		late := outbound(partner, user, "terlambat")
+		to := outbound(user, partner, "untuk dia")
+		if _, _, err := s.Outbound.Prepare(ctx, &late.Message); err != nil {
+			t.Fatal(err)
+		}
+		first(t, s, late)
+		erase := func() {
+			partners, err := s.Eraser.Partners(ctx, partner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range partners {
+				err = errors.Join(err, s.Eraser.EraseAtPartner(ctx, p, partner))
+			}
+			if err := errors.Join(err, s.Eraser.EraseUser(ctx, partner, partners), s.Eraser.Finish(ctx, partner, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Eraser.Begin(ctx, partner, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Profiles.Set(ctx, partner, Profile{}); !errors.Is(err, ErrErasing) {
+			t.Errorf("made known while being erased: %v", err)
+		}
+		erase()
+		if err := s.Outbound.StorePending(ctx, late); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Outbound.Prepare(ctx, &late.Message); !errors.Is(err, ErrErased) {
+			t.Errorf("sent by an erased user: %v", err)
+		}
+		if _, _, err := s.Outbound.StoreFirst(ctx, to); !errors.Is(err, ErrErased) {
+			t.Errorf("sent to an erased user: %v", err)
+		}
+		for _, who := range []int64{user, partner} {
+			if got := bodies(t, s, who); len(got) != 0 {
+				t.Errorf("user %d has %v", who, got)
+			}
+		}
+		p := note("e", "discount")
+		p.Receiver = partner
+		if stored := store(t, s, p); !stored.Erased {
+			t.Errorf("stored for an erased user: %+v", stored)
+		}
+
+		// Once more, when what was under way has ended, and then no more.
+		later := aged(s, time.Second)
+		for round, want := range []int{1, 0} {
+			due, err := later.Eraser.Due(ctx, 10)
+			if err != nil || len(due) != want {
+				t.Fatalf("round %d: %v, %v", round, due, err)
+			}
+			for range due {
+				if goOn, err := s.Eraser.Resume(ctx, partner, time.Minute); !goOn || err != nil {
+					t.Fatal(goOn, err)
+				}
+				erase()
+			}
+		}
+		if err := s.Profiles.MarkKnown(ctx, partner); !errors.Is(err, ErrErased) {
+			t.Errorf("signing in lifted the tombstone: %v", err)
+		}
+		if err := s.Profiles.Set(ctx, partner, Profile{}); err != nil {
+			t.Fatal(err)
+		}
+		carry(t, s, outbound(partner, user, "halo lagi"))
+		if got := bodies(t, s, user); strings.Join(got, ",") != "halo lagi" {
+			t.Errorf("user has %v", got)
+		}
+	})
+}

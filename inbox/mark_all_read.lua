@@ -1,0 +1,13 @@
+-- Marks every notification as read.
+--
+-- KEYS  unread, counted
+-- ARGV  publish_command, channel
+-- Reply 1
+
+local unread, counted = unpack(KEYS)
+local publish_command, channel = unpack(ARGV)
+
+redis.call('DEL', unread)
+redis.call('ZREMRANGEBYSCORE', counted, NEWS, NEWS)
+publish_unreads(publish_command, channel)
+return 1

@@ -1,0 +1,28 @@
+-- Marks messages of a conversation as read by their receiver: one, or all up to one.
+--
+-- KEYS  received_unread, counted, unread_conversations, handoffs
+-- ARGV  conversation_id
+--       id: of the one message, or '' for all
+--       up_to: the last id of all
+--       max_messages: marked by one call
+--       handoff: member of handoffs, which tells the sender
+--       handoff_delay: ms until another process takes it over
+--       publish_command, channel
+-- Reply {how many were marked, 1 when more are left to mark}
+
+local received_unread, counted, unread_conversations, handoffs = unpack(KEYS)
+local conversation_id, id, up_to, max_messages, handoff, handoff_delay, publish_command, channel = unpack(ARGV)
+
+local ids
+if id ~= '' then
+  ids = redis.call('ZSCORE', received_unread, id) and {id} or {}
+else
+  ids = redis.call('ZRANGEBYLEX', received_unread, '-', '[' .. up_to, 'LIMIT', 0, max_messages)
+end
+if #ids == 0 then return {0, 0} end
+redis.call('ZREM', received_unread, unpack(ids))
+redis.call('ZREM', counted, unpack(ids))
+if redis.call('EXISTS', received_unread) == 0 then redis.call('ZREM', unread_conversations, conversation_id) end
+redis.call('ZADD', handoffs, digits(millis() + tonumber(handoff_delay)), handoff)
+publish_unreads(publish_command, channel)
+return {#ids, id == '' and #ids == tonumber(max_messages) and 1 or 0}

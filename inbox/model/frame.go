@@ -1,0 +1,38 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The kinds of frames that scripts publish.
+const (
+	FrameEvent   = "event"   // logged; Body is the notification's
+	FrameMessage = "message" // logged; Body is that of the outbound message's Frame, empty in the log
+	FrameUnreads = "unreads" // a counter changed; no body
+	FrameRead    = "read"    // Body is the frame of a read receipt
+)
+
+// A Frame is news for the live sockets of a user.
+type Frame struct {
+	Kind      string
+	Seq, Prev int64  // sequence numbers of this frame and the one before; 0 when it is not logged
+	ID        string // of the notification or message
+	Body      string
+}
+
+// ParseFrame parses the payload of a pub/sub message.
+func ParseFrame(payload string) (Frame, error) {
+	head, body, _ := strings.Cut(payload, "\n")
+	fields := strings.Split(head, " ")
+	if len(fields) != 4 {
+		return Frame{}, fmt.Errorf("frame %.40q has %d fields, not 4", head, len(fields))
+	}
+	f := Frame{Kind: fields[0], ID: fields[3], Body: body}
+	var err1, err2 error
+	f.Seq, err1 = strconv.ParseInt(fields[1], 10, 64)
+	f.Prev, err2 = strconv.ParseInt(fields[2], 10, 64)
+	return f, errors.Join(err1, err2)
+}

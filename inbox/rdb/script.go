@@ -1,0 +1,82 @@
+package rdb
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrReply reports that a script replied with another number of values than expected.
+var ErrReply = errors.New("unexpected reply")
+
+// A Script is Lua source with its digest.
+type Script struct{ source, sha string }
+
+// NewScript returns a script. Its source should begin with a comment on
+// KEYS, ARGV and the reply.
+func NewScript(source string) *Script {
+	sum := sha1.Sum([]byte(source))
+	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+// Command returns the command that executes the script.
+func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
+	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
+	return &Command{Cmd: cmd, withSource: func() *redis.Cmd {
+		return redis.NewCmd(ctx, s.args("eval", s.source, keys, args)...)
+	}}
+}
+
+func (s *Script) args(name, script string, keys []string, args []any) []any {
+	all := make([]any, 0, 3+len(keys)+len(args))
+	all = append(all, name, script, len(keys))
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	return append(all, args...)
+}
+
+// A Command is one Redis command for a Batcher. After Do has returned, Cmd holds the
+// reply or the error.
+type Command struct {
+	*redis.Cmd
+	withSource func() *redis.Cmd // the same command with the script's source; nil for a plain command
+}
+
+// NewCommand returns a plain command.
+func NewCommand(ctx context.Context, args ...any) *Command {
+	return &Command{Cmd: redis.NewCmd(ctx, args...)}
+}
+
+// key returns the first key of the command.
+func (c *Command) key() string {
+	i := 1
+	if c.withSource != nil {
+		i = 3
+	}
+	key, _ := c.Args()[i].(string)
+	return key
+}
+
+// Int64s returns the reply of a command that answers n integers.
+func (c *Command) Int64s(n int) ([]int64, error) {
+	reply, err := c.Int64Slice()
+	return reply, checkLen(len(reply), n, err)
+}
+
+// Values returns the reply of a command that answers n values.
+func (c *Command) Values(n int) ([]any, error) {
+	reply, err := c.Slice()
+	return reply, checkLen(len(reply), n, err)
+}
+
+func checkLen(got, want int, err error) error {
+	if err == nil && got != want {
+		err = fmt.Errorf("%w: %d values, not %d", ErrReply, got, want)
+	}
+	return err
+}

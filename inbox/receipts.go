@@ -1,0 +1,103 @@
+package inbox
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+)
+
+var (
+	//go:embed mark_messages_read.lua
+	markMessagesReadSource string
+	//go:embed apply_receipt.lua
+	applyReceiptSource string
+
+	markMessagesReadScript = script(markMessagesReadSource)
+	applyReceiptScript     = script(applyReceiptSource)
+)
+
+// ErrPending reports that a copy has not been given a message yet.
+var ErrPending = errors.New("the message is still pending")
+
+// A ReadReceipt says what a user has read of a conversation.
+type ReadReceipt struct {
+	User         int64
+	Conversation string
+	Message      string // the only message that was read; or ""
+	UpTo         string // all up to this one were read, unless Message is set
+	Partner      int64  // the sender of the messages
+	// Handoff is the member of the hand-offs that stands for the receipt until the
+	// partner's copy has it; not empty.
+	Handoff string `json:"-"`
+}
+
+// markReadBatch is how many messages one script marks.
+const markReadBatch = 500
+
+// MarkRead marks messages that the user has received as read, and when there were any
+// leaves the hand-off of the receipt. It returns how many there were.
+func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error) {
+	k := c.keys(r.User)
+	keys := []string{
+		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)),
+	}
+	total := 0
+	for {
+		cmd, err := c.batcher.Run(ctx, markMessagesReadScript, keys,
+			r.Conversation, r.Message, r.UpTo, markReadBatch, r.Handoff, handoffDelay.Milliseconds(), c.publish, k.channel())
+		if err != nil {
+			return total, fmt.Errorf("mark messages as read: %w", err)
+		}
+		reply, err := cmd.Int64s(2)
+		if err != nil {
+			return total, fmt.Errorf("mark messages as read: %w", err)
+		}
+		total += int(reply[0])
+		if more := reply[1] == 1; !more {
+			return total, nil
+		}
+	}
+}
+
+// NewestUnread returns the id of the newest message of a conversation that the user has
+// not read, or "".
+func (c *Conversations) NewestUnread(ctx context.Context, user int64, conversation string) (string, error) {
+	ids, err := c.redis.ZRevRange(ctx, c.keys(user).receivedUnread(conversation), 0, 0).Result()
+	if err != nil {
+		return "", fmt.Errorf("read conversation: %w", err)
+	}
+	if len(ids) == 0 {
+		return "", nil
+	}
+	return ids[0], nil
+}
+
+// ApplyReceipt applies a partner's read receipt to a sender's copy. frame is what the
+// sender's sockets get, JSON. It may be repeated. The error is ErrPending when the copy
+// has not been given the messages yet, unless nothingPending says that it will not get
+// them.
+func (c *Conversations) ApplyReceipt(ctx context.Context, sender int64, r ReadReceipt, frame []byte, nothingPending bool) error {
+	k := c.keys(sender)
+	cmd, err := c.batcher.Run(ctx, applyReceiptScript, []string{k.sentUnread(r.Conversation), k.heads()},
+		r.Message, r.UpTo, c.publish, k.channel(), frame, r.Conversation, boolArg(nothingPending))
+	if err != nil {
+		return fmt.Errorf("apply read receipt: %w", err)
+	}
+	n, err := cmd.Int()
+	if err != nil {
+		return fmt.Errorf("apply read receipt: %w", err)
+	}
+	if n < 0 {
+		return ErrPending
+	}
+	return nil
+}
+
+// boolArg is a boolean as scripts get it.
+func boolArg(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}

@@ -1,0 +1,141 @@
+package inbox
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// An OutboxEntry is the entry that a notification adds to the outbox.
+type OutboxEntry struct {
+	Stream string // in the receiver's partition
+	// Header is the beginning of a JSON object that ends where the notification's id
+	// belongs. The script appends the id, a quote, a closing brace and, on the next
+	// line, the body.
+	Header string
+}
+
+// A NewNotification is one event for one receiver.
+type NewNotification struct {
+	Receiver int64
+	Event    string // digest of the event's source and id, which make it idempotent
+	Content  string // digest of what was sent
+	Type     string
+	Listed   bool           // whether it enters the list of notifications and is counted as unread
+	Body     []byte         // JSON object, or a Reference
+	Subject  string         // what the event is about, such as "transaction:52001"; or ""
+	State    model.State    // of the subject; a cart has only an Order
+	Cart     *int           // the number of items in the cart; nil for other events
+	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
+	Entry    *OutboxEntry   // nil when nothing is pushed
+	// Quiet says that the event only changes counters: it is in no list, and no live
+	// socket gets it.
+	Quiet bool
+}
+
+// A StoreResult says how a NewNotification was stored.
+type StoreResult struct {
+	ID        string // of the notification
+	Seq       string // of its frame
+	Duplicate bool   // it had been stored before; nothing was changed
+	Erased    bool   // it was dropped, because the receiver was erased
+}
+
+//go:embed store_notification.lua
+var storeNotificationSource string
+var storeNotificationScript = script(storeNotificationSource)
+
+// Store stores events, each atomically and once. Results and errors are in the order of
+// the events. An error is ErrConflict or comes from Redis. All events go in one pipeline,
+// together with those of concurrent callers. receivers maps
+// NewNotification.Event to all receivers of the event, for Records.Find. It may be nil
+// when an earlier call has named them.
+func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
+	index := n.records.indexCommands(ctx, receivers)
+	suffixes, scripts := make([]string, len(events)), make([]*rdb.Command, len(events))
+	for i := range events {
+		suffixes[i] = model.NewIDSuffix()
+		keys, args := n.storeArgs(&events[i], suffixes[i])
+		scripts[i] = storeNotificationScript.Command(ctx, keys, args...)
+	}
+	common := n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
+	if common == nil {
+		common = n.records.mergeIndex(ctx, index)
+	}
+	results, errs := make([]StoreResult, len(events)), make([]error, len(events))
+	for i, c := range scripts {
+		results[i], errs[i] = storeResult(c.Cmd, suffixes[i], common)
+		if errs[i] != nil && !errors.Is(errs[i], ErrConflict) {
+			errs[i] = fmt.Errorf("store event for user %d: %w", events[i].Receiver, errs[i])
+		}
+	}
+	return results, errs
+}
+
+// storeArgs returns the KEYS and ARGV of store_notification.lua.
+func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []string, args []any) {
+	k := n.keys(p.Receiver)
+	record := k.record(p.Event)
+	users, member := n.parts.Listing(p.Receiver)
+	keys = []string{
+		record, k.meta(), k.notifications(), k.unread(), k.counted(), k.replayLog(), n.options.Devices(p.Receiver), record,
+		k.contacts(), k.recentContacts(), users, k.recordIndex(),
+	}
+	field, contact := "", ""
+	if p.Contact != nil {
+		field, contact = contactField(p.Contact), contactValue(p.Contact)
+	}
+	listed, cart, header, quiet := "", "", "", ""
+	if p.Quiet {
+		quiet = "1"
+	}
+	if p.Listed {
+		listed = p.Type
+	}
+	if p.Cart != nil {
+		cart = strconv.Itoa(*p.Cart)
+	}
+	if p.Entry != nil {
+		keys[7], header = p.Entry.Stream, p.Entry.Header
+	}
+	now := n.now()
+	return keys, []any{
+		suffix, p.Content, n.recordTTL().Milliseconds(), p.Body, listed,
+		(n.options.Keep + expiryRenewInterval).Milliseconds(), now.Add(-n.options.Keep).UnixMicro(), n.options.MaxNotifications,
+		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Counter), cart,
+		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
+		header, now.UnixMilli() / expiryRenewInterval.Milliseconds(), n.testTime(),
+		field, contact, maxContacts, member, p.Event, quiet,
+	}
+}
+
+// storeResult reads the script's reply. common is the error of the whole pipeline, which
+// counts where there is no reply.
+func storeResult(cmd *redis.Cmd, suffix string, common error) (StoreResult, error) {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return StoreResult{}, err
+	}
+	if len(reply) != 3 {
+		return StoreResult{}, common
+	}
+	if errors.Is(common, rdb.ErrReplicas) {
+		return StoreResult{}, common
+	}
+	status, _ := reply[0].(int64)
+	stored := StoreResult{Duplicate: status == 0, Erased: status == 2}
+	stored.ID, _ = reply[1].(string)
+	stored.Seq, _ = reply[2].(string)
+	if status < 0 {
+		return stored, ErrConflict
+	}
+	return stored, nil
+}

@@ -1,0 +1,132 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+const user = 66
+
+// note is a notification that enters the list.
+func note(event, typ string) NewNotification {
+	return NewNotification{
+		Receiver: user, Event: event, Content: "c", Type: typ, Listed: true,
+		Body: fmt.Appendf(nil, `{"type":%q,"title":null,"message":"m","details":{}}`, typ),
+	}
+}
+
+func store(t *testing.T, s *Store, p NewNotification) StoreResult {
+	t.Helper()
+	stored, errs := s.Notifications.Store(context.Background(), []NewNotification{p}, nil)
+	if errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	return stored[0]
+}
+
+func TestStoreOnce(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		const publishers = 50
+		var stored, duplicates int
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range publishers {
+			wg.Go(func() {
+				r, errs := s.Notifications.Store(context.Background(), []NewNotification{note("same", "discount")}, nil)
+				mu.Lock()
+				defer mu.Unlock()
+				if errs[0] != nil {
+					t.Error(errs[0])
+				}
+				if r[0].Duplicate {
+					duplicates++
+				} else {
+					stored++
+				}
+			})
+		}
+		wg.Wait()
+		if stored != 1 || duplicates != publishers-1 {
+			t.Errorf("stored %d times, %d duplicates", stored, duplicates)
+		}
+		if n := len(list(t, s, 0, 100, "discount")); n != 1 {
+			t.Errorf("listed %d times", n)
+		}
+		if u := unreads(t, s); u.Notifications != 1 {
+			t.Errorf("counted %d times", u.Notifications)
+		}
+	})
+}
+
+func TestStoreRefusesOtherContent(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		first := store(t, s, note("e", "discount"))
+		other := note("e", "discount")
+		other.Content = "changed"
+		_, errs := s.Notifications.Store(context.Background(), []NewNotification{other}, nil)
+		if !errors.Is(errs[0], ErrConflict) {
+			t.Errorf("error %v, want ErrConflict", errs[0])
+		}
+		if got := list(t, s, 0, 10, "discount"); len(got) != 1 || got[0].ID != first.ID {
+			t.Errorf("the first content does not stand alone: %v", got)
+		}
+	})
+}
+
+// After a network failure the batcher sends a script again.
+func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		p := note("e", "discount")
+		suffix := model.NewIDSuffix()
+		keys, args := s.Notifications.storeArgs(&p, suffix)
+		ctx := context.Background()
+		var stored []StoreResult
+		for range 2 {
+			c := storeNotificationScript.Command(ctx, keys, args...)
+			result, err := storeResult(c.Cmd, suffix, s.batcher.Do(ctx, c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored = append(stored, result)
+		}
+		if stored[0] != stored[1] || stored[1].Duplicate {
+			t.Errorf("first %+v, again %+v", stored[0], stored[1])
+		}
+	})
+}
+
+func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		stream := s.parts.Key(s.parts.OfUser(user), "out")
+		entry := &OutboxEntry{Stream: stream, Header: `{"u":66,"n":"`}
+		p := note("without", "transaction")
+		p.Subject, p.Entry = "transaction:1", entry
+		store(t, s, p)
+		if n := rdb.XLen(ctx, stream).Val(); n != 0 {
+			t.Fatalf("%d entries for a user without devices", n)
+		}
+		rdb.HSet(ctx, s.options.Devices(user), "d", "{}")
+		p = note("with", "transaction")
+		p.Subject, p.Entry = "transaction:1", entry
+		stored := store(t, s, p)
+		got := rdb.XRange(ctx, stream, "-", "+").Val()
+		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+"\"}\n"+string(p.Body) {
+			t.Errorf("entries %v", got)
+		}
+		if about := subject(t, s, "transaction:1"); about != (Subject{Newest: stored.ID}) {
+			t.Errorf("about the subject %+v, want %q", about, stored.ID)
+		}
+	})
+}
