@@ -118,8 +118,8 @@ func TestMutedEverywhere(t *testing.T) {
 	}
 }
 
-// A night is a world whose clock the test sets, and where user 66 has the quiet hours
-// 22:00 to 07:00, an hour of which are over.
+// A night is a world whose clock the test sets: 23:00, one hour into the quiet hours of
+// user 66, which last from 22:00 to 07:00.
 type night struct {
 	*world
 	now     atomic.Int64 // ns

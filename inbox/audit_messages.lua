@@ -1,7 +1,6 @@
--- Compares the sets of a conversation with each other. With '' as the conversation the
--- messages are those that are counted and that no conversation has. One of these may
--- have arrived after the caller had read the bodies: if it has a body, it is left
--- alone.
+-- Compares the sets of a conversation with each other. With '' as the conversation it
+-- checks the counted messages that belong to no conversation. A message that has a body
+-- is left alone: it may have arrived after the caller read the bodies.
 --
 -- KEYS  messages, received_unread, sent_unread, bodies, counted, conversations,
 --       unread_conversations, conversation, trash

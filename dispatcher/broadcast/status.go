@@ -28,8 +28,8 @@ type Status struct {
 	CreatedAt, At, ExpiresAt time.Time
 	StartedAt, FinishedAt    time.Time // zero: not yet
 
-	// Total is how many users there are to reach: exact once it is done or when it
-	// names them, else those of whom Kabar knows now.
+	// Total is the number of users to reach. It is exact when the broadcast names its
+	// users or has ended; until then it counts the users that Kabar knows now.
 	Total   int64
 	Walked  int64            // users reached: Sent and Skipped
 	Sent    int64            // users notified: it is in their inbox

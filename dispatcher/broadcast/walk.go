@@ -165,7 +165,7 @@ func (w *walk) step(ctx context.Context, partition int, candidates []candidate) 
 	return nil
 }
 
-// locate reads the cursors, after a step of which not everything may have been done.
+// locate reads the cursors again, after a step that failed and may be half done.
 func (w *walk) locate(ctx context.Context) error {
 	cursors, err := w.s.raiseFence(ctx, w.batcher, w.key, strconv.FormatInt(w.fence, 10))
 	if err == nil {

@@ -38,8 +38,8 @@ func TestPushOfAMessage(t *testing.T) {
 	}
 }
 
-// The members that replay makes are those that were published, in the language of the
-// receiver's profile.
+// Replay makes the same members as were published, in the language of the receiver's
+// profile.
 func TestMessageMembers(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t)

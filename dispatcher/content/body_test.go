@@ -16,7 +16,7 @@ func TestStoredBody(t *testing.T) {
 	for name, c := range map[string]struct {
 		body Body
 		want string
-		// details are those that ParseBody returns: they have the member for the counts.
+		// details is what ParseBody returns: with the member for the counts.
 		details string
 	}{
 		"without translations": {

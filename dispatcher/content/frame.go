@@ -11,7 +11,8 @@ import (
 )
 
 // EventFrame returns an event frame with its sequence number and the one before it.
-// Members are those that follow: event, and for a message instant_message.
+// Members are the JSON of the members that follow: event, and for a message also
+// instant_message.
 func EventFrame(seq, prev int64, members []byte) []byte {
 	return fmt.Appendf(nil, `{"op":"event","seq":%d,"prev":%d,%s}`, seq, prev, members)
 }

@@ -22,8 +22,8 @@ func (w *Workers) muted(p devices.Preferences, eventType string) bool {
 	return p.IsOff(eventType) || p.IsOff(event.AllPromos) && w.Types.Spec(eventType).Promo
 }
 
-// wanting returns the devices that the push is for, without those that are not of a
-// broadcast's audience or on which its type is muted.
+// wanting returns the devices that get the push. It leaves out devices outside of the
+// broadcast's audience, and devices that mute the push's type.
 func (l *lane) wanting(t *task) []devices.Device {
 	e := t.entry
 	includes := l.audience(t)

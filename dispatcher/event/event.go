@@ -272,8 +272,8 @@ func (w *wireEvent) digest() string {
 	return strconv.FormatUint(total, 16)
 }
 
-// WithSource returns the event as a CloudEvent of a source, a URI reference, within
-// which its id is unique (guarantee G2).
+// WithSource returns the event with the source of a CloudEvent, a URI reference. The
+// event's id is unique within its source (guarantee G2).
 func (e *Event) WithSource(uri string) *Event {
 	of := *e
 	of.cloudSource = uri

@@ -210,7 +210,7 @@ func (b *rawResource) details(d *details, actions []string) []byte {
 	return append(out, '}')
 }
 
-// member returns a member of the resource, which it has.
+// member returns a member of the resource. It must exist.
 func (b *rawResource) member(name string) (v jsontext.Value) {
 	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
 		if string(m.Name()) == name {

@@ -185,7 +185,7 @@ func TestRawResourcesNameWhatIsWrong(t *testing.T) {
 		}},
 		{`{"receiver_id":66,` + strings.Replace(rawMutation, "payment", "theft", 1)[1:], map[string]string{"action": "is not a known action"}},
 		{`{"receiver_id":66,"withdrawal":` + strings.Replace(rawWithdrawal, "25000", `"x"`, 1) + `}`, map[string]string{"withdrawal.amount": "must be an amount of money, such as 25000"}},
-		// Events as a whole, of which the rules word some.
+		// Whole events: the rules write the texts of some.
 		{`{"type":"transaction","receiver_id":7,"details":{"transaction":` + rawTransaction + `}}`, map[string]string{"message": "is required for those who are neither seller nor buyer"}},
 		{`{"type":"transaction","receiver_id":66,"details":{"id":1}}`, map[string]string{"message": "is required"}},
 		{`{"type":"dompet","receiver_id":66,"details":{"id":"5","state":"processed"}}`, map[string]string{"message": "is required"}},
