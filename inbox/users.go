@@ -9,7 +9,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Users lists the users of whom something is kept.
+// Users lists the users that Kabar keeps data of.
 type Users struct{ *base }
 
 // After returns a partition's users in the order of their ids: at most limit of them,

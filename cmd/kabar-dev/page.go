@@ -59,7 +59,7 @@ type page struct {
 	served    chan struct{} // closed when the server has ended
 }
 
-// openPage binds the page's address. Close the page, whether or not it was served.
+// openPage binds the page's address. Close the page, even if it was never served.
 func openPage(address string, b *board) (*page, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {

@@ -18,7 +18,7 @@ type reduction struct {
 	keepUnreads bool                       // keep unread_items
 }
 
-// reductions are tried in this order, each of which drops more than the one before.
+// reductions are tried in this order. Each drops more than the one before.
 var reductions = []reduction{
 	{keepScalar: func(jsonscan.Member) bool { return true }, keepNested: true, keepUnreads: true},
 	{keepScalar: identifies, keepNested: true, keepUnreads: true},

@@ -26,7 +26,7 @@ const (
 // the user has sent them. It raises a tombstone first: from then on, what is published
 // to the user is accepted and dropped, until SetProfile makes the user known anew or no
 // repeat can come any more. When Erase fails half way, or its process dies, Run of any
-// process resumes it. Erasing a user of whom nothing is kept, or again, is no error.
+// process resumes it. Erasing an unknown user, or one twice, is no error.
 func (j *Janitor) Erase(ctx context.Context, user int64) error {
 	if err := j.inbox.Eraser.Begin(ctx, user, erasureTimeout); err != nil {
 		return err

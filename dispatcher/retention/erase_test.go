@@ -181,7 +181,7 @@ func TestErase(t *testing.T) {
 	if got := w.erasure(erased); got != "done" {
 		t.Errorf("the tombstone says %q", got)
 	}
-	// Again, and of a user of whom nothing is kept.
+	// Erase again, and erase an unknown user.
 	for _, user := range []int64{erased, 4711} {
 		if err := w.Erase(context.Background(), user); err != nil {
 			t.Errorf("user %d: %v", user, err)

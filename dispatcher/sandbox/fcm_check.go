@@ -166,7 +166,7 @@ func (c *fcmCheck) object(path string, value []byte, each func(name, value []byt
 	})
 }
 
-// target reads token, topic or condition, of which a message must have exactly one.
+// target reads token, topic or condition. A message must have exactly one of them.
 func (c *fcmCheck) target(into *string, name, value []byte) {
 	c.targets++
 	if c.isText("message.", name, value) {
