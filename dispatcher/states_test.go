@@ -244,8 +244,8 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 	}
 }
 
-// A retry that waits is dropped when the offer has expired meanwhile, which itself is
-// never pushed; one that a late state has come after is not.
+// A waiting retry is dropped when the offer expires meanwhile; expiry itself is never
+// pushed. A state that arrives late does not drop it.
 func TestRetriesOfOffers(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

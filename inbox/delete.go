@@ -88,8 +88,8 @@ func (c *Conversations) Delete(ctx context.Context, user int64, conversation str
 // purgeBatch is how many messages one script purges.
 const purgeBatch = 100
 
-// purge removes the bodies and postings of deleted conversations, also those that an
-// interrupted call has left.
+// purge removes the bodies and postings of deleted conversations, including what an
+// interrupted call left behind.
 func (c *Conversations) purge(ctx context.Context, user int64) error {
 	k := c.keys(user)
 	trash, err := c.redis.SMembers(ctx, k.trash()).Result()

@@ -77,11 +77,11 @@ func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 // pointer, and whoever takes that over calls Pending, StorePending and ClearPending.
 type Outbound struct{ *base }
 
-// Prepare does in one round trip what comes before StoreFirst: it returns the profiles
-// of the message's users, of those that are known, and binds the ClientID, if there is
-// one, to the message's content. again says that it had been bound to it before. The
-// error is ErrConflict when it is bound to other content, and ErrErased when the sender
-// was erased.
+// Prepare comes before StoreFirst, in one round trip: it returns the profiles of the
+// message's users, without unknown users, and binds the ClientID, if there is one, to the
+// message's content. again reports a repeat: the ClientID was already bound to this
+// content. The error is ErrConflict when it is bound to other content, and ErrErased when
+// the sender was erased.
 func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
 	k, content := o.keys(m.Sender), ""
 	if m.ClientID != "" {

@@ -145,9 +145,8 @@ func (r *pushReport) rows() []row {
 // options implements childReport.
 func (r *pushReport) options() any { return r.Settings }
 
-// compareRedis adds rows of Redis' work for the pushes to those of publishing
-// alone, and holds all of them against the bare script. It replaces those that it
-// added before.
+// compareRedis compares the rows of Redis' work with the bare script, after it has added
+// rows for the pushes, or replaced the ones of an earlier call.
 func (r *pushReport) compareRedis() {
 	r.Redis = slices.DeleteFunc(r.Redis, func(row redisRow) bool { return row.Work == workPush })
 	bare := make(map[int]figure)

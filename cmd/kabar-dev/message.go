@@ -118,8 +118,8 @@ func summary(data jsontext.Value) []fact {
 	return facts
 }
 
-// members writes the wanted members of an object as name=value, the type first. It leaves
-// out those that are null, and returns "" when the value is not an object.
+// members writes the wanted members of an object as name=value, the type first. It omits
+// null members and returns "" when the value is not an object.
 func members(object jsontext.Value, wanted func(name string, value jsontext.Value) bool) string {
 	var parts []string
 	_ = jsonscan.EachMember(object, func(m jsonscan.Member) { // fails for what is not an object

@@ -43,9 +43,9 @@ const (
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-// A page serves the playground's page: its files, the pushes of the board, the
-// samples, which it publishes with the demo key, and the gateway under /v2/. The gateway
-// has the same address as the page, because it refuses sockets of another Origin.
+// A page serves the playground's page: its files, the pushes of the board, and the
+// samples, published with the demo key. It proxies /v2/ to the gateway, which refuses
+// sockets of another Origin than its own.
 type page struct {
 	board   *board
 	gateway *url.URL

@@ -21,9 +21,9 @@ const (
 	failedField   = "failed:" // and the reason
 )
 
-// Tally returns what settling an entry of a broadcast adds: it counts the pushes that a
-// provider accepted, and by reason those that will not be tried again by themselves. The
-// key is that of the entry's reference.
+// Tally returns what settling an entry of a broadcast adds to the counts of its walk:
+// pushes that a provider accepted and, by reason, pushes that failed for good. key is
+// the key of the entry's reference.
 func (b *Broadcasts) Tally(partition int, key string, accepted int, failed map[string]int) outbox.Addition {
 	var args []any
 	if accepted > 0 {

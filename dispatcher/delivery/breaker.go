@@ -92,7 +92,7 @@ func (b *breaker) report(l push.Lane, started time.Time, r *push.Result) {
 		b.closeCircuit()
 	case push.ForgetIfOthersSucceed:
 		b.record(badToken)
-		b.judge(r)
+		b.classifyBadToken(r)
 	case push.Broken:
 		b.trip(r.Reason)
 	case push.SlowDown:
@@ -113,10 +113,10 @@ func (b *breaker) record(a answer) {
 	b.next = (b.next + 1) % window
 }
 
-// judge decides about a bad token: it is the device's fault only while at least as many
-// answers were successes. When most answers are bad tokens, our topic or environment is
+// classifyBadToken blames a bad token on its device only while at least as many answers
+// were successes. When most answers are bad tokens, our topic or environment is
 // wrong.
-func (b *breaker) judge(r *push.Result) {
+func (b *breaker) classifyBadToken(r *push.Result) {
 	var good, bad int
 	for _, a := range b.answers {
 		switch a {

@@ -52,8 +52,8 @@ type Event struct {
 
 // wireEvent is an event as services send it: valid JSON values, or nothing.
 type wireEvent struct {
-	whole                                                                       jsontext.Value
-	id, kind, receiver, receivers, time, message, title, details, options, data jsontext.Value
+	whole                                                                            jsontext.Value
+	id, eventType, receiver, receivers, time, message, title, details, options, data jsontext.Value
 
 	// Of resources that are sent in place of an event; see bare.
 	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
@@ -69,7 +69,7 @@ func readWire(raw []byte) (w wireEvent, err error) {
 		case "id":
 			w.id = m.Value
 		case "type":
-			w.kind = m.Value
+			w.eventType = m.Value
 		case "receiver_id":
 			w.receiver = m.Value
 		case "receiver_ids":
@@ -154,7 +154,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 		return nil, err
 	}
 	w, err := readWire(raw)
-	if err == nil && w.kind == nil && w.data.Kind() == '{' {
+	if err == nil && w.eventType == nil && w.data.Kind() == '{' {
 		around := w
 		w, err = readWire(around.data)
 		w.around = &around
@@ -190,7 +190,7 @@ func (p *Parser) parse(w *wireEvent) (*Event, error) {
 	e.ttl, e.Push = v.options(w.options)
 	if e.raw != nil {
 		e.readRaw(v, p.now())
-		e.Receivers = e.parties(v, w.receiver, w.receivers)
+		e.Receivers = e.rawReceivers(v, w.receiver, w.receivers)
 	} else {
 		e.Receivers = v.receivers(w.receiver, w.receivers)
 		e.readDetails(v, w.details, p.now())
@@ -217,7 +217,7 @@ func (p *Parser) parse(w *wireEvent) (*Event, error) {
 
 // readHead takes id, type, message and title, and reports whether the type is known.
 func (p *Parser) readHead(v *Validator, e *Event, w *wireEvent) (known bool) {
-	e.ID, e.Type = v.id(w.id), v.text("type", w.kind, 64)
+	e.ID, e.Type = v.id(w.id), v.text("type", w.eventType, 64)
 	if e.Spec, known = p.types.lookup(e.Type); e.Type == "" {
 		v.Wrong("type", "is required")
 	} else if !known {
@@ -266,7 +266,7 @@ func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
 // Members of objects may come in any order.
 func (w *wireEvent) digest() string {
 	total := uint64(0)
-	for _, v := range []jsontext.Value{w.kind, w.time, w.message, w.title, w.details, w.options} {
+	for _, v := range []jsontext.Value{w.eventType, w.time, w.message, w.title, w.details, w.options} {
 		total = jsonscan.Mix(total, jsonscan.Digest(v))
 	}
 	return strconv.FormatUint(total, 16)

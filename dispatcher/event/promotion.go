@@ -39,7 +39,7 @@ func (p *Parser) Promotion(v *Validator, in PromotionFields) Promotion {
 		return Promotion{}
 	}
 	var e Event
-	if known := p.readHead(v, &e, &wireEvent{id: in.ID, kind: in.Type, message: in.Message, title: in.Title}); known && e.message == "" {
+	if known := p.readHead(v, &e, &wireEvent{id: in.ID, eventType: in.Type, message: in.Message, title: in.Title}); known && e.message == "" {
 		v.Wrong("message", "is required")
 	}
 	details, err := parseDetails(in.Details, true)

@@ -15,27 +15,27 @@ import (
 
 // A rawResource is what a service may send in place of an event: a transaction, an
 // offer, a product that was reported, a mutation or a withdrawal, in the form that the
-// marketplace's v2 API documents show. Receivers, words, actions and counters follow
-// from the rules.
+// marketplace's v2 API documents show. The rule table derives receivers, text, actions
+// and counters from it.
 type rawResource struct {
-	kind     string // the type of the event that it makes
-	resource string // its name in the rules
-	path     string // where it stands, for errors: "transaction.", or "" at the top
-	object   jsontext.Value
+	eventType string // type of the event made of it
+	resource  string // its name in the rule table
+	path      string // prefix of field names in errors: "transaction.", or "" at the top level
+	object    jsontext.Value
 }
 
-// A wrapper is a key under which a raw resource may stand.
+// A wrapper is an event member that may hold a raw resource.
 type wrapper struct {
-	key, kind, resource string
-	value               jsontext.Value
+	key, eventType, resource string
+	value                    jsontext.Value
 }
 
-// unwrap returns the resource that stands in place of an event, or nil, and makes w
-// the event that it stands for.
+// unwrap returns the raw resource that was sent in place of an event, or nil, and
+// rewrites w as the event derived from it.
 func (w *wireEvent) unwrap(v *Validator) *rawResource {
-	kind, _ := jsonscan.Scalar(w.kind)
-	b := w.loose(kind)
-	w.inherit() // after loose, which drops members that are not the event's
+	given, _ := jsonscan.Scalar(w.eventType)
+	b := w.unwrapTopLevel(given)
+	w.inherit() // after unwrapTopLevel, which drops members that belong to the resource
 	for _, k := range []wrapper{
 		{"transaction", "transaction", "transaction", w.transaction},
 		{"negotiation", "nego", "nego", w.negotiation},
@@ -43,38 +43,38 @@ func (w *wireEvent) unwrap(v *Validator) *rawResource {
 		{"mutation", "dompet", "mutation", w.mutation},
 		{"withdrawal", "dompet", "withdrawal", w.withdrawal},
 	} {
-		if b != nil || jsonscan.Absent(k.value) || !jsonscan.Absent(w.kind) && (kind != k.kind || !jsonscan.Absent(w.details)) {
+		if b != nil || jsonscan.Absent(k.value) || !jsonscan.Absent(w.eventType) && (given != k.eventType || !jsonscan.Absent(w.details)) {
 			continue
 		}
-		b = &rawResource{kind: k.kind, resource: k.resource, path: k.key + ".", object: single(k.value)}
+		b = &rawResource{eventType: k.eventType, resource: k.resource, path: k.key + ".", object: soleElement(k.value)}
 		if b.object.Kind() != '{' {
 			v.Wrong(k.key, jsonscan.ErrNotObject.Error())
 			b.object = jsontext.Value("{}")
 		}
 	}
 	if b != nil {
-		w.kind, w.details = jsonscan.AppendString(nil, b.kind), b.object
+		w.eventType, w.details = jsonscan.AppendString(nil, b.eventType), b.object
 	}
 	return b
 }
 
-// loose returns a mutation or withdrawal that has its receiver among its own
-// members, or nil.
-func (w *wireEvent) loose(kind string) *rawResource {
+// unwrapTopLevel returns a mutation or withdrawal sent without a wrapper, with its
+// receiver among its own members, or nil.
+func (w *wireEvent) unwrapTopLevel(eventType string) *rawResource {
 	switch {
-	case kind == "Deposit::Credit" || kind == "Deposit::Debit":
-		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // its own, not an event's
-		return &rawResource{kind: "dompet", resource: "mutation", object: w.whole}
-	case jsonscan.Absent(w.kind) && !jsonscan.Absent(w.account) && !jsonscan.Absent(w.state):
+	case eventType == "Deposit::Credit" || eventType == "Deposit::Debit":
+		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // members of the resource, not of an event
+		return &rawResource{eventType: "dompet", resource: "mutation", object: w.whole}
+	case jsonscan.Absent(w.eventType) && !jsonscan.Absent(w.account) && !jsonscan.Absent(w.state):
 		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil
-		return &rawResource{kind: "dompet", resource: "withdrawal", object: w.whole}
+		return &rawResource{eventType: "dompet", resource: "withdrawal", object: w.whole}
 	}
 	return nil
 }
 
-// single returns the one element of an array, as the documents show an accepted
-// offer, or else the value itself.
-func single(v jsontext.Value) jsontext.Value {
+// soleElement returns the element of a one-element array, the form in which the v2 API
+// documents show an accepted offer, and any other value unchanged.
+func soleElement(v jsontext.Value) jsontext.Value {
 	if v.Kind() != '[' {
 		return v
 	}
@@ -86,7 +86,7 @@ func single(v jsontext.Value) jsontext.Value {
 	return all[0]
 }
 
-// readRaw takes from the resource what the rules need, which must be there.
+// readRaw reads and validates the members of the resource that the rules need.
 func (e *Event) readRaw(v *Validator, now time.Time) {
 	d, b := &e.details, e.raw
 	d.readResource(b.object)
@@ -101,7 +101,7 @@ func (e *Event) readRaw(v *Validator, now time.Time) {
 	case "mutation":
 		state, field = d.action, b.path+"action"
 	}
-	if b.kind == "dompet" && readAmount(d.amount) == "" {
+	if b.eventType == "dompet" && readAmount(d.amount) == "" {
 		v.Wrong(b.path+"amount", "must be an amount of money, such as 25000")
 	}
 	if d.id == "" || len(d.id) > maxResourceID || strings.ContainsFunc(d.id, isHidden) {
@@ -124,9 +124,9 @@ func (e *Event) readRaw(v *Validator, now time.Time) {
 
 func isHidden(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 
-// parties returns whom the rules tell of the resource. Receivers that are given
-// restrict them.
-func (e *Event) parties(v *Validator, one, list jsontext.Value) []int64 {
+// rawReceivers returns the users whom the rules notify of the resource. A given list of
+// receivers narrows them.
+func (e *Event) rawReceivers(v *Validator, one, list jsontext.Value) []int64 {
 	b, d := e.raw, &e.details
 	given := func() []int64 {
 		if jsonscan.Absent(one) && jsonscan.Absent(list) {
@@ -136,7 +136,7 @@ func (e *Event) parties(v *Validator, one, list jsontext.Value) []int64 {
 	}
 	var all []int64
 	switch b.resource {
-	case "mutation", "withdrawal": // they do not say whose they are
+	case "mutation", "withdrawal": // the resource does not name its user
 		return v.receivers(one, list)
 	case "report":
 		if user, ok := v.User(b.path+"seller_id", d.product.seller); ok {
@@ -164,8 +164,9 @@ func (e *Event) parties(v *Validator, one, list jsontext.Value) []int64 {
 	return only
 }
 
-// derivedID is the id of an event that brings none: a repeat has the same one. That of
-// a report needs the event's own time: the product's are the same for all of its reports.
+// derivedID returns the id of an event that was sent without one. A repeat gets the same
+// id. For a report only the event's own time counts, because the times of the product are
+// the same in all of its reports.
 func (e *Event) derivedID() string {
 	id := e.raw.resource + "-" + e.details.id
 	switch e.raw.resource {
@@ -181,7 +182,8 @@ func (e *Event) derivedID() string {
 	return id
 }
 
-// details are those of the documented sample, with the actions of one receiver.
+// details returns the details in the form of the documented sample, with the actions of
+// one receiver.
 func (b *rawResource) details(d *details, actions []string) []byte {
 	out := make([]byte, 0, len(b.object)+128)
 	out = append(out, '{')
@@ -220,8 +222,8 @@ func (b *rawResource) member(name string) (v jsontext.Value) {
 	return v
 }
 
-// appendMembers appends the resource's members, with the actions of one receiver in
-// the place of what the resource says, or at the end.
+// appendMembers appends the resource's members. The actions of one receiver replace the
+// resource's "actions", or come last.
 func (b *rawResource) appendMembers(out []byte, actions []string) []byte {
 	written := false
 	put := func() {

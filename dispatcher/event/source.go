@@ -22,9 +22,9 @@ func SourceService(source string) string {
 	return service
 }
 
-// WithinSource names the events of a service (see ServiceSource) that are CloudEvents of
-// a source; with "" those that are no CloudEvents. Services cannot reach into each
-// other's sources: the same source and id of two services are two events.
+// WithinSource returns the name space of event ids: a service (see ServiceSource) and the
+// source of a CloudEvent, or the service alone for "". The same source and id sent by two
+// services are two events.
 func WithinSource(service, uri string) string {
 	if uri == "" {
 		return service

@@ -105,9 +105,9 @@ func newClient(ctx context.Context, o Options, pool *provider.Pool) (*messaging.
 	return app.Messaging(ctx)
 }
 
-// noRetry keeps the SDK from retrying a request, which it does up to four times after a
-// 503 or a network error. It returns status 500 to the SDK instead, which the SDK does not
-// retry. The provider.Attempt holds the real answer.
+// noRetry keeps the SDK from retrying a request up to four times after a 503 or a network
+// error: it returns status 500 instead, which the SDK does not retry. The provider.Attempt
+// holds the real answer.
 type noRetry struct{ pool http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper]. It returns no error.

@@ -69,7 +69,7 @@ func New(o Options) *Outbox {
 	return out
 }
 
-// Nudge says that there may be entries of a lane to read. It never blocks.
+// Nudge wakes the reader of a lane, which may have new entries. It never blocks.
 func (o *Outbox) Nudge(l push.Lane) {
 	select {
 	case o.wake[l] <- struct{}{}:

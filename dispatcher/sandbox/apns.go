@@ -209,7 +209,7 @@ var apnsReasons = []struct {
 	{"Shutdown", http.StatusServiceUnavailable},
 }
 
-// findAPNsReason completes a scripted status and reason, either of which may be missing or
+// findAPNsReason completes a scripted status and reason. One of them may be missing or
 // unknown.
 func findAPNsReason(status int, reason string) (int, string) {
 	for _, known := range apnsReasons {

@@ -37,8 +37,8 @@ var fcmErrors = []fcmError{
 	{"UNAVAILABLE", http.StatusServiceUnavailable, "UNAVAILABLE", "The service is currently unavailable."},
 }
 
-// findFCMError completes a scripted status and error code, either of which may be missing
-// or unknown.
+// findFCMError completes a scripted status and error code. One of them may be missing or
+// unknown.
 func findFCMError(status int, code string) fcmError {
 	found := fcmError{http: http.StatusInternalServerError, status: "UNKNOWN", message: http.StatusText(status)}
 	for _, e := range fcmErrors {

@@ -36,7 +36,7 @@ func (c *Catalogue) override(folder string, bundles map[Locale]*i18n.Bundle) err
 			continue
 		}
 		path := filepath.Join(folder, f.Name())
-		l := known(Locale(strings.TrimSuffix(f.Name(), fileType)))
+		l := spoken(Locale(strings.TrimSuffix(f.Name(), fileType)))
 		if l == "" || filepath.Ext(f.Name()) != fileType {
 			faults = append(faults, fmt.Errorf("texts: %s: must be id%s or en%s", path, fileType, fileType))
 			continue
@@ -90,7 +90,7 @@ func (c *Catalogue) fields(l Locale, id string) ([]string, error) {
 	var used []string
 	for _, n := range []int{0, 1, 2, 5} { // every plural form of our languages
 		base := Args{Count: n}
-		plain, err := c.try(l, id, base)
+		plain, err := c.execute(l, id, base)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func (c *Catalogue) fields(l Locale, id string) ([]string, error) {
 				continue
 			}
 			field.SetString("somebody")
-			with, err := c.try(l, id, base)
+			with, err := c.execute(l, id, base)
 			if err != nil {
 				return nil, err
 			}

@@ -110,14 +110,14 @@ func (c *Catalogue) IDs() []string { return slices.Clone(c.ids) }
 // that. It panics when there is no such text: ids are written in the source, and
 // tests ask for each.
 func (c *Catalogue) Text(l Locale, id string, a Args) string {
-	s, err := c.try(l, id, a)
+	s, err := c.execute(l, id, a)
 	if err != nil {
 		panic(fmt.Sprintf("text %q: %v", id, err))
 	}
 	return s
 }
 
-func (c *Catalogue) try(l Locale, id string, a Args) (string, error) {
+func (c *Catalogue) execute(l Locale, id string, a Args) (string, error) {
 	localizer, ok := c.localizers[l]
 	if !ok {
 		localizer = c.localizers[Locales[0]]
@@ -142,7 +142,7 @@ func Accepted(header string) Locale {
 	for _, tag := range tags { // the most wanted first
 		// Not [language.NewMatcher]: it takes Malay for Indonesian.
 		base, _ := tag.Base()
-		if l := known(Locale(base.String())); l != "" {
+		if l := spoken(Locale(base.String())); l != "" {
 			return l
 		}
 	}
@@ -153,10 +153,10 @@ func Accepted(header string) Locale {
 // else the user's own, else preset, else the documented one. Each may be empty, or
 // a language that Kabar does not speak.
 func Match(header string, user, preset Locale) Locale {
-	return cmp.Or(Accepted(header), known(user), known(preset), Locales[0])
+	return cmp.Or(Accepted(header), spoken(user), spoken(preset), Locales[0])
 }
 
-func known(l Locale) Locale {
+func spoken(l Locale) Locale {
 	if slices.Contains(Locales[:], l) {
 		return l
 	}

@@ -88,7 +88,7 @@ func (p *Partitions) Key(i int, name string) string {
 }
 
 // Users returns the key of partition i's users: a sorted set, kept for ever, all scores 0,
-// with the UserMember of every user of whom something is kept.
+// with the UserMember of every user who has data in this partition.
 func (p *Partitions) Users(i int) string { return p.Key(i, "users") }
 
 // Listing returns the key of the users of a user's partition, and the user's member. The

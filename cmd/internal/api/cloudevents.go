@@ -111,9 +111,9 @@ func (p *eventParser) parseCloud(raw []byte) (*event.Event, error) {
 	return p.fromCloud(e, attributes["source"])
 }
 
-// readAttributes returns the attributes that CloudEvents defines. It deletes members that
-// are null, which means absent, and refuses members of a wrong type, some of which make the
-// SDK panic.
+// readAttributes returns the attributes that CloudEvents defines. It deletes null members,
+// which count as absent. It refuses members of a wrong type, because the SDK panics on some
+// of them.
 func readAttributes(members map[string]jsontext.Value) (map[string]string, error) {
 	attributes := make(map[string]string)
 	for name, value := range members {
