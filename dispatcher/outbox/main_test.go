@@ -58,10 +58,12 @@ var fragments = []Fragment{
 		Name:    appendFragment,
 		Prelude: "local function append(key, value) return redis.call('RPUSH', key, value) end",
 		Source:  "for _, arg in ipairs(args) do append(keys[1], arg) end\nreturn #args",
+		Types:   []string{"list"},
 	},
 	{
 		Name:   copyFragment,
 		Source: "for i, key in ipairs(keys) do redis.call('SET', key, args[i]) end\nreturn 100 * #keys + #args",
+		Types:  []string{"string"},
 	},
 }
 
@@ -77,6 +79,11 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newWorldOn(t, server)
+}
+
+func newWorldOn(t *testing.T, server *localredis.Server) *world {
+	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })

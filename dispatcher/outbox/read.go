@@ -29,6 +29,8 @@ var (
 	renewSource string
 	//go:embed claim.lua
 	claimSource string
+	//go:embed create_group.lua
+	createGroupSource string
 
 	dueScript   = rdb.NewScript(dueSource)
 	renewScript = rdb.NewScript(renewSource)
@@ -52,18 +54,14 @@ type Message struct {
 func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 
 // CreateGroups makes the streams of a lane and their consumer groups where they are
-// missing. Groups start at 0: entries may have been written before.
+// missing.
 func (o *Outbox) CreateGroups(ctx context.Context, l push.Lane) error {
 	pipe := o.redis.Pipeline()
-	var replies []*redis.StatusCmd
 	for p := range o.partitions.Len() {
-		replies = append(replies, pipe.XGroupCreateMkStream(ctx, o.StreamKey(p, l), group, "0"))
+		pipe.Eval(ctx, createGroupSource, []string{o.StreamKey(p, l)}, group)
 	}
-	_, _ = pipe.Exec(ctx) // each reply holds its own error
-	for _, r := range replies {
-		if err := r.Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
-			return fmt.Errorf("create consumer group: %w", err)
-		}
+	if _, err := pipe.Exec(ctx); err != nil { // the others were carried out
+		return fmt.Errorf("create consumer group: %w", err)
 	}
 	return nil
 }
