@@ -21,7 +21,7 @@ func newOwnWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	return newWorldOn(t, server)
+	return newWorldAt(t, server.Addr())
 }
 
 // fillMemory makes Redis refuse every command that could need more memory.
@@ -98,7 +98,7 @@ func TestFullMemory(t *testing.T) {
 		if err := w.Renew(ctx, w.batcher, l, []Key{messages[0].Key}); err != nil {
 			t.Error(err)
 		}
-		if _, err := w.Claim(ctx, w.batcher, l); err != nil {
+		if _, err := w.answered(w.NewClaimer(l)).Claim(ctx, w.batcher); err != nil {
 			t.Error(err)
 		}
 	})

@@ -79,12 +79,12 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWorldOn(t, server)
+	return newWorldAt(t, server.Addr())
 }
 
-func newWorldOn(t *testing.T, server *localredis.Server) *world {
+func newWorldAt(t *testing.T, addr string) *world {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(&redis.Options{Addr: addr})
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test

@@ -69,6 +69,9 @@ func New(o Options) *Outbox {
 	return out
 }
 
+// Partitions returns how many partitions there are.
+func (o *Outbox) Partitions() int { return o.partitions.Len() }
+
 // Nudge wakes the reader of a lane, which may have new entries. It never blocks.
 func (o *Outbox) Nudge(l push.Lane) {
 	select {
