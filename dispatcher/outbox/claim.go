@@ -67,7 +67,7 @@ func (c *Claimer) Claim(ctx context.Context, b *rdb.Batcher, without ...int) ([]
 		}
 		asked = append(asked, p)
 		commands = append(commands, claimScript.Command(ctx, []string{o.StreamKey(p, c.lane)}, group, o.consumer,
-			o.claimAfter().Milliseconds(), maxClaim, consumerIdle.Milliseconds(), c.othersUntil(p, now)))
+			o.claimAfter().Milliseconds(), o.reclaimAfter().Milliseconds(), maxClaim, consumerIdle.Milliseconds(), c.othersUntil(p, now)))
 	}
 	if len(commands) == 0 {
 		return nil, nil

@@ -7,38 +7,35 @@
 --
 -- KEYS  1 stream
 -- ARGV  1 consumer group  2 consumer
---       3 how long an entry must have been left alone, ms  4 how many at most
---       5 how long a consumer must have been idle, ms
---       6 until when entries of others are taken over, by Redis' clock in ms; 0: none
+--       3 how long an entry of another consumer must have been left alone, ms
+--       4 how long one of this consumer must have been, ms: shorter, so that others do not
+--         take what only a reply was lost of
+--       5 how many at most  6 how long a consumer must have been idle, ms
+--       7 until when entries of others are taken over, by Redis' clock in ms; 0: none
 -- Reply {Redis' clock in ms, then id, times delivered and entry of each}
 
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
-local min_idle, limit, consumer_idle = ARGV[3], ARGV[4], tonumber(ARGV[5])
-local others_until = tonumber(ARGV[6])
+local idle, own_idle, limit, consumer_idle = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local others_until = tonumber(ARGV[7])
 
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-local left_alone
-if now <= others_until then
-  left_alone = redis.call('XPENDING', stream, group, 'IDLE', min_idle, '-', '+', limit)
-else
-  left_alone = redis.call('XPENDING', stream, group, 'IDLE', min_idle, '-', '+', limit, me)
-end
 local reply = {now}
-for _, pending in ipairs(left_alone) do
-  local id, holder, count = pending[1], pending[2], pending[4]
-  local found
-  if holder == me then
-    redis.call('XCLAIM', stream, group, me, 0, id, 'JUSTID')
-    found = redis.call('XRANGE', stream, id, id)[1]
-  else
-    found = redis.call('XCLAIM', stream, group, me, 0, id)[1]
-    count = count + 1
-  end
-  if found then -- it may have been dropped
-    reply[#reply + 1] = id
-    reply[#reply + 1] = count
-    reply[#reply + 1] = found[2][2]
+local function add(message, count)
+  if not message then return end -- it was dropped
+  reply[#reply + 1] = message[1]
+  reply[#reply + 1] = count
+  reply[#reply + 1] = message[2][2]
+end
+for _, own in ipairs(redis.call('XPENDING', stream, group, 'IDLE', own_idle, '-', '+', limit, me)) do
+  local id, count = own[1], own[4]
+  redis.call('XCLAIM', stream, group, me, 0, id, 'JUSTID')
+  add(redis.call('XRANGE', stream, id, id)[1], count)
+end
+if now <= others_until then
+  for _, others in ipairs(redis.call('XPENDING', stream, group, 'IDLE', idle, '-', '+', limit)) do
+    local id, holder, count = others[1], others[2], others[4]
+    if holder ~= me then add(redis.call('XCLAIM', stream, group, me, 0, id)[1], count + 1) end
   end
 end
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do

@@ -50,7 +50,7 @@ func TestClaim(t *testing.T) {
 	w := newWorld(t)
 	const l = push.Chat
 	w.leaveAlone(w.hold(2, l, "dead"), l, "another", w.lease)
-	w.leaveAlone(w.hold(2, l, "unknown"), l, w.consumer, w.lease)
+	w.leaveAlone(w.hold(2, l, "unknown"), l, w.consumer, w.lease/2)
 	w.leaveAlone(w.hold(2, l, "held"), l, "another", w.lease/2)
 	w.leaveAlone(w.hold(3, l, "left out"), l, "another", w.lease)
 	gone := w.hold(2, l, "gone")

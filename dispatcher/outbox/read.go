@@ -153,6 +153,10 @@ func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, cou
 // RenewEvery it adds up to a lease.
 func (o *Outbox) claimAfter() time.Duration { return o.lease * 3 / 4 }
 
+// reclaimAfter is how long an entry of this consumer has been left alone when it cannot
+// be one whose lease is renewed: the reply that gave it was lost.
+func (o *Outbox) reclaimAfter() time.Duration { return o.lease / 2 }
+
 // RenewEvery is how often a worker renews its leases and claims the entries of others.
 func (o *Outbox) RenewEvery() time.Duration { return o.lease / 4 }
 
