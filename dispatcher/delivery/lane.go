@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ const (
 	redisPause    = time.Second // after Redis failed
 )
 
-// A lane delivers the entries of one lane: a reader takes them from the outbox, a claimer
+// A lane delivers the entries of one lane: readers take them from the outbox, a claimer
 // takes over what other processes left, queues send them, settlers write the outcomes, and
 // a keeper renews the leases until everything is settled.
 type lane struct {
@@ -63,7 +64,11 @@ func (l *lane) run(ctx context.Context) {
 	for _, q := range l.queues {
 		sending.Go(func() { q.run(ctx) })
 	}
-	intake.Go(func() { l.read(ctx) })
+	shards := l.w.Outbox.Shards(ctx)
+	for i := range shards {
+		others := slices.Concat(slices.Delete(slices.Clone(shards), i, i+1)...)
+		intake.Go(func() { l.read(ctx, others) })
+	}
 	intake.Go(func() { l.claim(ctx) })
 
 	intake.Wait() // no new jobs after this
@@ -79,21 +84,21 @@ func (l *lane) run(ctx context.Context) {
 	keeping.Wait()
 }
 
-// read takes entries from the outbox as long as there is room for them.
-func (l *lane) read(ctx context.Context) {
+// read takes entries from the outbox as long as there is room for them, but none from the
+// partitions of other readers.
+func (l *lane) read(ctx context.Context, others []int) {
 	for {
 		free := l.free(ctx)
 		if free == 0 {
 			return
 		}
-		messages, err := l.w.Outbox.Read(ctx, l.lane, free, l.blocked()...)
-		if ctx.Err() == nil && err != nil {
+		messages, err := l.w.Outbox.Read(ctx, l.lane, free, append(l.blocked(), others...)...)
+		l.take(ctx, messages)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			l.w.Log.Error("the outbox cannot be read", "lane", l.lane, "error", err)
 			rdb.Sleep(ctx, redisPause)
-			continue
-		}
-		l.take(ctx, messages)
-		if len(messages) > 1 {
+		case len(messages) > 1:
 			rdb.Sleep(ctx, linger)
 		}
 	}
@@ -110,6 +115,7 @@ func (l *lane) free(ctx context.Context) int {
 			return 0
 		}
 		if free > 0 {
+			l.signal() // other readers may wait, too
 			return free
 		}
 		select {
@@ -238,4 +244,12 @@ func (l *lane) hold(key outbox.Key) (*task, bool) {
 	}
 	l.held[key] = t
 	return t, true
+}
+
+// signal tells a reader that there may be room. The reader passes it on to the next one.
+func (l *lane) signal() {
+	select {
+	case l.room <- struct{}{}:
+	default:
+	}
 }

@@ -165,10 +165,7 @@ func (l *lane) release(settled []*ending) {
 		}
 	}
 	l.mu.Unlock()
-	select {
-	case l.room <- struct{}{}:
-	default:
-	}
+	l.signal()
 }
 
 // settlement is what is to be written of a task.

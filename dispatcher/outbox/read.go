@@ -52,9 +52,17 @@ func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 // CreateGroups makes the streams of a lane and their consumer groups where they are
 // missing.
 func (o *Outbox) CreateGroups(ctx context.Context, l push.Lane) error {
+	streams := make([]string, o.partitions.Len())
+	for p := range streams {
+		streams[p] = o.StreamKey(p, l)
+	}
+	return o.createGroups(ctx, streams)
+}
+
+func (o *Outbox) createGroups(ctx context.Context, streams []string) error {
 	pipe := o.redis.Pipeline()
-	for p := range o.partitions.Len() {
-		pipe.Eval(ctx, createGroupSource, []string{o.StreamKey(p, l)}, group)
+	for _, stream := range streams {
+		pipe.Eval(ctx, createGroupSource, []string{stream}, group)
 	}
 	if _, err := pipe.Exec(ctx); err != nil { // the others were carried out
 		return fmt.Errorf("create consumer group: %w", err)
@@ -62,8 +70,33 @@ func (o *Outbox) CreateGroups(ctx context.Context, l push.Lane) error {
 	return nil
 }
 
+// Shards returns the partitions that lie together on each shard of a cluster, and all
+// partitions together on another Redis. Whoever reads each shard by itself does not wait
+// for one that does not answer. Partitions may move later: then they are read together
+// with others, no more.
+func (o *Outbox) Shards(ctx context.Context) [][]int {
+	cluster, _ := o.redis.(*redis.ClusterClient)
+	var shards [][]int
+	index := make(map[string]int)
+	for p := range o.partitions.Len() {
+		var addr string
+		if cluster != nil {
+			if master, err := cluster.MasterForKey(ctx, o.StreamKey(p, push.Urgent)); err == nil {
+				addr = master.Options().Addr
+			}
+		}
+		i, ok := index[addr]
+		if !ok {
+			i = len(shards)
+			index[addr], shards = i, append(shards, nil)
+		}
+		shards[i] = append(shards[i], p)
+	}
+	return shards
+}
+
 // Read waits for new entries of a lane, about limit of them at most. It leaves out
-// some partitions, and may return none.
+// some partitions, and may return none. With an error there may be messages, too.
 func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...int) ([]Message, error) {
 	count := int64(min(max(1, limit/o.partitions.Len()), maxRead))
 	var keys []string
@@ -86,11 +119,11 @@ func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...in
 	} else {
 		streams, err = o.readAll(ctx, keys, count)
 	}
-	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis lost its data, or is new after a failover
-		err = o.CreateGroups(ctx, l)
+	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis is new, or lost its data
+		err = o.createGroups(ctx, keys)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read outbox: %w", err)
+		err = fmt.Errorf("read outbox: %w", err)
 	}
 	var messages []Message
 	for _, s := range streams {
@@ -99,13 +132,13 @@ func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...in
 			messages = append(messages, Message{Key{partitions[s.Stream], m.ID}, 1, value})
 		}
 	}
-	return messages, nil
+	return messages, err
 }
 
 // readAll reads streams in one blocking call.
 func (o *Outbox) readAll(ctx context.Context, keys []string, count int64) ([]redis.XStream, error) {
 	streams, err := o.redis.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: group, Consumer: o.consumer, Streams: append(keys, slices.Repeat([]string{">"}, len(keys))...),
+		Group: group, Consumer: o.consumer, Streams: append(slices.Clip(keys), slices.Repeat([]string{">"}, len(keys))...),
 		Count: count, Block: readWait,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
@@ -117,6 +150,7 @@ func (o *Outbox) readAll(ctx context.Context, keys []string, count int64) ([]red
 // readShards reads streams of a cluster in one pipeline per shard, and waits for a nudge
 // or a moment when they are empty.
 func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, count int64) ([]redis.XStream, error) {
+	woken := o.woken(l)
 	pipe := o.redis.Pipeline()
 	replies := make([]*redis.XStreamSliceCmd, len(keys))
 	for i, key := range keys {
@@ -129,24 +163,26 @@ func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, cou
 	var failed error
 	for _, r := range replies {
 		if err := r.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			failed = err
+			if failed == nil || redis.HasErrorPrefix(err, "NOGROUP") {
+				failed = err
+			}
 			continue
 		}
 		streams = append(streams, r.Val()...)
 	}
-	if len(streams) > 0 {
+	if len(streams) > 0 && !redis.HasErrorPrefix(failed, "NOGROUP") {
 		return streams, nil // an error of the others comes again with the next read
 	}
-	if failed == nil {
+	if len(streams) == 0 && failed == nil {
 		timer := time.NewTimer(pollEvery)
 		defer timer.Stop()
 		select {
-		case <-o.wake[l]:
+		case <-woken:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
 	}
-	return nil, failed
+	return streams, failed
 }
 
 // claimAfter is how long an entry has been left alone when others take it over. With
