@@ -102,6 +102,9 @@ type modelEdge struct {
 
 // next appends the steps from a state to edges.
 func (r modelRules) next(s modelState, edges []modelEdge) []modelEdge {
+	if s.ended() && s.published == maxPublished && s.workers == [2]modelWorker{} {
+		return edges // nothing is left to do
+	}
 	step := func(name string, change func(s *modelState)) {
 		after := s
 		change(&after)
@@ -146,7 +149,7 @@ type modelStep func(name string, change func(s *modelState))
 
 // outside are the steps of the world: Redis, users, time.
 func (r modelRules) outside(s modelState, step modelStep) {
-	if !s.away && s.outages < maxOutages {
+	if !s.away && s.outages < maxOutages && s.holder != nobody { // else nothing is lost by waiting
 		step("Redis goes away", func(s *modelState) { s.away = true; s.outages++ })
 	}
 	if s.away {
@@ -278,7 +281,7 @@ func (r modelRules) work(s modelState, w int8, step modelStep) {
 	case me.does >= accepted && s.away && r.giveUp:
 		does("gives up", idle, nothing)
 	}
-	if s.crashes < maxCrashes {
+	if s.crashes < maxCrashes && (me.does != idle || s.holder == w) {
 		step("crashes", func(s *modelState) {
 			s.crashes++
 			s.workers[w] = modelWorker{}
