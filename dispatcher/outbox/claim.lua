@@ -20,6 +20,12 @@ local others_until = tonumber(ARGV[7])
 
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local any = '-1000000000000' -- ms: those from the future, too
+for _, held in ipairs(redis.call('XPENDING', stream, group, 'IDLE', any, '-', '+', 100)) do
+  if held[3] <= 0 then -- Redis' clock may have been set back: the lease begins again
+    redis.call('XCLAIM', stream, group, held[2], 0, held[1], 'JUSTID')
+  end
+end
 local reply = {now}
 local function add(message, count)
   if not message then return end -- it was dropped

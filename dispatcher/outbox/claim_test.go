@@ -144,6 +144,31 @@ func TestClaimOnlyFromTheDead(t *testing.T) {
 	}
 }
 
+// When Redis' clock is set back, the lease of an entry whose consumer died still ends
+// about a lease later.
+func TestClaimAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	mini := miniredis.RunT(t)
+	w := newWorldAt(t, mini.Addr())
+	c := w.NewClaimer(push.Chat)
+	ours, redis := time.UnixMilli(0), time.UnixMilli(1_400_000_000_000)
+	c.now = func() time.Time { return ours }
+	mini.SetTime(redis)
+	w.leaveAlone(w.hold(2, push.Chat, "v"), push.Chat, "another", 0)
+	redis = redis.Add(-10 * time.Minute)
+	for step := range 6 {
+		mini.SetTime(redis)
+		if got := w.claim(c); len(got) == 1 {
+			if step < 3 {
+				t.Errorf("claimed after %d quarters of a lease", step)
+			}
+			return
+		}
+		ours, redis = ours.Add(w.RenewEvery()), redis.Add(w.RenewEvery())
+	}
+	t.Error("not claimed")
+}
+
 // Renewing keeps entries from being taken over and counts no delivery.
 func TestRenew(t *testing.T) {
 	t.Parallel()
