@@ -21,7 +21,7 @@ type Options struct {
 	// Types say how long the push of a message is worth delivering: the built-in types
 	// when nil.
 	Types *event.Types
-	// Texts are the words that Kabar makes itself: the built-in ones when nil.
+	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Locale is the language of a user who chose none: Indonesian unless set.
 	Locale text.Locale
@@ -59,8 +59,8 @@ type Chat struct {
 	now        func() time.Time
 }
 
-// New returns a chat. Messages are sent at once; what processes that died have left
-// is handed over while Run runs.
+// New returns a chat. It sends messages at once; the hand-offs of processes that died are
+// carried out while Run runs.
 func New(o Options) *Chat {
 	if o.Types == nil {
 		o.Types = event.NewTypes()

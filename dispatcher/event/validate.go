@@ -221,7 +221,7 @@ func (v *Validator) TTL(field string, value jsontext.Value) time.Duration {
 	return ttl
 }
 
-// cart returns the number of items that a cart event says.
+// cart returns the number of items of a cart event.
 func (v *Validator) cart(value jsontext.Value) *int {
 	s, _ := jsonscan.Scalar(value)
 	n, err := strconv.Atoi(s)
