@@ -114,7 +114,7 @@ func (c *pushCmd) args() []string {
 	return args
 }
 
-// settings are what the report says of the flags.
+// settings returns the flags that the report contains.
 func (c *pushCmd) settings() pushSettings {
 	return pushSettings{
 		Users: c.Users, Rounds: c.Rounds, LatencyMS: float64(c.Latency.Microseconds()) / 1000,
@@ -165,7 +165,7 @@ func events(n int) string {
 	return strconv.Itoa(n) + " events"
 }
 
-// A pushRun is what happens in the world of one provider.
+// A pushRun is a run of the scenario in the world of one provider.
 type pushRun struct {
 	cmd      *pushCmd
 	env      *env

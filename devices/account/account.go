@@ -1,6 +1,5 @@
-// Package account holds what the device registry and the store of credentials
-// share: how they refuse a user or a field. It is a leaf, so that neither of the two
-// imports the other.
+// Package account holds the errors and the validation that the device registry and the
+// credential store share. It is a leaf, so that neither of the two imports the other.
 package account
 
 import "errors"

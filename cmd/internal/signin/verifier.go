@@ -42,7 +42,7 @@ const (
 	warnInterval = 10 * time.Second
 )
 
-// A verifier is what the ways to sign in share. It is safe for concurrent use.
+// A verifier is the part that all ways to sign in share. It is safe for concurrent use.
 type verifier struct {
 	Options
 	added    *lru.Cache[int64, time.Time] // when each user was added last
