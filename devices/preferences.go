@@ -19,7 +19,7 @@ import (
 type Preferences struct {
 	// Off names the switches that are off: sorted, joined by commas.
 	Off string `json:"o,omitempty"`
-	// Private keeps what a push tells of money off the lock screen.
+	// Private hides what pushes say about money from the lock screen.
 	Private bool `json:"h,omitempty"`
 }
 

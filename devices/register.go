@@ -12,9 +12,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// finishTimeout limits what is left of a registration once its token is claimed.
-// From there on it continues even when the caller's context has ended, because a
-// device that is claimed and not listed gets no pushes.
+// finishTimeout limits the rest of a registration once its token is claimed. From there on
+// it continues even when the caller's context has ended, because a device that is claimed
+// and not listed gets no pushes.
 const finishTimeout = 5 * time.Second
 
 // States that enlist.lua replies.
@@ -27,17 +27,17 @@ const (
 // key of its stream in the user's partition.
 type Announcement func(Device) (stream, field, value string)
 
-// Register makes the user the owner of d.Token, whoever had it before, and
-// lists the device under them; d.ID, d.Generation and d.Preferences are ignored. It
-// returns the device as registered, without preferences. A device that the user has
-// already is refreshed: it keeps its id and its preferences.
+// Register makes the user the owner of d.Token, even if another user owned it, and lists
+// the device under them; d.ID, d.Generation and d.Preferences are ignored. It returns the
+// device as registered, without preferences. A device that the user has already is
+// refreshed: it keeps its id and its preferences.
 //
 // When the device is new in the user's list, the entry that announce returns is
 // added to its stream in the same script. Announce may be nil, and may be called
 // without its entry being used.
 //
-// An error is [account.ErrErased], an [*account.InvalidError], or Redis'; after the latter the device may
-// belong to nobody, and registering again mends that.
+// An error is [account.ErrErased], an [*account.InvalidError], or Redis'; after the latter
+// the device may belong to nobody, and registering again repairs that.
 func (r *Registry) Register(ctx context.Context, user int64, d Device, announce Announcement) (Device, error) {
 	if err := cmp.Or(account.Validate(user), d.validate()); err != nil {
 		return Device{}, err

@@ -60,7 +60,7 @@ type Options struct {
 	// Sends limits the messages of one user, over all their sockets and requests to this
 	// process: 10 a second and 50 at once unless set.
 	Sends chat.Rate
-	// Admins are administrators beside those whose profile says so.
+	// Admins are administrators in addition to the users whose profile says so.
 	Admins []int64
 	// Hooks are the webhooks of services, which report the outcome of their events, by the
 	// service's name.

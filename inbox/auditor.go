@@ -42,19 +42,19 @@ type Finding struct {
 // its newest state has the given rank. known is false for subjects that have no states.
 type Rules func(subject string, rank int) (seller, buyer model.Counter, known bool)
 
-// Auditor compares counters with what they count.
+// Auditor compares counters with the data that they count.
 type Auditor struct{ *base }
 
-// Audit recomputes a user's counters from what is stored, and returns the differences:
-// unread notifications that are not in the list, subjects in another counter than their
-// newest state says, unread messages that are not counted or the reverse, messages
-// without a body or conversation, conversations in the wrong place of the list. With
-// repair the script that finds a difference repairs it; a second call shows what could
-// not be repaired. The user's data may change during an audit: every script compares
-// what is there at one moment.
+// Audit recomputes a user's counters from the stored data, and returns the differences:
+// unread notifications that are not in the list, subjects in another counter than that of
+// their newest state, unread messages that are not counted and counted ones that are not
+// unread, messages without a body or conversation, conversations in the wrong place of the
+// list. With repair the script that finds a difference repairs it; a second call shows what
+// could not be repaired. The user's data may change during an audit: every script compares
+// the data of one moment.
 //
-// Audit cannot find a state that was lost, or a wrong number of items in the cart. It
-// does not know a user's role in offers, nor in transactions that have left the contacts.
+// Audit cannot find a state that was lost, or a wrong number of items in the cart. It does
+// not know a user's role in offers, nor in transactions that have left the contacts.
 func (a *Auditor) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
 	u := &userAudit{base: a.base, k: a.keys(user), user: user, rules: rules, repair: repair}
 	for _, check := range []func(context.Context) error{u.notifications, u.messages, u.subjects} {

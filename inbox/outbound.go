@@ -50,7 +50,7 @@ type OutboundMessage struct {
 type MessagePush struct {
 	Stream  string        // in the receiver's partition
 	Line    string        // the first line of the entry
-	Body    string        // what follows it
+	Body    string        // the rest of the entry
 	Subject string        // what the push replaces on the screen
 	Delayed string        // the delayed set of the stream
 	Grace   time.Duration // how long it waits there when the receiver has a live socket

@@ -82,7 +82,7 @@ func (r *Records) mergeIndex(ctx context.Context, x receiverIndex) error {
 	return r.batcher.Do(ctx, again...)
 }
 
-// indexCommand writes an event's receivers. The reply is what was written before.
+// indexCommand writes an event's receivers. The reply is the value that it replaced.
 func (r *Records) indexCommand(ctx context.Context, event, users string) *rdb.Command {
 	return rdb.NewCommand(ctx, "set", r.receivers(event), users, "px", r.recordTTL().Milliseconds(), "get")
 }

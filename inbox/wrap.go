@@ -18,8 +18,8 @@ type WrappedStore struct{ script *rdb.Script }
 //
 //   - store_notification(), which runs store_notification.lua and returns its reply,
 //     {status, id, seq}. The fragment calls it once, or not at all.
-//   - live_body, a variable: what it is set to before the call is what live sockets
-//     get in place of the notification's body.
+//   - live_body, a variable: if it is set before the call, live sockets get its value
+//     in place of the notification's body.
 //   - KEYS and ARGV: those of store_notification.lua, then the additional ones of
 //     WrappedCommand, which the fragment counts from the end.
 func WrapStore(fragment string) *WrappedStore {

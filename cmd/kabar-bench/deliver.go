@@ -75,7 +75,7 @@ func (r *liveRun) events(ctx context.Context) ([]eventsRow, error) {
 	return rows, nil
 }
 
-// eventsCase measures the gateway and the bare server by turns.
+// eventsCase measures the gateway and the bare server in turn.
 func (r *liveRun) eventsCase(ctx context.Context, rate float64, batch int) (eventsRow, error) {
 	at := pace{r.cmd.Publishers, rate}
 	if batch > 1 {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// transaction is an event in the shape of the documented sample, whose numbers
-// stand for those of an event and its receiver.
+// transaction is an event in the shape of the documented sample. Its numbers are
+// placeholders for those of an event and its receiver.
 //
 //go:embed transaction.json
 var transaction []byte

@@ -90,7 +90,7 @@ func (c *liveCmd) Run(e *env) error {
 	return e.write(r)
 }
 
-// compare measures this build and the baseline by turns.
+// compare measures this build and the baseline in turn.
 func (c *liveCmd) compare(ctx context.Context, e *env, binary string) (*liveReport, error) {
 	once := *c
 	once.Rounds = 1

@@ -86,7 +86,7 @@ func (c *pushCmd) Run(e *env) error {
 	return e.write(r)
 }
 
-// compare measures this build and the baseline by turns.
+// compare measures this build and the baseline in turn.
 func (c *pushCmd) compare(ctx context.Context, e *env, binary string) (*pushReport, error) {
 	once := *c
 	once.Rounds = 1
@@ -193,7 +193,7 @@ func (r *pushRun) round(ctx context.Context, batch int) (outcome, error) {
 	return r.world.round(ctx, r.provider, r.numbers(), r.cmd.Users, batch, r.pace(batch))
 }
 
-// pushes measures the gateway and the bare loop by turns.
+// pushes measures the gateway and the bare loop in turn.
 func (r *pushRun) pushes(ctx context.Context, batch int) (row pushRow, err error) {
 	warmUp, err := r.round(ctx, batch)
 	if err != nil {

@@ -4,8 +4,7 @@ package account
 
 import "errors"
 
-// ErrErased says that the user was erased, and has nothing until a service sets
-// them anew.
+// ErrErased says that the user was erased, and has nothing until a service sets them again.
 var ErrErased = errors.New("the user was erased")
 
 // InvalidError says which field of the input cannot be accepted, and why.

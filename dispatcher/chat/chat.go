@@ -27,7 +27,7 @@ type Options struct {
 	Locale text.Locale
 	// Location is the zone of the times in live frames: UTC unless set.
 	Location *time.Location
-	// Admins are administrators beside those whose profile says so.
+	// Admins are administrators in addition to the users whose profile says so.
 	Admins []int64
 	// Grace is how long a push waits for one of the receiver's live sockets to show the
 	// message; 0 switches that off.

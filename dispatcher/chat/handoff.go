@@ -54,8 +54,8 @@ func Concerns(text string, user int64) bool {
 		h.Receipt != nil && (h.Receipt.User == user || h.Receipt.Partner == user)
 }
 
-// ValidHandoff reports whether a partition's hand-off can be read and says what is to
-// be done.
+// ValidHandoff reports whether a partition's hand-off can be read and is a pointer to pending
+// messages or a read receipt.
 func ValidHandoff(text string) bool {
 	h, err := parseHandoff(text)
 	return err == nil && (h.Pending != nil || h.Receipt != nil)

@@ -26,7 +26,7 @@ type details struct {
 	action        string         // of a mutation, or ""
 	amount        jsontext.Value // of money
 	product       product        // that was reported
-	items         []string       // names of what a transaction is about
+	items         []string       // names of the products in a transaction
 	cartItems     jsontext.Value
 }
 
@@ -126,7 +126,7 @@ type person struct {
 	name, username, avatar string
 }
 
-// Bounds of what a contact list shows of a transaction.
+// Bounds of the fields of a transaction that a contact list shows.
 const (
 	maxItems  = 20
 	maxItem   = 200 // characters of an item's or a person's name

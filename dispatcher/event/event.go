@@ -45,7 +45,7 @@ type Event struct {
 	message  string // "": the rules' text
 	details  details
 	ttl      time.Duration          // 0: by state or type
-	state    *stateRules            // of the state that it tells; nil when it tells none
+	state    *stateRules            // of the state that it reports; nil when it reports none
 	raw      *rawResource           // the resource that was sent in place of an event, or nil
 	contents [numRoles]*RoleContent // nil for roles without a receiver
 }
@@ -127,7 +127,7 @@ func (w *wireEvent) inherit() {
 type Options struct {
 	Types  *Types
 	Texts  *text.Catalogue
-	Locale text.Locale // of the messages that Kabar words; their translations stand beside them
+	Locale text.Locale // of the messages that the rules word; their translations are stored with them
 	Now    func() time.Time
 }
 
@@ -297,7 +297,7 @@ func (e *Event) Subject() string {
 	return ""
 }
 
-// TellsState reports whether the event tells a state of a subject.
+// TellsState reports whether the event reports a state of a subject.
 func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
 
 // State returns the state of the subject that the event tells the receivers of a content.

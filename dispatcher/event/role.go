@@ -26,7 +26,7 @@ type RoleContent struct {
 	Details      []byte
 }
 
-// ContentFor returns what a receiver gets.
+// ContentFor returns the content for a receiver.
 func (e *Event) ContentFor(receiver int64) *RoleContent { return e.contents[e.role(receiver)] }
 
 // role returns the role of a receiver in the event's resource.

@@ -42,7 +42,7 @@ var builtIn = map[string]TypeSpec{
 // BuiltInTypes returns the names of the types that need no declaration, sorted.
 func BuiltInTypes() []string { return slices.Sorted(maps.Keys(builtIn)) }
 
-// A Type is an event type that the configuration declares beside the built-in ones.
+// A Type is an event type that the configuration declares in addition to the built-in ones.
 type Type struct {
 	Name    string
 	Lane    push.Lane

@@ -64,7 +64,7 @@ func (q *countQueue) run(ctx context.Context) {
 	}
 }
 
-// take empties the queue, and returns what was in it.
+// take empties the queue, and returns the users that were in it.
 func (q *countQueue) take() []*userSockets {
 	q.mu.Lock()
 	defer q.mu.Unlock()

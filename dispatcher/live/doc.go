@@ -21,7 +21,7 @@
 //	replayer      sends them to the socket
 //	revocations   reads when a user's sockets were revoked
 //	countQueue    counts unreads
-//	presence      records who is online, and tells those who watch
+//	presence      records who is online, and notifies their watchers
 //
 // # Goroutines
 //

@@ -48,7 +48,7 @@ type Message struct {
 	Value      string // see ParseEntry
 }
 
-// MaxRead bounds what one Read returns beyond what was asked for.
+// MaxRead bounds how many more messages than its limit one Read may return.
 func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 
 // CreateGroups makes the streams of a lane and their consumer groups where they are

@@ -13,8 +13,8 @@ type renderer struct {
 	write func(string) string // escapes text
 	out   strings.Builder
 
-	depth  [tagCount]int // how many pairs of a style enclose what comes next
-	want   []tag         // styles of what comes next, the oldest first
+	depth  [tagCount]int // how many pairs of a style enclose the next text
+	want   []tag         // styles of the next text, the oldest first
 	shown  []tag         // styles whose element is open, outermost first
 	blocks []block       // open blocks, outermost first
 	lead   string        // plain text: the separator before the next text

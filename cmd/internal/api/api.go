@@ -60,8 +60,7 @@ type (
 		Settings(ctx context.Context, user int64) (inbox.Settings, error)
 		SetQuietHours(ctx context.Context, user int64, q *model.QuietHours, zone *string) error
 	}
-	// Contacts lists those with whom a user has had transactions; see
-	// [inbox.Contacts].
+	// Contacts lists the partners of a user's transactions; see [inbox.Contacts].
 	Contacts interface {
 		List(ctx context.Context, user int64) ([]model.Contact, error)
 	}

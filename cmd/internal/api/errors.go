@@ -119,8 +119,8 @@ const retryAfter = 2 * time.Second
 type failure struct {
 	code   code
 	text   string            // the id of the message's text; that of the code when empty
-	fields map[string]string // what is wrong, by parameter
-	also   map[string]any    // documented members beside status and message
+	fields map[string]string // the problem of each parameter
+	also   map[string]any    // documented members in addition to status and message
 	header map[string]string
 	user   int64 // the one who gets the answer; 0 when nobody has signed in
 	cause  error // for the log; nil when there is nothing to add
