@@ -19,7 +19,7 @@ func TestBoard(t *testing.T) {
 		b.show(a)
 	}
 	n := 0
-	for range slow { // closed, since it has fallen behind
+	for range slow { // the board closes it, because it has fallen behind
 		n++
 	}
 	if n != maxBehind {
@@ -51,7 +51,7 @@ func TestBoard(t *testing.T) {
 	}
 }
 
-// TestScreenTellsTheBoard has both show the same.
+// TestScreenTellsTheBoard checks that the board gets each push that the screen shows.
 func TestScreenTellsTheBoard(t *testing.T) {
 	out := newConsole()
 	find := func(_ context.Context, p devices.Platform, token string) (devices.Device, string) {
