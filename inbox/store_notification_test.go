@@ -14,7 +14,7 @@ import (
 
 const user = 66
 
-// note is a notification that enters the list.
+// note returns a notification that is listed.
 func note(event, typ string) NewNotification {
 	return NewNotification{
 		Receiver: user, Event: event, Content: "c", Type: typ, Listed: true,
@@ -82,7 +82,8 @@ func TestStoreRefusesOtherContent(t *testing.T) {
 	})
 }
 
-// After a network failure the batcher sends a script again.
+// When the batcher sends a script again after a network failure, it is not taken for a
+// duplicate.
 func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
