@@ -40,7 +40,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// Everybody who entered has left when the gate is empty.
+// When a closed gate is empty, everybody who had entered has left.
 func TestGateClosesWhileOthersEnter(t *testing.T) {
 	for range 20 {
 		var g gate
