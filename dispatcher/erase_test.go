@@ -267,7 +267,7 @@ func TestErase(t *testing.T) {
 		t.Error(err)
 	}
 	if u, err := w.opts.Inbox.Counters.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
-		t.Errorf("anew: %+v, %v", u, err)
+		t.Errorf("after the user was added again: %+v, %v", u, err)
 	}
 	if page, err := w.opts.Inbox.Conversations.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
 		t.Errorf("the partner has %v, %v", page, err)

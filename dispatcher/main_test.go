@@ -74,7 +74,7 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bo
 		select {
 		case <-change:
 		case <-timeout:
-			t.Fatalf("%s: not so after %v, %d pushes", what, patient, len(sent))
+			t.Fatalf("%s: condition not met after %v, %d pushes", what, patient, len(sent))
 		}
 	}
 }
@@ -247,7 +247,7 @@ func (w *world) eventually(what string, ok func() bool) {
 	deadline := time.Now().Add(patient)
 	for !ok() {
 		if !time.Now().Before(deadline) {
-			w.t.Fatalf("%s: not so after %v", what, patient)
+			w.t.Fatalf("%s: condition not met after %v", what, patient)
 		}
 		rdb.Sleep(context.Background(), 5*time.Millisecond)
 	}

@@ -112,7 +112,7 @@ func TestAudit(t *testing.T) {
 					t.Errorf("found %+v, want %s", found, d.want)
 				}
 				if found := look(false); len(found) > 0 {
-					t.Errorf("not mended: %+v", found)
+					t.Errorf("not repaired: %+v", found)
 				}
 			})
 		})
@@ -136,7 +136,7 @@ func TestRepairDoesNotCountMissingMessages(t *testing.T) {
 			t.Errorf("%d unread messages, %v", u.Messages, err)
 		}
 		if found, err := s.Auditor.Audit(ctx, user, nil, false); err != nil || len(found) > 0 {
-			t.Errorf("not mended: %+v, %v", found, err)
+			t.Errorf("not repaired: %+v, %v", found, err)
 		}
 	})
 }

@@ -48,7 +48,7 @@ func TestListPagesAndTypes(t *testing.T) {
 			t.Error(diff)
 		}
 		if n := len(list(t, s, 0, 10, "report")); n != 0 {
-			t.Errorf("%d of a type that there is none of", n)
+			t.Errorf("%d notifications of a type that was never stored", n)
 		}
 	})
 }

@@ -90,7 +90,7 @@ func TestMessageReachesBothCopies(t *testing.T) {
 			t.Errorf("message %+v, %v", got, err)
 		}
 		if _, err := s.Conversations.Message(context.Background(), 7, m.ID); !errors.Is(err, ErrNotFound) {
-			t.Errorf("a third one's look: %v", err)
+			t.Errorf("the message as a third user sees it: %v", err)
 		}
 	})
 }

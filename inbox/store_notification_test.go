@@ -77,7 +77,7 @@ func TestStoreRefusesOtherContent(t *testing.T) {
 			t.Errorf("error %v, want ErrConflict", errs[0])
 		}
 		if got := list(t, s, 0, 10, "discount"); len(got) != 1 || got[0].ID != first.ID {
-			t.Errorf("the first content does not stand alone: %v", got)
+			t.Errorf("the list should have the first content only: %v", got)
 		}
 	})
 }

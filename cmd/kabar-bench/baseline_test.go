@@ -216,7 +216,7 @@ func TestBaselineDaemon(t *testing.T) {
 	dir := t.TempDir()
 	f := baselineFlags{Baseline: filepath.Join(dir, "kabar-bench")}
 	if _, err := f.daemon(); err == nil || !strings.Contains(err.Error(), "--baseline-kabar") {
-		t.Errorf("there is none: %v", err)
+		t.Errorf("without a daemon: %v", err)
 	}
 	beside := filepath.Join(dir, "kabar")
 	if err := os.WriteFile(beside, nil, 0o755); err != nil {

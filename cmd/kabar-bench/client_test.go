@@ -108,7 +108,7 @@ func TestSettled(t *testing.T) {
 		_, _ = io.WriteString(w, "# HELP x\nkabar_outbox_entries{lane=\"bulk\"} 0\nkabar_outbox_entries{lane=\"urgent\"} "+left+"\n")
 	})
 	if err := c.settled(t.Context()); err != nil || asked.Load() != 3 {
-		t.Errorf("%v after %d looks", err, asked.Load())
+		t.Errorf("%v after %d requests", err, asked.Load())
 	}
 }
 

@@ -98,7 +98,7 @@ func TestNumberOfEvent(t *testing.T) {
 			t.Errorf("%s: %d, %t", c.text, n, ok)
 		}
 		if ok && c.text[begin:end] != "7" && c.text[begin:end] != "123" {
-			t.Errorf("%s: it stands at %q", c.text, c.text[begin:end])
+			t.Errorf("%s: the number was found in %q", c.text, c.text[begin:end])
 		}
 	}
 }

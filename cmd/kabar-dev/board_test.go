@@ -38,7 +38,7 @@ func TestBoard(t *testing.T) {
 	kept, _, leave = b.watch(maxKept + 1)
 	defer leave()
 	if len(kept) != 1 {
-		t.Fatalf("%d pushes are new to who knows all but one", len(kept))
+		t.Fatalf("%d pushes are new to a page that has all but one", len(kept))
 	}
 	view := string(kept[0].view)
 	for _, want := range []string{`"name":"Nokia 3310","platform":"Android"`, `"owner":"66 Testing Account"`, `"title":"Nego"`, `"provider":"FCM"`} {

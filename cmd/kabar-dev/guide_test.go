@@ -69,7 +69,7 @@ func TestGuideSays(t *testing.T) {
 	}
 	g.Kept = false
 	if text := printed(t, g); !strings.Contains(text, "known for 7 days.") {
-		t.Errorf("it promises a next run that knows the id:\n%s", text)
+		t.Errorf("it says that the next run knows the id:\n%s", text)
 	}
 	g.paint = true
 	if text := printed(t, g); !strings.Contains(text, "\x1b[36mcurl ") {

@@ -119,7 +119,7 @@ func TestPage(t *testing.T) {
 		}
 		for _, secret := range []string{demoKey, "demo-android-66", "demoiphone66"} {
 			if strings.Contains(body, secret) {
-				t.Errorf("the setup tells %s", secret)
+				t.Errorf("the setup shows %s", secret)
 			}
 		}
 	})

@@ -49,6 +49,6 @@ func TestHaltedTerminal(t *testing.T) {
 		t.Errorf("%d pushes were printed, not %d", n, 1+maxQueued)
 	}
 	if n := strings.Count(text, "… and 3 more that came too fast to be shown\n"); n != 1 {
-		t.Errorf("what is missing is told %d times", n)
+		t.Errorf("the missing pushes are reported %d times", n)
 	}
 }

@@ -160,7 +160,7 @@ func TestErase(t *testing.T) {
 		t.Errorf("the partner's inbox: %v", list)
 	}
 	if status, answer := p.call("DELETE", "/v2/users/4711.json", serviceKey, asJSON, ""); status != 200 {
-		t.Errorf("erasing whom nobody knows: %d %v", status, answer)
+		t.Errorf("erasing an unknown user: %d %v", status, answer)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestAudit(t *testing.T) {
 	p.user(66)
 	p.publish(dompetEvent("one", 66))
 	if out := s.must("", "audit"); strings.Count(out, "\n") != 1 {
-		t.Errorf("audit of what is well: %s", out)
+		t.Errorf("audit of consistent data: %s", out)
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: s.redis.Addr()})
 	defer rdb.Close()

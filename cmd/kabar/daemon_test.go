@@ -272,7 +272,7 @@ func (s *site) arrive(what string, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-late:
-			s.t.Fatalf("%s: not so after %v", what, waitTimeout)
+			s.t.Fatalf("%s: condition not met after %v", what, waitTimeout)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func TestDoctor(t *testing.T) {
 	out := s.must("", "doctor")
 	for _, name := range []string{"configuration", "redis", "durability", "clock", "auth", "fcm", "apns"} {
 		if !strings.Contains(out, "✓ "+name) {
-			t.Errorf("%s is not well:\n%s", name, out)
+			t.Errorf("%s is not reported as healthy:\n%s", name, out)
 		}
 	}
 	s.sandbox.APNs.Refuse(true)
@@ -125,7 +125,7 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, name := range []string{"redis", "fcm", "apns"} {
 		if !strings.Contains(out, "✗ "+name) || !strings.Contains(out, "→") {
-			t.Errorf("%s is said to be well:\n%s", name, out)
+			t.Errorf("%s is not reported as unhealthy:\n%s", name, out)
 		}
 	}
 }

@@ -222,7 +222,7 @@ func TestServeRefusesAVolatileRedis(t *testing.T) {
 			}
 			s.vars = append(s.vars, "KABAR_REDIS_ALLOW_VOLATILE=true")
 			if err := s.serve().term(); err != nil {
-				t.Errorf("although told otherwise: %v", err)
+				t.Errorf("with redis.allow_volatile: %v", err)
 			}
 		})
 	}

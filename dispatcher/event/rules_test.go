@@ -97,7 +97,7 @@ func TestRulesHaveWords(t *testing.T) {
 	}
 	for _, id := range ids {
 		if !slices.Contains(used, id) && !strings.HasPrefix(id, "api.") { // a test of the API checks those
-			t.Errorf("nobody asks for the text %s", id)
+			t.Errorf("the text %s is not used", id)
 		}
 	}
 }

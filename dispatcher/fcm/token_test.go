@@ -125,7 +125,7 @@ func TestTokenThatIsDropped(t *testing.T) {
 	first, _ := tk.get(t.Context())
 	tk.drop("another")
 	if again, _ := tk.get(t.Context()); again != first {
-		t.Error("dropped for another one's sake")
+		t.Error("dropping another token dropped this one")
 	}
 	tk.drop(first)
 	if second, err := tk.get(t.Context()); second == first || err != nil {

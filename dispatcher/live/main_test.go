@@ -337,7 +337,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patient); !ok(); {
 		if !time.Now().Before(deadline) {
-			t.Fatalf("%s: not so after %v", what, patient)
+			t.Fatalf("%s: condition not met after %v", what, patient)
 		}
 		rdb.Sleep(context.Background(), 2*time.Millisecond)
 	}

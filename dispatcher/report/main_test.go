@@ -125,7 +125,7 @@ func (p *process) eventually(what string, ok func() bool) {
 	p.t.Helper()
 	for deadline := time.Now().Add(maxWait); !ok(); rdb.Sleep(p.t.Context(), 5*time.Millisecond) {
 		if !time.Now().Before(deadline) {
-			p.t.Fatalf("%s: not so after %v", what, maxWait)
+			p.t.Fatalf("%s: condition not met after %v", what, maxWait)
 		}
 	}
 }

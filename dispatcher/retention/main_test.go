@@ -117,7 +117,7 @@ func (w *world) eventually(what string, ok func() bool) {
 	defer cancel()
 	for !ok() {
 		if !rdb.Sleep(ctx, 5*time.Millisecond) {
-			w.t.Fatalf("%s: not so after 20 s", what)
+			w.t.Fatalf("%s: condition not met after 20 s", what)
 		}
 	}
 }

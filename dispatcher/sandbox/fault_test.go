@@ -74,7 +74,7 @@ func TestAnswerDecidesAboutGoodPushes(t *testing.T) {
 		t.Error(err)
 	}
 	if got := asked.Load(); got != 2 {
-		t.Errorf("asked %d times, want 2: not about what FCM refuses", got)
+		t.Errorf("asked %d times, want 2: not about requests that FCM refuses itself", got)
 	}
 	s.FCM.Answer(nil)
 	if _, err := client.Send(t.Context(), &messaging.Message{Token: "b"}); err != nil {
@@ -108,7 +108,7 @@ func TestLatency(t *testing.T) {
 	}
 	wait(t, s, func() bool { return s.APNs.Pending() == 0 })
 	if s.APNs.Count() != 1 {
-		t.Error("an answer that nobody got counts")
+		t.Error("an answer that was not delivered counts")
 	}
 
 	s.APNs.SetLatency(0)

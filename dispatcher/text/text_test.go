@@ -142,7 +142,7 @@ func TestUnusableTextsAreNamed(t *testing.T) {
 		})
 	}
 	if _, err := New(Options{Folder: filepath.Join(t.TempDir(), "missing")}); err == nil {
-		t.Error("a folder that is not there is not noticed")
+		t.Error("a missing folder is not an error")
 	}
 }
 

@@ -175,7 +175,7 @@ func TestPublicAddresses(t *testing.T) {
 		}
 	}
 	if err := publicOnly("tcp", "nonsense", nil); err == nil {
-		t.Error("an address that is none is allowed")
+		t.Error("an invalid address is allowed")
 	}
 }
 

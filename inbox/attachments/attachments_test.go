@@ -159,7 +159,7 @@ func TestNothingIsKeptOfWhatFails(t *testing.T) {
 			}
 			if a.Key != "" {
 				if _, err := s.Get(t.Context(), a.Key, a.Name); !errors.Is(err, ErrNotFound) {
-					t.Errorf("%s: is there, %v", name, err)
+					t.Errorf("%s: the file can be read, %v", name, err)
 				}
 			}
 		}
@@ -236,7 +236,7 @@ func TestErasedDuringAnUpload(t *testing.T) {
 					t.Errorf("left are %q", left)
 				}
 				if n := s.redis.Exists(t.Context(), s.files(66)).Val(); n != 0 {
-					t.Error("files are named still")
+					t.Error("files are still listed")
 				}
 			})
 		})

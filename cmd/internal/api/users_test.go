@@ -119,11 +119,11 @@ func TestEraseUser(t *testing.T) {
 	}
 	w.must(w.publish(`{"id":"e","type":"dompet","receiver_id":66,"message":"m"}`), 202)
 	if got := w.must(w.bearer(shop, "GET", "/v2/events/e.json", ""), 200); !strings.Contains(got.body, `"push":"erased"`) {
-		t.Errorf("what became of it: %s", got.body)
+		t.Errorf("status of the event: %s", got.body)
 	}
 	w.must(w.bearer(directory, "PUT", path, `{"token":"tok3ntok3n"}`), 200)
 	if got := w.must(w.get(unreadsPath), 200); !strings.Contains(got.body, `"unread_notifications":0`) {
-		t.Errorf("anew: %s", got.body)
+		t.Errorf("after the user was added again: %s", got.body)
 	}
 
 	// While the user is being erased, the service is told to try again later.

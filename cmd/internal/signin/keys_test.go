@@ -78,7 +78,7 @@ func TestKeysRotate(t *testing.T) {
 	asks(old, ErrUnavailable, 1)
 	asks(old, ErrUnavailable, 0)
 	if o.counted(ani, home) != 0 {
-		t.Error("being unable to tell counts as a failure")
+		t.Error("a sign-in that cannot be verified counts as a failure")
 	}
 	p.answers(200, public(t, key("old", k.rsa)))
 	o.pass(minRefreshGap)
@@ -168,7 +168,7 @@ func TestJWTCheck(t *testing.T) {
 	check(t, j.Check(t.Context()))
 	p.answers(404, nil)
 	if j.Check(t.Context()) == nil {
-		t.Error("keys that are not there are said to be well")
+		t.Error("Check accepts missing keys")
 	}
 	check(t, newJWT(t, JWTOptions{Options: o.options(), Secret: secret}).Check(t.Context()))
 }

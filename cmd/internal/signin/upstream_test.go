@@ -258,7 +258,7 @@ func TestUpstreamIsAskedOnce(t *testing.T) {
 	}
 	leave()
 	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("who has left: %v", err)
+		t.Errorf("the caller who gave up: %v", err)
 	}
 	close(answer)
 	others.Wait()
@@ -317,13 +317,13 @@ func TestUpstreamCheck(t *testing.T) {
 	check(t, m.Check(t.Context()))
 	m.answers(200, info)
 	if err := m.Check(t.Context()); err == nil {
-		t.Error("one that takes any token is said to be well")
+		t.Error("Check accepts an upstream that accepts any token")
 	}
 	m.answers(503, "")
 	if err := m.Check(t.Context()); !errors.Is(err, ErrUnavailable) {
 		t.Error(err)
 	}
 	if _, err := NewUpstream(UpstreamOptions{URL: "http://%zz:s3cret@upstream"}); err == nil || strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("a URL that is none: %v", err)
+		t.Errorf("an invalid URL: %v", err)
 	}
 }
