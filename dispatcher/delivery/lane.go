@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// linger is what a busy loop waits, so that the next round carries more.
+	// linger is how long a busy loop waits, so that its next batch is larger.
 	linger        = 2 * time.Millisecond
 	maxDeliveries = 5           // an entry taken over more often kills its workers: poison
 	redisPause    = time.Second // after Redis failed
 )
 
 // A lane delivers the entries of one lane: readers take them from the outbox, a claimer
-// takes over what other processes left, queues send them, settlers write the outcomes, and
-// a keeper renews the leases until everything is settled.
+// takes over the entries of workers that died, queues send them, settlers write the
+// outcomes, and a keeper renews the leases until everything is settled.
 type lane struct {
 	w        *Workers
 	lane     push.Lane
@@ -139,9 +139,9 @@ func (l *lane) blocked() []int {
 	return partitions
 }
 
-// keep renews the leases of what the lane holds until ctx ends: nobody takes over from a
-// process that lives, however long an outcome cannot be written. When Redis was away it
-// tries again soon, because others take over half a lease after it is back.
+// keep renews the leases of the entries that the lane holds until ctx ends: nobody takes
+// over from a process that lives, however long an outcome cannot be written. When Redis
+// was away it tries again soon, because others take over half a lease after it is back.
 func (l *lane) keep(ctx context.Context) {
 	every := l.w.Outbox.RenewEvery()
 	for wait := every; rdb.Sleep(ctx, wait); {

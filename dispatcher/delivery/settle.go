@@ -17,7 +17,7 @@ const (
 	settleTimeout = 5 * time.Second // for settling after the process was told to stop
 )
 
-// An ending is what is to be written of a finished task.
+// An ending is a finished task with its settlement.
 type ending struct {
 	*task
 	settlement outbox.Settlement
@@ -88,7 +88,7 @@ func (l *lane) settleGroup(ctx context.Context, finished <-chan *task) {
 	}
 }
 
-// endings returns what is to be written of first and of other finished tasks, maxSettle
+// endings returns first and other finished tasks with their settlements, maxSettle of them
 // at most.
 func (l *lane) endings(first *task, finished <-chan *task) []*ending {
 	batch := []*ending{{task: first, settlement: l.settlement(first)}}
@@ -168,7 +168,7 @@ func (l *lane) release(settled []*ending) {
 	l.signal()
 }
 
-// settlement is what is to be written of a task.
+// settlement returns the settlement of a task's entry.
 func (l *lane) settlement(t *task) outbox.Settlement {
 	s := outbox.Settlement{Key: t.key, Lane: l.lane, Delayed: t.delayed, Dead: t.dead}
 	if t.entry == nil {
@@ -185,7 +185,7 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 	return s
 }
 
-// count counts what was written in metrics.
+// count updates the metrics once a settlement is written.
 func (l *lane) count(e *ending, held bool, results []int64) {
 	for _, d := range e.dead {
 		l.w.metrics.dead.WithLabelValues(l.lane.String(), d.Reason).Inc()

@@ -46,7 +46,7 @@ type Message struct {
 	Value      string // see ParseEntry
 }
 
-// MaxRead bounds what one Read returns beyond what was asked for.
+// MaxRead bounds how many more messages than its limit one Read may return.
 func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 
 // CreateGroups makes the streams of a lane and their consumer groups where they are
@@ -185,8 +185,8 @@ func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, cou
 	return streams, failed
 }
 
-// claimAfter is how long an entry has been left alone when others take it over. With
-// RenewEvery it adds up to a lease.
+// claimAfter returns how long an entry must have been left alone before others take it
+// over. With RenewEvery it adds up to a lease.
 func (o *Outbox) claimAfter() time.Duration { return o.lease * 3 / 4 }
 
 // reclaimAfter is how long an entry of this consumer has been left alone when it cannot

@@ -1,7 +1,7 @@
--- Writes what became of an outbox entry and removes the entry, if this consumer still
--- holds it. The fragments that upper packages register stand before this: each is a
--- function of a table `fragments`, which gets its keys and arguments and returns a
--- number. The table `types` holds the types of each fragment's keys.
+-- Writes the outcome of an outbox entry and removes the entry, if this consumer still holds
+-- it. The fragments that upper packages register stand before this: each is a function of a
+-- table `fragments`, which gets its keys and arguments and returns a number. The table
+-- `types` holds the types of each fragment's keys.
 --
 -- It works while Redis' memory is full; see doc.go. The entry is removed last: after an
 -- error it is still held, and can be settled again.
