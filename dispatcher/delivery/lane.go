@@ -34,6 +34,7 @@ type lane struct {
 	stuck   map[int]int          // by partition: outcomes that could not be written yet
 	room    chan struct{}        // signalled when held shrinks
 	maxHeld int
+	shards  []int // of each partition, while running; see outbox.Outbox.Shards
 }
 
 func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platform]*breaker) *lane {
@@ -57,6 +58,8 @@ func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platfor
 func (l *lane) run(ctx context.Context) {
 	l.batcher = rdb.NewBatcher(l.w.Redis, 0)
 	defer l.batcher.Close()
+	shards := l.w.Outbox.Shards(ctx)
+	l.shards = shardOf(shards)
 	unsettled, allSettled := context.WithCancel(context.Background())
 	var intake, sending, settling, keeping sync.WaitGroup
 	keeping.Go(func() { l.keep(unsettled) })
@@ -64,7 +67,6 @@ func (l *lane) run(ctx context.Context) {
 	for _, q := range l.queues {
 		sending.Go(func() { q.run(ctx) })
 	}
-	shards := l.w.Outbox.Shards(ctx)
 	for i := range shards {
 		others := slices.Concat(slices.Delete(slices.Clone(shards), i, i+1)...)
 		intake.Go(func() { l.read(ctx, others) })
@@ -82,6 +84,17 @@ func (l *lane) run(ctx context.Context) {
 	late.Stop()
 	allSettled()
 	keeping.Wait()
+}
+
+// shardOf returns the shard of each partition.
+func shardOf(shards [][]int) []int {
+	of := make([]int, len(slices.Concat(shards...)))
+	for i, partitions := range shards {
+		for _, p := range partitions {
+			of[p] = i
+		}
+	}
+	return of
 }
 
 // read takes entries from the outbox as long as there is room for them, but none from the
@@ -132,7 +145,7 @@ func (l *lane) blocked() []int {
 	defer l.mu.Unlock()
 	var partitions []int
 	for p, n := range l.stuck {
-		if n >= max(1, l.maxHeld/(2*l.w.Outbox.Partitions())) {
+		if n >= max(1, l.maxHeld/(2*len(l.shards))) {
 			partitions = append(partitions, p)
 		}
 	}

@@ -25,104 +25,112 @@ type ending struct {
 }
 
 // settle has settlers write the outcomes of finished tasks, until the channel is closed
-// and all is written, or ctx ends. On a cluster each partition has a settler of its own,
-// so that a shard that does not answer holds up its own partitions only.
+// and all is written, or ctx ends. Each shard of a cluster has a settler of its own, so
+// that one that does not answer holds up its own partitions only.
 func (l *lane) settle(ctx context.Context) {
 	var all sync.WaitGroup
-	settlers := make(map[int]chan *task)
+	settlers := make(map[int]*settler)
 	for t := range l.finished {
-		group := l.w.Outbox.SettleGroup(t.key.Partition)
-		settler, ok := settlers[group]
+		shard := l.shards[t.key.Partition]
+		s, ok := settlers[shard]
 		if !ok {
-			settler = make(chan *task, cap(l.finished))
-			settlers[group] = settler
-			all.Go(func() { l.settleGroup(ctx, settler) })
+			s = &settler{lane: l, finished: make(chan *task, cap(l.finished))}
+			settlers[shard] = s
+			all.Go(func() { s.run(ctx) })
 		}
-		settler <- t
+		s.finished <- t
 	}
-	for _, settler := range settlers {
-		close(settler)
+	for _, s := range settlers {
+		close(s.finished)
 	}
 	all.Wait()
 }
 
-// settleGroup writes the outcomes of finished tasks, several at a time. What cannot be
-// written is tried again for as long as that takes, while its lease is renewed. The others
-// wait for it only when nothing at all can be written.
-func (l *lane) settleGroup(ctx context.Context, finished <-chan *task) {
-	var failed []*ending
-	var down bool              // nothing can be written
+// A settler writes the outcomes of a shard's tasks. Its methods are for one goroutine.
+type settler struct {
+	lane     *lane
+	finished chan *task
+	failed   []*ending // what could not be written, in the order in which it is tried again
+	down     bool      // nothing can be written
+}
+
+// run writes the outcomes of finished tasks, several at a time. What cannot be written is
+// tried again for as long as that takes, while its lease is renewed. The others wait for it
+// only when nothing at all can be written.
+func (s *settler) run(ctx context.Context) {
 	var again <-chan time.Time // when what failed is tried again
-	for finished != nil || len(failed) > 0 {
+	for open := true; open || len(s.failed) > 0; {
+		finished := s.finished
+		if !open {
+			finished = nil
+		}
 		select {
 		case t, ok := <-finished:
 			if !ok {
-				finished = nil
+				open = false
 				continue
 			}
-			batch := l.endings(t, finished)
-			left := batch
-			if !down {
-				left = l.write(ctx, batch)
-				down = len(left) == len(batch)
-			}
-			l.stick(left)
-			if failed = append(failed, left...); len(failed) > 0 && again == nil {
-				again = time.After(redisPause)
-			}
-			if !down && len(batch) > 1 {
+			if n := s.writeFirst(ctx, t); n > 1 && !s.down {
 				time.Sleep(linger)
 			}
 		case <-again:
-			var wrote bool
-			failed, wrote = l.writeAgain(ctx, failed)
-			down = down && !wrote
-			if again = nil; len(failed) > 0 {
-				again = time.After(redisPause)
-			}
+			again = nil
+			s.writeAgain(ctx)
 		case <-ctx.Done():
-			l.w.Log.Error("outcomes could not be written before the end: these pushes are sent again",
-				"lane", l.lane, "entries", len(failed)+len(finished))
+			s.lane.w.Log.Error("outcomes could not be written before the end: these pushes are sent again",
+				"lane", s.lane.lane, "entries", len(s.failed)+len(s.finished))
 			return
 		}
-	}
-}
-
-// endings returns first and other finished tasks with their settlements, maxSettle of them
-// at most.
-func (l *lane) endings(first *task, finished <-chan *task) []*ending {
-	batch := []*ending{{task: first, settlement: l.settlement(first)}}
-	for len(batch) < maxSettle {
-		select {
-		case t, ok := <-finished:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, &ending{task: t, settlement: l.settlement(t)})
-		default:
-			return batch
+		if again == nil && len(s.failed) > 0 {
+			again = time.After(redisPause)
 		}
 	}
-	return batch
 }
 
-// writeAgain writes what could not be written before, until a batch fails as a whole. It
-// returns what is left, what failed again last, and whether anything was written.
-func (l *lane) writeAgain(ctx context.Context, failed []*ending) (left []*ending, wrote bool) {
+// writeFirst writes the outcomes of first and of other finished tasks, maxSettle at most,
+// unless nothing can be written now. It returns how many there were.
+func (s *settler) writeFirst(ctx context.Context, first *task) int {
+	batch := []*ending{{task: first, settlement: s.lane.settlement(first)}}
+	for more := true; more && len(batch) < maxSettle; {
+		select {
+		case t, ok := <-s.finished:
+			if more = ok; ok {
+				batch = append(batch, &ending{task: t, settlement: s.lane.settlement(t)})
+			}
+		default:
+			more = false
+		}
+	}
+	left := batch
+	if !s.down {
+		left = s.write(ctx, batch)
+		s.down = len(left) == len(batch)
+	}
+	s.lane.stick(left)
+	s.failed = append(s.failed, left...)
+	return len(batch)
+}
+
+// writeAgain writes what could not be written before, until a batch fails as a whole. What
+// failed again comes last the next time.
+func (s *settler) writeAgain(ctx context.Context) {
+	failed := s.failed
+	var left []*ending
 	for len(failed) > 0 {
 		n := min(maxSettle, len(failed))
-		again := l.write(ctx, failed[:n])
+		again := s.write(ctx, failed[:n])
 		failed, left = failed[n:], append(left, again...)
 		if len(again) == n {
 			break
 		}
-		wrote = true
+		s.down = false
 	}
-	return append(failed, left...), wrote
+	s.failed = append(failed, left...)
 }
 
 // write settles tasks in Redis and returns those that it could not.
-func (l *lane) write(ctx context.Context, batch []*ending) (failed []*ending) {
+func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending) {
+	l := s.lane
 	commands := make([]*rdb.Command, len(batch))
 	for i, e := range batch {
 		commands[i] = l.w.Outbox.SettleCommand(ctx, &e.settlement)

@@ -59,6 +59,7 @@ func (o *Outbox) NewClaimer(l push.Lane) *Claimer {
 // answered.
 func (c *Claimer) Claim(ctx context.Context, b *rdb.Batcher, without ...int) ([]Message, error) {
 	o, now := c.o, c.now()
+	own := o.lease / 2 // all entries that are known have been renewed since
 	var asked []int
 	var commands []*rdb.Command
 	for p := range c.answered {
@@ -67,7 +68,7 @@ func (c *Claimer) Claim(ctx context.Context, b *rdb.Batcher, without ...int) ([]
 		}
 		asked = append(asked, p)
 		commands = append(commands, claimScript.Command(ctx, []string{o.StreamKey(p, c.lane)}, group, o.consumer,
-			o.claimAfter().Milliseconds(), o.reclaimAfter().Milliseconds(), maxClaim, consumerIdle.Milliseconds(), c.othersUntil(p, now)))
+			o.claimAfter().Milliseconds(), own.Milliseconds(), maxClaim, consumerIdle.Milliseconds(), c.othersUntil(p, now)))
 	}
 	if len(commands) == 0 {
 		return nil, nil

@@ -54,9 +54,7 @@ type Outbox struct {
 	log        *slog.Logger
 	now        func() time.Time
 	settle     *rdb.Script
-
-	mu   sync.Mutex
-	wake [len(push.Lanes)]chan struct{} // closed and replaced by a nudge: there may be entries to read
+	wake       [len(push.Lanes)]waker // nudges: there may be entries to read
 }
 
 // New returns an outbox. It does not talk to Redis yet.
@@ -67,30 +65,16 @@ func New(o Options) *Outbox {
 		settle: settleScript(o.Fragments),
 	}
 	for l := range out.wake {
-		out.wake[l] = make(chan struct{})
+		out.wake[l].next = make(chan struct{})
 	}
 	return out
 }
 
-// Partitions returns how many partitions there are.
-func (o *Outbox) Partitions() int { return o.partitions.Len() }
-
 // Nudge wakes the readers of a lane, which may have new entries. It never blocks.
 func (o *Outbox) Nudge(l push.Lane) {
-	if !o.cluster {
-		return // a blocking read needs none
+	if o.cluster { // elsewhere reading blocks until there are entries
+		o.wake[l].nudge()
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.wake[l])
-	o.wake[l] = make(chan struct{})
-}
-
-// woken returns a channel that the next nudge closes.
-func (o *Outbox) woken(l push.Lane) <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.wake[l]
 }
 
 // NudgeAll nudges every lane.
@@ -98,6 +82,26 @@ func (o *Outbox) NudgeAll() {
 	for _, l := range push.Lanes {
 		o.Nudge(l)
 	}
+}
+
+// A waker wakes all who wait for a nudge.
+type waker struct {
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+func (w *waker) nudge() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.next)
+	w.next = make(chan struct{})
+}
+
+// nudged returns a channel that the next nudge closes.
+func (w *waker) nudged() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next
 }
 
 // KeepDead is how long dead letters are kept.

@@ -56,11 +56,11 @@ func (o *Outbox) CreateGroups(ctx context.Context, l push.Lane) error {
 	for p := range streams {
 		streams[p] = o.StreamKey(p, l)
 	}
-	return o.createGroups(ctx, streams)
+	return createGroups(ctx, o.redis, streams)
 }
 
-func (o *Outbox) createGroups(ctx context.Context, streams []string) error {
-	pipe := o.redis.Pipeline()
+func createGroups(ctx context.Context, client redis.UniversalClient, streams []string) error {
+	pipe := client.Pipeline()
 	for _, stream := range streams {
 		pipe.Eval(ctx, createGroupSource, []string{stream}, group)
 	}
@@ -120,7 +120,7 @@ func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...in
 		streams, err = o.readAll(ctx, keys, count)
 	}
 	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis is new, or lost its data
-		err = o.createGroups(ctx, keys)
+		err = createGroups(ctx, o.redis, keys)
 	}
 	if err != nil {
 		err = fmt.Errorf("read outbox: %w", err)
@@ -150,7 +150,7 @@ func (o *Outbox) readAll(ctx context.Context, keys []string, count int64) ([]red
 // readShards reads streams of a cluster in one pipeline per shard, and waits for a nudge
 // or a moment when they are empty.
 func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, count int64) ([]redis.XStream, error) {
-	woken := o.woken(l)
+	nudged := o.wake[l].nudged()
 	pipe := o.redis.Pipeline()
 	replies := make([]*redis.XStreamSliceCmd, len(keys))
 	for i, key := range keys {
@@ -177,7 +177,7 @@ func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, cou
 		timer := time.NewTimer(pollEvery)
 		defer timer.Stop()
 		select {
-		case <-woken:
+		case <-nudged:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -188,10 +188,6 @@ func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, cou
 // claimAfter returns how long an entry must have been left alone before others take it
 // over. With RenewEvery it adds up to a lease.
 func (o *Outbox) claimAfter() time.Duration { return o.lease * 3 / 4 }
-
-// reclaimAfter is how long an entry of this consumer has been left alone when it cannot
-// be one whose lease is renewed: the reply that gave it was lost.
-func (o *Outbox) reclaimAfter() time.Duration { return o.lease / 2 }
 
 // RenewEvery is how often a worker renews its leases and claims the entries of others.
 func (o *Outbox) RenewEvery() time.Duration { return o.lease / 4 }

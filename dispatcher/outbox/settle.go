@@ -112,15 +112,6 @@ func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command 
 	return o.settle.Command(ctx, keys, args...)
 }
 
-// SettleGroup returns which entries are settled together: those of partitions with the
-// same number. On a cluster partitions lie on shards that may fail separately.
-func (o *Outbox) SettleGroup(partition int) int {
-	if o.cluster {
-		return partition
-	}
-	return 0
-}
-
 // ReadSettled reads the reply to SettleCommand. held is false when another consumer holds
 // the entry, or nobody since Redis has lost it: nothing was written then. Results are what the fragments returned, in the
 // order of the additions that have one.
