@@ -12,6 +12,10 @@ import (
 // neither Redis nor Kabar's code: whoever makes requests records them here. It is safe
 // for concurrent use.
 type checker struct {
+	// failsOver says that Redis may lose what was not acknowledged, and mayLose that it
+	// may lose what was.
+	failsOver, mayLose bool
+
 	mu       sync.Mutex
 	events   map[eventKey]*eventAccount
 	unread   map[int]int // what each user's counter of notifications says
@@ -51,6 +55,7 @@ const (
 	socketGap        = "socket missed a frame"
 	socketRepeat     = "socket got a frame twice"
 	socketBehind     = "socket deaf"
+	unforeseen       = "answered with 500"
 )
 
 // losses are the kinds that mean that something acknowledged is gone. A failover without
@@ -80,6 +85,7 @@ type eventAccount struct {
 	readAsked, readAcked bool
 	pushes               map[string]int // by token
 	tag                  string
+	tagLost              bool // the tag is from before the acknowledgement
 	probe                bool // its pushes tell who owns the tokens that move
 }
 
@@ -139,6 +145,7 @@ type socketAccount struct {
 type tally struct {
 	events, messages, reads, registrations int // acknowledged
 	pushes, repeats, frames, resyncs       int
+	shownTwice                             int
 }
 
 func newChecker() *checker {
@@ -242,10 +249,14 @@ func (c *checker) pushed(token string, receiver int, event, tag string, at time.
 	if e == nil {
 		return // a message's, or a reminder
 	}
-	if len(e.pushes) > 0 && tag != e.tag {
+	switch {
+	case len(e.pushes) == 0:
+		e.tag, e.tagLost = tag, e.acked.IsZero()
+	case tag != e.tag && e.tagLost && c.failsOver:
+		c.total.shownTwice++
+	case tag != e.tag:
 		c.violate(pushRetagged, "%s for user %d: %q, then %q", event, receiver, e.tag, tag)
 	}
-	e.tag = tag
 	e.pushes[token]++
 	if e.pushes[token] > 1 {
 		c.total.repeats++

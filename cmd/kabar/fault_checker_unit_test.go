@@ -131,6 +131,7 @@ func TestCheckerFinds(t *testing.T) {
 		messageDisorder:  func(h *history) { h.held = []shownMessage{h.held[1], h.held[0]} },
 		socketGap:        func(h *history) { h.frames[1] = [2]int64{12, 9} },
 		socketRepeat:     func(h *history) { h.frames = append(h.frames, h.frames[1]) },
+		unforeseen:       func(h *history) { h.answered500("500 internal", 1) },
 		socketBehind:     func(h *history) { h.newestFrame = 13 },
 	} {
 		h := newHistory()

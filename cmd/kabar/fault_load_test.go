@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -161,6 +162,13 @@ func (l *load) refuse(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refusals[what]++
+}
+
+// refused returns those counts.
+func (l *load) refused() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.refusals)
 }
 
 // ask makes a request to any process. It reports false when there was no answer.

@@ -50,6 +50,13 @@ func (c *checker) bury(reason string) {
 	c.buried = append(c.buried, reason)
 }
 
+// answered500 records answers that say that Kabar did not foresee what happened.
+func (c *checker) answered500(what string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.violate(unforeseen, "%s: %d times", what, n)
+}
+
 // verdict compares everything that was recorded, once, after the load has ended and the
 // inboxes were shown.
 func (c *checker) verdict() []violation {
