@@ -56,6 +56,7 @@ const (
 	socketRepeat     = "socket got a frame twice"
 	socketBehind     = "socket deaf"
 	unforeseen       = "answered with 500"
+	sharedFate       = "refused because of another shard"
 )
 
 // losses are the kinds that mean that something acknowledged is gone. A failover without

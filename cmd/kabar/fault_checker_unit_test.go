@@ -132,6 +132,7 @@ func TestCheckerFinds(t *testing.T) {
 		socketGap:        func(h *history) { h.frames[1] = [2]int64{12, 9} },
 		socketRepeat:     func(h *history) { h.frames = append(h.frames, h.frames[1]) },
 		unforeseen:       func(h *history) { h.answered500("500 internal", 1) },
+		sharedFate:       func(h *history) { h.suffered(1, "503 unavailable") },
 		socketBehind:     func(h *history) { h.newestFrame = 13 },
 	} {
 		h := newHistory()

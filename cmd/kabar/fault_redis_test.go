@@ -12,12 +12,14 @@ import (
 
 // A fault is something that goes wrong in a trial. inject makes it so and returns what
 // ends it, which happens after one to four seconds, and least more. pending says why the
-// fault is left out of runs for now.
+// fault is left out of runs for now. meanwhile, unless nil, is what must hold while it
+// lasts.
 type fault struct {
-	name    string
-	pending string
-	least   time.Duration
-	inject  func(tr *trial) (heal func())
+	name      string
+	pending   string
+	least     time.Duration
+	inject    func(tr *trial) (heal func())
+	meanwhile func(tr *trial)
 }
 
 // processFaults concern the gateways, whatever Redis is.

@@ -103,6 +103,28 @@ func sentinelFaults(nodes []*node, hosts []string) []fault {
 				tr.settled(nodes)
 			}
 		}},
+		{name: "failover to a replica that lags", pending: "registrations wait for no replica", inject: func(tr *trial) func() {
+			// What a replica has not got is lost with its master: it must not be acknowledged.
+			master := masterAmong(tr, nodes)
+			var lagging []int
+			for _, n := range nodes {
+				if n != master {
+					lagging = append(lagging, n.PID())
+					tr.signal(n.PID(), syscall.SIGSTOP)
+				}
+			}
+			return func() {
+				if err := master.Kill(); err != nil {
+					tr.t.Fatal(err)
+				}
+				for _, pid := range lagging {
+					tr.signal(pid, syscall.SIGCONT)
+				}
+				eventually(tr.t, "another master", func() bool { return masterAmong(tr, nodes) != nil })
+				master.again(tr.t)
+				tr.settled(nodes)
+			}
+		}},
 		{name: "replica lags", inject: func(tr *trial) func() {
 			i := slices.IndexFunc(nodes, func(n *node) bool { return inStep(tr.t.Context(), n.client) })
 			tr.signal(nodes[i].PID(), syscall.SIGSTOP)

@@ -35,6 +35,8 @@ type trial struct {
 	checker *checker
 	proxy   *proxy                // of one Redis
 	rdb     redis.UniversalClient // past the proxy
+	away    []int                 // users of the shard that is away
+	others  int                   // events for other users meanwhile
 	suffers []suffered
 	begun   time.Time
 }
@@ -86,9 +88,21 @@ func newTrial(t *testing.T, redisArgs ...string) *trial {
 	return tr
 }
 
-// run starts gateways and load, injects faults, and compares what is left with what was
-// acknowledged.
+// run injects faults under load.
 func (tr *trial) run(long time.Duration, table []fault) {
+	tr.begin(func() {
+		for i, f := range tr.choose(long, table) {
+			if i > 0 && long > 0 && time.Since(tr.begun) > long {
+				break
+			}
+			tr.suffer(&f)
+		}
+	})
+}
+
+// begin starts gateways and load, lets something happen, and compares what is left with
+// what was acknowledged.
+func (tr *trial) begin(happen func()) {
 	tr.fleet.processes = []*process{tr.serve(), tr.serve()}
 	tr.load.prepare(tr.site)
 	ctx, cancel := context.WithCancel(tr.t.Context())
@@ -98,12 +112,7 @@ func (tr *trial) run(long time.Duration, table []fault) {
 	tr.begun = time.Now()
 	tr.load.start(ctx)
 	tr.recovered("nothing yet")
-	for i, f := range tr.choose(long, table) {
-		if i > 0 && long > 0 && time.Since(tr.begun) > long {
-			break
-		}
-		tr.suffer(&f)
-	}
+	happen()
 	tr.finish()
 	cancel()
 	tr.load.listening.Wait()
@@ -138,6 +147,9 @@ func (tr *trial) choose(long time.Duration, table []fault) (chosen []fault) {
 func (tr *trial) suffer(f *fault) {
 	tr.load.awayAtMost()
 	heal := f.inject(tr)
+	if f.meanwhile != nil {
+		f.meanwhile(tr)
+	}
 	tr.load.pause(tr.t.Context(), f.least+time.Second+time.Duration(tr.rand.Int64N(int64(3*time.Second))))
 	heal()
 	tr.recovered(f.name)

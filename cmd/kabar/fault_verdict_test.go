@@ -57,6 +57,13 @@ func (c *checker) answered500(what string, n int) {
 	c.violate(unforeseen, "%s: %d times", what, n)
 }
 
+// suffered records that a user was refused since a shard that is not theirs was away.
+func (c *checker) suffered(user int, answer string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.violate(sharedFate, "user %d: %s", user, answer)
+}
+
 // verdict compares everything that was recorded, once, after the load has ended and the
 // inboxes were shown.
 func (c *checker) verdict() []violation {
