@@ -101,7 +101,7 @@ func clusterFaults(nodes []*node) []fault {
 				tr.whole(nodes)
 			}
 		}},
-		{name: "shard hung", pending: oneQueue, meanwhile: othersAreServed, inject: func(tr *trial) func() {
+		{name: "shard hung", pending: oneQueue, meanwhile: othersDoNotWait, inject: func(tr *trial) func() {
 			s := tr.aShard(nodes)
 			tr.away = tr.usersOf(s.master)
 			tr.signal(s.replica.PID(), syscall.SIGSTOP)
@@ -181,30 +181,69 @@ func (tr *trial) takeOver(replica *node) {
 // othersTimeout only bounds a hang: what concerns no lost shard is answered at once.
 const othersTimeout = time.Minute
 
-// othersAreServed publishes an event for each reader whose shard is well: they must not
-// notice that another one is away.
-func othersAreServed(tr *trial) {
+// othersAreServed publishes an event for each reader whose shard is well: they must not be
+// refused since another one is away.
+func othersAreServed(tr *trial) { tr.others(nil) }
+
+// othersDoNotWait is othersAreServed for a shard that hangs: the others have their answers
+// before somebody of that shard has one.
+func othersDoNotWait(tr *trial) {
+	var hung []<-chan struct{}
+	for i := range tr.fleet.len() {
+		answered := make(chan struct{})
+		hung = append(hung, answered)
+		tr.load.working.Go(func() {
+			defer close(answered)
+			tr.publishOnce(tr.fleet.at(i), tr.away[0])
+		})
+	}
+	tr.others(hung)
+}
+
+// others publishes an event for each reader of another shard, and wants an answer before
+// the gateway's channel of hung, unless that is nil, is closed.
+func (tr *trial) others(hung []<-chan struct{}) {
 	tr.t.Helper()
-	client := &http.Client{Timeout: othersTimeout}
-	defer client.CloseIdleConnections()
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for user := firstReader; user < firstReader+readers; user++ {
 		if slices.Contains(tr.away, user) {
 			continue
 		}
-		tr.others++
-		id, p := fmt.Sprintf("o%d.%d", user, tr.others), tr.fleet.at(user%tr.fleet.len())
-		tr.checker.sendEvent(id, time.Now(), false, user)
+		i := user % tr.fleet.len()
 		asking.Go(func() {
-			status, answer, err := p.ask(tr.t.Context(), client, "POST", "/v2/events.json", serviceKey, asJSON, eventBody(id, user))
-			if status == http.StatusAccepted {
-				tr.checker.eventAcked(id, time.Now(), user)
-			} else {
-				tr.checker.suffered(user, fmt.Sprint(status, " ", answer["code"], " ", err))
+			begun := time.Now()
+			if answer := tr.publishOnce(tr.fleet.at(i), user); answer != "" {
+				tr.checker.suffered(user, answer)
+			}
+			if hung == nil {
+				return
+			}
+			took := int64(time.Since(begun))
+			for slowest := tr.slowest.Load(); took > slowest && !tr.slowest.CompareAndSwap(slowest, took); {
+				slowest = tr.slowest.Load()
+			}
+			select {
+			case <-hung[i]:
+				tr.checker.suffered(user, "answered after the shard that hangs")
+			default:
 			}
 		})
 	}
+}
+
+// publishOnce publishes an event for a reader and returns the answer when it is no
+// success.
+func (tr *trial) publishOnce(p *process, user int) (answer string) {
+	id := fmt.Sprint("o", tr.published.Add(1))
+	client := &http.Client{Timeout: othersTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	tr.checker.sendEvent(id, time.Now(), false, user)
+	status, body, err := p.ask(tr.t.Context(), client, "POST", "/v2/events.json", serviceKey, asJSON, eventBody(id, user))
+	if status != http.StatusAccepted {
+		return fmt.Sprint(status, " ", body["code"], " ", err)
+	}
+	tr.checker.eventAcked(id, time.Now(), user)
+	return ""
 }
 
 // usersOf returns the readers whose partition is on a node.

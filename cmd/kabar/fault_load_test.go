@@ -43,6 +43,7 @@ type load struct {
 	working, listening sync.WaitGroup // operations; sockets
 
 	acks     [4]atomic.Int64 // by kind
+	stay     atomic.Bool     // no token begins to move
 	latency  latencies
 	mu       sync.Mutex
 	last     time.Time     // when the newest event was acknowledged
@@ -250,7 +251,9 @@ func (l *load) move(ctx context.Context, n int) {
 	r := l.random(100 + n)
 	for !l.stopped() && ctx.Err() == nil {
 		token := fmt.Sprint("M", n+2*r.IntN(movingTokens/2))
-		l.registerUntilAcked(ctx, r, token, firstMover+r.IntN(movers))
+		if !l.stay.Load() {
+			l.registerUntilAcked(ctx, r, token, firstMover+r.IntN(movers))
+		}
 		l.pause(ctx, 100*time.Millisecond)
 	}
 }

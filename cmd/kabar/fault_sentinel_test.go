@@ -113,7 +113,14 @@ func sentinelFaults(nodes []*node, hosts []string) []fault {
 					tr.signal(n.PID(), syscall.SIGSTOP)
 				}
 			}
+			// From now on not even their sockets' buffers get anything.
+			if err := master.client.ClientKillByFilter(tr.t.Context(), "type", "replica").Err(); err != nil {
+				tr.t.Fatal(err)
+			}
 			return func() {
+				// Nobody registers anew before it shows where pushes go.
+				tr.load.stay.Store(true)
+				defer tr.load.stay.Store(false)
 				if err := master.Kill(); err != nil {
 					tr.t.Fatal(err)
 				}
@@ -123,6 +130,9 @@ func sentinelFaults(nodes []*node, hosts []string) []fault {
 				eventually(tr.t, "another master", func() bool { return masterAmong(tr, nodes) != nil })
 				master.again(tr.t)
 				tr.settled(nodes)
+				pushed := tr.checker.counts().pushes
+				tr.probe(false)
+				tr.arrive("pushes after the failover", func() bool { return tr.checker.counts().pushes > pushed+20 })
 			}
 		}},
 		{name: "replica lags", inject: func(tr *trial) func() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -36,9 +37,11 @@ type trial struct {
 	proxy   *proxy                // of one Redis
 	rdb     redis.UniversalClient // past the proxy
 	away    []int                 // users of the shard that is away
-	others  int                   // events for other users meanwhile
 	suffers []suffered
 	begun   time.Time
+
+	published atomic.Int64 // events beside the load
+	slowest   atomic.Int64 // answer to somebody whose shard was well while another hung
 }
 
 // A suffered is what one kind of fault has cost.
@@ -222,11 +225,7 @@ func (tr *trial) finish() {
 	close(tr.load.stop)
 	tr.load.working.Wait()
 	tr.drained()
-	for user := firstMover; user < firstMover+movers; user++ {
-		id := fmt.Sprint("probe", user)
-		tr.checker.sendEvent(id, time.Now(), true, user)
-		tr.load.publishUntilAcked(tr.t.Context(), tr.rand, id, []int{user})
-	}
+	tr.probe(true)
 	tr.drained()
 	for _, t := range tr.load.talk {
 		newest := func() int64 {
@@ -239,6 +238,16 @@ func (tr *trial) finish() {
 			seq, _, _ = tr.checker.position(t.name)
 		}
 		tr.checker.newest(t.name, newest)
+	}
+}
+
+// probe publishes an event for each mover. Its pushes show whose the moving tokens are;
+// in the end they must show all of them.
+func (tr *trial) probe(end bool) {
+	for user := firstMover; user < firstMover+movers; user++ {
+		id := fmt.Sprint("p", tr.published.Add(1))
+		tr.checker.sendEvent(id, time.Now(), end, user)
+		tr.load.publishUntilAcked(tr.t.Context(), tr.rand, id, []int{user})
 	}
 }
 
@@ -397,7 +406,10 @@ func (tr *trial) report() {
 	fmt.Fprintf(w, "\npushes on phones %d, repeated %d, missing %d, on a wrong phone %d, buried %d\n", n.pushes, n.repeats, count[pushMissing], count[wrongOwner], count[pushBuried])
 	fmt.Fprintf(w, "frames on sockets %d, gaps %d, repeated %d, resyncs %d\n", n.frames, count[socketGap], count[socketRepeat], n.resyncs)
 	if tr.checker.failsOver {
-		fmt.Fprintf(w, "pushes shown twice, since a failover lost the first copy before it was acknowledged: %d\n", n.shownTwice)
+		fmt.Fprintf(w, "shown twice, since a failover lost the first copy before it was acknowledged: %d\n", n.shownTwice)
+	}
+	if slowest := time.Duration(tr.slowest.Load()); slowest > 0 {
+		fmt.Fprintf(w, "slowest answer to others while a shard hung: %.1f s\n", slowest.Seconds())
 	}
 	fmt.Fprintf(w, "answers that were no success: %v\n", tr.load.refused())
 	w.Flush()
