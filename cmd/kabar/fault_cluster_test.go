@@ -321,7 +321,7 @@ func moveKeys(ctx context.Context, from, to *node, slot int) error {
 // On a cluster whose shards have a replica each, redis.wait_replicas at 1 loses nothing in
 // a failover.
 func TestFaultsOnACluster(t *testing.T) {
-	long := faultTime(t)
+	long := faultTime(t, 3)
 	if long == 0 {
 		t.Skip("only in make faults: " + faultsVariable + " is not set")
 	}

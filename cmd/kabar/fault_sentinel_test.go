@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -181,13 +182,13 @@ func (tr *trial) settled(nodes []*node) {
 
 // With redis.wait_replicas at the number of replicas, a failover loses nothing that was
 // acknowledged.
-func TestFaultsOnSentinel(t *testing.T) { testFaultsOnSentinel(t, 2) }
+func TestFaultsOnSentinel(t *testing.T) { testFaultsOnSentinel(t, 2, 2) }
 
 // Without, it may; the account says how much.
-func TestFaultsOnSentinelThatWaitsForNobody(t *testing.T) { testFaultsOnSentinel(t, 0) }
+func TestFaultsOnSentinelThatWaitsForNobody(t *testing.T) { testFaultsOnSentinel(t, 0, 1) }
 
-func testFaultsOnSentinel(t *testing.T, wait int) {
-	long := faultTime(t)
+func testFaultsOnSentinel(t *testing.T, wait int, tenths time.Duration) {
+	long := faultTime(t, tenths)
 	if long == 0 {
 		t.Skip("only in make faults: " + faultsVariable + " is not set")
 	}

@@ -20,12 +20,16 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// faultsVariable sets for how long each trial injects faults, such as 10m. Without it the
-// trial on one Redis injects a few that the seed chooses, and the others are skipped.
-const faultsVariable = "TEST_FAULTS"
+// faultsVariable sets for how long all trials together inject faults, such as 10m. Without
+// it the trial on one Redis injects a few that the seed chooses, and the others are
+// skipped. faultVariable names a fault to have it alone, even one that is left out.
+const (
+	faultsVariable = "TEST_FAULTS"
+	faultVariable  = "TEST_FAULT"
+)
 
 // fewFaults is how many faults a short trial injects.
-const fewFaults = 6
+const fewFaults = 5
 
 // A trial is a site under load on which faults are injected one after the other.
 type trial struct {
@@ -51,8 +55,9 @@ type suffered struct {
 	away  time.Duration // the longest time without an acknowledged event
 }
 
-// faultTime returns how long faults are injected, and 0 for a few faults.
-func faultTime(t *testing.T) time.Duration {
+// faultTime returns for how long a trial that takes so many tenths of the time injects
+// faults, and 0 for a few faults.
+func faultTime(t *testing.T, tenths time.Duration) time.Duration {
 	t.Helper()
 	text := os.Getenv(faultsVariable)
 	if text == "" {
@@ -62,13 +67,13 @@ func faultTime(t *testing.T) time.Duration {
 	if err != nil {
 		t.Fatalf("%s: %v", faultsVariable, err)
 	}
-	return d
+	return d * tenths / 10
 }
 
 // On one Redis with appendfsync always nothing that was acknowledged is ever lost, doubled
 // or shown to the wrong one, whatever fails.
 func TestFaultsOnOneRedis(t *testing.T) {
-	long := faultTime(t)
+	long := faultTime(t, 4)
 	tr := newTrial(t, "--appendfsync", "always")
 	tr.proxy = startProxy(t, tr.redis.Addr())
 	direct := redis.NewClient(&redis.Options{Addr: tr.redis.Addr()})
@@ -123,9 +128,9 @@ func (tr *trial) begin(happen func()) {
 }
 
 // choose returns the faults in the order of the seed: a few of them, or all again and
-// again. TEST_FAULT names one to have it alone.
+// again.
 func (tr *trial) choose(long time.Duration, table []fault) (chosen []fault) {
-	only := os.Getenv("TEST_FAULT")
+	only := os.Getenv(faultVariable)
 	table = slices.DeleteFunc(slices.Clone(table), func(f fault) bool {
 		if only != "" {
 			return f.name != only
