@@ -67,9 +67,13 @@ var redisFaults = []fault{
 		return func() { tr.signal(pid, syscall.SIGCONT) }
 	}},
 	{name: "LOADING", inject: func(tr *trial) func() {
-		// It takes some three seconds over its commands, of about 100 bytes each, and
-		// answers LOADING meanwhile.
-		delay := 3_000_000 / max(1, tr.redisInfo("aof_current_size")/100)
+		// It takes a second or two over its commands, of about 50 bytes each: it sleeps so
+		// many microseconds after each, or for a moment after every so many.
+		commands := max(1, tr.redisInfo("aof_current_size")/50)
+		delay := 1_000_000 / commands
+		if delay < 100 {
+			delay = -max(1, commands/10_000)
+		}
 		tr.restartRedis(tr.t, "--key-load-delay", strconv.Itoa(delay), "--loading-process-events-interval-bytes", "1024")
 		return func() { tr.redisDo("config", "set", "key-load-delay", "0") }
 	}},
