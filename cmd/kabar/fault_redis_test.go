@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -133,7 +134,7 @@ var redisFaults = []fault{
 // then refuses writes.
 func failSnapshots(tr *trial) func() {
 	file := filepath.Join(tr.redis.Dir(), "dump.rdb")
-	if err := os.MkdirAll(filepath.Join(file, "full"), 0o700); err != nil {
+	if err := errors.Join(os.RemoveAll(file), os.MkdirAll(filepath.Join(file, "full"), 0o700)); err != nil {
 		tr.t.Fatal(err)
 	}
 	tr.redisDo("config", "set", "save", "3600 1000000")
