@@ -71,7 +71,7 @@ func (tr *trial) aShard(nodes []*node) shard {
 // Why faults of a cluster are left out for now.
 const (
 	oneQueue   = "one pipeline at a time for all shards"
-	movedIs500 = "wait_replicas answers 500 on MOVED and ASK"
+	movedIs500 = "wait_replicas answers 500 on MOVED, on ASK, and by a master that became a replica"
 )
 
 // clusterFaults concern a cluster of three shards with a replica each.
