@@ -43,3 +43,11 @@ build: ## build the daemon, the playground and the load generator into bin/
 bench: ## measure pushes and live sockets, beside the bare limits of the same run
 	go run ./cmd/kabar-bench push
 	go run ./cmd/kabar-bench live
+
+.PHONY: faults
+faults: tools ## real processes under load for ten minutes, while Redis and they themselves fail; TEST_SEED repeats a run
+	TEST_FAULTS=10m go test -race -count=1 -timeout 60m -v -run TestFaults ./cmd/kabar
+
+.PHONY: soak
+soak: tools ## the same load for eight hours without faults, with a line a minute; TEST_SOAK sets another time
+	TEST_SOAK=$${TEST_SOAK:-8h} go test -count=1 -timeout 0 -v -run TestSoak ./cmd/kabar

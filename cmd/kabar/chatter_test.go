@@ -90,6 +90,7 @@ type liveFrame struct {
 	Op        string
 	Seq, Prev int64
 	Ref, ID   string
+	Code      string  // of an error
 	Message   message `json:"instant_message"`
 	raw       string
 }

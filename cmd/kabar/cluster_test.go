@@ -5,36 +5,78 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
+// A node is a redis-server that a test may end and start again on its port and data.
+type node struct {
+	*localredis.Server
+	client *redis.Client
+	args   []string
+}
+
+func startNode(t *testing.T, args ...string) *node {
+	t.Helper()
+	n := &node{args: args}
+	var err error
+	if n.Server, err = localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() }) // which may be another server by then
+	n.client = redis.NewClient(&redis.Options{Addr: n.Addr()})
+	t.Cleanup(func() { n.client.Close() })
+	return n
+}
+
+// again starts a node that was killed.
+func (n *node) again(t *testing.T) {
+	t.Helper()
+	var port int
+	if _, err := fmt.Sscanf(n.Addr(), "127.0.0.1:%d", &port); err != nil {
+		t.Fatal(err)
+	}
+	server, err := localredis.Start(t.Context(), localredis.Options{Dir: n.Dir(), Port: port, Args: n.args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Server = server
+}
+
 // startCluster starts a Redis Cluster of three masters and returns its URL.
 func startCluster(t *testing.T) string {
 	t.Helper()
-	const masters, slots = 3, 16384
-	ctx := t.Context()
+	return clusterURL(startClusterNodes(t, 0))
+}
+
+func clusterURL(nodes []*node) string {
 	var hosts []string
-	var nodes []*redis.Client
+	for _, n := range nodes {
+		hosts = append(hosts, n.Addr())
+	}
+	return "redis-cluster://" + strings.Join(hosts, ",")
+}
+
+// masters is how many masters a cluster has at first.
+const masters = 3
+
+// startClusterNodes starts a Redis Cluster of three masters with so many replicas each.
+// The masters come first, then the first replica of each.
+func startClusterNodes(t *testing.T, replicas int, args ...string) (nodes []*node) {
+	t.Helper()
+	const slots = 16384
+	ctx := t.Context()
 	var first string
-	for i := range masters {
+	for i := range masters * (1 + replicas) {
 		bus := freePort(t)
-		server, err := localredis.Start(ctx, localredis.Options{
-			Dir: t.TempDir(), Args: []string{"--cluster-enabled", "yes", "--cluster-port", bus},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { server.Close() })
-		node := redis.NewClient(&redis.Options{Addr: server.Addr()})
-		t.Cleanup(func() { node.Close() })
-		hosts, nodes = append(hosts, server.Addr()), append(nodes, node)
-		host, port, err := net.SplitHostPort(server.Addr())
+		n := startNode(t, append([]string{"--cluster-enabled", "yes", "--cluster-port", bus}, args...)...)
+		nodes = append(nodes, n)
+		host, port, err := net.SplitHostPort(n.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,27 +87,39 @@ func startCluster(t *testing.T) string {
 		for _, word := range strings.Fields(first) {
 			meet = append(meet, word)
 		}
-		err = errors.Join(
-			node.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(),
-			node.Do(ctx, "cluster", "set-config-epoch", i+1).Err(),
-			node.Do(ctx, meet...).Err())
+		err = errors.Join(n.client.Do(ctx, "cluster", "set-config-epoch", i+1).Err(), n.client.Do(ctx, meet...).Err())
+		if i < masters {
+			err = errors.Join(err, n.client.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err())
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.After(waitTimeout)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for _, node := range nodes {
-		for ready(ctx, node) < masters {
-			select {
-			case <-tick.C:
-			case <-deadline:
-				t.Fatal("the cluster does not come up")
-			}
+	eventually(t, "the cluster comes up", func() bool {
+		return !slices.ContainsFunc(nodes, func(n *node) bool { return ready(ctx, n.client) < len(nodes) })
+	})
+	for i, n := range nodes[masters:] {
+		id, err := nodes[i%masters].client.ClusterMyID(ctx).Result()
+		if err != nil {
+			t.Fatal(err)
 		}
+		eventually(t, "a replica", func() bool { return n.client.ClusterReplicate(ctx, id).Err() == nil })
+		eventually(t, "a replica that is in step", func() bool { return inStep(ctx, n.client) })
 	}
-	return "redis-cluster://" + strings.Join(hosts, ",")
+	return nodes
+}
+
+// inStep reports whether a node is a replica that its master feeds.
+func inStep(ctx context.Context, client *redis.Client) bool {
+	info, err := client.Info(ctx, "replication").Result()
+	return err == nil && strings.Contains(info, "role:slave") && strings.Contains(info, "master_link_status:up") &&
+		strings.Contains(info, "master_sync_in_progress:0")
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	(&site{t: t}).arrive(what, met)
 }
 
 // ready returns how many nodes a node knows, or 0 while it does not report the cluster as

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -47,13 +48,19 @@ type site struct {
 
 func newSite(t *testing.T, redisArgs ...string) *site {
 	t.Helper()
+	return newSiteWith(t, sandbox.Options{History: 100_000}, redisArgs...)
+}
+
+// newSiteWith is newSite with options of the sandbox.
+func newSiteWith(t *testing.T, o sandbox.Options, redisArgs ...string) *site {
+	t.Helper()
 	redis, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: redisArgs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &site{t: t, redis: redis}
 	t.Cleanup(func() { s.redis.Close() }) // by then, this may be another server
-	box, err := sandbox.Start(sandbox.Options{History: 100_000})
+	box, err := sandbox.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +207,12 @@ func (p *process) call(method, path, auth, contentType, body string) (int, map[s
 }
 
 func (p *process) try(method, path, auth, contentType, body string) (int, map[string]any, error) {
-	req, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
+	return p.ask(context.Background(), http.DefaultClient, method, path, auth, contentType, body)
+}
+
+// ask is try with a context and a client.
+func (p *process) ask(ctx context.Context, client *http.Client, method, path, auth, contentType, body string) (int, map[string]any, error) {
+	req, err := http.NewRequestWithContext(ctx, method, p.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -210,7 +222,7 @@ func (p *process) try(method, path, auth, contentType, body string) (int, map[st
 		req.Header.Set("Authorization", "Bearer "+auth)
 	}
 	req.Header.Set("Content-Type", contentType)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

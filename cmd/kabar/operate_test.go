@@ -12,8 +12,9 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// restartRedis kills Redis and starts it again with the same port and data.
-func (s *site) restartRedis(t *testing.T) (port string) {
+// restartRedis kills Redis and starts it again with the same port and data, with
+// appendfsync always and further arguments.
+func (s *site) restartRedis(t *testing.T, args ...string) (port string) {
 	t.Helper()
 	dir, addr := s.redis.Dir(), s.redis.Addr()
 	if err := s.redis.Kill(); err != nil {
@@ -23,7 +24,9 @@ func (s *site) restartRedis(t *testing.T) (port string) {
 	if _, err := fmt.Sscanf(addr, "127.0.0.1:%d", &n); err != nil {
 		t.Fatal(err)
 	}
-	redis, err := localredis.Start(t.Context(), localredis.Options{Dir: dir, Port: n, Args: []string{"--appendfsync", "always"}})
+	redis, err := localredis.Start(t.Context(), localredis.Options{
+		Dir: dir, Port: n, Args: append([]string{"--appendfsync", "always"}, args...),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,12 @@ func (f *fleet) at(i int) *process {
 	return f.processes[i]
 }
 
+func (f *fleet) len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.processes)
+}
+
 func (f *fleet) replace(i int, p *process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

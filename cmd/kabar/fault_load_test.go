@@ -1,0 +1,358 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+)
+
+// Who takes part in the load. The users of each kind are apart, so that each kind of
+// check is exact: readers have phones of their own, movers share phones, talkers chat.
+const (
+	firstReader, readers = 1, 12
+	firstMover, movers   = 101, 4
+	firstTalker, talkers = 201, 6
+	talkerSockets        = 2
+	publishers           = 3
+	movingTokens         = 6
+	requestTimeout       = 4 * time.Second
+)
+
+// A load is clients that use Kabar as its documents ask: what was not acknowledged is
+// sent again with the same id, to whatever process answers. It records everything in the
+// checker. Its operations go on until stop is closed, and each one that has begun until
+// it is acknowledged or ctx ends.
+type load struct {
+	fleet   *fleet
+	checker *checker
+	seed    uint64
+	client  *http.Client
+	talk    []*talker
+	stop    chan struct{}
+
+	working, listening sync.WaitGroup // operations; sockets
+
+	acks     [4]atomic.Int64 // by kind
+	stay     atomic.Bool     // no token begins to move
+	latency  latencies
+	mu       sync.Mutex
+	last     time.Time     // when the newest event was acknowledged
+	away     time.Duration // the longest time without such an answer
+	refusals map[string]int
+}
+
+// The kinds of operations.
+const (
+	publishing = iota
+	reading
+	registering
+	talking
+)
+
+func newLoad(f *fleet, c *checker, seed uint64) *load {
+	return &load{
+		fleet: f, checker: c, seed: seed, stop: make(chan struct{}), refusals: make(map[string]int),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}, Timeout: requestTimeout},
+	}
+}
+
+// prepare makes the users and their devices known, before anything fails.
+func (l *load) prepare(s *site) {
+	p := l.fleet.at(0)
+	for _, group := range [][2]int{{firstReader, readers}, {firstMover, movers}, {firstTalker, talkers}} {
+		for user := group[0]; user < group[0]+group[1]; user++ {
+			p.user(user)
+		}
+	}
+	for user := firstReader; user < firstReader+readers; user++ {
+		token := fmt.Sprint("A", user)
+		l.checker.owns(user, token)
+		p.device(user, "android", "reg_id", token)
+		if user%2 == 0 {
+			token := fmt.Sprint("I", user)
+			l.checker.owns(user, token)
+			p.device(user, "ios", "token", token)
+		}
+	}
+	for user := firstTalker; user < firstTalker+talkers; user++ {
+		token := fmt.Sprint("A", user)
+		l.checker.owns(user, token)
+		p.device(user, "android", "reg_id", token)
+	}
+}
+
+// start starts the clients.
+func (l *load) start(ctx context.Context) {
+	l.last = time.Now()
+	for n := range publishers {
+		l.working.Go(func() { l.publish(ctx, n) })
+	}
+	for n := range 2 {
+		l.working.Go(func() { l.move(ctx, n) })
+	}
+	l.working.Go(func() { l.read(ctx) })
+	for user := firstTalker; user < firstTalker+talkers; user++ {
+		for n := range talkerSockets {
+			t := &talker{load: l, user: user, name: fmt.Sprintf("socket %d of user %d", n, user), rand: l.random(user*10 + n), answers: make(chan liveFrame, 64)}
+			l.talk = append(l.talk, t)
+			l.listening.Go(func() { t.live(ctx) })
+			if n == 0 {
+				l.working.Go(func() { t.say(ctx) })
+			}
+		}
+	}
+}
+
+func (l *load) random(n int) *rand.Rand { return rand.New(rand.NewPCG(l.seed, uint64(n))) }
+
+// stopped reports whether no new operations should begin.
+func (l *load) stopped() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits a while, less when the load ends. It sets the rate of the load.
+func (l *load) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// acknowledge counts an acknowledged operation.
+func (l *load) acknowledge(kind int) {
+	l.acks[kind].Add(1)
+	if kind != publishing {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.away = max(l.away, now.Sub(l.last))
+	l.last = now
+}
+
+// awayAtMost returns the longest time without an acknowledged event since it was called
+// before.
+func (l *load) awayAtMost() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	away := max(l.away, time.Since(l.last))
+	l.away = 0
+	return away
+}
+
+// refuse counts answers that are no success, by what they say.
+func (l *load) refuse(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refusals[what]++
+}
+
+// refused returns those counts.
+func (l *load) refused() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.refusals)
+}
+
+// ask makes a request to any process. It reports false when there was no answer.
+func (l *load) ask(ctx context.Context, r *rand.Rand, method, path, auth, contentType, body string) (status int, answer map[string]any, answered bool) {
+	status, answer, err := l.fleet.at(r.IntN(l.fleet.len())).ask(ctx, l.client, method, path, auth, contentType, body)
+	if err != nil {
+		l.refuse("no answer")
+		return 0, nil, false
+	}
+	if status >= 300 {
+		l.refuse(fmt.Sprint(status, " ", answer["code"]))
+	}
+	return status, answer, true
+}
+
+// retryPause is how long a client waits before it sends again.
+const retryPause = 100 * time.Millisecond
+
+// eventText is what the event's notification and pushes say; its id can be read off it.
+func eventText(id string) string { return "peristiwa " + id }
+
+// eventBody is an event about money, or a promotion where its id names the receiver: the
+// pushes of promotions do not.
+func eventBody(id string, receivers ...int) string {
+	kind := "dompet"
+	if strings.Contains(id, "@") {
+		kind = "announcement"
+	}
+	list, _ := json.Marshal(receivers)
+	return fmt.Sprintf(`{"id":%q,"type":%q,"receiver_ids":%s,"title":"Kabar","message":%q,"details":{"id":%q}}`, id, kind, list, eventText(id), id)
+}
+
+// publish publishes events, one after the other; one of five has two receivers, one of
+// ten is a promotion, and one of ten is sent again.
+func (l *load) publish(ctx context.Context, n int) {
+	r := l.random(n)
+	everyone := readers + movers
+	user := func(i int) int {
+		if i < readers {
+			return firstReader + i
+		}
+		return firstMover + i - readers
+	}
+	for i := 0; !l.stopped() && ctx.Err() == nil; i++ {
+		first := r.IntN(everyone)
+		receivers, id := []int{user(first)}, fmt.Sprintf("e%d.%d", n, i)
+		switch r.IntN(10) {
+		case 0, 1:
+			receivers = append(receivers, user((first+1+r.IntN(everyone-1))%everyone))
+		case 2:
+			id = fmt.Sprint(id, "@", receivers[0])
+		}
+		begun := time.Now()
+		l.checker.sendEvent(id, begun, false, receivers...)
+		if l.publishUntilAcked(ctx, r, id, receivers) {
+			l.latency.add(time.Since(begun))
+		}
+		if r.IntN(10) == 0 {
+			l.ask(ctx, r, "POST", "/v2/events.json", serviceKey, asJSON, eventBody(id, receivers...))
+		}
+		l.pause(ctx, 25*time.Millisecond)
+	}
+}
+
+func (l *load) publishUntilAcked(ctx context.Context, r *rand.Rand, id string, receivers []int) bool {
+	for ctx.Err() == nil {
+		if status, _, _ := l.ask(ctx, r, "POST", "/v2/events.json", serviceKey, asJSON, eventBody(id, receivers...)); status == http.StatusAccepted {
+			l.checker.eventAcked(id, time.Now(), receivers...)
+			l.acknowledge(publishing)
+			return true
+		}
+		l.pause(ctx, retryPause)
+	}
+	return false
+}
+
+// move registers tokens for one user after the other.
+func (l *load) move(ctx context.Context, n int) {
+	r := l.random(100 + n)
+	for !l.stopped() && ctx.Err() == nil {
+		token := fmt.Sprint("M", n+2*r.IntN(movingTokens/2))
+		if !l.stay.Load() {
+			l.registerUntilAcked(ctx, r, token, firstMover+r.IntN(movers))
+		}
+		l.pause(ctx, 100*time.Millisecond)
+	}
+}
+
+func (l *load) registerUntilAcked(ctx context.Context, r *rand.Rand, token string, user int) {
+	for ctx.Err() == nil {
+		try := l.checker.register(token, user, time.Now())
+		status, _, answered := l.ask(ctx, r, "POST", "/v2/notifications/android.json", fmt.Sprint(user, ":t"), asForm, "reg_id="+token)
+		o := refused
+		switch {
+		case !answered:
+			o = unanswered
+		case status == http.StatusOK:
+			o = acknowledged
+		}
+		l.checker.registered(token, try, o, time.Now())
+		if o == acknowledged {
+			l.acknowledge(registering)
+			return
+		}
+		l.pause(ctx, retryPause)
+	}
+}
+
+// read marks notifications as read.
+func (l *load) read(ctx context.Context) {
+	r := l.random(200)
+	for !l.stopped() && ctx.Err() == nil {
+		user := firstReader + r.IntN(readers)
+		auth := fmt.Sprint(user, ":t")
+		_, answer, _ := l.ask(ctx, r, "GET", listPath(1+r.IntN(3), 20), auth, "", "")
+		entries := listEntries(answer)
+		if len(entries) == 0 {
+			l.pause(ctx, retryPause)
+			continue
+		}
+		e := entries[r.IntN(len(entries))]
+		l.checker.askRead(user, e.event)
+		if status, _, _ := l.ask(ctx, r, "PATCH", "/v2/notifications/"+e.id+".json", auth, "", ""); status == http.StatusOK {
+			l.checker.readAcked(user, e.event)
+			l.acknowledge(reading)
+		}
+		l.pause(ctx, 50*time.Millisecond)
+	}
+}
+
+func listPath(page, perPage int) string {
+	return fmt.Sprintf("/v2/notifications/list.json?type[]=dompet&type[]=announcement&page=%d&per_page=%d", page, perPage)
+}
+
+// A listEntry is a notification as list.json shows it.
+type listEntry struct {
+	id, event string
+	read      bool
+}
+
+func listEntries(answer map[string]any) []listEntry {
+	data, _ := answer["data"].([]any)
+	entries := make([]listEntry, 0, len(data))
+	for _, d := range data {
+		m, _ := d.(map[string]any)
+		id, _ := m["id"].(string)
+		text, _ := m["message"].(string)
+		read, _ := m["read_state"].(bool)
+		entries = append(entries, listEntry{id, strings.TrimPrefix(text, eventText("")), read})
+	}
+	return entries
+}
+
+// phone records a push that the sandbox accepts, before the gateway knows.
+func (c *checker) phone(p *sandbox.Push) {
+	if p.Answer != http.StatusOK {
+		return
+	}
+	var body struct {
+		Data    map[string]any
+		Android struct{ Notification struct{ Tag string } }
+	}
+	if json.Unmarshal(p.Body, &body) != nil || body.Data["type"] == "reminder" {
+		return
+	}
+	text, _ := body.Data["message"].(string)
+	event := strings.TrimPrefix(text, eventText(""))
+	_, owner, promotion := strings.Cut(event, "@")
+	if !promotion {
+		owner = fmt.Sprint(body.Data["receiver_id"])
+	}
+	receiver, _ := strconv.Atoi(owner)
+	c.pushed(p.Token, receiver, event, body.Android.Notification.Tag+p.Header.Get("Apns-Collapse-Id"), p.At)
+}
+
+// latencies are the newest durations of an operation.
+type latencies struct {
+	mu   sync.Mutex
+	took []time.Duration
+}
+
+func (l *latencies) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took = append(l.took, d)
+}

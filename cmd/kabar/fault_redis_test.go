@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A fault is something that goes wrong in a trial. inject makes it so and returns what
+// ends it, which happens after one to four seconds, and least more. pending says why the
+// fault is left out of runs for now. meanwhile, unless nil, is what must hold while it
+// lasts.
+type fault struct {
+	name      string
+	pending   string
+	least     time.Duration
+	inject    func(tr *trial) (heal func())
+	meanwhile func(tr *trial)
+}
+
+// processFaults concern the gateways, whatever Redis is.
+var processFaults = []fault{
+	{name: "gateway killed", inject: func(tr *trial) func() {
+		i := tr.rand.IntN(tr.fleet.len())
+		tr.fleet.at(i).kill()
+		return func() { tr.fleet.replace(i, tr.serve()) }
+	}},
+	{name: "gateway stopped", inject: func(tr *trial) func() {
+		p := tr.fleet.at(tr.rand.IntN(tr.fleet.len()))
+		tr.signal(p.cmd.Process.Pid, syscall.SIGSTOP)
+		return func() { tr.signal(p.cmd.Process.Pid, syscall.SIGCONT) }
+	}},
+	{name: "gateway terminated", inject: func(tr *trial) func() {
+		i := tr.rand.IntN(tr.fleet.len())
+		if err := tr.fleet.at(i).term(); err != nil {
+			tr.t.Errorf("a gateway that was terminated: %v", err)
+		}
+		return func() { tr.fleet.replace(i, tr.serve()) }
+	}},
+	{name: "all gateways killed", inject: func(tr *trial) func() {
+		for i := range tr.fleet.len() {
+			tr.fleet.at(i).kill()
+		}
+		return func() {
+			for i := range tr.fleet.len() {
+				tr.fleet.replace(i, tr.serve())
+			}
+		}
+	}},
+}
+
+// redisFaults concern one Redis behind a proxy.
+var redisFaults = []fault{
+	{name: "Redis killed", inject: func(tr *trial) func() {
+		if err := tr.redis.Kill(); err != nil {
+			tr.t.Fatal(err)
+		}
+		return func() { tr.restartRedis(tr.t) }
+	}},
+	{name: "Redis stopped", inject: func(tr *trial) func() {
+		pid := tr.redis.PID()
+		tr.signal(pid, syscall.SIGSTOP)
+		return func() { tr.signal(pid, syscall.SIGCONT) }
+	}},
+	{name: "LOADING", inject: func(tr *trial) func() {
+		// It takes a second or two over its commands, of about 50 bytes each: it sleeps so
+		// many microseconds after each, or for a moment after every so many.
+		commands := max(1, tr.redisInfo("aof_current_size")/50)
+		delay := 1_000_000 / commands
+		if delay < 100 {
+			delay = -max(1, commands/10_000)
+		}
+		tr.restartRedis(tr.t, "--key-load-delay", strconv.Itoa(delay), "--loading-process-events-interval-bytes", "1024")
+		return func() { tr.redisDo("config", "set", "key-load-delay", "0") }
+	}},
+	// Longer than it takes to take an entry over five times.
+	{name: "full", pending: "settling at maxmemory repeats pushes and buries them", least: 12 * time.Second, inject: func(tr *trial) func() {
+		room := tr.rand.IntN(64 << 10)
+		tr.redisDo("config", "set", "maxmemory", strconv.Itoa(tr.redisInfo("used_memory")+room))
+		return func() { tr.redisDo("config", "set", "maxmemory", "0") }
+	}},
+	{name: "full, gateway restarted", pending: "settling at maxmemory repeats pushes and buries them", inject: func(tr *trial) func() {
+		i := tr.rand.IntN(tr.fleet.len())
+		tr.redisDo("config", "set", "maxmemory", strconv.Itoa(tr.redisInfo("used_memory")))
+		tr.fleet.at(i).kill()
+		tr.fleet.replace(i, tr.serve())
+		return func() { tr.redisDo("config", "set", "maxmemory", "0") }
+	}},
+	{name: "READONLY", inject: func(tr *trial) func() {
+		tr.redisDo("replicaof", "127.0.0.1", "1") // nobody is there
+		return func() { tr.redisDo("replicaof", "no", "one") }
+	}},
+	{name: "NOREPLICAS", inject: func(tr *trial) func() {
+		tr.redisDo("config", "set", "min-replicas-to-write", "1")
+		return func() { tr.redisDo("config", "set", "min-replicas-to-write", "0") }
+	}},
+	{name: "MISCONF", inject: failSnapshots},
+	{name: "no right to channels", pending: "scripts stop between their writes", inject: func(tr *trial) func() {
+		tr.redisDo("acl", "setuser", "default", "resetchannels")
+		return func() { tr.redisDo("acl", "setuser", "default", "allchannels") }
+	}},
+	{name: "scripts lost", inject: func(tr *trial) func() {
+		tr.redisDo("script", "flush")
+		return func() { tr.redisDo("script", "flush") }
+	}},
+	{name: "connections slow", inject: func(tr *trial) func() {
+		tr.proxy.slow(30 * time.Millisecond)
+		return func() { tr.proxy.slow(0) }
+	}},
+	{name: "connections silent", inject: func(tr *trial) func() {
+		tr.proxy.silence(true)
+		return func() { tr.proxy.silence(false) }
+	}},
+	{name: "connections cut", inject: func(tr *trial) func() {
+		tr.proxy.cut()
+		return tr.proxy.cut
+	}},
+	{name: "connections refused", inject: func(tr *trial) func() {
+		tr.proxy.refuse(true)
+		return func() { tr.proxy.refuse(false) }
+	}},
+	{name: "subscriptions cut", inject: func(tr *trial) func() {
+		tr.redisDo("client", "kill", "type", "pubsub")
+		return func() { tr.redisDo("client", "kill", "type", "pubsub") }
+	}},
+}
+
+// failSnapshots makes snapshots fail: a folder stands where the file should be. Redis
+// then refuses writes.
+func failSnapshots(tr *trial) func() {
+	file := filepath.Join(tr.redis.Dir(), "dump.rdb")
+	if err := errors.Join(os.RemoveAll(file), os.MkdirAll(filepath.Join(file, "full"), 0o700)); err != nil {
+		tr.t.Fatal(err)
+	}
+	tr.redisDo("config", "set", "save", "3600 1000000")
+	tr.redisDo("bgsave")
+	tr.arrive("a snapshot that fails", func() bool { return strings.Contains(tr.redisText("persistence"), "rdb_last_bgsave_status:err") })
+	return func() {
+		if err := os.RemoveAll(file); err != nil {
+			tr.t.Fatal(err)
+		}
+		tr.redisDo("bgsave")
+		tr.arrive("a snapshot", func() bool { return strings.Contains(tr.redisText("persistence"), "rdb_last_bgsave_status:ok") })
+		tr.redisDo("config", "set", "save", "")
+	}
+}
+
+// signal sends a signal to a process of the trial.
+func (tr *trial) signal(pid int, s syscall.Signal) {
+	tr.t.Helper()
+	if err := syscall.Kill(pid, s); err != nil {
+		tr.t.Fatal(err)
+	}
+}
+
+// redisDo runs a command on the one Redis, past the proxy.
+func (tr *trial) redisDo(args ...any) {
+	tr.t.Helper()
+	if err := tr.rdb.Do(tr.t.Context(), args...).Err(); err != nil {
+		tr.t.Fatalf("%v: %v", args, err)
+	}
+}
+
+func (tr *trial) redisText(section string) string {
+	tr.t.Helper()
+	text, err := tr.rdb.Info(tr.t.Context(), section).Result()
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return text
+}
+
+// redisInfo returns a number of INFO.
+func (tr *trial) redisInfo(name string) (n int) {
+	tr.t.Helper()
+	for line := range strings.Lines(tr.redisText("everything")) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			fmt.Sscan(value, &n)
+		}
+	}
+	return n
+}

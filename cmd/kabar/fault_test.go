@@ -1,0 +1,422 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// faultsVariable sets for how long all trials together inject faults, such as 10m. Without
+// it the trial on one Redis injects a few that the seed chooses, and the others are
+// skipped. faultVariable names a fault to have it alone, even one that is left out.
+const (
+	faultsVariable = "TEST_FAULTS"
+	faultVariable  = "TEST_FAULT"
+)
+
+// fewFaults is how many faults a short trial injects.
+const fewFaults = 5
+
+// A trial is a site under load on which faults are injected one after the other.
+type trial struct {
+	*site
+	rand    *rand.Rand
+	fleet   *fleet
+	load    *load
+	checker *checker
+	proxy   *proxy                // of one Redis
+	rdb     redis.UniversalClient // past the proxy
+	away    []int                 // users of the shard that is away
+	suffers []suffered
+	begun   time.Time
+
+	published atomic.Int64 // events beside the load
+	slowest   atomic.Int64 // answer to somebody whose shard was well while another hung
+}
+
+// A suffered is what one kind of fault has cost.
+type suffered struct {
+	name  string
+	times int
+	away  time.Duration // the longest time without an acknowledged event
+}
+
+// faultTime returns for how long a trial that takes so many tenths of the time injects
+// faults, and 0 for a few faults.
+func faultTime(t *testing.T, tenths time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv(faultsVariable)
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", faultsVariable, err)
+	}
+	return d * tenths / 10
+}
+
+// On one Redis with appendfsync always nothing that was acknowledged is ever lost, doubled
+// or shown to the wrong one, whatever fails.
+func TestFaultsOnOneRedis(t *testing.T) {
+	long := faultTime(t, 4)
+	tr := newTrial(t, "--appendfsync", "always")
+	tr.proxy = startProxy(t, tr.redis.Addr())
+	direct := redis.NewClient(&redis.Options{Addr: tr.redis.Addr()})
+	t.Cleanup(func() { direct.Close() })
+	tr.rdb = direct
+	tr.vars = append(tr.vars, "KABAR_REDIS_URL="+tr.proxy.url())
+	tr.run(long, slices.Concat(processFaults, redisFaults))
+}
+
+func newTrial(t *testing.T, redisArgs ...string) *trial {
+	t.Helper()
+	seed := newSeed(t)
+	c := newChecker()
+	tr := &trial{
+		site: newSiteWith(t, sandbox.Options{OnPush: c.phone, History: 1000}, redisArgs...), checker: c,
+		rand: rand.New(rand.NewPCG(seed, 1<<32)), fleet: &fleet{},
+	}
+	tr.vars = append(tr.vars, "KABAR_PUSH_LIVE_GRACE=1s", "KABAR_RETENTION_MAX_NOTIFICATIONS=100000")
+	tr.load = newLoad(tr.fleet, c, seed)
+	return tr
+}
+
+// run injects faults under load.
+func (tr *trial) run(long time.Duration, table []fault) {
+	tr.begin(func() {
+		for i, f := range tr.choose(long, table) {
+			if i > 0 && long > 0 && time.Since(tr.begun) > long {
+				break
+			}
+			tr.suffer(&f)
+		}
+	})
+}
+
+// begin starts gateways and load, lets something happen, and compares what is left with
+// what was acknowledged.
+func (tr *trial) begin(happen func()) {
+	tr.fleet.processes = []*process{tr.serve(), tr.serve()}
+	tr.load.prepare(tr.site)
+	ctx, cancel := context.WithCancel(tr.t.Context())
+	defer tr.load.listening.Wait()
+	defer tr.load.working.Wait()
+	defer cancel()
+	tr.begun = time.Now()
+	tr.load.start(ctx)
+	tr.recovered("nothing yet")
+	happen()
+	tr.finish()
+	cancel()
+	tr.load.listening.Wait()
+	tr.judge()
+}
+
+// choose returns the faults in the order of the seed: a few of them, or all again and
+// again.
+func (tr *trial) choose(long time.Duration, table []fault) (chosen []fault) {
+	only := os.Getenv(faultVariable)
+	table = slices.DeleteFunc(slices.Clone(table), func(f fault) bool {
+		if only != "" {
+			return f.name != only
+		}
+		if f.pending != "" {
+			tr.t.Logf("left out: %s (%s)", f.name, f.pending)
+		}
+		return f.pending != ""
+	})
+	for range max(1, int(long/(2*time.Second))) {
+		tr.rand.Shuffle(len(table), func(i, j int) { table[i], table[j] = table[j], table[i] })
+		chosen = append(chosen, table...)
+	}
+	if long == 0 {
+		chosen = chosen[:min(fewFaults, len(chosen))]
+	}
+	return chosen
+}
+
+// suffer injects a fault, ends it after one to four seconds, or later where the fault
+// needs that to show, and waits until everything makes progress again.
+func (tr *trial) suffer(f *fault) {
+	tr.load.awayAtMost()
+	heal := f.inject(tr)
+	if f.meanwhile != nil {
+		f.meanwhile(tr)
+	}
+	tr.load.pause(tr.t.Context(), f.least+time.Second+time.Duration(tr.rand.Int64N(int64(3*time.Second))))
+	heal()
+	tr.recovered(f.name)
+	i := slices.IndexFunc(tr.suffers, func(s suffered) bool { return s.name == f.name })
+	if i < 0 {
+		i = len(tr.suffers)
+		tr.suffers = append(tr.suffers, suffered{name: f.name})
+	}
+	s := &tr.suffers[i]
+	s.times++
+	s.away = max(s.away, tr.load.awayAtMost())
+}
+
+// recovered waits until operations of all kinds are acknowledged, pushes arrive, and each
+// socket hears something.
+func (tr *trial) recovered(after string) {
+	tr.t.Helper()
+	met := tr.progress()
+	deadline := time.After(waitTimeout)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stuck := met()
+		if len(stuck) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tr.report()
+			tr.t.Fatalf("after %s no progress of %s", after, strings.Join(stuck, ", "))
+		}
+	}
+}
+
+// progress returns a function that names what has not moved since.
+func (tr *trial) progress() (stuck func() []string) {
+	const some = 5
+	watched := map[string]func() int64{
+		"publishing":  tr.load.acks[publishing].Load,
+		"reading":     tr.load.acks[reading].Load,
+		"registering": tr.load.acks[registering].Load,
+		"talking":     tr.load.acks[talking].Load,
+		"pushing":     func() int64 { return int64(tr.checker.counts().pushes) },
+	}
+	goal := make(map[string]int64)
+	for name, now := range watched {
+		goal[name] = now() + some
+	}
+	for _, t := range tr.load.talk {
+		watched[t.name] = func() int64 {
+			_, frames, _ := tr.checker.position(t.name)
+			return int64(frames)
+		}
+		goal[t.name] = watched[t.name]() + 1
+	}
+	return func() (names []string) {
+		for name, now := range watched {
+			if now() < goal[name] {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+}
+
+// finish ends the load, and waits until nothing is under way.
+func (tr *trial) finish() {
+	close(tr.load.stop)
+	tr.load.working.Wait()
+	tr.drained()
+	tr.probe(true)
+	tr.drained()
+	for _, t := range tr.load.talk {
+		newest := func() int64 {
+			hello, _ := tr.fleet.at(0).dial(t.user, "").next("hello")
+			seq, _ := hello["seq"].(float64)
+			return int64(seq)
+		}()
+		deadline := time.Now().Add(waitTimeout / 4)
+		for seq := int64(-1); seq != newest && time.Now().Before(deadline); tr.load.pause(tr.t.Context(), 20*time.Millisecond) {
+			seq, _, _ = tr.checker.position(t.name)
+		}
+		tr.checker.newest(t.name, newest)
+	}
+}
+
+// probe publishes an event for each mover. Its pushes show whose the moving tokens are;
+// in the end they must show all of them.
+func (tr *trial) probe(end bool) {
+	for user := firstMover; user < firstMover+movers; user++ {
+		id := fmt.Sprint("p", tr.published.Add(1))
+		tr.checker.sendEvent(id, time.Now(), end, user)
+		tr.load.publishUntilAcked(tr.t.Context(), tr.rand, id, []int{user})
+	}
+}
+
+// drained waits until no push waits in the outbox or for its next attempt, and no message
+// for being handed over.
+func (tr *trial) drained() {
+	tr.t.Helper()
+	var left []string
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); tr.load.pause(tr.t.Context(), 50*time.Millisecond) {
+		if left = tr.leftovers(); len(left) == 0 {
+			return
+		}
+	}
+	tr.report()
+	tr.t.Fatalf("still under way: %s", strings.Join(left, ", "))
+}
+
+// partitions are those of the gateways of all sites.
+var partitions = rdb.NewPartitions("kabar", 16)
+
+func (tr *trial) leftovers() (left []string) {
+	tr.t.Helper()
+	pipe := tr.rdb.Pipeline()
+	counts := make(map[string]*redis.IntCmd)
+	ctx := tr.t.Context()
+	for i := range partitions.Len() {
+		key := partitions.Key(i, "handoffs")
+		counts[key] = pipe.ZCard(ctx, key)
+		for _, lane := range push.Lanes {
+			key := partitions.Key(i, "out:"+lane.String())
+			counts[key] = pipe.XLen(ctx, key)
+			key = partitions.Key(i, "delayed:"+lane.String())
+			counts[key] = pipe.ZCard(ctx, key)
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return []string{err.Error()}
+	}
+	for key, n := range counts {
+		if n.Val() > 0 {
+			left = append(left, fmt.Sprintf("%s: %d", key, n.Val()))
+		}
+	}
+	slices.Sort(left)
+	return left
+}
+
+// judge shows the checker what is left, and reports what it finds.
+func (tr *trial) judge() {
+	tr.t.Helper()
+	for _, group := range [][2]int{{firstReader, readers}, {firstMover, movers}, {firstTalker, talkers}} {
+		for user := group[0]; user < group[0]+group[1]; user++ {
+			tr.show(user)
+		}
+	}
+	for i := range partitions.Len() {
+		letters, err := tr.rdb.XRange(tr.t.Context(), partitions.Key(i, "dead"), "-", "+").Result()
+		if err != nil {
+			tr.t.Fatal(err)
+		}
+		for _, l := range letters {
+			tr.checker.bury(fmt.Sprint(l.Values["reason"]))
+		}
+	}
+	for what, n := range tr.load.refused() {
+		if strings.Contains(what, "internal") {
+			tr.checker.answered500(what, n)
+		}
+	}
+	found := tr.checker.verdict()
+	tr.report()
+	kinds, count := byKind(found)
+	for _, kind := range kinds {
+		if tr.checker.mayLose && slices.Contains(losses, kind) {
+			continue
+		}
+		tr.t.Errorf("%s: %d", kind, count[kind])
+		for i, v := range slices.DeleteFunc(slices.Clone(found), func(v violation) bool { return v.kind != kind }) {
+			if i < 10 {
+				tr.t.Errorf("  %s", v.text)
+			}
+		}
+	}
+	if out, err := tr.kabar("", "audit"); err != nil && !tr.checker.mayLose {
+		tr.t.Errorf("audit: %v\n%s", err, out)
+	}
+}
+
+// show shows the checker a user's list, counters and conversations.
+func (tr *trial) show(user int) {
+	tr.t.Helper()
+	p, auth := tr.fleet.at(0), fmt.Sprint(user, ":t")
+	get := func(path string) (int, map[string]any) { return p.call("GET", path, auth, "", "") }
+	for page := 1; ; page++ {
+		_, answer := get(listPath(page, 100))
+		entries := listEntries(answer)
+		for _, e := range entries {
+			tr.checker.list(user, e.event, e.read)
+		}
+		if len(entries) < 100 {
+			break
+		}
+	}
+	_, unreads := get("/v2/notifications/unreads.json")
+	notifications, _ := unreads["unread_notifications"].(float64)
+	messages, _ := unreads["messages"].(float64)
+	tr.checker.counters(user, int(notifications), int(messages))
+	if user < firstTalker {
+		return
+	}
+	for partner := firstTalker; partner < firstTalker+talkers; partner++ {
+		if partner != user {
+			tr.checker.show(user, partner, conversation(get, user, partner))
+		}
+	}
+}
+
+// conversation returns a user's copy of a conversation, the oldest message first.
+func conversation(get func(path string) (int, map[string]any), user, partner int) (messages []shownMessage) {
+	id := model.ConversationID(int64(user), int64(partner))
+	for page := 1; ; page++ {
+		_, answer := get(fmt.Sprintf("/v2/messages/%s.json?keep_unread=1&per_page=100&page=%d", id, page))
+		shown, _ := answer["instant_messages"].([]any)
+		for _, s := range shown {
+			m, _ := s.(map[string]any)
+			var sender int
+			fmt.Sscan(fmt.Sprint(m["sender_id"]), &sender)
+			messages = append(messages, shownMessage{id: m["id"].(string), clientID: m["body"].(string), sender: sender, read: m["read"].(bool)})
+		}
+		if len(shown) < 100 {
+			slices.Reverse(messages)
+			return messages
+		}
+	}
+}
+
+// report prints the account.
+func (tr *trial) report() {
+	tr.t.Helper()
+	n := tr.checker.counts()
+	tr.checker.mu.Lock()
+	_, count := byKind(tr.checker.found)
+	tr.checker.mu.Unlock()
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s under faults for %v\n\n", tr.t.Name(), time.Since(tr.begun).Round(time.Second))
+	fmt.Fprintf(w, "fault\ttimes\tseconds away at most\n")
+	for _, s := range tr.suffers {
+		fmt.Fprintf(w, "%s\t%d\t%.1f\n", s.name, s.times, s.away.Seconds())
+	}
+	fmt.Fprintf(w, "\n\tacknowledged\tlost\tdoubled\n")
+	fmt.Fprintf(w, "events\t%d\t%d\t%d\n", n.events, count[eventLost], count[eventDoubled])
+	fmt.Fprintf(w, "messages\t%d\t%d\t%d\n", n.messages, count[messageLost], count[messageDoubled])
+	fmt.Fprintf(w, "read marks\t%d\t%d\t\n", n.reads, count[readLost])
+	fmt.Fprintf(w, "registrations\t%d\t%d\t\n", n.registrations, count[registrationLost])
+	fmt.Fprintf(w, "\npushes on phones %d, repeated %d, missing %d, on a wrong phone %d, buried %d\n", n.pushes, n.repeats, count[pushMissing], count[wrongOwner], count[pushBuried])
+	fmt.Fprintf(w, "frames on sockets %d, gaps %d, repeated %d, resyncs %d\n", n.frames, count[socketGap], count[socketRepeat], n.resyncs)
+	if tr.checker.failsOver {
+		fmt.Fprintf(w, "shown twice, since a failover lost the first copy before it was acknowledged: %d\n", n.shownTwice)
+	}
+	if slowest := time.Duration(tr.slowest.Load()); slowest > 0 {
+		fmt.Fprintf(w, "slowest answer to others while a shard hung: %.1f s\n", slowest.Seconds())
+	}
+	fmt.Fprintf(w, "answers that were no success: %v\n", tr.load.refused())
+	w.Flush()
+	tr.t.Log(b.String())
+}

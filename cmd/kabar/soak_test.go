@@ -1,0 +1,108 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// soakVariable sets for how long TestSoak runs, such as 8h.
+const soakVariable = "TEST_SOAK"
+
+// A soak is the load of the fault suite without faults, with a line a minute that shows
+// whether something grows or slows down. In the end the account must be as exact as after
+// faults.
+func TestSoak(t *testing.T) {
+	text := os.Getenv(soakVariable)
+	if text == "" {
+		t.Skip("only in make soak: " + soakVariable + " is not set")
+	}
+	long, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", soakVariable, err)
+	}
+	tr := newTrial(t, "--appendfsync", "everysec")
+	client := redis.NewClient(&redis.Options{Addr: tr.redis.Addr()})
+	t.Cleanup(func() { client.Close() })
+	tr.rdb = client
+	tr.begin(func() { tr.soak(long) })
+}
+
+// soak prints a line a minute until the time is over.
+func (tr *trial) soak(long time.Duration) {
+	every := min(time.Minute, long)
+	tr.t.Log("   time  events/s  messages/s  pushes/s  frames/s  p50 ms  p99 ms  memory MiB  goroutines  descriptors  Redis MiB    keys")
+	before := tr.checker.counts()
+	for tick := time.NewTicker(every); time.Since(tr.begun) < long; {
+		<-tick.C
+		now, seconds := tr.checker.counts(), every.Seconds()
+		p50, p99 := tr.load.latency.take()
+		memory, goroutines, descriptors := tr.sizes()
+		keys, err := tr.rdb.DBSize(tr.t.Context()).Result()
+		if err != nil {
+			tr.t.Fatal(err)
+		}
+		rate := func(n int) float64 { return float64(n) / seconds }
+		tr.t.Logf("%7s  %8.1f  %10.1f  %8.1f  %8.1f  %6.1f  %6.1f  %10d  %10d  %11d  %9d  %6d",
+			time.Since(tr.begun).Round(time.Second), rate(now.events-before.events), rate(now.messages-before.messages),
+			rate(now.pushes-before.pushes), rate(now.frames-before.frames), ms(p50), ms(p99),
+			memory>>20, goroutines, descriptors, tr.redisInfo("used_memory")>>20, keys)
+		before = now
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// take returns the median and the 99th percentile since it was called before.
+func (l *latencies) take() (p50, p99 time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.took) == 0 {
+		return 0, 0
+	}
+	slices.Sort(l.took)
+	p50, p99 = l.took[len(l.took)/2], l.took[len(l.took)*99/100]
+	l.took = l.took[:0]
+	return p50, p99
+}
+
+// sizes sums up what the gateways hold: resident memory in bytes, goroutines and file
+// descriptors.
+func (tr *trial) sizes() (memory, goroutines, descriptors int) {
+	tr.t.Helper()
+	for i := range tr.fleet.len() {
+		metrics := tr.fleet.at(i).metrics()
+		memory += int(metrics["process_resident_memory_bytes"])
+		goroutines += int(metrics["go_goroutines"])
+		descriptors += int(metrics["process_open_fds"])
+	}
+	return memory, goroutines, descriptors
+}
+
+// metrics returns the values of a gateway's metrics by name and labels.
+func (p *process) metrics() map[string]float64 {
+	p.t.Helper()
+	resp, err := http.Get(p.admin + "/metrics")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name != "#" {
+			values[name], _ = strconv.ParseFloat(value, 64)
+		}
+	}
+	return values
+}
