@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
@@ -15,55 +17,163 @@ const (
 	settleTimeout = 5 * time.Second // for settling after the process was told to stop
 )
 
-// settle writes the outcomes of finished tasks, several at a time, until the channel is
-// closed.
-func (l *lane) settle() {
-	for first := range l.finished {
-		batch := []*task{first}
-		for more := true; more && len(batch) < maxSettle; {
-			select {
-			case t, ok := <-l.finished:
-				if more = ok; ok {
-					batch = append(batch, t)
-				}
-			default:
-				more = false
-			}
+// An ending is a finished task with its settlement.
+type ending struct {
+	*task
+	settlement outbox.Settlement
+	stuck      bool // it could not be written at once
+}
+
+// settle has settlers write the outcomes of finished tasks, until the channel is closed
+// and all is written, or ctx ends. Each shard of a cluster has a settler of its own, so
+// that one that does not answer holds up its own partitions only.
+func (l *lane) settle(ctx context.Context) {
+	var all sync.WaitGroup
+	settlers := make(map[int]*settler)
+	for t := range l.finished {
+		shard := l.shards[t.key.Partition]
+		s, ok := settlers[shard]
+		if !ok {
+			s = &settler{lane: l, finished: make(chan *task, cap(l.finished))}
+			settlers[shard] = s
+			all.Go(func() { s.run(ctx) })
 		}
-		l.write(batch)
-		l.release(batch)
-		if len(batch) > 1 {
-			time.Sleep(linger)
+		s.finished <- t
+	}
+	for _, s := range settlers {
+		close(s.finished)
+	}
+	all.Wait()
+}
+
+// A settler writes the outcomes of a shard's tasks. Its methods are for one goroutine.
+type settler struct {
+	lane     *lane
+	finished chan *task
+	failed   []*ending // what could not be written, in the order in which it is tried again
+	down     bool      // nothing can be written
+}
+
+// run writes the outcomes of finished tasks, several at a time. What cannot be written is
+// tried again for as long as that takes, while its lease is renewed. The others wait for it
+// only when nothing at all can be written.
+func (s *settler) run(ctx context.Context) {
+	var again <-chan time.Time // when what failed is tried again
+	for open := true; open || len(s.failed) > 0; {
+		finished := s.finished
+		if !open {
+			finished = nil
+		}
+		select {
+		case t, ok := <-finished:
+			if !ok {
+				open = false
+				continue
+			}
+			if n := s.writeFirst(ctx, t); n > 1 && !s.down {
+				time.Sleep(linger)
+			}
+		case <-again:
+			again = nil
+			s.writeAgain(ctx)
+		case <-ctx.Done():
+			s.lane.w.Log.Error("outcomes could not be written before the end: these pushes are sent again",
+				"lane", s.lane.lane, "entries", len(s.failed)+len(s.finished))
+			return
+		}
+		if again == nil && len(s.failed) > 0 {
+			again = time.After(redisPause)
 		}
 	}
 }
 
-// write settles tasks in Redis. While Redis is away it tries again for as long as the
-// leases hold; after that others take the entries over, which G3 allows.
-func (l *lane) write(batch []*task) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.w.Outbox.Lease())
-	defer cancel()
-	settlements := make([]outbox.Settlement, len(batch))
-	for i, t := range batch {
-		settlements[i] = l.settlement(t)
-	}
-	commands := make([]*rdb.Command, len(batch))
-	for {
-		for i := range batch {
-			commands[i] = l.w.Outbox.SettleCommand(ctx, &settlements[i])
+// writeFirst writes the outcomes of first and of other finished tasks, maxSettle at most,
+// unless nothing can be written now. It returns how many there were.
+func (s *settler) writeFirst(ctx context.Context, first *task) int {
+	batch := []*ending{{task: first, settlement: s.lane.settlement(first)}}
+	for more := true; more && len(batch) < maxSettle; {
+		select {
+		case t, ok := <-s.finished:
+			if more = ok; ok {
+				batch = append(batch, &ending{task: t, settlement: s.lane.settlement(t)})
+			}
+		default:
+			more = false
 		}
-		err := l.batcher.Do(ctx, commands...)
-		if err == nil {
+	}
+	left := batch
+	if !s.down {
+		left = s.write(ctx, batch)
+		s.down = len(left) == len(batch)
+	}
+	s.lane.stick(left)
+	s.failed = append(s.failed, left...)
+	return len(batch)
+}
+
+// writeAgain writes what could not be written before, until a batch fails as a whole. What
+// failed again comes last the next time.
+func (s *settler) writeAgain(ctx context.Context) {
+	failed := s.failed
+	var left []*ending
+	for len(failed) > 0 {
+		n := min(maxSettle, len(failed))
+		again := s.write(ctx, failed[:n])
+		failed, left = failed[n:], append(left, again...)
+		if len(again) == n {
 			break
 		}
-		l.w.Log.Error("outcomes cannot be written", "lane", l.lane, "error", err)
-		if !rdb.Sleep(ctx, redisPause) {
-			return
+		s.down = false
+	}
+	s.failed = append(failed, left...)
+}
+
+// write settles tasks in Redis and returns those that it could not.
+func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending) {
+	l := s.lane
+	commands := make([]*rdb.Command, len(batch))
+	for i, e := range batch {
+		commands[i] = l.w.Outbox.SettleCommand(ctx, &e.settlement)
+	}
+	err := l.batcher.Do(ctx, commands...)
+	var settled []*ending
+	for i, e := range batch {
+		held, results, unread := outbox.ReadSettled(commands[i])
+		if unread != nil {
+			failed, err = append(failed, e), cmp.Or(err, unread)
+			continue
+		}
+		l.count(e, held, results)
+		settled = append(settled, e)
+	}
+	if len(failed) > 0 {
+		l.w.Log.Error("outcomes cannot be written", "lane", l.lane, "entries", len(failed), "error", err)
+	}
+	l.release(settled)
+	return failed
+}
+
+// stick notes that outcomes could not be written.
+func (l *lane) stick(endings []*ending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range endings {
+		e.stuck = true
+		l.stuck[e.key.Partition]++
+	}
+}
+
+// release forgets settled tasks.
+func (l *lane) release(settled []*ending) {
+	l.mu.Lock()
+	for _, e := range settled {
+		delete(l.held, e.key)
+		if e.stuck {
+			l.stuck[e.key.Partition]--
 		}
 	}
-	for i, t := range batch {
-		l.count(t, &settlements[i], commands[i])
-	}
+	l.mu.Unlock()
+	l.signal()
 }
 
 // settlement returns the settlement of a task's entry.
@@ -84,21 +194,16 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 }
 
 // count updates the metrics once a settlement is written.
-func (l *lane) count(t *task, s *outbox.Settlement, c *rdb.Command) {
-	for _, d := range t.dead {
+func (l *lane) count(e *ending, held bool, results []int64) {
+	for _, d := range e.dead {
 		l.w.metrics.dead.WithLabelValues(l.lane.String(), d.Reason).Inc()
 	}
-	held, results, err := outbox.ReadSettled(c)
-	if err != nil {
-		l.w.Log.Error("the reply to a settled entry cannot be read", "lane", l.lane, "error", err)
-		return
-	}
-	if t.entry == nil {
+	if e.entry == nil {
 		return
 	}
 	dropped := 0
-	if held && len(s.Additions) > 0 && s.Additions[0].Fragment == report.Fragment.Name {
+	if additions := e.settlement.Additions; held && len(additions) > 0 && additions[0].Fragment == report.Fragment.Name {
 		dropped = int(results[0])
 	}
-	l.w.Reports.Queued(t.entry.Service, dropped)
+	l.w.Reports.Queued(e.entry.Service, dropped)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,7 +54,7 @@ type Outbox struct {
 	log        *slog.Logger
 	now        func() time.Time
 	settle     *rdb.Script
-	wake       [len(push.Lanes)]chan struct{} // nudges: there may be entries to read
+	wake       [len(push.Lanes)]waker // nudges: there may be entries to read
 }
 
 // New returns an outbox. It does not talk to Redis yet.
@@ -64,16 +65,15 @@ func New(o Options) *Outbox {
 		settle: settleScript(o.Fragments),
 	}
 	for l := range out.wake {
-		out.wake[l] = make(chan struct{}, 1)
+		out.wake[l].next = make(chan struct{})
 	}
 	return out
 }
 
-// Nudge wakes the reader of a lane, which may have new entries. It never blocks.
+// Nudge wakes the readers of a lane, which may have new entries. It never blocks.
 func (o *Outbox) Nudge(l push.Lane) {
-	select {
-	case o.wake[l] <- struct{}{}:
-	default:
+	if o.cluster { // elsewhere reading blocks until there are entries
+		o.wake[l].nudge()
 	}
 }
 
@@ -82,6 +82,26 @@ func (o *Outbox) NudgeAll() {
 	for _, l := range push.Lanes {
 		o.Nudge(l)
 	}
+}
+
+// A waker wakes all who wait for a nudge.
+type waker struct {
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+func (w *waker) nudge() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.next)
+	w.next = make(chan struct{})
+}
+
+// nudged returns a channel that the next nudge closes.
+func (w *waker) nudged() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next
 }
 
 // KeepDead is how long dead letters are kept.
