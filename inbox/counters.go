@@ -12,7 +12,7 @@ import (
 
 //go:embed unreads.lua
 var unreadsSource string
-var unreadsScript = script(unreadsSource)
+var unreadsScript = script(unreadsSource).ReadOnly()
 
 // A Subject says which notifications about a subject count.
 type Subject struct {

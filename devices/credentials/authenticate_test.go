@@ -120,8 +120,7 @@ func TestARightSignInIsOneRoundTrip(t *testing.T) {
 		wantSignIn(t, s, budi, "loads the script", home, ErrUnauthorized)
 		_, err := s.TokenIs(t.Context(), ani, "right") // opens the connection that single reads use
 		check(t, err)
-		trips := &redistest.Counter{}
-		r.Client.AddHook(trips)
+		trips := r.CountTrips(t)
 		for want := 1; want <= 2; want++ { // verified, then known
 			wantSignIn(t, s, ani, "right", home, nil)
 			if trips.N != want {

@@ -2,7 +2,6 @@ package rdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -125,6 +124,9 @@ func (b *Batcher) send(ctx context.Context, t target, waits bool, commands []*Co
 // confirm fails the writes of a pipeline when too few replicas have them. WAIT counts the
 // replicas of one Redis process.
 func (b *Batcher) confirm(commands []*Command, wait *redis.Cmd) {
+	for _, c := range commands {
+		c.unconfirmed = nil // of an earlier attempt
+	}
 	n, err := wait.Int()
 	switch {
 	case err != nil:
@@ -135,8 +137,8 @@ func (b *Batcher) confirm(commands []*Command, wait *redis.Cmd) {
 		return
 	}
 	for _, c := range commands {
-		if done := c.Err(); c.writes() && (done == nil || errors.Is(done, redis.Nil)) {
-			c.SetErr(err)
+		if c.writes() {
+			c.unconfirmed = err
 		}
 	}
 }

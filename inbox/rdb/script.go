@@ -53,8 +53,18 @@ func (s *Script) args(name, script string, keys []string, args []any) []any {
 // reply or the error.
 type Command struct {
 	*redis.Cmd
-	withSource func() *redis.Cmd // the same command with the script's source; nil for a plain command
-	readOnly   bool
+	withSource  func() *redis.Cmd // the same command with the script's source; nil for a plain command
+	readOnly    bool
+	unconfirmed error // why the replicas may not have what it wrote
+}
+
+// Err returns the error of the command, or ErrReplicas when it was carried out and too few
+// replicas have confirmed that. Then the command also holds its reply.
+func (c *Command) Err() error {
+	if err := c.Cmd.Err(); err != nil && !errors.Is(err, redis.Nil) || c.unconfirmed == nil {
+		return err
+	}
+	return c.unconfirmed
 }
 
 // readOnlyCommands are those plain commands that wait for no replicas.

@@ -158,7 +158,7 @@ func TestCommandsFollowTheirSlot(t *testing.T) {
 			t.Parallel()
 			c := newTestCluster(t)
 			if replicas > 0 {
-				startReplica(t, c.servers[2])
+				localredistest.Replica(t, c.servers[2], "--appendonly", "no")
 			}
 			b := NewBatcher(c.client, replicas)
 			t.Cleanup(b.Close)
@@ -187,23 +187,6 @@ func TestCommandsFollowTheirSlot(t *testing.T) {
 			}
 		})
 	}
-}
-
-// startReplica starts a replica of a cluster's node and waits until it follows.
-func startReplica(t *testing.T, master *localredis.Server) *localredis.Server {
-	t.Helper()
-	host, port, _ := strings.Cut(master.Addr(), ":")
-	replica, err := localredis.Start(t.Context(), localredis.Options{Args: []string{"--replicaof", host, port, "--appendonly", "no"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { replica.Kill() })
-	node := redis.NewClient(&redis.Options{Addr: master.Addr()})
-	defer node.Close()
-	eventually(t, func() bool {
-		return strings.Contains(node.Info(t.Context(), "replication").Val(), "state=online")
-	})
-	return replica
 }
 
 // startMigration begins to move the slot of a server's key, whose keys were moved already.

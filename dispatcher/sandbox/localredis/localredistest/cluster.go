@@ -17,7 +17,7 @@ import (
 
 const (
 	slots        = 16384
-	clusterReady = time.Minute
+	startTimeout = time.Minute // of a cluster, and of a replica
 )
 
 // Cluster starts a Redis Cluster of masters that share the slots evenly, in order, with
@@ -53,7 +53,7 @@ func Cluster(t testing.TB, masters int, args ...string) []*localredis.Server {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), clusterReady)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	for _, s := range servers {
 		if err := whole(ctx, s.Addr(), masters); err != nil {
@@ -94,6 +94,35 @@ func freePort(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return port
+}
+
+// Replica starts a replica of a server, or of a master of a cluster, and waits until it
+// follows. It ends with the test.
+func Replica(t testing.TB, master *localredis.Server, args ...string) *localredis.Server {
+	t.Helper()
+	host, port, err := net.SplitHostPort(master.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica, err := localredis.Start(t.Context(), localredis.Options{Args: append([]string{"--replicaof", host, port}, args...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { replica.Kill() }) // it may be stopped
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	node := redis.NewClient(&redis.Options{Addr: replica.Addr()})
+	defer node.Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(node.Info(ctx, "replication").Val(), "master_link_status:up") {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("the replica does not follow")
+		}
+	}
+	return replica
 }
 
 // Stop stops a server's process, as a host does that hangs, until the returned function is
