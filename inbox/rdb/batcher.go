@@ -46,8 +46,8 @@ var defaultLimits = limits{
 	probe:    250 * time.Millisecond,
 }
 
-// A Batcher sends commands to Redis in pipelines: while one pipeline is under way,
-// commands of concurrent callers wait for the next one. A single caller waits for nobody.
+// A Batcher sends commands to Redis in pipelines: while one pipeline is under way, the
+// commands of concurrent callers queue for the next one. A single caller does not wait.
 //
 // On a cluster each shard has a queue and pipelines of its own, so that one that is away
 // delays only the commands that concern it: they fail at once while it is known not to

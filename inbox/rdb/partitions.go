@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrPartitions reports that Redis was first used with another number of
-// partitions. The number cannot change later: a user's keys lie where it said.
+// ErrPartitions reports that Redis was first used with another number of partitions. The
+// number cannot change later, because the keys of users depend on it.
 var ErrPartitions = errors.New("redis.partitions differs from what this Redis was first used with")
 
 // slots is the number of hash slots of a Redis Cluster.
@@ -92,7 +92,7 @@ func (p *Partitions) Key(i int, name string) string {
 func (p *Partitions) Users(i int) string { return p.Key(i, "users") }
 
 // Listing returns the key of the users of a user's partition, and the user's member. The
-// script that stores the first thing of a user adds it.
+// script that first stores data of a user adds the member.
 func (p *Partitions) Listing(user int64) (key, member string) {
 	return p.Users(p.OfUser(user)), UserMember(user)
 }

@@ -40,7 +40,8 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 		ReadTimeout:           answerTimeout,
 		WriteTimeout:          answerTimeout,
 		ContextTimeoutEnabled: true,
-		// Only managed services know these; others answer with an error.
+		// Only managed services support these notifications; other servers answer with an
+		// error.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if a.TLS {
