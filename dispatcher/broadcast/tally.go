@@ -13,7 +13,7 @@ var tallySource string
 
 // Fragment counts the outcomes of a broadcast's pushes within the script that settles an
 // entry; see Broadcasts.Tally.
-var Fragment = outbox.Fragment{Name: "tally_broadcast", Source: tallySource}
+var Fragment = outbox.Fragment{Name: "tally_broadcast", Source: tallySource, Types: []string{"hash"}}
 
 // The fields of a walk that count pushes.
 const (

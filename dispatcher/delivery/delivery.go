@@ -77,7 +77,7 @@ func New(o Options) *Workers {
 
 // Run delivers pushes until ctx ends. Then it finishes the attempts that are under way,
 // hands the rest back to the outbox, and returns; that takes as long as an attempt at
-// most, a third of a lease.
+// most, a third of a lease, and 5 s more while Redis takes no writes.
 func (w *Workers) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, l := range w.lanes {

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,18 +19,19 @@ const (
 	redisPause    = time.Second // after Redis failed
 )
 
-// A lane delivers the entries of one lane: a reader takes them from the outbox, queues send
-// them, a settler writes the outcomes, a keeper renews leases and takes over the entries of
-// workers that died.
+// A lane delivers the entries of one lane: readers take them from the outbox, a claimer
+// takes over the entries of workers that died, queues send them, settlers write the
+// outcomes, and a keeper renews the leases until everything is settled.
 type lane struct {
 	w        *Workers
 	lane     push.Lane
 	queues   map[devices.Platform]*queue
-	finished chan *task // to the settler
+	finished chan *task // to the settlers
 
 	batcher *rdb.Batcher // while running; of its own: lanes share no queue
 	mu      sync.Mutex
 	held    map[outbox.Key]*task // read, not yet settled
+	stuck   map[int]int          // by partition: outcomes that could not be written yet
 	room    chan struct{}        // signalled when held shrinks
 	maxHeld int
 }
@@ -42,6 +44,7 @@ func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platfor
 		queues:   make(map[devices.Platform]*queue),
 		finished: make(chan *task, maxHeld+w.Outbox.MaxRead()),
 		held:     make(map[outbox.Key]*task),
+		stuck:    make(map[int]int),
 		room:     make(chan struct{}, 1),
 		maxHeld:  maxHeld,
 	}
@@ -54,46 +57,45 @@ func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platfor
 func (l *lane) run(ctx context.Context) {
 	l.batcher = rdb.NewBatcher(l.w.Redis, 0)
 	defer l.batcher.Close()
-	var intake, settling sync.WaitGroup
-	settling.Go(l.settle)
-	intake.Go(func() { l.read(ctx) })
-	intake.Go(func() { l.keep(ctx) })
+	unsettled, allSettled := context.WithCancel(context.Background())
+	var intake, settling, keeping sync.WaitGroup
+	keeping.Go(func() { l.keep(unsettled) })
+	settling.Go(func() { l.settle(unsettled) })
+	shards := l.w.Outbox.Shards(ctx)
+	for i := range shards {
+		others := slices.Concat(slices.Delete(slices.Clone(shards), i, i+1)...)
+		intake.Go(func() { l.read(ctx, others) })
+	}
+	intake.Go(func() { l.claim(ctx) })
 
 	intake.Wait() // no new jobs after this
 	for _, q := range l.queues {
 		q.close()
-	} // every task is finished
+	}
+	// Every task is finished.
 	close(l.finished)
+	late := time.AfterFunc(settleTimeout, allSettled)
 	settling.Wait()
+	late.Stop()
+	allSettled()
+	keeping.Wait()
 }
 
-// read takes entries from the outbox as long as there is room for them.
-func (l *lane) read(ctx context.Context) {
-	for {
-		err := l.w.Outbox.CreateGroups(ctx, l.lane)
-		if err == nil {
-			break
-		}
-		if ctx.Err() == nil {
-			l.w.Log.Error("the outbox cannot be read", "lane", l.lane, "error", err)
-		}
-		if !rdb.Sleep(ctx, redisPause) {
-			return
-		}
-	}
+// read takes entries from the outbox as long as there is room for them, but none from the
+// partitions of other readers.
+func (l *lane) read(ctx context.Context, others []int) {
 	for {
 		free := l.free(ctx)
 		if free == 0 {
 			return
 		}
-		messages, err := l.w.Outbox.Read(ctx, l.lane, free)
-		if ctx.Err() == nil && err != nil {
+		messages, err := l.w.Outbox.Read(ctx, l.lane, free, append(l.blocked(), others...)...)
+		l.take(ctx, messages)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			l.w.Log.Error("the outbox cannot be read", "lane", l.lane, "error", err)
 			rdb.Sleep(ctx, redisPause)
-			continue
-		}
-		l.take(ctx, messages)
-		if len(messages) > 1 {
+		case len(messages) > 1:
 			rdb.Sleep(ctx, linger)
 		}
 	}
@@ -110,6 +112,7 @@ func (l *lane) free(ctx context.Context) int {
 			return 0
 		}
 		if free > 0 {
+			l.signal() // other readers may wait, too
 			return free
 		}
 		select {
@@ -119,19 +122,46 @@ func (l *lane) free(ctx context.Context) int {
 	}
 }
 
-// keep renews the leases of the entries that the lane holds, and takes over entries whose
-// consumer stopped.
-func (l *lane) keep(ctx context.Context) {
-	for rdb.Sleep(ctx, l.w.Outbox.RenewEvery()) {
-		if err := l.w.Outbox.Renew(ctx, l.batcher, l.lane, l.heldFor(l.w.Outbox.RenewEvery()/2)); err != nil && ctx.Err() == nil {
-			l.w.Log.Warn("leases cannot be renewed", "lane", l.lane, "error", err)
-			continue
+// blocked returns the partitions from which nothing is taken, because many outcomes of
+// them cannot be written: they must not fill the room that the others need.
+func (l *lane) blocked() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var partitions []int
+	for p, n := range l.stuck {
+		if n >= max(1, l.maxHeld/(2*l.w.Outbox.Partitions())) {
+			partitions = append(partitions, p)
 		}
-		messages, err := l.w.Outbox.Claim(ctx, l.batcher, l.lane)
+	}
+	return partitions
+}
+
+// keep renews the leases of the entries that the lane holds until ctx ends: nobody takes
+// over from a process that lives, however long an outcome cannot be written. When Redis
+// was away it tries again soon, because others take over half a lease after it is back.
+func (l *lane) keep(ctx context.Context) {
+	every := l.w.Outbox.RenewEvery()
+	for wait := every; rdb.Sleep(ctx, wait); {
+		wait = every
+		if err := l.w.Outbox.Renew(ctx, l.batcher, l.lane, l.heldFor(every/2)); err != nil && ctx.Err() == nil {
+			l.w.Log.Warn("leases cannot be renewed", "lane", l.lane, "error", err)
+			wait = min(every, redisPause)
+		}
+	}
+}
+
+// claim takes over entries whose consumer stopped.
+func (l *lane) claim(ctx context.Context) {
+	claimer := l.w.Outbox.NewClaimer(l.lane)
+	for {
+		messages, err := claimer.Claim(ctx, l.batcher, l.blocked()...)
 		if err != nil && ctx.Err() == nil {
 			l.w.Log.Warn("entries cannot be taken over", "lane", l.lane, "error", err)
 		}
 		l.take(ctx, messages)
+		if !rdb.Sleep(ctx, l.w.Outbox.RenewEvery()) {
+			return
+		}
 	}
 }
 
@@ -215,13 +245,8 @@ func (l *lane) hold(key outbox.Key) (*task, bool) {
 	return t, true
 }
 
-// release forgets settled tasks.
-func (l *lane) release(tasks []*task) {
-	l.mu.Lock()
-	for _, t := range tasks {
-		delete(l.held, t.key)
-	}
-	l.mu.Unlock()
+// signal tells a reader that there may be room. The reader passes it on to the next one.
+func (l *lane) signal() {
 	select {
 	case l.room <- struct{}{}:
 	default:

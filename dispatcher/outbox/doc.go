@@ -8,5 +8,11 @@
 // the delayed set, or moves it to the dead letters. Packages above add their own writes
 // to that script as a [Fragment].
 //
+// All of that works while Redis' memory is full (maxmemory with noeviction), because it
+// frees memory in the end. Redis checks the limit at the first write of a script only, so
+// each script that may need memory begins with a write that needs none: it removes
+// something that does not exist. What a script takes away it takes away last, so that an
+// error in between loses no entry.
+//
 // The methods of an [Outbox] are safe for concurrent use.
 package outbox

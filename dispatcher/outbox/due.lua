@@ -1,4 +1,5 @@
--- Returns entries that are due from the delayed sets of a partition to its outbox.
+-- Returns entries that are due from the delayed sets of a partition to its outbox. It
+-- works while Redis' memory is full; see doc.go.
 --
 -- KEYS  1… delayed set and stream of each lane, alternating
 -- ARGV  1 how many at most, per lane
@@ -12,8 +13,9 @@ for k = 1, #KEYS, 2 do
   local delayed, stream = KEYS[k], KEYS[k + 1]
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)
   for _, entry in ipairs(due) do
+    redis.call('ZREM', delayed, '') -- no such member: it makes the memory limit spare XADD
     redis.call('XADD', stream, '*', 'e', entry)
-    redis.call('ZREM', delayed, entry)
+    redis.call('ZREM', delayed, entry) -- last: after an error the entry is still there
   end
   moved[#moved + 1] = #due
 end

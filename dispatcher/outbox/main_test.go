@@ -58,10 +58,12 @@ var fragments = []Fragment{
 		Name:    appendFragment,
 		Prelude: "local function append(key, value) return redis.call('RPUSH', key, value) end",
 		Source:  "for _, arg in ipairs(args) do append(keys[1], arg) end\nreturn #args",
+		Types:   []string{"list"},
 	},
 	{
 		Name:   copyFragment,
 		Source: "for i, key in ipairs(keys) do redis.call('SET', key, args[i]) end\nreturn 100 * #keys + #args",
+		Types:  []string{"string"},
 	},
 }
 
@@ -77,7 +79,12 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	return newWorldAt(t, server.Addr())
+}
+
+func newWorldAt(t *testing.T, addr string) *world {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr})
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,7 +54,9 @@ type Outbox struct {
 	log        *slog.Logger
 	now        func() time.Time
 	settle     *rdb.Script
-	wake       [len(push.Lanes)]chan struct{} // nudges: there may be entries to read
+
+	mu   sync.Mutex
+	wake [len(push.Lanes)]chan struct{} // closed and replaced by a nudge: there may be entries to read
 }
 
 // New returns an outbox. It does not talk to Redis yet.
@@ -64,17 +67,30 @@ func New(o Options) *Outbox {
 		settle: settleScript(o.Fragments),
 	}
 	for l := range out.wake {
-		out.wake[l] = make(chan struct{}, 1)
+		out.wake[l] = make(chan struct{})
 	}
 	return out
 }
 
-// Nudge wakes the reader of a lane, which may have new entries. It never blocks.
+// Partitions returns how many partitions there are.
+func (o *Outbox) Partitions() int { return o.partitions.Len() }
+
+// Nudge wakes the readers of a lane, which may have new entries. It never blocks.
 func (o *Outbox) Nudge(l push.Lane) {
-	select {
-	case o.wake[l] <- struct{}{}:
-	default:
+	if !o.cluster {
+		return // a blocking read needs none
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.wake[l])
+	o.wake[l] = make(chan struct{})
+}
+
+// woken returns a channel that the next nudge closes.
+func (o *Outbox) woken(l push.Lane) <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.wake[l]
 }
 
 // NudgeAll nudges every lane.

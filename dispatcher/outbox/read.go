@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,12 +15,10 @@ import (
 )
 
 const (
-	readWait     = time.Second            // how long a blocking read waits for an entry
-	pollEvery    = 200 * time.Millisecond // how often a cluster's streams are read without a nudge
-	maxRead      = 64                     // entries of one partition in one read
-	maxClaim     = 20                     // entries of one partition taken over at once
-	maxRenew     = 64                     // leases renewed by one script
-	consumerIdle = 10 * time.Minute       // how long a consumer without entries is kept
+	readWait  = time.Second            // how long a blocking read waits for an entry
+	pollEvery = 200 * time.Millisecond // how often a cluster's streams are read without a nudge
+	maxRead   = 64                     // entries of one partition in one read
+	maxRenew  = 64                     // leases renewed by one script
 )
 
 var (
@@ -27,12 +26,11 @@ var (
 	dueSource string
 	//go:embed renew.lua
 	renewSource string
-	//go:embed claim.lua
-	claimSource string
+	//go:embed create_group.lua
+	createGroupSource string
 
 	dueScript   = rdb.NewScript(dueSource)
 	renewScript = rdb.NewScript(renewSource)
-	claimScript = rdb.NewScript(claimSource)
 )
 
 // A Key names an entry of a lane.
@@ -44,7 +42,7 @@ type Key struct {
 // A Message is an entry as it was read.
 type Message struct {
 	Key
-	Deliveries int64  // how often it was given to a consumer, this time included
+	Deliveries int64  // to how many consumers in turn it was given, this one included
 	Value      string // see ParseEntry
 }
 
@@ -52,41 +50,80 @@ type Message struct {
 func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 
 // CreateGroups makes the streams of a lane and their consumer groups where they are
-// missing. Groups start at 0: entries may have been written before.
+// missing.
 func (o *Outbox) CreateGroups(ctx context.Context, l push.Lane) error {
-	pipe := o.redis.Pipeline()
-	var replies []*redis.StatusCmd
-	for p := range o.partitions.Len() {
-		replies = append(replies, pipe.XGroupCreateMkStream(ctx, o.StreamKey(p, l), group, "0"))
+	streams := make([]string, o.partitions.Len())
+	for p := range streams {
+		streams[p] = o.StreamKey(p, l)
 	}
-	_, _ = pipe.Exec(ctx) // each reply holds its own error
-	for _, r := range replies {
-		if err := r.Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
-			return fmt.Errorf("create consumer group: %w", err)
-		}
+	return o.createGroups(ctx, streams)
+}
+
+func (o *Outbox) createGroups(ctx context.Context, streams []string) error {
+	pipe := o.redis.Pipeline()
+	for _, stream := range streams {
+		pipe.Eval(ctx, createGroupSource, []string{stream}, group)
+	}
+	if _, err := pipe.Exec(ctx); err != nil { // the others were carried out
+		return fmt.Errorf("create consumer group: %w", err)
 	}
 	return nil
 }
 
-// Read waits for new entries of a lane, about limit of them at most. It may return none.
-func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int) ([]Message, error) {
+// Shards returns the partitions that lie together on each shard of a cluster, and all
+// partitions together on another Redis. Whoever reads each shard by itself does not wait
+// for one that does not answer. Partitions may move later: then they are read together
+// with others, no more.
+func (o *Outbox) Shards(ctx context.Context) [][]int {
+	cluster, _ := o.redis.(*redis.ClusterClient)
+	var shards [][]int
+	index := make(map[string]int)
+	for p := range o.partitions.Len() {
+		var addr string
+		if cluster != nil {
+			if master, err := cluster.MasterForKey(ctx, o.StreamKey(p, push.Urgent)); err == nil {
+				addr = master.Options().Addr
+			}
+		}
+		i, ok := index[addr]
+		if !ok {
+			i = len(shards)
+			index[addr], shards = i, append(shards, nil)
+		}
+		shards[i] = append(shards[i], p)
+	}
+	return shards
+}
+
+// Read waits for new entries of a lane, about limit of them at most. It leaves out
+// some partitions, and may return none. With an error there may be messages, too.
+func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...int) ([]Message, error) {
 	count := int64(min(max(1, limit/o.partitions.Len()), maxRead))
+	var keys []string
+	partitions := make(map[string]int, o.partitions.Len())
+	for p := range o.partitions.Len() {
+		key := o.StreamKey(p, l)
+		partitions[key] = p
+		if !slices.Contains(without, p) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		rdb.Sleep(ctx, readWait)
+		return nil, nil
+	}
 	var streams []redis.XStream
 	var err error
 	if o.cluster {
-		streams, err = o.readShards(ctx, l, count)
+		streams, err = o.readShards(ctx, l, keys, count)
 	} else {
-		streams, err = o.readAll(ctx, l, count)
+		streams, err = o.readAll(ctx, keys, count)
 	}
-	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis lost its data, or is new after a failover
-		err = o.CreateGroups(ctx, l)
+	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis is new, or lost its data
+		err = o.createGroups(ctx, keys)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read outbox: %w", err)
-	}
-	partitions := make(map[string]int, o.partitions.Len())
-	for p := range o.partitions.Len() {
-		partitions[o.StreamKey(p, l)] = p
+		err = fmt.Errorf("read outbox: %w", err)
 	}
 	var messages []Message
 	for _, s := range streams {
@@ -95,18 +132,14 @@ func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int) ([]Message, e
 			messages = append(messages, Message{Key{partitions[s.Stream], m.ID}, 1, value})
 		}
 	}
-	return messages, nil
+	return messages, err
 }
 
-// readAll reads the streams of all partitions in one blocking call.
-func (o *Outbox) readAll(ctx context.Context, l push.Lane, count int64) ([]redis.XStream, error) {
-	n := o.partitions.Len()
-	keys := make([]string, 2*n)
-	for p := range n {
-		keys[p], keys[n+p] = o.StreamKey(p, l), ">"
-	}
+// readAll reads streams in one blocking call.
+func (o *Outbox) readAll(ctx context.Context, keys []string, count int64) ([]redis.XStream, error) {
 	streams, err := o.redis.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: group, Consumer: o.consumer, Streams: keys, Count: count, Block: readWait,
+		Group: group, Consumer: o.consumer, Streams: append(slices.Clip(keys), slices.Repeat([]string{">"}, len(keys))...),
+		Count: count, Block: readWait,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
 		err = nil
@@ -114,14 +147,15 @@ func (o *Outbox) readAll(ctx context.Context, l push.Lane, count int64) ([]redis
 	return streams, err
 }
 
-// readShards reads the streams of all partitions of a cluster in one pipeline per shard.
-// When they are empty it waits for a nudge, pollEvery at most.
-func (o *Outbox) readShards(ctx context.Context, l push.Lane, count int64) ([]redis.XStream, error) {
+// readShards reads streams of a cluster in one pipeline per shard, and waits for a nudge
+// or a moment when they are empty.
+func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, count int64) ([]redis.XStream, error) {
+	woken := o.woken(l)
 	pipe := o.redis.Pipeline()
-	replies := make([]*redis.XStreamSliceCmd, o.partitions.Len())
-	for p := range replies {
-		replies[p] = pipe.XReadGroup(ctx, &redis.XReadGroupArgs{
-			Group: group, Consumer: o.consumer, Streams: []string{o.StreamKey(p, l), ">"}, Count: count, Block: -1,
+	replies := make([]*redis.XStreamSliceCmd, len(keys))
+	for i, key := range keys {
+		replies[i] = pipe.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: group, Consumer: o.consumer, Streams: []string{key, ">"}, Count: count, Block: -1,
 		})
 	}
 	_, _ = pipe.Exec(ctx) // each reply holds its own error
@@ -129,59 +163,35 @@ func (o *Outbox) readShards(ctx context.Context, l push.Lane, count int64) ([]re
 	var failed error
 	for _, r := range replies {
 		if err := r.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			failed = err
+			if failed == nil || redis.HasErrorPrefix(err, "NOGROUP") {
+				failed = err
+			}
 			continue
 		}
 		streams = append(streams, r.Val()...)
 	}
-	if len(streams) > 0 {
+	if len(streams) > 0 && !redis.HasErrorPrefix(failed, "NOGROUP") {
 		return streams, nil // an error of the others comes again with the next read
 	}
-	if failed == nil {
+	if len(streams) == 0 && failed == nil {
 		timer := time.NewTimer(pollEvery)
 		defer timer.Stop()
 		select {
-		case <-o.wake[l]:
+		case <-woken:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
 	}
-	return nil, failed
-}
-
-// Claim takes over entries of a lane whose consumers stopped. With an error there may be
-// messages, too: those of the partitions that answered.
-func (o *Outbox) Claim(ctx context.Context, b *rdb.Batcher, l push.Lane) ([]Message, error) {
-	commands := make([]*rdb.Command, o.partitions.Len())
-	for p := range commands {
-		commands[p] = claimScript.Command(ctx, []string{o.StreamKey(p, l)},
-			group, o.consumer, o.claimAfter().Milliseconds(), maxClaim, consumerIdle.Milliseconds())
-	}
-	err := b.Do(ctx, commands...)
-	var messages []Message
-	for p, c := range commands {
-		reply, _ := c.Slice() // its error is in err
-		if len(reply)%3 != 0 {
-			err = errors.Join(err, rdb.ErrReply)
-			continue
-		}
-		for i := 0; i < len(reply); i += 3 {
-			m := Message{Key: Key{Partition: p}}
-			m.ID, _ = reply[i].(string)
-			m.Deliveries, _ = reply[i+1].(int64)
-			m.Value, _ = reply[i+2].(string)
-			messages = append(messages, m)
-		}
-	}
-	if err != nil {
-		err = fmt.Errorf("take over entries: %w", err)
-	}
-	return messages, err
+	return streams, failed
 }
 
 // claimAfter returns how long an entry must have been left alone before others take it
 // over. With RenewEvery it adds up to a lease.
 func (o *Outbox) claimAfter() time.Duration { return o.lease * 3 / 4 }
+
+// reclaimAfter is how long an entry of this consumer has been left alone when it cannot
+// be one whose lease is renewed: the reply that gave it was lost.
+func (o *Outbox) reclaimAfter() time.Duration { return o.lease / 2 }
 
 // RenewEvery is how often a worker renews its leases and claims the entries of others.
 func (o *Outbox) RenewEvery() time.Duration { return o.lease / 4 }

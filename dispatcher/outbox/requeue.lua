@@ -1,4 +1,5 @@
--- Returns a dead letter to the outbox, or drops it.
+-- Returns a dead letter to the outbox, or drops it. It works while Redis' memory is full;
+-- see doc.go.
 --
 -- KEYS  1 dead letters  2 stream (or the dead letters again: drop)
 -- ARGV  1 id of the dead letter  2 entry
@@ -8,6 +9,9 @@ local dead, stream = KEYS[1], KEYS[2]
 local id, entry = ARGV[1], ARGV[2]
 
 if #redis.call('XRANGE', dead, id, id) == 0 then return 0 end
-if stream ~= dead then redis.call('XADD', stream, '*', 'e', entry) end
-redis.call('XDEL', dead, id)
+if stream ~= dead then
+  redis.call('XDEL', dead, '0-0') -- no such letter: it makes the memory limit spare XADD
+  redis.call('XADD', stream, '*', 'e', entry)
+end
+redis.call('XDEL', dead, id) -- last: after an error the letter is still there
 return 1

@@ -2,14 +2,15 @@ package outbox
 
 import (
 	"context"
-	"errors"
+	_ "embed"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
+
+//go:embed drop.lua
+var dropSource string
 
 // scanPage is how many entries of a stream are read together.
 const scanPage = 200
@@ -59,18 +60,15 @@ func (o *Outbox) scanStream(ctx context.Context, stream string, match func(value
 		if err != nil {
 			return fmt.Errorf("scan %s: %w", stream, err)
 		}
-		var drop []string
+		drop := []any{group}
 		for _, m := range page {
 			if value, _ := m.Values[EntryField].(string); match(value) {
 				drop = append(drop, m.ID)
 			}
 			after = "(" + m.ID
 		}
-		if len(drop) > 0 {
-			pipe := o.redis.TxPipeline()
-			pipe.XAck(ctx, stream, group, drop...) // without effect on dead letters
-			pipe.XDel(ctx, stream, drop...)
-			if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		if len(drop) > 1 {
+			if err := o.redis.Eval(ctx, dropSource, []string{stream}, drop...).Err(); err != nil {
 				return fmt.Errorf("drop from %s: %w", stream, err)
 			}
 		}

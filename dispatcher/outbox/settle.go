@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -22,9 +24,13 @@ type Fragment struct {
 	// Prelude is Lua that stands before the function, such as functions that it calls.
 	Prelude string
 	// Source is the body of a function with the parameters keys and args, both tables
-	// of strings. It must return a number and must not fail after its first write. All
-	// keys lie in the entry's partition.
+	// of strings. It must return a number and must not fail. All keys lie in the entry's
+	// partition.
 	Source string
+	// Types are the types that Redis may have for the keys, in their order; the last one
+	// is also that of further keys. Settling fails before its first write when a key has
+	// another type.
+	Types []string
 }
 
 // An Addition is one call of a fragment. The zero Addition is none.
@@ -37,9 +43,10 @@ type Addition struct {
 // settleScript puts the fragments before settle.lua.
 func settleScript(fragments []Fragment) *rdb.Script {
 	var b strings.Builder
-	b.WriteString("local fragments = {}\n")
+	b.WriteString("local fragments, types = {}, {}\n")
 	for _, f := range fragments {
 		fmt.Fprintf(&b, "%s\nfunction fragments.%s(keys, args)\n%s\nend\n", f.Prelude, f.Name, f.Source)
+		fmt.Fprintf(&b, "types.%s = {'%s'}\n", f.Name, strings.Join(f.Types, "', '"))
 	}
 	b.WriteString(settleSource)
 	return rdb.NewScript(b.String())
@@ -105,11 +112,23 @@ func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command 
 	return o.settle.Command(ctx, keys, args...)
 }
 
+// SettleGroup returns which entries are settled together: those of partitions with the
+// same number. On a cluster partitions lie on shards that may fail separately.
+func (o *Outbox) SettleGroup(partition int) int {
+	if o.cluster {
+		return partition
+	}
+	return 0
+}
+
 // ReadSettled reads the reply to SettleCommand. held is false when another consumer holds
-// the entry: nothing was written then. Results are what the fragments returned, in the
+// the entry, or nobody since Redis has lost it: nothing was written then. Results are what the fragments returned, in the
 // order of the additions that have one.
 func ReadSettled(c *rdb.Command) (held bool, results []int64, err error) {
 	reply, err := c.Int64Slice()
+	if redis.HasErrorPrefix(err, "NOGROUP") {
+		return false, nil, nil
+	}
 	if err != nil {
 		return false, nil, fmt.Errorf("settle entry: %w", err)
 	}

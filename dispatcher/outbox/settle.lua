@@ -1,6 +1,10 @@
 -- Writes the outcome of an outbox entry and removes the entry, if this consumer still holds
 -- it. The fragments that upper packages register stand before this: each is a function of a
--- table `fragments`, which gets its keys and arguments and returns a number.
+-- table `fragments`, which gets its keys and arguments and returns a number. The table
+-- `types` holds the types of each fragment's keys.
+--
+-- It works while Redis' memory is full; see doc.go. The entry is removed last: after an
+-- error it is still held, and can be settled again.
 --
 -- KEYS  1 stream  2 delayed set  3 dead letters  4 the event's record (or the stream
 --       again: none)  5… keys of the fragments, one after another
@@ -11,7 +15,7 @@
 --       next: number of fragments, then for each its name, its number of keys, its
 --       number of arguments, and the arguments
 -- Reply {1, what each fragment returned, …}, or {0} when another consumer holds the
---       entry
+--       entry; an error when a key has the wrong type
 
 local stream, delayed, dead, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, id, lane, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -22,36 +26,51 @@ local i = 5
 local function next_arg() i = i + 1; return ARGV[i] end
 local function next_number() return tonumber(next_arg()) end
 
-if lines ~= '' and redis.call('EXISTS', record) == 1 then -- it may have expired
-  redis.call('APPEND', record, lines)
+local waiting, letters, calls = {}, {}, {}
+for n = 1, next_number() do waiting[n] = {delay = next_number(), entry = next_arg()} end
+for n = 1, next_number() do letters[n] = {device = next_arg(), reason = next_arg(), entry = next_arg()} end
+local next_key = 5
+for n = 1, next_number() do
+  local call = {name = next_arg(), keys = {}, args = {}}
+  local key_count, arg_count = next_number(), next_number()
+  for k = 1, key_count do
+    call.keys[k], next_key = KEYS[next_key], next_key + 1
+  end
+  for a = 1, arg_count do call.args[a] = next_arg() end
+  calls[n] = call
 end
 
-local count = next_number()
-if count > 0 then
+local wrong
+local function exists(key, want)
+  local is = redis.call('TYPE', key).ok
+  if is ~= 'none' and is ~= want then wrong = 'WRONGTYPE ' .. key .. ' is a ' .. is .. ', not a ' .. want end
+  return is ~= 'none'
+end
+if #waiting > 0 then exists(delayed, 'zset') end
+if #letters > 0 then exists(dead, 'stream') end
+local noted = lines ~= '' and exists(record, 'string') -- it may have expired
+for _, call in ipairs(calls) do
+  local of = types[call.name]
+  for k, key in ipairs(call.keys) do exists(key, of[math.min(k, #of)]) end
+end
+if wrong then return redis.error_reply(wrong) end
+
+redis.call('XDEL', stream, '0-0') -- no such entry: it makes the memory limit spare what follows
+if noted then redis.call('APPEND', record, lines) end
+if #waiting > 0 then
   local t = redis.call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  for _ = 1, count do
-    local delay, entry = next_number(), next_arg()
-    redis.call('ZADD', delayed, string.format('%.0f', now + delay), entry)
+  for _, w in ipairs(waiting) do
+    redis.call('ZADD', delayed, string.format('%.0f', now + w.delay), w.entry)
   end
 end
-
-for _ = 1, next_number() do
-  local device, reason, entry = next_arg(), next_arg(), next_arg()
-  redis.call('XADD', dead, '*', 'lane', lane, 'device', device, 'reason', reason, 'e', entry)
+for _, l in ipairs(letters) do
+  redis.call('XADD', dead, '*', 'lane', lane, 'device', l.device, 'reason', l.reason, 'e', l.entry)
 end
-
-local reply, next_key = {1}, 5
-for _ = 1, next_number() do
-  local name, key_count, arg_count = next_arg(), next_number(), next_number()
-  local keys, args = {}, {}
-  for k = 1, key_count do
-    keys[k], next_key = KEYS[next_key], next_key + 1
-  end
-  for a = 1, arg_count do args[a] = next_arg() end
-  reply[#reply + 1] = fragments[name](keys, args)
+local reply = {1}
+for _, call in ipairs(calls) do
+  reply[#reply + 1] = fragments[call.name](call.keys, call.args)
 end
-
-redis.call('XACK', stream, group, id)
 redis.call('XDEL', stream, id)
+redis.call('XACK', stream, group, id)
 return reply

@@ -56,7 +56,9 @@ var (
 )
 
 // Fragment queues reports in the script that settles an entry; see Reports.Failures.
-var Fragment = outbox.Fragment{Name: "queue_reports", Prelude: queueSource, Source: fragmentSource}
+var Fragment = outbox.Fragment{
+	Name: "queue_reports", Prelude: queueSource, Source: fragmentSource, Types: []string{"stream", "zset"},
+}
 
 // A Report tells a service the outcome of one of its events or broadcasts. It may be
 // delivered more than once, always with the same ID.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // A report that the service does not accept is sent again, with the same id, until it is
@@ -269,4 +271,32 @@ func TestRetryDelay(t *testing.T) {
 			t.Errorf("Retry-After %v, age %v: %v, want %v to %v", c.after, c.age, got, c.min, c.max)
 		}
 	}
+}
+
+// Reports are sent, and delayed, while Redis' memory is full.
+func TestReportsWithFullMemory(t *testing.T) {
+	t.Parallel()
+	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: []string{"--appendonly", "no"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	batcher := rdb.NewBatcher(client, 0)
+	t.Cleanup(func() { batcher.Close(); client.Close() })
+
+	c := &recorder{answer: func(n int) push.Result {
+		if n == 1 {
+			return push.Result{Outcome: push.Later, Reason: "http_5xx"}
+		}
+		return push.Result{Outcome: push.Accepted}
+	}}
+	p := newProcess(t, hooks(c), func(o *Options) { o.Redis = client })
+	p.client, p.batcher = client, batcher
+	p.queue("test", "r", 0)
+	if err := client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	p.run()
+	p.eventually("the report is sent", func() bool { return len(c.reports()) == 2 && p.queued("test") == 0 })
 }

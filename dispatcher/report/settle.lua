@@ -1,4 +1,5 @@
--- Removes a report, or delays its next attempt.
+-- Removes a report, or delays its next attempt. It works while Redis' memory is full, as
+-- the scripts of the outbox do.
 --
 -- KEYS  1 stream  2 due
 -- ARGV  1 id of the entry  2 delay of the next attempt in ms, or '' to remove
@@ -14,6 +15,7 @@ if delay == '' then
 else
   local t = redis.call('TIME')
   local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare ZADD
   redis.call('ZADD', due, string.format('%.0f', now + tonumber(delay)), entry)
 end
 return 1

@@ -1,4 +1,5 @@
--- Takes reports that are due, under a lease: they are due again when it ends.
+-- Takes reports that are due, under a lease: they are due again when it ends. It works
+-- while Redis' memory is full, as the scripts of the outbox do.
 --
 -- KEYS  1 stream  2 due
 -- ARGV  1 how many at most  2 duration of the lease, ms
@@ -13,6 +14,7 @@ local reply = {}
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', string.format('%.0f', now), 'LIMIT', 0, limit)) do
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if found then
+    redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare ZADD
     redis.call('ZADD', due, string.format('%.0f', now + lease), entry)
     reply[#reply + 1] = entry
     reply[#reply + 1] = math.max(0, now - tonumber(string.match(entry, '^%d+')))

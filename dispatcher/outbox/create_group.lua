@@ -1,0 +1,14 @@
+-- Makes a stream and its consumer group where they are missing. The group starts at 0:
+-- entries may have been written before. It works while Redis' memory is full; see doc.go.
+--
+-- KEYS  1 stream
+-- ARGV  1 consumer group
+-- Reply 1, or 0 when the group was there already
+
+local stream, group = KEYS[1], ARGV[1]
+
+redis.call('XDEL', stream, '0-0') -- no such entry: it makes the memory limit spare XGROUP
+local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+if not made.err then return 1 end
+if string.find(made.err, 'BUSYGROUP', 1, true) then return 0 end
+return made
