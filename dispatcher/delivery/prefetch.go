@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -40,10 +41,11 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	for i, t := range tasks {
 		err := t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t])
 		if err == nil {
-			err = l.resolveBody(ctx, t)
+			err = t.resolveBody(ctx, w.Inbox.Texts)
 		}
 		if err != nil {
-			l.postpone(ctx, t)
+			t.postpone(ctx.Err() != nil, w.Now())
+			l.finished <- t
 			failed = err
 			continue
 		}
@@ -55,18 +57,17 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	return ready
 }
 
-// postpone finishes a task whose look-up failed. Its entry waits for a moment; when the
-// process is to stop, another one may have it at once.
-func (l *lane) postpone(ctx context.Context, t *task) {
+// postpone decides about a task whose look-up failed. Its entry waits for a moment; when
+// the process is to stop, another one may have it at once.
+func (t *task) postpone(stopping bool, now time.Time) {
 	switch {
-	case ctx.Err() != nil:
+	case stopping:
 		t.delay(t.entry, 0)
-	case l.w.Now().UnixMilli() > t.entry.Until:
+	case now.UnixMilli() > t.entry.Until:
 		t.bury(t.entry.Owed, push.ReasonExpired, t.entry.Value())
 	default:
 		t.delay(t.entry, redisPause)
 	}
-	l.finished <- t
 }
 
 // fill reads the replies to a task's commands. attention is nil for all but messages.
@@ -94,12 +95,12 @@ func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error)
 // resolveBody looks up the text that the entry of a broadcast refers to. Only the first
 // entry of a broadcast costs a round trip: this process caches the text. The text of a
 // broadcast that has expired stays empty.
-func (l *lane) resolveBody(ctx context.Context, t *task) error {
+func (t *task) resolveBody(ctx context.Context, texts *inbox.Texts) error {
 	key, ok := t.broadcast()
 	if !ok {
 		return nil
 	}
-	bodies, err := l.w.Inbox.Texts.Get(ctx, t.entry.User, key)
+	bodies, err := texts.Get(ctx, t.entry.User, key)
 	if err != nil {
 		return err
 	}
