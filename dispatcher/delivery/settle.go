@@ -75,7 +75,7 @@ func (l *lane) settleGroup(ctx context.Context, finished <-chan *task) {
 			}
 		case <-again:
 			var wrote bool
-			failed, wrote = l.rewrite(ctx, failed)
+			failed, wrote = l.writeAgain(ctx, failed)
 			down = down && !wrote
 			if again = nil; len(failed) > 0 {
 				again = time.After(redisPause)
@@ -106,9 +106,9 @@ func (l *lane) endings(first *task, finished <-chan *task) []*ending {
 	return batch
 }
 
-// rewrite writes what could not be written before, until a batch fails as a whole. It
+// writeAgain writes what could not be written before, until a batch fails as a whole. It
 // returns what is left, what failed again last, and whether anything was written.
-func (l *lane) rewrite(ctx context.Context, failed []*ending) (left []*ending, wrote bool) {
+func (l *lane) writeAgain(ctx context.Context, failed []*ending) (left []*ending, wrote bool) {
 	for len(failed) > 0 {
 		n := min(maxSettle, len(failed))
 		again := l.write(ctx, failed[:n])
