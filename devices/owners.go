@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Owner says who owns a device token. The zero Owner is nobody.
@@ -23,6 +25,20 @@ type Owner struct {
 // push may go to it.
 func (o Owner) Owns(user int64, d Device) bool {
 	return o.User != 0 && o.User == user && o.Generation == d.Generation
+}
+
+// OwnerKey returns the key of the owner record of a device's token, a string that
+// [ReadOwner] reads. Only Platform and Token of the device matter.
+func (r *Registry) OwnerKey(d Device) string { return r.keys.owner(d.Platform, d.Token) }
+
+// ReadOwner takes an owner from the reply to a GET of its record.
+func ReadOwner(c *rdb.Command) (Owner, error) {
+	s, err := c.Text()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return Owner{}, fmt.Errorf("read device owner: %w", err)
+	}
+	rec, err := parseRecord(s)
+	return rec.Owner, err
 }
 
 // Owners returns who owns each device's token now, in the order of ds, in one

@@ -15,8 +15,7 @@ func TestOwnersInOneRoundTrip(t *testing.T) {
 		a := register(t, r, ani, phone("A"))
 		b := register(t, r, budi, phone("B"))
 		owner(t, r, a) // opens the connection that pipelines use
-		trips := &redistest.Counter{}
-		s.Client.AddHook(trips)
+		trips := s.CountTrips(t)
 		got, err := r.Owners(t.Context(), []Device{b, phone("nobodys"), a})
 		check(t, err)
 		if diff := cmp.Diff([]Owner{{budi, b.Generation}, {}, {ani, a.Generation}}, got); diff != "" {

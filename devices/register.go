@@ -117,9 +117,12 @@ func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
 	p.device.Suspended = ""              // registering anew ends it
 	p.device.Preferences = Preferences{} // enlist.lua keeps those of this moment
 	claimed, before, err := r.claim(ctx, p)
-	if err != nil {
+	if err != nil && !errors.Is(err, rdb.ErrReplicas) {
 		return Device{}, err
 	}
+	// When replicas have not confirmed that the token is claimed, the device is listed
+	// all the same: it goes on to get its pushes while its app tries again.
+	unconfirmed := err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	state, err := r.settle(ctx, p, claimed, before)
@@ -131,7 +134,7 @@ func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
 			_, err = r.settle(ctx, p, claimed, before)
 		}
 	}
-	if err != nil {
+	if err := errors.Join(unconfirmed, err); err != nil {
 		return Device{}, err
 	}
 	return claimed, nil
@@ -152,16 +155,19 @@ func (r *Registry) settle(ctx context.Context, p placement, claimed Device, befo
 }
 
 // claim is the first step: it makes the user the owner, and returns the device
-// with its id and generation, and the record before.
+// with its id and generation, and the record before; with rdb.ErrReplicas, too.
 func (r *Registry) claim(ctx context.Context, p placement) (d Device, before record, err error) {
 	d = p.device
 	keep := "0"
 	if p.keepID {
 		keep = "1"
 	}
-	cmd, err := r.batcher.Run(ctx, claimScript, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep)
-	if err != nil {
-		return Device{}, record{}, fmt.Errorf("claim device: %w", err)
+	cmd, unconfirmed := r.batcher.Run(ctx, claimScript, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep)
+	if unconfirmed != nil {
+		unconfirmed = fmt.Errorf("claim device: %w", unconfirmed)
+		if !errors.Is(unconfirmed, rdb.ErrReplicas) {
+			return Device{}, record{}, unconfirmed
+		}
 	}
 	reply, err := cmd.StringSlice()
 	if err != nil {
@@ -178,7 +184,7 @@ func (r *Registry) claim(ctx context.Context, p placement) (d Device, before rec
 		return Device{}, record{}, err
 	}
 	d.ID, d.Generation = now.id, now.Generation
-	return d, before, nil
+	return d, before, unconfirmed
 }
 
 // enlist is the second step: it lists the claimed device, and returns the state that the

@@ -2,7 +2,10 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Remove takes a device off the user: first the ownership, from which moment no
@@ -15,13 +18,23 @@ func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token str
 		return err
 	}
 	rec, err := ownRecord(user, r.redis.Get(ctx, r.keys.owner(p, token)))
+	d := Device{ID: rec.id, Platform: p, Token: token, Generation: rec.Generation}
+	half := errors.Is(err, ErrNotRegistered)
+	if half { // unless an earlier call took the ownership and stopped
+		d, err = r.listedAs(ctx, user, p, token)
+	}
 	if err != nil {
 		return err
 	}
-	d := Device{ID: rec.id, Platform: p, Token: token, Generation: rec.Generation}
 	released, err := r.release(ctx, user, d)
-	if err != nil || !released {
+	if err != nil {
 		return err
+	}
+	if !released {
+		if half {
+			return ErrNotRegistered
+		}
+		return nil
 	}
 	// An error does not fail the call: without its owner the listing has no effect,
 	// repeating the call would find no owner, and the next push that meets the
@@ -32,15 +45,30 @@ func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token str
 	return nil
 }
 
+// listedAs returns the device on the user's list that has the token, or ErrNotRegistered.
+func (r *Registry) listedAs(ctx context.Context, user int64, p Platform, token string) (Device, error) {
+	list, err := r.List(ctx, user)
+	if err != nil {
+		return Device{}, err
+	}
+	for _, d := range list {
+		if d.Platform == p && d.Token == token {
+			return d, nil
+		}
+	}
+	return Device{}, ErrNotRegistered
+}
+
 // Forget removes a device whose token the provider called dead, and reports
 // whether it did. It does nothing when the token, or its listing, was
-// registered anew since d was read.
+// registered anew since d was read. It may also report that it did with rdb.ErrReplicas.
 func (r *Registry) Forget(ctx context.Context, user int64, d Device) (bool, error) {
 	released, err := r.release(ctx, user, d)
-	if err != nil || !released {
+	if err != nil && !errors.Is(err, rdb.ErrReplicas) || !released {
 		return false, err
 	}
-	return r.unlist(ctx, user, d)
+	unlisted, unlistErr := r.unlist(ctx, user, d)
+	return unlisted, errors.Join(err, unlistErr)
 }
 
 // Unlist takes a device off the user's list when its owner record names another
@@ -57,16 +85,16 @@ func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, err
 	keys := []string{r.keys.owner(d.Platform, d.Token)}
 	released, err := r.runBool(ctx, releaseScript, keys, user, d.Generation, int(releasedTTL.Seconds()))
 	if err != nil {
-		return false, fmt.Errorf("release device: %w", err)
+		err = fmt.Errorf("release device: %w", err)
 	}
-	return released, nil
+	return released, err
 }
 
 // unlist reports whether the listing was there, not newer than d, and is gone.
 func (r *Registry) unlist(ctx context.Context, user int64, d Device) (bool, error) {
 	unlisted, err := r.runBool(ctx, unlistScript, []string{r.keys.devices(user)}, d.ID, d.Token, d.Generation)
 	if err != nil {
-		return false, fmt.Errorf("unlist device: %w", err)
+		err = fmt.Errorf("unlist device: %w", err)
 	}
-	return unlisted, nil
+	return unlisted, err
 }

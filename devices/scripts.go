@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	_ "embed" // the scripts
+	"errors"
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -38,11 +39,12 @@ var (
 	disownScript  = rdb.NewScript(disownLua)
 )
 
-// runBool runs a script that replies 1 or 0.
+// runBool runs a script that replies 1 or 0. It returns the reply with rdb.ErrReplicas, too.
 func (r *Registry) runBool(ctx context.Context, s *rdb.Script, keys []string, args ...any) (bool, error) {
 	cmd, err := r.batcher.Run(ctx, s, keys, args...)
-	if err != nil {
+	if err != nil && !errors.Is(err, rdb.ErrReplicas) {
 		return false, err
 	}
-	return cmd.Bool()
+	reply, replyErr := cmd.Bool()
+	return reply, errors.Join(err, replyErr)
 }

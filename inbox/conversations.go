@@ -15,7 +15,7 @@ import (
 
 //go:embed conversation_page.lua
 var conversationPageSource string
-var conversationPageScript = script(conversationPageSource)
+var conversationPageScript = script(conversationPageSource).ReadOnly()
 
 // A Conversation is one entry of a user's inbox.
 type Conversation struct {

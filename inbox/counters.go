@@ -12,7 +12,7 @@ import (
 
 //go:embed unreads.lua
 var unreadsSource string
-var unreadsScript = script(unreadsSource)
+var unreadsScript = script(unreadsSource).ReadOnly()
 
 // A Subject names the newest notifications about a subject.
 type Subject struct {

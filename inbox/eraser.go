@@ -239,11 +239,12 @@ func (e *Eraser) eraseRecords(ctx context.Context, k userKeys, user int64) error
 		if len(events) == 0 {
 			return nil
 		}
-		commands := make([]*rdb.Command, 0, 2*len(events)+1)
+		commands := make([]*rdb.Command, 0, 3*len(events)+1)
 		done := []any{"zrem", k.recordIndex()}
 		for _, event := range events {
 			commands = append(commands, rdb.NewCommand(ctx, "del", k.record(event)),
-				eraseReceiverScript.Command(ctx, []string{e.receivers(event)}, user))
+				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.OfUser(user), event)}, user),
+				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.Of(event), event)}, user)) // of a former build
 			done = append(done, event)
 		}
 		if err := e.batcher.Do(ctx, commands...); err != nil {

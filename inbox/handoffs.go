@@ -25,6 +25,7 @@ type Handoff struct {
 }
 
 // Due returns hand-offs that are due, at most limit of each partition, in one round trip.
+// With an error there may be hand-offs, too: those of the partitions that answered.
 // They stay until Clear, Outbound.ClearPending or Outbound.ClearPointer: carrying one
 // out twice is harmless.
 func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
@@ -33,20 +34,19 @@ func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
 	for p := range commands {
 		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", h.handoffs(p), "-inf", now, "limit", 0, limit)
 	}
-	if err := h.batcher.Do(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("read hand-offs: %w", err)
-	}
+	_ = h.batcher.Do(ctx, commands...) // each command holds its own error
 	var due []Handoff
+	var failed error
 	for p, c := range commands {
 		texts, err := c.StringSlice()
 		if err != nil {
-			return nil, fmt.Errorf("read hand-offs: %w", err)
+			failed = fmt.Errorf("read hand-offs: %w", err)
 		}
 		for _, text := range texts {
 			due = append(due, Handoff{Partition: p, Text: text})
 		}
 	}
-	return due, nil
+	return due, failed
 }
 
 // Postpone makes a hand-off due later, so that one that fails does not keep others

@@ -88,10 +88,10 @@ func (k userKeys) record(event string) string { return string(k) + "e:" + event 
 // finds the records by it.
 func (k userKeys) recordIndex() string { return string(k) + "records" }
 
-// receivers is a string in the partition of the event that expires like a record: the
-// receivers of an event.
-func (b *base) receivers(event string) string {
-	return b.parts.Key(b.parts.Of(event), "ev:"+event)
+// receivers is a string that expires like a record: the receivers of an event whose
+// partition this is. A former build kept all of them in the partition of the event.
+func (b *base) receivers(partition int, event string) string {
+	return b.parts.Key(partition, "ev:"+event)
 }
 
 // Profiles and contacts

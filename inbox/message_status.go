@@ -10,7 +10,7 @@ import (
 
 //go:embed message_status.lua
 var messageStatusSource string
-var messageStatusScript = script(messageStatusSource)
+var messageStatusScript = script(messageStatusSource).ReadOnly()
 
 // A MessageStatus says whether a message still has to be pushed.
 type MessageStatus struct {

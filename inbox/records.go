@@ -47,44 +47,76 @@ func DeviceOutcome(device, outcome string) string {
 // whole.
 func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
 
-// A receiverIndex holds the commands that write the receivers of events.
+// A receiverIndex holds the commands that write the receivers of events. They lie in the
+// receivers' partitions, so that a shard that is away concerns its own users alone.
 type receiverIndex struct {
-	events    []string
-	receivers map[string][]int64
-	commands  []*rdb.Command
+	entries  []indexEntry
+	commands []*rdb.Command // of the entries
+}
+
+// An indexEntry is the receivers of an event that one partition has.
+type indexEntry struct {
+	event     string
+	partition int
+	receivers []int64
+}
+
+// failed returns why receivers of events are not indexed, by event.
+func (x *receiverIndex) failed() map[string]error {
+	var errs map[string]error
+	for i, e := range x.entries {
+		if err := x.commands[i].Err(); err != nil && !errors.Is(err, redis.Nil) { // Nil: there were none
+			if errs == nil {
+				errs = make(map[string]error)
+			}
+			errs[e.event] = fmt.Errorf("index receivers: %w", err)
+		}
+	}
+	return errs
 }
 
 // indexCommands returns the commands that write the receivers of events for Find.
-func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64) receiverIndex {
-	x := receiverIndex{receivers: receivers}
+func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64) *receiverIndex {
+	x := &receiverIndex{}
 	for event, users := range receivers {
-		x.events = append(x.events, event)
-		x.commands = append(x.commands, r.indexCommand(ctx, event, joinUsers(users)))
+		first := len(x.entries)
+		for _, user := range users {
+			p := r.parts.OfUser(user)
+			n := slices.IndexFunc(x.entries[first:], func(e indexEntry) bool { return e.partition == p })
+			if n < 0 {
+				n, x.entries = len(x.entries)-first, append(x.entries, indexEntry{event: event, partition: p})
+			}
+			e := &x.entries[first+n]
+			e.receivers = append(e.receivers, user)
+		}
+	}
+	for _, e := range x.entries {
+		x.commands = append(x.commands, r.indexCommand(ctx, e, joinUsers(e.receivers)))
 	}
 	return x
 }
 
 // mergeIndex adds the receivers that another request had written for the same event.
-func (r *Records) mergeIndex(ctx context.Context, x receiverIndex) error {
+func (r *Records) mergeIndex(ctx context.Context, x *receiverIndex) {
 	var again []*rdb.Command
-	for i, event := range x.events {
+	for i, e := range x.entries {
 		before, err := x.commands[i].Text()
-		if err != nil && !errors.Is(err, redis.Nil) { // Nil: there were none
-			return fmt.Errorf("index receivers: %w", err)
+		if err != nil || before == "" || x.commands[i].Err() != nil { // Nil: there were none
+			continue
 		}
-		if all := joinUsers(append(splitUsers(before), x.receivers[event]...)); before != "" && all != before {
-			again = append(again, r.indexCommand(ctx, event, all))
+		if all := joinUsers(append(splitUsers(before), e.receivers...)); all != before {
+			x.commands[i] = r.indexCommand(ctx, e, all)
+			again = append(again, x.commands[i])
 		}
 	}
-	if len(again) == 0 {
-		return nil
+	if len(again) > 0 {
+		_ = r.batcher.Do(ctx, again...) // each command holds its own error
 	}
-	return r.batcher.Do(ctx, again...)
 }
 
 // indexCommand writes an event's receivers. The reply is the value that it replaced.
-func (r *Records) indexCommand(ctx context.Context, event, users string) *rdb.Command {
-	return rdb.NewCommand(ctx, "set", r.receivers(event), users, "px", r.recordTTL().Milliseconds(), "get")
+func (r *Records) indexCommand(ctx context.Context, e indexEntry, users string) *rdb.Command {
+	return rdb.NewCommand(ctx, "set", r.receivers(e.partition, e.event), users, "px", r.recordTTL().Milliseconds(), "get")
 }
 
 // joinUsers formats users in order, without repetition.
@@ -113,36 +145,50 @@ func splitUsers(text string) []int64 {
 }
 
 // Find returns the records of an event, ordered by receiver. The error is ErrNotFound
-// when the event is not known (any more).
+// when the event is not known (any more). While a shard is away, its receivers are missing;
+// when there are no others, the error is that of the shard.
 func (r *Records) Find(ctx context.Context, event string) ([]Record, error) {
-	text, err := r.redis.Get(ctx, r.receivers(event)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("read receivers: %w", err)
-	}
-	users := splitUsers(text)
-	pipe := r.redis.Pipeline()
-	replies := make([]*redis.StringCmd, len(users))
+	users, failed := r.receiversOf(ctx, event)
+	commands := make([]*rdb.Command, len(users))
 	for i, user := range users {
-		replies[i] = pipe.Get(ctx, r.Key(user, event))
+		commands[i] = rdb.NewCommand(ctx, "get", r.Key(user, event))
 	}
-	if len(users) > 0 {
-		_, _ = pipe.Exec(ctx) // each reply holds its own error
-	}
+	_ = r.batcher.Do(ctx, commands...) // each command holds its own error
 	records := make([]Record, 0, len(users))
 	for i, user := range users {
-		text, err := replies[i].Result()
-		if errors.Is(err, redis.Nil) { // storing failed, or the record has expired
-			continue
+		text, err := commands[i].Text()
+		switch {
+		case err == nil:
+			records = append(records, newRecord(user, text))
+		case !errors.Is(err, redis.Nil): // Nil: storing failed, or the record has expired
+			failed = fmt.Errorf("read records: %w", err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read records: %w", err)
+	}
+	switch {
+	case len(records) > 0:
+		return records, nil
+	case failed != nil:
+		return nil, failed
+	}
+	return nil, ErrNotFound
+}
+
+// receiversOf returns the receivers of an event, in order, from the partitions that answer.
+func (r *Records) receiversOf(ctx context.Context, event string) (users []int64, failed error) {
+	commands := make([]*rdb.Command, r.parts.Len())
+	for p := range commands {
+		commands[p] = rdb.NewCommand(ctx, "get", r.receivers(p, event))
+	}
+	_ = r.batcher.Do(ctx, commands...) // each command holds its own error
+	for _, c := range commands {
+		text, err := c.Text()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			failed = fmt.Errorf("read receivers: %w", err)
 		}
-		records = append(records, newRecord(user, text))
+		users = append(users, splitUsers(text)...)
 	}
-	if len(records) == 0 {
-		return nil, ErrNotFound
-	}
-	return records, nil
+	slices.Sort(users)
+	return slices.Compact(users), failed
 }
 
 func newRecord(user int64, text string) Record {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -53,26 +51,28 @@ type StoreResult struct {
 var storeNotificationSource string
 var storeNotificationScript = script(storeNotificationSource)
 
-// Store stores events, each atomically and once. Results and errors are in the order of the
-// events. An error is ErrConflict or comes from Redis. All events go in one pipeline,
-// together with those of concurrent callers. receivers maps NewNotification.Event to all
-// receivers of the event, for Records.Find. It may be nil when an earlier call has named
-// them.
+// Store stores events, each atomically and once. Results and errors are in the order of
+// the events. An error is ErrConflict or comes from Redis, and is that of its receiver
+// alone. All events go in one pipeline to each shard, together with those of concurrent
+// callers. receivers maps NewNotification.Event to all receivers of the event, for
+// Records.Find; an event fails when they cannot be written. It may be nil when an earlier
+// call has named them.
 func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
 	index := n.records.indexCommands(ctx, receivers)
-	suffixes, scripts := make([]string, len(events)), make([]*rdb.Command, len(events))
+	scripts := make([]*rdb.Command, len(events))
 	for i := range events {
-		suffixes[i] = model.NewIDSuffix()
-		keys, args := n.storeArgs(&events[i], suffixes[i])
+		keys, args := n.storeArgs(&events[i], model.NewIDSuffix())
 		scripts[i] = storeNotificationScript.Command(ctx, keys, args...)
 	}
-	common := n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
-	if common == nil {
-		common = n.records.mergeIndex(ctx, index)
-	}
+	_ = n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...) // each command holds its own error
+	n.records.mergeIndex(ctx, index)
+	notIndexed := index.failed()
 	results, errs := make([]StoreResult, len(events)), make([]error, len(events))
 	for i, c := range scripts {
-		results[i], errs[i] = storeResult(c.Cmd, suffixes[i], common)
+		results[i], errs[i] = storeResult(c)
+		if errs[i] == nil {
+			errs[i] = notIndexed[events[i].Event]
+		}
 		if errs[i] != nil && !errors.Is(errs[i], ErrConflict) {
 			errs[i] = fmt.Errorf("store event for user %d: %w", events[i].Receiver, errs[i])
 		}
@@ -117,18 +117,14 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 	}
 }
 
-// storeResult reads the script's reply. common is the error of the whole pipeline, which
-// counts where there is no reply.
-func storeResult(cmd *redis.Cmd, suffix string, common error) (StoreResult, error) {
-	reply, err := cmd.Slice()
-	if err != nil {
+// storeResult reads the script's reply.
+func storeResult(c *rdb.Command) (StoreResult, error) {
+	if err := c.Err(); err != nil {
 		return StoreResult{}, err
 	}
-	if len(reply) != 3 {
-		return StoreResult{}, common
-	}
-	if errors.Is(common, rdb.ErrReplicas) {
-		return StoreResult{}, common
+	reply, err := c.Values(3)
+	if err != nil {
+		return StoreResult{}, err
 	}
 	status, _ := reply[0].(int64)
 	stored := StoreResult{Duplicate: status == 0, Erased: status == 2}

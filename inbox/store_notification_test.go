@@ -94,7 +94,8 @@ func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 		var stored []StoreResult
 		for range 2 {
 			c := storeNotificationScript.Command(ctx, keys, args...)
-			result, err := storeResult(c.Cmd, suffix, s.batcher.Do(ctx, c))
+			_ = s.batcher.Do(ctx, c)
+			result, err := storeResult(c)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -101,23 +99,25 @@ func (t *Texts) KeptUntil(stored time.Time) time.Time {
 // notifications of them. Those that have expired are missing.
 func (t *Texts) Get(ctx context.Context, user int64, keys ...string) (map[string]Text, error) {
 	found := make(map[string]Text, len(keys))
-	missing := make(map[string]*redis.SliceCmd)
-	pipe := t.redis.Pipeline()
+	missing := make(map[string]*rdb.Command)
+	var commands []*rdb.Command
 	for _, key := range keys {
 		if text, ok := t.cache.get(key); ok {
 			found[key] = text
 		} else if missing[key] == nil {
-			missing[key] = pipe.HMGet(ctx, t.Key(t.parts.OfUser(user), key), "body", "audience")
+			missing[key] = rdb.NewCommand(ctx, "hmget", t.Key(t.parts.OfUser(user), key), "body", "audience")
+			commands = append(commands, missing[key])
 		}
 	}
 	if len(missing) == 0 {
 		return found, nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("read broadcast texts: %w", err)
-	}
-	for key, reply := range missing {
-		fields := reply.Val()
+	_ = t.batcher.Do(ctx, commands...) // each command holds its own error
+	for key, c := range missing {
+		fields, err := c.Values(2)
+		if err != nil {
+			return nil, fmt.Errorf("read broadcast texts: %w", err)
+		}
 		body, ok := fields[0].(string)
 		if !ok {
 			continue

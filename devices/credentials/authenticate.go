@@ -77,7 +77,7 @@ const (
 // counts a failure.
 func (s *Store) attempt(ctx context.Context, in signIn) error {
 	keys := []string{s.keys.credential(in.user), s.keys.failures(in.user, in.address)}
-	cmd, err := s.batcher.Run(ctx, signInScript, keys, in.token[:], s.lockout.Failures, s.lockout.Window.Milliseconds())
+	cmd, err := s.signIns.Run(ctx, signInScript, keys, in.token[:], s.lockout.Failures, s.lockout.Window.Milliseconds())
 	if err != nil {
 		return fmt.Errorf("verify sign-in: %w", err)
 	}

@@ -121,8 +121,7 @@ func TestARightSignInIsOneRoundTrip(t *testing.T) {
 		wantSignIn(t, s, budi, "loads the script", home, ErrUnauthorized)
 		_, err := s.TokenIs(t.Context(), ani, "right") // opens the connection that single reads use
 		check(t, err)
-		trips := &redistest.Counter{}
-		r.Client.AddHook(trips)
+		trips := r.CountTrips(t)
 		for want := 1; want <= 2; want++ { // the first is verified, the second is remembered
 			wantSignIn(t, s, ani, "right", home, nil)
 			if trips.N != want {

@@ -48,8 +48,12 @@ type Options struct {
 	// Redis is a single server, a Sentinel's master or a cluster. Only reads go there
 	// directly.
 	Redis redis.UniversalClient
-	// Batcher carries the scripts and writes.
+	// Batcher carries what callers are told was set or erased. When it waits for
+	// replicas, so do they.
 	Batcher *rdb.Batcher
+	// SignIns carries what signing in writes by itself, counts of failures and tickets,
+	// and should wait for no replica. Batcher when nil.
+	SignIns *rdb.Batcher
 	// Partitions say where the keys of a user lie.
 	Partitions *rdb.Partitions
 	// Lockout limits failed sign-ins.
@@ -62,6 +66,7 @@ type Options struct {
 type Store struct {
 	redis     redis.UniversalClient
 	batcher   *rdb.Batcher
+	signIns   *rdb.Batcher
 	keys      keys
 	lockout   Lockout
 	successes successCache
@@ -72,6 +77,7 @@ func New(o Options) *Store {
 	return &Store{
 		redis:   o.Redis,
 		batcher: o.Batcher,
+		signIns: cmp.Or(o.SignIns, o.Batcher),
 		keys:    keys{o.Partitions},
 		lockout: Lockout{
 			Failures: cmp.Or(o.Lockout.Failures, 10),

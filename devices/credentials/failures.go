@@ -16,7 +16,7 @@ import (
 // or Redis'.
 func (s *Store) CountFailure(ctx context.Context, user int64, address string) error {
 	key := s.keys.failures(user, sha256.Sum256([]byte(address)))
-	cmd, err := s.batcher.Run(ctx, countFailureScript, []string{key}, s.lockout.Failures, s.lockout.Window.Milliseconds())
+	cmd, err := s.signIns.Run(ctx, countFailureScript, []string{key}, s.lockout.Failures, s.lockout.Window.Milliseconds())
 	if err != nil {
 		return fmt.Errorf("count failed sign-in: %w", err)
 	}
@@ -33,7 +33,7 @@ func (s *Store) CountFailure(ctx context.Context, user int64, address string) er
 // Forgive takes back one failure that [Store.CountFailure] has counted.
 func (s *Store) Forgive(ctx context.Context, user int64, address string) error {
 	key := s.keys.failures(user, sha256.Sum256([]byte(address)))
-	if _, err := s.batcher.Run(ctx, forgiveScript, []string{key}); err != nil {
+	if _, err := s.signIns.Run(ctx, forgiveScript, []string{key}); err != nil {
 		return fmt.Errorf("forgive failed sign-in: %w", err)
 	}
 	return nil

@@ -40,7 +40,7 @@ func (s *Store) Issue(ctx context.Context, user int64, until time.Time) (ticket 
 	}
 	// A repeat stores the same, and lets the ticket live for a moment longer.
 	key := s.keys.ticket(sha256.Sum256([]byte(ticket)))
-	if err := s.batcher.Do(ctx, rdb.NewCommand(ctx, "set", key, value, "px", TicketTTL.Milliseconds())); err != nil {
+	if err := s.signIns.Do(ctx, rdb.NewCommand(ctx, "set", key, value, "px", TicketTTL.Milliseconds())); err != nil {
 		return "", fmt.Errorf("issue ticket: %w", err)
 	}
 	return ticket, nil
@@ -53,7 +53,7 @@ func (s *Store) Redeem(ctx context.Context, ticket string) (user int64, until ti
 	// A repeat after a lost reply finds the ticket spent and refuses it: the client
 	// gets another one, and no ticket is redeemed twice.
 	spend := rdb.NewCommand(ctx, "getdel", s.keys.ticket(sha256.Sum256([]byte(ticket))))
-	if err := s.batcher.Do(ctx, spend); err != nil {
+	if err := s.signIns.Do(ctx, spend); err != nil {
 		return 0, time.Time{}, fmt.Errorf("redeem ticket: %w", err)
 	}
 	value, err := spend.Text()

@@ -61,12 +61,9 @@ func (l *lane) run(ctx context.Context) {
 	shards := l.w.Outbox.Shards(ctx)
 	l.shards = shardOf(shards)
 	unsettled, allSettled := context.WithCancel(context.Background())
-	var intake, sending, settling, keeping sync.WaitGroup
+	var intake, settling, keeping sync.WaitGroup
 	keeping.Go(func() { l.keep(unsettled) })
 	settling.Go(func() { l.settle(unsettled) })
-	for _, q := range l.queues {
-		sending.Go(func() { q.run(ctx) })
-	}
 	for i := range shards {
 		others := slices.Concat(slices.Delete(slices.Clone(shards), i, i+1)...)
 		intake.Go(func() { l.read(ctx, others) })
@@ -75,9 +72,9 @@ func (l *lane) run(ctx context.Context) {
 
 	intake.Wait() // no new jobs after this
 	for _, q := range l.queues {
-		close(q.jobs)
+		q.close()
 	}
-	sending.Wait() // every task is finished
+	// Every task is finished.
 	close(l.finished)
 	late := time.AfterFunc(settleTimeout, allSettled)
 	settling.Wait()
@@ -195,30 +192,32 @@ func (l *lane) heldFor(d time.Duration) []outbox.Key {
 	return keys
 }
 
-// take starts a task for each entry. Those that it cannot start, because ctx ended, are
-// handed back at once.
+// take starts a task for each entry. It does so for each shard by itself, so that entries
+// do not wait for the look-ups of others on a shard that does not answer.
 func (l *lane) take(ctx context.Context, messages []outbox.Message) {
 	tasks := l.newTasks(messages)
 	if len(tasks) == 0 {
 		return
 	}
-	for {
-		err := l.prefetch(ctx, tasks)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || !rdb.Sleep(ctx, redisPause) {
-			for _, t := range tasks {
-				t.delay(t.entry, 0)
-				l.finished <- t
+	shards := make(map[string][]*task, 1)
+	for _, t := range tasks {
+		shard, _ := l.batcher.ShardOf(ctx, l.w.Devices.ListKey(t.entry.User)) // an error comes again with the look-up
+		shards[shard] = append(shards[shard], t)
+	}
+	var all sync.WaitGroup
+	for _, tasks := range shards {
+		start := func() {
+			for _, t := range l.prefetch(ctx, tasks) {
+				l.send(ctx, t)
 			}
+		}
+		if len(shards) == 1 {
+			start()
 			return
 		}
-		l.w.Log.Error("devices cannot be looked up", "lane", l.lane, "error", err)
+		all.Go(start)
 	}
-	for _, t := range tasks {
-		l.send(ctx, t)
-	}
+	all.Wait()
 }
 
 // newTasks returns a task for each entry that can be sent, and finishes the others.

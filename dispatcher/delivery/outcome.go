@@ -2,11 +2,13 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // MaxBackoff bounds the wait between two attempts where the provider does not say how
@@ -102,9 +104,10 @@ func (l *lane) forget(t *task, device devices.Device, r push.Result) {
 		return
 	}
 	forgotten, err := l.w.Devices.Forget(ctx, t.entry.User, device)
-	if err != nil {
+	switch {
+	case err != nil && !errors.Is(err, rdb.ErrReplicas): // a failover may bring it back; it is as dead then
 		l.w.Log.Error("a dead device cannot be forgotten", "platform", device.Platform, "error", err)
-	} else if !forgotten {
+	case !forgotten:
 		withdraw(ctx)
 	}
 }
@@ -113,7 +116,7 @@ func (l *lane) forget(t *task, device devices.Device, r push.Result) {
 func (l *lane) suspend(t *task, device devices.Device, reason push.Reason) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	if err := l.w.Devices.Suspend(ctx, t.entry.User, device, string(reason)); err != nil {
+	if err := l.w.Devices.Suspend(ctx, t.entry.User, device, string(reason)); err != nil && !errors.Is(err, rdb.ErrReplicas) {
 		l.w.Log.Error("a device cannot be kept out of sending", "platform", device.Platform, "error", err)
 	}
 }

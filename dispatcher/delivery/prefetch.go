@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,9 +15,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread counts
-// and settings, and whether the pushes are superseded.
-func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
+// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread
+// counts and settings, and whether something newer replaces them. It returns the tasks
+// that can be sent. It finishes those whose look-up failed: their entries come again.
+func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	w := l.w
 	const each = 3 // commands for every task
 	commands := make([]*rdb.Command, 0, each*len(tasks))
@@ -33,15 +35,39 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
 			commands = append(commands, chats[t])
 		}
 	}
-	if err := l.batcher.Do(ctx, commands...); err != nil {
-		return err
-	}
+	_ = l.batcher.Do(ctx, commands...) // each command holds its own error
+	ready := make([]*task, 0, len(tasks))
+	var failed error
 	for i, t := range tasks {
-		if err := t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t]); err != nil {
-			return err
+		err := t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t])
+		if err == nil {
+			err = t.resolveBody(ctx, w.Inbox.Texts)
 		}
+		if err != nil {
+			t.postpone(ctx.Err() != nil, w.Now())
+			l.finished <- t
+			failed = err
+			continue
+		}
+		ready = append(ready, t)
 	}
-	return l.resolveBodies(ctx, tasks)
+	if failed != nil && ctx.Err() == nil {
+		w.Log.Error("devices cannot be looked up", "lane", l.lane, "entries", len(tasks)-len(ready), "error", failed)
+	}
+	return ready
+}
+
+// postpone decides about a task whose look-up failed. Its entry waits for a moment; when
+// the process is to stop, another one may have it at once.
+func (t *task) postpone(stopping bool, now time.Time) {
+	switch {
+	case stopping:
+		t.delay(t.entry, 0)
+	case now.UnixMilli() > t.entry.Until:
+		t.bury(t.entry.Owed, push.ReasonExpired, t.entry.Value())
+	default:
+		t.delay(t.entry, redisPause)
+	}
 }
 
 // fill reads the replies to a task's commands. attention is nil for all but messages.
@@ -66,21 +92,19 @@ func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error)
 	return err
 }
 
-// resolveBodies looks up the texts that entries of broadcasts refer to. Only the first
+// resolveBody looks up the text that the entry of a broadcast refers to. Only the first
 // entry of a broadcast costs a round trip: this process caches the text. The text of a
 // broadcast that has expired stays empty.
-func (l *lane) resolveBodies(ctx context.Context, tasks []*task) error {
-	for _, t := range tasks {
-		key, ok := t.broadcast()
-		if !ok {
-			continue
-		}
-		bodies, err := l.w.Inbox.Texts.Get(ctx, t.entry.User, key)
-		if err != nil {
-			return err
-		}
-		t.shared = bodies[key]
+func (t *task) resolveBody(ctx context.Context, texts *inbox.Texts) error {
+	key, ok := t.broadcast()
+	if !ok {
+		return nil
 	}
+	bodies, err := texts.Get(ctx, t.entry.User, key)
+	if err != nil {
+		return err
+	}
+	t.shared = bodies[key]
 	return nil
 }
 

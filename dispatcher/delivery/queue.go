@@ -2,12 +2,14 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -31,11 +33,23 @@ type queue struct {
 	lane    *lane
 	sender  push.Sender
 	breaker *breaker
-	jobs    chan *job
+	batcher *rdb.Batcher // reads owner records; of its own, so that they wait for nothing else
 	slots   chan struct{}
+	sending sync.WaitGroup // of the lines
 
-	mu    sync.Mutex // for put, which the reader and the keeper call
-	stuck bool       // the queue stayed full for longer than queueTimeout
+	mu    sync.Mutex
+	lines map[string]*line
+}
+
+// A line is the jobs of a queue whose owner records lie on one shard. A shard that does not
+// answer holds up its line, and no more than that line's share of the queue's slots.
+type line struct {
+	*queue
+	jobs     chan *job
+	attempts sync.WaitGroup
+
+	mu    sync.Mutex // for enqueue, which readers and the claimer call
+	stuck bool       // the line stayed full for longer than queueTimeout
 }
 
 func newQueue(l *lane, sender push.Sender, breaker *breaker, inFlight int) *queue {
@@ -43,16 +57,48 @@ func newQueue(l *lane, sender push.Sender, breaker *breaker, inFlight int) *queu
 		lane:    l,
 		sender:  sender,
 		breaker: breaker,
-		jobs:    make(chan *job, 2*inFlight),
+		batcher: rdb.NewBatcher(l.w.Redis, 0),
 		slots:   make(chan struct{}, inFlight),
+		lines:   make(map[string]*line),
 	}
 }
 
-// put queues a job. It waits for a full queue; when the queue does not move, for instance
+// close sends what is queued and waits for the attempts. Nothing may be put any more.
+func (q *queue) close() {
+	for _, l := range q.lines {
+		close(l.jobs)
+	}
+	q.sending.Wait()
+	q.batcher.Close()
+}
+
+// line returns the line of a job. It runs until close.
+func (q *queue) line(ctx context.Context, j *job) *line {
+	shard, _ := q.batcher.ShardOf(ctx, q.lane.w.Devices.OwnerKey(j.device)) // an error comes again with the look-up
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lines[shard]
+	if l == nil {
+		// The sum of all lines stays well below what the lane may hold.
+		l = &line{queue: q, jobs: make(chan *job, max(1, 2*cap(q.slots)/(len(q.lines)+1)))}
+		q.lines[shard] = l
+		q.sending.Go(func() { l.run(ctx) })
+	}
+	return l
+}
+
+// share returns how many slots a line may take while it reads owner records.
+func (q *queue) share() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return min(maxOwners, max(1, cap(q.slots)/len(q.lines)))
+}
+
+// put queues a job. It waits for a full line; when the line does not move, for instance
 // because the provider hangs, jobs are turned away so that the other provider's do not
 // wait behind them.
 func (q *queue) put(ctx context.Context, j *job) {
-	if ctx.Err() == nil && q.enqueue(ctx, j) {
+	if ctx.Err() == nil && q.line(ctx, j).enqueue(ctx, j) {
 		return
 	}
 	r := push.Result{Outcome: push.Later, Reason: push.ReasonBusy, RetryAfter: busyDelay}
@@ -62,42 +108,41 @@ func (q *queue) put(ctx context.Context, j *job) {
 	q.lane.finish(j, r, false)
 }
 
-func (q *queue) enqueue(ctx context.Context, j *job) bool {
-	q.mu.Lock() // the keeper may wait for the reader here, but no longer than queueTimeout
-	defer q.mu.Unlock()
+func (l *line) enqueue(ctx context.Context, j *job) bool {
+	l.mu.Lock() // callers may wait for each other here, but no longer than queueTimeout
+	defer l.mu.Unlock()
 	select {
-	case q.jobs <- j:
-		q.stuck = false
+	case l.jobs <- j:
+		l.stuck = false
 		return true
 	default:
 	}
-	if q.stuck {
+	if l.stuck {
 		return false
 	}
 	timer := time.NewTimer(queueTimeout)
 	defer timer.Stop()
 	select {
-	case q.jobs <- j:
+	case l.jobs <- j:
 		return true
 	case <-timer.C:
-		q.stuck = true
+		l.stuck = true
 	case <-ctx.Done():
 	}
 	return false
 }
 
-// run sends the queued jobs until the queue is closed, and waits for the attempts.
-func (q *queue) run(ctx context.Context) {
-	var attempts sync.WaitGroup
-	defer attempts.Wait()
-	for first := range q.jobs {
-		batch := q.collect(first)
+// run sends the queued jobs until the line is closed, and waits for the attempts.
+func (l *line) run(ctx context.Context) {
+	defer l.attempts.Wait()
+	for first := range l.jobs {
+		batch := l.collect(first)
 		if ctx.Err() != nil {
-			q.giveBack(batch, push.Result{Outcome: push.Later, Reason: push.ReasonStopping})
+			l.giveBack(batch, push.Result{Outcome: push.Later, Reason: push.ReasonStopping})
 			continue
 		}
-		for _, j := range q.owned(ctx, q.admitted(batch)) {
-			attempts.Go(func() { q.attempt(ctx, j) })
+		for _, j := range l.owned(ctx, l.admitted(batch)) {
+			l.attempts.Go(func() { l.attempt(ctx, j) })
 		}
 	}
 }
@@ -105,29 +150,30 @@ func (q *queue) run(ctx context.Context) {
 // collect returns first and further queued jobs, as many as there are free slots, and takes
 // the slots. If no slot is free it waits for one and lingers, so that the owners of several
 // jobs are read in one round trip.
-func (q *queue) collect(first *job) []*job {
+func (l *line) collect(first *job) []*job {
 	select {
-	case q.slots <- struct{}{}:
+	case l.slots <- struct{}{}:
 	default:
-		q.slots <- struct{}{}
+		l.slots <- struct{}{}
 		time.Sleep(linger)
 	}
-	batch := append(make([]*job, 0, maxOwners), first)
-	for len(batch) < maxOwners {
+	most := l.share()
+	batch := append(make([]*job, 0, most), first)
+	for len(batch) < most {
 		select {
-		case q.slots <- struct{}{}:
+		case l.slots <- struct{}{}:
 		default:
 			return batch
 		}
 		select {
-		case j, ok := <-q.jobs:
+		case j, ok := <-l.jobs:
 			if !ok {
-				<-q.slots
+				<-l.slots
 				return batch
 			}
 			batch = append(batch, j)
 		default:
-			<-q.slots
+			<-l.slots
 			return batch
 		}
 	}
@@ -156,32 +202,46 @@ func (q *queue) admitted(batch []*job) []*job {
 }
 
 // owned returns the jobs whose device still belongs to the receiver (G4): the owner
-// records are read here, just before the attempts.
-func (q *queue) owned(ctx context.Context, batch []*job) []*job {
-	if len(batch) == 0 {
-		return nil
-	}
-	list := make([]devices.Device, len(batch))
+// records are read here, just before the attempts. An error belongs to its job.
+func (l *line) owned(ctx context.Context, batch []*job) []*job {
+	commands := make([]*rdb.Command, len(batch))
 	for i, j := range batch {
-		list[i] = j.device
+		commands[i] = rdb.NewCommand(ctx, "get", l.lane.w.Devices.OwnerKey(j.device))
 	}
-	owners, err := q.lane.w.Devices.Owners(ctx, list)
-	if err != nil {
-		q.lane.w.Log.Error("device owners cannot be read", "lane", q.lane.lane, "error", err)
-		q.breaker.release()
-		q.giveBack(batch, push.Result{Outcome: push.Later, Reason: push.ReasonRedis, RetryAfter: redisPause})
-		return nil
-	}
+	_ = l.batcher.Do(ctx, commands...) // each command holds its own error
 	own := batch[:0]
+	var failed error
 	for i, j := range batch {
-		if owners[i].Owns(j.task.entry.User, j.device) {
+		owner, err := devices.ReadOwner(commands[i])
+		if err == nil && owner.Owns(j.task.entry.User, j.device) {
 			own = append(own, j)
 			continue
 		}
-		q.breaker.release()
-		q.giveBack([]*job{j}, q.disowned(ctx, j, owners[i]))
+		l.breaker.release()
+		if err != nil {
+			l.giveBack([]*job{j}, unknownOwner(ctx, err))
+			failed = err
+			continue
+		}
+		<-l.slots
+		l.attempts.Go(func() { l.lane.finish(j, l.disowned(ctx, j, owner), false) })
+	}
+	if failed != nil && ctx.Err() == nil {
+		l.lane.w.Log.Error("device owners cannot be read", "lane", l.lane.lane, "error", failed)
 	}
 	return own
+}
+
+// unknownOwner returns the result of a push whose owner record cannot be read.
+func unknownOwner(ctx context.Context, err error) push.Result {
+	r := push.Result{Outcome: push.Later, Reason: push.ReasonRedis, RetryAfter: redisPause}
+	switch {
+	case ctx.Err() != nil:
+		r = push.Result{Outcome: push.Later, Reason: push.ReasonStopping}
+	case errors.Is(err, rdb.ErrSilent): // each further look would cost the others' shards several commands
+		r.RetryAfter = busyDelay
+	}
+	return r
 }
 
 // disowned returns the result of a push whose device belongs to another user, or to a newer

@@ -115,6 +115,7 @@ const (
 
 // ReturnDue moves delayed entries that are due back to their streams until ctx ends.
 func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher) {
+	failing := false
 	for rdb.Sleep(ctx, dueEvery) {
 		commands := make([]*rdb.Command, o.partitions.Len())
 		for p := range commands {
@@ -124,11 +125,12 @@ func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher) {
 			}
 			commands[p] = dueScript.Command(ctx, keys, maxDue)
 		}
-		if err := b.Do(ctx, commands...); err != nil && ctx.Err() == nil {
+		err := b.Do(ctx, commands...)
+		if err != nil && !failing && ctx.Err() == nil {
 			o.log.Warn("delayed pushes cannot be returned to the outbox", "error", err)
-			continue
 		}
-		o.NudgeAll()
+		failing = err != nil
+		o.NudgeAll() // for the partitions that answered
 	}
 }
 

@@ -14,7 +14,10 @@ import (
 var ErrReply = errors.New("unexpected reply")
 
 // A Script is Lua source with its digest.
-type Script struct{ source, sha string }
+type Script struct {
+	source, sha string
+	readOnly    bool
+}
 
 // NewScript returns a script. Its source should begin with a comment on
 // KEYS, ARGV and the reply.
@@ -23,10 +26,16 @@ func NewScript(source string) *Script {
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
 }
 
+// ReadOnly marks a script that writes nothing, and returns it: it waits for no replicas.
+func (s *Script) ReadOnly() *Script {
+	s.readOnly = true
+	return s
+}
+
 // Command returns the command that executes the script.
 func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
 	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
-	return &Command{Cmd: cmd, withSource: func() *redis.Cmd {
+	return &Command{Cmd: cmd, readOnly: s.readOnly, withSource: func() *redis.Cmd {
 		return redis.NewCmd(ctx, s.args("eval", s.source, keys, args)...)
 	}}
 }
@@ -44,19 +53,43 @@ func (s *Script) args(name, script string, keys []string, args []any) []any {
 // reply or the error.
 type Command struct {
 	*redis.Cmd
-	withSource func() *redis.Cmd // the same command with the script's source; nil for a plain command
+	withSource  func() *redis.Cmd // the same command with the script's source; nil for a plain command
+	readOnly    bool
+	unconfirmed error // why the replicas may not have what it wrote
 }
 
-// NewCommand returns a plain command.
+// Err returns the error of the command, or ErrReplicas when it was carried out and too few
+// replicas have confirmed that. Then the command also holds its reply.
+func (c *Command) Err() error {
+	if err := c.Cmd.Err(); err != nil && !errors.Is(err, redis.Nil) || c.unconfirmed == nil {
+		return err
+	}
+	return c.unconfirmed
+}
+
+// readOnlyCommands are those plain commands that wait for no replicas.
+var readOnlyCommands = map[string]bool{
+	"get": true, "mget": true, "exists": true, "hget": true, "hmget": true, "hvals": true, "hgetall": true,
+	"smembers": true, "zrangebyscore": true, "zrange": true, "zscore": true, "zcard": true,
+}
+
+// NewCommand returns a plain command, in lower case, whose first argument is its key.
 func NewCommand(ctx context.Context, args ...any) *Command {
-	return &Command{Cmd: redis.NewCmd(ctx, args...)}
+	c := redis.NewCmd(ctx, args...)
+	return &Command{Cmd: c, readOnly: readOnlyCommands[c.Name()]}
 }
 
-// key returns the first key of the command.
+// writes reports whether the command may change something.
+func (c *Command) writes() bool { return !c.readOnly }
+
+// key returns the first key of the command, or "".
 func (c *Command) key() string {
 	i := 1
 	if c.withSource != nil {
 		i = 3
+	}
+	if i >= len(c.Args()) {
+		return ""
 	}
 	key, _ := c.Args()[i].(string)
 	return key

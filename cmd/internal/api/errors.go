@@ -90,6 +90,8 @@ var errorCodes = []struct {
 	{live.ErrClosed, unavailable},
 	{signin.ErrUnavailable, unavailable},
 	{rdb.ErrReplicas, unavailable},
+	{rdb.ErrSilent, unavailable},
+	{rdb.ErrFull, unavailable},
 	{inbox.ErrErasing, unavailable},
 	{inbox.ErrErased, unavailable}, // after the request was authenticated; the next one is refused
 	{account.ErrErased, unavailable},
@@ -107,7 +109,7 @@ var errorCodes = []struct {
 // redisUnavailable lists the prefixes of errors from a Redis that cannot serve for now: it
 // is starting, failing over, full, or unable to write its file.
 var redisUnavailable = []string{
-	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS",
+	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS",
 	"OOM", "MISCONF", "BUSY", "max number of clients reached",
 }
 

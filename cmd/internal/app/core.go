@@ -33,10 +33,10 @@ type Core struct {
 	Dispatcher  *dispatcher.Dispatcher
 	Texts       *text.Catalogue
 
-	Batcher *rdb.Batcher // of the inbox: waits for the replicas
+	Batcher *rdb.Batcher // of what callers are told was done: waits for the replicas
 	Sharded bool         // pub/sub is that of a cluster
 
-	accounts *rdb.Batcher // of devices and credentials: waits for no replica
+	signIns  *rdb.Batcher // waits for no replica
 	webhooks []*webhook.Client
 }
 
@@ -66,10 +66,10 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		return nil, err
 	}
 	c := &Core{Redis: redisClient, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
-	// A lane that forgets a device and a user who signs in must not wait for the replicas of others' writes.
-	c.accounts = rdb.NewBatcher(redisClient, 0)
-	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.accounts, Partitions: parts, Log: log})
-	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.accounts, Partitions: parts})
+	// Who signs in must not wait for the replicas of others' writes.
+	c.signIns = rdb.NewBatcher(redisClient, 0)
+	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
+	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
 		Batcher:          c.Batcher,
@@ -112,7 +112,7 @@ func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders 
 // Close waits for pending writes to Redis and closes the connections.
 func (c *Core) Close() error {
 	c.Batcher.Close()
-	c.accounts.Close()
+	c.signIns.Close()
 	for _, e := range c.webhooks {
 		e.Close()
 	}

@@ -23,11 +23,16 @@ func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 		Help: "Round trips to Redis that failed.",
 	})
 	reg.MustRegister(latency, errors)
-	rdb.AddHook(&redisHook{
+	hook := &redisHook{
 		command:  latency.WithLabelValues("command"),
 		pipeline: latency.WithLabelValues("pipeline"),
 		errors:   errors,
-	})
+	}
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) }) // pipelines go to nodes
+		return
+	}
+	rdb.AddHook(hook)
 }
 
 // A redisLog logs the Redis client's own messages, such as every failed dial, at the debug

@@ -128,6 +128,22 @@ func Check(t testing.TB, err error) {
 	}
 }
 
+// CountTrips returns a counter of the round trips from now on.
+func (s Store) CountTrips(t *testing.T) *Counter {
+	t.Helper()
+	c := &Counter{}
+	cluster, ok := s.Client.(*redis.ClusterClient)
+	if !ok {
+		s.Client.AddHook(c)
+		return c
+	}
+	Check(t, cluster.ForEachMaster(t.Context(), func(_ context.Context, node *redis.Client) error {
+		node.AddHook(c) // a batcher's pipelines go to the nodes
+		return nil
+	}))
+	return c
+}
+
 // A Counter is a hook that counts round trips, of one caller at a time.
 type Counter struct{ N int }
 

@@ -1,0 +1,191 @@
+package rdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A shard is the queue of one Redis process. Its goroutine runs while there is something
+// to send, and while the process is silent. Batcher.mu guards it.
+type shard struct {
+	b       *Batcher
+	waits   bool // for replicas
+	queue   []*group
+	queued  int           // commands in the queue
+	running bool          // the goroutine
+	stuck   bool          // the queue stayed full for longer than limits.room
+	room    chan struct{} // closed when the queue shrinks; nil when nobody waits for that
+	silent  error         // not nil while the process does not answer
+}
+
+// errNoRoom says that a group has to wait for room in its shard's queue.
+var errNoRoom = errors.New("no room")
+
+// tryEnqueue hands a group over to its shard.
+func (b *Batcher) tryEnqueue(ctx context.Context, g *group) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.shards[g.shard]
+	if s == nil {
+		s = &shard{b: b, waits: g.shard.waits}
+		b.shards[g.shard] = s
+	}
+	switch {
+	case b.closing.Err() != nil:
+		return ErrClosed
+	case s.silent != nil:
+		return s.silent
+	case s.queued > 0 && s.queued+len(g.commands) > b.limits.queued:
+		if s.stuck {
+			return ErrFull
+		}
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		g.room = s.room
+		return errNoRoom
+	}
+	s.queue = append(s.queue, g)
+	s.queued += len(g.commands)
+	if !s.running {
+		s.running = true
+		b.working.Go(s.run)
+	}
+	return nil
+}
+
+// enqueue waits for room in the group's shard. When the queue does not move, those who
+// come later do not wait for it any more.
+func (b *Batcher) enqueue(ctx context.Context, g *group) error {
+	timer := time.NewTimer(b.limits.room)
+	defer timer.Stop()
+	for {
+		select {
+		case <-g.room:
+		case <-b.closing.Done():
+		case <-ctx.Done():
+		case <-timer.C:
+			b.mu.Lock()
+			b.shards[g.shard].stuck = true
+			b.mu.Unlock()
+		}
+		if err := b.tryEnqueue(ctx, g); !errors.Is(err, errNoRoom) {
+			return err
+		}
+	}
+}
+
+// run sends what is queued, in pipelines, until nothing is left.
+func (s *shard) run() {
+	var groups []*group
+	for {
+		if groups = s.take(groups[:0]); len(groups) == 0 {
+			return
+		}
+		s.execute(groups)
+		clear(groups)
+	}
+}
+
+// take appends the groups of the next pipeline. Without any the goroutine ends.
+func (s *shard) take(groups []*group) []*group {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	n := 0
+	for _, g := range s.queue {
+		if n >= s.b.limits.batch {
+			break
+		}
+		groups = append(groups, g)
+		n += len(g.commands)
+	}
+	left := copy(s.queue, s.queue[len(groups):])
+	clear(s.queue[left:])
+	s.queue = s.queue[:left]
+	s.queued -= n
+	s.running = len(groups) > 0
+	s.moved()
+	return groups
+}
+
+// moved wakes those who wait for room.
+func (s *shard) moved() {
+	s.stuck = false
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// execute sends a pipeline. When nothing in it is answered, everybody who waits for the
+// shard is told so, and nobody else is made to wait until it answers.
+func (s *shard) execute(groups []*group) {
+	commands := groups[0].commands
+	if len(groups) > 1 {
+		commands = nil
+		for _, g := range groups {
+			commands = append(commands, g.commands...)
+		}
+	}
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), s.b.limits.pipeline)
+	s.b.pipeline(ctx, s.waits, commands)
+	cancel()
+	err := unanswered(commands)
+	silent := err != nil && time.Since(started) >= s.b.limits.silent
+	if silent {
+		s.silence(err)
+	}
+	for _, g := range groups {
+		g.finish()
+	}
+	if silent {
+		s.awaitAnswer(commands[0].key())
+	}
+}
+
+// unanswered returns the first error if Redis has answered none of the commands.
+func unanswered(commands []*Command) error {
+	for _, c := range commands {
+		if answered(c.Err()) {
+			return nil
+		}
+	}
+	return commands[0].Err()
+}
+
+// answered reports whether an error, or nil, is what Redis has replied.
+func answered(err error) bool {
+	var reply redis.Error
+	return err == nil || errors.Is(err, ErrReplicas) || errors.As(err, &reply)
+}
+
+// silence fails everything that waits for the shard.
+func (s *shard) silence(cause error) {
+	s.b.mu.Lock()
+	s.silent = fmt.Errorf("%w: %w", ErrSilent, cause)
+	groups := s.queue
+	s.queue, s.queued = nil, 0
+	s.moved()
+	s.b.mu.Unlock()
+	for _, g := range groups {
+		g.fail(s.silent)
+	}
+}
+
+// awaitAnswer tries to reach a silent shard, which has the key, until it answers or the
+// batcher is closing.
+func (s *shard) awaitAnswer(key string) {
+	for s.b.ping(s.b.closing, key) != nil && Sleep(s.b.closing, s.b.limits.probe) {
+	}
+	s.b.mu.Lock()
+	s.silent = nil
+	s.b.mu.Unlock()
+}
