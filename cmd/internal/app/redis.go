@@ -1,11 +1,7 @@
 package app
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,51 +36,9 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 		ReadTimeout:           answerTimeout,
 		WriteTimeout:          answerTimeout,
 		ContextTimeoutEnabled: true,
+		TLSConfig:             a.TLSConfig(),
 		// Only managed services know these; others answer with an error.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if a.TLS {
-		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
 	return redis.NewUniversalClient(opts), nil
-}
-
-// ErrVolatile reports a Redis that may lose data.
-var ErrVolatile = errors.New("this Redis may lose what Kabar has accepted")
-
-// CheckDurable returns ErrVolatile unless every master of Redis writes an
-// append-only file and evicts nothing (guarantee G1).
-func CheckDurable(ctx context.Context, rdb redis.UniversalClient) error {
-	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			return checkDurable(ctx, node)
-		})
-	}
-	return checkDurable(ctx, rdb)
-}
-
-func checkDurable(ctx context.Context, node redis.Cmdable) error {
-	info, err := node.Info(ctx, "persistence").Result()
-	if err != nil {
-		return fmt.Errorf("ask Redis about persistence: %w", err)
-	}
-	if !hasInfo(info, "aof_enabled:1") {
-		return fmt.Errorf("%w: it has no append-only file; set \"appendonly yes\"", ErrVolatile)
-	}
-	if info, err = node.Info(ctx, "memory").Result(); err != nil {
-		return fmt.Errorf("ask Redis about memory: %w", err)
-	}
-	if !hasInfo(info, "maxmemory_policy:noeviction") {
-		return fmt.Errorf("%w: it evicts keys when memory is short; set \"maxmemory-policy noeviction\"", ErrVolatile)
-	}
-	return nil
-}
-
-func hasInfo(info, line string) bool {
-	for l := range strings.Lines(info) {
-		if strings.TrimSpace(l) == line {
-			return true
-		}
-	}
-	return false
 }
