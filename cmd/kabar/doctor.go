@@ -62,7 +62,7 @@ func redisChecks(cfg *config.Config) []check {
 	fails := func(err error) []check {
 		return []check{{"redis", func(context.Context) (string, error) { return "", err }, "correct redis.url"}}
 	}
-	client, err := app.Connect(cfg.Redis)
+	client, err := redischeck.Connect(cfg.Redis)
 	if err != nil {
 		return fails(err)
 	}

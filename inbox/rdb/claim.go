@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -27,6 +29,9 @@ var (
 // claimCopies is on how many hash slots of a cluster the claim is, so that it can be read
 // while shards are away. It must not change.
 const claimCopies = 16
+
+// claimTimeout is for each step of Claim.
+const claimTimeout = 2 * time.Second
 
 // A claim is what Redis was first used with.
 type claim struct{ layout, partitions int }
@@ -61,29 +66,42 @@ func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error
 	if err != nil || missing == 0 {
 		return err
 	}
-	if err := rdb.SetNX(ctx, p.partitionsKey(), p.Len(), 0).Err(); err != nil && !known {
+	write := func(value any) func(context.Context, int, string) error {
+		return func(ctx context.Context, _ int, key string) error { return rdb.SetNX(ctx, key, value, 0).Err() }
+	}
+	if err := forKeys(ctx, []string{p.partitionsKey()}, write(p.Len())); err != nil && !known {
 		return fmt.Errorf("claim partitions: %w", err)
 	}
-	pipe := rdb.Pipeline()
-	for _, key := range p.layoutKeys() {
-		pipe.SetNX(ctx, key, claim{Layout, p.Len()}.String(), 0)
-	}
-	_, _ = pipe.Exec(ctx)                 // a copy that cannot be written now is written at a later start
-	_, _, err = p.compareClaims(ctx, rdb) // another process may have been first
+	_ = forKeys(ctx, p.layoutKeys(), write(claim{Layout, p.Len()}.String())) // a copy that cannot be written now is written at a later start
+	_, _, err = p.compareClaims(ctx, rdb)                                    // another process may have been first
 	return err
+}
+
+// forKeys calls f for all keys at the same time, each with its index, for claimTimeout at
+// most. They are no pipeline, because a shard that hangs would fail all of it. It returns
+// their errors.
+func forKeys(ctx context.Context, keys []string, f func(ctx context.Context, i int, key string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	errs := make([]error, len(keys))
+	var wg sync.WaitGroup
+	for i, key := range keys {
+		wg.Go(func() { errs[i] = f(ctx, i, key) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // compareClaims reads what Redis was first used with, and compares it with this process. It
 // tells whether anything was found, and how many keys are missing. It fails when nothing
 // was found and not all keys could be read.
 func (p *Partitions) compareClaims(ctx context.Context, rdb redis.UniversalClient) (known bool, missing int, err error) {
-	pipe := rdb.Pipeline()
 	keys := p.ClaimKeys()
 	replies := make([]*redis.StringCmd, len(keys))
-	for i, key := range keys {
-		replies[i] = pipe.Get(ctx, key)
-	}
-	_, _ = pipe.Exec(ctx) // each reply holds its own error
+	_ = forKeys(ctx, keys, func(ctx context.Context, i int, key string) error {
+		replies[i] = rdb.Get(ctx, key)
+		return nil // each reply holds its own error
+	})
 	var failed error
 	for i, reply := range replies {
 		text, err := reply.Result()

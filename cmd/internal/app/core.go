@@ -50,7 +50,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	if err != nil {
 		return nil, err
 	}
-	redisClient, err := Connect(cfg.Redis)
+	redisClient, err := redischeck.Connect(cfg.Redis)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ var (
 		"client|setname kabar",
 	}
 	singleCommands  = []string{"publish CHANNEL m", "subscribe CHANNEL", "unsubscribe CHANNEL"}
-	clusterCommands = []string{"spublish CHANNEL m", "ssubscribe CHANNEL", "sunsubscribe CHANNEL", "asking", "cluster|slots", "command"}
+	clusterCommands = []string{"spublish CHANNEL m", "ssubscribe CHANNEL", "sunsubscribe CHANNEL", "asking", "cluster|slots"}
 	selectCommand   = "select 1" // when the URL names a database
 	waitCommand     = "wait 0 0" // with redis.wait_replicas
 )

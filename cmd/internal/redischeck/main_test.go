@@ -52,14 +52,8 @@ func checker(t *testing.T, url string, change ...func(*config.Redis)) (*Checker,
 	for _, f := range change {
 		f(&cfg)
 	}
-	a, err := cfg.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: a.Hosts, MasterName: a.Master, DB: a.DB, Username: a.Username, Password: a.Password.Reveal(),
-		IsClusterMode: a.Kind == config.RedisCluster, ClientName: "kabar", ContextTimeoutEnabled: true, DialerRetries: 1,
-	})
+	client, err := Connect(cfg)
+	check(t, err)
 	t.Cleanup(func() { client.Close() })
 	var log strings.Builder
 	c, err := New(Options{

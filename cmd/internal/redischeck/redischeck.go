@@ -1,4 +1,4 @@
-// Package redischeck tells whether Redis is what Kabar needs: of the kind that the URL says,
+// Package redischeck connects to Redis and tells whether it is what Kabar needs: of the kind that the URL says,
 // new enough, durable, with all rights, and writable. Start asks once, a Monitor keeps
 // looking, and the doctor asks for each thing by itself.
 package redischeck
@@ -24,9 +24,8 @@ import (
 var ErrNotYet = errors.New("Redis is not ready")
 
 const (
-	nodeTimeout  = 5 * time.Second // for the questions to one master at start
-	claimTimeout = 5 * time.Second
-	probeName    = "probe" // a key and a channel that are asked for and never used
+	nodeTimeout = 5 * time.Second // for the questions to one master
+	probeName   = "probe"         // a key and a channel that are asked for and never used
 )
 
 // Options configure a Checker. All are required.
@@ -112,8 +111,6 @@ func (c *Checker) Start(ctx context.Context) error {
 			c.Log.Warn("a shard of Redis is away and was not checked", "shard", m.name, "error", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
-	defer cancel()
 	if err := c.Partitions.Claim(ctx, c.Client); err != nil {
 		if passes(err) {
 			return fmt.Errorf("%w: %w", ErrNotYet, err)

@@ -1,4 +1,4 @@
-package app
+package redischeck
 
 import (
 	"fmt"
@@ -39,6 +39,13 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 		TLSConfig:             a.TLSConfig(),
 		// Only managed services know these; others answer with an error.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if a.Kind == config.RedisCluster {
+		cluster := opts.Cluster()
+		// Else the client asks a random node for its commands before it sends the first one, and
+		// a node that hangs holds up everything.
+		cluster.DisableRoutingPolicies = true
+		return redis.NewClusterClient(cluster), nil
 	}
 	return redis.NewUniversalClient(opts), nil
 }
