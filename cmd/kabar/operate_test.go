@@ -111,7 +111,7 @@ func TestOperatorsCommands(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	s := newSite(t)
 	out := s.must("", "doctor")
-	for _, name := range []string{"configuration", "redis", "durability", "clock", "auth", "fcm", "apns"} {
+	for _, name := range []string{"configuration", "redis", "rights", "durability", "replicas", "clock", "auth", "fcm", "apns"} {
 		if !strings.Contains(out, "✓ "+name) {
 			t.Errorf("%s is not well:\n%s", name, out)
 		}

@@ -11,10 +11,10 @@ import (
 // to the Go code.
 var (
 	commands = []string{
-		"append KEY v", "decr KEY", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exists KEY",
+		"append KEY v", "decr KEY", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exec", "exists KEY",
 		"get KEY", "getdel KEY",
-		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hvals KEY",
-		"incr KEY", "info", "pexpire KEY 1", "pexpireat KEY 1", "ping", "pttl KEY", "rename KEY KEY",
+		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hvals KEY",
+		"incr KEY", "info", "multi", "pexpire KEY 1", "pexpireat KEY 1", "ping", "pttl KEY", "rename KEY KEY",
 		"sadd KEY m", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "unlink KEY",
 		"xack KEY g 0-1", "xadd KEY * f v", "xautoclaim KEY g c 0 0", "xclaim KEY g c 0 0-1", "xdel KEY 0-1",
 		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
