@@ -26,7 +26,7 @@ func TestMonitor(t *testing.T) {
 		begin, end func()
 	}{
 		{"OOM", set("maxmemory", "1"), set("maxmemory", "0")},
-		{"READONLY", func() { check(t, admin.SlaveOf(t.Context(), "127.0.0.1", "1").Err()) }, func() { check(t, admin.SlaveOf(t.Context(), "no", "one").Err()) }},
+		{"READONLY", func() { check(t, admin.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()) }, func() { check(t, admin.ReplicaOf(t.Context(), "no", "one").Err()) }},
 		{"NOREPLICAS", set("min-replicas-to-write", "1"), set("min-replicas-to-write", "0")},
 	} {
 		c, log := checker(t, server.URL())

@@ -21,7 +21,7 @@ import (
 
 // ErrNotYet reports a Redis that is as it should be, but cannot do now what the first start
 // needs: it is full, a replica, loading, or one shard of it is away. Try again.
-var ErrNotYet = errors.New("Redis is not ready")
+var ErrNotYet = errors.New("this Redis is not ready")
 
 const (
 	nodeTimeout = 5 * time.Second // for the questions to one master
