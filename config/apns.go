@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// What apns.environment may be.
+// The values of apns.environment.
 const (
 	APNsProduction  = "production"
 	APNsDevelopment = "development"
 )
 
-// APNs is the way to iPhones. It is off without a signing key or a certificate.
+// APNs configures the pushes to iPhones. They are off without a signing key or a
+// certificate.
 type APNs struct {
 	KeyFile                 string `yaml:"key_file" doc:"signing key (.p8); iOS push is off without this or certificate_file"`
 	KeyID                   string `yaml:"key_id" doc:"id of the signing key, 10 characters"`

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// What auth.mode may be.
+// The values of auth.mode.
 const (
 	AuthStore    = "store"    // tokens that services store with PUT /v2/users/:id.json
 	AuthUpstream = "upstream" // ask another server who a token belongs to
 	AuthJWT      = "jwt"      // signed tokens
 )
 
-// Auth says how users prove who they are.
+// Auth configures how users are authenticated.
 type Auth struct {
 	Mode            string  `yaml:"mode" doc:"how users are authenticated: store (tokens kept by Kabar), upstream (another server) or jwt (signed tokens)"`
 	UpstreamURL     URL     `yaml:"upstream_url" doc:"http(s) URL that is asked about a user's token; needed in mode upstream"`
@@ -24,7 +24,7 @@ type Auth struct {
 	Admins          []int64 `yaml:"admins" doc:"ids of the users who are administrators; the variable takes 1,2,…"`
 }
 
-// minHS256 is the least that RFC 7518, section 3.2 allows: the size of the hash.
+// minHS256 is the minimum of RFC 7518, section 3.2, in bytes: the size of the hash.
 const minHS256 = 32
 
 func (c Auth) validate(p *problems) {

@@ -1,13 +1,13 @@
-// Package config is Kabar's configuration: what can be set, what it is when it
-// is not, and whether what was set makes sense.
+// Package config is Kabar's configuration: its keys, their defaults, and how it is loaded
+// and validated.
 //
-// Load reads a YAML file and the environment; Validate says everything that is
-// wrong with the result at once. Each section of the file is one struct here,
-// and the tags of its fields (yaml, doc) are the only list of the keys: Keys
-// derives names, variables, defaults and explanations from them.
+// [Load] reads a YAML file and the environment; [Config.Validate] reports everything that
+// is wrong with the result at once. Each section of the file is one struct here, and the
+// tags of its fields (yaml, doc) are the only list of the keys: [Keys] derives names,
+// variables, defaults and explanations from them.
 //
-// A Config is plain data. It must not be changed once it is shared; until then
-// it is the caller's.
+// A Config is plain data. The caller may change it until it is shared, and nobody
+// afterwards.
 package config
 
 import (
@@ -40,8 +40,8 @@ type Config struct {
 	Log         Log         `yaml:"log"`
 }
 
-// Default returns the configuration of a Kabar that was told nothing. It is
-// valid: both providers are off and Redis is expected on this machine.
+// Default returns the default configuration. It is valid: both providers are off and Redis
+// is expected on this machine.
 func Default() *Config {
 	return &Config{
 		Listen:      ":8080",
@@ -64,9 +64,9 @@ func Default() *Config {
 	}
 }
 
-// Validate reports everything that is wrong, joined with errors.Join: one error
-// a fault, each headed by its key and saying what would be right. It also looks
-// whether the files that are named can be read. No error repeats a secret.
+// Validate reports everything that is wrong, joined with errors.Join: each error begins
+// with a key and says what is allowed. It also checks that the files that are named can be
+// read. No error contains a secret.
 func (c *Config) Validate() error { return c.problems().join() }
 
 func (c *Config) problems() problems {

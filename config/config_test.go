@@ -15,7 +15,7 @@ func TestDefaultIsValid(t *testing.T) {
 	}
 }
 
-// Validate reports every fault, as an error of its own.
+// Validate reports each fault as a separate error.
 func TestValidateReportsAll(t *testing.T) {
 	err := new(Config).Validate()
 	joined, ok := err.(interface{ Unwrap() []error })

@@ -10,9 +10,9 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 )
 
-// decode sets the fields of c that raw names. Types are strict: YAML reads an
-// unquoted 12E4567890 as a number, and what it was meant to be is lost by then.
-// Only text is converted, since variables hold nothing else.
+// decode sets the fields of c that raw names. Types are strict: YAML reads an unquoted
+// 12E4567890 as a number, and its original text is lost by then. Only strings are converted
+// to other types, because variables are strings.
 func decode(raw map[string]any, c *Config) (problems, error) {
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:     c,
@@ -92,7 +92,7 @@ func decodeProblems(err error) problems {
 			all = append(all, decodeProblems(part)...)
 		}
 		return all
-	case interface{ Unwrap() error }: // a heading over them all
+	case interface{ Unwrap() error }: // an error that wraps all of them
 		return decodeProblems(e.Unwrap())
 	default:
 		return problems{{"configuration", err}}

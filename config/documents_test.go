@@ -12,7 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The table tells every key, its default and what it is for, in the order of Keys.
+// The table in the documentation lists every key with its default and its description, in
+// the order of Keys.
 func TestConfigurationTable(t *testing.T) {
 	document, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
@@ -42,7 +43,7 @@ func TestConfigurationTable(t *testing.T) {
 	}
 }
 
-// The documents' examples have no key that does not exist.
+// The examples in the documents contain only keys that exist.
 func TestDocumentedYAML(t *testing.T) {
 	paths, err := filepath.Glob("../docs/*.md")
 	if err != nil {

@@ -11,9 +11,8 @@ import (
 // Service whose name begins with "kabar". Their PORT is a URL, not a number.
 var injected = regexp.MustCompile(`^KABAR_(\w+_)?(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=|PORT=\w+://)`)
 
-// override lays the variables over what the file says. A secret and the name of
-// the file that holds it are two ways of saying one thing: a variable that says
-// either overrides both.
+// override applies the variables over the values of the file. A secret can be given by
+// itself or by the name of a file that holds it: a variable for either overrides both.
 func override(p *problems, set *koanf.Koanf, environ []string) error {
 	variables := koanf.New(".")
 	if err := variables.Load(env.Provider(".", env.Opt{
@@ -66,8 +65,8 @@ func transform(p *problems) func(name, value string) (string, any) {
 	}
 }
 
-// parseVariable brings the lists of structs into the form that they have in a
-// file. Everything else is left to the decoder, which knows the types.
+// parseVariable converts a variable that holds a list of structs into the form of a file.
+// All other values are left to the decoder, which knows the types.
 func parseVariable(key, value string) (any, error) {
 	switch key {
 	case "services":

@@ -19,7 +19,7 @@ type EventType struct {
 	Message string `yaml:"message,omitempty" doc:"what the phone shows when an event brings no message"`
 }
 
-// preferences are the names that the preferences of a device have beside the types.
+// preferences are the names of device preferences that are not event types.
 var preferences = []string{event.AllPromos, "private"}
 
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)

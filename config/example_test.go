@@ -9,7 +9,7 @@ import (
 	"github.com/kabar-gateway/kabar/config"
 )
 
-// A file, and a variable that overrides one of its keys.
+// Load reads a file. An environment variable overrides one of the file's keys.
 func ExampleLoad() {
 	folder, err := os.MkdirTemp("", "kabar")
 	if err != nil {
@@ -46,7 +46,7 @@ retention:
 	// redis://kabar:***@redis.example:6379/0
 }
 
-// Everything that is wrong is reported at once, with what would be right.
+// All faults are reported at once, together with the valid values.
 func ExampleLoad_wrong() {
 	_, err := config.Load("", []string{"KABAR_LOCALE=fr", "KABAR_REDIS_PARTITIONS=0", "KABAR_FCM_PROJECT=shop"})
 	fmt.Println(err)

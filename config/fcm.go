@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// FCM is the way to Android phones. It is off without a project.
+// FCM configures the pushes to Android phones. They are off without a project.
 type FCM struct {
 	ProjectID       string `yaml:"project_id" doc:"Firebase project; Android push is off without one"`
 	CredentialsFile string `yaml:"credentials_file" doc:"service account key (JSON) of the project; needed unless endpoint is not Google's"`
@@ -17,8 +17,8 @@ type FCM struct {
 // Enabled reports whether Android push is on.
 func (c FCM) Enabled() bool { return c.ProjectID != "" }
 
-// projectID is as wide as Google's names have ever been, and narrow enough for
-// a URL's path.
+// projectID matches every form that Google's project ids have ever had, and nothing that is
+// unsafe in a URL's path.
 var projectID = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]{0,62}$`)
 
 func (c FCM) validate(p *problems) {

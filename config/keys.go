@@ -14,8 +14,8 @@ import (
 type Key struct {
 	Name    string // in the file, like redis.url; of a list's items, like services[].name
 	Env     string // the variable that overrides it; none for those of a list's items
-	Default string // what it is when it is not set, as it would be written
-	Doc     string // what it is for, its bounds and its unit
+	Default string // the default, as it is written in a file
+	Doc     string // purpose, bounds and unit
 }
 
 const envPrefix = "KABAR_"
@@ -62,8 +62,8 @@ func join(section, name string) string {
 	return section + "." + name
 }
 
-// unknownKeys returns, sorted, the paths in raw, as a parser left it, that the
-// type t has no field for.
+// unknownKeys returns, sorted, the paths of the keys in raw, as a parser left it, for which
+// the type t has no field.
 func unknownKeys(path string, raw any, t reflect.Type) []string {
 	var unknown []string
 	switch raw := raw.(type) {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// leaf is one key's field in a Config.
+// leaf is the field of one key in a Config.
 type leaf struct {
 	name  string
 	value reflect.Value
@@ -51,7 +51,7 @@ func TestKeysAreDocumented(t *testing.T) {
 	}
 }
 
-// Names, variables and defaults are a promise to those who run Kabar.
+// Names, variables and defaults must not change, because operators rely on them.
 func TestKeys(t *testing.T) {
 	got := make(map[string]Key)
 	for _, key := range Keys() {
@@ -95,8 +95,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Every key has a variable, and the variable changes that key and no other. A
-// …_file key changes the secret that it is for as well.
+// Every key with a variable is changed by it, and no other key is. A …_file key also
+// changes the secret that is read from the file.
 func TestEveryVariable(t *testing.T) {
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secretFile, []byte("kept in a file\n"), 0o600); err != nil {
@@ -161,7 +161,7 @@ func isSecretOf(name, fileKey string) bool {
 	return false
 }
 
-// Whatever is a Secret can be given by a file.
+// Every key that holds a secret has a …_file key.
 func TestEverySecretHasAFile(t *testing.T) {
 	names := make(map[string]bool)
 	for _, key := range Keys() {
@@ -186,12 +186,12 @@ func TestEverySecretHasAFile(t *testing.T) {
 }
 
 func TestVariablesOverrideSecretsOfTheFile(t *testing.T) {
-	const path = "testdata/good/secret_files.yaml" // names three files with secrets
+	const path = "testdata/good/secret_files.yaml" // names files for three secrets
 	const secret = "given by a variable, 32 bytes or more"
 	c, err := Load(path, []string{
 		"KABAR_AUTH_HS256_SECRET=" + secret,
 		"KABAR_REDIS_URL=redis://127.0.0.1:6379/7",
-		"KABAR_APNS_CERTIFICATE_PASSWORD=", // says nothing
+		"KABAR_APNS_CERTIFICATE_PASSWORD=", // an empty variable does not override the file
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,19 +13,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Load returns the defaults, overridden by the YAML file at path, overridden by
-// the KABAR_ variables in environ, which is shaped like os.Environ(). An empty
-// path means no file. Secrets named by a …_file key are read from there.
+// Load returns the defaults, overridden by the YAML file at path, overridden by the KABAR_
+// variables in environ, which has the form of os.Environ(). An empty path means no file.
+// The secret of a …_file key is read from that file.
 //
-// The error joins everything that is wrong: a file that cannot be read or
-// parsed, unknown keys and variables, values of the wrong type, and all that
-// Validate reports. There is no configuration then.
+// The error joins everything that is wrong: a file that cannot be read or parsed, unknown
+// keys and variables, values of the wrong type, and all that Validate reports. The
+// configuration is nil then.
 //
-// A variable replaces its key whole; a list is replaced, not added to, and an
-// empty variable makes the key empty. Variables that a command takes for flags of
-// its own must be left out of environ. What Kubernetes sets in every container
-// for a Service named kabar (KABAR_SERVICE_HOST, KABAR_PORT_8080_TCP and the
-// like) is ignored.
+// A variable replaces its key whole; a list is replaced, not added to, and an empty
+// variable makes the key empty. Variables that a command takes for flags of its own must be
+// left out of environ. What Kubernetes sets in every container for a Service named kabar
+// (KABAR_SERVICE_HOST, KABAR_PORT_8080_TCP and the like) is ignored.
 func Load(path string, environ []string) (*Config, error) {
 	c, found, err := read(path, environ)
 	if err != nil {
@@ -38,7 +37,7 @@ func Load(path string, environ []string) (*Config, error) {
 	return c, nil
 }
 
-// read is Load without Validate. Its error is one that leaves nothing to validate.
+// read is Load without Validate. After an error there is nothing to validate.
 func read(path string, environ []string) (*Config, problems, error) {
 	var p problems
 	set := koanf.New(".")
@@ -69,8 +68,8 @@ func read(path string, environ []string) (*Config, problems, error) {
 	return c, p, nil
 }
 
-// yamlFile parses a file of one YAML document. It refuses further ones, which
-// would silently count for nothing.
+// yamlFile parses a file of one YAML document. It refuses further documents, which would
+// otherwise be ignored silently.
 type yamlFile struct{ *kyaml.YAML }
 
 // Unmarshal implements koanf.Parser.

@@ -14,11 +14,11 @@ import (
 
 var update = flag.Bool("update", false, "write what the tests got as what they want")
 
-// marker is in every secret of the test data and must be in nothing else.
+// marker is part of every secret in the test data and must not appear in any output.
 const marker = "hunter2"
 
-// eachFile runs test for every YAML file in a folder, with the variables that
-// stand in the .vars file beside it, if there is one.
+// eachFile runs test for every YAML file in a folder. environ has the variables of the
+// .vars file with the same name, if there is one.
 func eachFile(t *testing.T, folder string, test func(t *testing.T, path string, environ []string)) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
@@ -37,7 +37,7 @@ func eachFile(t *testing.T, folder string, test func(t *testing.T, path string, 
 	}
 }
 
-// golden compares got with the file beside path that has the given extension.
+// golden compares got with the file that has the name of path and the given extension.
 func golden(t *testing.T, path, extension, got string) {
 	t.Helper()
 	path = strings.TrimSuffix(path, ".yaml") + extension
@@ -58,7 +58,7 @@ func golden(t *testing.T, path, extension, got string) {
 	}
 }
 
-// Each good file is accepted, and the effective configuration is the golden one.
+// Each good file is accepted, and its effective configuration equals the golden file.
 func TestLoadGood(t *testing.T) {
 	eachFile(t, "good", func(t *testing.T, path string, environ []string) {
 		c, err := Load(path, environ)
@@ -73,7 +73,8 @@ func TestLoadGood(t *testing.T) {
 	})
 }
 
-// Each bad file is refused with all of its faults, and with no secret of it.
+// Each bad file is rejected. The error reports all of its faults and shows none of its
+// secrets.
 func TestLoadBad(t *testing.T) {
 	eachFile(t, "bad", func(t *testing.T, path string, environ []string) {
 		c, err := Load(path, environ)
@@ -105,13 +106,13 @@ func TestLoadMissingFile(t *testing.T) {
 	}
 }
 
-// What is printed can be loaded again and means the same, where no secret is in it.
+// A printed configuration without secrets can be loaded again and has the same values.
 func TestPrintedIsAFile(t *testing.T) {
 	first, err := Load("testdata/good/environment.yaml", []string{
 		"KABAR_REDIS_URL=redis://127.0.0.1:6379/3",
 		"KABAR_TYPES=[{name: payout, lane: urgent}]",
 		"KABAR_RETENTION_MESSAGES=400d",
-		"KABAR_FCM_PROJECT_ID=yes", // YAML's own words must be quoted
+		"KABAR_FCM_PROJECT_ID=yes", // words that YAML itself uses must be quoted
 		"KABAR_FCM_ENDPOINT=https://sandbox.example/v1",
 	})
 	if err != nil {

@@ -2,13 +2,13 @@ package config
 
 import "log/slog"
 
-// What log.format may be.
+// The values of log.format.
 const (
 	LogJSON = "json"
 	LogText = "text"
 )
 
-// Log says what the process writes about itself, and how.
+// Log configures the log of the process.
 type Log struct {
 	Level  string `yaml:"level" doc:"the least that is logged: debug, info, warn or error"`
 	Format string `yaml:"format" doc:"json for machines or text for people"`

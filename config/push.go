@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// Push tunes how events travel to the providers.
+// Push configures the delivery of pushes.
 type Push struct {
 	InFlight  InFlight `yaml:"in_flight"`
 	LiveGrace Duration `yaml:"live_grace" doc:"how long a chat push waits for a live socket of the receiver to show the message; 0 to 1m, 0 is off"`

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Redis says where Kabar's state lives.
+// Redis configures the Redis that holds Kabar's state.
 type Redis struct {
 	URL           URL    `yaml:"url" doc:"redis://, rediss://, redis-sentinel://host:port,…/master or redis-cluster://host:port,…, each with user:password@ before the first host; Sentinel and cluster take ?tls=true, Sentinel also sentinel_username and sentinel_password"`
 	URLFile       string `yaml:"url_file" doc:"file with url"`
@@ -22,7 +22,7 @@ type Redis struct {
 	AllowVolatile bool   `yaml:"allow_volatile" doc:"start on a Redis that may lose what it was given (no AOF, or evicting)"`
 }
 
-// No braces: they would take the place of the partition's tag in a key.
+// No braces: the first pair in a key is its hash tag, which must be the partition's.
 var redisPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 
 func (c Redis) validate(p *problems) {
@@ -34,7 +34,7 @@ func (c Redis) validate(p *problems) {
 	p.between("redis.wait_replicas", c.WaitReplicas, 0, 10)
 }
 
-// RedisKind tells one Redis from several.
+// RedisKind is a kind of Redis deployment.
 type RedisKind int
 
 // The kinds of Redis that a URL can name.
@@ -44,12 +44,12 @@ const (
 	RedisCluster                   // redis-cluster://
 )
 
-// RedisAddress is what redis.url says, taken apart.
+// RedisAddress is the parsed redis.url.
 //
-// Ports may be left out (6379, with Sentinel 26379). User and password stand
-// before the first host, percent-encoded. TLS is meant by rediss, and with
-// Sentinel or a cluster by the parameter tls=true; sentinel_username and
-// sentinel_password are what the Sentinels themselves ask for.
+// Ports may be left out (6379, with Sentinel 26379). User and password stand before the
+// first host, percent-encoded. TLS is switched on by rediss, and with Sentinel or a cluster
+// by the parameter tls=true; sentinel_username and sentinel_password are the credentials
+// for the Sentinels themselves.
 type RedisAddress struct {
 	Kind             RedisKind
 	Hosts            []string // host:port, at least one; exactly one for RedisSingle
@@ -62,7 +62,7 @@ type RedisAddress struct {
 	SentinelPassword Secret
 }
 
-// redisSchemes say what each scheme means. The parameters are those allowed.
+// redisSchemes has the kind of Redis and the allowed parameters of each scheme.
 var redisSchemes = map[string]struct {
 	kind   RedisKind
 	tls    bool
@@ -83,8 +83,8 @@ func (a RedisAddress) TLSConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
-// Address takes URL apart. Its errors say what is right and never repeat the
-// URL. net/url cannot be used: it refuses several hosts with ports.
+// Address parses URL. Its errors say what is allowed and never contain the URL. net/url
+// cannot be used: it refuses several hosts with ports.
 func (c Redis) Address() (RedisAddress, error) {
 	name, rest, _ := strings.Cut(c.URL.Reveal(), "://")
 	scheme, ok := redisSchemes[name]

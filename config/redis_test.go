@@ -45,7 +45,7 @@ func TestRedisAddress(t *testing.T) {
 func TestRedisAddressRefused(t *testing.T) {
 	for _, test := range []struct {
 		url  URL
-		want string // a part of the error
+		want string // part of the error
 	}{
 		{"", "must begin with redis://"},
 		{"127.0.0.1:6379", "must begin with redis://"},

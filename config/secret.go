@@ -9,9 +9,8 @@ import (
 // mask stands for a secret wherever one would be printed.
 const mask = "***"
 
-// Secret is a string that shows itself to Reveal alone. Printed, logged or
-// marshalled it is ***, or nothing when it is empty, so that one can still see
-// whether it was set.
+// Secret is a string that only Reveal returns. Printed, logged or marshalled it is ***, or
+// nothing when it is empty, so that one can still see whether it was set.
 type Secret string
 
 // Reveal returns the secret itself.
@@ -37,9 +36,9 @@ func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
 // LogValue keeps slog from showing the secret.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// URL is a URL that may hold a password, which is shown to Reveal alone: printed,
-// logged or marshalled, *** takes the place of the password before the host, of a
-// user name without a password, and of query parameters that sound like secrets.
+// URL is a URL that may hold a password, which only Reveal returns: printed, logged or
+// marshalled, *** takes the place of the password before the host, of a user name without a
+// password, and of query parameters whose names suggest secrets.
 type URL string
 
 var secretParam = regexp.MustCompile(`(?i)([?&][^=&]*(?:pass|secret|token|key|sig)[^=&]*=)[^&]*`)

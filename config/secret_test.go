@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A configuration full of secrets shows none, however it is printed.
+// A configuration never shows its secrets, however it is printed.
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	c := Default()
 	c.Redis.URL = "redis://kabar:hunter2@127.0.0.1:6379/0"

@@ -35,7 +35,7 @@ func readSecrets(p *problems, c *Config) {
 		data, err := readFile(s.file)
 		text := strings.TrimRight(string(data), "\r\n")
 		switch {
-		case strings.Contains(s.key, "[") && *s.value != "": // elsewhere override has seen to it
+		case strings.Contains(s.key, "[") && *s.value != "": // override handles all other secrets
 			p.add(s.key, "must not be set together with %s_file", s.key)
 		case err != nil:
 			p.add(s.key+"_file", "must be a file that can be read: %w", err)

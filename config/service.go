@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What a service may be allowed to do.
+// The scopes of services.
 const (
 	ScopeEvents     = "events"     // publish events
 	ScopeUsers      = "users"      // set and erase users
@@ -75,8 +75,8 @@ func validateServices(p *problems, services []Service, allowPrivate bool) {
 	}
 }
 
-// parseServices reads the form that KABAR_SERVICES has,
-// name:sha256[:scope+scope],…, into what a file's list would be.
+// parseServices converts the form that KABAR_SERVICES has, name:sha256[:scope+scope],…,
+// into that of a list in a file.
 func parseServices(text string) (any, error) {
 	list := []any{}
 	if strings.TrimSpace(text) == "" {

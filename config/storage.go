@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Dedupe says how long a repeated event is recognised.
+// Dedupe configures how long a repeated event is recognised.
 type Dedupe struct {
 	Window Duration `yaml:"window" doc:"how long a repeated event or message is recognised and stored only once; 1m to 30d"`
 }
@@ -14,7 +14,7 @@ func (c Dedupe) validate(p *problems) {
 	p.within("dedupe.window", c.Window, Duration(time.Minute), 30*day)
 }
 
-// Attachments says where files sent in chats are kept.
+// Attachments configures where files sent in chats are kept.
 type Attachments struct {
 	URL       URL    `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
 	PublicURL string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files; empty: as the request did"`
@@ -31,7 +31,7 @@ func (c Attachments) validate(p *problems) {
 	}
 }
 
-// Retention says how long a user's things are kept.
+// Retention configures how long users' data is kept.
 type Retention struct {
 	Notifications    Duration `yaml:"notifications" doc:"age at which a notification is removed; 1d to 3650d"`
 	Messages         Duration `yaml:"messages" doc:"age at which a message is removed; 1d to 3650d, 0 keeps messages for ever"`

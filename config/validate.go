@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// problem is one thing that is wrong, and the key, or the variable, it is wrong with.
+// A problem is one error in the configuration, with its key or variable.
 type problem struct {
 	key string
 	err error
@@ -24,7 +24,7 @@ func (p problem) Error() string { return p.key + ": " + p.err.Error() }
 
 func (p problem) Unwrap() error { return p.err }
 
-// problems collects what is wrong with a configuration, in the order of its keys.
+// problems collects the errors in a configuration, in the order of its keys.
 type problems []problem
 
 // add records one problem. The message must not contain a secret.
@@ -41,8 +41,8 @@ func (p problems) join() error {
 	return errors.Join(errs...)
 }
 
-// beyond leaves out the problems with keys, or with what is inside of keys, that
-// known has problems with already: a value that could not be read was not set.
+// beyond leaves out the problems of keys that have a problem in known, or that lie inside
+// of such a key: a value that could not be read was not set.
 func (p problems) beyond(known problems) problems {
 	return slices.DeleteFunc(p, func(one problem) bool {
 		return slices.ContainsFunc(known, func(k problem) bool {
@@ -75,8 +75,8 @@ func (p *problems) matches(key, value string, form *regexp.Regexp, meaning strin
 	}
 }
 
-// address wants host:port. The host may be empty (every interface) and the port
-// 0 (any free one).
+// address requires host:port. The host may be empty (every interface) and the port 0 (any
+// free one).
 func (p *problems) address(key, value string) {
 	_, port, err := net.SplitHostPort(value)
 	if err == nil {
@@ -87,8 +87,8 @@ func (p *problems) address(key, value string) {
 	}
 }
 
-// url wants a URL with one of the schemes and a host. It does not repeat the
-// value, nor what net/url says of it, since both may hold a password.
+// url requires a URL with one of the schemes and a host. It repeats neither the value nor
+// net/url's error, since both may contain a password.
 func (p *problems) url(key, value string, schemes ...string) {
 	u, err := url.Parse(value)
 	if err != nil || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme) {
@@ -96,7 +96,7 @@ func (p *problems) url(key, value string, schemes ...string) {
 	}
 }
 
-// file wants a file that can be read, or no name at all.
+// file requires a file that can be read, or no name at all.
 func (p *problems) file(key, name string) {
 	if name == "" {
 		return
@@ -106,7 +106,7 @@ func (p *problems) file(key, name string) {
 	}
 }
 
-// folder wants a folder that can be read, or no name at all.
+// folder requires a folder that can be read, or no name at all.
 func (p *problems) folder(key, name string) {
 	if name == "" {
 		return
@@ -116,7 +116,7 @@ func (p *problems) folder(key, name string) {
 	}
 }
 
-// caFile wants a file of PEM certificates, or no name at all.
+// caFile requires a file of PEM certificates, or no name at all.
 func (p *problems) caFile(key, name string) {
 	if name == "" {
 		return
@@ -130,8 +130,8 @@ func (p *problems) caFile(key, name string) {
 	}
 }
 
-// maxFile is far above any key, certificate bundle or secret, and keeps a
-// mistaken name from filling the memory.
+// maxFile is far above the size of any key, certificate bundle or secret, and keeps a wrong
+// file name from filling the memory.
 const maxFile = 1 << 20
 
 func readFile(name string) ([]byte, error) {

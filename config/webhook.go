@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// What a service can be told by webhook.
+// The types of reports that a webhook can receive.
 const (
 	ReportDeviceForgotten = "device.forgotten"
 	ReportEventFailed     = "event.failed"
 	ReportBroadcastDone   = "broadcast.done"
 )
 
-// Webhooks says what holds for the webhooks of all services.
+// Webhooks configures the webhooks of all services.
 type Webhooks struct {
 	AllowPrivate bool `yaml:"allow_private" doc:"let webhooks go to http URLs and to addresses that are not public (private, loopback, link-local)"`
 }
 
-// Webhook is where a service is told what became of its events. It is off without a
-// URL.
+// Webhook configures the webhook of a service, which receives the outcome of its events. It
+// is off without a URL.
 type Webhook struct {
 	URL        URL      `yaml:"url" doc:"https URL that gets signed reports; none when empty"`
 	Secret     Secret   `yaml:"secret" doc:"secret that signs them: whsec_ and base64 of 24 to 64 bytes"`

@@ -1,15 +1,15 @@
 -- Makes a user the owner of a device token and raises the token's generation.
 --
--- Safe to repeat: a repeat after a lost reply raises the generation once more and
--- keeps the device id. It names the user as the owner before, so that nobody takes
--- the token off the former owner's list at once; no push goes there, and the first
--- one that comes by takes it off.
+-- Safe to repeat: a repeat after a lost reply raises the generation once more and keeps the
+-- device id. Its reply names the user as the previous owner, so that the caller does not
+-- remove the token from the real previous owner's list. No push goes to that listing, and
+-- the first push that meets it removes it.
 --
 -- KEYS[1]  string: the token's owner record
 -- ARGV[1]  the user
 -- ARGV[2]  a device id
--- ARGV[3]  "1": take that id even when the token is the user's already, and so
---          has one
+-- ARGV[3]  "1": use that id even when the user owns the token already, and so has an id
+--          for it
 --
 -- Reply: { the record as it is now, the record as it was or "" }
 local owner_key = KEYS[1]

@@ -18,7 +18,7 @@ func TestInvalid(t *testing.T) {
 	}
 	tests := map[string]struct {
 		device Device
-		field  string // "" when it is fine
+		field  string // the invalid field, "" for none
 	}{
 		"documented Android sample":    {Device{Platform: Android, Token: "ASD223SDA"}, ""},
 		"FCM token":                    {Device{Platform: Android, Token: "dQw4w9WgXcQ:APA91bH-x_Y" + strings.Repeat("z", 140)}, ""},
@@ -59,7 +59,7 @@ func TestInvalid(t *testing.T) {
 	wantInvalid(t, r.Remove(t.Context(), ani, IOS, ""), "token")
 }
 
-// wantInvalid checks which field an error names, "" for no error at all.
+// wantInvalid checks that err is an InvalidError of the given field, or nil if field is "".
 func wantInvalid(t *testing.T, err error, field string) {
 	t.Helper()
 	var invalid *account.InvalidError

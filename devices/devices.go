@@ -1,4 +1,4 @@
-// Package devices keeps which phones the pushes of users go to.
+// Package devices is the device registry: which phones the pushes of a user go to.
 //
 // A device token has one owner at a time (guarantee G4). Its owner record, in
 // the token's partition, is the authority; the list under the user, in the

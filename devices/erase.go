@@ -9,10 +9,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Erase removes the user's devices. No push starts to one of them from then on, and
-// nothing is left that names a token of theirs, apart from the records of tokens that
-// they gave up within the last day, which name nobody. The user's tombstone has to
-// stand before, so that nothing comes back. It may be repeated.
+// Erase removes the user's devices. No push starts to one of them from then on, and no
+// token of theirs is left, except in the records of tokens that they gave up within the
+// last day, which name no user. The user's tombstone must be raised before, so that nothing
+// comes back. It may be repeated.
 func (r *Registry) Erase(ctx context.Context, user int64) error {
 	if err := account.Validate(user); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices/account"
 )
 
-// Erasing leaves no tokens, and takes from nobody else.
+// Erase leaves none of the user's tokens and does not affect other users.
 func TestErase(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		ctx := t.Context()
@@ -23,7 +23,8 @@ func TestErase(t *testing.T) {
 				t.Errorf("%s is left", key)
 			}
 		}
-		// A registration that was let in before has nothing to show for it either.
+		// A registration that began before the erasure does not leave anything behind,
+		// either.
 		if _, err := r.Register(ctx, ani, phone("C"), nil); !errors.Is(err, account.ErrErased) {
 			t.Errorf("registered: %v", err)
 		}

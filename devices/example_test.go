@@ -12,9 +12,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A device token belongs to whoever registered it last.
+// A device token belongs to the user who registered it last.
 func ExampleRegistry_Register() {
-	server, err := miniredis.Run() // a Redis for the example
+	server, err := miniredis.Run() // a Redis for this example
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func ExampleRegistry_Register() {
 
 	ctx := context.Background()
 	phone := devices.Device{Platform: devices.Android, Token: "ASD223SDA", Model: "GG-P4124H"}
-	for _, user := range []int64{66, 15} { // the second one signs in on the same phone
+	for _, user := range []int64{66, 15} { // the second user signs in on the same phone
 		if _, err := registry.Register(ctx, user, phone, nil); err != nil {
 			log.Fatal(err)
 		}

@@ -13,11 +13,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// TestInterleavings runs operations of several users on a few tokens, several
-// at a time, and lets them into Redis one call at a time in random order. After
-// each call no token may have two listings that pass, nor one of a user who had
-// it before the last answered registration; when all is done, that registration
-// has won.
+// TestInterleavings runs operations of several users on a few tokens, several at a time,
+// and lets them call Redis one at a time in random order. After each call, a token must
+// have at most one listing that passes. That listing must not belong to a user who had the
+// token before the last answered registration. In the end, that registration must have won.
 func TestInterleavings(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		s.Client.AddHook(gate{})
@@ -41,12 +40,12 @@ type world struct {
 	t           *testing.T
 	store       store
 	parts       *rdb.Partitions
-	r           *Registry // whose calls go to Redis at once
+	r           *Registry // calls Redis without waiting for its turn
 	rand        *rand.Rand
 	crashes     bool
 	started     []*operation
-	clock       int              // ticks at every start and end
-	generations map[string]int64 // the highest seen of each token
+	clock       int              // advances when an operation starts and with every call
+	generations map[string]int64 // highest generation seen, by token
 }
 
 var (
@@ -54,12 +53,12 @@ var (
 	someTokens = []string{"A", "B", "C"}
 )
 
-// registry returns a registry whose scripts and writes a batcher carries.
+// registry returns a registry that runs its scripts and writes through a batcher.
 func (w *world) registry(b *rdb.Batcher) *Registry {
 	return New(Options{Redis: w.store.Client, Batcher: b, Partitions: w.parts})
 }
 
-// run starts the operations, at most four at a time, and checks after each call.
+// run runs the operations, at most four at a time, and checks the listings after each call.
 func (w *world) run(operations int) {
 	var running []*operation
 	for len(running) > 0 || len(w.started) < operations {
@@ -81,25 +80,26 @@ func (w *world) run(operations int) {
 	}
 }
 
-// An operation is one call of the registry's, made in steps.
+// An operation is one call of a Registry method. It runs step by step.
 type operation struct {
 	name       string
 	start, end int
-	enter      chan bool // lets it make its next call, or, if true, die instead
-	waits      chan bool // it is about to make a call; false: it has ended
+	enter      chan bool // lets it make its next call; true makes it crash instead
+	waits      chan bool // true when it is about to make a call, false when it has ended
 	crashed    bool
 
 	user    int64
-	token   string // that it registers, or removes
-	removes string // the token that a Replace registers another one for
-	got     Device // of a registration
+	token   string // that it registers or removes
+	removes string // the token that Replace replaces
+	got     Device // the result of a registration
 	err     error
 }
 
-// registers reports whether the operation was answered that it registered its token.
+// registers reports whether the operation has returned that it registered its token.
 func (op *operation) registers() bool { return op.got.Generation != 0 && op.err == nil }
 
-// takesAway reports whether the operation was answered that the token is nobody's.
+// takesAway reports whether the operation has returned that the token no longer belongs to
+// anybody.
 func (op *operation) takesAway(token string) bool {
 	if op.name == "replace" {
 		return op.err == nil && op.removes == token
@@ -109,7 +109,7 @@ func (op *operation) takesAway(token string) bool {
 
 var errCrash = errors.New("crashed")
 
-// start begins a random operation and returns when it is about to call Redis.
+// start starts a random operation and returns when that is about to call Redis.
 func (w *world) start() *operation {
 	w.clock++
 	op := &operation{
@@ -149,7 +149,7 @@ func (w *world) start() *operation {
 	return op
 }
 
-// checkListings checks what must hold at every moment.
+// checkListings checks what must hold after every call.
 func (w *world) checkListings() {
 	now := w.look()
 	for _, token := range someTokens {
@@ -168,7 +168,7 @@ func (w *world) checkListings() {
 	}
 }
 
-// checkOutcome checks what must hold once everything has been answered.
+// checkOutcome checks what must hold when all operations have ended.
 func (w *world) checkOutcome() {
 	now := w.look()
 	for _, token := range someTokens {
@@ -196,8 +196,7 @@ func (w *world) checkOutcome() {
 	}
 }
 
-// lastAnswered returns the registration of the token that has to win among
-// those that were answered.
+// lastAnswered returns the answered registration of the token that must win, or nil.
 func (w *world) lastAnswered(token string) (last *operation) {
 	for _, op := range w.started {
 		if op.end > 0 && op.registers() && op.token == token && (last == nil || op.got.Generation > last.got.Generation) {
@@ -207,7 +206,7 @@ func (w *world) lastAnswered(token string) (last *operation) {
 	return last
 }
 
-// takenAwayAfter reports whether a removal of the token ended after a moment.
+// takenAwayAfter reports whether a removal of the token ended after the given time.
 func (w *world) takenAwayAfter(clock int, token string) bool {
 	for _, op := range w.started {
 		if op.end > clock && op.takesAway(token) {
@@ -217,7 +216,7 @@ func (w *world) takenAwayAfter(clock int, token string) bool {
 	return false
 }
 
-// A view is what Redis holds at one moment.
+// A view is the content of Redis at one moment.
 type view struct {
 	owners map[string]Owner
 	lists  map[int64][]Device
@@ -242,7 +241,7 @@ func (w *world) look() view {
 	return v
 }
 
-// passing returns the listings of a token that a push would go to.
+// passing returns the listings of a token that a push would be sent to.
 func (v view) passing(token string) (ds []Device) {
 	for user, list := range v.lists {
 		for _, d := range list {
@@ -262,7 +261,7 @@ func (w *world) history() string {
 	return b.String()
 }
 
-// gate stops every read that belongs to an operation until it is let in.
+// gate makes every read that belongs to an operation wait for its turn.
 type gate struct{}
 
 type operationKey struct{}
@@ -274,7 +273,7 @@ func (gate) enter(ctx context.Context) error {
 	return nil
 }
 
-// step waits until the operation may make a call to Redis.
+// step waits until the operation may call Redis.
 func (op *operation) step() error {
 	if !op.crashed {
 		op.waits <- true
@@ -313,7 +312,7 @@ func (g gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// A gatedClient stops every pipeline of an operation's batcher until it is let in.
+// A gatedClient makes every pipeline of an operation's batcher wait for its turn.
 type gatedClient struct {
 	redis.UniversalClient
 	op *operation

@@ -6,8 +6,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// keys builds the names of everything that the package keeps in Redis. Each
-// carries the tag of the partition that its user or token lives in.
+// keys builds the keys of the package in Redis. Each has the hash tag of the partition of
+// its user or token.
 type keys struct{ parts *rdb.Partitions }
 
 // owner is a string "user generation id": who owns a device token. Kept while

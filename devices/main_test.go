@@ -8,16 +8,16 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// onEveryRedis runs a test on every kind of Redis, in parallel with others.
+// onEveryRedis runs a test on every kind of Redis, in parallel with other tests.
 func onEveryRedis(t *testing.T, test func(t *testing.T, s store)) {
 	t.Helper()
 	redistest.OnEvery(t, func(t *testing.T, s redistest.Store) { test(t, store{s}) })
 }
 
-// A store is one kind of Redis, as one test sees it.
+// A store is one kind of Redis, with keys of the test's own.
 type store struct{ redistest.Store }
 
-// registry returns a registry with the test's own keys.
+// registry returns a registry on this Redis.
 func (s store) registry(o Options) *Registry {
 	o.Redis, o.Batcher, o.Partitions = s.Client, s.Batcher, s.Partitions
 	return New(o)

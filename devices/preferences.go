@@ -19,7 +19,7 @@ import (
 type Preferences struct {
 	// Off names the switches that are off: sorted, joined by commas.
 	Off string `json:"o,omitempty"`
-	// Private keeps what a push tells of money off the lock screen.
+	// Private hides what pushes say about money from the lock screen.
 	Private bool `json:"h,omitempty"`
 }
 
@@ -36,8 +36,8 @@ func (p Preferences) IsOff(name string) bool {
 	return false
 }
 
-// Switch turns the switch of this name on or off. A name is not empty and has no
-// comma; which names mean something is the caller's to say.
+// Switch turns the switch of this name on or off. A name is not empty and has no comma; the
+// caller decides which names have a meaning.
 func (p *Preferences) Switch(name string, on bool) {
 	names := strings.FieldsFunc(p.Off, func(c rune) bool { return c == ',' })
 	names = slices.DeleteFunc(names, func(off string) bool { return off == name })
@@ -48,7 +48,7 @@ func (p *Preferences) Switch(name string, on bool) {
 	p.Off = strings.Join(names, ",")
 }
 
-// Preferences returns those of the user's device that has the token.
+// Preferences returns the preferences of the user's device that has the token.
 //
 // Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, token string) (Preferences, error) {

@@ -35,7 +35,7 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
-// choosy are preferences that differ from a new device's in everything.
+// choosy differs from the preferences of a new device in every field.
 var choosy = Preferences{Off: "nego,promo", Private: true}
 
 func prefer(t *testing.T, r *Registry, user int64, token string, p Preferences) {
@@ -56,7 +56,8 @@ func wantPreferences(t *testing.T, r *Registry, user int64, token string, want P
 	}
 }
 
-// Preferences stay with a user's device, whatever its token, and are nobody else's.
+// Preferences stay with a user's device when its token changes. They do not pass to another
+// user.
 func TestPreferences(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
@@ -67,7 +68,7 @@ func TestPreferences(t *testing.T) {
 
 		again := phone("A")
 		again.Model = "another"
-		again.Preferences = Preferences{Off: "message"} // is not the app's to say here
+		again.Preferences = Preferences{Off: "message"} // an app cannot set preferences by registering
 		d := register(t, r, ani, again)
 		listed, err := r.List(t.Context(), ani)
 		check(t, err)
@@ -87,7 +88,7 @@ func TestPreferences(t *testing.T) {
 		register(t, r, ani, phone("C"))
 		_, err = r.Replace(t.Context(), ani, Android, "C", "B")
 		check(t, err)
-		wantPreferences(t, r, ani, "B", Preferences{}) // those of the device that has it now
+		wantPreferences(t, r, ani, "B", Preferences{}) // those of the device whose token was replaced
 		prefer(t, r, ani, "B", choosy)
 
 		register(t, r, budi, phone("B"))
@@ -131,8 +132,8 @@ func TestPreferencesOfNoDevice(t *testing.T) {
 	})
 }
 
-// A registration or suspension that comes between reading and writing stays, and so
-// does what it finds.
+// A registration or suspension between Prefer's read and its write is kept, and so are the
+// preferences that were set before.
 func TestPreferInBetween(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
@@ -160,7 +161,7 @@ func TestPreferInBetween(t *testing.T) {
 	})
 }
 
-// Changes that are made at once, amid registrations, all arrive.
+// Concurrent changes are all stored, even when registrations come in between.
 func TestPreferAtOnce(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})

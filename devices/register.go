@@ -12,12 +12,12 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// finishTimeout limits what is left of a registration once its token is claimed.
-// From there on it continues even when the caller's context has ended, because a
-// device that is claimed and not listed gets no pushes.
+// finishTimeout limits the rest of a registration once its token is claimed. From there on
+// it continues even when the caller's context has ended, because a device that is claimed
+// and not listed gets no pushes.
 const finishTimeout = 5 * time.Second
 
-// Words of enlist.lua.
+// States that enlist.lua replies.
 const (
 	taken  = "taken"  // another token has the device id
 	erased = "erased" // the user was erased
@@ -27,17 +27,17 @@ const (
 // key of its stream in the user's partition.
 type Announcement func(Device) (stream, field, value string)
 
-// Register makes the user the owner of d.Token, whoever had it before, and
-// lists the device under them; d.ID, d.Generation and d.Preferences are ignored. It
-// returns the device as registered, without preferences. A device that the user has
-// already is refreshed: it keeps its id and its preferences.
+// Register makes the user the owner of d.Token, even if another user owned it, and lists
+// the device under them; d.ID, d.Generation and d.Preferences are ignored. It returns the
+// device as registered, without preferences. A device that the user has already is
+// refreshed: it keeps its id and its preferences.
 //
 // When the device is new in the user's list, the entry that announce returns is
 // added to its stream in the same script. Announce may be nil, and may be called
 // without its entry being used.
 //
-// An error is [account.ErrErased], an [*account.InvalidError], or Redis'; after the latter the device may
-// belong to nobody, and registering again mends that.
+// An error is [account.ErrErased], an [*account.InvalidError], or Redis'; after the latter
+// the device may belong to nobody, and registering again repairs that.
 func (r *Registry) Register(ctx context.Context, user int64, d Device, announce Announcement) (Device, error) {
 	if err := cmp.Or(account.Validate(user), d.validate()); err != nil {
 		return Device{}, err
@@ -102,7 +102,7 @@ func (r *Registry) find(ctx context.Context, user int64, p Platform, token strin
 	return d, nil
 }
 
-// A placement is a device on its way to a user.
+// A placement is a registration that is under way.
 type placement struct {
 	user     int64
 	device   Device       // under the id that it gets if it is new
@@ -137,7 +137,8 @@ func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
 	return claimed, nil
 }
 
-// settle lists a claimed device and removes what that leaves without effect.
+// settle lists a claimed device, and removes the listing and owner records that it
+// replaces.
 func (r *Registry) settle(ctx context.Context, p placement, claimed Device, before record) (state string, err error) {
 	state, dropped, err := r.enlist(ctx, p, claimed)
 	if err != nil {
@@ -180,8 +181,8 @@ func (r *Registry) claim(ctx context.Context, p placement) (d Device, before rec
 	return d, before, nil
 }
 
-// enlist is the second step: it lists the claimed device, and returns the
-// script's word for what happened and the devices that had to go for it.
+// enlist is the second step: it lists the claimed device, and returns the state that the
+// script replies and the devices that were dropped for it.
 func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state string, dropped []Device, err error) {
 	data, err := json.Marshal(d)
 	if err != nil {

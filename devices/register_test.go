@@ -16,12 +16,12 @@ const (
 	budi int64 = 67
 )
 
-// phone is a device as an app registers it.
+// phone returns a device as an app registers it.
 func phone(token string) Device {
 	return Device{Platform: Android, Token: token, Model: "GG-P4124H", Manufacturer: "Nokia", ProductName: "Lumpia", AppVersion: "1.0"}
 }
 
-// register registers a device that must be accepted.
+// register registers a device and fails the test if that is not possible.
 func register(t *testing.T, r *Registry, user int64, d Device) Device {
 	t.Helper()
 	got, err := r.Register(t.Context(), user, d, nil)
@@ -29,7 +29,7 @@ func register(t *testing.T, r *Registry, user int64, d Device) Device {
 	return got
 }
 
-// wantList checks a user's list, whoever owns what is on it.
+// wantList checks a user's list. It does not check who owns the tokens in it.
 func wantList(t *testing.T, r *Registry, user int64, want ...Device) {
 	t.Helper()
 	got, err := r.List(t.Context(), user)
@@ -39,7 +39,7 @@ func wantList(t *testing.T, r *Registry, user int64, want ...Device) {
 	}
 }
 
-// owner returns who owns a device's token.
+// owner returns the owner of a device's token.
 func owner(t *testing.T, r *Registry, d Device) Owner {
 	t.Helper()
 	got, err := r.Owners(t.Context(), []Device{d})
@@ -184,7 +184,7 @@ func TestAnOlderRegistrationDoesNotReplaceANewer(t *testing.T) {
 		}
 		wantList(t, r, ani, newer)
 
-		// Nor one from before another user had the token.
+		// Nor does a listing from before another user had the token.
 		register(t, r, budi, phone("A"))
 		again := register(t, r, ani, phone("A"))
 		if again.ID == older.ID {
@@ -243,7 +243,7 @@ func TestANewDeviceIsAnnounced(t *testing.T) {
 			t.Errorf("announcements (-want +got):\n%s", diff)
 		}
 
-		// Both or neither: what cannot be queued is not listed.
+		// A device that cannot be announced is not listed, either.
 		check(t, s.Client.Set(t.Context(), stream+"not", "", 0).Err())
 		if _, err := r.Register(t.Context(), ani, phone("C"), func(Device) (string, string, string) { return stream + "not", "f", "v" }); err == nil {
 			t.Error("queued to a string")
@@ -262,14 +262,14 @@ func TestTheLeastRecentlyRegisteredGoes(t *testing.T) {
 		register(t, r, ani, phone("A"))
 		b := register(t, r, ani, phone("B"))
 		c := register(t, r, ani, phone("C"))
-		a := register(t, r, ani, phone("A")) // now B is
+		a := register(t, r, ani, phone("A")) // now B is the least recently registered one
 		d := register(t, r, ani, phone("D"))
 		wantList(t, r, ani, c, a, d)
 		if o := owner(t, r, b); o != (Owner{}) {
 			t.Errorf("the dropped device has the owner %+v", o)
 		}
 
-		// A lower limit applies at the next registration.
+		// A lower limit takes effect at the next registration.
 		r = s.registry(Options{MaxPerUser: 1})
 		d = register(t, r, ani, phone("D"))
 		wantList(t, r, ani, d)
@@ -281,7 +281,7 @@ func TestACallerWhoLeavesDoesNotStrandTheDevice(t *testing.T) {
 		r := s.registry(Options{})
 		ctx, leave := context.WithCancel(t.Context())
 		d, err := r.Register(ctx, ani, phone("A"), func(Device) (string, string, string) {
-			leave() // between the steps
+			leave() // between the two steps
 			return s.stream(66), "f", "v"
 		})
 		check(t, err)
@@ -289,7 +289,7 @@ func TestACallerWhoLeavesDoesNotStrandTheDevice(t *testing.T) {
 	})
 }
 
-// A user with a device is one of whom something is kept.
+// Registering a device adds its user to the list of all users with data.
 func TestRegisterListsTheUser(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})

@@ -54,7 +54,7 @@ func TestForgetActsOnItsGenerationOnly(t *testing.T) {
 		}
 		forget(ani, d, false)
 
-		// What stopped between the two steps can be repeated.
+		// A removal that stopped between its two steps can be repeated.
 		d = register(t, r, ani, phone("A"))
 		_, err := r.release(t.Context(), ani, d)
 		check(t, err)
@@ -76,7 +76,7 @@ func TestUnlist(t *testing.T) {
 			t.Errorf("owner is %+v", o)
 		}
 
-		// The id may be another token's by now, with lower generations.
+		// The id may have passed to another token, whose generations are lower.
 		d = register(t, r, ani, phone("A"))
 		other, err := r.Replace(t.Context(), ani, Android, "A", "B")
 		check(t, err)

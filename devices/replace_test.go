@@ -23,7 +23,7 @@ func TestReplace(t *testing.T) {
 			}
 		}
 
-		got, err := r.Replace(ctx, ani, Android, "OLD", "NEW") // which was Budi's
+		got, err := r.Replace(ctx, ani, Android, "OLD", "NEW") // NEW belonged to Budi
 		check(t, err)
 		want := phone("NEW")
 		want.ID, want.Generation = old.ID, got.Generation
@@ -63,7 +63,7 @@ func TestReplaceLeavesANewerRegistrationOfTheOldToken(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		r := s.registry(Options{})
 		seen := register(t, r, ani, phone("OLD"))
-		newer := register(t, r, ani, phone("OLD")) // after Replace has looked
+		newer := register(t, r, ani, phone("OLD")) // after Replace has read the listing
 		d := seen
 		d.Token = "NEW"
 		got, err := r.place(t.Context(), placement{user: ani, device: d, keepID: true, replaces: seen})

@@ -22,7 +22,7 @@ end
 if device.s then
   return 1
 end
--- The number and the rest stand as they are: cjson would write a large number
+-- The generation and the other members are copied as text: cjson would write a large number
 -- with an exponent.
 redis.call('HSET', devices_key, id, string.sub(listed, 1, -2) .. ',"s":' .. cjson.encode(reason) .. '}')
 return 1

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A suspended registration says so until the device registers anew.
+// A suspended registration stays suspended until the device registers again.
 func TestSuspend(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, s store) {
 		ctx := context.Background()
@@ -30,7 +30,7 @@ func TestSuspend(t *testing.T) {
 			t.Errorf("an old generation suspended the device: %q", got)
 		}
 		check(t, r.Suspend(ctx, 2, first, "MISMATCH"))
-		for range 2 { // a repeat, as after a lost reply
+		for range 2 { // repeated, as after a lost reply
 			check(t, r.Suspend(ctx, 1, first, "MISMATCH"))
 		}
 		if entry := s.Client.HGet(ctx, r.ListKey(1), first.ID).Val(); strings.Count(entry, `"s":`) != 1 {

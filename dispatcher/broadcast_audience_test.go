@@ -11,7 +11,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// Who is of an audience, and which of their devices.
+// TestBroadcastAudience checks which users, and which of their devices, belong to an
+// audience.
 func TestBroadcastAudience(t *testing.T) {
 	t.Parallel()
 	ctx, w := context.Background(), newWorld(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// While nothing is sent, a broadcast waits rather than fill the outbox; what is
-// urgent passes all the same.
+// While nothing is sent, a broadcast waits instead of filling the outbox. Urgent pushes are
+// not delayed.
 func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	const users, backlog = 400, 20
 	gate := make(chan struct{})
@@ -48,7 +48,7 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 		return slices.ContainsFunc(sent, func(d push.Delivery) bool { return d.Lane == push.Urgent })
 	})
 	out, _, _ := w.left()
-	const step = 64 // users of a partition that a broadcaster notifies at once, at most
+	const step = 64 // the most users of a partition that a broadcaster notifies at once
 	if most := w.opts.Partitions.Len() * (backlog + step); out > most || w.broadcast("x").Sent == users {
 		t.Errorf("%d entries wait, want %d at most", out, most)
 	}
@@ -57,7 +57,8 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	w.reaches("x", "pushes", func(s broadcast.Status) bool { return s.Pushed == users })
 }
 
-// Promotions that wait for some users' morning hold nobody else up.
+// Promotions that are delayed until the end of some users' quiet hours do not delay other
+// users' promotions.
 func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
 	t.Parallel()
 	const users, quiet = 800, 400

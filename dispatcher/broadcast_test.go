@@ -21,7 +21,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// start starts a broadcast of a test.
+// start starts a broadcast.
 func (w *world) start(raw string) {
 	w.t.Helper()
 	b, err := w.Broadcasts.Parse([]byte(raw))
@@ -42,7 +42,7 @@ func (w *world) broadcast(id string) broadcast.Status {
 	return s
 }
 
-// reaches waits until a broadcast is as wanted.
+// reaches waits until ok accepts a broadcast's status, and returns it.
 func (w *world) reaches(id, what string, ok func(broadcast.Status) bool) broadcast.Status {
 	w.t.Helper()
 	var s broadcast.Status
@@ -67,7 +67,7 @@ func (w *world) set(id string, to broadcast.State) broadcast.Status {
 	return s
 }
 
-// know makes users known, without devices.
+// know adds users without devices.
 func (w *world) know(users int) {
 	w.t.Helper()
 	for user := range int64(users) {
@@ -87,7 +87,7 @@ func (w *world) notes(user int64) int {
 	return len(notes)
 }
 
-// A sharedClock is a clock that a test moves while others look at it.
+// A sharedClock is a clock that a test sets while others read it.
 type sharedClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -105,13 +105,14 @@ func (c *sharedClock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// onClock gives a world a clock that stands still.
+// onClock returns a clock that stands still, and an option that makes a world use it.
 func onClock() (*sharedClock, func(*Options)) {
 	c := &sharedClock{now: time.Now()}
 	return c, func(o *Options) { o.Now = c.Now }
 }
 
-// From the start to the phones: everyone once, whole, and the counts are exact.
+// A broadcast reaches every user's phone exactly once and with its whole content. The
+// counts are exact.
 func TestBroadcastToEveryone(t *testing.T) {
 	t.Parallel()
 	const users = 40
@@ -153,8 +154,8 @@ func TestBroadcastToEveryone(t *testing.T) {
 	}
 }
 
-// Processes come and go while several broadcasts run: nobody is told twice, nobody
-// is missed, and the counts are exact.
+// Processes start and stop while several broadcasts run. No user is notified twice, none is
+// missed, and the counts are exact.
 func TestBroadcastSurvivesProcesses(t *testing.T) {
 	const users = 300
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -172,11 +173,11 @@ func TestBroadcastSurvivesProcesses(t *testing.T) {
 		var processes sync.WaitGroup
 		for range 2 {
 			opts := w.opts
-			opts.Metrics = nil // of its own
+			opts.Metrics = nil // so that it gets a registry of its own
 			d := New(opts)
 			processes.Go(func() { d.Broadcasts.Run(ctx) })
 		}
-		// Each lives until some more users were told.
+		// These processes run until more users have been notified.
 		aim := w.broadcast("a").Sent + w.broadcast("b").Sent + rnd.Int64N(80)
 		w.eventually("some were told", func() bool { return w.broadcast("a").Sent+w.broadcast("b").Sent >= aim || over() })
 		kill()
@@ -194,8 +195,8 @@ func TestBroadcastSurvivesProcesses(t *testing.T) {
 	}
 }
 
-// While the clock stands still only the first burst is told; then as many as the
-// rate allows, and not one after pausing.
+// While the clock stands still, only the first burst is sent. Then the rate limits how many
+// are sent. None is sent after pausing.
 func TestBroadcastRateAndPause(t *testing.T) {
 	t.Parallel()
 	c, still := onClock()
@@ -211,7 +212,7 @@ func TestBroadcastRateAndPause(t *testing.T) {
 	if s := w.reaches("x", "five more", told(15)); s.Sent != 15 || s.State != broadcast.Running {
 		t.Errorf("%+v", s)
 	}
-	c.advance(time.Hour) // no more than a burst is saved up
+	c.advance(time.Hour) // no more than one burst accumulates
 	w.reaches("x", "a burst", told(25))
 	w.set("x", broadcast.Paused)
 	c.advance(time.Second)
@@ -230,7 +231,7 @@ func TestBroadcastRateAndPause(t *testing.T) {
 	}
 }
 
-// Nothing happens before its time, and nothing after.
+// A broadcast sends nothing before its scheduled time and nothing after it has expired.
 func TestBroadcastScheduleAndExpiry(t *testing.T) {
 	t.Parallel()
 	c, still := onClock()
@@ -240,7 +241,7 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q,"ttl":"1h","rate":10}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
 	w.start(fmt.Sprintf(`{"id":"paused","message":"m","at":%q,"ttl":"1h"}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
 	w.start(`{"id":"now","message":"m"}`)
-	w.becomes("now", broadcast.Done) // so this process has looked at the others
+	w.becomes("now", broadcast.Done) // so this process has also looked at the others
 	for _, id := range []string{"later", "paused"} {
 		if s := w.broadcast(id); s.State != broadcast.Scheduled || s.Walked != 0 || !s.StartedAt.IsZero() {
 			t.Errorf("%+v", s)
@@ -258,8 +259,8 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 	}
 }
 
-// What came of the pushes is counted by reason, as they settle; a dead letter shows
-// the text.
+// The results of pushes are counted by reason when their entries are settled. A dead letter
+// shows the text.
 func TestBroadcastFailures(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
@@ -293,7 +294,7 @@ func TestBroadcastFailures(t *testing.T) {
 	if err != nil || !strings.Contains(letter.Body, `"Promo"`) {
 		t.Errorf("%+v %v", letter, err)
 	}
-	// Requeueing sends it whole.
+	// A requeued dead letter is sent with its whole content.
 	w.android.mu.Lock()
 	w.android.answer = nil
 	w.android.mu.Unlock()
@@ -307,7 +308,7 @@ func TestBroadcastFailures(t *testing.T) {
 	w.reaches("x", "the requeued one", func(s broadcast.Status) bool { return s.Pushed == 3 })
 }
 
-// A scrape shows the broadcasts that are not over, and no others.
+// The metrics show only broadcasts that have not ended.
 func TestBroadcastMetrics(t *testing.T) {
 	t.Parallel()
 	c, still := onClock()

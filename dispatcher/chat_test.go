@@ -16,7 +16,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// newChat returns a world in which users 66, 15 and the administrator 1 are known.
+// newChat returns a world in which the users 66 and 15 and the administrator 1 are known.
 func newChat(t *testing.T, change ...func(*Options)) *world {
 	w := newWorld(t, append([]func(*Options){func(o *Options) { o.Admins = []int64{1} }}, change...)...)
 	for user, name := range map[int64]string{66: "Testing Account", 15: "Me Ow", 1: "Admin"} {
@@ -69,8 +69,8 @@ func TestMessageIsPushed(t *testing.T) {
 	}
 }
 
-// A push waits while a live socket may show the message, and is dropped when one
-// says that it was seen or read; otherwise it goes out after the grace.
+// A push is delayed while a live socket may show the message. It is dropped when a socket
+// reports that the message was seen or read. Otherwise it is sent after the grace period.
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -103,7 +103,7 @@ func TestGrace(t *testing.T) {
 			if out, delayed, _ := w.left(); out != 0 || delayed != 1 {
 				t.Errorf("%d entries, %d delayed: the push does not wait", out, delayed)
 			}
-			w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // in place of the hour
+			w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // do not wait for an hour
 			w.settled()
 			if n := len(w.android.sent); (n == 1) != c.pushed {
 				t.Errorf("%d pushes", n)
@@ -112,7 +112,7 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-// Messages of a conversation that have waited together ring once, with the newest.
+// Delayed messages of one conversation cause a single push, which shows the newest.
 func TestGraceOfARunOfMessages(t *testing.T) {
 	t.Parallel()
 	w := newChat(t, func(o *Options) { o.LiveGrace = time.Hour })
@@ -126,7 +126,7 @@ func TestGraceOfARunOfMessages(t *testing.T) {
 	for range 3 {
 		newest = w.send(15, 66, "halo")
 	}
-	w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // in place of the hour
+	w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // do not wait for an hour
 	w.run()
 	w.settled()
 	if len(w.android.sent) != 1 || w.android.sent[0].Body != "3 pesan dari Me Ow" {

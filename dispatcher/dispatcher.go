@@ -50,7 +50,7 @@ type Options struct {
 	RetryFor time.Duration
 	// Types are the event types that the configuration declares.
 	Types []event.Type
-	// Texts are the words that Kabar makes itself: the built-in ones when nil.
+	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Locale is the language of a user who chose none: Indonesian unless set.
 	Locale text.Locale
@@ -60,9 +60,9 @@ type Options struct {
 	// Sends limits the messages of one user, over all their sockets and requests to this
 	// process: 10 a second and 50 at once unless set.
 	Sends chat.Rate
-	// Admins are administrators beside those whose profile says so.
+	// Admins are administrators in addition to the users whose profile says so.
 	Admins []int64
-	// Hooks are where services want to be told what became of their events, by the
+	// Hooks are the webhooks of services, which report the outcome of their events, by the
 	// service's name.
 	Hooks map[string]report.Hook
 	// Location is the zone of the times in pushes: UTC unless set.
@@ -104,10 +104,10 @@ func (o *Options) defaults() {
 // for concurrent use.
 type Dispatcher struct {
 	Outbox     *outbox.Outbox        // pushes to be sent, and dead letters
-	Delivery   *delivery.Workers     // sends pushes, and knows what became of events
+	Delivery   *delivery.Workers     // sends pushes, and returns the delivery status of events
 	Chat       *chat.Chat            // messages between users
 	Broadcasts *broadcast.Broadcasts // promotions to an audience
-	Janitor    *retention.Janitor    // drops and erases what is kept of users
+	Janitor    *retention.Janitor    // drops old data and erases users
 	Auditor    *audit.Auditor        // compares counters with what they count
 	reports    *report.Reports
 	types      *event.Types
@@ -116,7 +116,7 @@ type Dispatcher struct {
 	metrics    *metrics
 }
 
-// New returns a dispatcher. It publishes at once; pushes move while Run runs.
+// New returns a dispatcher. It publishes at once; pushes are delivered while Run runs.
 func New(o Options) *Dispatcher {
 	o.defaults()
 	host, _ := os.Hostname() // for people who read XINFO; "" is fine

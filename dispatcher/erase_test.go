@@ -26,15 +26,14 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// Who is erased, and who is not.
+// The user to erase, and users who are not erased.
 const (
 	erased  = 660066
 	partner = 15
 	other   = 77
 )
 
-// fill makes a user known, and has them take part in everything there is: marked
-// texts end with what mark says.
+// fill adds a user with data of every kind. Marked texts end with mark.
 func (w *world) fill(user int64, mark string) {
 	w.t.Helper()
 	ctx := context.Background()
@@ -72,13 +71,13 @@ func (w *world) fill(user int64, mark string) {
 	send(partner, user, "jawaban")
 	send(partner, other, "lain")
 	check(w.Chat.ReadConversation(ctx, user, model.ConversationID(user, partner), ""))
-	// One conversation that only the partner has still.
+	// Only the partner still has this conversation.
 	send(user, other, "rahasia"+mark)
 	check(w.opts.Inbox.Conversations.Delete(ctx, user, model.ConversationID(user, other)))
 }
 
-// traces returns the keys under the world's prefix in which, in the name or in what
-// they hold, one of the texts stands.
+// traces returns the keys under the world's prefix whose name or content contains one of
+// the texts.
 func (w *world) traces(texts ...string) []string {
 	w.t.Helper()
 	ctx := context.Background()
@@ -100,7 +99,7 @@ func (w *world) traces(texts ...string) []string {
 	return found
 }
 
-// content returns all that a key holds.
+// content returns the whole content of a key.
 func (w *world) content(key string) string {
 	w.t.Helper()
 	ctx := context.Background()
@@ -127,8 +126,8 @@ func (w *world) content(key string) string {
 	return fmt.Sprint(held)
 }
 
-// remains fails the test unless nothing of the erased user is left, apart from the
-// tombstone and what expires within minutes.
+// remains fails the test if anything of the erased user is left, except the tombstone and
+// keys that expire within minutes.
 func (w *world) remains(mark string) {
 	w.t.Helper()
 	ctx := context.Background()
@@ -140,9 +139,9 @@ func (w *world) remains(mark string) {
 		case key == w.opts.Partitions.Tombstone(erased) && strings.HasPrefix(held, "map[erased:"):
 		case strings.HasSuffix(key, ":u"+id+":live:revoked"):
 		case strings.Contains(key, ":ticket:") && 0 < ttl && ttl <= credentials.TicketTTL:
-		case strings.HasSuffix(key, ":erasures") && held == "["+id+"]": // to be done once more
+		case strings.HasSuffix(key, ":erasures") && held == "["+id+"]": // the erasure runs once more
 		case !strings.Contains(key, id) && !strings.Contains(held, mark) && w.partners(key):
-		// What services have told the partner of their transaction is the partner's.
+		// Notifications that services sent to the partner belong to the partner.
 		case strings.HasSuffix(key, fmt.Sprintf(":u%d:notes", partner)):
 		case strings.Contains(key, ":out:") || strings.Contains(key, ":dead"):
 			for value := range strings.SplitSeq(held, "map[e:") {
@@ -157,7 +156,7 @@ func (w *world) remains(mark string) {
 	}
 }
 
-// partners reports whether a key holds the partner's own words to the user.
+// partners reports whether a key holds what the partner has written to the user.
 func (w *world) partners(key string) bool {
 	for _, name := range []string{"messages", "c:" + model.ConversationID(erased, partner)} {
 		if strings.HasSuffix(key, fmt.Sprintf(":u%d:%s", partner, name)) {
@@ -167,7 +166,7 @@ func (w *world) partners(key string) bool {
 	return false
 }
 
-// later has the world's clock run ahead, so that what waits is due.
+// later sets the inbox's clock ahead, so that delayed work is due.
 func later(o *Options) {
 	clock := func() time.Time { return time.Now().Add(time.Hour) }
 	store := o.Inbox.Options()
@@ -175,7 +174,7 @@ func later(o *Options) {
 	o.Inbox = inbox.New(store)
 }
 
-// queue leaves something of a user in every queue.
+// queue adds an entry of a user to every queue.
 func (w *world) queue(user int64, mark string) {
 	w.t.Helper()
 	ctx := context.Background()
@@ -201,7 +200,7 @@ func (w *world) queue(user int64, mark string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_, _, err = w.opts.Inbox.Outbound.StoreFirst(ctx, &inbox.OutboundMessage{ // and the process dies before it is handed over
+	_, _, err = w.opts.Inbox.Outbound.StoreFirst(ctx, &inbox.OutboundMessage{ // the process dies before the hand-off
 		Message: *m, Once: "id\x00" + m.ID, Frame: []byte("{}"), Handoff: string(handoff),
 		Pointer: fmt.Sprintf(`{"p":{"u":%d,"c":%q}}`, m.First(), m.Conversation),
 	})
@@ -210,7 +209,7 @@ func (w *world) queue(user int64, mark string) {
 	}
 }
 
-// Everything of a user is erased, wherever it lies; another user's things stay.
+// All data of a user is erased, in all places. Another user's data stays.
 func TestErase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -231,11 +230,11 @@ func TestErase(t *testing.T) {
 		t.Errorf("another user has %d traces, had %d", after, before)
 	}
 	u, err := w.opts.Inbox.Counters.Unreads(ctx, partner)
-	if err != nil || u.Messages != 2 { // those of user 88; the other's are gone
+	if err != nil || u.Messages != 2 { // those of user 88; the erased user's are gone
 		t.Errorf("the partner has %d unread messages, %v", u.Messages, err)
 	}
 
-	// What comes afterwards is dropped, and says so.
+	// Later requests are refused, or their data is dropped and the status says so.
 	w.publish(fmt.Sprintf(`{"id":"late","type":"dompet","receiver_id":%d,"message":"danaXYZZY"}`, erased))
 	if s := w.status("late", func(delivery.ReceiverStatus) bool { return true }); s.Push != "erased" {
 		t.Errorf("a later event: %+v", s)
@@ -259,7 +258,7 @@ func TestErase(t *testing.T) {
 		t.Errorf("erasing again: %v", err)
 	}
 
-	// A service makes the user known anew.
+	// A service can add the user again.
 	if err := w.opts.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,15 +267,15 @@ func TestErase(t *testing.T) {
 		t.Error(err)
 	}
 	if u, err := w.opts.Inbox.Counters.Unreads(ctx, erased); err != nil || u.Notifications != 1 {
-		t.Errorf("anew: %+v, %v", u, err)
+		t.Errorf("after the user was added again: %+v, %v", u, err)
 	}
 	if page, err := w.opts.Inbox.Conversations.Messages(ctx, partner, model.ConversationID(erased, partner), 0, 10); err != nil || page[0].Body != "halo" {
 		t.Errorf("the partner has %v, %v", page, err)
 	}
 }
 
-// dying lets a number of round trips through and fails from then on, as for a
-// process that dies.
+// dying lets a number of round trips through. All later ones fail, as if the process had
+// died.
 type dying struct{ left atomic.Int32 }
 
 var errDead = errors.New("the process is dead")
@@ -307,7 +306,8 @@ func (d *dying) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// Whenever the process dies after the tombstone, another one erases the rest.
+// If the process dies after it has set the tombstone, another process completes the
+// erasure.
 func TestEraseSurvivesACrash(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -327,7 +327,7 @@ func TestEraseSurvivesACrash(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !w.rdb.HExists(ctx, w.opts.Partitions.Tombstone(erased), "erased").Val() {
-				return // it died before anything
+				return // it died before it had changed anything
 			}
 			if err != nil && !errors.Is(w.opts.Inbox.Profiles.Set(ctx, erased, inbox.Profile{}), inbox.ErrErasing) {
 				t.Error("made known while being erased")

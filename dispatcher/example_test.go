@@ -17,9 +17,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Publishing stores an event in its receiver's inbox, once, however often it is repeated.
+// Publish stores an event in the receiver's inbox once, even when it is repeated.
 func ExampleDispatcher_Publish() {
-	server, err := miniredis.Run() // a Redis for the example
+	server, err := miniredis.Run() // a Redis for this example
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func ExampleDispatcher_Publish() {
 	d := dispatcher.New(dispatcher.Options{
 		Redis: client, Partitions: partitions, Inbox: store, Devices: registry,
 		Credentials: credentials.New(credentials.Options{Redis: client, Batcher: batcher, Partitions: partitions}),
-	}) // Run delivers the pushes; publishing needs none of it
+	}) // Run would deliver the pushes, but publishing does not need it
 
 	ctx := context.Background()
 	paid, err := d.Parse([]byte(`{"id":"trx-52001-paid","type":"transaction","receiver_id":66,

@@ -6,10 +6,9 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// What Kabar words itself is stored in every language and shown in one: that of the
-// request or socket that asks (Accept-Language), else of the user's profile, else
-// Options.Locale. A push has no request: it takes the profile of the moment when it is
-// sent.
+// Kabar's own texts are stored in every language and shown in one: that of the request or
+// socket (Accept-Language), else of the user's profile, else Options.Locale. A push has no
+// request: its language is that of the profile when the push is sent.
 
 // LocaleOf returns the language in which to show a user something, given the
 // Accept-Language header that they sent, or "". The error is Redis'.

@@ -26,9 +26,9 @@ func (w *world) speaks(user int64, locale string) {
 
 const offerMade = `{"negotiation":{"id":%d,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`
 
-// A push is in the language that the receiver's profile says when it is sent, else in
-// the configured one, in the words of the operator where there are some; what a service
-// words itself stays as it is.
+// A push is in the language of the receiver's profile at the time of sending, else in the
+// configured language. The operator's texts replace Kabar's. Texts from services are not
+// changed.
 func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -57,7 +57,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 			w.register(66, devices.Android, "A")
 			w.publish(fmt.Sprintf(offerMade, 1))
 			if c.profile != "" {
-				w.speaks(66, c.profile) // after it was published
+				w.speaks(66, c.profile) // the profile changes after publishing
 			}
 			w.run()
 			w.publish(`{"type":"nego","receiver_id":66,"message":"m"}`)
@@ -77,7 +77,7 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 					t.Errorf("data says %q, the screen %q", message, d.Body)
 				}
 			}
-			slices.Sort(got) // they may come in any order
+			slices.Sort(got) // the order of arrival is not fixed
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -85,7 +85,8 @@ func TestPushesSpeakTheReceiversLanguage(t *testing.T) {
 	}
 }
 
-// A run of messages counts them, in the plural of the receiver's language.
+// A run of messages is shown as their number, in the plural form of the receiver's
+// language.
 func TestRunsOfMessagesAreCounted(t *testing.T) {
 	t.Parallel()
 	w := newChat(t)

@@ -30,17 +30,17 @@ import (
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// patient is how long a test waits for what should happen at once.
+// patient is how long a test waits for something that should happen at once.
 const patient = time.Minute
 
 const day = 24 * time.Hour
 
-// A phone is a Sender that notes what it is sent, and answers as the test says.
+// A phone is a push.Sender that records its deliveries and answers as the test says.
 type phone struct {
 	mu     sync.Mutex
 	sent   []push.Delivery
-	answer func(d *push.Delivery) push.Result // nil: accepted
-	change chan struct{}                      // closed and replaced with each push
+	answer func(d *push.Delivery) push.Result // nil accepts everything
+	change chan struct{}                      // closed and replaced on each push
 }
 
 func newPhone(answer func(d *push.Delivery) push.Result) *phone {
@@ -60,7 +60,7 @@ func (p *phone) Send(_ context.Context, d *push.Delivery) push.Result {
 	return answer(d)
 }
 
-// wait returns what was sent once it is as the condition wants.
+// wait waits until ok accepts the deliveries so far, and returns them.
 func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bool) []push.Delivery {
 	t.Helper()
 	timeout := time.After(patient)
@@ -74,7 +74,7 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bo
 		select {
 		case <-change:
 		case <-timeout:
-			t.Fatalf("%s: not so after %v, %d pushes", what, patient, len(sent))
+			t.Fatalf("%s: condition not met after %v, %d pushes", what, patient, len(sent))
 		}
 	}
 }
@@ -83,7 +83,7 @@ func count(n int) func([]push.Delivery) bool {
 	return func(sent []push.Delivery) bool { return len(sent) >= n }
 }
 
-// A world is a dispatcher with what it needs, under keys of its own.
+// A world is a dispatcher with its dependencies and with keys of its own.
 type world struct {
 	*Dispatcher
 	t            *testing.T
@@ -118,8 +118,8 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
 		}),
 		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
-		Lease:   time.Minute,                           // nobody loses it on a busy machine; tests of taking over have soon
-		Sends:   chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Lease:   time.Minute,                           // so long that no lease is lost on a busy machine; tests of take-overs use soon
+		Sends:   chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of rate limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Metrics: w.reg,
 	}
@@ -131,7 +131,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	return w
 }
 
-// soon makes leases short, for tests in which one ends.
+// soon makes leases short, for tests in which a lease ends.
 func soon(o *Options) { o.Lease = 2 * time.Second }
 
 var (
@@ -139,7 +139,7 @@ var (
 	runs     atomic.Int64
 )
 
-// prefixOf returns what the keys of all worlds of a test begin with. It is another one
+// prefixOf returns the common prefix of the keys of all worlds of a test. It is different
 // each time that -count repeats the test.
 func prefixOf(t *testing.T) string {
 	name := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
@@ -150,7 +150,7 @@ func prefixOf(t *testing.T) string {
 	return prefix.(string)
 }
 
-// makeDue makes all due that waits in a sorted set for its time.
+// makeDue makes all entries of a delayed set due.
 func (w *world) makeDue(key string) {
 	w.t.Helper()
 	ctx := context.Background()
@@ -161,13 +161,13 @@ func (w *world) makeDue(key string) {
 	}
 }
 
-// audit fails the test when what it has left in Redis does not add up.
+// audit fails the test if the data in Redis is inconsistent.
 func (w *world) audit() {
 	ctx := context.Background()
-	redisClient := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own
+	redisClient := redis.NewClient(w.rdb.(*redis.Client).Options()) // the test may have broken its own client
 	defer redisClient.Close()
 	if redisClient.Ping(ctx).Err() != nil {
-		return // the test has ended it
+		return // the test has stopped Redis
 	}
 	b := rdb.NewBatcher(redisClient, 0)
 	defer b.Close()
@@ -182,7 +182,7 @@ func (w *world) audit() {
 	}
 }
 
-// testWriter sends log lines to the test's own log.
+// testWriter writes log lines to the log of the test.
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(p []byte) (int, error) {
@@ -190,7 +190,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// run runs the dispatcher until the test or the returned function ends it.
+// run runs the dispatcher until the test ends or stop is called.
 func (w *world) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -227,7 +227,7 @@ func (w *world) publish(raw string) Published {
 	return r
 }
 
-// status waits until the event's status for its one receiver is as wanted.
+// status waits until ok accepts the status of an event's only receiver, and returns it.
 func (w *world) status(id string, ok func(delivery.ReceiverStatus) bool) delivery.ReceiverStatus {
 	w.t.Helper()
 	var last delivery.ReceiverStatus
@@ -247,13 +247,13 @@ func (w *world) eventually(what string, ok func() bool) {
 	deadline := time.Now().Add(patient)
 	for !ok() {
 		if !time.Now().Before(deadline) {
-			w.t.Fatalf("%s: not so after %v", what, patient)
+			w.t.Fatalf("%s: condition not met after %v", what, patient)
 		}
 		rdb.Sleep(context.Background(), 5*time.Millisecond)
 	}
 }
 
-// left returns how many entries are in the outbox, delayed, and dead.
+// left returns the numbers of queued, delayed and dead entries.
 func (w *world) left() (out, delayed, dead int) {
 	ctx := context.Background()
 	for p := range w.opts.Partitions.Len() {
@@ -274,8 +274,8 @@ func (w *world) settled() {
 	})
 }
 
-// metric returns the value of a counter or gauge whose labels have the given values, in
-// the order of the labels' names; 0 when there is none.
+// metric returns the value of a counter or gauge by its label values, in the order of the
+// label names. It returns 0 if there is none.
 func (w *world) metric(name string, values ...string) float64 {
 	w.t.Helper()
 	families, err := w.reg.Gather()
@@ -299,7 +299,7 @@ func (w *world) metric(name string, values ...string) float64 {
 	return 0
 }
 
-// dataJSON is a push's data as one JSON object.
+// dataJSON returns a push's data as one JSON object.
 func dataJSON(fields []push.Field) []byte {
 	b := []byte{'{'}
 	for i, f := range fields {

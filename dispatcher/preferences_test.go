@@ -19,7 +19,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// prefers changes what the owner of a device prefers.
+// prefers changes the preferences of a device.
 func (w *world) prefers(user int64, p devices.Platform, token string, change func(*devices.Preferences)) {
 	w.t.Helper()
 	if _, err := w.opts.Devices.Prefer(w.t.Context(), user, p, token, change); err != nil {
@@ -51,8 +51,8 @@ func TestSwitchesAreTheTypesThatArePushed(t *testing.T) {
 	}
 }
 
-// A type that is switched off on a device is not pushed to it, and to it alone; the
-// list and the counters have it.
+// A type that is switched off on a device is not pushed to that device. Other devices get
+// it, and it is listed and counted.
 func TestMutedTypes(t *testing.T) {
 	t.Parallel()
 	const ofType = `{"id":"%[1]s","type":"%[1]s","receiver_id":66,"title":"t","message":"m","details":{"id":1}}`
@@ -118,15 +118,15 @@ func TestMutedEverywhere(t *testing.T) {
 	}
 }
 
-// A night is a world whose clock the test sets: 23:00, one hour into the quiet hours of
-// user 66, which last from 22:00 to 07:00.
+// A night is a world whose clock the test sets. It starts one hour after the quiet hours of
+// user 66 have begun and eight hours before they end.
 type night struct {
 	*world
 	now     atomic.Int64 // ns
 	morning time.Time
 }
 
-// morningSpread is the time over which promotions are spread that wait for the same
+// morningSpread is the time over which promotions are spread that become due in the same
 // minute.
 const morningSpread = 10 * time.Minute
 
@@ -143,7 +143,7 @@ func newNight(t *testing.T, change ...func(*Options)) *night {
 	return n
 }
 
-// quietHours sets those of user 66, in the zone of Options.Location.
+// quietHours sets the quiet hours of user 66, in the time zone of Options.Location.
 func (n *night) quietHours(from, to time.Time) {
 	n.t.Helper()
 	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
@@ -153,7 +153,7 @@ func (n *night) quietHours(from, to time.Time) {
 	}
 }
 
-// release sets the clock, and makes due what is delayed.
+// release sets the clock and makes all delayed promotions due.
 func (n *night) release(now time.Time) {
 	n.t.Helper()
 	n.now.Store(now.UnixNano())
@@ -169,7 +169,7 @@ func (n *night) release(now time.Time) {
 	}
 }
 
-// delayed returns the delayed promotions, and when they are due.
+// delayed returns the delayed promotions with the times at which they are due.
 func (n *night) delayed() map[string]time.Time {
 	n.t.Helper()
 	all := make(map[string]time.Time)
@@ -185,14 +185,14 @@ func (n *night) delayed() map[string]time.Time {
 	return all
 }
 
-// A promotion waits for the morning, and nothing else does; sockets, the list and the
-// counters have it at once.
+// During quiet hours, only promotions are delayed. Sockets, the list and the counters get
+// them at once.
 func TestPromotionsWaitForTheMorning(t *testing.T) {
 	t.Parallel()
 	w := newNight(t)
 	socket := w.rdb.Subscribe(t.Context(), w.opts.Inbox.Live.Channel(66))
 	defer socket.Close()
-	if _, err := socket.Receive(t.Context()); err != nil { // it listens
+	if _, err := socket.Receive(t.Context()); err != nil { // the subscription is active
 		t.Fatal(err)
 	}
 	w.run()
@@ -201,7 +201,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 		t.Errorf("no frame: %v, %v", frame, err)
 	}
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "quiet" && len(s.Devices) == 0 })
-	for _, due := range w.delayed() { // some time has passed since the clock was set
+	for _, due := range w.delayed() { // the clock of Redis has moved on since the test's clock was set
 		if due.Before(w.morning) || due.After(w.morning.Add(morningSpread+time.Minute)) {
 			t.Errorf("due at %s, morning is at %s", due, w.morning)
 		}
@@ -222,7 +222,8 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 	w.settled()
 }
 
-// A push that its provider puts off in the evening, for one device, waits too.
+// A push that a provider postpones until the quiet hours have begun waits for the morning,
+// too. It does so only for the device that is still owed.
 func TestRetriesWaitForTheMorning(t *testing.T) {
 	t.Parallel()
 	w := newNight(t)
@@ -251,8 +252,8 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 	}
 }
 
-// The night does not count as time to retry, but what is stale in the morning is not
-// sent.
+// Quiet hours do not count as time for retries. A promotion whose TTL ends before the
+// morning is not sent.
 func TestStaleByTheMorning(t *testing.T) {
 	t.Parallel()
 	w := newNight(t, func(o *Options) { o.RetryFor = time.Hour })
@@ -269,12 +270,12 @@ func TestStaleByTheMorning(t *testing.T) {
 	}
 }
 
-// A private device's push says nothing of money where the screen shows it.
+// On a private device, the visible text of a push does not mention money.
 func TestConceal(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		event string
-		want  string // what is shown, in the receiver's language; "" when everything is
+		want  string // expected text in the receiver's language, or "" if nothing is hidden
 	}{
 		{`{"id":"e","type":"transaction","receiver_id":66,"title":"secret","message":"secret","details":{"id":1,"state":"paid"}}`, "There is news of a transaction"},
 		{`{"id":"e","type":"nego","receiver_id":66,"message":"secret","details":{"id":1,"state":"waiting"}}`, "There is news of an offer"},

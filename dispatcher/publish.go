@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// metrics are what publishing counts.
+// metrics holds the metrics of publishing.
 type metrics struct {
 	accepted *prometheus.CounterVec // by type
 	stored   *prometheus.CounterVec // by type
@@ -33,15 +33,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// A Published tells what became of one event that was to be published.
+// A Published is the result of publishing one event.
 type Published struct {
 	ID        string // the event's id
 	Duplicate bool   // every receiver had it already
 	Err       error  // inbox.ErrConflict, or why storing failed: repeating is safe
 }
 
-// maxStored is for how many receivers notifications are stored in one round trip; it
-// bounds the memory that a request with many receivers takes.
+// maxStored is the number of notifications that are stored in one round trip; it bounds the
+// memory that a request with many receivers takes.
 const maxStored = 128
 
 // Publish stores events of a source (see event.ServiceSource) for each of their receivers,
@@ -63,21 +63,22 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*even
 	return p.results
 }
 
-// A publishing is one call of Publish.
+// A publishing is the state of one call of Publish.
 type publishing struct {
 	d       *Dispatcher
-	service string // the one that wants reports, or ""
+	service string // the service, if it wants reports, or ""
 	now     time.Time
 	events  []*event.Event
 	results []Published
 
-	// What is to be stored in the next round trip.
+	// The content of the next round trip.
 	notifications []inbox.NewNotification
 	of            []int              // the event that each notification is of
 	receivers     map[string][]int64 // by the event's key
 }
 
-// add stores an event for each of its receivers, as far as a round trip is full.
+// add adds an event for each of its receivers, and calls store whenever a round trip is
+// full.
 func (p *publishing) add(ctx context.Context, n int, key string) {
 	e := p.events[n]
 	var (
@@ -103,13 +104,13 @@ func (p *publishing) add(ctx context.Context, n int, key string) {
 	}
 }
 
-// storedBody is what the inbox stores of a content.
+// storedBody returns the body of a content as the inbox stores it.
 func storedBody(e *event.Event, c *event.RoleContent) []byte {
 	b := content.Body{Type: e.Type, Title: e.Title, Message: c.Message, Translations: c.Translations, Details: c.Details}
 	return b.Stored()
 }
 
-// store stores what was added, and notes the results.
+// store stores the added notifications, and notes the results.
 func (p *publishing) store(ctx context.Context) {
 	if len(p.notifications) == 0 {
 		return
@@ -122,8 +123,8 @@ func (p *publishing) store(ctx context.Context) {
 	clear(p.receivers)
 }
 
-// note adds what became of one receiver's notification to the event's result. A conflict
-// outweighs other errors: repeating does not help.
+// note adds the result for one receiver to the event's result. A conflict outweighs other
+// errors: repeating does not help.
 func (p *publishing) note(n int, stored inbox.StoreResult, err error) {
 	r := &p.results[n]
 	r.Duplicate = r.Duplicate && stored.Duplicate
@@ -135,7 +136,7 @@ func (p *publishing) note(n int, stored inbox.StoreResult, err error) {
 	}
 }
 
-// notification is what is stored of an event for one receiver.
+// notification returns the notification of an event for one receiver.
 func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []byte, key string, receiver int64) inbox.NewNotification {
 	n := inbox.NewNotification{
 		Receiver: receiver,

@@ -18,12 +18,11 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
-// A hookClient is a report.Client that records the reports it is given and answers as the
-// test says.
+// A hookClient is a report.Client that records its reports and answers as the test says.
 type hookClient struct {
 	mu     sync.Mutex
 	got    []report.Report
-	answer func() push.Result // nil: accepted
+	answer func() push.Result // nil accepts all
 }
 
 func (c *hookClient) Deliver(_ context.Context, r *report.Report) push.Result {
@@ -42,15 +41,15 @@ func (c *hookClient) reports() []report.Report {
 	return slices.Clone(c.got)
 }
 
-// hooked gives the service of the tests a hook that gets reports of the types, all when
-// there are none, with a timeout and a backoff that suit tests.
+// hooked gives the service "test" a hook with a long timeout and a short backoff. The hook
+// gets reports of the given types, or of all types if none is given.
 func hooked(c *hookClient, types ...string) func(*Options) {
 	return func(o *Options) {
 		o.Hooks = map[string]report.Hook{"test": {Client: c, Types: types, Timeout: time.Minute, Backoff: 10 * time.Millisecond}}
 	}
 }
 
-// reportsKey is the stream of the reports that wait for a service.
+// reportsKey returns the key of the stream of reports that wait for a service.
 func (w *world) reportsKey(partition int, service string) string {
 	return w.opts.Partitions.Key(partition, "reports:"+service)
 }
@@ -78,7 +77,7 @@ type reportRead struct {
 	}
 }
 
-// testsBegan is before all reports, whose timestamps have whole seconds.
+// testsBegan is not later than any report's timestamp, which has whole seconds.
 var testsBegan = time.Now().Truncate(time.Second)
 
 func readReport(t *testing.T, r report.Report) (read reportRead) {
@@ -92,7 +91,8 @@ func readReport(t *testing.T, r report.Report) (read reportRead) {
 	return read
 }
 
-// Each dead letter of a service's event is reported to that service, and to no other.
+// Each dead letter of an event is reported to the service that published the event, and to
+// no other.
 func TestReportOfFailure(t *testing.T) {
 	t.Parallel()
 	client, other := &hookClient{}, &hookClient{}
@@ -124,7 +124,7 @@ func TestReportOfFailure(t *testing.T) {
 	}
 }
 
-// A service gets the reports that it asked for.
+// A service gets only the types of reports that its hook asks for.
 func TestReportsWanted(t *testing.T) {
 	t.Parallel()
 	client := &hookClient{}
@@ -162,7 +162,7 @@ func TestReportOfForgottenDevice(t *testing.T) {
 	again := make(chan string, 1)
 	w.android.answer = func(d *push.Delivery) push.Result {
 		select {
-		case token := <-again: // the app registers while its push is under way
+		case token := <-again: // the app registers while the push is in progress
 			w.register(66, devices.Android, token)
 		default:
 		}
@@ -192,7 +192,8 @@ func TestReportOfForgottenDevice(t *testing.T) {
 	}
 }
 
-// While the report cannot be queued, the device stays, so that the next push tells.
+// A device is not removed while the report about it cannot be queued, so that a later push
+// can report it.
 func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, hooked(&hookClient{}))
@@ -210,13 +211,13 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	}
 }
 
-// A service that does not answer its reports does not hold up pushes.
+// A service that does not answer its reports does not delay pushes.
 func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	stuck := &hookClient{answer: func() push.Result { <-release; return push.Result{Outcome: push.Accepted} }}
 	w := newWorld(t, hooked(&hookClient{}), func(o *Options) { o.Hooks["stuck"] = report.Hook{Client: stuck} })
-	const attempts = 16 // that package report makes at once for one service
+	const attempts = 16 // that package report makes for one service at the same time
 	for n := range 2 * attempts {
 		ended := report.Broadcast{ID: fmt.Sprint("b", n)}
 		if err := w.reports.Ended(t.Context(), w.opts.Inbox.Options().Batcher, event.ServiceSource("stuck"), ended); err != nil {
@@ -225,7 +226,7 @@ func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	}
 	w.register(66, devices.Android, "A")
 	w.run()
-	t.Cleanup(func() { close(release) }) // runs before the cleanup of run, which waits for the attempts
+	t.Cleanup(func() { close(release) }) // runs before run's cleanup, which waits for the attempts
 	w.eventually("attempts", func() bool { return len(stuck.reports()) == attempts })
 	w.publish(promo)
 	w.android.wait(t, "a push", count(1))

@@ -19,13 +19,13 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// The samples in testdata are the "Android Notifications Data Samples" of the
-// marketplace's v2 API documents, read as they are meant: commas where they are
-// missing, the one misspelt key corrected, without the `data` wrapper.
+// The samples in testdata are the "Android Notifications Data Samples" of the marketplace's
+// v2 API documents, with their errors corrected: missing commas are added, one misspelt key
+// is fixed, and the `data` wrapper is removed.
 
-// Published as they stand, with a receiver where the sample names none, the
-// samples come out again as they went in: the same members with the same values
-// in the same order. What Kabar fills in itself is taken from the sample first.
+// The samples are published as they are, with a receiver where a sample has none. The push
+// must have the same members as the sample, with the same values and in the same order. The
+// values that Kabar fills in are taken from the sample first.
 func TestSamplesArePushedAsDocumented(t *testing.T) {
 	files, err := filepath.Glob("testdata/samples/*.json")
 	if err != nil || len(files) != 13 {
@@ -47,7 +47,7 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 			if sample["receiver_id"] == nil {
 				sample["receiver_id"] = 66
 			}
-			delete(sample, "id") // of the notification, which Kabar makes; here it would be the event's
+			delete(sample, "id") // it is the id of the notification, which Kabar makes; it must not become the event's
 			published, err := json.Marshal(map[string]any{"data": sample})
 			if err != nil {
 				t.Fatal(err)
@@ -79,15 +79,16 @@ func TestSamplesArePushedAsDocumented(t *testing.T) {
 	}
 }
 
-// sampleNumbers returns the notification's id and the receiver's numbers that a
-// sample shows.
+// sampleNumbers returns the notification's id and the receiver's unread numbers in a
+// sample.
 func sampleNumbers(t *testing.T, sample map[string]any) (string, model.Unreads) {
 	t.Helper()
 	id, _ := sample["id"].(string)
 	if id == "" {
 		id = model.NewID(time.Now())
 	} else if at, ok := sample["created_at"].(string); ok {
-		// The documented id tells the second alone; Kabar's tell the microsecond.
+		// The documented id has a resolution of a second only, Kabar's ids one of a
+		// microsecond.
 		created, err := time.Parse(content.TimeLayout, at)
 		if err != nil {
 			t.Fatal(err)
@@ -111,7 +112,7 @@ func sampleNumbers(t *testing.T, sample map[string]any) (string, model.Unreads) 
 	return id, n
 }
 
-// members lists the names of an object's members in order.
+// members returns the names of an object's members in order.
 func members(t *testing.T, object []byte) []string {
 	t.Helper()
 	var names []string
@@ -121,8 +122,8 @@ func members(t *testing.T, object []byte) []string {
 	return names
 }
 
-// The documented transaction and offer enter their counters, from the state and
-// the receiver's role, and leave them with the states that end them.
+// The documented transaction and offer are counted according to their state and the
+// receiver's role. The states that end them remove them from the counters.
 func TestSamplesEnterTheirCounters(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {

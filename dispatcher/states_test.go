@@ -18,8 +18,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// The model of the property test below: which number a state is part of, for the
-// seller and for the buyer, as the marketplace's v2 API documents have it.
+// asks is the model of the property test below: the counter that each state belongs to, for
+// the seller and for the buyer, as in the marketplace's v2 API documents.
 var asks = map[string][2]func(*model.Unreads){
 	"transaction pending":         {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
 	"transaction addressed":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
@@ -37,7 +37,7 @@ var (
 	offerStates       = strings.Fields("waiting accepted rejected cancelled expired finished")
 )
 
-// A told is a state of a resource at a time.
+// A told is a state of a resource at a time, as a service reports it.
 type told struct {
 	resource      string // "transaction" or "nego"
 	id            int
@@ -56,7 +56,8 @@ func (s *told) newerThan(other *told) bool {
 	return s.second > other.second || s.second == other.second && s.rank > other.rank
 }
 
-// event is the state as a service sends it; another id makes it another event.
+// event returns the state as a service sends it. another may contain an id member, which
+// makes it a different event.
 func (s *told) event(another string) string {
 	key := map[string]string{"transaction": "transaction", "nego": "negotiation"}[s.resource]
 	at := time.Unix(1390459731, 0).Add(time.Duration(s.second) * time.Second)
@@ -64,9 +65,9 @@ func (s *told) event(another string) string {
 		another, key, s.id, s.state(), at.Format(time.RFC3339), s.seller, s.seller, s.buyer, s.buyer)
 }
 
-// Whatever states of several transactions and offers come, in whatever order and
-// however often, both people's counters are those of the newest states (G6), and
-// nothing but the newest state is pushed, once for each event that tells it.
+// The states of several transactions and offers arrive in any order and any number of
+// times. The counters of both users are those of the newest states (G6). Only the newest
+// state is pushed, once for each event that reports it.
 func TestStatesInAnyOrder(t *testing.T) {
 	t.Parallel()
 	for range 3 {
@@ -75,15 +76,17 @@ func TestStatesInAnyOrder(t *testing.T) {
 	}
 }
 
-// A history is what services tell of several transactions and offers.
+// A history is the sequence of states that services report about several transactions and
+// offers.
 type history struct {
 	events   []*event.Event
 	newest   map[int]*told              // by resource
-	parsed   map[int]*event.Event       // the event that tells newest
-	tellings map[[3]int]map[string]bool // ids of events by resource, second and rank
+	parsed   map[int]*event.Event       // the event with the newest state, by resource
+	tellings map[[3]int]map[string]bool // ids of the events with a state, by resource, second and rank
 }
 
-// history makes one up, with states twice, and again under other ids.
+// history returns a random history. Some of its states are repeated, with the same or
+// another id.
 func (w *world) history(rnd *rand.Rand, users []int64) *history {
 	h := &history{newest: make(map[int]*told), parsed: make(map[int]*event.Event), tellings: make(map[[3]int]map[string]bool)}
 	for id := 1; id <= 60; id++ {
@@ -121,7 +124,7 @@ func (h *history) tell(s *told, e *event.Event) {
 	}
 }
 
-// model says what the numbers and the pushes must come to.
+// model returns the expected counters and pushes.
 func (h *history) model() (unreads map[int64]model.Unreads, pushes map[string]int) {
 	unreads, pushes = make(map[int64]model.Unreads), make(map[string]int)
 	for _, s := range h.newest {
@@ -182,14 +185,14 @@ func (w *world) offer(id, at, state string) {
 	w.publish(fmt.Sprintf(offer, id, "2014-01-23T13:"+at+":00+07:00", id, state))
 }
 
-// A push that waits is dropped when something newer was told of the same offer, and
-// of an expired one nothing is sent; what comes late supersedes nothing.
+// A queued push is dropped when a newer state of the same offer has been reported. Nothing
+// is pushed about an expired offer. A late state supersedes nothing.
 func TestSupersededPushesAreDropped(t *testing.T) {
 	t.Parallel()
 	type tell struct{ id, at, state string }
 	for name, c := range map[string]struct {
 		tells []tell
-		sent  []string // bodies
+		sent  []string // bodies of the expected pushes
 		push  map[string]string
 	}{
 		"a newer offer": {
@@ -244,8 +247,8 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 	}
 }
 
-// A waiting retry is dropped when the offer expires meanwhile; expiry itself is never
-// pushed. A state that arrives late does not drop it.
+// A delayed retry is dropped when the offer has expired in the meantime. The expiry itself
+// is never pushed. A late state does not drop the retry.
 func TestRetriesOfOffers(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -278,14 +281,14 @@ func TestRetriesOfOffers(t *testing.T) {
 	}
 }
 
-// A step that only moves counters supersedes what waits as well.
+// A state that only changes counters supersedes queued pushes, too.
 func TestQuietStatesSupersede(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.register(66, devices.Android, "A")
 	s := told{resource: "transaction", id: 1, seller: 66, buyer: 15, rank: 4, second: 1} // paid
 	old := w.parse(s.event(`"id":"old",`))
-	s.rank, s.second = 2, 2 // payment_chosen: odd, but the newest
+	s.rank, s.second = 2, 2 // payment_chosen: unusual after paid, but it is the newest
 	for _, r := range w.Publish(t.Context(), "service:test", old, w.parse(s.event(""))) {
 		if r.Err != nil {
 			t.Fatal(r.Err)

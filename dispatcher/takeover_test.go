@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// The entries of a process that died are taken over after the lease.
+// When a process dies, its entries are taken over after the lease has ended.
 func TestTakeOver(t *testing.T) {
 	w := newWorld(t, soon)
 	w.register(66, devices.Android, "A")
@@ -42,7 +42,7 @@ func (o Options) withMetrics() Options {
 	return o
 }
 
-// An entry that is taken over again and again becomes a dead letter.
+// An entry that is taken over too often becomes a dead letter.
 func TestPoisonBecomesADeadLetter(t *testing.T) {
 	w := newWorld(t, soon)
 	w.register(66, devices.Android, "A")
@@ -56,7 +56,7 @@ func TestPoisonBecomesADeadLetter(t *testing.T) {
 		t.Fatal(messages, err)
 	}
 	stream := w.Outbox.StreamKey(messages[0].Partition, push.Bulk)
-	for range 5 { // as often as a worker may die of it
+	for range 5 { // as many times as a worker may die of it
 		if err := w.rdb.Do(ctx, "xclaim", stream, workers, "victim", 0, messages[0].ID).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -72,8 +72,8 @@ func TestPoisonBecomesADeadLetter(t *testing.T) {
 	}
 }
 
-// An attempt that lasts longer than others wait before they take over is not
-// taken over: its lease is renewed. Redis' clock stands still but for the test.
+// An attempt that takes longer than the time after which others take over is not taken
+// over, because its lease is renewed. Only the test moves the clock of Redis.
 func TestLeasesAreRenewed(t *testing.T) {
 	mini, now := miniredis.RunT(t), time.Now()
 	mini.SetTime(now)
@@ -100,7 +100,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { other.Run(ctx) })
 	for range 3 {
-		now = now.Add(w.opts.Lease * 3 / 4 * 9 / 10) // others take over after three quarters
+		now = now.Add(w.opts.Lease * 3 / 4 * 9 / 10) // others take over after three quarters of the lease
 		mini.SetTime(now)
 		w.eventually("the lease is renewed", func() bool {
 			h := held()
@@ -119,7 +119,8 @@ func TestLeasesAreRenewed(t *testing.T) {
 	}
 }
 
-// SIGTERM: attempts under way are finished, the rest goes on elsewhere, at once.
+// On SIGTERM the attempts in progress are completed. Another process continues with the
+// rest at once.
 func TestStopHandsBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{2, 2, 2} })

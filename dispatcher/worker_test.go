@@ -104,13 +104,13 @@ func TestOneReadGoesToSeveralReceivers(t *testing.T) {
 	w.settled()
 }
 
-// What a provider's answers do to the push and to the device.
+// TestOutcomes checks what each answer of a provider does to the push and to the device.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		result            push.Result
 		outcome           string
-		kept              bool // the device is still listed
+		kept              bool // whether the device is still listed
 		dead, retriedSoon bool
 	}{
 		{push.Result{Outcome: push.Accepted}, "accepted", true, false, false},
@@ -122,7 +122,7 @@ func TestOutcomes(t *testing.T) {
 		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", Backoff: 48 * time.Hour}, "dead", true, true, false},
 	} {
 		t.Run(c.outcome+"/"+string(c.result.Reason), func(t *testing.T) {
-			if c.outcome == "dead" { // a backoff is capped; the event's own TTL is shorter
+			if c.outcome == "dead" { // the backoff is capped, and the event's TTL is shorter than this
 				c.result.RetryAfter = 2 * time.Minute
 			}
 			w := newWorld(t)
@@ -159,7 +159,8 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// A device that its project does not own gets no more pushes until it registers.
+// A device that does not belong to our project gets no more pushes until it registers
+// again.
 func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -181,8 +182,8 @@ func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 	w.status("promo-3", func(s delivery.ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 1 })
 }
 
-// An entry's other devices do not wait for one that is retried, and are not sent
-// to again.
+// When one device of an entry is retried, the entry's other devices do not wait for it and
+// get no second push.
 func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -208,7 +209,7 @@ func (w *world) settledNow() bool {
 	return out == 0 && delayed == 0
 }
 
-// A delayed retry whose place on the screen a newer push has taken is dropped.
+// A delayed retry is dropped when a newer push has the same tag.
 func TestSupersededRetriesAreDropped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -216,7 +217,7 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 	release := make(chan struct{})
 	w.android.answer = func(d *push.Delivery) push.Result {
 		if d.Body == "old" {
-			<-release // the newer offer is published meanwhile
+			<-release // the newer offer is published in the meantime
 			return push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 10 * time.Millisecond}
 		}
 		return push.Result{Outcome: push.Accepted}
@@ -236,7 +237,7 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 	}
 }
 
-// A push never goes to a device that another user has registered since (G4).
+// A push never goes to a device that another user has registered in the meantime (G4).
 func TestNoPushToAFormerOwner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -244,7 +245,7 @@ func TestNoPushToAFormerOwner(t *testing.T) {
 	for i := range 20 {
 		w.publish(strings.Replace(promo, "promo-1", fmt.Sprint("p", i), 1))
 	}
-	w.register(67, devices.Android, "SHARED") // before any of them was sent
+	w.register(67, devices.Android, "SHARED") // before any of the pushes was sent
 	w.run()
 	w.settled()
 	w.publish(`{"id":"theirs","type":"discount","receiver_id":67,"message":"m"}`)
@@ -254,13 +255,13 @@ func TestNoPushToAFormerOwner(t *testing.T) {
 	}
 }
 
-// Two users register one token at once while events come in for both.
+// Two users register the same token at the same time, while both get events.
 func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
 	var mu sync.Mutex
-	var receivers []string // of the pushes, in order
+	var receivers []string // receivers of the pushes, in order
 	w.android.answer = func(d *push.Delivery) push.Result {
 		mu.Lock()
 		defer mu.Unlock()
@@ -287,7 +288,7 @@ func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 	}
 	w.settled()
 	mu.Lock()
-	before := len(receivers) // nothing is under way
+	before := len(receivers) // no push is in progress
 	mu.Unlock()
 	for _, user := range []int64{66, 67} {
 		for i := range 20 {
@@ -308,7 +309,7 @@ func TestTokenRegisteredByTwoUsersAtOnce(t *testing.T) {
 	}
 }
 
-// A provider that hangs does not hold up the other one (sygnal #104).
+// A provider that hangs does not delay the other provider (sygnal #104).
 func TestHangingProviderStarvesNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *Options) { o.InFlight = [len(push.Lanes)]int{4, 4, 4} })
@@ -348,7 +349,7 @@ func TestReminder(t *testing.T) {
 	w.publish(promo)
 	w.ios.wait(t, "promo", count(1))
 	d := devices.Device{Platform: devices.Android, Token: "NEW"}
-	for range 2 { // refreshing brings none
+	for range 2 { // registering again causes no second reminder
 		if _, err := w.opts.Devices.Register(ctx, 66, d, w.Reminder(66)); err != nil {
 			t.Fatal(err)
 		}

@@ -27,10 +27,10 @@ type listed struct {
 	Deps       []string
 }
 
-// name is the import path within the module.
+// name returns the import path within the module.
 func (p *listed) name() string { return strings.TrimPrefix(p.ImportPath, module) }
 
-// ours returns the packages of the module that are among paths.
+// ours returns those of the paths that are packages of the module.
 func ours(paths []string) []string {
 	var names []string
 	for _, path := range paths {
@@ -63,7 +63,7 @@ func listPackages(t *testing.T) []listed {
 
 var tiersBlock = regexp.MustCompile("(?s)```tiers\n(.*?)```")
 
-// tiers returns the tier of each package that design.md names, from 0 for the highest.
+// tiers returns the tier of each package in design.md. The highest tier is 0.
 func tiers(t *testing.T) map[string]int {
 	t.Helper()
 	design, err := os.ReadFile("design.md")
@@ -86,7 +86,7 @@ func tiers(t *testing.T) map[string]int {
 	return tier
 }
 
-// A package imports only packages of lower tiers than its own, as design.md shows them.
+// A package imports only packages of lower tiers, as design.md shows them.
 func TestImportsGoOneWay(t *testing.T) {
 	tier := tiers(t)
 	seen := make(map[string]bool)
@@ -116,7 +116,8 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
-// What may be imported from the module by packages outside of the tiers, and by whom.
+// TestWhatEachLayerMayImport checks what the packages outside of the tiers may import from
+// the module, and who may use net/http and a Redis client.
 func TestWhatEachLayerMayImport(t *testing.T) {
 	only := map[string][]string{
 		"inbox":               {"inbox/bbcode", "inbox/model", "inbox/rdb"},
@@ -219,8 +220,8 @@ func cmpOr(err, other error) error {
 	return other
 }
 
-// count returns how many package-level names a declaration exports, and counts methods by
-// their type.
+// count returns the number of package-level names that a declaration exports. It also
+// counts the methods of each type.
 func count(decl ast.Decl, methods map[string]int) (exported int) {
 	note := func(name *ast.Ident) {
 		if name.IsExported() {

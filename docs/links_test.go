@@ -17,7 +17,7 @@ var (
 	headings = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 )
 
-// anchors returns what a document's headings can be linked by, as GitHub makes it.
+// anchors returns the anchors of a document's headings, as GitHub makes them.
 func anchors(document string) map[string]bool {
 	all := make(map[string]bool)
 	for _, heading := range headings.FindAllStringSubmatch(fences.ReplaceAllString(document, ""), -1) {
@@ -34,8 +34,8 @@ func anchors(document string) map[string]bool {
 	return all
 }
 
-// TestLinks resolves the links of every document of the repository to files and
-// headings of it.
+// TestLinks checks that every link in the repository's documents leads to an existing file
+// and heading.
 func TestLinks(t *testing.T) {
 	root := ".."
 	documents := make(map[string]string)

@@ -6,10 +6,10 @@
 --       publish_command, channel
 --       frame: what the sender's live sockets get
 --       conversation_id
---       nothing_pending: '1' when no message is pending for this copy, so that it will
---       not get those that it lacks
--- Reply how many messages are read now, or -1 when this copy has not been given the
---       message yet
+--       nothing_pending: '1' when no message is pending for this copy: messages that it
+--       lacks will never arrive
+-- Reply how many messages this call marked as read, or -1 when this copy lacks the
+--       message
 
 local sent_unread, heads = unpack(KEYS)
 local id, up_to, publish_command, channel, frame, conversation_id, nothing_pending = unpack(ARGV)

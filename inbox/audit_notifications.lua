@@ -1,5 +1,5 @@
--- Compares unread notifications with the list of notifications, and what meta says of
--- the list with its length.
+-- Compares the unread notifications with the list of notifications, and the count of
+-- notifications in meta with the length of the list.
 --
 -- KEYS  meta, notifications, unread, users: of the partition
 -- ARGV  repair: 1 or 0

@@ -1,9 +1,9 @@
--- Compares the counters that subjects are in with what their newest states say.
+-- Compares the counter that each subject is in with the one that its newest state enters.
 --
 -- KEYS  meta, counted, unread
 -- ARGV  repair: 1 or 0
---       then of each subject three values: the subject, what meta held of it or '',
---       and the counter that it should be in: 0 for none, '' when nobody can tell.
+--       then of each subject three values: the subject, its value in meta as the caller
+--       read it or '', and the counter that it should be in: 0 for none, '' when unknown.
 --       NEWS is right only while the notification that told the state is unread.
 -- Reply [set, member, problem, …]
 

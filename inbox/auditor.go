@@ -30,7 +30,7 @@ var (
 // auditBatch is how many ids or subjects one script compares.
 const auditBatch = 100
 
-// A Finding is a fault in what is kept of a user.
+// A Finding is an inconsistency in a user's data.
 type Finding struct {
 	User    int64
 	Set     string // where, such as "unread" or "open"
@@ -42,19 +42,19 @@ type Finding struct {
 // its newest state has the given rank. known is false for subjects that have no states.
 type Rules func(subject string, rank int) (seller, buyer model.Counter, known bool)
 
-// Auditor compares counters with what they count.
+// Auditor compares counters with the data that they count.
 type Auditor struct{ *base }
 
-// Audit recomputes a user's counters from what is stored, and returns the differences:
-// unread notifications that are not in the list, subjects in another counter than their
-// newest state says, unread messages that are not counted or the reverse, messages
-// without a body or conversation, conversations in the wrong place of the list. With
-// repair the script that finds a difference repairs it; a second call shows what could
-// not be repaired. The user's data may change during an audit: every script compares
-// what is there at one moment.
+// Audit recomputes a user's counters from the stored data, and returns the differences:
+// unread notifications that are not in the list, subjects in another counter than that of
+// their newest state, unread messages that are not counted and counted ones that are not
+// unread, messages without a body or conversation, conversations in the wrong place of the
+// list. With repair the script that finds a difference repairs it; a second call shows what
+// could not be repaired. The user's data may change during an audit: every script compares
+// the data of one moment.
 //
-// Audit cannot find a state that was lost, or a wrong number of items in the cart. It
-// does not know a user's role in offers, nor in transactions that have left the contacts.
+// Audit cannot find a state that was lost, or a wrong number of items in the cart. It does
+// not know a user's role in offers, nor in transactions that have left the contacts.
 func (a *Auditor) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
 	u := &userAudit{base: a.base, k: a.keys(user), user: user, rules: rules, repair: repair}
 	for _, check := range []func(context.Context) error{u.notifications, u.messages, u.subjects} {
@@ -259,7 +259,7 @@ func (u *userAudit) subjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for subject := range in { // those that meta does not know
+	for subject := range in { // subjects without a value in meta
 		suspects = append(suspects, subject, "", "")
 	}
 	for some := range slices.Chunk(suspects, 3*auditBatch) {
@@ -270,7 +270,8 @@ func (u *userAudit) subjects(ctx context.Context) error {
 	return nil
 }
 
-// A role is that of a user in a transaction, and the order of the state that said so.
+// A role is the role of the user in a transaction, and the order of the state that named
+// it.
 type role struct{ name, order string }
 
 // roles returns the roles that the user has in the transactions of the contacts.
@@ -295,8 +296,8 @@ func (u *userAudit) roles(ctx context.Context) (map[string]role, error) {
 	return roles, nil
 }
 
-// wanted returns the counter that a subject should be in, as audit_subjects.lua takes
-// it, or nil when the counter is right as far as can be told.
+// wanted returns the counter that a subject should be in, in the form of an argument of
+// audit_subjects.lua, or nil when no error in the counter can be shown.
 func (u *userAudit) wanted(subject, state string, r role, counter model.Counter) any {
 	words := strings.Split(state, " ")
 	if len(words) != 4 {
@@ -306,7 +307,7 @@ func (u *userAudit) wanted(subject, state string, r role, counter model.Counter)
 	if err != nil {
 		return nil
 	}
-	if r.order != words[0] { // the newest state did not say who is who
+	if r.order != words[0] { // the newest state did not name the seller and the buyer
 		r.name = ""
 	}
 	seller, buyer, known := u.rules(subject, rank)
@@ -322,5 +323,5 @@ func (u *userAudit) wanted(subject, state string, r role, counter model.Counter)
 	case counter == model.NoCounter || counter == seller || counter == buyer:
 		return nil
 	}
-	return "" // it is in neither of the two, and nobody knows in which it should be
+	return "" // it is in neither of the two, and the right one is unknown
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// sampleRules has one state, 5, that asks the seller and is news to the buyer.
+// sampleRules knows only state 5. It asks the seller to act and is news to the buyer.
 func sampleRules(subject string, rank int) (seller, buyer model.Counter, known bool) {
 	return model.SellerTransactions, model.TransactionNews, strings.HasPrefix(subject, "transaction:") && rank == 5
 }
 
-// Every difference between the sets is found, described and repaired.
+// The audit finds, describes and repairs every inconsistency between the sets.
 func TestAudit(t *testing.T) {
 	damages := []struct {
 		name, want string
@@ -83,7 +83,7 @@ func TestAudit(t *testing.T) {
 				for subject, counter := range map[string]model.Counter{"transaction:1": model.SellerTransactions, "transaction:2": model.TransactionNews} {
 					p := note(subject, "transaction")
 					p.Subject, p.State = subject, model.State{Order: time.Now(), Rank: 5, Counter: counter}
-					role := model.Buyer // the partner's
+					role := model.Buyer // the role of the partner
 					if counter == model.TransactionNews {
 						role = model.Seller
 					}
@@ -112,15 +112,15 @@ func TestAudit(t *testing.T) {
 					t.Errorf("found %+v, want %s", found, d.want)
 				}
 				if found := look(false); len(found) > 0 {
-					t.Errorf("not mended: %+v", found)
+					t.Errorf("not repaired: %+v", found)
 				}
 			})
 		})
 	}
 }
 
-// A message without a body that was not counted either is removed by one repair, and
-// not counted by it.
+// A message that has no body and was not counted is removed by one repair, which does not
+// count it.
 func TestRepairDoesNotCountMissingMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -136,12 +136,12 @@ func TestRepairDoesNotCountMissingMessages(t *testing.T) {
 			t.Errorf("%d unread messages, %v", u.Messages, err)
 		}
 		if found, err := s.Auditor.Audit(ctx, user, nil, false); err != nil || len(found) > 0 {
-			t.Errorf("not mended: %+v, %v", found, err)
+			t.Errorf("not repaired: %+v, %v", found, err)
 		}
 	})
 }
 
-// before is a hook that is called before each command outside of pipelines.
+// before is a hook that is called before each command that is not in a pipeline.
 type before func(cmd redis.Cmder)
 
 func (before) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -157,8 +157,8 @@ func (before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// A message that arrives after the audit has read the bodies and before it reads what is
-// counted is not repaired.
+// A message that arrives between two reads of an audit, after the bodies and before the
+// counted messages, is not repaired.
 func TestRepairLeavesWhatArrivesMeanwhile(t *testing.T) {
 	for name, known := range map[string]bool{"in a conversation that was read": true, "in a new conversation": false} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {

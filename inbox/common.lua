@@ -1,20 +1,20 @@
--- What the scripts of a user's inbox share. It stands before each of them.
+-- Definitions that the scripts of a user's inbox share. They stand before each script.
 
 -- Counters: the scores of the sorted set `counted`. model.Counter has the same numbers.
 local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 
--- live_body is what live sockets get in place of a notification's body that only
--- refers to a broadcast; nil: the body itself.
+-- live_body, unless nil, is sent to live sockets in place of the notification's body, which
+-- then is a reference to a broadcast.
 local live_body
 
--- digits writes an integer that is too large for Lua's %g without an exponent.
+-- digits formats a large integer without the exponent that Lua's %g would write.
 local function digits(n)
   return string.format('%.0f', n)
 end
 
--- next_seq returns the user's next sequence number: the last one plus one, or the
--- time in microseconds when that is larger. So it never runs back, not after a
--- failover either. test_time replaces Redis' time in tests; it is '' otherwise.
+-- next_seq returns the user's next sequence number: the last one plus one, or the time in
+-- microseconds when that is larger. So it never decreases, even after a failover. test_time
+-- replaces Redis' time in tests; it is '' otherwise.
 local function next_seq(last, test_time)
   if test_time ~= '' then return math.max(last + 1, tonumber(test_time)) end
   local t = redis.call('TIME')
@@ -47,19 +47,19 @@ local function is_erased(meta)
   return redis.call('HEXISTS', meta, 'erased') == 1
 end
 
--- index_record lists a record of an event while it lives, so that erasing finds it.
+-- index_record lists an event's record until it expires, so that erasing finds it.
 local function index_record(record_index, ttl_ms, event)
   redis.call('ZADD', record_index, digits(millis() + tonumber(ttl_ms)), event)
 end
 
 -- told_by returns the id of the notification that told a subject's newest state.
--- subject_state is what meta holds of the subject.
+-- subject_state is the subject's value in meta.
 local function told_by(subject_state)
   return string.match(subject_state, '^%S+ %S+ (%S+)')
 end
 
--- drop_stale_news takes those transactions out of the counter NEWS whose notification
--- is not kept as unread any more. It returns how many they were.
+-- drop_stale_news removes from the counter NEWS the transactions whose notification is no
+-- longer among the unread ones. It returns how many it removed.
 local function drop_stale_news(counted, meta, unread)
   local dropped = 0
   for _, subject in ipairs(redis.call('ZRANGEBYSCORE', counted, NEWS, NEWS)) do

@@ -17,19 +17,19 @@ const (
 	maxItems    = 50  // items of a contact in a list
 )
 
-// storedContact is what Redis keeps of one transaction with a contact.
+// storedContact is the stored form of one transaction with a contact.
 type storedContact struct {
 	Name   string   `json:"n,omitempty"`
 	Avatar string   `json:"a,omitempty"`
 	Items  []string `json:"i,omitempty"`
 }
 
-// contactField is the field of the contacts hash that keeps a contact.
+// contactField returns the field of a contact in the contacts hash.
 func contactField(c *model.Contact) string {
 	return c.Role + ":" + strconv.FormatInt(c.Partner, 10) + ":" + c.Transaction
 }
 
-// contactValue is what that field holds.
+// contactValue returns the value of that field.
 func contactValue(c *model.Contact) string {
 	b, err := json.Marshal(storedContact{c.Name, c.Avatar, c.Items})
 	if err != nil {
@@ -52,13 +52,12 @@ func parseContact(field, stored string) (model.Contact, error) {
 	return model.Contact{Role: role, Partner: partner, Transaction: transaction, Name: s.Name, Avatar: s.Avatar, Items: s.Items}, nil
 }
 
-// Contacts holds those with whom a user has had transactions. Notifications.Store
-// fills it.
+// Contacts lists the partners of a user's transactions. Notifications.Store adds them.
 type Contacts struct{ *base }
 
-// List returns those with whom a user has had transactions, the one with the newest
-// transaction first. A partner who was seller and buyer is listed as both. Each has the
-// items of all transactions, without repetition, the newest first.
+// List returns the partners of a user's transactions, the one with the newest transaction
+// first. A partner who was seller and buyer is listed as both. Each has the items of all
+// transactions, without repetition, the newest first.
 func (c *Contacts) List(ctx context.Context, user int64) ([]model.Contact, error) {
 	k := c.keys(user)
 	fields, err := c.redis.ZRevRange(ctx, k.recentContacts(), 0, maxContacts-1).Result()

@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// trade stores a state of a transaction with a contact.
+// trade stores a transaction's state with a contact.
 func trade(t *testing.T, s *Store, at time.Time, c model.Contact) {
 	t.Helper()
 	p := NewNotification{
@@ -35,7 +35,7 @@ func TestContacts(t *testing.T) {
 		trade(t, s, after(2), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Killua", Items: []string{"Yo-yo"}})
 		trade(t, s, after(3), model.Contact{Role: model.Seller, Partner: 11, Transaction: "3", Name: "Gon F.", Avatar: "https://a", Items: []string{"Map", "Rod"}})
 		trade(t, s, after(4), model.Contact{Role: model.Buyer, Partner: 11, Transaction: "4", Name: "Gon", Items: nil})
-		// The transaction again, and an older state of it that comes late.
+		// The same transaction again, and a late event with an older state of it.
 		trade(t, s, after(5), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Killua Z.", Items: []string{"Yo-yo"}})
 		trade(t, s, after(0), model.Contact{Role: model.Buyer, Partner: 12, Transaction: "2", Name: "Old", Items: []string{"Old"}})
 		got, err := s.Contacts.List(context.Background(), user)

@@ -32,7 +32,7 @@ func TestConversationsAreOrderedByTheNewestMessage(t *testing.T) {
 			t.Error(diff)
 		}
 
-		// Without its newest message a conversation is as old as the one before.
+		// When its newest message is deleted, a conversation is sorted by the one before.
 		if err := s.Conversations.DeleteMessage(ctx, user, back); err != nil {
 			t.Fatal(err)
 		}

@@ -14,18 +14,18 @@ import (
 var unreadsSource string
 var unreadsScript = script(unreadsSource)
 
-// A Subject says which notifications about a subject count.
+// A Subject names the newest notifications about a subject.
 type Subject struct {
 	Told   string // id of the notification that told its newest state, or ""
 	Newest string // id of the newest notification about it that was pushed, or ""
 }
 
-// Counters counts what is unread or asks a user to act.
+// Counters counts unread notifications and messages, and resources that ask a user to act.
 type Counters struct{ *base }
 
-// UnreadsCommand returns the command that counts for a user, to be read with
-// ReadUnreads after Batcher.Do. Unless subject is "" it looks the subject up, to be read
-// with ReadSubject.
+// UnreadsCommand returns the command that counts for a user. After Batcher.Do, ReadUnreads
+// reads the reply. Unless subject is "" the command also looks the subject up, for
+// ReadSubject.
 func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
 	k := c.keys(user)
 	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject)
@@ -74,7 +74,7 @@ func ReadSubject(c *rdb.Command) (s Subject) {
 	return s
 }
 
-// Unreads counts for a user. All numbers are of the same moment.
+// Unreads returns the counts of a user, all taken at the same moment.
 func (c *Counters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
 	cmd := c.UnreadsCommand(ctx, user, "")
 	if err := c.batcher.Do(ctx, cmd); err != nil {

@@ -59,8 +59,8 @@ func TestStatesCountInOrder(t *testing.T) {
 	}
 }
 
-// Random states, in random order and repeated, leave the counters as the newest state of
-// each resource says (guarantee G6).
+// Random states arrive in random order, some of them repeated. The counters are those of
+// the newest state of each resource (guarantee G6).
 func TestCountersCannotDrift(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		seed := rand.Uint64()
@@ -107,7 +107,7 @@ func TestCountersCannotDrift(t *testing.T) {
 }
 
 // A transaction leaves the counter of news when the notification of its newest state is
-// read, and not when an older one is.
+// read. Reading an older one does not change the counter.
 func TestReadingTransactionNews(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -162,7 +162,7 @@ func subject(t *testing.T, s *Store, name string) Subject {
 	return ReadSubject(c)
 }
 
-// state is an event with a state of a transaction, in the given second.
+// state returns an event with a state of a transaction in the given second.
 func state(s *Store, event string, second int64, rank int, counter model.Counter) NewNotification {
 	p := note(event, "transaction")
 	p.Subject = "transaction:1"
@@ -171,8 +171,8 @@ func state(s *Store, event string, second int64, rank int, counter model.Counter
 	return p
 }
 
-// A notification whose state comes after a newer one is listed, but changes neither the
-// counters nor Subject.Newest, and is not pushed.
+// A late state is listed, but it changes neither the counters nor Subject.Newest, and it is
+// not pushed.
 func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -214,8 +214,8 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 	})
 }
 
-// A quiet event changes counters, and live sockets get them. It is neither in the list nor
-// in the log, and takes no sequence number.
+// A quiet event changes the counters and is sent to live sockets. It is not in the list or
+// the replay log, and it takes no sequence number.
 func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -244,7 +244,7 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 		if err != nil || after != before {
 			t.Errorf("sequence number %d, before %d, %v", after, before, err)
 		}
-		// The push of the older state is superseded by it all the same.
+		// The push of the older state is still superseded.
 		if about := subject(t, s, "transaction:1"); about.Told != stored.ID {
 			t.Errorf("about the subject %+v, want %q", about, stored.ID)
 		}
@@ -254,7 +254,8 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 	})
 }
 
-// An event that repeats a state under another id does not count news that was read.
+// An event that repeats a state under another id does not count news again after they were
+// read.
 func TestARepeatedStateCountsOnce(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -269,13 +270,14 @@ func TestARepeatedStateCountsOnce(t *testing.T) {
 	})
 }
 
-// Of two events with the same state one may not say who is seller and who is buyer, and so
-// have no counter. The state counts in either order, unless it was news that was read.
+// Two events have the same state, but one of them does not name the seller and the buyer,
+// so that it has no counter. The state is counted in either order, unless it was news and
+// has been read.
 func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct {
 			counters [2]model.Counter
-			read     bool // in between
+			read     bool // whether the first event is read before the second
 			want     model.Unreads
 		}{
 			"counter last":     {[2]model.Counter{model.NoCounter, model.SellerTransactions}, false, model.Unreads{SellerTransactions: 1, Notifications: 2}},
@@ -302,8 +304,8 @@ func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 	})
 }
 
-// A notification that is not pushed does not become Subject.Newest, so that the push of
-// an earlier one is still retried.
+// A notification that is not pushed does not become Subject.Newest, so the push of an
+// earlier one is still retried.
 func TestOnlyPushesSupersede(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

@@ -137,9 +137,9 @@ func (c *Conversations) purgeMessages(ctx context.Context, k userKeys, key strin
 	return err
 }
 
-// dropMessages deletes messages of a user's copy of a conversation: those below an id
-// for which drop, unless it is nil, returns true, and those without a body. It reports
-// whether none are left.
+// dropMessages deletes those messages of a user's copy of a conversation whose id is below
+// before, if they have no body or drop returns true for them; a nil drop deletes all. It
+// returns how many it deleted, and whether the copy is empty now.
 func (c *Conversations) dropMessages(ctx context.Context, k userKeys, conversation, before string, drop func(*Message) bool) (total int, emptied bool, err error) {
 	for after := "-"; ; {
 		ids, err := c.redis.ZRangeByLex(ctx, k.messages(conversation), &redis.ZRangeBy{

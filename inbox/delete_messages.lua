@@ -1,11 +1,11 @@
--- Deletes messages from a user's copy of a conversation. Without any left the
--- conversation is deleted too.
+-- Deletes messages from a user's copy of a conversation, and the conversation with the last
+-- of them.
 --
 -- KEYS  messages, received_unread, sent_unread, bodies, words, counted, conversations,
 --       unread_conversations, conversation
 -- ARGV  conversation_id, publish_command, channel
 --       count: of ids; then the ids; then the postings of these messages
--- Reply how many of the messages there were
+-- Reply how many of the messages existed
 
 local messages, received_unread, sent_unread, bodies, words, counted, conversations,
   unread_conversations, conversation = unpack(KEYS)

@@ -26,7 +26,7 @@ func TestDeleteMessagesAndConversations(t *testing.T) {
 		if err := s.Conversations.Delete(ctx, user, conversation); !errors.Is(err, ErrNotFound) {
 			t.Errorf("again: %v", err)
 		}
-		if n := len(bodies(t, s, partner)); n != 100 { // a page of it
+		if n := len(bodies(t, s, partner)); n != 100 { // one page
 			t.Errorf("the partner's copy has %d on its first page", n)
 		}
 		if u := unreads(t, s); u.Messages != 0 {

@@ -1,4 +1,4 @@
--- Takes a user out of the receivers of an event.
+-- Removes a user from the receivers of an event.
 --
 -- KEYS  receivers
 -- ARGV  user

@@ -28,9 +28,9 @@ const (
 	maxID      = "g" // above every id
 )
 
-// Eraser erases users. Begin comes first, then EraseAtPartner for each of Partners, then
-// EraseUser and Finish. When the caller dies meanwhile, Due returns the user, and whoever
-// resumes the erasure does everything after Begin again.
+// Eraser erases users. Call Begin, then EraseAtPartner for each user that Partners returns,
+// then EraseUser and Finish. When the caller dies in between, Due returns the user, and the
+// process that resumes the erasure repeats every step after Begin.
 type Eraser struct {
 	*base
 	conversations *Conversations
@@ -47,15 +47,14 @@ func (e *Eraser) Begin(ctx context.Context, user int64, timeout time.Duration) e
 	return e.live.Revoke(ctx, user)
 }
 
-// Resume takes an erasure over that is Due, for as long as timeout. It returns false
-// when there is nothing left to do.
+// Resume takes over an erasure that is due; it is due again after timeout. It returns false
+// when the tombstone is gone, so that nothing is left to do.
 func (e *Eraser) Resume(ctx context.Context, user int64, timeout time.Duration) (bool, error) {
 	return e.step(ctx, user, "resume", timeout)
 }
 
-// Finish ends an erasure. The first time the user becomes Due once more after delay, so
-// that what was under way before the tombstone, and has been stored since, is erased
-// too.
+// Finish ends an erasure. The first time it schedules the erasure once more, due after
+// delay: operations that began before the tombstone may have stored data since.
 func (e *Eraser) Finish(ctx context.Context, user int64, delay time.Duration) error {
 	_, err := e.step(ctx, user, "finish", delay)
 	return err
@@ -74,7 +73,7 @@ func (e *Eraser) step(ctx context.Context, user int64, step string, dueIn time.D
 	return n == 1, nil
 }
 
-// Erased reports whether the user was erased: whether there is a tombstone.
+// Erased reports whether the user was erased, that is, has a tombstone.
 func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 	erased, err := e.redis.HExists(ctx, e.keys(user).meta(), "erased").Result()
 	if err != nil {
@@ -105,8 +104,8 @@ func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
 	return due, nil
 }
 
-// Partners returns, in order, the users who have data of a user: those to whom the user
-// has sent messages, or with whom there is a conversation or was a transaction.
+// Partners returns, sorted, the users who hold data of a user: the receivers of the user's
+// messages, and the partners in the user's conversations and transactions.
 func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	k := e.keys(user)
 	members, err := e.redis.SMembers(ctx, k.partners()).Result()
@@ -146,11 +145,12 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	return slices.Compact(partners), nil
 }
 
-// EraseAtPartner erases what a partner has of a user: the messages that the user has
-// sent, in every set, and the partner's contacts. The partner's own messages stay.
+// EraseAtPartner erases a user's data from a partner's inbox: the messages that the user
+// has sent, from every set, and the contacts that name the user. The partner's own messages
+// stay.
 func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error {
 	k, conversation := e.keys(partner), model.ConversationID(partner, user)
-	// A message that a request is handing over at the moment is dropped when it arrives.
+	// A message that is being handed over at the moment is dropped when it arrives.
 	if err := e.redis.Set(ctx, k.erasedUpTo(conversation), model.NewID(e.now()), e.tombstoneTTL()).Err(); err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
@@ -180,9 +180,9 @@ func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error 
 	return nil
 }
 
-// EraseUser erases everything that the store keeps of a user apart from the tombstone.
-// partners is what Partners returned. EraseAtPartner has to come before, since the list
-// of partners is erased here.
+// EraseUser erases all data of a user in the store but the tombstone. partners is the
+// result of Partners. Call EraseAtPartner first, because EraseUser erases the list of
+// partners.
 func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) error {
 	k := e.keys(user)
 	if err := e.eraseRecords(ctx, k, user); err != nil {
@@ -210,7 +210,7 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 	return e.unlist(ctx, user)
 }
 
-// unlist takes a user off the list of the partition's users.
+// unlist removes a user from the partition's list of users.
 func (e *Eraser) unlist(ctx context.Context, user int64) error {
 	users, member := e.parts.Listing(user)
 	if err := e.batcher.Do(ctx, rdb.NewCommand(ctx, "zrem", users, member)); err != nil {

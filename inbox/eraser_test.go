@@ -10,8 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A message that a request hands over after its sender was erased is dropped, and so is
-// one to an erased user. The next one of a user who became known again is stored.
+// When a request hands over a message after its sender was erased, the message is dropped,
+// and so is a message to an erased user. Once the user is known again, the next message is
+// stored.
 func TestErasedUsersMessagesAreDropped(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -61,7 +62,8 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 			t.Errorf("stored for an erased user: %+v", stored)
 		}
 
-		// Once more, when what was under way has ended, and then no more.
+		// The erasure is due once more, after the requests in progress have ended, and then
+		// no more.
 		later := aged(s, time.Second)
 		for round, want := range []int{1, 0} {
 			due, err := later.Eraser.Due(ctx, 10)

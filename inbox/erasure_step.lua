@@ -1,9 +1,9 @@
--- Takes a step of erasing a user:
---   bury    puts the tombstone in place of meta
---   resume  continues an erasure whose process has died
---   finish  ends the erasure. The first time it is scheduled once more, because what
---           was under way may have stored something meanwhile; the second time it is
---           done.
+-- Executes one step of the erasure of a user:
+--   bury    replaces meta by the tombstone
+--   resume  takes over an erasure whose process has died
+--   finish  ends the erasure. The first time it schedules the erasure once more, because
+--           operations that were under way may have stored data meanwhile; the second
+--           time the erasure is done.
 --
 -- KEYS  meta, erasures: of the partition
 -- ARGV  user

@@ -2,7 +2,8 @@
 -- them.
 --
 -- KEYS  meta, counted
--- ARGV  of each subject two values: the subject, and what meta held of it
+-- ARGV  of each subject two values: the subject, and its value in meta as the caller
+--       read it
 -- Reply how many were forgotten
 
 local meta, counted = unpack(KEYS)

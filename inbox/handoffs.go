@@ -13,9 +13,9 @@ import (
 // it becomes due for other processes.
 const handoffDelay = 5 * time.Second
 
-// Handoffs holds what has changed in one user's copy of a conversation and not in the
-// partner's yet: messages and read receipts. The request that stores a change carries
-// the hand-off out itself. When it dies before that, the hand-off becomes due here.
+// Handoffs holds the changes of one user's copy of a conversation that the partner's copy
+// still lacks: messages and read receipts. The request that stores a change carries the
+// hand-off out itself. When it dies before that, the hand-off becomes due here.
 type Handoffs struct{ *base }
 
 // A Handoff is a hand-off that is due.

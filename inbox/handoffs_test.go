@@ -11,9 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// After a crash between the two scripts a hand-off brings the message to the second copy,
-// whoever was sending. Storing it again changes nothing, also after the second user has
-// deleted it.
+// When a process crashes between the two scripts, a hand-off stores the message in the
+// second copy, whichever user has sent it. Storing it again changes nothing, even after the
+// second user has deleted it.
 func TestHandoffSurvivesACrash(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for from, to := range map[int64]int64{user: partner, partner: user} {
@@ -54,7 +54,7 @@ func TestHandoffSurvivesACrash(t *testing.T) {
 	})
 }
 
-// A hand-off that was postponed does not keep others waiting.
+// A postponed hand-off does not hold up others.
 func TestHandoffIsPostponed(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		later := time.Now().Add(2 * handoffDelay)

@@ -23,9 +23,9 @@ func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user,
 // ORDER and RANK are those of the newest state that was accepted, TOLD is the id of the
 // notification that told it ("-" before there is a state), NEWEST that of the newest
 // notification about the subject that was pushed. A subject that is in no counter is
-// forgotten when nothing has come about it for subjectTTL.
+// forgotten when no event about it has arrived for subjectTTL.
 //
-// While a user is erased it is the tombstone: it has the field erased alone, and
+// After the user is erased, the hash is the tombstone: it has the field erased alone, and
 // expires after tombstoneTTL; see erasure_step.lua.
 func (k userKeys) meta() string { return string(k) + "meta" }
 
@@ -59,7 +59,8 @@ type LiveKeys struct {
 	// Seen is a string, kept for as long as dispatcher/live says: when the user was
 	// last online.
 	Seen string
-	// Watchers is a sorted set that expires: who is told when the user comes or goes.
+	// Watchers is a sorted set that expires: the users who are told when the user comes
+	// online or goes offline.
 	Watchers string
 	// Revoked is a string that expires after revokedTTL: when the user's sockets were
 	// revoked, in microseconds.
@@ -78,8 +79,8 @@ func (k userKeys) live() LiveKeys {
 
 // Records of events
 
-// record is a string that expires after recordTTL: what became of one event. The first
-// line is "CONTENT ID SEQ LISTENING PUSH", then there is one line an outcome.
+// record is a string that expires after recordTTL: the outcome of one event. The first line
+// is "CONTENT ID SEQ LISTENING PUSH", then there is one line an outcome.
 func (k userKeys) record(event string) string { return string(k) + "e:" + event }
 
 // recordIndex is a sorted set, kept for ever and trimmed by the sweep: the events that
@@ -113,8 +114,8 @@ func (k userKeys) recentContacts() string { return string(k) + "contacts:recent"
 // that sorts as the id of the newest message does.
 func (k userKeys) conversations() string { return string(k) + "inboxes" }
 
-// unreadConversations is a sorted set, kept for ever: those of conversations that have
-// unread messages.
+// unreadConversations is a sorted set, kept for ever: the members of conversations that
+// have unread messages.
 func (k userKeys) unreadConversations() string { return string(k) + "inboxes:unread" }
 
 // conversation is a hash, kept until the conversation is deleted, with the field
@@ -127,13 +128,13 @@ func (k userKeys) messages(conversation string) string {
 	return k.conversation(conversation) + ":messages"
 }
 
-// receivedUnread is a sorted set like messages: those that the user has received and
+// receivedUnread is a sorted set like messages: the messages that the user has received and
 // not read.
 func (k userKeys) receivedUnread(conversation string) string {
 	return k.conversation(conversation) + ":unread"
 }
 
-// sentUnread is a sorted set like messages: those that the user has sent and the
+// sentUnread is a sorted set like messages: the messages that the user has sent and the
 // partner has not read.
 func (k userKeys) sentUnread(conversation string) string {
 	return k.conversation(conversation) + ":unseen"
@@ -153,24 +154,24 @@ func (k userKeys) bodies() string { return string(k) + "messages" }
 // a range.
 func (k userKeys) words() string { return string(k) + "words" }
 
-// trash is a set, kept for ever: the keys that messages of deleted conversations were
-// renamed to, until their bodies are purged.
+// trash is a set, kept for ever: the keys to which the messages of deleted conversations
+// were renamed, until their bodies are purged.
 func (k userKeys) trash() string { return string(k) + "trash" }
 
 // Sending messages
 
-// heads is a hash, kept for ever: conversation id to the id of the newest message that
-// this copy was given, also after it was deleted.
+// heads is a hash, kept for ever: conversation id to the id of the newest message that this
+// copy ever stored, even if it was deleted since.
 func (k userKeys) heads() string { return string(k) + "heads" }
 
 // pending is a sorted set of the first copy, all scores 0: the messages that the second
-// copy has not been given yet, "ID HANDOFF" without the space.
+// copy still lacks, "ID HANDOFF" without the space.
 func (k userKeys) pending(conversation string) string {
 	return k.conversation(conversation) + ":pending"
 }
 
-// partners is a set, kept for ever: those to whom the user has sent a message. Erasing
-// finds by it who has copies.
+// partners is a set, kept for ever: the receivers of the user's messages. Erasing uses it
+// to find their copies.
 func (k userKeys) partners() string { return string(k) + "partners" }
 
 // handoffs is a sorted set of a partition, kept for ever: hand-offs, scored with the
@@ -186,9 +187,9 @@ func (b *base) erasures(partition int) string { return b.parts.Key(partition, "e
 
 // Texts of broadcasts
 
-// text is a hash in each partition that expires as Texts.Store was told: body and
-// audience of a broadcast, to which the partition's users, outbox entries and dead
-// letters refer.
+// text is a hash in each partition, with the expiry that Texts.Store sets: body and
+// audience of a broadcast, to which the partition's users, outbox entries and dead letters
+// refer.
 func (b *base) text(partition int, key string) string {
 	return b.parts.Key(partition, "cast:"+key)
 }

@@ -33,8 +33,8 @@ const (
 	revokedTTL = 24 * time.Hour // longer than a pub/sub connection may be away
 )
 
-// Live serves live sockets: the channel of a user's frames and the log in which
-// sockets that come back find those they missed.
+// Live serves live sockets: the pub/sub channel of a user's frames, and the replay log, in
+// which sockets that reconnect find the frames that they missed.
 type Live struct {
 	*base
 	texts *Texts
@@ -124,11 +124,11 @@ func loggedFrame(m redis.XMessage) (model.Frame, error) {
 	return f, nil
 }
 
-// Keys returns a user's.
+// Keys returns the keys of a user that live sockets use.
 func (l *Live) Keys(user int64) LiveKeys { return l.keys(user).live() }
 
-// MarkSeen remembers that a user has seen everything up to a frame. A number beyond the
-// newest frame counts as that one's.
+// MarkSeen stores that a user has seen everything up to a frame. A sequence number above
+// that of the newest frame counts as the newest.
 func (l *Live) MarkSeen(ctx context.Context, user, seq int64) error {
 	if _, err := l.batcher.Run(ctx, markSeenScript, []string{l.keys(user).meta()}, seq); err != nil {
 		return fmt.Errorf("mark as seen: %w", err)

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // onEveryRedis runs a test on a real server, which all tests share, and on an embedded
-// Redis of its own, in parallel with other tests: a test uses keys under its own name.
+// Redis of its own. Tests run in parallel, so that a test must use keys under its own name.
 func onEveryRedis(t *testing.T, test func(t *testing.T, redisClient redis.UniversalClient)) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
@@ -48,7 +48,7 @@ var (
 	runs     atomic.Int64
 )
 
-// prefixOf returns what the keys of all stores of a test begin with. It is another one
+// prefixOf returns the common prefix of the keys of all stores of a test. It is different
 // each time that -count repeats the test.
 func prefixOf(t testing.TB) string {
 	name := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
@@ -78,13 +78,13 @@ func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*O
 		f(&opts)
 	}
 	s := New(opts)
-	if _, ok := t.(*testing.T); ok { // benchmarks measure
+	if _, ok := t.(*testing.T); ok { // not in benchmarks, where it would be measured
 		t.Cleanup(func() { audit(t, s) })
 	}
 	return s
 }
 
-// audit fails the test when an audit of its users finds anything.
+// audit fails the test if an audit of the test's users finds anything.
 func audit(t testing.TB, s *Store) {
 	t.Helper()
 	ctx := context.Background()

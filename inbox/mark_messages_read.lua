@@ -4,8 +4,8 @@
 -- ARGV  conversation_id
 --       id: of the one message, or '' for all
 --       up_to: the last id of all
---       max_messages: marked by one call
---       handoff: member of handoffs, which tells the sender
+--       max_messages: how many one call marks at most
+--       handoff: member of handoffs that carries the receipt to the sender
 --       handoff_delay: ms until another process takes it over
 --       publish_command, channel
 -- Reply {how many were marked, 1 when more are left to mark}

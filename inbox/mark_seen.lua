@@ -1,4 +1,4 @@
--- Remembers up to which frame a user has seen everything.
+-- Stores the sequence number up to which a user has seen every frame.
 --
 -- KEYS  meta
 -- ARGV  seq: of the frame

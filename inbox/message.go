@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A Message is one message of a conversation, as one of the two has it.
+// A Message is one message, as it is in one user's copy of the conversation.
 type Message struct {
 	ID           string
 	Conversation string
@@ -26,7 +26,7 @@ type Message struct {
 	Read         bool // by its receiver
 }
 
-// Partner returns the one of a message's two users who is not the given one.
+// Partner returns the other one of a message's two users.
 func (m *Message) Partner(user int64) int64 {
 	if user == m.Sender {
 		return m.Receiver
@@ -34,7 +34,7 @@ func (m *Message) Partner(user int64) int64 {
 	return m.Sender
 }
 
-// storedMessage is what Redis keeps of a message, beside the id, which has the time.
+// storedMessage is the stored form of a message without its id, which contains the time.
 type storedMessage struct {
 	Conversation string `json:"c"`
 	Sender       int64  `json:"s"`
@@ -98,7 +98,7 @@ func wordsOf(text string) []string {
 	return words[:min(len(words), maxWords)]
 }
 
-// postings returns the members that the set words has of a message.
+// postings returns the members of the set words for the message.
 func (m *Message) postings() []any {
 	words := wordsOf(m.Body)
 	postings := make([]any, len(words))

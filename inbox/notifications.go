@@ -139,9 +139,9 @@ func (n *Notifications) fillRead(ctx context.Context, k userKeys, notes []Notifi
 	return nil
 }
 
-// MarkRead marks a notification as read, and returns the number of unread ones. It may
-// be repeated. When the user has no such notification the error is ErrNotFound, and the
-// number is right.
+// MarkRead marks a notification as read, and returns the number of unread ones. It may be
+// repeated. When the user has no such notification, it returns ErrNotFound beside the
+// correct number.
 func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (unread int, err error) {
 	k := n.keys(user)
 	at, err := model.IDTime(id)

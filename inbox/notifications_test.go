@@ -48,7 +48,7 @@ func TestListPagesAndTypes(t *testing.T) {
 			t.Error(diff)
 		}
 		if n := len(list(t, s, 0, 10, "report")); n != 0 {
-			t.Errorf("%d of a type that there is none of", n)
+			t.Errorf("%d notifications of a type that was never stored", n)
 		}
 	})
 }
@@ -58,7 +58,7 @@ func TestMarkRead(t *testing.T) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		a, b := store(t, s, note("a", "discount")), store(t, s, note("b", "discount"))
-		for range 2 { // reading again changes nothing
+		for range 2 { // the second read changes nothing
 			if n, err := s.Notifications.MarkRead(ctx, user, a.ID); n != 1 || err != nil {
 				t.Errorf("read: %d unread, %v", n, err)
 			}
@@ -82,8 +82,8 @@ func TestMarkRead(t *testing.T) {
 	})
 }
 
-// The oldest notifications are dropped once there are a few too many, and leave the
-// counters.
+// When there are a few notifications too many, the oldest are dropped and no longer
+// counted.
 func TestNotificationsAreBounded(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
@@ -101,8 +101,8 @@ func TestNotificationsAreBounded(t *testing.T) {
 	})
 }
 
-// Notifications that are too old are dropped when the user gets a new one, once a day.
-// Those of an idle user expire together.
+// Old notifications are dropped when the user gets a new one, at most once a day. The
+// notifications of an idle user expire together.
 func TestOldNotificationsGo(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		now := time.Now()

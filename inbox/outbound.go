@@ -41,8 +41,8 @@ type OutboundMessage struct {
 	Frame []byte
 	// Push is the receiver's push; nil when there is none.
 	Push *MessagePush
-	// Handoff is what Pending returns until ClearPending; not empty. Pointer, which
-	// names the conversation, is the member of the hand-offs meanwhile.
+	// Handoff is the text that Pending returns until ClearPending; not empty. Pointer names
+	// the conversation, and is a member of the hand-offs meanwhile.
 	Handoff, Pointer string
 }
 
@@ -50,7 +50,7 @@ type OutboundMessage struct {
 type MessagePush struct {
 	Stream  string        // in the receiver's partition
 	Line    string        // the first line of the entry
-	Body    string        // what follows it
+	Body    string        // the rest of the entry
 	Subject string        // what the push replaces on the screen
 	Delayed string        // the delayed set of the stream
 	Grace   time.Duration // how long it waits there when the receiver has a live socket
@@ -61,7 +61,7 @@ type OrderError struct {
 	Newest string // id of the newest message, or "" where there is none
 }
 
-// Error says so.
+// Error implements error.
 func (e *OrderError) Error() string { return "the message does not follow the newest one" }
 
 // First returns the user with the first copy of the conversation, which orders its
@@ -71,10 +71,10 @@ func (m *Message) First() int64 { return min(m.Sender, m.Receiver) }
 // second returns the user with the second copy.
 func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 
-// Outbound stores messages in both copies of their conversation, in the same order.
-// For each message call Prepare, StoreFirst, StoreSecond and ClearPending. When the
-// caller dies after StoreFirst, the message is pending: Handoffs.Due returns its
-// pointer, and whoever takes that over calls Pending, StorePending and ClearPending.
+// Outbound stores messages in both copies of their conversation, in the same order. For
+// each message call Prepare, StoreFirst, StoreSecond and ClearPending. When the caller dies
+// after StoreFirst, the message is pending: Handoffs.Due returns its pointer, and the
+// process that takes it over calls Pending, StorePending and ClearPending.
 type Outbound struct{ *base }
 
 // Prepare comes before StoreFirst, in one round trip: it returns the profiles of the
@@ -131,16 +131,17 @@ func (o *Outbound) ReleaseClientID(ctx context.Context, m *Message) error {
 	return nil
 }
 
-// bindingEvent is the event under whose record it is kept what the ClientID is bound to.
+// bindingEvent returns the event whose record holds the content that the ClientID is bound
+// to.
 func bindingEvent(m *Message) string { return "c" + digest(m.ClientID) }
 
-// StoreFirst stores a message in the first copy, once, and makes it pending for the
-// second copy. From then on both copies will have it, whatever dies. It returns the id
-// under which the message is stored, which is not m.ID when it had been stored before,
-// and the id of the message before it, for StoreSecond. The error is an *OrderError
-// when m.ID is not above all ids of the conversation: the caller proposes another one.
-// It is ErrErased when the copy's user was erased, and ErrConflict when another message
-// was stored under Once.
+// StoreFirst stores a message in the first copy, once, and makes it pending for the second
+// copy. From then on both copies will have it, whichever process dies. It returns the id
+// under which the message is stored, which is not m.ID when it had been stored before, and
+// the id of the message before it, for StoreSecond. The error is an *OrderError when m.ID
+// is not above all ids of the conversation: the caller proposes another one. It is
+// ErrErased when the copy's user was erased, and ErrConflict when another message was
+// stored under Once.
 func (o *Outbound) StoreFirst(ctx context.Context, m *OutboundMessage) (id, before string, err error) {
 	status, id, err := o.storeMessage(ctx, m, m.First(), "")
 	switch {
@@ -158,10 +159,10 @@ func (o *Outbound) StoreFirst(ctx context.Context, m *OutboundMessage) (id, befo
 	return m.ID, id, nil
 }
 
-// What stands for the id of the message before one.
+// Placeholders for the id of the message before one.
 const (
 	unknownID = "?" // not known, because the message had been stored before: StoreSecond stores nothing then
-	anyID     = "*" // it does not matter
+	anyID     = "*" // any id
 )
 
 // Statuses that store_message.lua replies beside 1 (stored), 0 (stored before) and -1
@@ -171,10 +172,10 @@ const (
 	statusConflict = -3
 )
 
-// StoreSecond stores a message in the second copy, once, also when its user has deleted
-// it since. before is what StoreFirst returned. A message to or from an erased user is
-// dropped. The error is an *OrderError when the copy lacks messages before this one:
-// those that are Pending have to be stored first.
+// StoreSecond stores a message in the second copy, once: a repeat changes nothing, even if
+// the user has deleted the message since. before is what StoreFirst returned. A message to
+// or from an erased user is dropped. The error is an *OrderError when the copy lacks
+// messages before this one: those that are Pending have to be stored first.
 func (o *Outbound) StoreSecond(ctx context.Context, m *OutboundMessage, before string) error {
 	status, newest, err := o.storeMessage(ctx, m, m.second(), before)
 	if err == nil && status < 0 && status != statusErased {
@@ -233,8 +234,8 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 	return status, id, nil
 }
 
-// onceEvent is the event under whose record the first copy keeps what was stored under
-// Once.
+// onceEvent returns the event whose record in the first copy says which message was stored
+// under Once.
 func (m *OutboundMessage) onceEvent() string {
 	return "s" + digest(fmt.Sprintf("%d\x00%s", m.Sender, m.Once))
 }
@@ -249,13 +250,13 @@ func (o *Outbound) StoredID(ctx context.Context, m *OutboundMessage) (id string,
 	return id, nil
 }
 
-// digest turns a text into one that fits a key.
+// digest returns a short digest of a text, for use in a key.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:16])
 }
 
-// MessageEvent is the event under which the record of a message is kept.
+// MessageEvent returns the event under which the record of a message is kept.
 func MessageEvent(id string) string { return "m" + id }
 
 // messageRecord returns the key of a message's record.

@@ -14,7 +14,7 @@ import (
 
 const partner = 15
 
-// outbound is a message from one user to the other.
+// outbound returns a message from one user to another.
 func outbound(from, to int64, body string) *OutboundMessage {
 	id := model.NewID(time.Now())
 	return &OutboundMessage{
@@ -90,7 +90,7 @@ func TestMessageReachesBothCopies(t *testing.T) {
 			t.Errorf("message %+v, %v", got, err)
 		}
 		if _, err := s.Conversations.Message(context.Background(), 7, m.ID); !errors.Is(err, ErrNotFound) {
-			t.Errorf("a third one's look: %v", err)
+			t.Errorf("the message as a third user sees it: %v", err)
 		}
 	})
 }
@@ -128,7 +128,7 @@ func TestMessageIsSentOncePerClientID(t *testing.T) {
 	})
 }
 
-// first stores a message in the first copy only, as a request does that dies after it.
+// first stores a message in the first copy only, like a request that dies after that.
 func first(t *testing.T, s *Store, m *OutboundMessage) (before string) {
 	t.Helper()
 	id, before, err := s.Outbound.StoreFirst(context.Background(), m)
@@ -149,8 +149,9 @@ func wantPending(t *testing.T, s *Store, want ...string) {
 	}
 }
 
-// The first copy takes only ids above all others, and the second one only the message
-// after its newest one: nobody sees a conversation in another order than that of its ids.
+// The first copy accepts only ids above all others. The second copy accepts only the
+// message that follows its newest one. So nobody sees a conversation in any other order
+// than that of the ids.
 func TestMessagesKeepTheirOrder(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -173,7 +174,7 @@ func TestMessagesKeepTheirOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// The answer to the first script was lost: what was before is not known.
+		// The answer to the first script was lost, so the preceding message is not known.
 		id, before, err := s.Outbound.StoreFirst(ctx, two)
 		if err != nil || id != two.ID {
 			t.Fatal(id, err)

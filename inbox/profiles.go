@@ -16,14 +16,14 @@ import (
 var setProfileSource string
 var setProfileScript = script(setProfileSource)
 
-// A Profile is what services have said of a user. nil is a field that is not set, and in
-// Profiles.Set one that stays as it is.
+// A Profile is the data that services have set for a user. A nil field is not set, and
+// Profiles.Set leaves it unchanged.
 type Profile struct {
 	Name, Username, Avatar, Locale, Timezone *string
 	Admin                                    *bool
 }
 
-// Profiles holds what is known of users, and their settings.
+// Profiles holds the profiles and settings of users.
 type Profiles struct{ *base }
 
 // Set sets the fields that are not nil. It makes the user known, even without any field,
@@ -48,8 +48,8 @@ func (p *Profiles) Set(ctx context.Context, user int64, profile Profile) error {
 	return err
 }
 
-// MarkKnown makes a user known who has signed in. The error is ErrErased when the user
-// was erased: only Set removes the tombstone.
+// MarkKnown makes a user known when they have signed in. The error is ErrErased when the
+// user was erased: only Set removes the tombstone.
 func (p *Profiles) MarkKnown(ctx context.Context, user int64) error {
 	set, err := p.set(ctx, user, "leave", []any{"known", "1"})
 	if err == nil && !set {
@@ -91,8 +91,8 @@ func (p *Profiles) Get(ctx context.Context, user int64) (Profile, error) {
 // Settings are the settings of a user that concern pushes.
 type Settings struct {
 	Locale   string           // "id", "en", or "" when the user has not chosen one
-	Timezone string           // as a service has said; or ""
-	Quiet    model.QuietHours // while which promotions wait
+	Timezone string           // set by a service; or ""
+	Quiet    model.QuietHours // in which promotions wait
 	// QuietZone is the zone of the quiet hours, or "" for Timezone.
 	QuietZone string
 }

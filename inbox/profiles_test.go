@@ -76,7 +76,7 @@ func TestQuietSettings(t *testing.T) {
 		want(model.QuietHours{}, "Asia/Jakarta")
 		set(nil, "-")
 		if n := rdb.Exists(t.Context(), s.keys(66).profile()).Val(); n != 0 {
-			t.Error("nothing was set, and something is kept")
+			t.Error("a profile is stored although nothing was set")
 		}
 		set(&night, "-")
 		want(night, "Asia/Jakarta")

@@ -17,10 +17,10 @@ var (
 	applyReceiptScript     = script(applyReceiptSource)
 )
 
-// ErrPending reports that a copy has not been given a message yet.
+// ErrPending reports that a copy lacks a message that is still pending for it.
 var ErrPending = errors.New("the message is still pending")
 
-// A ReadReceipt says what a user has read of a conversation.
+// A ReadReceipt says which messages of a conversation a user has read.
 type ReadReceipt struct {
 	User         int64
 	Conversation string
@@ -35,8 +35,8 @@ type ReadReceipt struct {
 // markReadBatch is how many messages one script marks.
 const markReadBatch = 500
 
-// MarkRead marks messages that the user has received as read, and when there were any
-// leaves the hand-off of the receipt. It returns how many there were.
+// MarkRead marks messages that the user has received as read, and leaves the hand-off of
+// the receipt if it marked any. It returns how many it marked.
 func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error) {
 	k := c.keys(r.User)
 	keys := []string{
@@ -75,8 +75,7 @@ func (c *Conversations) NewestUnread(ctx context.Context, user int64, conversati
 
 // ApplyReceipt applies a partner's read receipt to a sender's copy. frame is what the
 // sender's sockets get, JSON. It may be repeated. The error is ErrPending when the copy
-// has not been given the messages yet, unless nothingPending says that it will not get
-// them.
+// lacks the messages, unless nothingPending says that they will never arrive.
 func (c *Conversations) ApplyReceipt(ctx context.Context, sender int64, r ReadReceipt, frame []byte, nothingPending bool) error {
 	k := c.keys(sender)
 	cmd, err := c.batcher.Run(ctx, applyReceiptScript, []string{k.sentUnread(r.Conversation), k.heads()},
@@ -94,7 +93,7 @@ func (c *Conversations) ApplyReceipt(ctx context.Context, sender int64, r ReadRe
 	return nil
 }
 
-// boolArg is a boolean as scripts get it.
+// boolArg returns a boolean in the form that scripts take.
 func boolArg(b bool) string {
 	if b {
 		return "1"

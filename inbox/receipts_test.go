@@ -64,7 +64,7 @@ func TestMarkMessagesRead(t *testing.T) {
 	})
 }
 
-// After random sends, reads and deletions the number of unread messages is that of a
+// After random sends, reads and deletions, the number of unread messages equals that of a
 // simple model.
 func TestUnreadMessagesCannotDrift(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -73,7 +73,7 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		s := newStore(t, rdb)
 		ctx := context.Background()
-		unread := make(map[string]int64) // id to sender
+		unread := make(map[string]int64) // sender by message id
 		for i := range 300 {
 			from := int64(100 + rng.IntN(4))
 			conversation := model.ConversationID(user, from)
@@ -105,7 +105,7 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 	})
 }
 
-// A receipt is not applied before the message that was read is there.
+// A read receipt is not applied while the message that was read is still pending.
 func TestReceiptOfAPendingMessage(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

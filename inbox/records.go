@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A Record says what became of one event for one receiver.
+// A Record is the outcome of one event for one receiver.
 type Record struct {
 	Receiver int64
 	ID       string // of the notification
@@ -23,7 +23,7 @@ type Record struct {
 	Devices map[string]string
 }
 
-// Records says what became of each event for each of its receivers.
+// Records holds the outcome of each event for each of its receivers.
 type Records struct{ *base }
 
 // Key returns the key of a record. It is a string, to which the scripts that settle the
@@ -38,12 +38,12 @@ const (
 	pushLine   = "push "
 )
 
-// DeviceOutcome is the line of a record that says what became of the push to a device.
+// DeviceOutcome returns the line of a record with the outcome of the push to one device.
 func DeviceOutcome(device, outcome string) string {
 	return deviceLine + device + " " + outcome + "\n"
 }
 
-// PushOutcome is the line of a record that says what became of the event's pushes as a
+// PushOutcome returns the line of a record with the outcome of the event's pushes as a
 // whole.
 func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
 
@@ -82,7 +82,7 @@ func (r *Records) mergeIndex(ctx context.Context, x receiverIndex) error {
 	return r.batcher.Do(ctx, again...)
 }
 
-// indexCommand writes an event's receivers. The reply is what was written before.
+// indexCommand writes an event's receivers. The reply is the value that it replaced.
 func (r *Records) indexCommand(ctx context.Context, event, users string) *rdb.Command {
 	return rdb.NewCommand(ctx, "set", r.receivers(event), users, "px", r.recordTTL().Milliseconds(), "get")
 }

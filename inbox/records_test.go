@@ -19,7 +19,7 @@ func TestRecords(t *testing.T) {
 		}
 		a, b := note("e", "discount"), note("e", "discount")
 		b.Receiver = 7
-		// From two requests: the receivers add up.
+		// When two requests store the same event, the record has the receivers of both.
 		first, errs := s.Notifications.Store(ctx, []NewNotification{a}, map[string][]int64{"e": {user}})
 		second, more := s.Notifications.Store(ctx, []NewNotification{b}, map[string][]int64{"e": {7, 7}})
 		if err := errors.Join(append(errs, more...)...); err != nil {

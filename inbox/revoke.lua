@@ -1,7 +1,7 @@
--- Remembers when a user's token was revoked, and tells the user's sockets.
+-- Stores when a user's token was revoked, and tells the user's sockets.
 --
 -- KEYS  revoked
--- ARGV  ttl: how long it is remembered, in ms
+-- ARGV  ttl: how long that is kept, in ms
 --       publish_command, channel
 -- Reply the time, in microseconds
 

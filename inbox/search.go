@@ -159,8 +159,8 @@ func (c *Conversations) rarestFirst(ctx context.Context, k userKeys, list string
 	return size.Val(), true, nil
 }
 
-// matching returns the conversations of those postings whose message has the other words
-// too, without those found before, and adds them to found.
+// matching returns the conversations of the postings whose message has the other words,
+// too. It leaves out conversations that are in found, and adds the new ones to found.
 func (c *Conversations) matching(ctx context.Context, k userKeys, postings []string, others []wordRange, found map[string]bool) ([]string, error) {
 	var tails []string // id and conversation
 	for _, p := range postings {
@@ -193,9 +193,9 @@ func (c *Conversations) matching(ctx context.Context, k userKeys, postings []str
 	return conversations, nil
 }
 
-// queueHas queues one command that asks which messages have a word, or one that begins
-// with it. The function returns the answer for each of tails once the pipeline was
-// executed.
+// queueHas queues one command that asks which messages have a word, or one that begins with
+// it. Once the pipeline was executed, the returned function says whether the i-th message
+// of tails does.
 func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange, tails []string) func(i int) bool {
 	if r.word != "" {
 		args := []any{"zmscore", k.words()}

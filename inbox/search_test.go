@@ -15,15 +15,16 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A mailbox of 50,000 messages in 500 conversations, one after the other: message i
-// is older than message i+1, and the conversation with partner 1001 is the oldest.
+// A mailbox has 50,000 messages in 500 conversations, one conversation after the other.
+// Message i is older than message i+1, and the conversation with partner 1001 is the
+// oldest.
 const (
 	mailboxMessages      = 50_000
 	mailboxConversations = 500
-	mailboxOften         = 30_000 // the oldest messages, which have the word "sering"
+	mailboxOften         = 30_000 // the oldest ones, which contain the word "sering"
 )
 
-// mailboxRare are the messages with the word "langka".
+// mailboxRare has the messages that contain the word "langka".
 var mailboxRare = []int{7, 24_999, 25_000}
 
 func mailboxBody(i int) string {
@@ -41,8 +42,8 @@ func mailboxPartner(i int) int64 {
 	return int64(1001 + i*mailboxConversations/mailboxMessages)
 }
 
-// fillMailbox stores the mailbox in the form that store_message.lua leaves once everything
-// is read.
+// fillMailbox stores the mailbox in the form that store_message.lua leaves when all
+// messages have been read.
 func fillMailbox(t testing.TB, s *Store) {
 	t.Helper()
 	ctx, k := context.Background(), s.keys(user)
@@ -77,7 +78,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStore(t, client(t, server.Addr())) // the embedded one sorts its sets at every call
+	s := newStore(t, client(t, server.Addr())) // the embedded Redis sorts its sets on every call
 	fillMailbox(t, s)
 	rare := make([]int64, 0, len(mailboxRare))
 	for _, i := range mailboxRare {
@@ -149,9 +150,9 @@ func TestSearch(t *testing.T) {
 		for text, want := range map[string][]int64{
 			`"nanya om"`:        {101, 102},
 			"om nanya":          {101, 102},
-			"nanya bantal":      {101}, // both in one message
+			"nanya bantal":      {101}, // both words are in one message
 			"bant":              {101, 102, 103},
-			"bant nanya":        nil, // only the last word may be cut short
+			"bant nanya":        nil, // only the last word may be a prefix
 			"nanya bant":        {101},
 			"pink":              {101, 103},
 			"KIRIM":             nil,

@@ -11,9 +11,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Errors of more than one part of the store.
+// Errors that several parts of the store return.
 var (
-	// ErrNotFound reports that the user has no such thing.
+	// ErrNotFound reports that the user has no notification, message or other item like
+	// that.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict reports that an id was used before, for other content.
 	ErrConflict = errors.New("this id was used before with other content")
@@ -60,8 +61,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// A Store holds the inboxes of all users, one part a concern. The parts are safe for
-// concurrent use and hold no state of their own, apart from a cache of broadcast
+// A Store holds the inboxes of all users, with one part for each concern. The parts are
+// safe for concurrent use and hold no state of their own, apart from a cache of broadcast
 // texts, which never change. Errors that a method does not document come from Redis.
 type Store struct {
 	Notifications *Notifications // store, list and read notifications
@@ -69,15 +70,15 @@ type Store struct {
 	Texts         *Texts         // texts that the notifications of a broadcast share
 	Conversations *Conversations // read, search and delete messages
 	Outbound      *Outbound      // send messages
-	Handoffs      *Handoffs      // what is still to be handed to a partner
+	Handoffs      *Handoffs      // changes that partners' copies still lack
 	Profiles      *Profiles      // profiles and settings
 	Users         *Users         // the list of all users
-	Contacts      *Contacts      // those with whom a user has had transactions
+	Contacts      *Contacts      // partners in transactions
 	Live          *Live          // channel, replay log and keys of live sockets
-	Records       *Records       // what became of each event
+	Records       *Records       // the outcome of each event
 	Eraser        *Eraser        // erase users
 	Auditor       *Auditor       // compare counters with what they count
-	Sweeper       *Sweeper       // drop what is too old
+	Sweeper       *Sweeper       // drop old data
 
 	*base
 }
@@ -111,10 +112,10 @@ func New(opts Options) *Store {
 	}
 }
 
-// Options returns what New was given.
+// Options returns the options that New was given.
 func (s *Store) Options() Options { return s.options }
 
-// base is what all parts share.
+// base holds the fields that all parts share.
 type base struct {
 	options   Options
 	redis     redis.UniversalClient
@@ -139,8 +140,7 @@ func newBase(opts Options) *base {
 	return b
 }
 
-// testTime is the time that scripts are given, in microseconds: "" makes them ask
-// Redis.
+// testTime returns the time for scripts, in microseconds: "" makes them use Redis' clock.
 func (b *base) testTime() string {
 	if !b.testClock {
 		return ""
@@ -151,6 +151,6 @@ func (b *base) testTime() string {
 // recordTTL is how long an event's record is kept.
 func (b *base) recordTTL() time.Duration { return max(b.options.Dedupe, minRecordTTL) }
 
-// tombstoneTTL is how long an erased user's tombstone is kept, unless Profiles.Set
-// removes it: longer than events and messages from before may come again.
+// tombstoneTTL is how long an erased user's tombstone is kept, unless Profiles.Set removes
+// it: longer than events and messages from before the erasure may be repeated.
 func (b *base) tombstoneTTL() time.Duration { return b.recordTTL() + tombstoneMargin }

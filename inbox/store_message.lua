@@ -67,7 +67,7 @@ elseif before ~= '*' and before ~= head then
 end
 
 -- A pending message may be below the head: a failover lost the first copy's newest
--- messages, which the second one has, and the order began anew. It comes late, but is
+-- messages, which the second copy has, and the order began again. The message is late, but
 -- not lost.
 if id > head then redis.call('HSET', heads, conversation_id, id) end
 redis.call('ZADD', conversations, 'GT', score, conversation_id)

@@ -53,11 +53,11 @@ type StoreResult struct {
 var storeNotificationSource string
 var storeNotificationScript = script(storeNotificationSource)
 
-// Store stores events, each atomically and once. Results and errors are in the order of
-// the events. An error is ErrConflict or comes from Redis. All events go in one pipeline,
-// together with those of concurrent callers. receivers maps
-// NewNotification.Event to all receivers of the event, for Records.Find. It may be nil
-// when an earlier call has named them.
+// Store stores events, each atomically and once. Results and errors are in the order of the
+// events. An error is ErrConflict or comes from Redis. All events go in one pipeline,
+// together with those of concurrent callers. receivers maps NewNotification.Event to all
+// receivers of the event, for Records.Find. It may be nil when an earlier call has named
+// them.
 func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
 	index := n.records.indexCommands(ctx, receivers)
 	suffixes, scripts := make([]string, len(events)), make([]*rdb.Command, len(events))

@@ -14,7 +14,7 @@ import (
 
 const user = 66
 
-// note is a notification that enters the list.
+// note returns a notification that is listed.
 func note(event, typ string) NewNotification {
 	return NewNotification{
 		Receiver: user, Event: event, Content: "c", Type: typ, Listed: true,
@@ -77,12 +77,13 @@ func TestStoreRefusesOtherContent(t *testing.T) {
 			t.Errorf("error %v, want ErrConflict", errs[0])
 		}
 		if got := list(t, s, 0, 10, "discount"); len(got) != 1 || got[0].ID != first.ID {
-			t.Errorf("the first content does not stand alone: %v", got)
+			t.Errorf("the list should have the first content only: %v", got)
 		}
 	})
 }
 
-// After a network failure the batcher sends a script again.
+// When the batcher sends a script again after a network failure, it is not taken for a
+// duplicate.
 func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)

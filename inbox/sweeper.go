@@ -42,17 +42,16 @@ func (w *Swept) add(more Swept) {
 // event about it. Until then a state that comes late is recognised as late.
 func (b *base) subjectTTL() time.Duration { return max(b.options.Keep, b.recordTTL()+subjectMargin) }
 
-// Sweeper drops what users have kept for too long.
+// Sweeper drops users' data that is older than the configuration allows.
 type Sweeper struct {
 	*base
 	conversations *Conversations
 }
 
-// Sweep drops notifications and messages that are older than Options.Keep and
-// KeepMessages allow, and subjects that are in no counter. It drops them from every set,
-// so that the counters stay right. Each script drops a bounded number. Users of whom
-// nothing has to be dropped cost one round trip together. It may be repeated, and run
-// concurrently with itself.
+// Sweep drops notifications and messages that are older than Options.Keep and KeepMessages
+// allow, and subjects that are in no counter. It drops them from every set, so that the
+// counters stay right. Each script drops a bounded number. All users without anything to
+// drop cost one round trip together. It may be repeated, and run concurrently with itself.
 func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 	var total Swept
 	for len(users) > 0 {
@@ -94,8 +93,8 @@ func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
 		s.now().Add(-s.options.Keep).UnixMicro(), sweepBatch, s.publish, k.channel(), now)
 }
 
-// sweepRest drops what is not a notification: bodies of deleted conversations, subjects
-// and messages.
+// sweepRest drops everything else that is too old: bodies of deleted conversations,
+// subjects and messages.
 func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool) (swept Swept, err error) {
 	if trash {
 		if err := s.conversations.purge(ctx, user); err != nil {
@@ -190,11 +189,11 @@ func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys) (total int, err
 		if len(conversations) < sweepConversations {
 			return total, nil
 		}
-		at -= int64(len(conversations) - left) // conversations that were deleted leave their places to the next ones
+		at -= int64(len(conversations) - left) // the next conversations take the places of deleted ones
 	}
 }
 
-// newestID returns the greatest id of a notification in what meta holds of a subject.
+// newestID returns the greatest id of a notification in a subject's value in meta.
 func newestID(state string) string {
 	newest := ""
 	for field := range strings.FieldsSeq(state) {

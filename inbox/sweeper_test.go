@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// aged returns the same store with a later clock.
+// aged returns the same store with a clock that is ahead.
 func aged(s *Store, by time.Duration, change ...func(*Options)) *Store {
 	opts := s.options
 	opts.Now = func() time.Time { return time.Now().Add(by) }
@@ -31,9 +31,9 @@ func sweep(t *testing.T, s *Store, users ...int64) Swept {
 	return swept
 }
 
-// Notifications that are too old leave the list and the counters of an idle user. A
-// transaction that asks the user to act stays counted, news whose notification is gone
-// does not.
+// Old notifications of an idle user are removed from the list and the counters. A
+// transaction that asks the user to act is still counted. News are no longer counted when
+// their notification is gone.
 func TestSweepNotifications(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -77,7 +77,7 @@ func TestSweepNotifications(t *testing.T) {
 	})
 }
 
-// Only what is too old is dropped, and a state that comes late is still recognised.
+// Only old notifications are dropped, and a late state is still recognised.
 func TestSweepKeepsWhatIsNew(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
@@ -99,8 +99,8 @@ func TestSweepKeepsWhatIsNew(t *testing.T) {
 	})
 }
 
-// Messages that are too old leave both copies, each in its user's sweep, the search and
-// the counters. A conversation without any is deleted.
+// Old messages are removed from each copy when its user is swept, and from the search and
+// the counters. A conversation without messages is deleted.
 func TestSweepMessages(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
@@ -111,11 +111,11 @@ func TestSweepMessages(t *testing.T) {
 			m.ID = model.NewID(time.Now().Add(-ago))
 			carry(t, s, m)
 		}
-		for i := range 120 { // more than one script drops
+		for i := range 120 { // more than one script can drop
 			send(partner, fmt.Sprint("lama ", i), keep+time.Hour)
 		}
 		send(partner, "baru", 0)
-		for i := range sweepConversations + 20 { // more than one page, each conversation empty in the end
+		for i := range sweepConversations + 20 { // more than one page of conversations, each empty in the end
 			send(1000+int64(i), "lama sekali", keep+2*time.Hour)
 		}
 		if swept := sweep(t, s, user); swept.Messages != 120+sweepConversations+20 {
@@ -135,7 +135,7 @@ func TestSweepMessages(t *testing.T) {
 		if n, words := rdb.HLen(ctx, k.bodies()).Val(), rdb.ZCard(ctx, k.words()).Val(); n != 1 || words != 1 {
 			t.Errorf("%d bodies and %d postings", n, words)
 		}
-		if n := len(bodies(t, s, partner)); n != 100 { // the page; theirs is not swept yet
+		if n := len(bodies(t, s, partner)); n != 100 { // one page; the partner is not swept yet
 			t.Errorf("the partner has %d", n)
 		}
 		forEver := aged(s, 10*keep, func(o *Options) { o.KeepMessages = 0 })
@@ -145,7 +145,7 @@ func TestSweepMessages(t *testing.T) {
 	})
 }
 
-// News leaves the counter when its notification is dropped from a full list.
+// News are no longer counted when their notification is dropped from a full list.
 func TestNewsLeaveWithTheirNotification(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })

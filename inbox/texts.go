@@ -17,10 +17,10 @@ import (
 var storeTextSource string
 var storeTextScript = rdb.NewScript(storeTextSource)
 
-// A Text is what all notifications of a broadcast share.
+// A Text is the content that all notifications of a broadcast share.
 type Text struct {
 	Body     []byte // JSON object: type, title, message, details
-	Audience []byte // what the worker that pushes must know of the audience
+	Audience []byte // the audience, for the worker that pushes
 }
 
 // referencePrefix begins a body that refers to a broadcast. No JSON begins with it.
@@ -78,8 +78,8 @@ type Texts struct {
 // and audience.
 func (t *Texts) Key(partition int, key string) string { return t.text(partition, key) }
 
-// Store stores the text of a broadcast in every partition, until a moment. Repeating it is
-// safe.
+// Store stores the text of a broadcast in every partition, with the expiry until. Repeating
+// it is safe.
 func (t *Texts) Store(ctx context.Context, key string, text Text, until time.Time) error {
 	commands := make([]*rdb.Command, t.parts.Len())
 	for p := range commands {
@@ -91,8 +91,8 @@ func (t *Texts) Store(ctx context.Context, key string, text Text, until time.Tim
 	return nil
 }
 
-// KeptUntil returns when a notification that is stored at some moment is in no list any
-// more, at the latest: an idle user's list is trimmed up to two days late.
+// KeptUntil returns until when a notification that is stored at the given time may be in a
+// list: an idle user's list is trimmed up to two days late.
 func (t *Texts) KeptUntil(stored time.Time) time.Time {
 	return stored.Add(t.options.Keep + 3*expiryRenewInterval)
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The cache of texts is bounded.
+// The cache of texts has a limited size.
 func TestTextsAreBounded(t *testing.T) {
 	t.Parallel()
 	var kept textCache

@@ -1,4 +1,4 @@
--- Counts what is unread or asks the user to act.
+-- Counts unread notifications and messages, and the resources that ask the user to act.
 --
 -- KEYS  meta, unread, counted
 -- ARGV  subject: to look up, or ''

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Every user of whom something is kept is listed, in the order of ids, page by page.
+// Every user with stored data is listed, in the order of ids, page by page.
 func TestUsers(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()

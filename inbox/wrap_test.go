@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A wrapped script stores a notification like Store, which sees it as a duplicate, or does
-// not store it, as the code around says; live sockets and lists show the text that the
+// A wrapping script decides whether a notification is stored. If it is, it is stored as by
+// Store, which then sees it as a duplicate. Live sockets and lists show the text that the
 // body refers to.
 func TestWrapStore(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {

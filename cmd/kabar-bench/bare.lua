@@ -1,6 +1,5 @@
--- What a store of notifications does at the very least: keep the text, list it,
--- bound the list, let both expire, and tell who listens. It dedupes, counts and
--- enqueues nothing.
+-- The least that any store of notifications does: store the text, list it, trim the list,
+-- let both expire, and publish to subscribers. It does not deduplicate, count or enqueue.
 --
 -- KEYS  1 texts (hash)  2 list (sorted set)
 -- ARGV  1 id  2 body  3 how many are kept  4 how long, ms  5 channel

@@ -14,7 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// parse reads a command line as run does.
+// parse parses a command line as run does.
 func parse(t *testing.T, args ...string) grammar {
 	t.Helper()
 	var c grammar
@@ -28,8 +28,8 @@ func parse(t *testing.T, args ...string) grammar {
 	return c
 }
 
-// Both builds get every flag of the scenario, so that none of them measures with its own
-// default. A flag that is added to a scenario and not to its args fails here.
+// Both builds get every flag of the scenario, so that neither uses a default of its own.
+// The test fails when a flag is added to a scenario but not to its args method.
 func TestArgs(t *testing.T) {
 	push := parse(t, "push", "--users=7", "--rounds=2", "--latency=3ms", "--publishers=4", "--batch-publishers=5",
 		"--rate=1500000.5", "--in-flight=6", "--provider=fcm,apns", "--timeout=8m").Push
@@ -41,8 +41,8 @@ func TestArgs(t *testing.T) {
 	if got := parse(t, live.args()...); !got.JSON || !reflect.DeepEqual(got.Live, live) {
 		t.Errorf("%+v\nwant %+v", got.Live, live)
 	}
-	// The flags of the examples above are all that there are, but for those that are
-	// each build's own.
+	// The flags above must be all that the scenarios have, except for those that each build
+	// sets for itself.
 	own := []string{"Kabar", "Profile", "baselineFlags"}
 	for _, given := range []any{push, live} {
 		v := reflect.ValueOf(given)
@@ -54,7 +54,7 @@ func TestArgs(t *testing.T) {
 	}
 }
 
-// oneRound is a report of a round, in which every CPU figure has the same value.
+// oneRound returns a report of one round in which every CPU figure is cpu.
 func oneRound(cpu float64) *pushReport {
 	row := newPushRow(apns, 1)
 	row.add(outcome{pushesPerSecond: 1000, gateway: cpu, redis: cpu, p50: 20, p99: 30}, 2000, 50)
@@ -74,7 +74,7 @@ func TestInTurns(t *testing.T) {
 		func(round int, of build, into *pushReport) error {
 			order = append(order, of.name)
 			got := oneRound(value[of.name][round-1])
-			got.compareRedis() // as a load generator does
+			got.compareRedis() // a load generator does this as well
 			*into = *got
 			return nil
 		})
@@ -103,7 +103,7 @@ func TestInTurnsFails(t *testing.T) {
 	broken := errors.New("broken")
 	for _, c := range []struct {
 		name  string
-		spoil func(r *pushReport) error // of the baseline's second round
+		spoil func(r *pushReport) error // changes the report of the baseline's second round
 		want  string
 		is    error
 	}{
@@ -128,7 +128,7 @@ func TestInTurnsFails(t *testing.T) {
 	}
 }
 
-// A baseline that measures other cases all the time is noticed too.
+// A baseline that measures other cases in every round is an error, too.
 func TestInTurnsOfOtherCases(t *testing.T) {
 	_, _, err := inTurns(1, build{name: "ours"}, build{name: "baseline"}, blankPush,
 		func(_ int, of build, into *pushReport) error {
@@ -180,7 +180,7 @@ bare script CPU, µs
 		Median float64   `json:"median"`
 		Rounds []float64 `json:"rounds"`
 	}
-	var back struct { // whoever reads the JSON relies on these names
+	var back struct { // the names are fixed, because consumers of the JSON rely on them
 		Binary  string `json:"binary"`
 		Version string `json:"version"`
 		Figures []struct {
@@ -197,7 +197,7 @@ bare script CPU, µs
 	}
 }
 
-// All rows of live can be told apart and compared.
+// Each row of a live report has a name of its own and can be compared.
 func TestCompareRowsOfLive(t *testing.T) {
 	all := compareRows(testLiveReport().rows(), testLiveReport().rows())
 	seen := make(map[string]bool)
@@ -216,7 +216,7 @@ func TestBaselineDaemon(t *testing.T) {
 	dir := t.TempDir()
 	f := baselineFlags{Baseline: filepath.Join(dir, "kabar-bench")}
 	if _, err := f.daemon(); err == nil || !strings.Contains(err.Error(), "--baseline-kabar") {
-		t.Errorf("there is none: %v", err)
+		t.Errorf("without a daemon: %v", err)
 	}
 	beside := filepath.Join(dir, "kabar")
 	if err := os.WriteFile(beside, nil, 0o755); err != nil {
@@ -231,7 +231,7 @@ func TestBaselineDaemon(t *testing.T) {
 	}
 }
 
-// withItself is a command line that compares this build with itself.
+// withItself returns a command line that compares this build with itself.
 func withItself(t *testing.T, args ...string) []string {
 	t.Helper()
 	self, err := os.Executable()
@@ -241,7 +241,7 @@ func withItself(t *testing.T, args ...string) []string {
 	return append(args, "--kabar="+daemon(t), "--baseline="+self, "--baseline-kabar="+daemon(t))
 }
 
-// A small run of both builds as processes.
+// TestPushWithBaseline makes a small run of both builds, each as a process.
 func TestPushWithBaseline(t *testing.T) {
 	got := runWith(t.Context(), nil, withItself(t, "push", "--users=20", "--rounds=2", "--latency=1ms", "--provider=apns", "--json")...)
 	if got.code != 0 {
@@ -279,7 +279,7 @@ func TestLiveWithBaseline(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the processes of a build, and theirs.
+// Ctrl-C ends the processes of a build and the processes that they have started.
 func TestBaselineInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
@@ -293,8 +293,8 @@ func TestBaselineInterrupted(t *testing.T) {
 	}
 }
 
-// A baseline that does not know a flag ends the run with what it says, and so does one
-// that prints something else than a report.
+// When the baseline does not know a flag, the run ends with the baseline's error message.
+// The run also ends when the baseline prints something other than a report.
 func TestBaselineThatCannotBeRun(t *testing.T) {
 	for _, c := range []struct{ name, script, want, says string }{
 		{"fails", "echo \"unknown flag $2\" >&2; exit 2", "kabar-bench: exit status 2", "unknown flag --json\n"},

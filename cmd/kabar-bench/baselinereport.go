@@ -25,7 +25,7 @@ type measured struct {
 
 var errOtherCases = errors.New("the reports have other cases than each other")
 
-// sameCases checks that two reports are about the same.
+// sameCases checks that two reports have the same cases.
 func sameCases(a, b []row) error {
 	if names(a) != names(b) {
 		return fmt.Errorf("%w: %s; %s", errOtherCases, names(a), names(b))
@@ -58,8 +58,7 @@ func join(sum, more []row) error {
 	return nil
 }
 
-// A baselineReport compares what was measured with an earlier build, whose rounds were
-// made by turns with ours.
+// A baselineReport compares this build with an earlier one. Their rounds were made in turn.
 type baselineReport struct {
 	Binary  string       `json:"binary"`
 	Version string       `json:"version"` // of the daemon

@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
-// broadcastCmd measures what a broadcast does to the urgent lane.
+// broadcastCmd measures the effect of a broadcast on the urgent lane.
 //
 // A round publishes urgent events at a rate well below saturation, twice: while
 // nothing else happens, and while a broadcast reaches every user. The broadcast
@@ -83,7 +83,7 @@ func (c *broadcastCmd) Run(e *env) error {
 	return e.write(r)
 }
 
-// settings are what the report says of the flags.
+// settings returns the flags that the report contains.
 func (c *broadcastCmd) settings() broadcastSettings {
 	return broadcastSettings{
 		Provider: c.Provider, Users: c.Users, BroadcastRate: c.BroadcastRate, Rate: c.Rate, MeasureS: c.Measure.Seconds(),
@@ -124,7 +124,7 @@ func (c *broadcastCmd) measure(ctx context.Context, e *env, binary string, r *br
 	return run.profile(ctx)
 }
 
-// A broadcastRun is what happens in one world.
+// A broadcastRun is a run of the scenario in one world.
 type broadcastRun struct {
 	cmd        *broadcastCmd
 	world      *world
@@ -132,8 +132,8 @@ type broadcastRun struct {
 	broadcasts int   // so far
 }
 
-// A laneOutcome is what a half of a round has shown. Latencies are those of urgent
-// pushes, in ms; CPU is in per cent of a core.
+// A laneOutcome is the result of a half of a round. Latencies are those of urgent pushes,
+// in ms; CPU is in per cent of a core.
 type laneOutcome struct {
 	p50, p99           float64
 	urgentPerSecond    float64
@@ -215,7 +215,7 @@ func (r *broadcastRun) timeout() time.Duration {
 
 var errTooShort = errors.New("the broadcast was over before the urgent events were: lower --rate, or give it more --users")
 
-// judge fills in what the receipts tell.
+// judge derives the outcome from the receipts.
 func (r *broadcastRun) judge(o *laneOutcome, begin time.Time, first int64, sent []time.Time, receipts []Receipt, cast bool) error {
 	if cast {
 		urgent, promotions := split(receipts)

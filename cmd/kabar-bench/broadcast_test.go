@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A small run of everything: that it succeeds means that every push, urgent or of
-// the broadcast, arrived exactly once.
+// TestBroadcast makes a small run of everything. The run succeeds only if every push,
+// urgent or of the broadcast, arrives exactly once.
 func TestBroadcast(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "report.json")
@@ -79,7 +79,7 @@ func TestMatchBroadcast(t *testing.T) {
 	}
 }
 
-// What the receipts of a half are judged by.
+// TestJudge checks how the receipts of a half are judged.
 func TestJudge(t *testing.T) {
 	run := &broadcastRun{cmd: &broadcastCmd{Users: 2, Provider: apns}}
 	sent := []time.Time{begin.Add(time.Second), begin.Add(2 * time.Second)}
@@ -145,7 +145,7 @@ ratio                  1.05   1.20  ≤ 1.2: met
 	}
 }
 
-// Whoever reads the JSON relies on these names.
+// The names in the JSON are fixed, because its consumers rely on them.
 func TestBroadcastReportJSON(t *testing.T) {
 	r := testBroadcastReport()
 	r.add(laneOutcome{p50: 22, p99: 30}, laneOutcome{p50: 24, p99: 42})

@@ -5,10 +5,11 @@ import (
 	"io"
 )
 
-// goalLanes is the most that a broadcast may make of the urgent lane's p99.
+// goalLanes is the maximum of the urgent lane's p99 during a broadcast, relative to its p99
+// alone.
 const goalLanes = 1.2
 
-// A broadcastReport is what the scenario broadcast has measured.
+// A broadcastReport is the result of the scenario broadcast.
 type broadcastReport struct {
 	Scenario string            `json:"scenario"`
 	Machine  machine           `json:"machine"`
@@ -21,7 +22,7 @@ type broadcastReport struct {
 	Met      bool              `json:"goal_met"`
 }
 
-// broadcastSettings are those of the flags that make a difference.
+// broadcastSettings are the flags that influence the figures.
 type broadcastSettings struct {
 	Provider      provider `json:"provider"`
 	Users         int      `json:"users"`
@@ -33,8 +34,8 @@ type broadcastSettings struct {
 	Publishers    int      `json:"publishers"`
 }
 
-// A laneRow is how the urgent lane fared. Latencies are in ms, CPU is user and
-// system time of the process in per cent of a core.
+// A laneRow has the figures of the urgent lane. Latencies are in ms, CPU is user and system
+// time of the process in per cent of a core.
 type laneRow struct {
 	P50                figure `json:"urgent_latency_p50_ms"`
 	P99                figure `json:"urgent_latency_p99_ms"`

@@ -23,7 +23,7 @@ import (
 const (
 	// requestTimeout is for one request to the gateway.
 	requestTimeout = 30 * time.Second
-	// askEvery is the interval at which until asks.
+	// askEvery is the polling interval of until.
 	askEvery = 20 * time.Millisecond
 	// enrollers is how many users are created at a time.
 	enrollers = 16

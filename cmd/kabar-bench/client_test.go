@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// newTestClient returns a client of a gateway that handler stands for.
+// newTestClient returns a client of a fake gateway that handler implements.
 func newTestClient(t *testing.T, handler http.HandlerFunc) *client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -89,7 +89,7 @@ func TestPublishPace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// None is sent before its turn; a busy machine may send it as late as it likes.
+	// No event is sent before its turn. On a busy machine it may be sent late.
 	slices.SortFunc(sent, time.Time.Compare)
 	for i, at := range sent {
 		if turn := start.Add(time.Duration(i) * 10 * time.Millisecond); at.Before(turn) {
@@ -108,7 +108,7 @@ func TestSettled(t *testing.T) {
 		_, _ = io.WriteString(w, "# HELP x\nkabar_outbox_entries{lane=\"bulk\"} 0\nkabar_outbox_entries{lane=\"urgent\"} "+left+"\n")
 	})
 	if err := c.settled(t.Context()); err != nil || asked.Load() != 3 {
-		t.Errorf("%v after %d looks", err, asked.Load())
+		t.Errorf("%v after %d requests", err, asked.Load())
 	}
 }
 

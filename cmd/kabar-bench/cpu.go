@@ -14,9 +14,9 @@ import (
 // that Go runs on.
 const tick = 10 * time.Millisecond
 
-// cpuTime returns the CPU time, user and system together, that a process has used
-// since it started. Linux tells it in /proc/PID/stat to 10 ms; elsewhere, as on
-// macOS, ps is asked, which tells it to 10 ms there too.
+// cpuTime returns the CPU time, user and system together, that a process has used since it
+// started. It comes from /proc/PID/stat on Linux and from ps elsewhere, as on macOS; both
+// are exact to 10 ms.
 func cpuTime(ctx context.Context, pid int) (time.Duration, error) {
 	stat, column, err := processInfo(ctx, pid, "stat", "time=")
 	switch {

@@ -52,7 +52,7 @@ func TestMeter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; ; n++ { // work until the clock of 10 ms has moved
+	for n := 0; ; n++ { // work until the CPU clock, which ticks every 10 ms, has moved
 		used, err := m.used(t.Context(), 2)
 		if err != nil {
 			t.Fatal(err)

@@ -6,20 +6,20 @@ import (
 	"math"
 )
 
-// A delivery is what one round of events to open sockets has shown. CPU is in µs an
-// event, latencies are in ms.
+// A delivery is the result of one round of events to open sockets. CPU is in µs an event,
+// latencies are in ms.
 type delivery struct {
 	perSecond     float64
 	server, redis float64
 	p50, p99      float64
 }
 
-// deliver publishes one event to each of the sockets and waits until each has its
-// own, and the numbers that follow. The error is errWrongFrames unless every event
-// came once.
+// deliver publishes one event to each of the sockets and waits until each has received its
+// event, and the unread counters that follow. The error is errWrongFrames unless every
+// event came once.
 //
-// The latency runs from the start of the request to the end of the frame's
-// reading, both on this process' clock.
+// The latency runs from the start of the request to the end of the frame's reading, both on
+// this process' clock.
 func (s *side) deliver(ctx context.Context, first int64, at pace, batch int) (delivery, error) {
 	n := len(s.crowd.links)
 	all := requests(first, n, batch, false)
@@ -75,7 +75,7 @@ func (r *liveRun) events(ctx context.Context) ([]eventsRow, error) {
 	return rows, nil
 }
 
-// eventsCase measures the gateway and the bare server by turns.
+// eventsCase measures the gateway and the bare server in turn.
 func (r *liveRun) eventsCase(ctx context.Context, rate float64, batch int) (eventsRow, error) {
 	at := pace{r.cmd.Publishers, rate}
 	if batch > 1 {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// transaction is an event in the shape of the documented sample, whose numbers
-// stand for those of an event and its receiver.
+// transaction is an event in the shape of the documented sample. Its numbers are
+// placeholders for those of an event and its receiver.
 //
 //go:embed transaction.json
 var transaction []byte
@@ -23,7 +23,8 @@ const (
 	sampleReceiver = "8000000"
 )
 
-// compactTransaction is how a service sends it.
+// compactTransaction is the transaction as compact JSON, the form in which services send
+// it.
 var compactTransaction = func() string {
 	var b bytes.Buffer
 	if err := json.Compact(&b, transaction); err != nil {
@@ -70,7 +71,7 @@ func requests(first int64, n, batch int, push bool) []request {
 	return all
 }
 
-// A provider is one of the ways to phones.
+// A provider is a push provider.
 type provider string
 
 // The providers.
@@ -79,7 +80,7 @@ const (
 	fcm  provider = "fcm"
 )
 
-// title is how people write it.
+// title returns the provider's display name.
 func (p provider) title() string {
 	if p == apns {
 		return "APNs"

@@ -10,7 +10,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
-// wire is what the tests look at of an event.
+// wire has the members of an event that the tests check.
 type wire struct {
 	ID         string
 	Type       string
@@ -95,7 +95,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The sandbox tells events apart by what the gateway makes of their resources.
+// The number of an event is read from the tag that the gateway derives from its resource.
 func TestNumber(t *testing.T) {
 	for tag, want := range map[string]int64{
 		"transaction:42": 42, "transaction:": 0, "transaction:x": 0, "nego:42": 0, "reminder": 0, "": 0,

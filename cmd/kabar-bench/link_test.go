@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
-// serveSocket has a real server of websockets do with one of them what f says.
+// serveSocket starts a websocket server that calls f with each socket.
 func serveSocket(t *testing.T, f func(r *http.Request, ws *websocket.Conn)) (address string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,7 @@ func TestLink(t *testing.T) {
 			}
 		}
 		ctx := ws.CloseRead(r.Context())
-		if err := ws.Ping(ctx); err != nil { // returns when the pong has come
+		if err := ws.Ping(ctx); err != nil { // returns when the pong has arrived
 			t.Errorf("ping: %v", err)
 		}
 		if err := ws.Write(ctx, websocket.MessageText, []byte("after the pong")); err != nil {
@@ -69,7 +69,7 @@ func TestLink(t *testing.T) {
 	}
 }
 
-// What a server may not send ends the link, instead of being counted as an event.
+// A frame that a server must not send ends the link. It is not counted as an event.
 func TestLinkRefuses(t *testing.T) {
 	for name, sent := range map[string]string{
 		"a fragment":     "\x01\x01a",
@@ -87,7 +87,7 @@ func TestLinkRefuses(t *testing.T) {
 				}
 				defer conn.Close()
 				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n"+sent)
-				_, _ = io.Copy(io.Discard, conn) // until the client has gone
+				_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
 			}))
 			defer s.Close()
 			l, err := dialLink(t.Context(), strings.TrimPrefix(s.URL, "http://"), "", 1)

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// liveCmd measures live sockets: those of one gateway, and beside them the same on
-// a bare server, in turn, within the same run.
+// liveCmd measures the live sockets of one gateway, and in turn the same on a bare server,
+// within the same run.
 //
-// The clients are in this process and as light as can be. A first round of each
-// kind is not counted, save for the memory, which is that of a fresh process each
-// time. With a baseline, each round is a run of its own, with a warm-up of its own.
+// The clients are in this process and as light as can be. A first round of each kind is not
+// counted, save for the memory, which is that of a fresh process each time. With a
+// baseline, each round is a run of its own, with a warm-up of its own.
 type liveCmd struct {
 	baselineFlags
 
@@ -90,7 +90,7 @@ func (c *liveCmd) Run(e *env) error {
 	return e.write(r)
 }
 
-// compare measures this build and the baseline by turns.
+// compare measures this build and the baseline in turn.
 func (c *liveCmd) compare(ctx context.Context, e *env, binary string) (*liveReport, error) {
 	once := *c
 	once.Rounds = 1
@@ -139,7 +139,7 @@ func (c *liveCmd) fit(e *env) error {
 	return nil
 }
 
-// settings are what the report says of the flags.
+// settings returns the flags that the report contains.
 func (c *liveCmd) settings() liveSettings {
 	return liveSettings{
 		Idle: c.Idle, Sockets: c.Sockets, Missed: c.Missed, Rounds: c.Rounds,
@@ -193,7 +193,7 @@ func (c *liveCmd) measure(ctx context.Context, e *env, binary string, r *liveRep
 	})
 }
 
-// A liveRun is what happens in the world of the scenario.
+// A liveRun is a run of the scenario in its world.
 type liveRun struct {
 	cmd   *liveCmd
 	env   *env

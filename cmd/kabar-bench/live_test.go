@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A small run of everything: real Redis, daemon and bare server. That it succeeds
-// means that every event reached its socket exactly once.
+// TestLive makes a small run of everything, with a real Redis, daemon and bare server. The
+// run succeeds only if every event reaches its socket exactly once.
 func TestLive(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "report.json")
@@ -66,7 +66,7 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// What was not asked for is neither measured nor reported.
+// Only the requested measurements are made and reported.
 func TestLiveMeasure(t *testing.T) {
 	got := runWith(t.Context(), nil, "live", "--measure=storm", "--sockets=3", "--missed=1", "--rounds=1", "--kabar="+daemon(t), "--json")
 	if got.code != 0 {
@@ -79,7 +79,7 @@ func TestLiveMeasure(t *testing.T) {
 	}
 }
 
-// A socket that the gateway loses ends the run with what happened to it.
+// When the gateway closes a socket, the run ends with an error that gives the reason.
 func TestLiveNoticesALostSocket(t *testing.T) {
 	var said listener
 	e := &env{ctx: t.Context(), err: &said}

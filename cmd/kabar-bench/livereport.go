@@ -17,8 +17,8 @@ const (
 // goalsLive are µs of the gateway's CPU an event, by events a request.
 var goalsLive = map[int]float64{1: 73, 20: 47}
 
-// A liveReport is what the scenario live has measured. CPU is user and system time
-// of the process; what was not measured is absent.
+// A liveReport is the result of the scenario live. CPU is user and system time of the
+// process; figures that were not measured are absent.
 type liveReport struct {
 	Scenario string       `json:"scenario"`
 	Machine  machine      `json:"machine"`
@@ -48,8 +48,8 @@ func (r *liveReport) rows() []row {
 // options implements childReport.
 func (r *liveReport) options() any { return r.Settings }
 
-// liveSettings are those of the flags that make a difference. Idle and sockets are
-// as many as this machine allowed.
+// liveSettings are the flags that influence the figures. Idle and sockets are as many as
+// this machine allowed.
 type liveSettings struct {
 	Idle            int     `json:"idle"`
 	Sockets         int     `json:"sockets"`
@@ -167,7 +167,7 @@ func (r *eventsRow) measured() []measured {
 	}
 }
 
-// A stormRow is how many sockets that come back at once fare.
+// A stormRow has the figures of a storm: sockets that reconnect at once.
 type stormRow struct {
 	Sockets     int     `json:"sockets"`
 	Missed      int     `json:"missed_events"`
@@ -283,7 +283,7 @@ func (r *stormRow) table() [][]string {
 
 func hundredths(f figure) string { return fmt.Sprintf("%.2f", f.Median) }
 
-// anyGoal is a goal where there is one.
+// anyGoal returns the text of a goal, or "" when there is none.
 func anyGoal(limit float64, met bool) string {
 	if limit == 0 {
 		return ""

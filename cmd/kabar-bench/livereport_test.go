@@ -72,7 +72,7 @@ func TestLiveTablesOfPart(t *testing.T) {
 	}
 }
 
-// Whoever reads the JSON relies on these names.
+// The names in the JSON are fixed, because its consumers rely on them.
 func TestLiveReportJSON(t *testing.T) {
 	text, err := json.Marshal(testLiveReport())
 	if err != nil {

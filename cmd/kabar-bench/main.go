@@ -1,7 +1,7 @@
-// Command kabar-bench measures Kabar on this machine. A scenario starts all that
-// it needs as processes of their own, on free ports of 127.0.0.1, puts load on
-// the gateway, and prints what one unit of work costs beside what the same work
-// costs without a gateway, in the same run.
+// Command kabar-bench is the load generator of Kabar. A scenario starts all processes that
+// it needs on free ports of 127.0.0.1, puts load on the gateway, and prints the cost of one
+// unit of work beside the cost of the same work without a gateway, measured in the same
+// run.
 package main
 
 import (
@@ -31,7 +31,7 @@ type grammar struct {
 	BareSockets bareSocketsCmd `cmd:"" name:"serve-bare-sockets" hidden:""`
 }
 
-// env is what commands get of the world.
+// env is the environment of a command.
 type env struct {
 	ctx    context.Context
 	in     io.Reader
@@ -58,7 +58,7 @@ func run(e *env, args []string) int {
 		})
 }
 
-// progress tells whoever waits how far a scenario has come.
+// progress reports the progress of a scenario on standard error.
 func (e *env) progress(format string, args ...any) {
 	fmt.Fprintf(e.err, format+"\n", args...)
 }
@@ -69,7 +69,7 @@ type output struct {
 	File string `name:"output" short:"o" help:"Write the JSON into this file, too." type:"path" placeholder:"FILE"`
 }
 
-// A report is what a scenario has measured. It marshals to JSON.
+// A report is the result of a scenario. It marshals to JSON.
 type report interface {
 	// tables writes the report for people.
 	tables(w io.Writer) error

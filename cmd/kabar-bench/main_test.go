@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests, or, in the processes that they start, a command.
+// TestMain runs the tests. In a process that a test has started it runs a command instead.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 		main()
@@ -35,7 +35,7 @@ var buildOnce = sync.OnceValues(func() (path string, err error) {
 	return buildDaemon(context.Background(), daemonDir)
 })
 
-// daemon returns the path of the daemon.
+// daemon returns the path of the daemon's binary.
 func daemon(t *testing.T) string {
 	t.Helper()
 	path, err := buildOnce()
@@ -45,14 +45,14 @@ func daemon(t *testing.T) string {
 	return path
 }
 
-// A result is what a command line has brought.
+// A result is the exit code and the output of a command line.
 type result struct {
 	code     int
 	out, err string
 }
 
-// runWith runs a command line; onProgress, unless nil, is called with what it says
-// on the way.
+// runWith runs a command line. If onProgress is not nil, it is called with everything that
+// is written to standard error.
 func runWith(ctx context.Context, onProgress func(string), args ...string) result {
 	var out bytes.Buffer
 	said := &listener{tell: onProgress}
@@ -60,7 +60,8 @@ func runWith(ctx context.Context, onProgress func(string), args ...string) resul
 	return result{code, out.String(), said.text.String()}
 }
 
-// A listener is a writer that several processes' output goes to.
+// A listener is a writer that collects the output of several processes. It also passes the
+// output to tell, unless that is nil.
 type listener struct {
 	tell func(string)
 
@@ -128,7 +129,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A plain report has nothing but a name.
+// A plain report consists of a name.
 type plain struct {
 	Name string `json:"name"`
 }
@@ -173,7 +174,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// decode reads JSON that has no other members than v.
+// decode decodes JSON into v. Members that v does not have are errors.
 func decode(t *testing.T, text string, v any) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(text))

@@ -75,8 +75,8 @@ func settledMemory(ctx context.Context, pid int, every time.Duration, collect fu
 	return least, nil
 }
 
-// spareFiles is what a process needs besides sockets: connections of publishers
-// and to Redis, logs, what is being accepted.
+// spareFiles is how many files a process needs in addition to its sockets: connections of
+// publishers and to Redis, logs, and sockets that are being accepted.
 const spareFiles = 1500
 
 // affordable returns how many of the wanted sockets this process, and any child,

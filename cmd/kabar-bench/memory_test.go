@@ -29,7 +29,7 @@ func TestParseStatus(t *testing.T) {
 func TestResidentMemory(t *testing.T) {
 	held := make([]byte, 64<<20)
 	for i := range held {
-		held[i] = 1 // touched, and thereby in memory
+		held[i] = 1 // written to, so that the page is resident
 	}
 	got, err := residentMemory(t.Context(), os.Getpid())
 	if err != nil || got < int64(len(held)) {

@@ -86,7 +86,7 @@ func (c *pushCmd) Run(e *env) error {
 	return e.write(r)
 }
 
-// compare measures this build and the baseline by turns.
+// compare measures this build and the baseline in turn.
 func (c *pushCmd) compare(ctx context.Context, e *env, binary string) (*pushReport, error) {
 	once := *c
 	once.Rounds = 1
@@ -114,7 +114,7 @@ func (c *pushCmd) args() []string {
 	return args
 }
 
-// settings are what the report says of the flags.
+// settings returns the flags that the report contains.
 func (c *pushCmd) settings() pushSettings {
 	return pushSettings{
 		Users: c.Users, Rounds: c.Rounds, LatencyMS: float64(c.Latency.Microseconds()) / 1000,
@@ -165,7 +165,7 @@ func events(n int) string {
 	return strconv.Itoa(n) + " events"
 }
 
-// A pushRun is what happens in the world of one provider.
+// A pushRun is a run of the scenario in the world of one provider.
 type pushRun struct {
 	cmd      *pushCmd
 	env      *env
@@ -193,7 +193,7 @@ func (r *pushRun) round(ctx context.Context, batch int) (outcome, error) {
 	return r.world.round(ctx, r.provider, r.numbers(), r.cmd.Users, batch, r.pace(batch))
 }
 
-// pushes measures the gateway and the bare loop by turns.
+// pushes measures the gateway and the bare loop in turn.
 func (r *pushRun) pushes(ctx context.Context, batch int) (row pushRow, err error) {
 	warmUp, err := r.round(ctx, batch)
 	if err != nil {

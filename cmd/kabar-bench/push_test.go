@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A small run of everything: real Redis, sandbox, daemon and bare loops. That it
-// succeeds means that every push arrived exactly once.
+// TestPush makes a small run of everything, with a real Redis, sandbox, daemon and bare
+// loops. The run succeeds only if every push arrives exactly once.
 func TestPush(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "report.json")
@@ -68,8 +68,8 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends a run: that this returns, and leaves no goroutine, means that every
-// process was waited for.
+// Ctrl-C ends a run. The run has waited for every process if it returns and leaves no
+// goroutine behind.
 func TestPushInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	got := runWith(ctx, func(says string) {
@@ -89,7 +89,7 @@ func TestPushTimeout(t *testing.T) {
 	}
 }
 
-// A gateway that cannot start is told of, in its own words.
+// When the gateway cannot start, its own error message is shown.
 func TestGatewayThatFails(t *testing.T) {
 	var said listener
 	_, err := startGateway(t.Context(), gatewayOptions{binary: daemon(t), redisURL: "redis://127.0.0.1:1/0", inFlight: -1}, &said)
@@ -98,7 +98,8 @@ func TestGatewayThatFails(t *testing.T) {
 	}
 }
 
-// The sandbox counts a push that is missing: the check of the real thing.
+// A round with a real gateway fails when the sandbox does not count exactly the expected
+// pushes.
 func TestRoundNoticesWhatIsMissing(t *testing.T) {
 	var said listener
 	e := &env{ctx: t.Context(), err: &said}
@@ -113,7 +114,7 @@ func TestRoundNoticesWhatIsMissing(t *testing.T) {
 	if _, err := w.round(t.Context(), apns, 1, 3, 1, pace{publishers: 1}); err != nil {
 		t.Errorf("all is well: %v", err)
 	}
-	if err := w.enrol(t.Context(), fcm, 2); err != nil { // two of them get another push, elsewhere
+	if err := w.enrol(t.Context(), fcm, 2); err != nil { // two of the users now get a second push, on another phone
 		t.Fatal(err)
 	}
 	if _, err := w.round(t.Context(), apns, 4, 3, 1, pace{publishers: 1}); !errors.Is(err, errWrongPushes) {

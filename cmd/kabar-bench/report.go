@@ -25,8 +25,8 @@ var goals = map[provider]map[int]float64{ // by events a request
 	fcm:  {1: 190, 100: 145},
 }
 
-// A pushReport is what the scenario push has measured. CPU is user and system time
-// of the process, in µs a push or an event; latencies are in ms.
+// A pushReport is the result of the scenario push. CPU is user and system time of the
+// process, in µs a push or an event; latencies are in ms.
 type pushReport struct {
 	Scenario string       `json:"scenario"`
 	Machine  machine      `json:"machine"`
@@ -37,7 +37,7 @@ type pushReport struct {
 	Baseline *baselineReport `json:"baseline,omitempty"`
 }
 
-// pushSettings are those of the flags that make a difference.
+// pushSettings are the flags that influence the figures.
 type pushSettings struct {
 	Users           int     `json:"users"`
 	Rounds          int     `json:"rounds"`
@@ -99,7 +99,7 @@ func (r *pushRow) measured() []measured {
 	}
 }
 
-// A redisRow compares what Redis does for an event with one small script.
+// A redisRow compares Redis' work for an event with that for one small script.
 type redisRow struct {
 	Work     string   `json:"work"`
 	Provider provider `json:"provider,omitempty"`

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// of is a figure of one round.
+// of returns a figure with the value of one round.
 func of(v float64) figure {
 	var f figure
 	f.add(v)
@@ -56,7 +56,7 @@ publish and push, FCM, 100         70.1         16.0   4.38  ≤ 70: not met
 	}
 }
 
-// Whoever reads the JSON relies on these names.
+// The names in the JSON are fixed, because its consumers rely on them.
 func TestReportJSON(t *testing.T) {
 	text, err := json.Marshal(testReport())
 	if err != nil {

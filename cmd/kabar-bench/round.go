@@ -16,7 +16,7 @@ const (
 	settleTimeout = time.Minute
 )
 
-// An outcome is what one round has shown. CPU is in µs a push, latencies are in ms.
+// An outcome is the result of one round. CPU is in µs a push, latencies are in ms.
 type outcome struct {
 	pushesPerSecond float64
 	gateway, redis  float64
@@ -71,8 +71,8 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 	}, nil
 }
 
-// settled waits until the gateway has written all outcomes. That it does not come
-// to an end is for the receipts to explain.
+// settled waits until the gateway has written all outcomes. A timeout is no error: the
+// receipts show what is missing.
 func (w *world) settled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()

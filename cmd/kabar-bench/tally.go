@@ -16,7 +16,8 @@ const deliverTimeout = time.Minute
 
 var errWrongFrames = errors.New("not every socket got its events exactly once")
 
-// A tally records which of a round's events have reached the sockets of their users. Event k of a user has the number first + k * users + user - 1.
+// A tally records which of a round's events have reached the sockets of their users. Event
+// k of a user has the number first + k * users + user - 1.
 //
 // Each user has one reader at a time, and only that writes the user's fields.
 type tally struct {
@@ -26,9 +27,9 @@ type tally struct {
 	at      []int64       // when each event came, Unix ns, by place; 0: not yet
 	got     []int         // events, by user
 	counted []bool        // whether new numbers followed the events, by user; nil when nobody waits for that
-	late    time.Duration // after which nothing is waited for
+	late    time.Duration // the timeout of wait
 
-	left     atomic.Int64  // what has not come yet
+	left     atomic.Int64  // events and numbers that have not come yet
 	done     chan struct{} // closed when all has
 	repeated atomic.Int64
 	strays   atomic.Int64

@@ -9,13 +9,13 @@ import (
 )
 
 func TestTally(t *testing.T) {
-	type frame struct{ user, number int64 } // number 0: the unread numbers
+	type frame struct{ user, number int64 } // number 0 stands for an unreads frame
 	good := []frame{{2, 101}, {1, 100}, {1, 102}, {2, 103}}
 	for _, c := range []struct {
 		name    string
 		numbers bool
 		frames  []frame
-		want    string // of the error; "" for none
+		want    string // expected error, "" for none
 	}{
 		{"all", false, good, ""},
 		{"numbers that nobody waits for", false, append([]frame{{1, 0}}, append(good, frame{2, 0})...), ""},
@@ -38,7 +38,7 @@ func TestTally(t *testing.T) {
 			select {
 			case <-l.done:
 			default:
-				l.late = time.Nanosecond // it would wait in vain
+				l.late = time.Nanosecond // the missing frames never come
 			}
 			err := l.wait(t.Context(), nil)
 			if c.want == "" {
@@ -98,7 +98,7 @@ func TestNumberOfEvent(t *testing.T) {
 			t.Errorf("%s: %d, %t", c.text, n, ok)
 		}
 		if ok && c.text[begin:end] != "7" && c.text[begin:end] != "123" {
-			t.Errorf("%s: it stands at %q", c.text, c.text[begin:end])
+			t.Errorf("%s: the number was found in %q", c.text, c.text[begin:end])
 		}
 	}
 }

@@ -30,7 +30,7 @@ type world struct {
 	onClose []func() error // run backwards
 }
 
-// worldOptions say what a world is like.
+// worldOptions configure a world.
 type worldOptions struct {
 	binary   string        // the daemon
 	latency  time.Duration // of the providers
@@ -91,8 +91,8 @@ func (w *world) close() error {
 	return err
 }
 
-// The registration of all users, and of the pushes which that brings, is bounded by
-// enrolTimeout, or by enrolEach for each of them where that is longer.
+// The timeout for registering all users, with the pushes that this causes, is enrolTimeout,
+// or enrolEach for each user where that is longer.
 const (
 	enrolTimeout = 5 * time.Minute
 	enrolEach    = 15 * time.Millisecond
@@ -122,8 +122,7 @@ var (
 // barePipeline is how many scripts the bare loop sends to Redis at a time.
 const barePipeline = 100
 
-// runBareScript runs the least of all storing scripts once for each event of the
-// requests, pipelined.
+// runBareScript runs bare.lua once for each event of the requests, pipelined.
 func (w *world) runBareScript(ctx context.Context, all []request) error {
 	if err := bareScript.Load(ctx, w.rdb).Err(); err != nil {
 		return fmt.Errorf("bare script: %w", err)
@@ -143,7 +142,7 @@ func (w *world) runBareScript(ctx context.Context, all []request) error {
 	return nil
 }
 
-// A Machine is what the figures were measured on.
+// A machine describes the computer on which the figures were measured.
 type machine struct {
 	OS    string `json:"os"`
 	Arch  string `json:"arch"`
@@ -152,7 +151,7 @@ type machine struct {
 	Redis string `json:"redis"`
 }
 
-// machine describes this one.
+// machine describes this computer.
 func (w *world) machine(ctx context.Context) (machine, error) {
 	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	info, err := w.rdb.Info(ctx, "server").Result()

@@ -100,14 +100,14 @@ func TestBlock(t *testing.T) {
 	}
 }
 
-// TestBlockIsStraight draws texts that are as awkward as a service can send.
+// TestBlockIsStraight draws the most awkward texts that a service can send.
 func TestBlockIsStraight(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("Bukalapak ", 60),
 		strings.Repeat("x", 500),
 		strings.Repeat("値下げ", 50),
 		strings.Repeat("👩‍👩‍👧 ", 40),
-		strings.Repeat("ᄀ", 90), // one character of Hangul, as wide as a line
+		strings.Repeat("ᄀ", 90), // one Hangul character, as wide as a line
 		"two\nlines\r\nand\ttabs",
 		"\x1b[31mred\x1b[0m \u202eturned",
 		"",
@@ -143,7 +143,7 @@ func TestPaint(t *testing.T) {
 	if got := paint(false).red("x"); got != "x" {
 		t.Errorf("not coloured: %q", got)
 	}
-	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is
+	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, like a terminal
 	if err != nil {
 		t.Fatal(err)
 	}

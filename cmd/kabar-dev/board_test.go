@@ -19,7 +19,7 @@ func TestBoard(t *testing.T) {
 		b.show(a)
 	}
 	n := 0
-	for range slow { // closed, since it has fallen behind
+	for range slow { // the board closes it, because it has fallen behind
 		n++
 	}
 	if n != maxBehind {
@@ -38,7 +38,7 @@ func TestBoard(t *testing.T) {
 	kept, _, leave = b.watch(maxKept + 1)
 	defer leave()
 	if len(kept) != 1 {
-		t.Fatalf("%d pushes are new to who knows all but one", len(kept))
+		t.Fatalf("%d pushes are new to a page that has all but one", len(kept))
 	}
 	view := string(kept[0].view)
 	for _, want := range []string{`"name":"Nokia 3310","platform":"Android"`, `"owner":"66 Testing Account"`, `"title":"Nego"`, `"provider":"FCM"`} {
@@ -51,7 +51,7 @@ func TestBoard(t *testing.T) {
 	}
 }
 
-// TestScreenTellsTheBoard has both show the same.
+// TestScreenTellsTheBoard checks that the board gets each push that the screen shows.
 func TestScreenTellsTheBoard(t *testing.T) {
 	out := newConsole()
 	find := func(_ context.Context, p devices.Platform, token string) (devices.Device, string) {

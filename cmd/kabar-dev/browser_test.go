@@ -16,8 +16,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A browser is a Chromium without a window that shows one page, driven over its
-// DevTools protocol.
+// A browser is a headless Chromium with one page. It is driven over the DevTools protocol.
 type browser struct {
 	t    *testing.T
 	conn *websocket.Conn
@@ -26,7 +25,7 @@ type browser struct {
 
 var browsers = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// browse opens a page, or skips the test where there is no browser.
+// browse opens a page. It skips the test when there is no browser.
 func browse(t *testing.T, url string) *browser {
 	t.Helper()
 	program := ""
@@ -59,7 +58,7 @@ func browse(t *testing.T, url string) *browser {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
-		os.RemoveAll(profile) // as far as its other processes have let go of it
+		os.RemoveAll(profile) // its other processes may still use some of the files
 	})
 	said.wait(t, "/devtools/browser/", 1)
 	m := regexp.MustCompile(`DevTools listening on ws://([^/]+)/`).FindStringSubmatch(said.String())
@@ -79,7 +78,7 @@ func browse(t *testing.T, url string) *browser {
 	return b
 }
 
-// attach opens a tab and takes hold of it.
+// attach opens a tab and connects to it.
 func (b *browser) attach(address string) {
 	b.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -107,7 +106,7 @@ func (b *browser) attach(address string) {
 	b.t.Cleanup(func() { b.conn.CloseNow() })
 }
 
-// call calls a method of the protocol.
+// call calls a method of the DevTools protocol.
 func (b *browser) call(ctx context.Context, method string, params map[string]any) (json.RawMessage, error) {
 	b.last++
 	request, err := json.Marshal(map[string]any{"id": b.last, "method": method, "params": params})
@@ -139,7 +138,7 @@ func (b *browser) call(ctx context.Context, method string, params map[string]any
 	}
 }
 
-// run runs JavaScript in the page and waits for what it promises.
+// run runs JavaScript in the page and waits for the promise that it returns, if any.
 func (b *browser) run(script string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), waitTimeout)
@@ -154,7 +153,7 @@ func (b *browser) run(script string) {
 	}
 }
 
-// await waits until the page makes a condition true.
+// await waits until a JavaScript condition is true in the page.
 func (b *browser) await(condition string) {
 	b.t.Helper()
 	most := (waitTimeout - 5*time.Second).Milliseconds()
@@ -167,7 +166,7 @@ func (b *browser) await(condition string) {
 	})`, condition, most))
 }
 
-// write types a text where the selector points.
+// write types a text into the element that selector finds.
 func (b *browser) write(selector, text string) {
 	b.t.Helper()
 	b.run(fmt.Sprintf(`document.querySelector(%q).focus()`, selector))
@@ -183,7 +182,7 @@ func (b *browser) click(selector string) {
 	b.run(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
 }
 
-// picture leaves a screenshot among the test's artifacts.
+// picture saves a screenshot as an artifact of the test.
 func (b *browser) picture(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
@@ -198,7 +197,7 @@ func (b *browser) picture(name string) {
 	}
 }
 
-// TestChatInBrowser has a buyer write to a seller, and looks at what both see.
+// In TestChatInBrowser a buyer and a seller chat, and the test checks what both see.
 func TestChatInBrowser(t *testing.T) {
 	t.Parallel()
 	g := launch(t, "--in-memory")
@@ -207,22 +206,24 @@ func TestChatInBrowser(t *testing.T) {
 	b.await(`text("#buyer .state") === "online" && text("#seller .state") === "online"`)
 	b.await(`document.documentElement.scrollWidth <= innerWidth`)
 
-	// What is sent is seen at once, as the gateway made it, and runs nothing.
+	// A message is shown at once, as the gateway has rendered it. HTML in it is not
+	// executed.
 	b.write("#buyer input[name=text]", `[b]masih[/b] ada? <img src=x onerror="hacked=1">`)
 	b.click("#buyer form button")
 	b.await(`text("#seller .theirs strong") === "masih" && text("#seller .theirs .body").includes("<img src=x")`)
 	b.await(`text("#buyer .own footer").includes("sent") && !$(".messages img") && !window.hacked`)
 	b.await(`text("#seller dd[data-name=messages]") === "1" && $("#seller .theirs.unread")`)
 
-	// Unread after the grace, it rings on the seller's phones, not on the buyer's.
+	// A message that is still unread after the grace period is pushed to the seller's
+	// phones. The buyer's phones get no push.
 	b.await(`[...document.querySelectorAll(".phone")].filter((phone) =>
 		phone.querySelector("h3").textContent.includes("of 66") &&
 		phone.querySelector(".lock").textContent.includes("Anda mendapatkan pesan dari Me Ow")).length === 2`)
-	b.await(`text('.phone[data-platform="iOS"] .badge') === "2"`) // the welcome is unread too
+	b.await(`text('.phone[data-platform="iOS"] .badge') === "2"`) // the welcome is unread, too
 	b.await(`![...document.querySelectorAll(".phone")].some((phone) =>
 		phone.querySelector("h3").textContent.includes("of 15") && phone.textContent.includes("pesan dari"))`)
 
-	// The seller writes back, and the buyer sees it coming.
+	// The seller answers, and the buyer sees the typing indicator.
 	b.run(`{ // it stays for a few seconds only
 		const line = document.querySelector("#buyer .partner");
 		new MutationObserver(() => { window.typed ||= line.textContent.includes("is typing"); })
@@ -233,17 +234,17 @@ func TestChatInBrowser(t *testing.T) {
 	b.click("#seller form button")
 	b.await(`text("#buyer .theirs .body") === "masih" && text("#buyer .partner").includes("is online")`)
 
-	// Reading tells the sender, and empties the counter.
+	// When the seller reads the message, the buyer is told and the counter goes to 0.
 	b.click("#seller .read")
 	b.await(`text("#buyer .own footer").includes("✓✓ read") && text("#seller dd[data-name=messages]") === "0"`)
 
-	// The page has a sample published with a key that it does not have.
+	// The page can publish a sample although it does not have the service's key.
 	b.run(`[...document.querySelectorAll("#publish button")].find((b) => b.textContent === "transaction").click()`)
 	b.await(`text("#answer").startsWith("transaction: 202") && text("#phones").includes("Transaksi baru dari Liem Lie Wie")`)
 	b.await(`["hello", "send", "ack", "event", "typing", "read", "unreads", "presence"].every((op) => text("#log").includes('"op":"' + op + '"'))`)
 	b.await(`!document.documentElement.outerHTML.includes("demo-key")`)
 
-	// What is sent while nobody is there comes on resuming, once.
+	// A message that is sent while the seller is offline arrives on resuming, once.
 	b.click("#seller .line")
 	b.await(`text("#seller .state") === "offline"`)
 	b.write("#buyer input[name=text]", "oke")

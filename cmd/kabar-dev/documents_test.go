@@ -12,10 +12,10 @@ import (
 // An example is a shell block of a document that is marked as tested:
 //
 //	```sh test        is run
-//	```sh test retry  is run again until its answer fits
+//	```sh test retry  is run again until its answer matches
 //
-// What it prints is compared with a block marked json that follows it after
-// nothing but blank lines. In that block … stands for anything.
+// If the next block is marked json and only blank lines are in between, the output
+// must match that block. In it, … matches anything.
 type example struct {
 	script string
 	retry  bool
@@ -24,8 +24,8 @@ type example struct {
 
 var fence = regexp.MustCompile("(?ms)^```([^\n`]*)\n(.*?)^```$")
 
-// examples returns the tested blocks of a document, and those that call the
-// playground without being marked.
+// examples returns the blocks of a document that are marked as tested, and the unmarked
+// blocks that call the playground.
 func examples(document string) (tested []example, unmarked []string) {
 	blocks := fence.FindAllStringSubmatchIndex(document, -1)
 	for i, b := range blocks {
@@ -48,7 +48,7 @@ func examples(document string) (tested []example, unmarked []string) {
 	return tested, unmarked
 }
 
-// compact removes the white space outside of strings.
+// compact removes all white space outside of strings.
 func compact(json string) string {
 	var b strings.Builder
 	quoted, escaped := false, false
@@ -69,13 +69,13 @@ func compact(json string) string {
 	return b.String()
 }
 
-// pattern matches the answers that a block marked json stands for.
+// pattern returns a regular expression for the answers that a block marked json stands for.
 func pattern(answer string) string {
 	return "^" + strings.ReplaceAll(regexp.QuoteMeta(compact(answer)), "…", ".*") + "$"
 }
 
-// TestDocuments runs the marked blocks of each document in order, against a
-// playground of its own. A request that fails, fails the test.
+// TestDocuments runs the marked blocks of each document in order, against a playground of
+// its own. The test fails when a request fails.
 func TestDocuments(t *testing.T) {
 	needCurl(t)
 	paths, err := filepath.Glob("../../docs/*.md")
@@ -129,7 +129,7 @@ func (e example) try(t *testing.T, g *game, folder string) {
 	}
 }
 
-// printedAddress returns the host and port that the guide prints for a name.
+// printedAddress returns the host and port that the guide shows for a name.
 func printedAddress(t *testing.T, guide, name string) string {
 	t.Helper()
 	m := regexp.MustCompile(`(?m)^  ` + name + ` +http://([^/\s]+)`).FindStringSubmatch(guide)

@@ -19,7 +19,8 @@ var guideText string
 //go:embed samples
 var samples embed.FS
 
-// A guide is what the playground prints when it runs: all addresses, and what to try.
+// A guide is the text that the playground prints when it runs: all addresses, and what to
+// try.
 type guide struct {
 	Public, Admin, Page                      string // host:port
 	PublicInstead, AdminInstead, PageInstead string // why the port is not the preset one

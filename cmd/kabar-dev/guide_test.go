@@ -16,7 +16,7 @@ func printed(t *testing.T, g *guide) string {
 	return b.String()
 }
 
-// TestGuideQuotes reads every command in the shells that people have.
+// TestGuideQuotes checks that common shells parse each command of the guide correctly.
 func TestGuideQuotes(t *testing.T) {
 	all := commands(printed(t, &guide{Public: "127.0.0.1:8080", Admin: "[::1]:9090", Welcome: "569346de6976613129050000"}))
 	if len(all) != howMany {
@@ -29,7 +29,7 @@ func TestGuideQuotes(t *testing.T) {
 			continue
 		}
 		for _, command := range all {
-			// Each argument on a line of its own; a function takes curl's place.
+			// A function replaces curl and prints each argument on lines of its own.
 			words := `curl() { printf '%s\n---\n' "$@"; }; grep() { cat; }; ` + command
 			out, err := exec.CommandContext(t.Context(), path, "-c", words).CombinedOutput()
 			if err != nil {
@@ -69,7 +69,7 @@ func TestGuideSays(t *testing.T) {
 	}
 	g.Kept = false
 	if text := printed(t, g); !strings.Contains(text, "known for 7 days.") {
-		t.Errorf("it promises a next run that knows the id:\n%s", text)
+		t.Errorf("it says that the next run knows the id:\n%s", text)
 	}
 	g.paint = true
 	if text := printed(t, g); !strings.Contains(text, "\x1b[36mcurl ") {

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asMain makes a run of this test binary the command itself, for tests that need
-// a process of its own to signal.
+// asMain is the environment variable that makes this test binary run the command itself.
+// Tests set it when they need to send signals to a process.
 const asMain = "KABAR_DEV_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
@@ -27,14 +27,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// waitTimeout limits each wait of a test.
+// waitTimeout is the longest that a test waits for one thing.
 const waitTimeout = time.Minute
 
-// A console collects what a playground prints, and lets tests wait for it.
+// A console collects the output of a playground. Tests can wait for a text in it.
 type console struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed and replaced at every write
+	changed chan struct{} // closed and replaced on every write
 }
 
 func newConsole() *console { return &console{changed: make(chan struct{})} }
@@ -53,7 +53,7 @@ func (c *console) String() string {
 	return c.text.String()
 }
 
-// wait waits until what was printed holds want so many times at least.
+// wait waits until the output contains want at least the given number of times.
 func (c *console) wait(t *testing.T, want string, times int) {
 	t.Helper()
 	timeout := time.After(waitTimeout)
@@ -74,10 +74,10 @@ func (c *console) wait(t *testing.T, want string, times int) {
 
 const ready = "Pushes appear from here on."
 
-// free makes a playground listen on ports that nobody has.
+// free has the flags that make a playground listen on free ports.
 var free = []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--page-listen", "127.0.0.1:0"}
 
-// A game is a playground that runs in the test's process.
+// A game is a playground that runs in the process of the test.
 type game struct {
 	out, err *console
 	cancel   context.CancelFunc
@@ -95,7 +95,7 @@ func launch(t *testing.T, args ...string) *game {
 	return g
 }
 
-// stop does what Ctrl-C does. It may be called twice.
+// stop stops the playground as Ctrl-C does. It may be called twice.
 func (g *game) stop(t *testing.T) {
 	t.Helper()
 	if g.cancel == nil {

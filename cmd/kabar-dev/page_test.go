@@ -15,10 +15,10 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A visitor is who opens the page of a game.
+// A visitor is a client of a playground's page.
 type visitor struct {
 	t    *testing.T
-	url  string // of the page, without a slash at its end
+	url  string // address of the page, without a trailing slash
 	http http.Client
 }
 
@@ -33,7 +33,7 @@ func visit(t *testing.T, g *game) *visitor {
 	return v
 }
 
-// ask makes a request with header fields, given as name and value in turn.
+// ask makes a request. The header fields are given as names and values in turn.
 func (v *visitor) ask(ctx context.Context, method, path string, header ...string) *http.Response {
 	v.t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, v.url+path, nil)
@@ -64,7 +64,7 @@ func (v *visitor) answer(method, path string, header ...string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// events reads so many server-sent events of the board.
+// events reads the given number of server-sent events from the board.
 func (v *visitor) events(ctx context.Context, many int, header ...string) (ids, data []string) {
 	v.t.Helper()
 	lines := bufio.NewScanner(v.ask(ctx, "GET", "/pushes", header...).Body)
@@ -93,7 +93,7 @@ func TestPage(t *testing.T) {
 				return err
 			}
 			status, body := v.answer("GET", strings.TrimPrefix(name, "page"))
-			if status != http.StatusOK && !strings.HasSuffix(name, "/index.html") { // that is at "/"
+			if status != http.StatusOK && !strings.HasSuffix(name, "/index.html") { // index.html is served at "/"
 				t.Errorf("%s: %d", name, status)
 			}
 			for _, never := range []string{demoKey, "https://", "innerHTML", "document.write", " style=", " onclick="} {
@@ -119,7 +119,7 @@ func TestPage(t *testing.T) {
 		}
 		for _, secret := range []string{demoKey, "demo-android-66", "demoiphone66"} {
 			if strings.Contains(body, secret) {
-				t.Errorf("the setup tells %s", secret)
+				t.Errorf("the setup shows %s", secret)
 			}
 		}
 	})
@@ -137,7 +137,7 @@ func TestPage(t *testing.T) {
 			{"POST", "/publish/..%2fpeople", "same-origin", http.StatusNotFound},
 			{"GET", "/publish/offer", "same-origin", http.StatusNotFound},
 			{"POST", "/publish/offer", "cross-site", http.StatusForbidden},
-			{"POST", "/v2/events.json", "same-origin", http.StatusUnauthorized}, // the key is not added here
+			{"POST", "/v2/events.json", "same-origin", http.StatusUnauthorized}, // the page adds no key to this request
 		} {
 			if status, body := v.answer(c.method, c.path, "Sec-Fetch-Site", c.site); status != c.want {
 				t.Errorf("%s %s from %s: %d, not %d: %s", c.method, c.path, c.site, status, c.want, body)
@@ -157,13 +157,13 @@ func TestPage(t *testing.T) {
 	})
 	t.Run("socket", func(t *testing.T) { pageSocket(t, v) })
 
-	// Neither an open stream nor an open socket holds the end up.
+	// An open stream or an open socket does not delay stopping.
 	v.events(t.Context(), 1)
 	v.dial(t, v.url)
 	g.stop(t)
 }
 
-// dial opens a socket through the page as a browser does on a site.
+// dial opens a socket through the page, as a browser does on a site with the given origin.
 func (v *visitor) dial(t *testing.T, origin string) (*websocket.Conn, *http.Response) {
 	t.Helper()
 	credentials := base64.StdEncoding.EncodeToString([]byte("15:tokenkeyiskmzwa8awaa"))

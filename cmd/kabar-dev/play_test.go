@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// commands returns the commands that a guide prints, in its order.
+// commands returns the commands in a guide, in their order.
 func commands(guide string) []string {
 	var all []string
 	for paragraph := range strings.SplitSeq(guide, "\n\n") {
@@ -24,7 +24,7 @@ func commands(guide string) []string {
 	return all
 }
 
-// paste runs a command as a person does who pastes it into a shell.
+// paste runs a command as it is, like a user who pastes it into a shell.
 func paste(t *testing.T, command string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
@@ -39,7 +39,7 @@ func paste(t *testing.T, command string) string {
 	return string(answer)
 }
 
-// pasteUntil pastes a question again until the answer matches.
+// pasteUntil runs a command again and again until its answer matches.
 func pasteUntil(t *testing.T, command, want string) {
 	t.Helper()
 	for end := time.Now().Add(waitTimeout); ; {
@@ -53,7 +53,7 @@ func pasteUntil(t *testing.T, command, want string) {
 	}
 }
 
-// The commands of the guide, by what they do.
+// The commands of the guide, named by what they do.
 const (
 	register = iota
 	transaction
@@ -82,7 +82,7 @@ func needRedis(t *testing.T) {
 	}
 }
 
-// TestNewcomer starts the playground, and pastes everything that it prints.
+// TestNewcomer starts the playground and runs every command that it prints.
 func TestNewcomer(t *testing.T) {
 	needCurl(t)
 	t.Run("redis-server", func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestNewcomer(t *testing.T) {
 }
 
 func pasteAll(t *testing.T, g *game) {
-	// What the start itself brings.
+	// These pushes are printed at the start.
 	g.out.wait(t, "(Android) of 66 Testing Account\n  nothing on the screen", 1)
 	g.out.wait(t, "(iOS) of 52357 Liem Lie Wie\n  nothing on the screen", 1)
 	g.out.wait(t, "│ Welcome to Kabar  ", 2)
@@ -119,7 +119,7 @@ func pasteAll(t *testing.T, g *game) {
 	for _, step := range []struct {
 		command int
 		answer  string // a regular expression
-		push    string // printed afterwards, on so many phones in all
+		push    string // printed afterwards, phones times in total
 		phones  int
 	}{
 		{register, `^{"status":"OK","message":"Device ditambahkan"}\n$`, "Nokia GG-P4124H (Android) of 66 Testing Account\n  nothing on the screen", 1},
@@ -162,7 +162,8 @@ func pasteAll(t *testing.T, g *game) {
 			t.Errorf("nothing shows %q:\n%s", want, text)
 		}
 	}
-	// The repeats rang nowhere: what was published after them has arrived.
+	// Duplicate events cause no push. They would have been printed by now, because later
+	// events have been.
 	if n := strings.Count(text, "│ Anda mendapatkan tawaran nego"); n != 3 {
 		t.Errorf("the offer was shown %d times, on 3 phones", n)
 	}
@@ -171,7 +172,7 @@ func pasteAll(t *testing.T, g *game) {
 	}
 }
 
-// TestSecondRun finds what the first one left.
+// TestSecondRun checks that a second run continues with the data of the first one.
 func TestSecondRun(t *testing.T) {
 	needCurl(t)
 	needRedis(t)
@@ -186,14 +187,14 @@ func TestSecondRun(t *testing.T) {
 
 	second := launch(t, "--data", data)
 	second.out.wait(t, "data of an earlier run was found in "+data, 1)
-	second.out.wait(t, "│ Welcome to Kabar", 3) // the Nokia is still there
+	second.out.wait(t, "│ Welcome to Kabar", 3) // the Nokia is still registered
 	curl = commands(second.out.String())
 	if answer := paste(t, curl[offer]); !strings.Contains(answer, `"duplicate":true`) {
 		t.Errorf("the offer of the first run: %s", answer)
 	}
 	paste(t, curl[transaction])
 	second.out.wait(t, "│ Transaksi baru dari Liem Lie Wie", 3)
-	if answer := paste(t, curl[unread]); !strings.Contains(answer, `"unread_notifications":4,`) { // two of them welcomes
+	if answer := paste(t, curl[unread]); !strings.Contains(answer, `"unread_notifications":4,`) { // two of them are the welcomes
 		t.Errorf("unread after both runs: %s", answer)
 	}
 	if text := second.out.String(); strings.Contains(text, "nothing on the screen") {
@@ -201,7 +202,7 @@ func TestSecondRun(t *testing.T) {
 	}
 }
 
-// TestDataInUse refuses what another playground works with.
+// TestDataInUse checks that a playground refuses a folder that another one uses.
 func TestDataInUse(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
@@ -213,14 +214,15 @@ func TestDataInUse(t *testing.T) {
 	}
 }
 
-// TestWithoutRedisServer falls back to the embedded Redis.
+// TestWithoutRedisServer checks that the embedded Redis is used when there is no
+// redis-server.
 func TestWithoutRedisServer(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	g := launch(t, "--data", t.TempDir())
 	g.out.wait(t, "embedded in this process, since redis-server is not installed", 1)
 }
 
-// TestTakenPort says which flag to change.
+// TestTakenPort checks that the error names the flag to change when a port is taken.
 func TestTakenPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -237,7 +239,8 @@ func TestTakenPort(t *testing.T) {
 	}
 }
 
-// TestStoppedAtOnce returns cleanly when it is told to stop before it has begun.
+// TestStoppedAtOnce checks that run returns without an error when it is told to stop before
+// it has begun.
 func TestStoppedAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -263,14 +266,14 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A closed is an output whose reader has left.
+// A closed is an output whose reader has gone.
 type closed struct{}
 
 var errClosed = errors.New("broken pipe")
 
 func (closed) Write([]byte) (int, error) { return 0, errClosed }
 
-// TestOutputGone stops, since nobody looks on any more.
+// TestOutputGone checks that the playground stops when its output can no longer be read.
 func TestOutputGone(t *testing.T) {
 	err := run(t.Context(), closed{}, newConsole(), append([]string{"--in-memory"}, free...))
 	if !errors.Is(err, errClosed) {

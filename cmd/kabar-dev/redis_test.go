@@ -8,8 +8,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// TestStrangerIsLeftAlone does not stop a redis-server that works elsewhere, on
-// the port which the last playground's had.
+// TestStrangerIsLeftAlone checks that a redis-server of another folder is not stopped, even
+// if it listens on the port that this folder's last redis-server had.
 func TestStrangerIsLeftAlone(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
@@ -39,7 +39,7 @@ func TestStrangerIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestDataFolder says what is wrong with a folder that cannot be one.
+// TestDataFolder checks the error for a data folder that cannot be created.
 func TestDataFolder(t *testing.T) {
 	needRedis(t)
 	file := filepath.Join(t.TempDir(), "file")

@@ -8,8 +8,8 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 )
 
-// A halted is an output that takes nothing until it is released, as a terminal
-// after Ctrl-S.
+// A halted is an output that blocks every write until it is released, like a terminal after
+// Ctrl-S.
 type halted struct {
 	*console
 	asked   chan struct{} // closed at the first write
@@ -26,7 +26,8 @@ func (h *halted) Write(b []byte) (int, error) {
 	return h.console.Write(b)
 }
 
-// TestHaltedTerminal delays no push.
+// TestHaltedTerminal checks that a halted terminal does not hold up pushes. Those that do
+// not fit into the queue are only counted.
 func TestHaltedTerminal(t *testing.T) {
 	out := &halted{console: newConsole(), asked: make(chan struct{}), release: make(chan struct{})}
 	nobody := func(_ context.Context, p devices.Platform, token string) (devices.Device, string) {
@@ -48,6 +49,6 @@ func TestHaltedTerminal(t *testing.T) {
 		t.Errorf("%d pushes were printed, not %d", n, 1+maxQueued)
 	}
 	if n := strings.Count(text, "… and 3 more that came too fast to be shown\n"); n != 1 {
-		t.Errorf("what is missing is told %d times", n)
+		t.Errorf("the missing pushes are reported %d times", n)
 	}
 }

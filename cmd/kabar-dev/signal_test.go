@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// redisOf returns where the redis-server of a playground listens.
+// redisOf returns the address of a playground's redis-server.
 func redisOf(t *testing.T, guide string) string {
 	t.Helper()
 	m := regexp.MustCompile(`redis-server, a child of this process, on (\S+)`).FindStringSubmatch(guide)
@@ -20,7 +20,7 @@ func redisOf(t *testing.T, guide string) string {
 	return m[1]
 }
 
-// gatewayOf returns where the gateway of a playground listens.
+// gatewayOf returns the address of a playground's gateway.
 func gatewayOf(t *testing.T, guide string) string {
 	t.Helper()
 	m := regexp.MustCompile(`gateway +http://(\S+)`).FindStringSubmatch(guide)
@@ -39,7 +39,7 @@ func answers(address string) bool {
 	return true
 }
 
-// TestSignals stops everything, and exits with 0.
+// TestSignals checks that a signal stops everything and that the exit code is 0.
 func TestSignals(t *testing.T) {
 	needRedis(t)
 	for _, s := range stopSignals {
@@ -59,8 +59,8 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestAbort does not wait for a request that never ends when it is told twice to
-// stop, and leaves no redis-server behind.
+// TestAbort checks that a second signal stops the playground although a request never ends,
+// and that no redis-server is left behind.
 func TestAbort(t *testing.T) {
 	needRedis(t)
 	t.Parallel()
@@ -71,7 +71,7 @@ func TestAbort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// The answer to Expect shows that the request is being served.
+	// The response to Expect shows that the request is in progress.
 	fmt.Fprintf(conn, "POST /v2/events.json HTTP/1.1\r\nHost: kabar\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n", demoKey)
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
@@ -92,8 +92,8 @@ func TestAbort(t *testing.T) {
 	launch(t, "--data", data).out.wait(t, "data of an earlier run was found", 1)
 }
 
-// TestKilled goes on with the data of a playground that was killed, once the
-// redis-server that it left behind has ended.
+// TestKilled checks that a new playground ends the redis-server that a killed one has left
+// behind, and continues with its data.
 func TestKilled(t *testing.T) {
 	needRedis(t)
 	t.Parallel()

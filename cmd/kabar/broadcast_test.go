@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
-// broadcast starts a broadcast and returns a reader of its progress.
+// broadcast starts a broadcast and returns a function that reads its state and progress.
 func (p *process) broadcast(id, rest string) func() (state string, progress map[string]any) {
 	p.t.Helper()
 	body := fmt.Sprintf(`{"id":%q,"message":"Promo"%s}`, id, rest)
@@ -29,8 +29,8 @@ func (p *process) broadcast(id, rest string) func() (state string, progress map[
 	}
 }
 
-// watch watches a broadcast once it is seen to run, and returns a function that waits
-// for its end and returns what was said.
+// watch starts to watch a broadcast and waits until that shows it as running. The function
+// that it returns waits for the end and returns the whole output.
 func (s *site) watch(id string) (said func() string) {
 	s.t.Helper()
 	cmd := s.command("broadcast", "watch", id, "--every", "100ms")
@@ -59,8 +59,8 @@ func (s *site) watch(id string) (said func() string) {
 	}
 }
 
-// testBroadcast kills the process that walks: another one goes on, everyone is told
-// once, and every phone rings.
+// testBroadcast kills the process that runs a broadcast. Another process continues it.
+// Every user is notified once, and every phone gets the push.
 func testBroadcast(t *testing.T, s *site) {
 	const users = 60
 	p := s.serve()
@@ -68,7 +68,7 @@ func testBroadcast(t *testing.T, s *site) {
 		p.user(user)
 		p.device(user, "android", "reg_id", fmt.Sprint("A", user))
 	}
-	// Slow enough to be killed in the middle.
+	// The rate is low enough that the process is killed in the middle.
 	progress := p.broadcast("promo", `,"rate":10`)
 	s.arrive("some are told", func() bool {
 		_, now := progress()
@@ -76,7 +76,7 @@ func testBroadcast(t *testing.T, s *site) {
 		return sent >= 10
 	})
 	p.kill()
-	watch := s.watch("promo") // before anybody goes on
+	watch := s.watch("promo") // before another process continues
 	second := s.serve()
 	if out := watch(); !strings.Contains(out, "60 of 60 users") {
 		t.Errorf("watch: %s", out)
@@ -102,7 +102,8 @@ func TestBroadcastOnACluster(t *testing.T) {
 	testBroadcast(t, s)
 }
 
-// The operator's commands; watching fails when not everyone was reached.
+// TestBroadcastCommands checks the operator's commands. Watching fails when not every user
+// was reached.
 func TestBroadcastCommands(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
@@ -130,7 +131,7 @@ func TestBroadcastCommands(t *testing.T) {
 	}
 }
 
-// The bar shows how far it is, follows a total that grows, and ends with its line.
+// The bar shows the progress, follows a growing total, and ends with a newline.
 func TestBroadcastBar(t *testing.T) {
 	var out strings.Builder
 	draw := bar(&out, broadcast.Status{})
@@ -144,7 +145,7 @@ func TestBroadcastBar(t *testing.T) {
 	}
 }
 
-// Files and pipes get a line whenever something changed.
+// In a file or a pipe, each change is printed as one line.
 func TestBroadcastLines(t *testing.T) {
 	var out strings.Builder
 	draw := lines(&out)

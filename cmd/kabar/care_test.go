@@ -18,7 +18,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// traces returns the keys in Redis in whose name or content one of the texts stands.
+// traces returns the Redis keys whose name or content contains one of the texts.
 func (s *site) traces(texts ...string) map[string]string {
 	s.t.Helper()
 	ctx := s.t.Context()
@@ -62,7 +62,7 @@ func content(ctx context.Context, rdb *redis.Client, key string) string {
 	return fmt.Sprint(held)
 }
 
-// upload sends a small picture as a user and returns nothing of it.
+// upload uploads a small picture as a user.
 func (p *process) upload(user int) {
 	p.t.Helper()
 	var body bytes.Buffer
@@ -93,8 +93,8 @@ func countFiles(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// Through the API alone: whatever a user has left is erased, their sockets end, and
-// the other one keeps what is theirs.
+// TestErase uses only the API. All data of a user is erased and the user's sockets end. The
+// other user's data stays.
 func TestErase(t *testing.T) {
 	s := newSite(t)
 	files := t.TempDir()
@@ -140,7 +140,7 @@ func TestErase(t *testing.T) {
 	for key, held := range s.traces("XYZZY", "xyzzy") {
 		t.Errorf("%s holds %s", key, held)
 	}
-	own := map[string]bool{"meta": true, "live:revoked": true} // the tombstone, and that of the sockets
+	own := map[string]bool{"meta": true, "live:revoked": true} // the tombstones of the user and of the sockets
 	for key, held := range s.traces(fmt.Sprintf("u%d:", erased), fmt.Sprintf(":devices:%d", erased), fmt.Sprintf(":credential:%d", erased)) {
 		if _, name, _ := strings.Cut(key, fmt.Sprintf("u%d:", erased)); !own[name] {
 			t.Errorf("%s is left: %s", key, held)
@@ -160,7 +160,7 @@ func TestErase(t *testing.T) {
 		t.Errorf("the partner's inbox: %v", list)
 	}
 	if status, answer := p.call("DELETE", "/v2/users/4711.json", serviceKey, asJSON, ""); status != 200 {
-		t.Errorf("erasing whom nobody knows: %d %v", status, answer)
+		t.Errorf("erasing an unknown user: %d %v", status, answer)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestAudit(t *testing.T) {
 	p.user(66)
 	p.publish(dompetEvent("one", 66))
 	if out := s.must("", "audit"); strings.Count(out, "\n") != 1 {
-		t.Errorf("audit of what is well: %s", out)
+		t.Errorf("audit of consistent data: %s", out)
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: s.redis.Addr()})
 	defer rdb.Close()

@@ -12,11 +12,11 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A client is one live socket of a user, signed in with "t".
+// A client is a live socket of a user, opened with the token "t".
 type client struct {
 	t    *testing.T
 	conn *websocket.Conn
-	kept []map[string]any // frames that were read while another was waited for
+	kept []map[string]any // frames that were read while another one was waited for
 }
 
 func (p *process) dial(user int, query string) *client {
@@ -39,8 +39,9 @@ func (p *process) tryDial(ctx context.Context, user int, query string) (*websock
 	return conn, err
 }
 
-// next returns the oldest frame with an operation that was not returned yet, or the
-// code of the close. Other frames are kept: they may come in any order.
+// next returns the oldest frame with the given op that it has not returned yet. If the
+// socket was closed, it returns the close code. It keeps other frames for later, because
+// frames may arrive in any order.
 func (c *client) next(op string) (map[string]any, websocket.StatusCode) {
 	c.t.Helper()
 	wanted := func(frame map[string]any) bool { return frame["op"] == op }
@@ -77,7 +78,8 @@ func (c *client) send(frame string) {
 	}
 }
 
-// A buyer and a seller talk over two processes: live, by push, and read receipts.
+// In TestChat a buyer and a seller chat over two processes: with live frames, pushes and
+// read receipts.
 func TestChat(t *testing.T) {
 	s := newSite(t)
 	s.vars = append(s.vars, "KABAR_PUSH_LIVE_GRACE=0")
@@ -120,7 +122,7 @@ func TestChat(t *testing.T) {
 		t.Errorf("inbox %v", inbox)
 	}
 
-	// What was missed comes on resuming, at another process.
+	// Resuming at another process brings the missed messages.
 	seq := int64(event["seq"].(float64))
 	seller.conn.CloseNow()
 	first.call("POST", "/v2/messages.json", "15:t", asJSON, `{"instant_message":{"receiver_id":66,"category":0,"body_bb":"oke"}}`)
@@ -137,7 +139,7 @@ func TestChat(t *testing.T) {
 	if _, code := again.next("nothing"); code != 4001 {
 		t.Errorf("closed with %d, want 4001", code)
 	}
-	// SIGTERM: come back elsewhere.
+	// On SIGTERM, clients are told to reconnect elsewhere.
 	stopped := make(chan error, 1)
 	go func() { stopped <- first.term() }()
 	if _, code := buyer.next("nothing"); code != websocket.StatusServiceRestart && code != websocket.StatusGoingAway {
@@ -148,8 +150,8 @@ func TestChat(t *testing.T) {
 	}
 }
 
-// kill -9 between the answer to a message and its live delivery: the receiver has
-// it after resuming at another process, once.
+// A process is killed (kill -9) after it has answered a message and before the live
+// delivery. The receiver gets the message exactly once, by resuming at another process.
 func TestKillBetweenStoringAndTheSocket(t *testing.T) {
 	s := newSite(t)
 	first, second := s.serve(), s.serve()

@@ -11,34 +11,34 @@ import (
 	"github.com/coder/websocket"
 )
 
-// An outgoing message has an id once it was acknowledged.
+// An outgoing message gets its id when it is acknowledged.
 type outgoing struct {
 	to           int
 	clientID, id string
 }
 
-// A message is what a client keeps of one that it received.
+// A message is what a client keeps of a received message.
 type message struct {
 	ID           string `json:"id"`
 	Conversation string `json:"inbox_id"`
 	Sender       string `json:"sender_id"`
 }
 
-// A chatter is a client as apps should be: it sends one message after the other,
-// each again until it is acknowledged, keeps what it receives, and comes back to
-// where it was, at whatever process answers, when its socket ends.
+// A chatter behaves as apps should. It sends one message at a time, and repeats it until it
+// is acknowledged. It keeps the messages that it receives. When its socket ends, it
+// connects to any process that answers and resumes where it was.
 type chatter struct {
 	user  int
 	fleet *fleet
-	first int // the process that it connects to at first
+	first int // index of the process that it connects to first
 	rand  *rand.Rand
-	want  int // how many messages it will hold
+	want  int // how many messages it holds in the end
 
-	ready chan struct{} // closed at the first hello
+	ready chan struct{} // closed on the first hello
 	begin chan struct{} // closed when it may send
-	done  chan struct{} // closed when it has sent and holds everything
+	done  chan struct{} // closed when it has sent and received everything
 
-	// Of live's goroutine, while there is one.
+	// While live runs, only its goroutine may use these.
 	since    int64
 	outgoing []outgoing
 	sent     []outgoing
@@ -49,13 +49,13 @@ type chatter struct {
 	faults []string
 }
 
-// live talks until ctx ends. Every acknowledged id goes to acks, which must have
-// room for it.
+// live chats until ctx ends. It sends every acknowledged id to acks, which must have enough
+// room for them.
 func (c *chatter) live(ctx context.Context, acks chan<- string) {
 	for i := c.first; ctx.Err() == nil; i = c.rand.IntN(2) {
 		conn, err := c.fleet.at(i).tryDial(ctx, c.user, fmt.Sprint("?since=", c.since))
 		if err != nil {
-			continue // that one is dead: another one
+			continue // that process is dead: try another one
 		}
 		c.mu.Lock()
 		c.conn = conn
@@ -65,7 +65,7 @@ func (c *chatter) live(ctx context.Context, acks chan<- string) {
 	}
 }
 
-// talk receives until the socket ends.
+// talk handles the frames of one socket until it ends.
 func (c *chatter) talk(ctx context.Context, conn *websocket.Conn, acks chan<- string) {
 	for {
 		_, raw, err := conn.Read(ctx)
@@ -127,8 +127,8 @@ func (c *chatter) take(ctx context.Context, conn *websocket.Conn, f *liveFrame, 
 	}
 }
 
-// send sends the first message that is not acknowledged. Where the socket ends
-// first, it is sent again after the next hello.
+// send sends the first message that is not acknowledged. If the socket ends before that,
+// the message is sent again after the next hello.
 func (c *chatter) send(ctx context.Context, conn *websocket.Conn) {
 	if len(c.outgoing) == 0 {
 		return
@@ -139,7 +139,7 @@ func (c *chatter) send(ctx context.Context, conn *websocket.Conn) {
 	_ = conn.Write(ctx, websocket.MessageText, text)
 }
 
-// cut ends the client's socket as a lost connection does.
+// cut ends the client's socket like a lost connection.
 func (c *chatter) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,7 +166,8 @@ func (c *chatter) await(ctx context.Context, t *testing.T, state <-chan struct{}
 	}
 }
 
-// closeOnce closes a channel unless it is closed. Only one goroutine may do so.
+// closeOnce closes a channel unless it is closed already. Only one goroutine may call it
+// for a channel.
 func closeOnce(c chan struct{}) {
 	select {
 	case <-c:

@@ -68,7 +68,8 @@ func startCluster(t *testing.T) string {
 	return "redis-cluster://" + strings.Join(hosts, ",")
 }
 
-// ready returns how many nodes a node knows once it calls the cluster sound.
+// ready returns how many nodes a node knows, or 0 while it does not report the cluster as
+// ok.
 func ready(ctx context.Context, node *redis.Client) int {
 	info, err := node.ClusterInfo(ctx).Result()
 	var known int
@@ -92,8 +93,8 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// The same gateway on a Redis Cluster: users of all partitions get their pushes,
-// and another process takes over from one that was killed.
+// TestCluster runs the gateway on a Redis Cluster. The users of all partitions get their
+// pushes, and another process takes over when one is killed.
 func TestCluster(t *testing.T) {
 	s := newSite(t)
 	s.vars = append(s.vars, "KABAR_REDIS_URL="+startCluster(t))

@@ -22,8 +22,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// asDaemon makes this test binary behave as kabar itself, so that the tests can
-// start, kill and stop a real process without building another one.
+// asDaemon is the environment variable that makes this test binary behave as kabar. Tests
+// can then start, kill and stop a real process without building another binary.
 const asDaemon = "TEST_RUN_AS_KABAR"
 
 func TestMain(m *testing.M) {
@@ -52,7 +52,7 @@ func newSite(t *testing.T, redisArgs ...string) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, redis: redis}
-	t.Cleanup(func() { s.redis.Close() }) // which may be another one by then
+	t.Cleanup(func() { s.redis.Close() }) // by then, this may be another server
 	box, err := sandbox.Start(sandbox.Options{History: 100_000})
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +90,8 @@ func newSite(t *testing.T, redisArgs ...string) *site {
 	return s
 }
 
-// audit fails the test when what it has left in Redis does not add up. It runs when
-// the test's processes have ended.
+// audit runs `kabar audit` and fails the test if the data in Redis is inconsistent. It runs
+// after the test's processes have ended.
 func (s *site) audit() {
 	out, err := s.command("audit").CombinedOutput()
 	if err == nil {
@@ -99,13 +99,13 @@ func (s *site) audit() {
 	}
 	for _, meant := range []string{"reach Redis", "redis.allow_volatile", "redis.partitions", "configuration:"} {
 		if strings.Contains(string(out), meant) {
-			return // the test has ended Redis, or made it or the configuration unfit
+			return // the test has stopped Redis, or has made it or the configuration unusable
 		}
 	}
 	s.t.Errorf("audit: %v\n%s", err, out)
 }
 
-// command returns a kabar command on this site, not started.
+// command returns a kabar command for this site. It is not started yet.
 func (s *site) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(append(os.Environ(), s.vars...), asDaemon+"=1")
@@ -174,7 +174,7 @@ func (p *process) logs() string {
 	return p.log.String()
 }
 
-// wait waits for the process' end.
+// wait waits until the process has ended.
 func (p *process) wait() error {
 	p.waited.Do(func() {
 		p.logged.Wait()
@@ -189,13 +189,13 @@ func (p *process) kill() {
 	p.wait()
 }
 
-// term ends the process as an orchestrator does.
+// term ends the process with SIGTERM, as an orchestrator does.
 func (p *process) term() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	return p.wait()
 }
 
-// call makes a request and decodes the answer.
+// call makes a request and decodes the JSON answer.
 func (p *process) call(method, path, auth, contentType, body string) (int, map[string]any) {
 	p.t.Helper()
 	status, answer, err := p.try(method, path, auth, contentType, body)
@@ -237,7 +237,7 @@ const (
 	asForm = "application/x-www-form-urlencoded"
 )
 
-// user makes a user known who signs in with "ID:t".
+// user adds a user who signs in with "ID:t".
 func (p *process) user(id int) {
 	p.t.Helper()
 	if status, answer := p.call("PUT", fmt.Sprintf("/v2/users/%d.json", id), serviceKey, asJSON, `{"token":"t"}`); status != 200 {
@@ -245,7 +245,7 @@ func (p *process) user(id int) {
 	}
 }
 
-// device registers a device of a user and waits for the reminder that it gets.
+// device registers a device of a user and waits for its reminder.
 func (p *process) device(user int, platform, field, token string) {
 	p.t.Helper()
 	status, answer := p.call("POST", "/v2/notifications/"+platform+".json", fmt.Sprint(user, ":t"), asForm, field+"="+token)
@@ -265,11 +265,11 @@ func (s *site) pushesTo(token string) []sandbox.Push {
 	return to
 }
 
-// waitTimeout limits each wait of a test.
+// waitTimeout is the longest that a test waits for one thing.
 const waitTimeout = 2 * time.Minute
 
-// arrive waits until the pushes at the sandbox, or what follows from them, are as
-// wanted. What follows wakes nobody, so that it looks again and again.
+// arrive waits until met returns true. It polls, because what follows from a push is not
+// signalled.
 func (s *site) arrive(what string, met func() bool) {
 	s.t.Helper()
 	tick, late := time.NewTicker(20*time.Millisecond), time.After(waitTimeout)
@@ -278,7 +278,7 @@ func (s *site) arrive(what string, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-late:
-			s.t.Fatalf("%s: not so after %v", what, waitTimeout)
+			s.t.Fatalf("%s: condition not met after %v", what, waitTimeout)
 		}
 	}
 }
@@ -294,7 +294,7 @@ func dompetEvent(id string, user int) string {
 	return fmt.Sprintf(`{"id":%q,"type":"dompet","receiver_id":%d,"message":"Dana telah dicairkan %s","details":{"id":%q,"amount":25000}}`, id, user, id, id)
 }
 
-// count returns how often each event's push was accepted by a device.
+// count returns how often a device's provider accepted the push of each event, by message.
 func (s *site) count(token string) map[string]int {
 	n := make(map[string]int)
 	for _, p := range s.pushesTo(token) {

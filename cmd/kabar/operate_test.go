@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// restartRedis kills Redis and starts it again on the same port and data.
+// restartRedis kills Redis and starts it again with the same port and data.
 func (s *site) restartRedis(t *testing.T) (port string) {
 	t.Helper()
 	dir, addr := s.redis.Dir(), s.redis.Addr()
@@ -31,7 +31,7 @@ func (s *site) restartRedis(t *testing.T) (port string) {
 	return fmt.Sprint(n)
 }
 
-// kabar runs a command on the site and returns what it printed.
+// kabar runs a command on the site and returns its output.
 func (s *site) kabar(in string, args ...string) (string, error) {
 	cmd := s.command(args...)
 	cmd.Stdin = strings.NewReader(in)
@@ -113,7 +113,7 @@ func TestDoctor(t *testing.T) {
 	out := s.must("", "doctor")
 	for _, name := range []string{"configuration", "redis", "rights", "durability", "replicas", "clock", "auth", "fcm", "apns"} {
 		if !strings.Contains(out, "✓ "+name) {
-			t.Errorf("%s is not well:\n%s", name, out)
+			t.Errorf("%s is not reported as healthy:\n%s", name, out)
 		}
 	}
 	s.sandbox.APNs.Refuse(true)
@@ -125,7 +125,7 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, name := range []string{"redis", "fcm", "apns"} {
 		if !strings.Contains(out, "✗ "+name) || !strings.Contains(out, "→") {
-			t.Errorf("%s is said to be well:\n%s", name, out)
+			t.Errorf("%s is not reported as unhealthy:\n%s", name, out)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestCommandLine(t *testing.T) {
 		code int
 	}{{nil, 0}, {[]string{"--help"}, 0}, {[]string{"--version"}, 0}, {[]string{"serve", "--nonsense"}, 2}, {[]string{"event", "none"}, 1}} {
 		cmd := s.command(c.args...)
-		out, _ := cmd.CombinedOutput() // the code is what counts
+		out, _ := cmd.CombinedOutput() // only the exit code matters
 		if got := cmd.ProcessState.ExitCode(); got != c.code {
 			t.Errorf("kabar %v: exit %d, want %d\n%s", c.args, got, c.code, out)
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// seedVariable sets the seed of what is random. It repeats who sends to whom, and
-// what is killed when, but not how the processes interleave.
+// seedVariable is the environment variable with the random seed. A seed reproduces who
+// sends to whom and what is killed when, but not how the processes interleave.
 const seedVariable = "TEST_SEED"
 
 func newSeed(t *testing.T) uint64 {
@@ -32,8 +32,8 @@ func newSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// A fleet is the processes that clients may connect to. One of them may be dead:
-// nobody tells the clients.
+// A fleet holds the processes that clients may connect to. One of them may be dead without
+// the clients' knowledge.
 type fleet struct {
 	mu        sync.Mutex
 	processes []*process
@@ -51,18 +51,19 @@ func (f *fleet) replace(i int, p *process) {
 	f.processes[i] = p
 }
 
-// The size of the crowd. No user sends so many messages, repeats included, that
-// they would be limited (50 at once), nor gets so many frames that the log of 128
-// could not bring back one who was away: an error and a resync are faults.
+// The size of the crowd. It must keep each user below two limits, because an error or a
+// resync counts as a fault. A user may not send more messages at once, repeats included,
+// than the rate limit allows (50). A user may not get more frames than the replay log holds
+// for a client that comes back (128).
 const (
 	crowdUsers   = 40
-	crowdSockets = 5 // of one user
+	crowdSockets = 5 // of each user
 	crowdSends   = 30
 )
 
-// newCrowd returns clients that have messages to send, each user the same number,
-// to others at random. One conversation's messages of one sender are all sent by
-// one of their clients, so that their order is known.
+// newCrowd returns clients with messages to send. Every user sends the same number of
+// messages to random others. All messages of one sender in one conversation are sent by the
+// same client, so that their order is known.
 func newCrowd(f *fleet, seed uint64) []*chatter {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var crowd []*chatter
@@ -88,9 +89,9 @@ func newCrowd(f *fleet, seed uint64) []*chatter {
 	return crowd
 }
 
-// Two hundred clients of forty users talk over two processes, while their sockets
-// are cut at random and one process is killed and replaced. In the end every client
-// holds exactly the acknowledged messages of its user, each once and in order.
+// Two hundred clients of forty users chat over two processes. Meanwhile sockets are cut at
+// random, and one process is killed and replaced. In the end every client holds exactly the
+// acknowledged messages of its user, each once and in order.
 func TestNothingIsLostOrRepeatedBetweenProcesses(t *testing.T) {
 	seed := newSeed(t)
 	random := rand.New(rand.NewPCG(seed, 1<<32))
@@ -140,8 +141,8 @@ func TestNothingIsLostOrRepeatedBetweenProcesses(t *testing.T) {
 	checkCrowd(t, f, crowd)
 }
 
-// handedOver waits until no message waits for being handed over once more, after
-// the request that sent it has died with its process.
+// handedOver waits until no hand-off is left. A hand-off remains when the process of a
+// request dies before the message has reached the second copy.
 func (s *site) handedOver(ctx context.Context) {
 	s.t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: s.redis.Addr()})
@@ -174,11 +175,11 @@ func faults(crowd []*chatter) []string {
 	return all
 }
 
-// checkCrowd compares what every client holds with what was acknowledged, and where
-// it is with the newest frame of its user. The clients are no longer live.
+// checkCrowd checks that every client holds the acknowledged messages and has reached its
+// user's newest frame. The clients must not run any more.
 func checkCrowd(t *testing.T, f *fleet, crowd []*chatter) {
 	t.Helper()
-	acknowledged := make(map[int][]string) // by sender and by receiver
+	acknowledged := make(map[int][]string) // by user, who is either the sender or the receiver
 	for _, c := range crowd {
 		for _, m := range c.sent {
 			acknowledged[c.user] = append(acknowledged[c.user], m.id)
@@ -209,8 +210,8 @@ func checkCrowd(t *testing.T, f *fleet, crowd []*chatter) {
 	}
 }
 
-// outOfOrder describes the first message that came after one of the same
-// conversation with a greater id.
+// outOfOrder describes the first message that arrived after one with a greater id in the
+// same conversation. It returns "" if there is none.
 func outOfOrder(held []message) string {
 	last := make(map[string]message)
 	for _, m := range held {

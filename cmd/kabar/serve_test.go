@@ -15,8 +15,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// A service publishes; the user's Android phone and iPhone get it, through the
-// real SDKs over the real protocols, and what became of it can be asked.
+// A service publishes an event. The user's Android phone and iPhone get it through the real
+// SDKs and protocols, and the service can ask for the result.
 func TestPublishToPush(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
@@ -84,14 +84,14 @@ func TestPublishToPush(t *testing.T) {
 	}
 }
 
-// kill -9 between acceptance and push: another process delivers, and the inbox
-// holds what was accepted (G1).
+// A process is killed (kill -9) after it has accepted events and before the pushes. Another
+// process delivers the pushes, and the inbox holds every accepted event (G1).
 func TestKillBetweenAcceptanceAndPush(t *testing.T) {
 	s := newSite(t)
 	first := s.serve()
 	first.user(66)
 	first.device(66, "android", "reg_id", "A")
-	s.sandbox.FCM.Hang(true) // the provider gets the pushes and never answers
+	s.sandbox.FCM.Hang(true) // the provider receives pushes and never answers
 	const events = 300
 	for i := range events {
 		first.publish(dompetEvent(fmt.Sprint("e", i), 66))
@@ -110,7 +110,7 @@ func TestKillBetweenAcceptanceAndPush(t *testing.T) {
 	}
 }
 
-// Redis itself is killed: with appendfsync always nothing accepted is lost (G1).
+// Redis itself is killed. With appendfsync always, nothing that was accepted is lost (G1).
 func TestKillRedis(t *testing.T) {
 	s := newSite(t, "--appendfsync", "always")
 	p := s.serve()
@@ -145,11 +145,11 @@ func TestKillRedis(t *testing.T) {
 	}
 }
 
-// SIGTERM under load: nothing that was accepted is lost, nothing is pushed twice,
-// and the exit code is 0.
+// A process gets SIGTERM under load. Nothing that was accepted is lost, nothing is pushed
+// twice, and the exit code is 0.
 func TestTermUnderLoad(t *testing.T) {
 	s := newSite(t)
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // nothing is handed over by a lease that ends
+	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no lease ends during the test
 	first, second := s.serve(), s.serve()
 	first.user(66)
 	first.device(66, "android", "reg_id", "A")
@@ -184,10 +184,10 @@ func TestTermUnderLoad(t *testing.T) {
 	}
 }
 
-// The provider is away: pushes wait, and go out when it is back.
+// While the provider is down, pushes wait. They are sent when it is back.
 func TestProviderOutage(t *testing.T) {
 	s := newSite(t)
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // nothing is pushed again since a lease ends
+	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no push is repeated because its lease has ended
 	p := s.serve()
 	p.user(66)
 	p.device(66, "ios", "token", "A")
@@ -202,7 +202,7 @@ func TestProviderOutage(t *testing.T) {
 	}
 	retried := 0
 	for _, n := range again {
-		retried += n - 1 // one that is back early may fail twice
+		retried += n - 1 // a push that is retried early may fail twice
 	}
 	if retried != 5 {
 		t.Errorf("%d retries kept their apns-id, want 5", retried)
@@ -222,7 +222,7 @@ func TestServeRefusesAVolatileRedis(t *testing.T) {
 			}
 			s.vars = append(s.vars, "KABAR_REDIS_ALLOW_VOLATILE=true")
 			if err := s.serve().term(); err != nil {
-				t.Errorf("although told otherwise: %v", err)
+				t.Errorf("with redis.allow_volatile: %v", err)
 			}
 		})
 	}

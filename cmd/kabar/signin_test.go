@@ -20,7 +20,7 @@ import (
 
 const sharedSecret = "a secret of at least 32 bytes, shared with the issuer"
 
-// signed returns a token that expires after so long.
+// signed returns a token that expires after the given time.
 func signed(t *testing.T, user int, after time.Duration) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(sharedSecret)}, nil)
@@ -35,8 +35,8 @@ func signed(t *testing.T, user int, after time.Duration) string {
 	return token
 }
 
-// With signed tokens nobody has to tell Kabar of a user, and a socket ends when the
-// token that opened it does.
+// With signed tokens, nobody has to tell Kabar about a user. A socket ends when the token
+// that opened it expires.
 func TestSignedTokens(t *testing.T) {
 	s := newSite(t)
 	s.vars = append(s.vars, "KABAR_AUTH_MODE=jwt", "KABAR_AUTH_HS256_SECRET="+sharedSecret, "KABAR_AUTH_ISSUER=pasar")
@@ -65,7 +65,8 @@ func TestSignedTokens(t *testing.T) {
 	if _, err := open("x"); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a socket without a token: %v", err)
 	}
-	// Good for 2 s more, by the leeway; for longer where signing in takes so long.
+	// The leeway keeps this token valid for 2 s. The time is doubled for as long as signing
+	// in takes too long.
 	var ws *websocket.Conn
 	err := errors.New("not opened")
 	for left := 2 * time.Second; err != nil; left *= 2 {
@@ -86,7 +87,8 @@ func TestSignedTokens(t *testing.T) {
 	}
 }
 
-// With an upstream its word counts, for as long as it may when it is away.
+// With an upstream, the upstream decides who may sign in. While it is down, its last answer
+// remains valid for some time.
 func TestUpstream(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, token, _ := r.BasicAuth(); user != "66" || token != "t" {
@@ -102,7 +104,7 @@ func TestUpstream(t *testing.T) {
 		t.Errorf("doctor:\n%s", out)
 	}
 	p := s.serve()
-	p.device(66, "android", "reg_id", "A") // as 66:t
+	p.device(66, "android", "reg_id", "A") // signs in as 66:t
 	for auth, want := range map[string]int{"66:t": 200, "66:x": 401, "67:t": 401} {
 		if status, answer := p.call("GET", "/v2/notifications/unreads.json", auth, "", ""); status != want {
 			t.Errorf("%s: %d %v", auth, status, answer)

@@ -18,8 +18,8 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// kill -9 while a service is being told of a failed event: another process tells it
-// again, with the same webhook-id and a signature that is right.
+// A process is killed (kill -9) while it reports a failed event to a service. Another
+// process sends the report again, with the same webhook-id and a valid signature.
 func TestKillDuringWebhook(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString([]byte("a secret of thirty-two bytes, ok"))
 	verifier, err := standardwebhooks.NewWebhook("whsec_" + key)
@@ -37,7 +37,7 @@ func TestKillDuringWebhook(t *testing.T) {
 			t.Error(err)
 		}
 		got <- r.Header.Get("webhook-id") + " " + string(body)
-		<-left // nobody is answered before the first process is dead
+		<-left // no request is answered before the first process is dead
 	}))
 	t.Cleanup(receiver.Close)
 
@@ -49,7 +49,7 @@ func TestKillDuringWebhook(t *testing.T) {
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.vars = append(slices.DeleteFunc(s.vars, func(v string) bool { // without FCM, pushes to Android are buried
+	s.vars = append(slices.DeleteFunc(s.vars, func(v string) bool { // without FCM, pushes to Android become dead letters
 		return strings.HasPrefix(v, "KABAR_FCM") || strings.HasPrefix(v, "KABAR_SERVICES")
 	}), "KABAR_CONFIG="+path)
 

@@ -1,12 +1,10 @@
-// Package account holds what the device registry and the store of credentials
-// share: how they refuse a user or a field. It is a leaf, so that neither of the two
-// imports the other.
+// Package account holds the errors and the validation that the device registry and the
+// credential store share. It is a leaf, so that neither of the two imports the other.
 package account
 
 import "errors"
 
-// ErrErased says that the user was erased, and has nothing until a service sets
-// them anew.
+// ErrErased says that the user was erased, and has nothing until a service sets them again.
 var ErrErased = errors.New("the user was erased")
 
 // InvalidError says which field of the input cannot be accepted, and why.

@@ -30,14 +30,14 @@ func (e *LockedOutError) Error() string {
 	return fmt.Sprintf("too many failed sign-ins, try again in %v", e.RetryAfter)
 }
 
-// Authenticate verifies that token is what the user signs in with. Address is
-// where the attempt comes from: failures are counted by it and the user
-// together. It is one round trip when the credential is right, and as much work
-// for a user who has none as for one who has another.
+// Authenticate verifies that token is the one that the user signs in with. address is where
+// the attempt comes from: failures are counted by it and the user together. It is one round
+// trip when the credential is right, and takes as long for a user without a token as for
+// one with another token.
 //
-// It returns [ErrUnauthorized]; a [*LockedOutError] after too many failures,
-// which does not concern a credential that was right from this address, in this
-// process, within the last hour; or Redis' error.
+// It returns [ErrUnauthorized]; a [*LockedOutError] after too many failures, unless the
+// credential was right from this address, in this process, within the last hour; or Redis'
+// error.
 func (s *Store) Authenticate(ctx context.Context, user int64, token, address string) error {
 	in := signIn{user, sha256.Sum256([]byte(token)), sha256.Sum256([]byte(address))}
 	if s.successes.has(in, time.Now()) {

@@ -21,7 +21,7 @@ const (
 	cafe = "198.51.100.9"
 )
 
-// wantSignIn checks what an attempt is answered.
+// wantSignIn checks the result of a sign-in.
 func wantSignIn(t *testing.T, s *Store, user int64, token, address string, want error) {
 	t.Helper()
 	err := s.Authenticate(t.Context(), user, token, address)
@@ -56,7 +56,7 @@ func TestAuthenticate(t *testing.T) {
 		is("tok3ntok3n", true)
 		is("another", false)
 		is("", false)
-		for range 2 { // verified, then known
+		for range 2 { // the first is verified, the second is remembered
 			wantSignIn(t, other, ani, "tok3ntok3n", home, nil)
 		}
 		wantSignIn(t, s, ani, "tok3ntok3N", home, ErrUnauthorized)
@@ -84,7 +84,8 @@ func TestSetTokenBounds(t *testing.T) {
 	})
 }
 
-// Erasing takes the token and makes tickets void, and takes from nobody else.
+// Erase removes a user's token and makes the user's tickets invalid. Other users are not
+// affected.
 func TestErase(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
 		s := r.store(Options{})
@@ -122,7 +123,7 @@ func TestARightSignInIsOneRoundTrip(t *testing.T) {
 		check(t, err)
 		trips := &redistest.Counter{}
 		r.Client.AddHook(trips)
-		for want := 1; want <= 2; want++ { // verified, then known
+		for want := 1; want <= 2; want++ { // the first is verified, the second is remembered
 			wantSignIn(t, s, ani, "right", home, nil)
 			if trips.N != want {
 				t.Errorf("%d round trips for %d sign-ins", trips.N, want)
@@ -150,16 +151,17 @@ func TestLockout(t *testing.T) {
 			}
 			wantSignIn(t, s, ani, "wrong", address, errLocked)
 		}
-		wantSignIn(t, s, ani, "right", cafe, errLocked) // not even verified
-		wantSignIn(t, s, ani, "right", home, nil)       // known good
+		wantSignIn(t, s, ani, "right", cafe, errLocked) // refused without being verified
+		wantSignIn(t, s, ani, "right", home, nil)       // remembered as good
 		wantSignIn(t, s, ani, "right", "elsewhere", nil)
 		wantSignIn(t, s, budi, "right", cafe, nil)
 
-		// Known good once, but no longer right: locked out like any other.
+		// A token that was remembered as good but is no longer valid is locked out like any
+		// other.
 		check(t, s.SetToken(t.Context(), ani, "new"))
 		wantSignIn(t, s, ani, "right", home, errLocked)
 
-		// What another process knows, this one does not.
+		// A token that one process remembers is not known to another process.
 		wantSignIn(t, r.store(Options{Lockout: s.lockout}), ani, "new", home, errLocked)
 	})
 }
@@ -175,9 +177,9 @@ func TestLockoutEndsWithItsWindow(t *testing.T) {
 			t.Errorf("the window ends in %v", left)
 		}
 		if r.Mini != nil {
-			r.Mini.FastForward(s.lockout.Window) // its clock stands still
+			r.Mini.FastForward(s.lockout.Window) // the embedded Redis has a clock that stands still
 		} else {
-			check(t, r.Client.PExpire(t.Context(), failures, time.Millisecond).Err()) // in place of the hour
+			check(t, r.Client.PExpire(t.Context(), failures, time.Millisecond).Err()) // do not wait for an hour
 		}
 		check(t, redistest.Poll(func() bool { return s.Authenticate(t.Context(), ani, "right", home) == nil }))
 	})

@@ -1,6 +1,6 @@
-// Package credentials keeps what users sign in with: the tokens that services set for
-// them, single-use tickets that stand for a credential, and counters of failed
-// attempts. Of tokens and tickets only digests are kept.
+// Package credentials is the credential store: the tokens that services set for users,
+// single-use tickets that stand for a credential, and counters of failed attempts. Of
+// tokens and tickets only digests are kept.
 package credentials
 
 import (
@@ -22,7 +22,7 @@ import (
 // ErrUnauthorized says that a credential is wrong, or that the user has none.
 var ErrUnauthorized = errors.New("user or token is wrong")
 
-// MaxToken is the length limit of what a user signs in with, in bytes.
+// MaxToken is the maximum length of a user's token, in bytes.
 const MaxToken = 512
 
 const digestSize = sha256.Size
@@ -80,10 +80,10 @@ func New(o Options) *Store {
 	}
 }
 
-// SetToken sets the token that the user signs in with, 1 to [MaxToken] bytes, in
-// place of the one before. Only a digest of it is kept: it has to be random enough
-// not to be guessed. An empty token takes the user's away. Every process goes
-// by it at once.
+// SetToken sets the token that the user signs in with, 1 to [MaxToken] bytes, in place of
+// the one before. Only a digest of it is kept: it has to be random enough not to be
+// guessed. An empty token removes the user's. The change takes effect in every process at
+// once.
 //
 // An error is [account.ErrErased], an [*account.InvalidError], or Redis'.
 func (s *Store) SetToken(ctx context.Context, user int64, token string) error {
@@ -112,7 +112,7 @@ func (s *Store) SetToken(ctx context.Context, user int64, token string) error {
 	return nil
 }
 
-// TokenIs reports whether token is what the user signs in with at the moment; ""
+// TokenIs reports whether token is the one that the user signs in with at the moment; ""
 // stands for none. It is for services, and counts no failures.
 func (s *Store) TokenIs(ctx context.Context, user int64, token string) (bool, error) {
 	stored, err := s.digest(ctx, user)
@@ -136,9 +136,9 @@ func (s *Store) digest(ctx context.Context, user int64) ([]byte, error) {
 }
 
 // Erase removes the user's token. Tickets and counters of failed sign-ins expire by
-// themselves, within [TicketTTL] and Lockout.Window; a ticket of an erased user is
-// refused. It may be repeated. Who erases the user raises the tombstone first, so that
-// no token comes back.
+// themselves, within [TicketTTL] and Lockout.Window; a ticket of an erased user is refused.
+// It may be repeated. The caller raises the user's tombstone first, so that no token comes
+// back.
 func (s *Store) Erase(ctx context.Context, user int64) error {
 	if err := account.Validate(user); err != nil {
 		return err

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// CountFailure counts a failed sign-in as a user from an address, for those who
-// verify credentials that are kept elsewhere; they share the limit of
-// [Store.Authenticate]. Where verifying tells whether a guess was right, count
-// first and call [Store.Forgive] when the attempt turns out not to be a failure:
-// then guesses made at once cannot slip past the limit together.
+// CountFailure counts a failed sign-in as a user from an address, for verifiers of
+// credentials that are kept elsewhere; they share the limit of [Store.Authenticate]. Where
+// verifying tells whether a guess was right, count first and call [Store.Forgive] when the
+// attempt turns out not to be a failure: then guesses made at once cannot slip past the
+// limit together.
 //
-// The error is a [*LockedOutError] when there were too many already, which counts
-// nothing, or Redis'.
+// The error is a [*LockedOutError] when there were too many already, which counts nothing,
+// or Redis'.
 func (s *Store) CountFailure(ctx context.Context, user int64, address string) error {
 	key := s.keys.failures(user, sha256.Sum256([]byte(address)))
 	cmd, err := s.batcher.Run(ctx, countFailureScript, []string{key}, s.lockout.Failures, s.lockout.Window.Milliseconds())

@@ -17,7 +17,7 @@ func wantCounted(t *testing.T, s *Store, user int64, address string, want bool) 
 	}
 }
 
-// Whoever verifies credentials, the limit is one and the same.
+// CountFailure and Authenticate share one limit.
 func TestFailuresAreCountedByAddressAndUser(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
 		s := r.store(Options{Lockout: Lockout{Failures: 3, Window: time.Minute}})
@@ -43,7 +43,7 @@ func TestForgivingLeavesNothing(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
 		s := r.store(Options{})
 		wantCounted(t, s, ani, home, true)
-		for range 2 { // once more than was counted
+		for range 2 { // once more than there were failures
 			check(t, s.Forgive(t.Context(), ani, home))
 		}
 		if keys := r.Client.Keys(t.Context(), r.Prefix+":*:failures:*").Val(); len(keys) != 0 {

@@ -7,8 +7,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// keys builds the names of everything that the package keeps in Redis. Each
-// carries the tag of the partition that its user or ticket lives in.
+// keys builds the keys of the package in Redis. Each has the hash tag of the partition of
+// its user or ticket.
 type keys struct{ parts *rdb.Partitions }
 
 // credential is a string: the SHA-256 digest (32 bytes) of the token that a
@@ -21,9 +21,9 @@ func (k keys) failures(user int64, address [digestSize]byte) string {
 	return k.ofUser(user, "failures") + ":" + hex.EncodeToString(address[:16])
 }
 
-// ticket is a string "user" or "user until" (Unix ms): for whom a ticket, given as
-// its digest, stands, and when the credential behind it expires. Kept until it is
-// redeemed, for TicketTTL at most.
+// ticket is a string "user" or "user until" (Unix ms): the user for whom a ticket, given as
+// its digest, stands, and when the credential behind it expires. Kept until it is redeemed,
+// for TicketTTL at most.
 func (k keys) ticket(digest [digestSize]byte) string {
 	id := hex.EncodeToString(digest[:])
 	return k.parts.Key(k.parts.Of(id), "ticket:"+id)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Every write may be repeated after a lost reply: at worst a failure counts twice, one
-// too many is forgiven, or a ticket is lost.
+// Every write may be repeated after a lost reply. At worst a failure counts twice, one
+// failure too many is forgiven, or a ticket is lost.
 func TestLostReplies(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
 		ctx := t.Context()

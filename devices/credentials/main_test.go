@@ -15,16 +15,16 @@ const (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// onEveryRedis runs a test on every kind of Redis, in parallel with others.
+// onEveryRedis runs a test on every kind of Redis, in parallel with other tests.
 func onEveryRedis(t *testing.T, test func(t *testing.T, r server)) {
 	t.Helper()
 	redistest.OnEvery(t, func(t *testing.T, s redistest.Store) { test(t, server{s}) })
 }
 
-// A server is one kind of Redis, as one test sees it.
+// A server is one kind of Redis, with keys of the test's own.
 type server struct{ redistest.Store }
 
-// store returns a store of credentials with the test's own keys.
+// store returns a store of credentials on this Redis.
 func (r server) store(o Options) *Store {
 	o.Redis, o.Batcher, o.Partitions = r.Client, r.Batcher, r.Partitions
 	return New(o)
@@ -35,7 +35,7 @@ func check(t testing.TB, err error) {
 	redistest.Check(t, err)
 }
 
-// wantInvalid checks which field an error names.
+// wantInvalid checks that err is an InvalidError of the given field.
 func wantInvalid(t *testing.T, err error, field string) {
 	t.Helper()
 	var invalid *account.InvalidError

@@ -21,8 +21,8 @@ if tonumber(redis.call('GET', failures_key) or 0) >= max_failures then
   return { 2, redis.call('PTTL', failures_key) }
 end
 
--- Every byte is looked at, whatever the first ones say. A user without a
--- credential is compared with zeros, which are nothing's digest.
+-- Every byte is compared, whatever the first ones say. A user without a credential is
+-- compared with zeros, which are the digest of no token.
 local stored = redis.call('GET', credential_key) or string.rep('\0', 32)
 local difference = 0
 for i = 1, 32 do

@@ -22,8 +22,8 @@ type signIn struct {
 // is safe for concurrent use.
 type successCache struct {
 	mu sync.Mutex
-	// Recent is added to. When it is full it becomes older, and what was older is
-	// evicted.
+	// New sign-ins go into recent. When that is full it becomes older, and the previous
+	// older is evicted.
 	recent, older map[signIn]time.Time
 }
 

@@ -21,15 +21,15 @@ func TestTicketIsGoodOnce(t *testing.T) {
 			t.Errorf("tickets %q and %q", first, second)
 		}
 		if user, until, err := s.Redeem(ctx, first); user != 66 || !until.IsZero() || err != nil {
-			t.Errorf("the first one stands for %d until %v, %v", user, until, err)
+			t.Errorf("the first ticket is for user %d until %v, %v", user, until, err)
 		}
 		for _, ticket := range []string{first, "", "x", second + "x", strings.ToLower(second)} {
 			if user, _, err := s.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
-				t.Errorf("%q stands for %d, %v", ticket, user, err)
+				t.Errorf("ticket %q is for user %d, %v", ticket, user, err)
 			}
 		}
 		if user, got, err := s.Redeem(ctx, second); user != 67 || !got.Equal(until) || err != nil {
-			t.Errorf("the second one stands for %d until %v, %v", user, got, err)
+			t.Errorf("the second ticket is for user %d until %v, %v", user, got, err)
 		}
 	})
 }

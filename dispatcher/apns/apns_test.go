@@ -13,8 +13,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// start returns a sandbox and a sender to it that knows its key. change may
-// change the sender's options.
+// start returns a sandbox and a sender that is connected to it with the sandbox's key.
+// change may change the sender's options.
 func start(t testing.TB, opts sandbox.Options, change func(*Options)) (*sandbox.Sandbox, *Sender) {
 	t.Helper()
 	sb, err := sandbox.Start(opts)
@@ -72,8 +72,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every answer that classify tells apart, through the SDK and HTTP/2. The sandbox
-// sees exactly one request for each.
+// TestRows checks every answer that classify distinguishes, through the SDK and HTTP/2.
+// Each costs exactly one request.
 func TestRows(t *testing.T) {
 	at := time.UnixMilli(1769176131123)
 	later := func(reason push.Reason) push.Result {
@@ -112,7 +112,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// A push that is tried again carries the same apns-id and apns-collapse-id.
+// A retried push has the same apns-id and apns-collapse-id.
 func TestRetryIsTheSamePush(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 10}, nil)
 	sb.APNs.Fail(deviceToken, 1, sandbox.Response{Reason: "InternalServerError", Lost: true})
@@ -127,8 +127,7 @@ func TestRetryIsTheSamePush(t *testing.T) {
 	}
 }
 
-// An expired provider token is signed anew, once for all pushes, and the pushes
-// are tried once more.
+// An expired provider token is replaced once for all pushes, and each push is retried once.
 func TestExpiredProviderToken(t *testing.T) {
 	c := &clock{time.Now().Add(-25 * time.Minute)}
 	sb, s := start(t, sandbox.Options{LimitTokenUpdates: true}, func(o *Options) { o.Now = c.now })
@@ -148,7 +147,7 @@ func TestExpiredProviderToken(t *testing.T) {
 	}
 	wg.Wait()
 
-	// The next one is too young to have expired: the clocks differ.
+	// The new token is too young to have expired, so the clocks must differ.
 	sb.APNs.ExpireTokens()
 	if r := s.Send(ctx, delivery()); r.Outcome != push.Broken || r.Reason != "ExpiredProviderToken" {
 		t.Errorf("got %+v", r)
@@ -205,8 +204,8 @@ func TestDeadlineAndCancellation(t *testing.T) {
 	}
 }
 
-// What was under way when APNs went away comes to its end, and pushes go on when
-// it is back.
+// Pushes during an outage fail with a result that allows a retry. Pushes work again when
+// APNs is back.
 func TestOutage(t *testing.T) {
 	sb, s := start(t, sandbox.Options{}, nil)
 	ctx := testContext(t)
@@ -224,7 +223,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Nothing is lost to a GOAWAY under load.
+// No push is lost when APNs sends GOAWAY under load.
 func TestGoAwayUnderLoad(t *testing.T) {
 	sb, s := start(t, sandbox.Options{Latency: time.Millisecond}, nil)
 	ctx := testContext(t)
@@ -247,7 +246,7 @@ func TestGoAwayUnderLoad(t *testing.T) {
 	wg.Wait()
 }
 
-// A lane whose pushes hang leaves the others alone (G5).
+// Pushes that hang in one lane do not delay the other lanes (G5).
 func TestLanesShareNothing(t *testing.T) {
 	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.InFlight = map[push.Lane]int{push.Bulk: 2} })
 	release := make(chan struct{})

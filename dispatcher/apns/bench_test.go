@@ -13,9 +13,9 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// BenchmarkSend is the sender beside the bare SDK, which sends a payload that is
-// there already, both to the sandbox in this process: what they share, the
-// sandbox's part included, cancels out in the difference.
+// BenchmarkSend compares the sender with the bare SDK, which sends a payload that was built
+// before. Both send to the sandbox in this process, so that their common costs, including
+// the sandbox's, cancel out in the difference.
 func BenchmarkSend(b *testing.B) {
 	sb, s := start(b, sandbox.Options{}, nil)
 	ctx := context.Background()
@@ -43,8 +43,7 @@ func BenchmarkSend(b *testing.B) {
 	})
 }
 
-// parallel sends from 50 goroutines a core, after one push that opens the
-// connection.
+// parallel sends from 50 goroutines per core. One push before that opens the connection.
 func parallel(b *testing.B, send func() bool) {
 	b.Helper()
 	if !send() {

@@ -22,7 +22,7 @@ import (
 
 func newKeyPEM(t *testing.T) (*ecdsa.PrivateKey, []byte) { return newKey(t, elliptic.P256()) }
 
-// loadCertificate makes a .pem file with a certificate and its key, and loads it.
+// loadCertificate writes a certificate and its key to a .pem file and loads it.
 func loadCertificate(t *testing.T) *tls.Certificate {
 	t.Helper()
 	key, keyPEM := newKeyPEM(t)
@@ -45,7 +45,7 @@ func loadCertificate(t *testing.T) *tls.Certificate {
 	return c
 }
 
-// With a certificate there is no provider token; the connection carries the
+// With a certificate there is no provider token. The connection authenticates with the
 // certificate.
 func TestCertificate(t *testing.T) {
 	sb, err := sandbox.Start(sandbox.Options{})
@@ -65,7 +65,7 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
-// The file is a self-signed certificate that nothing trusts.
+// The file contains a self-signed certificate that nobody trusts.
 func TestLoadP12(t *testing.T) {
 	c, err := LoadCertificate(filepath.Join("testdata", "certificate.p12"), "kabar")
 	if err != nil {

@@ -86,7 +86,7 @@ func TestClassifyWithoutAnswer(t *testing.T) {
 			t.Errorf("%v: got %+v, want %+v", err, got, want)
 		}
 	}
-	// The status came, the rest did not: APNs has the push.
+	// APNs has accepted the push, because the status arrived and only the rest is missing.
 	a := provider.Attempt{Status: 200, Header: http.Header{}, Err: io.ErrUnexpectedEOF}
 	if got := classify(&a, now); got.Outcome != push.Accepted {
 		t.Errorf("got %+v, want accepted", got)

@@ -11,9 +11,9 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-const deviceToken = "ASD223SDA" // the documents' own sample
+const deviceToken = "ASD223SDA" // from the documented sample
 
-// delivery returns the documented offer sample for one device.
+// delivery returns the documented offer sample as a push to one device.
 func delivery() *push.Delivery {
 	return &push.Delivery{
 		ID:    "123e4567-e89b-42d3-a456-426655440000",
@@ -121,7 +121,7 @@ func TestCollapseID(t *testing.T) {
 	}
 }
 
-// The size that APNs sees is that of what the SDK sends.
+// The computed payload size equals the size of what the SDK sends.
 func TestPayloadFits(t *testing.T) {
 	for _, filler := range []string{"kabar ", "<b>&</b> ", "\u2028", `"\`, "👨‍👩‍👧‍👦"} {
 		for _, n := range []int{100, 3000, 4000, 4096, 5000, 60000} {

@@ -14,7 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// A clock is a time that tests move.
+// A clock is a clock that tests set.
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
@@ -118,7 +118,7 @@ func TestSignerReplaces(t *testing.T) {
 	if !ok || second == first {
 		t.Error("an old token was not replaced")
 	}
-	// Others whose pushes went out with the first one get the same second one.
+	// Other pushes that were sent with the first token get the same second token.
 	if again, ok := s.replace(first); !ok || again != second {
 		t.Error("one expired token was replaced twice")
 	}
@@ -127,7 +127,7 @@ func TestSignerReplaces(t *testing.T) {
 	}
 }
 
-// When signing fails, the token that there is does until its hour is over.
+// When signing fails, the current token is used until it is an hour old.
 func TestSignerOutlivesFailures(t *testing.T) {
 	_, keyPEM := newKey(t, elliptic.P256())
 	_, other := newKey(t, elliptic.P384())
@@ -139,7 +139,7 @@ func TestSignerOutlivesFailures(t *testing.T) {
 	first, _ := s.current()
 	block, _ := pem.Decode(other)
 	key, _ := x509.ParsePKCS8PrivateKey(block.Bytes)
-	s.key = key.(*ecdsa.PrivateKey) // cannot sign ES256
+	s.key = key.(*ecdsa.PrivateKey) // cannot be used for ES256
 	c.t = now.Add(55 * time.Minute)
 	if token, err := s.current(); err != nil || token != first {
 		t.Errorf("at 55 minutes: %v", err)
@@ -153,11 +153,10 @@ func TestSignerOutlivesFailures(t *testing.T) {
 	}
 }
 
-// A token's age counts the time that the machine slept, which the monotonic
-// clock leaves out.
+// A token's age includes the time in which the machine slept. The monotonic clock does not.
 func TestAgeCountsSleep(t *testing.T) {
 	signed := time.Now()
-	woken := signed.Add(time.Minute) // both clocks
+	woken := signed.Add(time.Minute) // advances both the wall clock and the monotonic clock
 	asleep := woken.Round(0).Add(2 * time.Hour)
 	if age := (providerToken{signedAt: signed}).age(woken); age != time.Minute {
 		t.Errorf("age %v", age)

@@ -1,6 +1,6 @@
-// Package audit compares what Redis holds with what follows from it: each user's
-// counters with what they count, and the entries of the queues with the partition that
-// they lie in.
+// Package audit checks the consistency of the data in Redis: whether each user's counters
+// match the data that they count, and whether each entry of the queues can be read and lies
+// in the partition of its receiver.
 package audit
 
 import (
@@ -16,7 +16,8 @@ import (
 // usersPage is how many users are listed at a time.
 const usersPage = 100
 
-// Queues holds what waits to be pushed. [outbox.Outbox] does, and documents the method.
+// Queues holds the pushes that wait. [outbox.Outbox] implements it and documents the
+// method.
 type Queues interface {
 	EachEntry(ctx context.Context, partition int, f func(set, value string)) error
 }
@@ -43,15 +44,14 @@ func New(o Options) *Auditor {
 	return &Auditor{partitions: o.Partitions, inbox: o.Inbox, queues: o.Queues, validHandoff: o.ValidHandoff}
 }
 
-// User recomputes a user's counters and returns what differs; with repair it also
-// corrects that. See inbox.Auditor.Audit.
+// User recomputes a user's counters and returns the differences; with repair it also
+// corrects them. See inbox.Auditor.Audit.
 func (a *Auditor) User(ctx context.Context, user int64, repair bool) ([]inbox.Finding, error) {
 	return a.inbox.Auditor.Audit(ctx, user, event.Counters, repair)
 }
 
 // All audits every user and every queue, and calls f with each difference as it is found.
-// It takes bounded steps, however many users there are. What is wrong in a queue is not
-// repaired.
+// It takes bounded steps, however many users there are. Faults in queues are not repaired.
 func (a *Auditor) All(ctx context.Context, repair bool, f func(inbox.Finding)) error {
 	for p := range a.partitions.Len() {
 		if err := a.auditUsers(ctx, p, repair, f); err != nil {

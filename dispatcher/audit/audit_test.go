@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// A world is an auditor with what it needs, under keys of its own.
+// A world is an auditor with its dependencies and with keys of its own.
 type world struct {
 	*Auditor
 	t      *testing.T
@@ -41,7 +41,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	parts := rdb.NewPartitions(filepath.Base(filepath.Dir(t.TempDir())), 4) // of this run of the test
+	parts := rdb.NewPartitions(filepath.Base(filepath.Dir(t.TempDir())), 4) // unique for each run of the test
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
 	store := inbox.New(inbox.Options{
@@ -57,7 +57,8 @@ func newWorld(t *testing.T) *world {
 	return &world{auditor, t, client, store, out}
 }
 
-// offers stores an offer for each of the users from 1 on, which waits for its seller.
+// offers stores one offer for each of the users 1 to users. Each offer waits for its
+// seller.
 func (w *world) offers(users int64) {
 	w.t.Helper()
 	puts := make([]inbox.NewNotification, users)
@@ -72,7 +73,7 @@ func (w *world) offers(users int64) {
 	check(w.t, errors.Join(errs...))
 }
 
-// all returns what All finds, in order.
+// all returns the findings of All, sorted.
 func (w *world) all(repair bool) (found []string) {
 	w.t.Helper()
 	err := w.All(context.Background(), repair, func(f inbox.Finding) {
@@ -92,11 +93,11 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// What differs is found among many users, and repaired where that is possible.
+// The audit finds inconsistencies among many users and repairs those that can be repaired.
 func TestUsers(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	const users = 4*usersPage + 50 // more than a page in one partition at least
+	const users = 4*usersPage + 50 // at least one partition has more than a page
 	w.offers(users)
 	if found := w.all(false); len(found) > 0 {
 		t.Fatalf("found %q", found)
@@ -106,10 +107,11 @@ func TestUsers(t *testing.T) {
 		z := redis.Z{Score: float64(counter), Member: subject}
 		check(t, w.redis.ZAdd(ctx, w.partitions.UserKey(user, "open"), z).Err())
 	}
-	// The rules know no such counter for an offer, but not which one is right either.
+	// The rules have no such counter for an offer. They do not say which one is right,
+	// either.
 	open(1, "nego:o1", model.BuyerTransactions)
 	wrong := "1 open: nego:o1 has not the class of its state"
-	// Nothing is known of this one.
+	// Nothing else is stored about this offer.
 	open(2, "nego:stray", model.SellerOffers)
 	open(users, "nego:stray", model.SellerOffers)
 	if found := w.all(false); len(found) != 3 || found[0] != wrong {
@@ -158,14 +160,14 @@ func TestQueues(t *testing.T) {
 		fmt.Sprintf("66 delayed:bulk: n1 lies in partition %d", away),
 		fmt.Sprintf("66 out:bulk: n1 lies in partition %d", away),
 	}
-	for range 2 { // nothing is dropped, with repair either
+	for range 2 { // the repair drops nothing either
 		if found := w.all(true); !slices.Equal(found, want) {
 			t.Errorf("found %q", found)
 		}
 	}
 }
 
-// What Redis says ends the audit.
+// An error from Redis ends the audit.
 func TestRedisIsAway(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -6,7 +6,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 )
 
-// Which devices are in an audience.
+// TestIncludes checks which devices belong to an audience.
 func TestIncludes(t *testing.T) {
 	t.Parallel()
 	device := func(p devices.Platform, version string) devices.Device {

@@ -16,11 +16,11 @@ import (
 
 const (
 	roomEvery      = 50 * time.Millisecond // how often a broadcaster looks for room in the outbox
-	tick           = 10 * time.Millisecond // a step notifies as many users as the rate brings in that time
+	tick           = 10 * time.Millisecond // least batch of a step: the users that the rate allows in this time
 	maxStep        = 64                    // users of a partition in one step
 	renewEvery     = time.Second           // how often a broadcaster renews its lease and notes its pace, at least
 	retryAfter     = time.Second           // how long a broadcaster waits after Redis failed
-	releaseTimeout = 5 * time.Second       // for giving up a lease when the process stops
+	releaseTimeout = 5 * time.Second       // for giving up the lease when the process stops
 
 	// retriesDue is when every retry is due at the latest, unless the provider asked for
 	// longer: the longest backoff of a push with its jitter.
@@ -42,7 +42,7 @@ type broadcaster struct {
 
 	sent    int       // users notified since renewed
 	renewed time.Time // when the lease was renewed
-	pace    float64   // users notified a second of late
+	pace    float64   // users notified a second, smoothed
 }
 
 func (b *Broadcasts) newBroadcaster(key string, def definition, w *walk) *broadcaster {
@@ -52,7 +52,8 @@ func (b *Broadcasts) newBroadcaster(key string, def definition, w *walk) *broadc
 	}
 }
 
-// newLimiter allows so many users a second, and a tenth of that at once.
+// newLimiter returns a limiter of perSecond users a second, with a burst of a tenth of
+// that.
 func newLimiter(perSecond int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/10))
 }
@@ -80,7 +81,7 @@ func (c *broadcaster) run(ctx context.Context) {
 // errFinished reports that the broadcast has been finished.
 var errFinished = errors.New("the broadcast is finished")
 
-// release lets another process go on at once.
+// release gives up the lease, so that another process can continue at once.
 func (c *broadcaster) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
@@ -89,11 +90,12 @@ func (c *broadcaster) release(ctx context.Context) {
 	}
 }
 
-// round takes a step in every partition that is not done, as far as the outbox allows;
-// when the rate allows no more it ends, and the next round goes on there. It returns how
-// long to wait before that, and how many of the partitions that it came to are not done.
+// round takes a step in every partition that is not done and has room in its outbox. It
+// ends early when the rate is used up; the next round continues with that partition. It
+// returns how long to wait before the next round, and how many of the partitions that it
+// visited are not done.
 func (c *broadcaster) round(ctx context.Context) (idle time.Duration, left int, err error) {
-	idle = roomEvery // unless somebody is reached
+	idle = roomEvery // unless a user is reached
 	for range c.done {
 		p := c.next
 		if c.done[p] {
@@ -126,7 +128,7 @@ func (c *broadcaster) round(ctx context.Context) (idle time.Duration, left int, 
 	return idle, left, nil
 }
 
-// allowed returns how many users a step may notify by the rate: 0 until there are as many
+// allowed returns how many users the rate lets a step notify: 0 until as many are allowed
 // as a tick brings. Steps of one user each would cost Redis, and the bulk lane, several
 // times as much.
 func (c *broadcaster) allowed() int {
@@ -182,7 +184,7 @@ func (c *broadcaster) step(ctx context.Context, p, limit int) (reached int, err 
 		}
 		candidates = append(candidates, next)
 	}
-	c.limiter.AllowN(now, notified) // there are as many
+	c.limiter.AllowN(now, notified) // allowed has checked that there are as many tokens
 	if err := c.walk.step(ctx, p, candidates); err != nil {
 		return 0, err
 	}
@@ -193,7 +195,7 @@ func (c *broadcaster) step(ctx context.Context, p, limit int) (reached int, err 
 	return len(candidates), nil
 }
 
-// notification is what a user of the audience gets.
+// notification returns the notification of a user in the audience.
 func (c *broadcaster) notification(p int, user int64, now time.Time) *inbox.NewNotification {
 	e := &outbox.Entry{
 		User: user, Event: c.key, Type: c.def.Type, Expires: c.def.Expires,
@@ -224,9 +226,9 @@ func (c *broadcaster) finish(ctx context.Context, to State) error {
 	return errFinished
 }
 
-// hasRoom reports whether a partition's bulk lane has room for a step. So a broadcast
-// fills Redis no faster than its pushes are sent, and pushes that wait for the end of
-// quiet hours hold it up only when they are very many.
+// hasRoom reports whether a partition's bulk lane has room for a step. So a broadcast fills
+// Redis no faster than its pushes are sent. Pushes that are delayed for longer than
+// retriesDue, until the end of quiet hours, count only against maxDelayed.
 func (b *Broadcasts) hasRoom(ctx context.Context, p int) (bool, error) {
 	soon, delayed, err := b.outbox.Backlog(ctx, p, push.Bulk, b.now().Add(retriesDue))
 	if err != nil {

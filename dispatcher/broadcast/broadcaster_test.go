@@ -18,14 +18,14 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// A step waits for as many users as the rate brings in a tick, and never for more than
-// the limiter holds.
+// A step waits until the limiter allows the users of one tick. It never waits for more
+// users than the limiter can hold.
 func TestStepsTakeATick(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
 	for _, test := range []struct {
 		rate  int
-		after time.Duration // since the limiter was empty
+		after time.Duration // time since the limiter was empty
 		want  int
 	}{
 		{1, 900 * time.Millisecond, 0},
@@ -46,7 +46,8 @@ func TestStepsTakeATick(t *testing.T) {
 	}
 }
 
-// From the start to the inboxes and the outbox: everyone in the audience, once.
+// A broadcast reaches the inbox of every user in its audience, and the outbox, exactly
+// once.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -92,7 +93,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// queued returns how many entries are in the bulk lane.
+// queued returns the number of entries in the bulk lane.
 func (g *gateway) queued() (n int64) {
 	for p := range g.partitions.Len() {
 		n += g.redis.XLen(g.t.Context(), g.outbox.StreamKey(p, push.Bulk)).Val()
@@ -100,7 +101,7 @@ func (g *gateway) queued() (n int64) {
 	return n
 }
 
-// A paused broadcast can be resumed, and ends when it is cancelled.
+// A paused broadcast can be resumed. A cancelled one cannot.
 func TestSet(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, sharedRedis(t))
@@ -123,8 +124,8 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// A broadcast that has ended is closed, by any process: its service is told once, and the
-// metrics show it no more.
+// Any process can close a broadcast that has ended. The service gets one report, and the
+// metrics no longer show the broadcast.
 func TestEndedBroadcastIsClosed(t *testing.T) {
 	t.Parallel()
 	reports := prometheus.NewRegistry()
@@ -139,7 +140,7 @@ func TestEndedBroadcastIsClosed(t *testing.T) {
 	stop := g.run()
 	g.becomes("x", Done)
 	stop()
-	if err := g.close(t.Context(), g.options.Batcher, keyOf("service:test", "x")); err != nil { // Run may have, too
+	if err := g.close(t.Context(), g.options.Batcher, keyOf("service:test", "x")); err != nil { // Run may have closed it already
 		t.Fatal(err)
 	}
 	queued := `
@@ -170,14 +171,14 @@ kabar_broadcasts{state="scheduled"} 0
 	}
 }
 
-// Entries that wait to be sent hold a broadcast up; those that wait for the end of quiet
-// hours do so only when they fill Redis.
+// A broadcast waits while too many entries wait to be sent. Entries that wait for the end
+// of quiet hours count only when there are so many that they would fill Redis.
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	const backlog = 10
 	for name, c := range map[string]struct {
 		queued, delayed int
-		due             time.Duration // of what is delayed
+		due             time.Duration // when the delayed entries are due
 		want            bool
 	}{
 		"nothing waits":      {want: true},

@@ -23,9 +23,9 @@ import (
 type Options struct {
 	Redis      redis.UniversalClient
 	Partitions *rdb.Partitions
-	// Batcher carries what is answered to callers: it waits for replicas where that is
-	// configured. The walk uses one of its own, which does not, so that a broadcast does
-	// not hold up who publishes.
+	// Batcher sends the commands whose replies callers wait for, and waits for replicas
+	// where that is configured. The walk has a batcher of its own, which does not wait for
+	// replicas, so that a broadcast does not delay publishers.
 	Batcher *rdb.Batcher
 	Inbox   *inbox.Store
 	Devices *devices.Registry
@@ -34,7 +34,7 @@ type Options struct {
 	Parser  *event.Parser
 	// Consumer is this process' name: the holder of its leases.
 	Consumer string
-	// Lease is how long the broadcasts of a process that died wait for another one.
+	// Lease is how long the broadcasts of a process that died wait for another process.
 	Lease time.Duration
 	// RetryFor is how long a push is retried.
 	RetryFor time.Duration
@@ -91,8 +91,8 @@ func (b *Broadcasts) nudge() {
 	}
 }
 
-// keyOf is the digest under which a broadcast of a source is stored, and under which the
-// records of its users know it.
+// keyOf returns the digest that identifies a broadcast of a source, in its own keys and in
+// the records of its users.
 func keyOf(source, id string) string { return event.Key("broadcast\x00"+source, id) }
 
 // Start stores a broadcast of a source (see event.ServiceSource), to be sent by any
@@ -142,7 +142,7 @@ func (b *Broadcasts) Set(ctx context.Context, source, id string, to State) (Stat
 	return b.status(ctx, key)
 }
 
-// end ends a broadcast that is not walked to its end.
+// end ends a broadcast before its walk is complete.
 func (b *Broadcasts) end(ctx context.Context, key string, to State) error {
 	s, err := b.status(ctx, key)
 	if err != nil {
@@ -151,7 +151,7 @@ func (b *Broadcasts) end(ctx context.Context, key string, to State) error {
 	return b.store.end(ctx, key, to, s.Total, active, Paused)
 }
 
-// Unlist takes a user who is erased off the lists of users whom broadcasts name.
+// Unlist removes an erased user from the named users of broadcasts.
 func (b *Broadcasts) Unlist(ctx context.Context, user int64) error {
 	return b.store.unlist(ctx, user)
 }

@@ -3,8 +3,9 @@
 --
 -- KEYS  1 broadcast
 -- ARGV  1 digest of what was sent  2 definition  3 when it expires, Unix ms
--- Reply 1 it is to be prepared (again, when a request before died: the definition is
---       this one's), 0 it was accepted before, -1 with other content
+-- Reply 1 it is to be prepared (again, if an earlier request died: this definition
+--       replaces that one), 0 it was accepted before, -1 it was accepted before with
+--       other content
 
 local broadcast = KEYS[1]
 local content, definition, expires = ARGV[1], ARGV[2], ARGV[3]

@@ -12,11 +12,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// errCut is what the client of a cut connection sees.
+// errCut is the error that the client of a cut connection gets.
 var errCut = errors.New("connection cut")
 
-// A cutter cuts pipelines short at random: the commands after some point are not
-// carried out, or all of them are and the answers are lost.
+// A cutter cuts pipelines at random. Either the commands from some point on are not
+// executed, or all are executed and their answers are lost.
 type cutter struct {
 	mu  sync.Mutex
 	rnd *rand.Rand
@@ -34,7 +34,7 @@ func (c *cutter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 			return next(ctx, cmds)
 		}
 		if n > 0 {
-			_ = next(ctx, cmds[:n]) // each command holds its own error
+			_ = next(ctx, cmds[:n]) // each command has its own error
 		}
 		for _, cmd := range cmds[n/2:] {
 			cmd.SetErr(errCut)
@@ -43,7 +43,7 @@ func (c *cutter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// cutBatcher returns a batcher whose connections are cut.
+// cutBatcher returns a batcher whose connections are cut at random.
 func cutBatcher(t *testing.T, client redis.UniversalClient, seed uint64) *rdb.Batcher {
 	flaky := redis.NewClient(&redis.Options{Addr: client.(*redis.Client).Options().Addr})
 	flaky.AddHook(&cutter{rnd: rand.New(rand.NewPCG(seed, 2))})

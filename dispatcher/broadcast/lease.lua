@@ -2,7 +2,7 @@
 -- holder raises the fence.
 --
 -- KEYS  1 broadcast
--- ARGV  1 holder  2 lease, ms; 0 gives it up  3 users notified a second of late
+-- ARGV  1 holder  2 lease, ms; 0 gives it up  3 current pace, users notified a second
 --       4 now, Unix ms, for when the broadcast started
 -- Reply fence, or 0 when the broadcast is not active or another one holds the lease
 

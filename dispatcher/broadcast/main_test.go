@@ -47,7 +47,7 @@ func connect(t *testing.T, addr string) redis.UniversalClient {
 	return client
 }
 
-// A gateway is Broadcasts with what they need, under keys of its own.
+// A gateway is a Broadcasts with its dependencies and with keys of its own.
 type gateway struct {
 	*Broadcasts
 	t       *testing.T
@@ -63,7 +63,7 @@ func newGateway(t *testing.T, client redis.UniversalClient, change ...func(*Opti
 	return newGatewayThrough(t, client, batcher, change...)
 }
 
-// newGatewayThrough is newGateway with a batcher of the test's.
+// newGatewayThrough is newGateway with a batcher that the test chooses.
 func newGatewayThrough(t *testing.T, client redis.UniversalClient, batcher *rdb.Batcher, change ...func(*Options)) *gateway {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name())
@@ -105,7 +105,7 @@ func testParser(now func() time.Time) *event.Parser {
 	})
 }
 
-// audit fails the test when what it has left in Redis does not add up.
+// audit fails the test if the data in Redis is inconsistent.
 func (g *gateway) audit() {
 	ctx := context.Background()
 	for p := range g.partitions.Len() {
@@ -122,7 +122,7 @@ func (g *gateway) audit() {
 	}
 }
 
-// know makes the users 1 to n known, each with a device.
+// know adds the users 1 to n, each with a device.
 func (g *gateway) know(n int) {
 	g.t.Helper()
 	for user := int64(1); user <= int64(n); user++ {
@@ -145,7 +145,7 @@ func (g *gateway) device(user int64, d devices.Device) {
 	}
 }
 
-// notes returns how many notifications of broadcasts a user has.
+// notes returns how many broadcast notifications a user has.
 func (g *gateway) notes(user int64) int {
 	g.t.Helper()
 	notes, err := g.inbox.Notifications.List(g.t.Context(), user, []string{"broadcast", "campaign"}, 0, 10)
@@ -155,7 +155,7 @@ func (g *gateway) notes(user int64) int {
 	return len(notes)
 }
 
-// run runs the broadcasts until the test or the returned function ends it.
+// run runs the broadcasts until the test ends or stop is called.
 func (g *gateway) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -165,7 +165,7 @@ func (g *gateway) run() (stop func()) {
 	return stop
 }
 
-// start starts a broadcast of the service test.
+// start starts a broadcast of the service "test".
 func (g *gateway) start(raw string) {
 	g.t.Helper()
 	b, err := g.Parse([]byte(raw))
@@ -177,7 +177,7 @@ func (g *gateway) start(raw string) {
 	}
 }
 
-// becomes waits until a broadcast of the service test is in a state.
+// becomes waits until a broadcast of the service "test" is in the given state.
 func (g *gateway) becomes(id string, state State) Status {
 	g.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {

@@ -1,6 +1,6 @@
--- may_step says whether a broadcaster may move a partition's cursor from one user to a
--- later one: 1 yes, 0 the cursor is past the latter already, -1 the fence was raised, -2
--- the cursor is elsewhere, because a step before this one failed.
+-- may_step returns 1 when a broadcaster may move a partition's cursor from one user to a
+-- later one, 0 when the cursor is at the later one or past it already, -1 when the fence
+-- was raised, and -2 when the cursor is elsewhere, because a step before this one failed.
 local function may_step(walk, fence, from, to)
   local known = redis.call('HMGET', walk, 'fence', 'cursor')
   local highest, cursor = known[1], known[2] or ''

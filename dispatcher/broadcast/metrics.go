@@ -7,11 +7,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapeTimeout bounds what a scrape asks of Redis.
+// scrapeTimeout bounds the calls to Redis of one scrape.
 const scrapeTimeout = 2 * time.Second
 
-// newMetrics registers the metrics of broadcasts and returns the one that counts in this
-// process.
+// newMetrics registers the metrics of broadcasts and returns the counter of the users that
+// this process walks.
 func newMetrics(reg prometheus.Registerer, b *Broadcasts) (walked *prometheus.CounterVec) {
 	walked = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kabar_broadcast_walked_total",
@@ -34,7 +34,7 @@ var (
 )
 
 // A collector reads the progress of the broadcasts that are not over from Redis at each
-// scrape, so that labels do not pile up.
+// scrape, so that no labels of ended broadcasts accumulate.
 type collector struct{ b *Broadcasts }
 
 // Describe implements prometheus.Collector.
@@ -44,7 +44,7 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. While Redis is away it collects nothing.
+// Collect implements prometheus.Collector. It collects nothing while Redis does not answer.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()

@@ -1,4 +1,4 @@
--- Adds users to those of a partition whom a broadcast names. Repeating it changes
+-- Adds users to the named users of a broadcast in a partition. Repeating it changes
 -- nothing.
 --
 -- KEYS  1 named users

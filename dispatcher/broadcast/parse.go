@@ -22,7 +22,7 @@ const (
 	MaxNamed = 100_000
 	// MaxRate is the highest number of users notified a second.
 	MaxRate = 10_000
-	// DefaultRate is the rate of a broadcast that says none.
+	// DefaultRate is the rate of a broadcast that sets none.
 	DefaultRate = 1000
 
 	day         = 24 * time.Hour
@@ -32,11 +32,11 @@ const (
 
 // A Broadcast is a validated promotion to an audience. It is not changed after parsing.
 type Broadcast struct {
-	ID   string // unique within its source; made up when the service gave none
+	ID   string // unique within its source; generated when the service gave none
 	Type string
 
 	body     []byte // as the inbox stores it
-	digest   string // of what was sent, for the comparison with a repeat
+	digest   string // of everything but the id, to recognise a repeat with other content
 	audience Audience
 	named    []int64 // the users whom it names; nil: everyone
 	at       time.Time
@@ -78,7 +78,7 @@ func readWire(raw []byte) (w wireBroadcast, err error) {
 	return w, err
 }
 
-// digest sums what makes two broadcasts the same: all but the id.
+// digest returns a digest of everything but the id, to compare two broadcasts.
 func (w *wireBroadcast) digest() string {
 	total := uint64(0)
 	p := &w.promotion
@@ -150,7 +150,7 @@ func (b *Broadcast) readTimes(v *event.Validator, w *wireBroadcast, now time.Tim
 		b.expires = b.at.Add(day)
 	}
 	switch {
-	case v.Has("ttl") || v.Has("expires"): // noted already
+	case v.Has("ttl") || v.Has("expires"): // the field is wrong, and was reported
 	case !b.expires.After(b.at):
 		v.Wrong("expires", "must lie after now and after at")
 	case b.expires.Sub(b.at) > event.MaxTTL:
@@ -170,7 +170,7 @@ func readRate(v *event.Validator, value jsontext.Value) int {
 	return n
 }
 
-// readAudience reads whom a broadcast is for, and the users whom it names.
+// readAudience reads the restrictions of an audience, and the users whom it names.
 func readAudience(v *event.Validator, value jsontext.Value) (a Audience, named []int64) {
 	if jsonscan.Absent(value) {
 		return a, nil

@@ -69,8 +69,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A broadcast is stored as the body that the inbox shows, and its audience as delivery
-// reads it.
+// Parse produces the body that the inbox stores and the audience that delivery reads.
 func TestParsedBroadcast(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)

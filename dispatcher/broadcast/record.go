@@ -47,7 +47,7 @@ func (s *store) newest(ctx context.Context, limit int) ([]string, error) {
 	return keys, nil
 }
 
-// read returns what is stored of a broadcast, or inbox.ErrNotFound.
+// read returns the record of a broadcast, or inbox.ErrNotFound.
 func (s *store) read(ctx context.Context, key string) (record, error) {
 	pipe := s.redis.Pipeline()
 	fields := pipe.HGetAll(ctx, s.broadcastKey(key))

@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// However long the body is, a user's keys hold a few bytes of it; lists, live frames
-// and replays show it whole.
+// A user's keys hold only a short reference to a broadcast's body, however long the body
+// is. Lists, live frames and replays show the whole body.
 func TestReference(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -60,8 +60,8 @@ func TestReference(t *testing.T) {
 		if err != nil || len(notes) != 2 || string(notes[0].Body) != testBody || string(notes[1].Body) != `{"a":1}` {
 			t.Errorf("list %v %v", notes, err)
 		}
-		// A notification whose body has expired is left out.
-		s = inbox.New(s.Options()) // as another process, which has not read the body
+		// The list leaves out a notification whose body has expired.
+		s = inbox.New(s.Options()) // stands for a process that has not cached the body
 		if err := client.Del(ctx, s.Texts.Key(g.partitions.OfUser(7), "c")).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func (b *Broadcasts) Run(ctx context.Context) {
 	defer batcher.Close()
 	var broadcasters sync.WaitGroup
 	defer broadcasters.Wait()
-	var mine sync.Map // keys of those that this process walks
+	var mine sync.Map // keys of the broadcasts that this process walks
 	for ctx.Err() == nil {
 		open, err := b.store.open(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -48,7 +48,7 @@ func (b *Broadcasts) Run(ctx context.Context) {
 	}
 }
 
-// waitForNudge waits for a nudge or a moment.
+// waitForNudge waits for a nudge, pollEvery at most.
 func (b *Broadcasts) waitForNudge(ctx context.Context) {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()

@@ -2,7 +2,7 @@
 -- this.
 --
 -- KEYS  1 walk
--- ARGV  1 fence  2 from  3 to (as may_step has them)  4 how many users that are
+-- ARGV  1 fence  2 from  3 to (as may_step has them)  4 number of users skipped
 -- Reply what may_step returns
 
 local walk = KEYS[1]

@@ -15,15 +15,15 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// A Status tells how far a broadcast is.
+// A Status is the progress of a broadcast.
 type Status struct {
 	ID       string
 	Source   string // see event.ServiceSource
 	Type     string
 	State    State
 	Audience Audience
-	Named    int // users whom it names; 0: everyone
-	Rate     int // users a second that were asked for
+	Named    int // number of users whom it names; 0: everyone
+	Rate     int // users a second, as requested
 
 	CreatedAt, At, ExpiresAt time.Time
 	StartedAt, FinishedAt    time.Time // zero: not yet
@@ -35,15 +35,15 @@ type Status struct {
 	Sent    int64            // users notified: it is in their inbox
 	Skipped int64            // users who were not in the audience
 	Pushed  int64            // pushes that a provider accepted
-	Failed  map[string]int64 // pushes that are not tried any more, by reason
-	Pace    float64          // users notified a second of late
+	Failed  map[string]int64 // pushes that failed for good, by reason
+	Pace    float64          // users notified a second, smoothed
 	Left    time.Duration    // until everyone is reached at that pace; -1 unknown
 }
 
 // Service returns the name of the service that started it.
 func (s *Status) Service() string { return event.SourceService(s.Source) }
 
-// A definition is what a process that walks a broadcast must know of it, as it is stored.
+// A definition is the part of a stored broadcast that its walk needs.
 type definition struct {
 	ID       string   `json:"id"`
 	Source   string   `json:"source"`
@@ -64,12 +64,12 @@ func readDefinition(stored []byte) (def definition, err error) {
 	return def, nil
 }
 
-// Get returns how far a broadcast of a source is, or inbox.ErrNotFound.
+// Get returns the status of a broadcast of a source, or inbox.ErrNotFound.
 func (b *Broadcasts) Get(ctx context.Context, source, id string) (Status, error) {
 	return b.status(ctx, keyOf(source, id))
 }
 
-// List returns the newest broadcasts of all sources, limit of them at most.
+// List returns the status of the newest broadcasts of all sources, limit of them at most.
 func (b *Broadcasts) List(ctx context.Context, limit int) ([]Status, error) {
 	keys, err := b.store.newest(ctx, limit)
 	if err != nil {
@@ -78,7 +78,7 @@ func (b *Broadcasts) List(ctx context.Context, limit int) ([]Status, error) {
 	return b.statuses(ctx, keys)
 }
 
-// open returns the broadcasts that are not over.
+// open returns the status of the broadcasts that are not over.
 func (b *Broadcasts) open(ctx context.Context) ([]Status, error) {
 	open, err := b.store.open(ctx)
 	if err != nil {
@@ -152,8 +152,8 @@ func (b *Broadcasts) status(ctx context.Context, key string) (Status, error) {
 	return s, nil
 }
 
-// left is how long the rest takes at the pace of late, if as many of them are in the
-// audience as of the users reached so far.
+// left returns the time that the other users take at the current pace, if the share of them
+// in the audience is that of the users reached so far.
 func (s *Status) left() time.Duration {
 	rest := float64(s.Total - s.Walked)
 	switch {

@@ -26,7 +26,7 @@ func TestTimeLeft(t *testing.T) {
 	}
 }
 
-// The first content wins; ids are each service's own.
+// The content that was stored first is kept. Each service has its own ids.
 func TestStartIsIdempotent(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, sharedRedis(t))

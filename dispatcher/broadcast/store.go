@@ -32,7 +32,7 @@ var (
 )
 
 const (
-	maxNewest = 1000 // broadcasts that newest knows
+	maxNewest = 1000 // broadcasts in the set newestKey
 
 	maxNames     = 500     // users that one script names: well below a millisecond
 	nameScripts  = 8       // such scripts in a pipeline
@@ -54,22 +54,22 @@ type store struct {
 type newRecord struct {
 	key        string
 	digest     string  // of what was sent
-	definition []byte  // what a process that walks must know
+	definition []byte  // the part that its walk needs
 	body       []byte  // of the notifications: a JSON object
-	audience   []byte  // what whoever pushes must know
+	audience   []byte  // for the worker that pushes; see ParseAudience
 	named      []int64 // the users whom it names; nil: everyone
 	created    time.Time
 	expires    time.Time // when users are no longer notified
 }
 
-// A record is what is stored of a broadcast at one moment.
+// A record is a broadcast as it was stored at one moment.
 type record struct {
 	key               string
 	state             State // "": it has expired
 	definition        []byte
 	started, finished time.Time // zero: not yet
 	held              bool      // a process holds the lease
-	pace              float64   // users notified a second of late, while held
+	pace              float64   // users notified a second, smoothed, while held
 	total             int64     // of users, when it is over; else 0
 
 	// The counts of its walk.
@@ -78,8 +78,8 @@ type record struct {
 	failed        map[string]int64 // pushes that will not be tried again by themselves, by reason
 }
 
-// keptUntil returns when a broadcast that expires at some moment can be forgotten: no
-// notification and no dead letter refers to it any more then.
+// keptUntil returns until when a broadcast that expires at the given time is kept: after
+// that no notification and no dead letter refers to it.
 func (s *store) keptUntil(expires time.Time) time.Time {
 	letters, notifications := expires.Add(outbox.KeepDead+letterMargin), s.inbox.Texts.KeptUntil(expires)
 	if notifications.After(letters) {
@@ -157,8 +157,8 @@ func (s *store) setState(ctx context.Context, key string, to State, from ...Stat
 	return s.change(ctx, key, to, from, "")
 }
 
-// end is setState for states that are over; close comes after it. total is the number of
-// users that its status shows from now on.
+// end is setState for final states; call close after it. total is the number of users that
+// its status shows from now on.
 func (s *store) end(ctx context.Context, key string, to State, total int64, from ...State) error {
 	return s.change(ctx, key, to, from, "", "finished", s.now().UnixMilli(), "total", total)
 }
@@ -228,7 +228,7 @@ func (s *store) raiseFence(ctx context.Context, b *rdb.Batcher, key, fence strin
 	return cursors, nil
 }
 
-// close takes a broadcast that is over, or has expired, out of the open ones, and drops
+// close removes a broadcast that is over, or has expired, from the open ones, and deletes
 // the lists of users whom it names. It may be repeated.
 func (s *store) close(ctx context.Context, key string) error {
 	commands := []*rdb.Command{rdb.NewCommand(ctx, "srem", s.openKey(), key)}
@@ -241,7 +241,7 @@ func (s *store) close(ctx context.Context, key string) error {
 	return nil
 }
 
-// unlist takes a user off the lists of users whom open broadcasts name.
+// unlist removes a user from the named users of open broadcasts.
 func (s *store) unlist(ctx context.Context, user int64) error {
 	keys, err := s.redis.SMembers(ctx, s.openKey()).Result()
 	if err != nil {

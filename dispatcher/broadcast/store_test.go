@@ -14,7 +14,8 @@ import (
 
 const testBody = `{"type":"campaign","title":null,"message":"Diskon","details":{}}`
 
-// newTestRecord is a broadcast of a test, to everyone unless it names users.
+// newTestRecord returns the record of a test's broadcast. It goes to everyone unless users
+// are named.
 func newTestRecord(key string, named ...int64) *newRecord {
 	return &newRecord{
 		key: key, digest: "content", definition: []byte("{}"), body: []byte(testBody), audience: []byte("{}"), named: named,
@@ -22,7 +23,7 @@ func newTestRecord(key string, named ...int64) *newRecord {
 	}
 }
 
-// create stores a broadcast that is new.
+// create stores a new broadcast.
 func (g *gateway) create(r *newRecord) {
 	g.t.Helper()
 	if duplicate, err := g.store.create(g.t.Context(), r); err != nil || duplicate {
@@ -30,7 +31,8 @@ func (g *gateway) create(r *newRecord) {
 	}
 }
 
-// The first content wins, a repeat changes nothing, and what is over stays so.
+// The content that was stored first is kept, a repeat changes nothing, and a broadcast that
+// has ended cannot be resumed.
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -82,7 +84,7 @@ func TestCreate(t *testing.T) {
 	})
 }
 
-// A user who is erased is named by no broadcast any more.
+// Unlist removes an erased user from all lists of named users.
 func TestUnlist(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -103,8 +105,8 @@ func TestUnlist(t *testing.T) {
 	})
 }
 
-// A request that died leaves no broadcast that anybody sees, until it is repeated; the
-// repeat's definition counts.
+// A broadcast whose request died is not visible until the request is repeated. The
+// definition of the repeated request is used.
 func TestPreparingBroadcast(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -129,8 +131,7 @@ func TestPreparingBroadcast(t *testing.T) {
 	})
 }
 
-// A broadcast that was not stored entirely is not walked, and repeating the request
-// completes it.
+// A broadcast that was stored only in part is not run. Repeating the request completes it.
 func TestCreateIsCut(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
@@ -143,7 +144,7 @@ func TestCreateIsCut(t *testing.T) {
 					break
 				}
 				if w, err := s.startWalk(t.Context(), s.batcher, r.key, "w", time.Hour); w != nil && err == nil {
-					break // only the answer to the last script was lost
+					break // complete: only the answer to the last script was lost
 				}
 			}
 			named := 0

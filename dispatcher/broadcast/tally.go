@@ -11,7 +11,7 @@ import (
 //go:embed tally.lua
 var tallySource string
 
-// Fragment counts what came of a broadcast's pushes within the script that settles an
+// Fragment counts the outcomes of a broadcast's pushes within the script that settles an
 // entry; see Broadcasts.Tally.
 var Fragment = outbox.Fragment{Name: "tally_broadcast", Source: tallySource}
 

@@ -1,7 +1,7 @@
--- Counts what came of a broadcast's pushes, within the script that settles an entry.
+-- Counts the outcomes of a broadcast's pushes, within the script that settles an entry.
 --
 -- keys  1 walk
--- args  1… fields to count up, and by how much, by turns
+-- args  1… fields to count up and their increments, alternating
 -- Returns 1, or 0 when the walk has expired.
 
 local walk = keys[1]

@@ -11,8 +11,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// What came of the pushes is counted when their entries are settled, unless the walk has
-// expired.
+// The results of pushes are counted when their entries are settled, unless the walk's
+// record has expired.
 func TestTally(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {

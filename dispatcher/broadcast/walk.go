@@ -36,10 +36,10 @@ var (
 )
 
 // A walk is the progress of one broadcast through the users of all partitions, in each
-// in the order of their ids, while this process holds the lease. The cursors are kept in
-// Redis and move in the script that notifies a user, so that another process goes on
-// exactly where this one stopped; as soon as another one holds the lease, this one cannot
-// notify anybody any more. It is used by one goroutine at a time.
+// partition in the order of their ids, while this process holds the lease. The cursors are
+// kept in Redis and move in the script that notifies a user, so that another process
+// continues exactly where this one stopped; once another process holds the lease, this one
+// can no longer notify anybody. It is used by one goroutine at a time.
 type walk struct {
 	s       *store
 	batcher *rdb.Batcher
@@ -82,8 +82,8 @@ func (w *walk) setLease(ctx context.Context, lease time.Duration, pace float64) 
 	return fence, nil
 }
 
-// renew renews the lease and notes how many users were notified a second of late. The
-// error is errFenced when the lease is lost.
+// renew renews the lease and stores the pace, in users notified a second. The error is
+// errFenced when the lease is lost.
 func (w *walk) renew(ctx context.Context, pace float64) error {
 	fence, err := w.setLease(ctx, w.lease, pace)
 	if err == nil && fence != w.fence {
@@ -92,22 +92,22 @@ func (w *walk) renew(ctx context.Context, pace float64) error {
 	return err
 }
 
-// release gives the lease up, so that another process can go on at once.
+// release gives the lease up, so that another process can continue at once.
 func (w *walk) release(ctx context.Context) error {
 	_, err := w.setLease(ctx, 0, 0)
 	return err
 }
 
-// finish ends the broadcast: to is a state that is over; store.close comes after it.
-// total is the number of users that its status shows. The error is ErrState when the
-// lease was lost.
+// finish ends the broadcast in the state to, which is final; call store.close after it.
+// total is the number of users that its status shows. The error is ErrState when the lease
+// was lost.
 func (w *walk) finish(ctx context.Context, to State, total int64) error {
 	return w.s.change(ctx, w.key, to, []State{active}, strconv.FormatInt(w.fence, 10),
 		"finished", w.s.now().UnixMilli(), "total", total)
 }
 
-// next returns the users of a partition who come next, limit of them at most; none when
-// the partition is done. named says that the broadcast names its users.
+// next returns the next users of a partition, limit of them at most; none when the
+// partition is done. named says that the broadcast names its users.
 func (w *walk) next(ctx context.Context, partition int, named bool, limit int) ([]int64, error) {
 	set := w.s.partitions.Users(partition)
 	if named {
@@ -124,10 +124,10 @@ type candidate struct {
 	notification *inbox.NewNotification
 }
 
-// step takes the walk over candidates, who must be the next ones of a partition, in
-// order. Each is notified, and the cursor moved, in one script, and only if the one
-// before was, so that after an error the cursor is at one of them: the next step goes on
-// from there. The error is errFenced when this walk is over.
+// step takes the walk over candidates, who must be the next users of a partition, in order.
+// One script notifies a candidate and moves the cursor, and only if the script before it
+// did. So after an error the cursor is at one of the candidates, and the next step
+// continues from there. The error is errFenced when this walk is over.
 func (w *walk) step(ctx context.Context, partition int, candidates []candidate) error {
 	from, skipped := w.cursors[partition], 0
 	var commands []*rdb.Command

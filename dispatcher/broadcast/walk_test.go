@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// notification is what a user gets of a test's broadcast.
+// notification returns the notification that a user gets from a test's broadcast.
 func (g *gateway) notification(key string, user int64) *inbox.NewNotification {
 	c := broadcaster{b: g.Broadcasts, key: key, def: definition{Type: "campaign", Digest: "content"}}
 	return c.notification(g.partitions.OfUser(user), user, time.Now())
@@ -37,9 +37,9 @@ func (g *gateway) hold(b *rdb.Batcher, holder string, lease time.Duration) *walk
 	return nil
 }
 
-// Broadcasters come and go at any moment, several at once, with connections that are cut
-// and scripts that Redis has lost: every user of the audience is notified exactly once,
-// and the counts say so.
+// Several broadcasters start and crash at any moment, connections are cut, and Redis loses
+// scripts. Even so, every user in the audience is notified exactly once, and the counts are
+// right.
 func TestBroadcastersCrash(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		for seed := range uint64(4) {
@@ -56,7 +56,7 @@ func crashBroadcasters(t *testing.T, client redis.UniversalClient, seed uint64) 
 	g.create(newTestRecord("c"))
 	b := cutBatcher(t, client, seed)
 
-	var walks []*walk // all but the last one have lost the lease
+	var walks []*walk // only the last one still has the lease
 	for made, done := 0, 0; done < g.partitions.Len(); {
 		if len(walks) == 0 || rnd.IntN(6) == 0 {
 			made++
@@ -117,9 +117,9 @@ func crashBroadcasters(t *testing.T, client redis.UniversalClient, seed uint64) 
 	}
 }
 
-// When Redis has lost one of a step's scripts and not the other, the Batcher sends the
-// former again after the latter: the cursor must not pass users who were not notified.
-// It is not parallel, because others load the scripts.
+// When Redis has lost only one of a step's two scripts, the Batcher sends that script again
+// after the other one. The cursor must not pass users who were not notified. The test is
+// not parallel, because other tests would load the scripts.
 func TestStepOutOfOrder(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
 		ctx, g := t.Context(), newGateway(t, client)
@@ -136,7 +136,7 @@ func TestStepOutOfOrder(t *testing.T) {
 		if err := w.step(ctx, 0, []candidate{{user: users[0]}}); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second time everything is known
+		for range 2 { // Redis has both scripts the second time
 			var candidates []candidate
 			next, err := w.next(ctx, 0, false, 3)
 			if err != nil {
@@ -161,7 +161,7 @@ func TestStepOutOfOrder(t *testing.T) {
 	})
 }
 
-// No user is notified once pausing has returned; a later walk goes on where it was.
+// No user is notified after pausing has returned. A later walk continues at the cursor.
 func TestPausedWalk(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {

@@ -21,13 +21,13 @@ type Options struct {
 	// Types say how long the push of a message is worth delivering: the built-in types
 	// when nil.
 	Types *event.Types
-	// Texts are the words that Kabar makes itself: the built-in ones when nil.
+	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Locale is the language of a user who chose none: Indonesian unless set.
 	Locale text.Locale
 	// Location is the zone of the times in live frames: UTC unless set.
 	Location *time.Location
-	// Admins are administrators beside those whose profile says so.
+	// Admins are administrators in addition to the users whose profile says so.
 	Admins []int64
 	// Grace is how long a push waits for one of the receiver's live sockets to show the
 	// message; 0 switches that off.
@@ -59,8 +59,8 @@ type Chat struct {
 	now        func() time.Time
 }
 
-// New returns a chat. Messages are sent at once; what processes that died have left
-// is handed over while Run runs.
+// New returns a chat. It sends messages at once; the hand-offs of processes that died are
+// carried out while Run runs.
 func New(o Options) *Chat {
 	if o.Types == nil {
 		o.Types = event.NewTypes()

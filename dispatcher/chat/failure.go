@@ -19,7 +19,7 @@ const (
 	textAdminsOnly = "api.message.admins_only"
 )
 
-// SendFailure returns what a client is told about an error of Send or Form.Parse: the id
+// SendFailure returns the answer to the client for an error of Send or Form.Parse: the id
 // of the documented text, and the error code that the HTTP interface and sockets share.
 func SendFailure(err error) (textID, code string) {
 	var invalid *event.InvalidError
@@ -42,9 +42,9 @@ func SendFailure(err error) (textID, code string) {
 	return textNotSent, "unavailable"
 }
 
-// FailureFields returns what is wrong with each field of a message that Send or
-// Form.Parse refused, by the names of the fields in the documents, or nil when the error
-// is about no field. Each problem continues a sentence that begins with the field's name.
+// FailureFields returns the problem of each field of a message that Send or Form.Parse
+// refused, by the documented name of the field, or nil when the error is about no field.
+// Each problem continues a sentence that begins with the field's name.
 func FailureFields(err error) map[string]string {
 	var invalid *event.InvalidError
 	switch {

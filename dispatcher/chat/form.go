@@ -25,8 +25,8 @@ type Field struct {
 	Problem string
 }
 
-// JSONField reads a field from JSON: a string or a number, since either may arrive as
-// the other; null and nothing are no value.
+// JSONField reads a field from JSON: a string or a number, since clients send each in place
+// of the other. null and an empty value are no value.
 func JSONField(v jsontext.Value) Field {
 	if jsonscan.Absent(v) {
 		return Field{}
@@ -38,9 +38,8 @@ func JSONField(v jsontext.Value) Field {
 	return Field{Text: s}
 }
 
-// Parse reads the message. The error is an *event.InvalidError by the names of the
-// fields in the documents; what could be read is returned beside it. Bounds are checked
-// by Send.
+// Parse reads the message. The error is an *event.InvalidError by the documented names of
+// the fields; the fields that could be read are returned beside it. Send checks the bounds.
 func (f *Form) Parse() (OutgoingMessage, error) {
 	v := &event.Validator{}
 	m := OutgoingMessage{

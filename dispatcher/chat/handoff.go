@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A handoff is what a script in one user's partition leaves to be done in the
+// A handoff is a change that a script in one user's partition leaves to be made in the
 // partner's. It has one member.
 type handoff struct {
 	Message *inbox.Message     `json:"m,omitzero"` // pending for the second copy
@@ -54,8 +54,8 @@ func Concerns(text string, user int64) bool {
 		h.Receipt != nil && (h.Receipt.User == user || h.Receipt.Partner == user)
 }
 
-// ValidHandoff reports whether a partition's hand-off can be read and says what is to
-// be done.
+// ValidHandoff reports whether a partition's hand-off can be read and is a pointer to pending
+// messages or a read receipt.
 func ValidHandoff(text string) bool {
 	h, err := parseHandoff(text)
 	return err == nil && (h.Pending != nil || h.Receipt != nil)
@@ -85,7 +85,7 @@ func (c *Chat) Run(ctx context.Context) {
 	}
 }
 
-// carryOut does what a hand-off says, and removes it.
+// carryOut carries out a hand-off, and removes it.
 func (c *Chat) carryOut(ctx context.Context, text string) error {
 	h, err := parseHandoff(text)
 	if err != nil {

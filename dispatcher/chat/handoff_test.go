@@ -6,7 +6,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// Hand-offs are stored: another version has to read them.
+// The format of stored hand-offs must not change, because other versions read them.
 const (
 	storedMessage = `{"m":{"ID":"","Conversation":"c","Sender":15,"Receiver":66,"Body":"halo","Category":0,` +
 		`"Product":"","ClientID":"","CreatedAt":"0001-01-01T00:00:00Z","Read":false}}`
@@ -34,7 +34,7 @@ func TestValidHandoff(t *testing.T) {
 	for text, want := range map[string]bool{
 		storedPointer: true,
 		storedReceipt: true,
-		storedMessage: false, // lies in the set of what is pending, not among hand-offs
+		storedMessage: false, // is stored in the set of pending messages, not as a hand-off
 		`{}`:          false,
 		`nonsense`:    false,
 		``:            false,
@@ -52,7 +52,7 @@ func TestConcerns(t *testing.T) {
 		want bool
 	}{
 		{storedPointer, 15, true},
-		{storedPointer, 66, false}, // their messages come with the first copy's user
+		{storedPointer, 66, false}, // the pointer names only the first copy's user
 		{storedReceipt, 15, true},
 		{storedReceipt, 66, true},
 		{storedReceipt, 1, false},

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Rate bounds what may be done: so many a second, and so many at once.
+// A Rate is a rate limit: how many a second, and how many at once.
 type Rate struct {
 	PerSecond float64
 	Burst     int
@@ -25,11 +25,11 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("too many messages, try again in %v", e.RetryAfter)
 }
 
-// maxLimited is how many users are limited, those who sent something last. Others start
-// with a full burst.
+// maxLimited is how many users a limiter tracks, the most recent senders. Any other user
+// starts with a full burst.
 const maxLimited = 1 << 16
 
-// A limiter limits what each user does in this process. It is safe for concurrent use.
+// A limiter is a rate limit for each user in this process. It is safe for concurrent use.
 type limiter struct {
 	rate  Rate
 	users *lru.Cache[int64, *rate.Limiter]

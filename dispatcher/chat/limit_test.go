@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Ten thousand messages from one user at once are limited; others do not notice.
+// Of ten thousand messages that one user sends at once, most are refused. Other users are
+// not affected.
 func TestSendsOfOneUserAreLimited(t *testing.T) {
 	clock := time.Now()
 	w := newWorld(t, func(o *Options) {
 		o.Now = func() time.Time { return clock }
-		o.Sends = Rate{} // the default
+		o.Sends = Rate{} // use the default
 	})
 	ctx := context.Background()
 	var limit *LimitError

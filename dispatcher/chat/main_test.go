@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// A world is a chat with what it needs, under keys of its own. Users 66, 15 and the
+// A world is a chat with its dependencies and with keys of its own. Users 66, 15 and the
 // administrator 1 are known.
 type world struct {
 	*Chat
@@ -37,7 +37,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test
+	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)
 	registry := devices.New(devices.Options{Redis: client, Batcher: b, Partitions: parts})
@@ -52,7 +52,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 			Redis: client, Batcher: b, Partitions: parts, Bodies: store.Texts, Consumer: "test",
 			Lease: 2 * time.Second, RetryFor: time.Hour, Log: log, Now: time.Now,
 		}),
-		Sends: Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Sends: Rate{PerSecond: 1e6, Burst: 1e6}, // tests of rate limits set their own
 	}
 	for _, f := range change {
 		f(&o)
@@ -67,7 +67,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	return w
 }
 
-// audit fails the test when what it has left in Redis does not add up.
+// audit fails the test if the data in Redis is inconsistent.
 func (w *world) audit() {
 	for p := range w.partitions.Len() {
 		users, err := w.inbox.Users.After(context.Background(), p, 0, 1000)
@@ -117,7 +117,7 @@ func (w *world) unreadMessages(user int64) int {
 	return u.Messages
 }
 
-// entries returns what waits in the queues, by the name of the queue.
+// entries returns the entries in the queues, by the name of the queue.
 func (w *world) entries() map[string][]*outbox.Entry {
 	w.t.Helper()
 	found := make(map[string][]*outbox.Entry)
@@ -136,7 +136,7 @@ func (w *world) entries() map[string][]*outbox.Entry {
 	return found
 }
 
-// expire makes the hand-offs due that requests have left.
+// expire makes all hand-offs due.
 func (w *world) expire() {
 	w.t.Helper()
 	ctx := context.Background()
@@ -150,7 +150,7 @@ func (w *world) expire() {
 	}
 }
 
-// handoffs returns the hand-offs that are left.
+// handoffs returns the hand-offs that are in Redis.
 func (w *world) handoffs() []string {
 	var left []string
 	for p := range w.partitions.Len() {
@@ -165,7 +165,7 @@ func (w *world) eventually(what string, ok func() bool) {
 	defer cancel()
 	for !ok() {
 		if !rdb.Sleep(ctx, 5*time.Millisecond) {
-			w.t.Fatalf("%s: not so after 20 s", what)
+			w.t.Fatalf("%s: condition not met after 20 s", what)
 		}
 	}
 }

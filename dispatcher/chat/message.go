@@ -16,7 +16,7 @@ const (
 	maxProductID = 64  // characters
 )
 
-// An OutgoingMessage is what a user wants to send.
+// An OutgoingMessage is a message that a user wants to send.
 type OutgoingMessage struct {
 	Receiver int64
 	Category int    // 0 normal, 1 to 6 for administrators

@@ -8,9 +8,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// ReadConversation marks what a user received in a conversation as read, up to a
-// message, or with "" all of it, and tells the partner. The error is inbox.ErrNotFound
-// when the user has no such conversation.
+// ReadConversation marks the messages that a user received in a conversation as read, up to
+// the message upTo or, when that is "", all of them, and tells the partner. The error is
+// inbox.ErrNotFound when the user has no such conversation.
 func (c *Chat) ReadConversation(ctx context.Context, user int64, conversation, upTo string) error {
 	newest, err := c.inbox.Conversations.NewestUnread(ctx, user, conversation)
 	if err != nil || newest == "" {
@@ -49,8 +49,8 @@ func (c *Chat) markRead(ctx context.Context, receipt inbox.ReadReceipt) error {
 	return nil
 }
 
-// deliverReceipt notes in the sender's copy what was read, and removes the hand-off. A
-// sender's copy that lacks the message is given it first.
+// deliverReceipt applies a receipt to the sender's copy, and removes the hand-off. If the
+// sender's copy lacks the message, it is stored there first.
 func (c *Chat) deliverReceipt(ctx context.Context, receipt *inbox.ReadReceipt) error {
 	frame := receiptFrame(receipt)
 	err := c.inbox.Conversations.ApplyReceipt(ctx, receipt.Partner, *receipt, frame, false)

@@ -9,7 +9,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// Reading up to an id that is in nobody's future leaves nothing behind.
+// Reading up to an id beyond the newest message leaves no hand-off behind.
 func TestReadingBeyondTheNewestMessage(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -25,8 +25,8 @@ func TestReadingBeyondTheNewestMessage(t *testing.T) {
 	}
 }
 
-// The process dies between marking messages as read and telling their sender: another
-// one delivers the receipt.
+// The process dies after marking messages as read and before telling their sender. Another
+// process delivers the read receipt.
 func TestCrashBetweenReadingAndItsReceipt(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()

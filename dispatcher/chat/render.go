@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// eventType is the type of a message's push and frame, and the id of its words.
+	// eventType is the type of a message's push and frame, and the id of its text.
 	eventType  = "message"
 	maxPreview = 400 // characters of a message that its push carries
 )
 
-// outbound returns what both copies of a message need.
+// outbound returns a message with its frame, hand-off and push.
 func (c *Chat) outbound(m *inbox.Message, profiles map[int64]inbox.Profile) (*inbox.OutboundMessage, error) {
 	body := c.body(m, profiles)
 	frame, err := c.frame(m, body, profiles)
@@ -47,7 +47,7 @@ func (c *Chat) outbound(m *inbox.Message, profiles map[int64]inbox.Profile) (*in
 	}, nil
 }
 
-// entry is the push of a message in the outbox, without its body. A message tells no
+// entry returns the outbox entry of a message's push, without its body. A message tells no
 // state and has no buttons.
 func (c *Chat) entry(m *inbox.Message, profiles map[int64]inbox.Profile) *outbox.Entry {
 	return &outbox.Entry{
@@ -62,7 +62,7 @@ func (c *Chat) entry(m *inbox.Message, profiles map[int64]inbox.Profile) *outbox
 	}
 }
 
-// body is the stored body of the notification that tells of a message.
+// body returns the stored body of a message's notification.
 func (c *Chat) body(m *inbox.Message, profiles map[int64]inbox.Profile) []byte {
 	from := profiles[m.Sender].DisplayName(m.Sender)
 	words, others := c.texts.Translate(c.locale, eventType, func(text.Locale) text.Args { return text.Args{From: from} })
@@ -75,7 +75,7 @@ func (c *Chat) body(m *inbox.Message, profiles map[int64]inbox.Profile) []byte {
 	return b.Stored()
 }
 
-// preview is what a push shows of a message: the beginning of its text, without BBCode.
+// preview returns the beginning of a message's text, without BBCode, for its push.
 func preview(body string) string {
 	words := bbcode.Text(body)
 	if beginning := event.Truncate(words, maxPreview); beginning != words {
@@ -106,9 +106,9 @@ func (c *Chat) frame(m *inbox.Message, body []byte, profiles map[int64]inbox.Pro
 	return content.MessageMembers(shown, view), nil
 }
 
-// MessageMembers returns, by id, the members of the live frames of messages in a user's
-// copies, which the replay log only refers to. Messages that the user does not have (any
-// more) have no entry.
+// MessageMembers returns, by message id, the members of the live frames of messages in a
+// user's copies: the replay log holds only their ids. Messages that the user does not have
+// (any more) have no entry.
 func (c *Chat) MessageMembers(ctx context.Context, user int64, ids []string) (map[string][]byte, error) {
 	messages, err := c.inbox.Conversations.MessagesByID(ctx, user, ids)
 	if err != nil || len(messages) == 0 {

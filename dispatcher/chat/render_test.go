@@ -14,7 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// What a message leaves in the outbox, as other versions read it.
+// TestPushOfAMessage checks the outbox entry of a message, because other versions read it.
 func TestPushOfAMessage(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.RetryFor = time.Hour })
 	w.register(66)
@@ -38,8 +38,8 @@ func TestPushOfAMessage(t *testing.T) {
 	}
 }
 
-// Replay makes the same members as were published, in the language of the receiver's
-// profile.
+// MessageMembers returns the same members as were published, in the language of the
+// receiver's profile.
 func TestMessageMembers(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t)
@@ -106,7 +106,7 @@ func TestPreview(t *testing.T) {
 	}
 }
 
-// A push waits for the grace while the receiver has a live socket.
+// A push waits for the grace period while the receiver has a live socket.
 func TestGrace(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Grace = time.Hour })
 	w.register(66)

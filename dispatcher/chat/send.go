@@ -21,11 +21,11 @@ var (
 	ErrAdminsOnly = errors.New("this category is for administrators only")
 )
 
-// Send sends a message and returns its id. When the same message was sent before with
-// the same ClientID, it returns the id of that one. Once it returns no error both users
-// will have the message, even if the process dies. The error is *event.InvalidError,
-// *LimitError, ErrUnknownReceiver, ErrAdminsOnly, inbox.ErrConflict, or Redis'; after the
-// latter sending again is safe with a ClientID.
+// Send sends a message and returns its id. When the same message was sent before with the
+// same ClientID, it returns the id of that one. Once it returns no error both users will
+// have the message, even if the process dies. The error is *event.InvalidError,
+// *LimitError, ErrUnknownReceiver, ErrAdminsOnly, inbox.ErrConflict, or Redis'; after an
+// error of Redis sending again is safe with a ClientID.
 func (c *Chat) Send(ctx context.Context, sender int64, m OutgoingMessage) (id string, err error) {
 	if err := m.check(sender); err != nil {
 		return "", err
@@ -68,9 +68,9 @@ func (c *Chat) Send(ctx context.Context, sender int64, m OutgoingMessage) (id st
 	return message.ID, nil
 }
 
-// refuse returns the error with which a message is refused, and releases its ClientID.
-// When the message repeats one that was sent while that was allowed, it returns the id of
-// that one instead.
+// refuse returns reason, the error that refuses a message, and releases the message's
+// ClientID. When the message repeats one that was sent while that was allowed, it returns
+// the id of the earlier one instead.
 func (c *Chat) refuse(ctx context.Context, m *inbox.Message, again bool, reason error) (id string, err error) {
 	if !again {
 		return "", cmp.Or(c.inbox.Outbound.ReleaseClientID(ctx, m), reason)
@@ -82,7 +82,7 @@ func (c *Chat) refuse(ctx context.Context, m *inbox.Message, again bool, reason 
 	return id, err
 }
 
-// onceOf returns what makes storing a message idempotent.
+// onceOf returns the idempotency key of a message.
 func onceOf(m *inbox.Message) string {
 	if m.ClientID != "" {
 		return "client\x00" + m.ClientID
@@ -141,11 +141,11 @@ func (c *Chat) deliver(ctx context.Context, out *inbox.OutboundMessage, before s
 	return err
 }
 
-// maxCatchUp is how many messages are read together that are pending for a second copy.
+// maxCatchUp is how many pending messages are read together.
 const maxCatchUp = 50
 
-// CatchUp stores the messages that are pending for a conversation's second copy, in
-// order. First is the user who has the first copy, the lower id of the two.
+// CatchUp stores the messages that are pending for a conversation's second copy, in order.
+// first is the user with the first copy, the lower id of the two.
 func (c *Chat) CatchUp(ctx context.Context, first int64, conversation string) error {
 	for {
 		handoffs, err := c.inbox.Outbound.Pending(ctx, first, conversation, maxCatchUp)

@@ -47,8 +47,8 @@ func TestSendRefuses(t *testing.T) {
 	}
 }
 
-// The process dies between the scripts of the two copies, whichever is first:
-// another one hands the message over.
+// The process dies between the scripts that write the two copies, whichever copy is first.
+// Another process hands the message over.
 func TestCrashBetweenTheTwoCopies(t *testing.T) {
 	for name, c := range map[string]struct{ from, to int64 }{
 		"the receiver's is missing": {15, 66},
@@ -91,7 +91,7 @@ func TestCrashBetweenTheTwoCopies(t *testing.T) {
 	}
 }
 
-// The sender repeats a message whose request has died: that hands it over.
+// When the sender repeats a message whose request has died, the message is handed over.
 func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -122,8 +122,8 @@ func TestRepeatedMessageIsHandedOver(t *testing.T) {
 	}
 }
 
-// A message that may not be sent any more is not sent again, nor is another one in
-// its place.
+// When a sent message would no longer be allowed, repeating it does not send it again.
+// Another message with the same client id is not sent, either.
 func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
@@ -154,7 +154,7 @@ func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 	if _, err := w.Send(ctx, 66, other); !errors.Is(err, inbox.ErrConflict) {
 		t.Errorf("another one under its client id: %v", err)
 	}
-	// Even if the binding is lost, the first copy knows better.
+	// Even when the binding of the client id is lost, the first copy detects the conflict.
 	if err := w.inbox.Outbound.ReleaseClientID(ctx, &inbox.Message{Sender: 66, ClientID: "c1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -163,8 +163,8 @@ func TestRepeatOfAMessageThatMayNotBeSentAnyMore(t *testing.T) {
 	}
 }
 
-// A failover loses the first copy's newest message, and a gateway whose clock is
-// behind sends the next one: it reaches both.
+// A failover loses the newest message of the first copy. The gateway that sends the next
+// message has a clock that is behind. That message still reaches both copies.
 func TestMessageAfterAFailover(t *testing.T) {
 	var ahead time.Duration
 	w := newWorld(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
@@ -175,7 +175,7 @@ func TestMessageAfterAFailover(t *testing.T) {
 	before := w.rdb.HGet(ctx, heads, conversation).Val()
 	ahead = time.Hour
 	lost := w.send(15, 66, "satu")
-	if err := w.inbox.Conversations.DeleteMessage(ctx, 15, lost); err != nil { // and what else the script wrote
+	if err := w.inbox.Conversations.DeleteMessage(ctx, 15, lost); err != nil { // and everything else that the script wrote
 		t.Fatal(err)
 	}
 	if before == "" || w.rdb.HSet(ctx, heads, conversation, before).Err() != nil {
@@ -190,14 +190,14 @@ func TestMessageAfterAFailover(t *testing.T) {
 	}
 }
 
-// Both write at once, through processes whose clocks differ: both see everything,
-// in the order of the ids.
+// Both users write at the same time, through processes with different clocks. Both see all
+// messages in the order of the ids.
 func TestMessagesComeInTheOrderOfTheirIDs(t *testing.T) {
 	w := newWorld(t)
 	behind := newWorld(t, func(o *Options) {
 		o.Now = func() time.Time { return time.Now().Add(-100 * time.Millisecond) }
 	})
-	const each = (maxProposals - 1) / 3 // so few that no message is refused because of the others
+	const each = (maxProposals - 1) / 3 // few enough that no message is refused because of concurrent ones
 	var wg sync.WaitGroup
 	for i, chat := range []*Chat{w.Chat, behind.Chat, w.Chat, behind.Chat} {
 		from, to := int64(15), int64(66)

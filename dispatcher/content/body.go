@@ -18,7 +18,7 @@ const (
 	noUnreadItems = `"unread_items":null}`
 )
 
-// A Body is a notification's content, apart from whose it is.
+// A Body is the content of a notification, without its id and receiver.
 type Body struct {
 	Type    string
 	Title   *string // nil: none
@@ -26,7 +26,7 @@ type Body struct {
 	// Translations is a JSON object by language: the message in the languages that
 	// Message is not in. It is empty when a service worded the message.
 	Translations jsontext.Value
-	// Details is a JSON object. What it says of unread_items is not stored.
+	// Details is a JSON object. Its member unread_items is not stored.
 	Details jsontext.Value
 }
 
@@ -97,7 +97,7 @@ func ParseBody(stored []byte) (b Body, err error) {
 	return b, err
 }
 
-// In returns the body with its message in a language, if it has that.
+// In returns the body with its message in a language, or unchanged without a translation.
 func (b Body) In(l text.Locale) Body {
 	if len(b.Translations) > 0 {
 		_ = jsonscan.EachMember(b.Translations, func(m jsonscan.Member) { // Stored wrote an object
@@ -112,9 +112,9 @@ func (b Body) In(l text.Locale) Body {
 // HasTranslations reports whether a stored body holds its message in several languages.
 func HasTranslations(stored []byte) bool { return bytes.HasPrefix(stored, []byte(translationsKey)) }
 
-// AppendMembers appends the members of a stored body that clients are shown (type,
-// title, message, details), without braces, with the message in a language, if it has
-// that.
+// AppendMembers appends the members of a stored body that clients are shown (type, title,
+// message, details), without braces. The message is in the given language if the body has
+// it.
 func AppendMembers(dst, stored []byte, l text.Locale) []byte {
 	if !HasTranslations(stored) {
 		return append(dst, stored[1:len(stored)-1]...)

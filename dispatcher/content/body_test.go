@@ -16,7 +16,7 @@ func TestStoredBody(t *testing.T) {
 	for name, c := range map[string]struct {
 		body Body
 		want string
-		// details is what ParseBody returns: with the member for the counts.
+		// details is the Details that ParseBody returns. It includes unread_items.
 		details string
 	}{
 		"without translations": {

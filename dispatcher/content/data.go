@@ -13,18 +13,17 @@ import (
 // TimeLayout is how notifications write times: RFC 3339 with milliseconds.
 const TimeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// A Notification is a body with whose it is.
+// A Notification is a body with its id and receiver.
 type Notification struct {
 	ID       string
 	Receiver int64
-	// Promo says that its type has the shape of the promotions' samples.
+	// Promo says that its type has the form of the documented promotions.
 	Promo bool
 	Body
 }
 
 // Data lists the top-level keys of a push's data, in the samples' order, with the
-// receiver's unread counts. Times are in the given zone. The error says that the id is
-// none of ours.
+// receiver's unread counts. Times are in the given zone. The error reports a malformed id.
 func (n *Notification) Data(unreads model.Unreads, zone *time.Location) ([]push.Field, error) {
 	if n.Promo {
 		return n.promoData(zone)
@@ -65,7 +64,7 @@ func quoted(s string) []byte { return jsonscan.AppendString(nil, s) }
 
 func number(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 
-// fillUnreadItems puts the counts where a stored body has left room for them.
+// fillUnreadItems replaces the null that a stored body has as unread_items by the counts.
 func fillUnreadItems(details, items []byte) []byte {
 	rest, ok := bytes.CutSuffix(details, []byte(noUnreadItems))
 	if !ok {
@@ -78,8 +77,8 @@ func fillUnreadItems(details, items []byte) []byte {
 	return append(b, '}')
 }
 
-// unreadItems are the receiver's counts as the samples have them; only a transaction's
-// has unread_notifications.
+// unreadItems returns the receiver's counts in the form of the samples; only a
+// transaction's has unread_notifications.
 func unreadItems(eventType string, n model.Unreads) []byte {
 	b := make([]byte, 0, 256)
 	add := func(name string, n int) {

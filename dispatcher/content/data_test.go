@@ -9,12 +9,12 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// noteID is an id of 2014-01-23T06:42:43.5Z.
+// noteID is an id that was made at 2014-01-23T06:42:43.5Z.
 const noteID = "52e0b9e37a12000000000000"
 
 var (
 	jakarta = time.FixedZone("WIB", 7*60*60)
-	// unreads has another number in each field.
+	// unreads has a different number in each field.
 	unreads = model.Unreads{
 		Messages: 1, SellerTransactions: 2, TransactionNews: 3, Notifications: 4,
 		BuyerTransactions: 5, CartItems: 6, SellerOffers: 7, BuyerOffers: 8,
@@ -79,7 +79,7 @@ func TestData(t *testing.T) {
 	}
 }
 
-// Only promotions show when they were made, which their id says.
+// An invalid id is an error for promotions only, because only they show the time in the id.
 func TestDataOfAnInvalidID(t *testing.T) {
 	t.Parallel()
 	for _, promo := range []bool{true, false} {
@@ -97,7 +97,7 @@ func TestDataOfAnInvalidID(t *testing.T) {
 	}
 }
 
-// The details of a body are shared by all of its receivers.
+// All receivers of a body share its details, so filling in the counts must copy them.
 func TestFillUnreadItemsCopies(t *testing.T) {
 	t.Parallel()
 	const stored = `{"id":1,"unread_items":null} `
@@ -111,7 +111,7 @@ func TestFillUnreadItemsCopies(t *testing.T) {
 			t.Errorf("the stored details became %s", got)
 		}
 	}
-	// The counts are filled in at the end of the object only.
+	// The counts are filled in only at the end of the object.
 	for _, kept := range []string{`{}`, `{"unread_items":null,"id":1}`, `{"x":{"unread_items":null}}`} {
 		if got := fillUnreadItems([]byte(kept), []byte(`{}`)); string(got) != kept {
 			t.Errorf("%s became %s", kept, got)

@@ -23,9 +23,9 @@ func DeletedMembers(id string) []byte {
 	return fmt.Appendf(nil, `"event":{"type":"deleted","id":%q}`, id)
 }
 
-// Members returns the members of a notification's frame in the language of its message,
-// and in the others that it has beside that. Times are in the given zone. The error says
-// that the id is none of ours.
+// Members returns the members of a notification's frame in the language of its message, and
+// in the others that it has beside that. Times are in the given zone. The error reports a
+// malformed id.
 func (n *Notification) Members(zone *time.Location) (members []byte, others map[text.Locale][]byte, err error) {
 	event, err := n.EventJSON(zone)
 	if err != nil {
@@ -51,8 +51,8 @@ func (n *Notification) Members(zone *time.Location) (members []byte, others map[
 
 func eventMember(event []byte) []byte { return append([]byte(`"event":`), event...) }
 
-// EventJSON returns what a push's data says of a notification as one object. The
-// receiver's counts are not in it: they come in frames of their own.
+// EventJSON returns the data of a notification's push as one object, without the receiver's
+// counts: they come in frames of their own.
 func (n *Notification) EventJSON(zone *time.Location) ([]byte, error) {
 	if n.Promo {
 		fields, err := n.promoData(zone)

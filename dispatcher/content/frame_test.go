@@ -104,8 +104,8 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// A receipt is published without the frame around it, and ReadFrame adds that. It must
-// not write into the bytes of the members.
+// ReadFrame adds a frame around the members of a receipt. It must not write into the bytes
+// of the members.
 func TestReadFrameCopies(t *testing.T) {
 	t.Parallel()
 	members := []byte(`"a":1,`)[:5]

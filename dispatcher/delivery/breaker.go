@@ -13,7 +13,7 @@ const (
 	firstProbe = 15 * time.Second // how long an open circuit waits for its first probe
 	maxProbe   = 5 * time.Minute  // how long it waits for a later one at most
 	slowFor    = time.Minute      // how long a lane pauses when the provider does not say
-	window     = 128              // answers that the share of bad tokens is taken from
+	window     = 128              // answers from which the share of bad tokens is computed
 	minAnswers = 20               // with fewer, bad tokens do not open the circuit
 )
 
@@ -38,7 +38,8 @@ type breaker struct {
 	next    int
 }
 
-// A pause is that of a lane, because the provider asked to slow down.
+// A pause is the time in which a lane sends nothing, because the provider asked to slow
+// down.
 type pause struct{ since, until time.Time }
 
 type answer uint8
@@ -99,7 +100,7 @@ func (b *breaker) report(l push.Lane, started time.Time, r *push.Result) {
 		b.slow(l, started, r.RetryAfter)
 		b.probing = false
 	case push.Later:
-		b.probing = false // the provider is away: the circuit stays as it is
+		b.probing = false // the provider does not answer: the circuit stays as it is
 		if b.open {
 			b.delayProbe()
 		}
@@ -170,9 +171,9 @@ func (b *breaker) closeCircuit() {
 	b.probing = false
 }
 
-// slow pauses lanes, bulk first and urgent never. A request to slow down that answers a
-// push sent after the lanes below were paused pauses the push's own lane. An urgent push
-// that was slowed down waits alone.
+// slow pauses lanes, bulk first and urgent never. When a push was sent after the lanes
+// below its own were paused, and the provider still asks to slow down, the push's own lane
+// is paused, too. An urgent push that was slowed down waits alone.
 func (b *breaker) slow(l push.Lane, started time.Time, retryAfter time.Duration) {
 	if retryAfter == 0 {
 		retryAfter = slowFor

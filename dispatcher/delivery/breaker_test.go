@@ -11,7 +11,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// A clock that the test moves.
+// A clock is a clock that a test sets.
 type clock struct{ now time.Time }
 
 func (c *clock) pass(d time.Duration) { c.now = c.now.Add(d) }
@@ -68,8 +68,8 @@ func TestCircuitOpensAndProbesSlowly(t *testing.T) {
 	}
 }
 
-// A probe that was admitted and not attempted, or met a provider that is away,
-// leaves room for the next.
+// The circuit breaker admits another probe when a probe was released without an attempt, or
+// when it timed out.
 func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
 	g, c := testBreaker()
 	c.answer(g, push.Urgent, push.Result{Outcome: push.Broken})
@@ -101,7 +101,7 @@ func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
 		t.Errorf("among pushes that succeed: %v", r.Outcome)
 	}
 
-	g, c = testBreaker() // the wrong environment: every answer is this
+	g, c = testBreaker() // in the wrong environment, every answer is this one
 	forgotten := 0
 	for range 200 {
 		if !admitted(g, push.Urgent) {
@@ -127,7 +127,7 @@ func TestBulkSlowsFirstAndUrgentLast(t *testing.T) {
 	if got := lanes(); got != [3]bool{true, true, false} {
 		t.Errorf("after the first: %v", got)
 	}
-	c.answer(g, push.Urgent, slow) // was under way already
+	c.answer(g, push.Urgent, slow) // was sent before the pause
 	if got := lanes(); got != [3]bool{true, true, false} {
 		t.Errorf("after one that started before the pause: %v", got)
 	}

@@ -19,13 +19,13 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// Broadcasts is what delivery needs to know of broadcasts.
+// Broadcasts gives delivery access to broadcasts.
 type Broadcasts interface {
-	// Includes reports whether a device is of a broadcast's audience, as stored beside
-	// the broadcast's body.
+	// ParseAudience returns a function that reports whether a device is in the audience of
+	// a broadcast, as stored beside the broadcast's body.
 	ParseAudience(stored []byte) (includes func(devices.Device) bool, err error)
-	// Tally returns what settling an entry adds to a broadcast's counts: accepted
-	// pushes, and those that failed by reason.
+	// Tally returns what settling an entry adds to a broadcast's counts: accepted pushes
+	// and, by reason, failed ones.
 	Tally(partition int, key string, accepted int, failed map[string]int) outbox.Addition
 }
 
@@ -62,7 +62,7 @@ type Workers struct {
 	lanes   [len(push.Lanes)]*lane
 }
 
-// New returns workers. Pushes move while Run runs.
+// New returns workers. They deliver pushes while Run runs.
 func New(o Options) *Workers {
 	w := &Workers{Options: o, metrics: newMetrics(o.Metrics)}
 	breakers := make(map[devices.Platform]*breaker)

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// linger is what a busy loop waits, so that the next round carries more.
+	// linger is how long a busy loop waits, so that its next batch is larger.
 	linger        = 2 * time.Millisecond
 	maxDeliveries = 5           // an entry taken over more often kills its workers: poison
 	redisPause    = time.Second // after Redis failed
 )
 
-// A lane delivers the entries of one lane: a reader takes them from the outbox, queues
-// send them, a settler writes the outcomes, a keeper renews leases and takes over what
-// other processes left.
+// A lane delivers the entries of one lane: a reader takes them from the outbox, queues send
+// them, a settler writes the outcomes, a keeper renews leases and takes over the entries of
+// workers that died.
 type lane struct {
 	w        *Workers
 	lane     push.Lane
@@ -123,8 +123,8 @@ func (l *lane) free(ctx context.Context) int {
 	}
 }
 
-// keep renews the leases of what the lane holds, and takes over entries whose consumer
-// stopped.
+// keep renews the leases of the entries that the lane holds, and takes over entries whose
+// consumer stopped.
 func (l *lane) keep(ctx context.Context) {
 	for rdb.Sleep(ctx, l.w.Outbox.RenewEvery()) {
 		if err := l.w.Outbox.Renew(ctx, l.batcher, l.lane, l.heldFor(l.w.Outbox.RenewEvery()/2)); err != nil && ctx.Err() == nil {

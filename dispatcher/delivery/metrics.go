@@ -2,7 +2,7 @@ package delivery
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are what the workers count.
+// metrics holds the metrics of the workers.
 type metrics struct {
 	attempts *prometheus.CounterVec   // by platform, outcome, reason
 	retries  *prometheus.CounterVec   // by platform, reason

@@ -54,7 +54,7 @@ func (l *lane) finish(j *job, r push.Result, attempted bool) {
 }
 
 // retry delays the push to a device, or buries it when its time is over. It returns the
-// word for the record.
+// outcome for the record.
 func (l *lane) retry(t *task, device devices.Device, r push.Result, attempts int) string {
 	again := t.entry.Retry(device.ID, attempts)
 	delay := backoff(r, attempts)
@@ -67,9 +67,9 @@ func (l *lane) retry(t *task, device devices.Device, r push.Result, attempts int
 	return "retrying"
 }
 
-// backoff is how long a push waits for its next attempt: what the provider said, else a
-// first step that doubles with every attempt; and a little more, so that pushes that
-// failed together do not come back together.
+// backoff returns how long a push waits for its next attempt: as long as the provider asked
+// for, else an exponential backoff that begins with r.Backoff. Up to a quarter is added at
+// random, so that pushes that failed together are not retried together.
 func backoff(r push.Result, attempts int) time.Duration {
 	delay := r.RetryAfter
 	if delay == 0 {
@@ -85,8 +85,8 @@ func backoff(r push.Result, attempts int) time.Duration {
 	return delay + rand.N(delay/4+1)
 }
 
-// forget drops a registration that the provider calls dead, of the generation that was
-// used, unless it is younger than what the provider says.
+// forget removes a registration whose token the provider calls dead: only the generation
+// that was used, and only if it is older than the time that the provider gives.
 func (l *lane) forget(t *task, device devices.Device, r push.Result) {
 	if r.Outcome == push.ForgetIfOthersSucceed || r.Reason == push.ReasonMoved {
 		return // the breaker turns the former into Forget or Refused; the latter is unlisted already

@@ -10,11 +10,11 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// What the receiver prefers affects pushes alone: lists, counters and live sockets show
+// The receiver's preferences affect pushes alone: lists, counters and live sockets show
 // everything at once.
 
-// quietSpread is the time over which the promotions are spread whose quiet hours end at
-// the same minute for many users.
+// quietSpread is the time over which promotions are spread when the quiet hours of many
+// users end at the same minute.
 const quietSpread = 10 * time.Minute
 
 // muted reports whether pushes of a type are muted on a device.
@@ -96,17 +96,18 @@ func (w *Workers) quietFor(t *task) time.Duration {
 	return end.Sub(now) + spread(t.entry.User, min(quietSpread, q.Pause()))
 }
 
-// spread returns a time below limit that is the user's own, so that those of many users
-// are spread evenly.
+// spread returns a time below limit that depends on the user, so that the times of many
+// users are spread evenly.
 func spread(user int64, limit time.Duration) time.Duration {
 	const golden = 0x9e3779b97f4a7c15 // Fibonacci hashing: 2^64 divided by the golden ratio
 	share := float64(uint64(user)*golden) / (1 << 64)
 	return time.Duration(share * float64(limit))
 }
 
-// conceal returns a delivery that does not show what it is about on a locked phone: in the
-// urgent lane, a text that names the kind of news alone, also in data, without title and
-// buttons. Data says so with "private" and keeps its details, which only the app sees.
+// conceal returns a delivery that hides its content on a locked phone: in the urgent lane,
+// a text that names only the kind of event replaces the message, in data, too, and title
+// and buttons are left out. Data says so with "private" and keeps its details, which only
+// the app sees.
 func (w *Workers) conceal(l text.Locale, d push.Delivery) push.Delivery {
 	if d.Lane != push.Urgent {
 		return d

@@ -12,11 +12,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// The promotions that wait for many users' mornings are spread evenly.
+// Promotions that are delayed until the end of quiet hours are spread evenly.
 func TestSpread(t *testing.T) {
 	minutes := make([]int, quietSpread/time.Minute)
 	for user := range int64(10_000) {
-		by := spread(user*1000+7, quietSpread) // ids may have a pattern
+		by := spread(user*1000+7, quietSpread) // ids may follow a pattern
 		if by != spread(user*1000+7, quietSpread) {
 			t.Fatal("a user's time changes")
 		}
@@ -29,7 +29,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// The spread ends before the next quiet hours begin.
+// Delayed promotions are spread only until the next quiet hours begin.
 func TestQuietForBetweenTwoNights(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	morning := now.Truncate(time.Minute).Add(8 * time.Hour)
@@ -37,7 +37,7 @@ func TestQuietForBetweenTwoNights(t *testing.T) {
 		Types: event.NewTypes(), Location: time.UTC, Now: func() time.Time { return now },
 	}}
 	clock := func(at time.Time) model.Clock { return model.Clock(at.Hour()*60 + at.Minute()) }
-	quiet := model.QuietHours{From: clock(morning.Add(time.Minute)), To: clock(morning)} // all but one minute
+	quiet := model.QuietHours{From: clock(morning.Add(time.Minute)), To: clock(morning)} // all day but one minute
 	promo := &task{entry: &outbox.Entry{User: 66, Type: "discount"}, settings: inbox.Settings{Quiet: quiet}}
 	at := now.Add(w.quietFor(promo))
 	if at.Before(morning) || !at.Before(morning.Add(time.Minute)) {

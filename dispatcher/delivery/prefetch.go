@@ -14,8 +14,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread
-// counts and settings, and whether something newer takes their place.
+// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread counts
+// and settings, and whether the pushes are superseded.
 func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
 	w := l.w
 	const each = 3 // commands for every task
@@ -44,7 +44,7 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
 	return l.resolveBodies(ctx, tasks)
 }
 
-// fill reads the replies to a task's commands. Attention is nil for all but messages.
+// fill reads the replies to a task's commands. attention is nil for all but messages.
 func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error) {
 	listed, err := list.StringSlice()
 	if err != nil {
@@ -66,8 +66,9 @@ func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error)
 	return err
 }
 
-// resolveBodies looks up what entries of broadcasts refer to: at the first one of each
-// broadcast, after that this process knows it. A forgotten broadcast's stay empty.
+// resolveBodies looks up the texts that entries of broadcasts refer to. Only the first
+// entry of a broadcast costs a round trip: this process caches the text. The text of a
+// broadcast that has expired stays empty.
 func (l *lane) resolveBodies(ctx context.Context, tasks []*task) error {
 	for _, t := range tasks {
 		key, ok := t.broadcast()
@@ -83,7 +84,7 @@ func (l *lane) resolveBodies(ctx context.Context, tasks []*task) error {
 	return nil
 }
 
-// subject is what has to be looked up to tell whether the push is superseded, or "".
+// subject returns the subject that superseded needs, or "" when it needs none.
 func (t *task) subject() string {
 	if t.entry.State || t.entry.Attempt > 0 || t.entry.From != "" {
 		return t.entry.Tag
@@ -91,10 +92,10 @@ func (t *task) subject() string {
 	return ""
 }
 
-// superseded reports whether the push is no news any more: a newer state was told since,
-// even if it only changed counters; or a newer push has taken the place on the screen of a
-// retry, or of a message, which may have waited for its grace. Ids are in the order of
-// storing, and a state that came late was not enqueued.
+// superseded reports whether the push is out of date: a newer state was told since, even if
+// it only changed counters; or, for a retry or for a message, which may have waited for its
+// grace, a newer push has replaced it on the screen. Ids are in the order of storing, and a
+// state that came late was not enqueued.
 func (t *task) superseded() bool {
 	e := t.entry
 	return e.State && t.about.Told > e.ID || (e.Attempt > 0 || e.From != "") && t.about.Newest > e.ID

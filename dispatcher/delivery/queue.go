@@ -15,7 +15,7 @@ const (
 	queueTimeout = 500 * time.Millisecond // how long the reader waits for a full queue, once
 	// registeringDelay is how long a push waits for its device's registration.
 	registeringDelay = 500 * time.Millisecond
-	busyDelay        = 10 * time.Second // after which a push that a full queue turned away comes again
+	busyDelay        = 10 * time.Second // how long a push waits that a full queue turned away
 )
 
 // A job is one push to one device.
@@ -25,8 +25,8 @@ type job struct {
 	delivery push.Delivery
 }
 
-// A queue is one lane's way to one provider. It sends at most cap(slots) pushes at a
-// time.
+// A queue holds the jobs of one lane for one provider. It sends at most cap(slots) pushes
+// at a time.
 type queue struct {
 	lane    *lane
 	sender  push.Sender
@@ -34,7 +34,7 @@ type queue struct {
 	jobs    chan *job
 	slots   chan struct{}
 
-	mu    sync.Mutex // of the reader and the keeper, which both put
+	mu    sync.Mutex // for put, which the reader and the keeper call
 	stuck bool       // the queue stayed full for longer than queueTimeout
 }
 
@@ -102,9 +102,9 @@ func (q *queue) run(ctx context.Context) {
 	}
 }
 
-// collect returns first and what else is queued, as many as there are free slots, and
-// takes the slots. When there was none at first it lingers, so that the next look-up of
-// owners is for several.
+// collect returns first and further queued jobs, as many as there are free slots, and takes
+// the slots. If no slot is free it waits for one and lingers, so that the owners of several
+// jobs are read in one round trip.
 func (q *queue) collect(first *job) []*job {
 	select {
 	case q.slots <- struct{}{}:
@@ -184,7 +184,7 @@ func (q *queue) owned(ctx context.Context, batch []*job) []*job {
 	return own
 }
 
-// disowned decides about a push whose device belongs to somebody else, or to a newer
+// disowned returns the result of a push whose device belongs to another user, or to a newer
 // registration.
 func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) push.Result {
 	user, w := j.task.entry.User, q.lane.w

@@ -15,8 +15,8 @@ func (w *Workers) localeOf(t *task) text.Locale {
 	return text.Preferred(&t.settings.Locale, w.Locale)
 }
 
-// render makes of an entry, with the receiver's unread counts of this moment, what every
-// device gets.
+// render returns the delivery of an entry, with the receiver's current unread counts, for
+// all devices.
 func (w *Workers) render(t *task) (push.Delivery, error) {
 	e := t.entry
 	body, err := content.ParseBody(t.body())
@@ -47,7 +47,7 @@ func (w *Workers) render(t *task) (push.Delivery, error) {
 	return d, nil
 }
 
-// collapsed is what the screen says of a run of unread messages in one conversation.
+// collapsed returns the text on the screen for several unread messages of one conversation.
 func (w *Workers) collapsed(l text.Locale, message, from string, unread int) string {
 	if unread < 2 {
 		return message

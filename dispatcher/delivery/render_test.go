@@ -6,7 +6,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// A run of messages is one line on the screen, in the receiver's language.
+// A run of messages is shown as one line, in the receiver's language.
 func TestCollapsed(t *testing.T) {
 	w := &Workers{Options: Options{Texts: text.Default()}}
 	for l, want := range map[text.Locale]string{text.Indonesian: "3 pesan dari pengguna lain", text.English: "3 messages from another user"} {

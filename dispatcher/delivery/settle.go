@@ -66,7 +66,7 @@ func (l *lane) write(batch []*task) {
 	}
 }
 
-// settlement is what is to be written of a task.
+// settlement returns the settlement of a task's entry.
 func (l *lane) settlement(t *task) outbox.Settlement {
 	s := outbox.Settlement{Key: t.key, Lane: l.lane, Delayed: t.delayed, Dead: t.dead}
 	if t.entry == nil {
@@ -83,7 +83,7 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 	return s
 }
 
-// count counts what was written in metrics.
+// count updates the metrics once a settlement is written.
 func (l *lane) count(t *task, s *outbox.Settlement, c *rdb.Command) {
 	for _, d := range t.dead {
 		l.w.metrics.dead.WithLabelValues(l.lane.String(), d.Reason).Inc()

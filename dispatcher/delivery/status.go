@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A ReceiverStatus tells what became of an event for one receiver.
+// A ReceiverStatus is the delivery status of an event for one receiver.
 type ReceiverStatus struct {
 	Receiver       int64
 	NotificationID string
@@ -25,7 +25,7 @@ type ReceiverStatus struct {
 	Devices        []DeviceStatus
 }
 
-// A DeviceStatus tells what became of an event on one device.
+// A DeviceStatus is the delivery status of an event on one device.
 type DeviceStatus struct {
 	Device     string // the device's id, never its token
 	Platform   devices.Platform
@@ -36,8 +36,8 @@ type DeviceStatus struct {
 	At         time.Time
 }
 
-// Status returns what became of an event of a source, by receiver, or inbox.ErrNotFound.
-// It is known for at least 7 days.
+// Status returns the delivery status of an event of a source, by receiver, or
+// inbox.ErrNotFound. It is known for at least 7 days.
 func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStatus, error) {
 	records, err := w.Inbox.Records.Find(ctx, event.Key(source, id))
 	if err != nil {
@@ -72,8 +72,8 @@ func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 	return s, nil
 }
 
-// overall sums up the devices: each has its own retries, so that the one settled last does
-// not speak for the others.
+// overall combines the outcomes of the devices. Each device has its own retries, so the one
+// that is settled last does not decide alone.
 func overall(progress string, all []DeviceStatus) string {
 	for _, d := range all {
 		switch d.Outcome {

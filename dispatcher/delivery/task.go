@@ -20,18 +20,18 @@ type task struct {
 	heldSince time.Time
 	entry     *outbox.Entry // nil when it could not be read
 
-	// What prefetch looked up.
+	// The results of prefetch.
 	devices   []devices.Device
 	unreads   model.Unreads
 	about     inbox.Subject       // what the tag names; see subject
 	settings  inbox.Settings      // of the receiver
-	attention inbox.MessageStatus // what the receiver of a message has done with it
+	attention inbox.MessageStatus // whether the receiver has seen the message
 	shared    inbox.Text          // body and audience of a broadcast
 
 	left atomic.Int32 // jobs that are not finished
 
 	mu       sync.Mutex
-	instead  string // what the record says in place of how the push went, or ""
+	instead  string // the record's outcome of a push that is not sent, or ""
 	outcomes []byte // lines for the event's record
 	delayed  []outbox.Delayed
 	dead     []outbox.Dead
@@ -39,7 +39,7 @@ type task struct {
 	failed   map[string]int // of a broadcast's pushes, by reason
 }
 
-// A deviceOutcome is what a record tells of an event on one device.
+// A deviceOutcome is the entry of a record for one device.
 type deviceOutcome struct {
 	Platform   devices.Platform `json:"platform"`
 	Outcome    string           `json:"outcome"`
@@ -49,7 +49,7 @@ type deviceOutcome struct {
 	At         int64            `json:"at"` // ms
 }
 
-// note adds what became of the push on a device to the event's record.
+// note adds the outcome on a device to the event's record.
 func (t *task) note(device string, o deviceOutcome) {
 	if device == "" {
 		return
@@ -78,8 +78,8 @@ func (t *task) delay(e *outbox.Entry, by time.Duration) {
 	t.delayed = append(t.delayed, outbox.Delayed{Entry: e, By: by})
 }
 
-// bury makes a dead letter of an entry's value, for a device or, with "", for all of the
-// user's.
+// bury makes a dead letter of an entry's value, for one device or, with "", for all devices
+// of the user.
 func (t *task) bury(device string, reason push.Reason, value string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -111,7 +111,7 @@ func (t *task) body() []byte {
 	return []byte(t.entry.Body)
 }
 
-// progress is what the record says of the event's pushes as a whole.
+// progress returns the outcome of the event's pushes as a whole, for the record.
 func (t *task) progress() string {
 	switch {
 	case t.instead != "":

@@ -10,7 +10,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// details are an event's details, and what the rules need of them.
+// details are an event's details, and the fields that the rules need of them.
 type details struct {
 	// object is compact JSON without unread_items.
 	object []byte
@@ -22,11 +22,11 @@ type details struct {
 	updatedAt     jsontext.Value // likewise
 	createdAt     jsontext.Value // likewise
 	seller, buyer person         // likewise; id 0 when unknown
-	actions       jsontext.Value // what it offers its receiver
+	actions       jsontext.Value // the actions that it offers its receiver
 	action        string         // of a mutation, or ""
 	amount        jsontext.Value // of money
 	product       product        // that was reported
-	items         []string       // names of what a transaction is about
+	items         []string       // names of the products in a transaction
 	cartItems     jsontext.Value
 }
 
@@ -120,13 +120,13 @@ func (d *details) readResource(object jsontext.Value) {
 	})
 }
 
-// A person is one of the two in a transaction or offer.
+// A person is the seller or the buyer in a transaction or offer.
 type person struct {
 	id                     int64
 	name, username, avatar string
 }
 
-// Bounds of what a contact list shows of a transaction.
+// Bounds of the fields of a transaction that a contact list shows.
 const (
 	maxItems  = 20
 	maxItem   = 200 // characters of an item's or a person's name
@@ -134,10 +134,9 @@ const (
 	maxAmount = 32 // characters
 )
 
-// readPerson reads a seller or buyer. What is not as documented is as good as
-// absent: no rule needs it.
+// readPerson reads a seller or buyer. A malformed field counts as absent: no rule needs it.
 func readPerson(v jsontext.Value) (p person) {
-	_ = jsonscan.EachMember(v, func(m jsonscan.Member) { // else there is nobody
+	_ = jsonscan.EachMember(v, func(m jsonscan.Member) { // fails when v is no object: then there is no name
 		switch string(m.Name()) {
 		case "id":
 			s, _ := jsonscan.Scalar(m.Value)
@@ -158,7 +157,7 @@ func readPerson(v jsontext.Value) (p person) {
 	return p
 }
 
-// A product is what a report is about.
+// A product is the product that a report is about.
 type product struct {
 	id, name string
 	seller   jsontext.Value // user id of its owner
@@ -189,7 +188,7 @@ func readAmount(v jsontext.Value) string {
 }
 
 // stateRules returns the rules for a movement of money or a report; nil when the details
-// lack what the rules' words need.
+// lack a field that the texts of the rules need.
 func (d *details) stateRules(eventType string) *stateRules {
 	switch {
 	case eventType == "report" && d.product.name != "":

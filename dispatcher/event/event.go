@@ -30,22 +30,22 @@ const (
 
 // An Event is a validated event of a service. It is not changed after parsing.
 type Event struct {
-	ID        string // unique within its source; made up when the service gave none
+	ID        string // unique within its source; generated when the service gave none
 	Type      string
 	Spec      TypeSpec
 	Receivers []int64 // 1 to MaxReceivers, each once
 	Title     *string // nil: none
-	Digest    string  // of what was sent, for the comparison with a repeat
+	Digest    string  // of the content, to recognise a repeat with other content
 	Cart      *int    // the number of items, for a cart event
 	Push      bool    // false: in the inbox alone
 
 	cloudSource string // of a CloudEvent; or ""
 
 	time     time.Time
-	message  string // "": the rules' words
+	message  string // "": the rules' text
 	details  details
 	ttl      time.Duration          // 0: by state or type
-	state    *stateRules            // of the state that it tells; nil when it tells none
+	state    *stateRules            // of the state that it reports; nil when it reports none
 	raw      *rawResource           // the resource that was sent in place of an event, or nil
 	contents [numRoles]*RoleContent // nil for roles without a receiver
 }
@@ -55,10 +55,10 @@ type wireEvent struct {
 	whole                                                                            jsontext.Value
 	id, eventType, receiver, receivers, time, message, title, details, options, data jsontext.Value
 
-	// Of resources that are sent in place of an event; see bare.
+	// Of resources that are sent in place of an event; see unwrap.
 	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
 
-	around *wireEvent // what the event stands in as "data", or nil
+	around *wireEvent // the object that holds the event as "data", or nil
 }
 
 // readWire takes the members of an event that Kabar knows.
@@ -105,7 +105,7 @@ func readWire(raw []byte) (w wireEvent, err error) {
 	return w, err
 }
 
-// inherit gives the event what it has not and what stands around it has.
+// inherit sets the members that the event lacks to those of the object around it.
 func (w *wireEvent) inherit() {
 	if w.around == nil {
 		return
@@ -127,7 +127,7 @@ func (w *wireEvent) inherit() {
 type Options struct {
 	Types  *Types
 	Texts  *text.Catalogue
-	Locale text.Locale // of the messages that Kabar words; their translations stand beside them
+	Locale text.Locale // of the messages that the rules word; their translations are stored with them
 	Now    func() time.Time
 }
 
@@ -165,7 +165,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	return p.parse(&w)
 }
 
-// validate reports where raw is not one JSON value.
+// validate returns an error that names the position unless raw is exactly one JSON value.
 func validate(raw []byte) error {
 	if jsontext.Value(raw).IsValid() {
 		return nil
@@ -173,7 +173,7 @@ func validate(raw []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewReader(raw))
 	_, err := dec.ReadValue()
 	if err == nil {
-		_, err = dec.ReadValue() // what follows it
+		_, err = dec.ReadValue() // anything after it
 	}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
@@ -233,7 +233,7 @@ func (p *Parser) readHead(v *Validator, e *Event, w *wireEvent) (known bool) {
 	return known
 }
 
-// readDetails takes from the details what the rules and the counters need.
+// readDetails reads the fields of the details that the rules and the counters need.
 func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
 	var err error
 	if e.details, err = parseDetails(raw, e.Spec.Promo); err != nil {
@@ -255,15 +255,15 @@ func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
 		if e.time.IsZero() && len(d.updatedAt) > 0 {
 			e.time = v.eventTime(d.path+".updated_at", d.updatedAt, now)
 		}
-	case "dompet", "report": // the rules have words for those without a message
+	case "dompet", "report": // the rules have a text for events without a message
 		if e.message == "" {
 			e.state = d.stateRules(e.Type)
 		}
 	}
 }
 
-// digest sums what makes two events the same: all but the id and the receivers.
-// Members of objects may come in any order.
+// digest returns a digest of everything but the id and the receivers, to compare two
+// events. Members of objects may come in any order.
 func (w *wireEvent) digest() string {
 	total := uint64(0)
 	for _, v := range []jsontext.Value{w.eventType, w.time, w.message, w.title, w.details, w.options} {
@@ -283,8 +283,8 @@ func (e *Event) WithSource(uri string) *Event {
 // CloudSource returns the source of a CloudEvent, "" for other events.
 func (e *Event) CloudSource() string { return e.cloudSource }
 
-// Subject names what the event is about: the news of one transaction, offer or
-// conversation replace each other on the screen. It is "" when nothing is replaced.
+// Subject returns the resource that the event is about: pushes about one transaction, offer
+// or conversation replace each other on the screen. It is "" when nothing is replaced.
 func (e *Event) Subject() string {
 	switch e.Type {
 	case "transaction", "nego":
@@ -297,11 +297,11 @@ func (e *Event) Subject() string {
 	return ""
 }
 
-// TellsState reports whether the event tells a state of a subject.
+// TellsState reports whether the event reports a state of a subject.
 func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
 
-// State is what the event says of its subject to the receivers of a content. Events
-// without a time count as of now.
+// State returns the state of the subject that the event tells the receivers of a content.
+// An event without a time counts as of now.
 func (e *Event) State(c *RoleContent, now time.Time) model.State {
 	state := model.State{Order: e.time}
 	if state.Order.IsZero() {
@@ -313,10 +313,10 @@ func (e *Event) State(c *RoleContent, now time.Time) model.State {
 	return state
 }
 
-// TTL is how long a phone that is off should still get the push of a content.
+// TTL returns how long a phone that is off should still get the push of a content.
 func (e *Event) TTL(c *RoleContent) time.Duration { return cmp.Or(e.ttl, c.TTL) }
 
-// Contact is with whom a receiver has the transaction that the event tells of, or nil.
+// Contact returns the receiver's partner in the transaction of the event, or nil.
 func (e *Event) Contact(receiver int64) *model.Contact {
 	d := &e.details
 	if e.Type != "transaction" || d.seller.id == 0 || d.buyer.id == 0 || d.seller.id == d.buyer.id {

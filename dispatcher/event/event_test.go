@@ -95,7 +95,7 @@ func TestParseIsLenientWhereTheContractSays(t *testing.T) {
 	}
 }
 
-// What stands around the wrapper counts where the event in it has nothing of its own.
+// Members around the wrapper apply where the event inside does not have them.
 func TestMembersAroundTheWrapper(t *testing.T) {
 	p := testParser()
 	const inner = `"type":"discount","message":"m"`
@@ -141,8 +141,8 @@ func TestMembersAroundTheWrapper(t *testing.T) {
 	}
 }
 
-// A repeat is recognised whatever the order of members and the spacing; anything
-// else that differs makes other content.
+// A repeat is recognised if only the order of members or the spacing differs. Any other
+// difference makes it different content.
 func TestContentDigest(t *testing.T) {
 	p := testParser()
 	digest := func(raw string) string {

@@ -15,16 +15,16 @@ type PromotionFields struct {
 	ID, Type, Message, Title, Details jsontext.Value
 }
 
-// A Promotion is what a broadcast shows its audience.
+// A Promotion is the content of a broadcast.
 type Promotion struct {
-	ID      string // made up when the service gave none
+	ID      string // generated when the service gave none
 	Type    string
 	Title   *string // nil: none
 	Message string
 	Details []byte // JSON object
 }
 
-// Promotion reads a promotion by the rules of an event. What is wrong is noted with v.
+// Promotion reads a promotion by the rules of an event. It notes problems with v.
 func (p *Parser) Promotion(v *Validator, in PromotionFields) Promotion {
 	if jsonscan.Absent(in.Type) {
 		in.Type = jsontext.Value(`"broadcast"`)

@@ -13,10 +13,10 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
-// A rawResource is what a service may send in place of an event: a transaction, an
-// offer, a product that was reported, a mutation or a withdrawal, in the form that the
-// marketplace's v2 API documents show. The rule table derives receivers, text, actions
-// and counters from it.
+// A rawResource is a resource that a service may send in place of an event: a transaction,
+// an offer, a product that was reported, a mutation or a withdrawal, in the form that the
+// marketplace's v2 API documents show. The rule table derives receivers, text, actions and
+// counters from it.
 type rawResource struct {
 	eventType string // type of the event made of it
 	resource  string // its name in the rule table

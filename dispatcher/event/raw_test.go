@@ -22,7 +22,7 @@ const (
 	rawWithdrawal  = `{"amount":25000,"bank_account_id":1,"created_at":"2016-01-16T00:03:25.000+07:00","deposit_id":1,"id":5,"processed_at":null,"state":"processed","updated_at":"2016-01-17T00:03:25.000+07:00"}`
 )
 
-// What a receiver gets of a resource that stands in place of an event.
+// rawContent is what a receiver gets when a raw resource is published as an event.
 type rawContent struct {
 	Level    Level
 	Counter  model.Counter
@@ -113,11 +113,12 @@ func TestRawResources(t *testing.T) {
 	}
 }
 
-// Two reports of a product are two events, unless the service says otherwise.
+// Two reports of one product are two events, unless the service gives both the same id or
+// time.
 func TestReportsOfOneProduct(t *testing.T) {
 	for name, c := range map[string]struct {
-		raw  string // before the product
-		same bool   // as the event is when it is sent again
+		raw  string // members before the product
+		same bool   // whether sending it again repeats the same event
 	}{
 		"nothing":      {"", false},
 		"an id":        {`"id":"x",`, true},
@@ -185,7 +186,7 @@ func TestRawResourcesNameWhatIsWrong(t *testing.T) {
 		}},
 		{`{"receiver_id":66,` + strings.Replace(rawMutation, "payment", "theft", 1)[1:], map[string]string{"action": "is not a known action"}},
 		{`{"receiver_id":66,"withdrawal":` + strings.Replace(rawWithdrawal, "25000", `"x"`, 1) + `}`, map[string]string{"withdrawal.amount": "must be an amount of money, such as 25000"}},
-		// Whole events: the rules write the texts of some.
+		// These are complete events. The rules word some of them.
 		{`{"type":"transaction","receiver_id":7,"details":{"transaction":` + rawTransaction + `}}`, map[string]string{"message": "is required for those who are neither seller nor buyer"}},
 		{`{"type":"transaction","receiver_id":66,"details":{"id":1}}`, map[string]string{"message": "is required"}},
 		{`{"type":"dompet","receiver_id":66,"details":{"id":"5","state":"processed"}}`, map[string]string{"message": "is required"}},
@@ -205,16 +206,16 @@ func TestRawResourcesNameWhatIsWrong(t *testing.T) {
 	}
 }
 
-// An event with a state and without a message gets the rules' words, by role, and its
-// details as they are; with a message it is pushed as the service says, except for an
-// expired offer.
+// An event that has a state but no message gets the text of the rules for the receiver's
+// role, and its details stay as they are. An event that has a message is pushed with it,
+// unless it is an expired offer.
 func TestEventsThatTheRulesWord(t *testing.T) {
 	full := func(kind, details, more string) string {
 		return `{"type":"` + kind + `","receiver_ids":[66,15]` + more + `,"details":` + details + `}`
 	}
 	for name, c := range map[string]struct {
 		raw    string
-		seller string // message and how it is heard
+		seller string // message and level
 		buyer  string
 	}{
 		"a state":             {full("nego", rawOffer, ""), "Anda mendapatkan tawaran nego dari Me Ow 3", "Tawaran nego Anda menunggu jawaban Testing Account 2"},
@@ -241,7 +242,7 @@ func TestEventsThatTheRulesWord(t *testing.T) {
 	}
 }
 
-// All who get the same share its bytes, however many they are.
+// Receivers of the same content share its bytes, however many they are.
 func TestReceiversShareContent(t *testing.T) {
 	ids := make([]string, MaxReceivers)
 	for i := range ids {
@@ -265,7 +266,8 @@ func TestReceiversShareContent(t *testing.T) {
 	}
 }
 
-// storedBody is what the inbox stores of a content, nothing when it is only counted.
+// storedBody returns the body that the inbox stores for a content, or nil if the content is
+// only counted.
 func storedBody(e *Event, c *RoleContent) []byte {
 	if c.Level == Counted {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A RoleContent is what the receivers of an event who have the same role in it get. It
-// is not changed after parsing.
+// A RoleContent is the content of an event for the receivers with one role in it. It is not
+// changed after parsing.
 type RoleContent struct {
 	Level    Level
 	Counter  model.Counter // the one that the state enters
@@ -26,10 +26,10 @@ type RoleContent struct {
 	Details      []byte
 }
 
-// ContentFor returns what a receiver gets.
+// ContentFor returns the content for a receiver.
 func (e *Event) ContentFor(receiver int64) *RoleContent { return e.contents[e.role(receiver)] }
 
-// role returns what a receiver is to the thing that the event is about.
+// role returns the role of a receiver in the event's resource.
 func (e *Event) role(receiver int64) role {
 	switch {
 	case e.Type == "dompet" || e.Type == "report":
@@ -68,9 +68,9 @@ func (p *Parser) fillContents(v *Validator, e *Event) {
 	}
 }
 
-// newContent is what the rules give a role, without what is shown. When the service
-// worded the event itself, all of its receivers are pushed it, except for states that
-// are never pushed.
+// newContent returns the content that the rules give a role, without texts and details. An
+// event that the service worded itself is pushed to all of its receivers, except for states
+// that are never pushed.
 func (e *Event) newContent(r role) *RoleContent {
 	c := &RoleContent{Level: Pushed, TTL: e.Spec.TTL}
 	rule := e.state.of(r)
@@ -105,8 +105,8 @@ func category(actions jsontext.Value) string {
 	return categories[string(joined)]
 }
 
-// word returns the message of an event and, where the rules word it, its translations.
-// Without a message of the service's there must be a rule.
+// word returns the message of an event and, if the rules word it, its translations. r may
+// be nil only if the service gave a message.
 func (p *Parser) word(e *Event, r *rule) (message string, translations []byte) {
 	if e.message != "" {
 		return e.message, nil
@@ -120,7 +120,7 @@ func (p *Parser) word(e *Event, r *rule) (message string, translations []byte) {
 	})
 }
 
-// name returns what a person is called.
+// name returns a person's name, else their username, else a placeholder.
 func (p *Parser) name(l text.Locale, of person) string {
 	for _, name := range []string{of.name, of.username} {
 		if name != "" && Printable(name) {

@@ -7,7 +7,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A role is what a receiver is to the thing that an event is about.
+// A role is the role of a receiver in the resource that an event is about.
 type role uint8
 
 const (
@@ -38,14 +38,14 @@ const (
 
 const none = model.NoCounter
 
-// A rule says what a state of a resource means for the people of one role. The words
-// are the text RESOURCE.STATE.ROLE of the message files.
+// A rule says what a state of a resource means for the receivers with one role. Its text is
+// RESOURCE.STATE.ROLE of the message files.
 type rule struct {
 	resource, state string
 	role            role
 	level           Level
 	counter         model.Counter // the one that it enters; it leaves all others
-	actions         []string      // what it asks of them, or offers
+	actions         []string      // the actions that it asks of them, or offers them
 	ttl             time.Duration // how long a phone that is off should still get the push
 }
 
@@ -56,7 +56,7 @@ type rule struct {
 //
 // States stand in the order in which they come: of states with the same time, the
 // later one in the table counts (guarantee G6). docs/rules.md shows this table with its
-// words.
+// texts.
 var rules = []rule{
 	{"transaction", "pending", seller, Counted, none, nil, 0},
 	{"transaction", "pending", buyer, Listed, model.BuyerTransactions, []string{"pay"}, day},
@@ -111,10 +111,10 @@ var rules = []rule{
 	{"report", "reported", owner, Pushed, none, nil, 3 * day},
 }
 
-// textID is the id of the rule's words in the message files.
+// textID returns the id of the rule's text in the message files.
 func (r *rule) textID() string { return r.resource + "." + r.state + "." + roleNames[r.role] }
 
-// stateRules are the rules of one state for everybody.
+// stateRules are the rules of one state for all roles.
 type stateRules struct {
 	rank int             // among the states of the resource, from 1
 	by   [numRoles]*rule // by role; nil where the state has no rule

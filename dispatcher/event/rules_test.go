@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the tests got as what they want")
 
-// golden compares got with a file.
+// golden compares got with the content of a file.
 func golden(t *testing.T, path string, got []byte) {
 	t.Helper()
 	if *update {
@@ -35,11 +35,11 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
-// The table has every state of the documents' dictionaries, for everybody, and the
-// states that end something leave every counter.
+// The rules have every documented state for every role. A state that ends something is in
+// no counter.
 func TestRulesCoverTheDictionaries(t *testing.T) {
 	for _, c := range []struct {
-		resource, states, ends string // in order
+		resource, states, ends string // in order of their ranks
 		roles                  []role
 	}{
 		{"transaction", "pending addressed payment_chosen confirm_payment paid delivered received remitted rejected cancelled expired refunded",
@@ -71,7 +71,8 @@ func TestRulesCoverTheDictionaries(t *testing.T) {
 	}
 }
 
-// Whatever the rules tell has words in every language, and a known set of actions.
+// Every rule that lists or pushes something has a text and a known set of actions. Every
+// text is used.
 func TestRulesHaveWords(t *testing.T) {
 	ids := testTexts.IDs()
 	used := []string{
@@ -95,13 +96,13 @@ func TestRulesHaveWords(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		if !slices.Contains(used, id) && !strings.HasPrefix(id, "api.") { // those a test of the API finds
-			t.Errorf("nobody asks for the text %s", id)
+		if !slices.Contains(used, id) && !strings.HasPrefix(id, "api.") { // a test of the API checks those
+			t.Errorf("the text %s is not used", id)
 		}
 	}
 }
 
-// docs/rules.md shows the table with its words.
+// docs/rules.md shows the rules with their texts.
 func TestRulesAreDocumented(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`# Who is told what

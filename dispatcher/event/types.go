@@ -10,7 +10,7 @@ import (
 
 const day = 24 * time.Hour
 
-// A TypeSpec is what holds for all events of a type.
+// A TypeSpec holds the properties of an event type.
 type TypeSpec struct {
 	Lane   push.Lane
 	Listed bool // enters the list and unread_notifications
@@ -42,11 +42,11 @@ var builtIn = map[string]TypeSpec{
 // BuiltInTypes returns the names of the types that need no declaration, sorted.
 func BuiltInTypes() []string { return slices.Sorted(maps.Keys(builtIn)) }
 
-// A Type is an event type that the configuration declares beside the built-in ones.
+// A Type is an event type that the configuration declares in addition to the built-in ones.
 type Type struct {
 	Name    string
 	Lane    push.Lane
-	Message string // the text of events that bring none
+	Message string // the text of events without a message
 }
 
 // Types are the event types of this gateway, built-in and declared. They are immutable
@@ -66,10 +66,10 @@ func NewTypes(declared ...Type) *Types {
 	return t
 }
 
-// Spec returns what holds for a type, and the zero spec when there is no such type.
+// Spec returns the properties of a type, and the zero spec when there is no such type.
 func (t *Types) Spec(name string) TypeSpec { return t.specs[name] }
 
-// lookup is Spec that tells whether there is such a type.
+// lookup is Spec, and reports whether there is such a type.
 func (t *Types) lookup(name string) (TypeSpec, bool) {
 	spec, ok := t.specs[name]
 	return spec, ok
@@ -84,7 +84,7 @@ func (t *Types) Promos() []string {
 // AllPromos is the name under which all promotions are muted together.
 const AllPromos = "promo"
 
-// Mutable returns the names of what can be muted on a device, sorted: every type that is
+// Mutable returns the names that can be muted on a device, sorted: every type that is
 // pushed, and AllPromos.
 func (t *Types) Mutable() []string {
 	names := append(t.names(func(s TypeSpec) bool { return s.TTL > 0 }), AllPromos)

@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// An InvalidError tells what is wrong with an event, a broadcast or a message, by field.
+// An InvalidError has the problem of each field of an event, a broadcast or a message.
 type InvalidError struct{ Fields map[string]string }
 
 // Error lists the fields in order. It repeats nothing of what was sent.
@@ -32,8 +32,8 @@ func invalid(field, problem string) *InvalidError {
 	return &InvalidError{Fields: map[string]string{field: problem}}
 }
 
-// A Validator reads fields of JSON and collects what is wrong with them. It is used by
-// one goroutine.
+// A Validator reads fields of JSON and collects their problems. It is used by one
+// goroutine.
 type Validator struct{ fields map[string]string }
 
 // Wrong notes a problem of a field. The problem continues a sentence that begins with
@@ -50,7 +50,7 @@ func (v *Validator) Wrong(field, problem string) {
 // Has reports whether a field is wrong.
 func (v *Validator) Has(field string) bool { return v.fields[field] != "" }
 
-// Err returns an *InvalidError with what is wrong, or nil.
+// Err returns an *InvalidError with the problems, or nil.
 func (v *Validator) Err() error {
 	if len(v.fields) == 0 {
 		return nil
@@ -221,7 +221,7 @@ func (v *Validator) TTL(field string, value jsontext.Value) time.Duration {
 	return ttl
 }
 
-// cart returns the number of items that a cart event says.
+// cart returns the number of items of a cart event.
 func (v *Validator) cart(value jsontext.Value) *int {
 	s, _ := jsonscan.Scalar(value)
 	n, err := strconv.Atoi(s)

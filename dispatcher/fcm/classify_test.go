@@ -12,12 +12,12 @@ import (
 
 var now = time.Date(2026, 1, 23, 13, 48, 51, 0, time.UTC)
 
-// fcmError is the detail that carries FCM's own code.
+// fcmError returns the error detail with an FCM error code.
 func fcmError(code string) string {
 	return `{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"` + code + `"}`
 }
 
-// badRequest is the detail that names a field.
+// badRequest returns the error detail that names a field.
 func badRequest(field string) string {
 	return `{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"` + field + `","description":"Invalid"}]}`
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// start returns a sandbox and a sender to it. change may change the sender's
-// options.
+// start returns a sandbox and a sender that is connected to it. change may change the
+// sender's options.
 func start(t testing.TB, opts sandbox.Options, change func(*Options)) (*sandbox.Sandbox, *Sender) {
 	t.Helper()
 	sb, err := sandbox.Start(opts)
@@ -63,8 +63,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Every answer that classify tells apart, through the SDK and HTTP/2. The sandbox
-// sees exactly one request for each, although the SDK would make five of some.
+// TestRows checks every answer that classify distinguishes, through the SDK and HTTP/2.
+// Each costs exactly one request, although the SDK alone would send up to five.
 func TestRows(t *testing.T) {
 	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
@@ -155,8 +155,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// A burst on cold connections opens as many as the load needs; the SDK alone
-// opens hundreds.
+// A burst without open connections opens only as many as the load needs. The SDK alone
+// would open hundreds.
 func TestBurst(t *testing.T) {
 	sb, s := start(t, sandbox.Options{Latency: 5 * time.Millisecond}, func(o *Options) {
 		o.InFlight = map[push.Lane]int{push.Urgent: 180}
@@ -215,12 +215,12 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// A fakeGoogle is a fake of Google's token endpoint and of an FCM that takes the newest
-// access token alone.
+// A fakeGoogle fakes Google's token endpoint and an FCM that accepts only the newest access
+// token.
 type fakeGoogle struct {
 	*httptest.Server
 	tokens atomic.Int32
-	status atomic.Int32 // of the token endpoint, when not zero
+	status atomic.Int32 // answer of the token endpoint, unless 0
 }
 
 func newGoogle(t *testing.T) *fakeGoogle {
@@ -283,7 +283,7 @@ func TestAccessToken(t *testing.T) {
 		t.Errorf("%d access tokens, want one for all lanes", n)
 	}
 
-	// Revoked: one push finds out, the next has a new one.
+	// When the access token is revoked, one push fails and the next one has a new token.
 	g.tokens.Add(1)
 	if r := s.Send(ctx, delivery()); r.Outcome != push.Broken || r.Reason != "UNAUTHENTICATED" {
 		t.Errorf("got %+v", r)

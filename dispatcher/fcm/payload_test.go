@@ -13,7 +13,7 @@ import (
 
 const deviceToken = "dXJ0:APA91bE_kabar-1"
 
-// delivery returns the documented offer sample for one device.
+// delivery returns the documented offer sample as a push to one device.
 func delivery() *push.Delivery {
 	return &push.Delivery{
 		ID:    "123e4567-e89b-42d3-a456-426655440000",
@@ -39,7 +39,7 @@ func TestMessage(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*push.Delivery)
-		want   string // of android
+		want   string // the expected android object
 	}{
 		{"urgent", func(*push.Delivery) {},
 			`{"ttl":"3600s","priority":"high","notification":{"title":"Nego","body":"Anda mendapatkan tawaran nego dari Me Ow","tag":"nego:51588"}}`},
@@ -90,7 +90,7 @@ func TestText(t *testing.T) {
 		{`{"a":[1,2],"b":"x y"}`, `{"a":[1,2],"b":"x y"}`, true},
 		{"{ \"a\" : [ 1, 2 ],\n \"b\\\" \" : \"x  y\" }", `{"a":[1,2],"b\" ":"x  y"}`, true},
 		{`[]`, `[]`, true},
-		{`"`, `"`, true}, // no JSON, and no panic
+		{`"`, `"`, true}, // invalid JSON must not cause a panic
 		{`{ "a`, `{ "a`, true},
 	} {
 		if got, ok := text(json.RawMessage(test.value)); got != test.want || ok != test.ok {

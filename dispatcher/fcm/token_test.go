@@ -23,8 +23,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// newTestTokens returns a cache that calls fetch for its tokens; they are named
-// t1, t2 and so on and live an hour.
+// newTestTokens returns a token cache that calls fetch for each token. The tokens are
+// called t1, t2 and so on, and are valid for an hour.
 func newTestTokens(fetch func(n int) error) *tokenCache {
 	n := 0
 	return &tokenCache{now: time.Now, closeIdle: func() {}, fetch: func() (*oauth2.Token, error) {
@@ -52,7 +52,7 @@ func TestTokenIsFetchedOnce(t *testing.T) {
 	})
 }
 
-// Five minutes before its end a token is renewed, and nobody waits for that.
+// A token is renewed five minutes before it expires, and no push waits for the new one.
 func TestTokenIsRenewedAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tk := newTestTokens(func(int) error { time.Sleep(time.Second); return nil })
@@ -77,7 +77,7 @@ func TestTokenIsRenewedAhead(t *testing.T) {
 	})
 }
 
-// A renewal that fails is tried again while the old token is still good.
+// A failed renewal is retried while the old token is still valid.
 func TestTokenOutlivesFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := false
@@ -125,7 +125,7 @@ func TestTokenThatIsDropped(t *testing.T) {
 	first, _ := tk.get(t.Context())
 	tk.drop("another")
 	if again, _ := tk.get(t.Context()); again != first {
-		t.Error("dropped for another one's sake")
+		t.Error("dropping another token dropped this one")
 	}
 	tk.drop(first)
 	if second, err := tk.get(t.Context()); second == first || err != nil {
@@ -157,7 +157,7 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
-// credentials returns a service account's file with a new key.
+// credentials returns the key file of a service account, with a new key.
 func credentials(t *testing.T, tokenURI string) []byte {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Walking agrees with the standard decoder about every valid value.
+// FuzzScan checks that scanning agrees with the standard decoder for every valid value.
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `[]`, `{"a":1,"b":[1,2,{"c":"}\\\"]"}],"d":{"e":null}}`, ` { "a" : [ ] , "b" : true } `, `[1,[2,[3]]]`, `"x"`, `-1.5e3`, `{"":{}}`, `{"`, `{"a`, `{"a":`, `{"a":"b`, `{"a" 1}`, `[1`, `[}`, `[,`, `{]`, `{}x`, `["\\`, `{"a":[{"b":"`,
@@ -16,7 +16,7 @@ func FuzzScan(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if !jsontext.Value(raw).IsValid() { // it ends, and does not panic
+		if !jsontext.Value(raw).IsValid() { // scanning must end without a panic
 			_ = EachMember(raw, func(Member) {})
 			Digest(raw)
 			AppendCompact(nil, raw)

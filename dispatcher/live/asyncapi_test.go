@@ -18,7 +18,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A protocol is what docs/asyncapi.yaml says.
+// A protocol is the content of docs/asyncapi.yaml that tests need.
 type protocol struct {
 	fromServer, fromClient map[string]*message // by op
 	codes                  []int
@@ -33,7 +33,7 @@ type reference struct {
 	Ref string `yaml:"$ref"`
 }
 
-// asyncAPI is the part of the document that is compared with the code.
+// asyncAPI has the parts of the document that are compared with the code.
 type asyncAPI struct {
 	Channels map[string]struct {
 		Messages map[string]reference
@@ -58,7 +58,7 @@ var documented = sync.OnceValues(func() (*protocol, error) {
 	if err := yaml.Unmarshal(docs.AsyncAPI, &doc); err != nil {
 		return nil, err
 	}
-	// The schemas are those of OpenAPI 3.1, too.
+	// The schemas are also valid in OpenAPI 3.1.
 	body, err := json.Marshal(map[string]any{
 		"openapi": "3.1.0", "info": map[string]any{"title": "kabar.v1", "version": "1"}, "paths": map[string]any{},
 		"components": map[string]any{"schemas": doc.Components.Schemas},
@@ -102,7 +102,7 @@ var documented = sync.OnceValues(func() (*protocol, error) {
 	return p, nil
 })
 
-// last returns the name that a reference ends with.
+// last returns the last part of a reference.
 func last(r reference) string { return r.Ref[strings.LastIndexByte(r.Ref, '/')+1:] }
 
 func protocolOf(t testing.TB) *protocol {
@@ -114,8 +114,8 @@ func protocolOf(t testing.TB) *protocol {
 	return p
 }
 
-// conforms compares a frame that the hub has sent with the document. No member may
-// be one that is not documented.
+// conforms checks a frame from the hub against the document. It must not have undocumented
+// members.
 func conforms(t testing.TB, frame []byte) {
 	t.Helper()
 	var value map[string]any
@@ -135,11 +135,11 @@ func conforms(t testing.TB, frame []byte) {
 	undocumented(t, op, m.schema, value)
 }
 
-// undocumented reports members that an object's schema does not name.
+// undocumented fails the test for every member that the schema of an object does not have.
 func undocumented(t testing.TB, path string, schema *openapi3.Schema, value map[string]any) {
 	t.Helper()
 	if len(schema.Properties) == 0 {
-		return // holds anything
+		return // any member is allowed
 	}
 	for name, v := range value {
 		property := schema.Properties[name]
@@ -162,7 +162,7 @@ func TestDocumentHasWhatClientsMayAsk(t *testing.T) {
 
 func TestDocumentHasEveryCloseCode(t *testing.T) {
 	want := []int{
-		int(websocket.StatusMessageTooBig), // by the library, for MaxFrame
+		int(websocket.StatusMessageTooBig), // sent by the library when a frame exceeds MaxFrame
 		int(codeRestart), int(codeAway), int(codeRevoked), int(codeTooSlow), int(codeTooMany),
 	}
 	if diff := cmp.Diff(want, protocolOf(t).codes); diff != "" {
@@ -195,9 +195,9 @@ func TestExamplesConform(t *testing.T) {
 	}
 }
 
-// The documented examples of what clients ask for are understood, and every
-// documented frame is one that the hub sends. That it sends no others is checked
-// with what all tests receive; see client.check.
+// The hub understands the documented examples of client frames, and it sends every
+// documented frame. The client that all tests use checks that the hub sends no others; see
+// client.check.
 func TestDocumentedFramesAreSent(t *testing.T) {
 	w := newWorld(t)
 	hub := w.start()

@@ -14,7 +14,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// A message sent over a socket is answered and kept as one sent over HTTP.
+// A message that is sent over a socket is answered and stored like one that is sent over
+// HTTP.
 func TestSend(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
@@ -39,7 +40,7 @@ func TestSend(t *testing.T) {
 	if err != nil || m.Body != "[b]halo[/b]" || m.Product != "mwza" || m.Conversation != conversation {
 		t.Errorf("kept %+v, %v", m, err)
 	}
-	from.write(text) // a repeat is the same message
+	from.write(text) // a repeat returns the same message
 	if again := from.next("ack", "error"); again.ID != sent.ID {
 		t.Errorf("repeat %s", again.raw)
 	}
@@ -73,7 +74,7 @@ func TestSendRefuses(t *testing.T) {
 	}
 }
 
-// Sends of one user are limited over all of their sockets.
+// The rate limit of a user applies to all of the user's sockets together.
 func TestSendsAreLimited(t *testing.T) {
 	w := newWorld(t, func(o *dispatcher.Options) { o.Sends = chat.Rate{PerSecond: 0.001, Burst: 10} })
 	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 1000, Burst: 1000} })
@@ -135,7 +136,7 @@ func TestReadNotification(t *testing.T) {
 	}
 }
 
-// Typing, presence and reading are for partners only.
+// Only partners may use typing, presence and reading.
 func TestStrangersAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.send(15, 66, "halo")

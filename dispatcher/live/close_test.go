@@ -14,7 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
 )
 
-// A client that stops reading is closed with 4003, and loses nothing.
+// A client that stops reading is closed with 4003. It gets everything after it reconnects.
 func TestSlowReader(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) { o.QueueFrames = 20 })
@@ -26,7 +26,7 @@ func TestSlowReader(t *testing.T) {
 	closed := func() bool { return testutil.ToFloat64(p.metrics.closed.WithLabelValues("4003")) > 0 || p.slow(66) }
 	for !closed() {
 		id := w.send(15, 66, body)
-		if f := quick.next("event"); f.InstantMessage.ID != id { // the hub has got so far
+		if f := quick.next("event"); f.InstantMessage.ID != id { // the hub has delivered this message
 			t.Fatalf("the quick reader got %s, want %s", f.raw, id)
 		}
 		want = append(want, id)
@@ -76,7 +76,7 @@ func (p *process) slow(user int64) (slow bool) {
 
 func TestTooManyFrames(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 0.0001, Burst: 5} }) // no help by time
+	p := w.start(func(o *Options) { o.Frames = chat.Rate{PerSecond: 0.0001, Burst: 5} }) // the rate is so low that only the burst counts
 	c := p.dial(66)
 	c.next("hello")
 	for i := range 10 {
@@ -97,8 +97,8 @@ func TestTooManyFrames(t *testing.T) {
 	}
 }
 
-// insist writes a frame far more often than the hub accepts. The socket may
-// be closed meanwhile.
+// insist writes a frame far more often than the hub accepts. The socket may be closed in
+// the meantime.
 func (c *client) insist(text string) {
 	for range 10 * rejectedLimit.Burst {
 		if c.ws.Write(c.t.Context(), websocket.MessageText, []byte(text)) != nil {
@@ -156,8 +156,8 @@ func TestKick(t *testing.T) {
 	}
 }
 
-// A revocation that pub/sub has lost is noticed when the connection is renewed;
-// sockets that were opened since stay.
+// When pub/sub has lost a revocation, the hub notices it on renewing the connection.
+// Sockets that were opened after the revocation stay open.
 func TestKickThatWasLost(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
@@ -165,7 +165,7 @@ func TestKickThatWasLost(t *testing.T) {
 	old.next("hello")
 	a := p.users.find(w.Inbox.Live.Channel(66))
 	l := a.conn.Load()
-	l.change(a.channel, false) // so that it hears nothing
+	l.change(a.channel, false) // so that no frame arrives
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), a.channel).Val()[a.channel] == 0 })
 	if err := p.Kick(t.Context(), 66); err != nil {
 		t.Fatal(err)
@@ -206,13 +206,13 @@ func TestDrain(t *testing.T) {
 	one.stop()
 }
 
-// A peer that does not answer pings is dropped; one that does stays.
+// A peer that does not answer pings is dropped. A peer that does stays connected.
 func TestPing(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.PingInterval = time.Hour }) // the test looks instead of the loop
+	p := w.start(func(o *Options) { o.PingInterval = time.Hour }) // the test makes the checks instead of the loop
 	interval := p.opts.PingInterval.Milliseconds()
 	dead := p.dial(66)
-	dead.next("hello") // and reads no more, so that nobody answers
+	dead.next("hello") // it reads nothing more, so that pings are not answered
 	toDead := p.socketsOf(66)[0]
 	alive := p.dial(66)
 	alive.next("hello")
@@ -234,7 +234,7 @@ func TestPing(t *testing.T) {
 	eventually(t, "one has answered", func() bool {
 		return slices.ContainsFunc(sockets, func(s *socket) bool { return s.conn.lastRead.Load() >= now })
 	})
-	toDead.conn.lastRead.Store(now - 2*interval) // for as long as the other one's answer is worth
+	toDead.conn.lastRead.Store(now - 2*interval) // as if it had been silent for two intervals
 	for _, s := range sockets {
 		s.checkAlive(now, interval)
 	}
@@ -248,7 +248,7 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// socketsOf returns a user's sockets.
+// socketsOf returns the sockets of a user.
 func (p *process) socketsOf(user int64) (sockets []*socket) {
 	p.users.find(p.w.Inbox.Live.Channel(user)).each(func(s *socket) { sockets = append(sockets, s) })
 	return sockets

@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// newCluster starts two masters that share the slots, and returns a client.
+// newCluster starts two masters that share the slots and returns a client.
 func newCluster(t *testing.T) *redis.ClusterClient {
 	t.Helper()
 	var nodes []*redis.Client
@@ -50,8 +50,8 @@ func newCluster(t *testing.T) *redis.ClusterClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Options().Addr}})
 }
 
-// On a cluster frames come through sharded pub/sub, on one connection to each
-// master, and what is lost with one is filled.
+// On a cluster, frames arrive through sharded pub/sub, on one connection to each master.
+// Frames that a lost connection missed are read from the replay log.
 func TestCluster(t *testing.T) {
 	rdb := newCluster(t)
 	w := newWorldOn(t, rdb, true)

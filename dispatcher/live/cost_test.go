@@ -14,10 +14,10 @@ import (
 	"github.com/coder/websocket"
 )
 
-// BenchmarkIdleSocket reports what an idle socket keeps of this process' memory:
-// heap and stacks, beside the same on a bare coder/websocket server. The clients
-// are plain connections, so that next to nothing of it is theirs. kabar-bench
-// measures resident memory, with the clients in a process of their own.
+// BenchmarkIdleSocket reports the heap and stack memory that an idle socket uses in this
+// process, and the same for a bare coder/websocket server. The clients are plain
+// connections, which use almost none of it. kabar-bench measures resident memory, with the
+// clients in a separate process.
 func BenchmarkIdleSocket(b *testing.B) {
 	b.Run("kabar", func(b *testing.B) {
 		p := newWorld(b).start()
@@ -34,7 +34,7 @@ func BenchmarkIdleSocket(b *testing.B) {
 			open.Add(1)
 			go func() {
 				defer ws.CloseNow()
-				_, _, _ = ws.Read(context.Background()) // ends with the connection
+				_, _, _ = ws.Read(context.Background()) // returns when the connection ends
 				open.Add(-1)
 			}()
 		}))
@@ -63,15 +63,14 @@ func measureIdle(b *testing.B, address string, open func() int64) {
 // kept returns the bytes of heap and stacks in use.
 func kept() int64 {
 	runtime.GC()
-	runtime.GC() // what finalizers and pools let go of
+	runtime.GC() // frees what finalizers and pools have released
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// dialPlain opens a websocket over a connection that keeps no buffers, and reads
-// what comes first.
+// dialPlain opens a websocket over a connection without buffers and reads the first data.
 func dialPlain(b *testing.B, address string, user int) net.Conn {
 	b.Helper()
 	u, err := url.Parse(address)

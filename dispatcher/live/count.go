@@ -17,8 +17,8 @@ const (
 	countWorkers = 16
 )
 
-// A countQueue counts what is unread for the users for whom it may have changed, and
-// sends the numbers to their sockets.
+// A countQueue recounts the unreads of users for whom they may have changed, and sends the
+// numbers to their sockets.
 type countQueue struct {
 	counters Counters
 	log      *slog.Logger
@@ -49,7 +49,7 @@ func (q *countQueue) add(u *userSockets) {
 	}
 }
 
-// run counts what was requested, until ctx ends.
+// run carries out the requested counts until ctx ends.
 func (q *countQueue) run(ctx context.Context) {
 	for {
 		select {
@@ -64,7 +64,7 @@ func (q *countQueue) run(ctx context.Context) {
 	}
 }
 
-// take empties the queue, and returns what was in it.
+// take empties the queue, and returns the users that were in it.
 func (q *countQueue) take() []*userSockets {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,16 +12,16 @@
 //	socket        what one client has received and may receive
 //	writeQueue    the frames that wait to be written to a socket
 //	reader        the frames that a client sends
-//	requests      carries out what those ask for
+//	requests      carries out the requests in those frames
 //	pubsub        the subscriptions of the users' channels
-//	router        passes what is published to sockets
+//	router        passes published frames to sockets
 //	publisher     publishes frames that are not logged
-//	frameBuilder  makes frames of what is published or logged
+//	frameBuilder  makes frames of published or logged ones
 //	replayLog     reads the frames that a socket has missed
 //	replayer      sends them to the socket
 //	revocations   reads when a user's sockets were revoked
-//	countQueue    counts what is unread
-//	presence      records who is online, and tells those who watch
+//	countQueue    counts unreads
+//	presence      records who is online, and notifies their watchers
 //
 // # Goroutines
 //

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A socket ends with the credential that opened it; the user's others stay.
+// A socket ends when the credential that opened it expires. The user's other sockets stay
+// open.
 func TestCredentialExpires(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) { o.PingInterval = time.Second })

@@ -19,13 +19,13 @@ import (
 
 const spam = "spam"
 
-// A flooder sends without end, and comes back whenever its socket is closed.
+// A flooder sends without a pause and reconnects whenever its socket is closed.
 type flooder struct {
 	p       *process
 	user    int64
-	checked map[string]int // of all its sockets
+	checked map[string]int // shared by all its sockets
 
-	limited   chan struct{} // closed at the first frame that is refused
+	limited   chan struct{} // closed at the first refused frame
 	sent      atomic.Int64  // frames that were written
 	sockets   int
 	acks      int
@@ -33,8 +33,8 @@ type flooder struct {
 	unplanned []string
 }
 
-// flood sends to a user until enough is closed, and at least the given number of
-// frames.
+// flood sends messages to a user until enough is closed and at least the given number of
+// frames has been sent.
 func (f *flooder) flood(to int64, least int64, enough <-chan struct{}) {
 	text := fmt.Sprintf(`{"op":"send","instant_message":{"receiver_id":%d,"category":0,"body_bb":%q}}`, to, spam)
 	over := func() bool {
@@ -65,7 +65,7 @@ func (f *flooder) flood(to int64, least int64, enough <-chan struct{}) {
 	}
 }
 
-// listen counts what is answered until the socket is closed.
+// listen counts the answers until the socket is closed.
 func (f *flooder) listen(c *client) {
 	for {
 		frame, err := c.receive()
@@ -88,13 +88,13 @@ func (f *flooder) listen(c *client) {
 	}
 }
 
-// One user sends ten thousand frames, and comes back each time that this ends a
-// socket. Beyond the burst none is a message; what others send meanwhile, to the
-// same receiver too, is acknowledged and arrives.
+// One user sends ten thousand frames and reconnects each time that a socket is closed for
+// it. Only a burst of them become messages. Meanwhile, other users' messages are
+// acknowledged and arrive, even those to the same receiver.
 func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	const burst, frames, rounds = 50, 10_000, 10
 	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Sends = chat.Rate{PerSecond: 0.0001, Burst: burst} // the default, without time's help
+		o.Sends = chat.Rate{PerSecond: 0.0001, Burst: burst} // only the burst counts, because the rate is almost 0
 	})
 	p := w.start()
 	pairs := []pair{{users: [2]int64{66, 100}}}
@@ -146,7 +146,7 @@ func TestFloodIsLimitedAndOthersDoNotNotice(t *testing.T) {
 	}
 }
 
-// makeKnown makes a user one to whom messages may be sent.
+// makeKnown makes a user known, so that others may send messages to them.
 func (w *world) makeKnown(user int64) {
 	w.t.Helper()
 	name := fmt.Sprint("User ", user)
@@ -155,22 +155,22 @@ func (w *world) makeKnown(user int64) {
 	}
 }
 
-// A pair is two users who talk, and the ids of what each of them was told: the
-// sender sees a message too, so that each id is there twice.
+// A pair is two users who chat, with the ids of the messages that each has been told about.
+// Every id is there twice, because the sender also gets the event.
 type pair struct {
 	users                 [2]int64
 	sockets               [2]*client
 	acknowledged, arrived []string
 }
 
-// write has each send one message to the other.
+// write makes each user send a message to the other.
 func (p *pair) write() {
 	for side, c := range p.sockets {
 		c.write(fmt.Sprintf(`{"op":"send","instant_message":{"receiver_id":%d,"category":0,"body_bb":"halo"}}`, p.users[1-side]))
 	}
 }
 
-// read waits until each has the acknowledgement and both messages.
+// read waits until each user has an acknowledgement and both messages.
 func (p *pair) read() {
 	for _, c := range p.sockets {
 		for acks, events := 0, 0; acks < 1 || events < 2; {

@@ -28,19 +28,19 @@ func TestGate(t *testing.T) {
 		t.Error("a closed gate lets somebody in")
 	}
 	if !g.closed() || isClosed(empty) || g.close() != empty {
-		t.Error("somebody is inside still")
+		t.Error("the gate is empty although somebody is inside")
 	}
 	g.leave()
 	if !isClosed(empty) {
-		t.Error("nobody is inside any more")
+		t.Error("the gate is not empty although nobody is inside")
 	}
 	var unused gate
 	if !isClosed(unused.close()) {
-		t.Error("nobody ever was inside")
+		t.Error("an unused gate is not empty")
 	}
 }
 
-// Everybody who entered has left when the gate is empty.
+// When a closed gate is empty, everybody who had entered has left.
 func TestGateClosesWhileOthersEnter(t *testing.T) {
 	for range 20 {
 		var g gate

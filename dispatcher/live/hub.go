@@ -11,7 +11,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Subprotocol is what clients must ask for.
+// Subprotocol is the websocket subprotocol that clients must ask for.
 const Subprotocol = "kabar.v1"
 
 const (

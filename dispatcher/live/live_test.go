@@ -60,7 +60,7 @@ func TestHandshake(t *testing.T) {
 
 func TestEventsReachEverySocketInOrder(t *testing.T) {
 	w := newWorld(t)
-	one, two := w.start(), w.start() // as two processes
+	one, two := w.start(), w.start() // like two processes
 	clients := []*client{one.dial(66), one.dial(66), two.dial(66)}
 	var seq []int64
 	for _, c := range clients {
@@ -124,7 +124,7 @@ func TestResumeFromNowhere(t *testing.T) {
 	}
 }
 
-// What the pub/sub connection loses is read from the log.
+// Frames that a lost pub/sub connection missed are read from the replay log.
 func TestLostConnectionIsFilled(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
@@ -147,14 +147,14 @@ func TestLostConnectionIsFilled(t *testing.T) {
 	eventually(t, "the connection was lost", func() bool { return testutil.ToFloat64(p.metrics.renewals) > 0 })
 }
 
-// A frame whose predecessor never came makes the hub read the log.
+// A gap in the sequence of frames makes the hub read the replay log.
 func TestGapIsFilled(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
 	c := p.dial(66)
 	c.next("hello")
 	channel := w.Inbox.Live.Channel(66)
-	p.users.find(channel).conn.Load().change(channel, false) // so that it hears nothing
+	p.users.find(channel).conn.Load().change(channel, false) // so that no frame arrives
 	eventually(t, "unsubscribed", func() bool { return w.rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == 0 })
 	sub := w.rdb.Subscribe(t.Context(), channel)
 	defer sub.Close()
@@ -167,7 +167,7 @@ func TestGapIsFilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i != 1 { // is lost
+		if i != 1 { // the second frame is lost
 			p.pubsub.router.deliver(channel, m.Payload)
 		}
 	}
@@ -203,7 +203,7 @@ func TestUnreadsFollow(t *testing.T) {
 	for i := range n {
 		w.send(15, 66, fmt.Sprint(i))
 	}
-	for c.next("unreads").Unreads["messages"] != n { // how many frames that takes is up to the clock
+	for c.next("unreads").Unreads["messages"] != n { // the number of frames depends on timing
 	}
 	if err := w.Chat.ReadConversation(t.Context(), 66, model.ConversationID(15, 66), ""); err != nil {
 		t.Fatal(err)
@@ -212,11 +212,10 @@ func TestUnreadsFollow(t *testing.T) {
 	}
 }
 
-// However often a user's numbers change before they are counted, they are counted
-// once.
+// A user's unread numbers are counted once, however often they change before that.
 func TestChangesGather(t *testing.T) {
 	w := newWorld(t)
-	counts := New(w.options()).counts // and nobody counts
+	counts := New(w.options()).counts // without a running hub, nothing is counted
 	one, other := &userSockets{id: 66}, &userSockets{id: 15}
 	for range 20 {
 		counts.add(one)

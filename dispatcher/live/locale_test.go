@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// dialIn opens a socket whose handshake asks for a language.
+// dialIn opens a socket with a language in the handshake.
 func (p *process) dialIn(language string, user, since int64) *client {
 	p.w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
@@ -27,8 +27,8 @@ func (p *process) dialIn(language string, user, since int64) *client {
 	return &client{t: p.w.t, ws: ws}
 }
 
-// Each socket shows Kabar's words in the language of its handshake, else of the
-// user's profile; live frames and resumed ones alike, and never all languages.
+// A socket shows Kabar's texts in the language of its handshake, else in that of the user's
+// profile. This applies to live and resumed frames, and no frame has all languages.
 func TestSocketsSpeakTheirLanguage(t *testing.T) {
 	w := newWorld(t)
 	english := "en"
@@ -75,7 +75,7 @@ func TestSocketsSpeakTheirLanguage(t *testing.T) {
 	}
 }
 
-// Answers to what a socket asks for are in its language, too.
+// Answers to a socket's requests are in its language, too.
 func TestAnswersSpeakTheSocketsLanguage(t *testing.T) {
 	w := newWorld(t)
 	english := "en"
@@ -86,13 +86,13 @@ func TestAnswersSpeakTheSocketsLanguage(t *testing.T) {
 	for _, speaker := range []struct {
 		language string
 		user     int64
-		want     int // the place of its language's texts below
+		want     int // index of its language in the texts below
 	}{
 		{"", 66, 0}, {"en-GB", 66, 1}, {"fr", 66, 0}, {"", 15, 1}, {"id", 15, 0},
 	} {
 		c := p.dialIn(speaker.language, speaker.user, w.newest(speaker.user))
 		c.next("hello")
-		partner := 81 - speaker.user // 66 and 15 are each other's
+		partner := 81 - speaker.user // 66 and 15 are partners
 		im := fmt.Sprintf(`{"op":"send","instant_message":{"receiver_id":%d,"category":0,"body_bb":"%%s"}}`, partner)
 		for _, ask := range []struct {
 			frame string

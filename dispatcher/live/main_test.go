@@ -35,11 +35,11 @@ func TestMain(m *testing.M) {
 	localredistest.Main(m, func() error { http.DefaultClient.CloseIdleConnections(); return nil })
 }
 
-// patient is how long a test waits for what should happen at once.
+// patient is how long a test waits for something that should happen at once.
 const patient = time.Minute
 
-// A world is a dispatcher and an inbox under keys of their own, in which the users
-// 15 and 66 know each other.
+// A world is a dispatcher and an inbox with keys of their own. The users 15 and 66 know
+// each other.
 type world struct {
 	*dispatcher.Dispatcher
 	Inbox   *inbox.Store
@@ -68,7 +68,7 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
 	w := &world{t: t, rdb: redisClient, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
-		Sends: chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of limits set their own
+		Sends: chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of rate limits set their own
 		Redis: redisClient, Partitions: parts, Devices: registry,
 		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
@@ -117,7 +117,7 @@ func (w *world) publish(user int64, id string) {
 	}
 }
 
-// newest returns the number of a user's newest frame.
+// newest returns the sequence number of a user's newest frame.
 func (w *world) newest(user int64) int64 {
 	w.t.Helper()
 	_, newest, _, err := w.Inbox.Live.Replay(context.Background(), user, 0)
@@ -127,7 +127,7 @@ func (w *world) newest(user int64) int64 {
 	return newest
 }
 
-// A process is a hub behind an HTTP server, as one process of Kabar has them.
+// A process is a hub behind an HTTP server, like a process of Kabar.
 type process struct {
 	*Hub
 	w    *world
@@ -135,7 +135,7 @@ type process struct {
 	stop func()
 }
 
-// options returns those of a hub that serves the users of w.
+// options returns the options of a hub that serves the users of w.
 func (w *world) options() Options {
 	return Options{
 		Redis: w.rdb, Batcher: w.batcher, Chat: w.Chat, Locales: w.Dispatcher, Types: w.Types(),
@@ -144,7 +144,7 @@ func (w *world) options() Options {
 	}
 }
 
-// start starts a process. The user of a socket is in the query.
+// start starts a process. Sockets name their user in the query.
 func (w *world) start(change ...func(*Options)) *process {
 	w.t.Helper()
 	opts := w.options()
@@ -181,7 +181,7 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// testWriter sends log lines to the test's own log.
+// testWriter writes log lines to the log of the test.
 type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
@@ -217,8 +217,8 @@ type receivedFrame struct {
 type client struct {
 	t       testing.TB
 	ws      *websocket.Conn
-	kept    []receivedFrame // were read while another op was waited for, the oldest first
-	checked map[string]int  // frames of an op that were compared with the document
+	kept    []receivedFrame // read while another op was waited for, oldest first
+	checked map[string]int  // number of frames checked against the document, by op
 }
 
 func (p *process) dial(user int64, since ...int64) *client {
@@ -250,7 +250,7 @@ func (p *process) dialQuery(query string) (*client, error) {
 	return &client{t: p.w.t, ws: ws}, nil
 }
 
-// receive returns the oldest frame that was not returned yet.
+// receive returns the oldest frame that it has not returned yet.
 func (c *client) receive() (receivedFrame, error) {
 	if len(c.kept) > 0 {
 		f := c.kept[0]
@@ -260,7 +260,7 @@ func (c *client) receive() (receivedFrame, error) {
 	return c.read()
 }
 
-// read waits for a frame on the socket.
+// read reads the next frame from the socket.
 func (c *client) read() (receivedFrame, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
@@ -276,8 +276,8 @@ func (c *client) read() (receivedFrame, error) {
 	return f, nil
 }
 
-// check compares the first frames of each op with the document: all of them would
-// take too long, as each comparison compiles the schema.
+// check checks the first frames of each op against the document. Checking all of them would
+// take too long, because each check compiles the schema.
 func (c *client) check(f receivedFrame) {
 	const enough = 3
 	if c.checked == nil {
@@ -288,8 +288,8 @@ func (c *client) check(f receivedFrame) {
 	}
 }
 
-// next returns the oldest frame with one of the ops that was not returned yet, and
-// keeps the others: frames of different ops may come in any order.
+// next returns the oldest frame with one of the ops that it has not returned yet. It keeps
+// other frames for later, because frames of different ops may arrive in any order.
 func (c *client) next(ops ...string) receivedFrame {
 	c.t.Helper()
 	wanted := func(f receivedFrame) bool { return slices.Contains(ops, f.Op) }
@@ -310,7 +310,7 @@ func (c *client) next(ops ...string) receivedFrame {
 	}
 }
 
-// closed returns the code that the server closed with.
+// closed waits until the socket is closed and returns the server's close code.
 func (c *client) closed() websocket.StatusCode {
 	c.t.Helper()
 	for {
@@ -337,7 +337,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patient); !ok(); {
 		if !time.Now().Before(deadline) {
-			t.Fatalf("%s: not so after %v", what, patient)
+			t.Fatalf("%s: condition not met after %v", what, patient)
 		}
 		rdb.Sleep(context.Background(), 2*time.Millisecond)
 	}

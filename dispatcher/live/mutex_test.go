@@ -16,7 +16,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// nested lists what may be locked while a mutex is held, as the package comment does.
+// nested lists which mutexes may be locked while another one is held. The package comment
+// has the same list.
 var nested = map[string][]string{
 	"shard":      {"user"},
 	"socket":     {"writeQueue", "gate"},
@@ -24,10 +25,11 @@ var nested = map[string][]string{
 	"pubsub":     {"gate"},
 }
 
-// locks has the names of the mutexes that each goroutine holds, by its number.
+// locks holds the names of the mutexes that each goroutine has locked, by goroutine number.
 var locks sync.Map
 
-// held returns the names of the mutexes that the calling goroutine holds.
+// held returns the number of the calling goroutine and the names of the mutexes that it
+// holds.
 func held() (g string, names []string) {
 	var b [64]byte
 	g = strings.Fields(string(b[:runtime.Stack(b[:], false)]))[1] // "goroutine 18 [running]: …"
@@ -37,7 +39,8 @@ func held() (g string, names []string) {
 	return g, names
 }
 
-// Every test of this package checks the lock order: a panic shows who breaks it.
+// All tests of this package check the lock order. A violation causes a panic, whose stack
+// shows the culprit.
 func init() {
 	onLock = func(name string) {
 		g, names := held()
@@ -61,7 +64,7 @@ func init() {
 	}
 }
 
-// mayWait panics when the calling goroutine holds a mutex, other than those named.
+// mayWait panics if the calling goroutine holds a mutex that is not in except.
 func mayWait(what string, except ...string) {
 	_, names := held()
 	for _, name := range names {
@@ -71,7 +74,7 @@ func mayWait(what string, except ...string) {
 	}
 }
 
-// panics returns what f panics with, or nil.
+// panics returns the value that f panics with, or nil.
 func panics(f func()) (value any) {
 	defer func() { value = recover() }()
 	f()
@@ -99,7 +102,7 @@ func TestLockOrderIsChecked(t *testing.T) {
 	}
 }
 
-// checkedConn checks that no mutex is held while the network is waited for.
+// checkedConn checks that no mutex is held during its reads, writes and closes.
 type checkedConn struct{ net.Conn }
 
 func (c checkedConn) Read(p []byte) (int, error) {
@@ -117,8 +120,8 @@ func (c checkedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// checked returns options whose parts check that no mutex is held while Redis is waited
-// for.
+// checked returns options whose dependencies check that no mutex is held while they wait
+// for Redis.
 func checked(o Options) Options {
 	o.Chat = checkedChat{o.Chat}
 	o.Locales = checkedLocales{o.Locales}

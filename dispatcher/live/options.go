@@ -17,16 +17,16 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A Chat sends messages and read receipts, and renders messages. [chat.Chat] is one, and
-// documents the methods and their errors.
+// A Chat sends messages and read receipts, and renders messages. [chat.Chat] implements it
+// and documents the methods and their errors.
 type Chat interface {
 	Send(ctx context.Context, sender int64, m chat.OutgoingMessage) (id string, err error)
 	ReadConversation(ctx context.Context, user int64, conversation, upTo string) error
 	MessageMembers(ctx context.Context, user int64, ids []string) (map[string][]byte, error)
 }
 
-// Locales chooses the language of a socket. [dispatcher.Dispatcher] does, and documents
-// the method.
+// Locales chooses the language of a socket. [dispatcher.Dispatcher] implements it and
+// documents the method.
 type Locales interface {
 	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 }
@@ -34,8 +34,8 @@ type Locales interface {
 // The parts of [inbox.Store] that a Hub needs. The store's parts document the methods
 // and their errors.
 type (
-	// Channels knows where users' live frames and what belongs to their sockets are
-	// kept; see [inbox.Live].
+	// Channels gives access to the channel, the replay log and the keys of a user's live
+	// sockets; see [inbox.Live].
 	Channels interface {
 		Channel(user int64) string
 		Keys(user int64) inbox.LiveKeys
@@ -43,7 +43,7 @@ type (
 		MarkSeen(ctx context.Context, user, seq int64) error
 		Revoke(ctx context.Context, user int64) error
 	}
-	// Counters counts what is unread; see [inbox.Counters].
+	// Counters returns unread counts; see [inbox.Counters].
 	Counters interface {
 		Unreads(ctx context.Context, user int64) (model.Unreads, error)
 	}
@@ -51,8 +51,7 @@ type (
 	Notifications interface {
 		MarkRead(ctx context.Context, user int64, id string) (unread int, err error)
 	}
-	// Conversations says who the partner in a conversation is; see
-	// [inbox.Conversations].
+	// Conversations returns the partner in a conversation; see [inbox.Conversations].
 	Conversations interface {
 		Partner(ctx context.Context, user int64, conversation string) (int64, error)
 	}
@@ -77,28 +76,28 @@ type Options struct {
 	// PingInterval is how long a client may be silent before it is pinged: 30 s
 	// unless set. One that then stays silent for half as long is dropped.
 	PingInterval time.Duration
-	// MaxFrame bounds what a client sends in one frame, in bytes: 32 KiB unless set.
+	// MaxFrame is the maximum size of a client's frame, in bytes: 32 KiB unless set.
 	MaxFrame int64
-	// QueueFrames and QueueBytes bound what waits for one socket: 256 and 1 MiB
-	// unless set.
+	// QueueFrames and QueueBytes bound the frames that are queued for one socket: 256
+	// frames and 1 MiB unless set.
 	QueueFrames, QueueBytes int
-	// WriteTimeout is how long a client may take to receive what is written at
-	// once, 64 KiB or so: 10 s unless set.
+	// WriteTimeout is how long a client may take to receive one write, 64 KiB or so: 10 s
+	// unless set.
 	WriteTimeout time.Duration
 	// Linger is how long a user without sockets stays subscribed, and online, so
 	// that coming back is cheap: 30 s unless set.
 	Linger time.Duration
 	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
 	MaxSockets int
-	// Frames limits what one socket may ask for: 20 a second and 60 at once unless
-	// set.
+	// Frames is the rate limit of the frames that one socket sends: 20 a second and 60 at
+	// once unless set.
 	Frames chat.Rate
 	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
 	// [websocket.AcceptOptions].
 	OriginPatterns []string
 	// Compression offers permessage-deflate, without context takeover.
 	Compression bool
-	// Texts are the words of answers: the built-in ones when nil.
+	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Location is the zone of the times in frames: UTC unless set.
 	Location *time.Location

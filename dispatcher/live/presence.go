@@ -39,8 +39,8 @@ type presenceUpdate struct {
 	idle   time.Duration // how long ago the user was last here
 }
 
-// presence records in Redis which users are online in this process, and tells those
-// who watch a user when that user comes online or goes offline.
+// presence records in Redis which users are online in this process, and notifies a user's
+// watchers when the user comes online or goes offline.
 type presence struct {
 	process    string // the id of this process
 	batcher    *rdb.Batcher
@@ -57,8 +57,8 @@ func (p *presence) keys(user int64) []string {
 	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
 }
 
-// update writes updates to Redis. When a user came online or went offline,
-// it tells those who watch that user.
+// update writes updates to Redis. When a user came online or went offline, it notifies the
+// user's watchers.
 func (p *presence) update(ctx context.Context, updates []presenceUpdate) error {
 	for batch := range slices.Chunk(updates, maxPresenceBatch) {
 		commands := make([]*rdb.Command, len(batch))

@@ -13,18 +13,18 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A holder is a client that keeps what it receives, and comes back where it was
-// whenever its socket ends.
+// A holder is a client that keeps the messages it receives. When its socket ends, it
+// reconnects and resumes where it was.
 type holder struct {
 	user      int64
 	processes []*process
 	rand      *rand.Rand
 
 	mu      sync.Mutex
-	ids     []string // of messages, in the order in which they came
+	ids     []string // of messages, in the order of arrival
 	faults  []string
 	current *client
-	ready   chan struct{} // closed at the first hello
+	ready   chan struct{} // closed on the first hello
 }
 
 // live receives until ctx ends.
@@ -38,7 +38,7 @@ func (h *holder) live(ctx context.Context) {
 		}
 		c, err := p.tryDial(h.user, from...)
 		if err != nil {
-			continue // it is closing: another one
+			continue // that process is closing: try another one
 		}
 		h.mu.Lock()
 		h.current = c
@@ -86,9 +86,9 @@ func (h *holder) kill() {
 	}
 }
 
-// Messages are sent while sockets, the pub/sub connections and a whole process go
-// away at random. In the end every client holds exactly the messages that were
-// acknowledged, each once, in the order of the log.
+// Messages are sent while sockets, pub/sub connections and a whole process end at random.
+// In the end every client holds exactly the acknowledged messages, each once, in the order
+// of the replay log.
 func TestNothingIsLostOrRepeated(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
-// limits limit what a client sends.
+// limits are the rate limits of one client.
 type limits struct {
 	frames   *rate.Limiter
 	rejected *rate.Limiter // frames over the limit, malformed or of an unknown op

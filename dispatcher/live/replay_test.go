@@ -55,7 +55,7 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	if _, _, known, err := log.read(ctx, 66, 12345); known || err != nil {
-		t.Errorf("a number that never was: known %v, %v", known, err)
+		t.Errorf("a sequence number that never existed: known %v, %v", known, err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// requests carry out what clients ask for. Each method gives the answer to one request
+// requests carry out the requests of clients. Each method returns the answer to one request
 // of a user.
 type requests struct {
 	chat          Chat

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A countingListener counts the writes of the connections that it accepts.
+// A countingListener counts the writes on the connections that it accepts.
 type countingListener struct {
 	net.Listener
 	writes atomic.Int64
@@ -30,8 +30,8 @@ func (c countedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// When thousands come back at once, each system call counts: one answers the
-// handshake, and one carries hello and all that was missed.
+// Resuming takes two writes, one for the handshake and one for hello and all missed frames.
+// Each system call matters when thousands of clients reconnect at once.
 func TestResumeIsOneWrite(t *testing.T) {
 	w := newWorld(t)
 	w.publish(66, "p0")

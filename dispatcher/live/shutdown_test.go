@@ -15,10 +15,10 @@ import (
 	"github.com/coder/websocket"
 )
 
-// deadlocked is how long a step may take before a test calls it a deadlock.
+// deadlocked is the time after which a step that has not returned counts as a deadlock.
 const deadlocked = 30 * time.Second
 
-// within fails the test, with the stacks of all goroutines, unless f returns.
+// within fails the test with the stacks of all goroutines if f does not return in time.
 func within(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -33,12 +33,12 @@ func within(t testing.TB, what string, f func()) {
 	}
 }
 
-// A stalling handler stalls the handshakes of requests with stall=1. It checks
-// that no mutex is held while their connections are waited for.
+// A stalling handler holds up the handshakes of requests with stall=1. It also checks that
+// no mutex is held while a handshake or its connection waits.
 type stalling struct {
 	next    http.HandlerFunc
-	reached chan struct{} // gets a token from each handshake that stalls
-	release chan struct{} // closed to let them go on
+	reached chan struct{} // receives a value from each stalled handshake
+	release chan struct{} // closed to let stalled handshakes continue
 }
 
 func (h *stalling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -61,8 +61,8 @@ func (w *stallingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return checkedConn{c}, buffers, err
 }
 
-// startStalling starts a process whose handshakes can be stalled. Unlike start it
-// never waits for a deadlock to end.
+// startStalling starts a process whose handshakes can be stalled. In contrast to start,
+// stopping it fails the test after a deadlock instead of waiting for ever.
 func (w *world) startStalling(t *testing.T) (*process, *stalling) {
 	t.Helper()
 	p := &process{w: w, Hub: New(checked(w.options()))}
@@ -80,8 +80,8 @@ func (w *world) startStalling(t *testing.T) (*process, *stalling) {
 	return p, h
 }
 
-// A handshake that stalls keeps neither Drain from closing the other sockets, nor
-// frames from being delivered, and its socket is closed like the others.
+// A stalled handshake does not prevent Drain from closing the other sockets, or frames from
+// being delivered. Its own socket is closed like the others.
 func TestDrainDuringHandshake(t *testing.T) {
 	w := newWorld(t)
 	p, handshakes := w.startStalling(t)
@@ -104,7 +104,7 @@ func TestDrainDuringHandshake(t *testing.T) {
 			c.ws.CloseNow()
 		}
 	})
-	w.publish(66, "frame") // takes the locks of the user and of the socket
+	w.publish(66, "frame") // takes the mutexes of the user and of the socket
 	if code := open.closed(); code != codeRestart {
 		t.Errorf("the open socket is closed with %d", code)
 	}
@@ -125,8 +125,8 @@ func TestDrainDuringHandshake(t *testing.T) {
 	p.stop()
 }
 
-// Drain returns when its context ends, whatever a handshake waits for. A handshake
-// that ends after Run did leaves nothing behind.
+// Drain returns when its context ends, even if a handshake is stalled. A handshake that
+// ends after Run leaves nothing behind.
 func TestHandshakeOutlivesTheHub(t *testing.T) {
 	w := newWorld(t)
 	p, handshakes := w.startStalling(t)
@@ -151,8 +151,8 @@ func TestHandshakeOutlivesTheHub(t *testing.T) {
 	within(t, "nobody is inside", func() { <-p.admission.close() })
 }
 
-// A hub that is told to stop while sockets come and frames flow does stop, and
-// takes all of its sockets along. Many rounds: go test -run UnderLoad -count=20.
+// A hub stops when it is told to, while sockets connect and frames flow. All of its sockets
+// are closed. For many rounds: go test -run UnderLoad -count=20.
 func TestStopUnderLoad(t *testing.T) {
 	const rounds, users, dialers, publishers, sockets = 5, 4, 8, 4, 40
 	w := newWorld(t)
@@ -195,8 +195,8 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
-// follow opens a socket and has its frames read until it is closed. Its first
-// frame is noted in greeted.
+// follow opens a socket and starts to read its frames until it is closed. It sends a value
+// to greeted after the first frame.
 func (p *process) follow(readers *sync.WaitGroup, user int64, greeted chan<- struct{}) error {
 	ws, _, err := websocket.Dial(context.Background(), fmt.Sprintf("%s/?user=%d", p.url, user), &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
 	if err != nil {

@@ -84,8 +84,8 @@ func (o *Outbox) DeadLetter(ctx context.Context, id string) (DeadLetter, error) 
 	return letter, nil
 }
 
-// Requeue returns a dead letter to the outbox, to be tried anew for as long as at first.
-// The error is ErrNoLetter when there is none.
+// Requeue returns a dead letter to the outbox, to be retried for RetryFor again. The error
+// is ErrNoLetter when there is none.
 func (o *Outbox) Requeue(ctx context.Context, id string) error {
 	letter, err := o.DeadLetter(ctx, id)
 	if err != nil {

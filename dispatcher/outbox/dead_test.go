@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// letterEntry returns an entry that was accepted a minute ago and tried often.
+// letterEntry returns an entry that was accepted a minute ago and has had many attempts.
 func letterEntry(body string) *Entry {
 	return &Entry{
 		User: 66, Type: "nego", Tag: "nego:1", Expires: now.Add(time.Minute).UnixMilli(), Until: now.UnixMilli(), Attempt: 9,

@@ -1,5 +1,5 @@
-// Package outbox holds the pushes that are to be sent: an [Entry] for each receiver's
-// push, in a stream for each partition and lane with one consumer group.
+// Package outbox is the queue of the pushes to be sent: an [Entry] for each receiver's
+// push, in a Redis stream for each partition and lane, with one consumer group.
 //
 // The script that stores a notification adds the entry. Workers read entries
 // ([Outbox.Read]) under a lease, renew it ([Outbox.Renew]), take over the entries of

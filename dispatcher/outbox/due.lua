@@ -1,6 +1,6 @@
 -- Returns entries that are due from the delayed sets of a partition to its outbox.
 --
--- KEYS  1… delayed set and stream of each lane, by turns
+-- KEYS  1… delayed set and stream of each lane, alternating
 -- ARGV  1 how many at most, per lane
 -- Reply how many, per lane
 

@@ -23,8 +23,8 @@ type Entry struct {
 	From     string `json:"f,omitzero"` // name of a message's sender
 	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone
-	// Service is the one whose event it is, when that wants reports; EventID and Source
-	// are what the service knows the event by.
+	// Service is the service that published the event, if it wants reports; EventID and
+	// Source are the id and source that the service gave the event.
 	Service string `json:"h,omitzero"`
 	EventID string `json:"i,omitzero"`
 	Source  string `json:"z,omitzero"`

@@ -31,10 +31,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// now is the time in all tests, which is not that of Redis.
+// now is the time in all tests. Redis has a different time.
 var now = time.UnixMilli(1_390_459_363_500)
 
-// bodies are those of broadcasts, by key.
+// bodies holds the bodies of broadcasts, by key.
 type bodies map[string]string
 
 func (b bodies) Get(_ context.Context, _ int64, keys ...string) (map[string]inbox.Text, error) {
@@ -47,9 +47,9 @@ func (b bodies) Get(_ context.Context, _ int64, keys ...string) (map[string]inbo
 	return found, nil
 }
 
-// The fragments of all tests.
+// The fragments that all tests use.
 const (
-	appendFragment = "append_args" // appends its arguments to the list that its one key names
+	appendFragment = "append_args" // appends its arguments to the list at its only key
 	copyFragment   = "copy_args"   // sets each of its keys to the argument with the same index
 )
 
@@ -65,7 +65,7 @@ var fragments = []Fragment{
 	},
 }
 
-// A world is an outbox under keys of its own.
+// A world is an outbox with keys of its own.
 type world struct {
 	*Outbox
 	t *testing.T
@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
-	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test
+	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
 	w := &world{t: t, Outbox: New(Options{
 		Redis: client, Batcher: b, Partitions: rdb.NewPartitions(prefix, 4), Bodies: bodies{"b1": `{"type":"discount"}`},
 		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Fragments: fragments,
@@ -104,8 +104,8 @@ func (w *world) queue(partition int, l push.Lane, value string) Key {
 	return Key{Partition: partition, ID: id}
 }
 
-// hold adds an entry to a stream, reads it, and returns its key. No other entry of the
-// lane may wait to be read.
+// hold adds an entry to a stream, reads it, and returns its key. The lane must not have
+// other unread entries.
 func (w *world) hold(partition int, l push.Lane, value string) Key {
 	w.t.Helper()
 	key := w.queue(partition, l, value)
@@ -127,7 +127,7 @@ func (w *world) delay(partition int, l push.Lane, value string) {
 	}
 }
 
-// bury adds a dead letter that was buried at a time, and returns its id.
+// bury adds a dead letter with the given time and returns its id.
 func (w *world) bury(partition int, at time.Time, l push.Lane, value string) string {
 	w.t.Helper()
 	id, err := w.redis.XAdd(w.t.Context(), &redis.XAddArgs{

@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// scrapeTimeout bounds what a scrape asks of Redis.
+// scrapeTimeout bounds the calls to Redis of one scrape.
 const scrapeTimeout = 2 * time.Second
 
 var (
@@ -32,7 +32,7 @@ func (Collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. While Redis is away it collects nothing.
+// Collect implements prometheus.Collector. It collects nothing while Redis does not answer.
 func (c Collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()

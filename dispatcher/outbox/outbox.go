@@ -13,8 +13,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Bodies resolves the bodies that entries of broadcasts refer to. The inbox does, and
-// documents the method.
+// Bodies resolves the bodies that entries of broadcasts refer to. [inbox.Texts] implements
+// it and documents the method.
 type Bodies interface {
 	Get(ctx context.Context, user int64, keys ...string) (map[string]inbox.Text, error)
 }
@@ -34,7 +34,7 @@ type Options struct {
 	RetryFor time.Duration
 	// Cluster says that one read cannot span the streams of all partitions.
 	Cluster bool
-	// Fragments are what settling may do for packages above.
+	// Fragments are the Lua fragments that settling may run for packages above.
 	Fragments []Fragment
 	Log       *slog.Logger
 	Now       func() time.Time

@@ -48,7 +48,7 @@ type Message struct {
 	Value      string // see ParseEntry
 }
 
-// MaxRead bounds what one Read returns beyond what was asked for.
+// MaxRead bounds how many more messages than its limit one Read may return.
 func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 
 // CreateGroups makes the streams of a lane and their consumer groups where they are
@@ -114,8 +114,8 @@ func (o *Outbox) readAll(ctx context.Context, l push.Lane, count int64) ([]redis
 	return streams, err
 }
 
-// readShards reads the streams of all partitions of a cluster in one pipeline per shard,
-// and waits for a nudge or a moment when they are empty.
+// readShards reads the streams of all partitions of a cluster in one pipeline per shard.
+// When they are empty it waits for a nudge, pollEvery at most.
 func (o *Outbox) readShards(ctx context.Context, l push.Lane, count int64) ([]redis.XStream, error) {
 	pipe := o.redis.Pipeline()
 	replies := make([]*redis.XStreamSliceCmd, o.partitions.Len())
@@ -179,8 +179,8 @@ func (o *Outbox) Claim(ctx context.Context, b *rdb.Batcher, l push.Lane) ([]Mess
 	return messages, err
 }
 
-// claimAfter is how long an entry has been left alone when others take it over. With
-// RenewEvery it adds up to a lease.
+// claimAfter returns how long an entry must have been left alone before others take it
+// over. With RenewEvery it adds up to a lease.
 func (o *Outbox) claimAfter() time.Duration { return o.lease * 3 / 4 }
 
 // RenewEvery is how often a worker renews its leases and claims the entries of others.

@@ -12,15 +12,15 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// fill puts into every set of a partition, and into one of its streams more than a page,
-// an entry to drop and one to keep by turns. It returns how many of each there are, by
-// set.
+// fill adds entries to drop and entries to keep, in turn, to every stream and delayed set
+// of a partition. The chat lane gets more than a page. It returns the number of each kind,
+// by the name of the set.
 func (w *world) fill(partition int) map[string]int {
 	n := make(map[string]int)
 	for _, l := range push.Lanes {
 		of := 1
 		if l == push.Chat {
-			of = 3*scanPage/2 + 1 // of each: three pages and a bit of another
+			of = 3*scanPage/2 + 1 // both kinds together fill three pages and a bit more
 		}
 		for i := range of {
 			for _, what := range []string{"drop", "keep"} {
@@ -37,7 +37,7 @@ func (w *world) fill(partition int) map[string]int {
 }
 
 // count returns how many queued and delayed entries of a partition begin with a word, by
-// set.
+// the name of the set.
 func (w *world) count(partition int, word string) map[string]int {
 	w.t.Helper()
 	n := make(map[string]int)
@@ -60,7 +60,7 @@ func TestEachEntry(t *testing.T) {
 	want := w.fill(1)
 	w.queue(2, push.Chat, "keep")
 	for _, word := range []string{"drop", "keep"} {
-		for range 2 { // nothing is dropped
+		for range 2 { // reading drops nothing
 			if diff := cmp.Diff(want, w.count(1, word)); diff != "" {
 				t.Errorf("%s: %s", word, diff)
 			}
@@ -81,7 +81,7 @@ func TestDropEntries(t *testing.T) {
 	want := w.fill(1)
 	w.fill(2)
 	match := func(value string) bool { return strings.HasPrefix(value, "drop") }
-	for range 2 { // again: nothing is left to drop
+	for range 2 { // the second time, nothing is left to drop
 		if err := w.DropEntries(t.Context(), 1, match); err != nil {
 			t.Fatal(err)
 		}

@@ -58,13 +58,13 @@ type Dead struct {
 	Value  string // of the entry
 }
 
-// A Settlement is what became of an entry.
+// A Settlement is the outcome of an entry.
 type Settlement struct {
 	Key    Key
 	Lane   push.Lane
 	Record string // key of the event's record; "": it has none
 	Lines  string // for the record
-	// Delayed and Dead are what is left of the entry, for single devices or for all.
+	// Delayed and Dead are what remains of the entry, for single devices or for all.
 	Delayed   []Delayed
 	Dead      []Dead
 	Additions []Addition // those without a fragment are left out

@@ -1,7 +1,6 @@
--- Writes what became of an outbox entry and removes the entry, if this consumer still
--- holds it. The fragments that upper packages register stand before this: each is a
--- function of a table `fragments`, which gets its keys and arguments and returns a
--- number.
+-- Writes the outcome of an outbox entry and removes the entry, if this consumer still holds
+-- it. The fragments that upper packages register stand before this: each is a function of a
+-- table `fragments`, which gets its keys and arguments and returns a number.
 --
 -- KEYS  1 stream  2 delayed set  3 dead letters  4 the event's record (or the stream
 --       again: none)  5… keys of the fragments, one after another

@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// settleEntry settles an entry and returns what ReadSettled says.
+// settleEntry settles an entry and returns the results of ReadSettled.
 func (w *world) settleEntry(s *Settlement) (held bool, results []int64) {
 	w.t.Helper()
 	c := w.SettleCommand(w.t.Context(), s)
@@ -27,7 +27,7 @@ func (w *world) settleEntry(s *Settlement) (held bool, results []int64) {
 	return held, results
 }
 
-// redisTime returns the clock of Redis, which settling goes by, in milliseconds.
+// redisTime returns the time of Redis in milliseconds. Settling uses that time.
 func (w *world) redisTime() float64 {
 	w.t.Helper()
 	at, err := w.redis.Time(w.t.Context()).Result()
@@ -37,8 +37,7 @@ func (w *world) redisTime() float64 {
 	return float64(at.UnixMilli())
 }
 
-// full returns a settlement with something of every part. The names of its keys end with
-// a suffix.
+// full returns a settlement that uses every field. The names of its keys end with suffix.
 func (w *world) full(key Key, l push.Lane, suffix string) *Settlement {
 	name := func(s string) string { return w.partitions.Key(key.Partition, s+suffix) }
 	return &Settlement{
@@ -58,7 +57,7 @@ func (w *world) full(key Key, l push.Lane, suffix string) *Settlement {
 	}
 }
 
-// checkFull compares what is in Redis with what settling full writes.
+// checkFull checks that Redis holds everything that settling full writes.
 func (w *world) checkFull(s *Settlement, suffix string, earliest, latest float64) {
 	w.t.Helper()
 	ctx, p := w.t.Context(), s.Key.Partition
@@ -101,7 +100,7 @@ func TestSettle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, l := range push.Lanes {
-		p := int(l) // a partition for each, so that none finds what another one wrote
+		p := int(l) // a partition for each lane, so that it finds only its own entries
 		s := w.full(w.hold(p, l, "v"), l, l.String())
 		other := w.hold(p, l, "other")
 		if err := w.redis.Set(t.Context(), s.Record, "before\n", 0).Err(); err != nil {
@@ -176,7 +175,7 @@ func TestSettleWithoutHolding(t *testing.T) {
 	}
 }
 
-// A record that has expired is not created anew: it would stay for ever.
+// A record that has expired is not created again, because it would then never expire.
 func TestSettleWithoutRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// size is a simple measure: all bytes.
+// size measures a content by its number of bytes.
 func size(c Content) int {
 	n := len(c.Title) + len(c.Body)
 	for _, f := range c.Data {
@@ -96,7 +96,7 @@ func TestFitCutsTextsLast(t *testing.T) {
 	}
 }
 
-// Whatever the limit, the result is valid JSON and no larger than a harsher one.
+// For every limit the result is valid JSON, and a lower limit never gives a larger result.
 func TestFitIsMonotonic(t *testing.T) {
 	c := Content{Data: []push.Field{{Name: "details", Value: json.RawMessage(transaction)}}, Body: "Transaksi baru dari Liem Lie Wie"}
 	last := 0
@@ -128,12 +128,12 @@ func TestCut(t *testing.T) {
 		{"kabar", 0, "…"},
 		{"", 0, ""},
 		{"日本語です", 10, "日本…"},
-		{"cafe\u0301 baru", 7, "caf…"},           // the accent is a rune of its own
-		{"ok 🇮🇩🇮🇩 x", 15, "ok 🇮🇩…"},              // a flag is two runes
-		{"👨‍👩‍👧‍👦 x y z", 20, "…"},               // a family is seven
-		{"a👍🏽bcdef", 13, "a👍🏽b…"},                // and a skin tone two
-		{"\xff\xfe\xfd\xfc", 3, "…"},             // not even UTF-8
-		{"baris satu\r\ndua", 14, "baris satu…"}, // CRLF is one
+		{"cafe\u0301 baru", 7, "caf…"},           // the accent is a separate rune
+		{"ok 🇮🇩🇮🇩 x", 15, "ok 🇮🇩…"},              // a flag has two runes
+		{"👨‍👩‍👧‍👦 x y z", 20, "…"},               // a family has seven runes
+		{"a👍🏽bcdef", 13, "a👍🏽b…"},                // a skin tone adds a rune
+		{"\xff\xfe\xfd\xfc", 3, "…"},             // invalid UTF-8
+		{"baris satu\r\ndua", 14, "baris satu…"}, // CRLF counts as one character
 	} {
 		if got := Cut(test.s, test.limit); got != test.want {
 			t.Errorf("Cut(%q, %d) = %q, want %q", test.s, test.limit, got, test.want)
@@ -154,7 +154,7 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// The common case must cost nothing.
+// Content that fits must cost nothing, because it is the common case.
 func BenchmarkFitWhatFits(b *testing.B) {
 	c := Content{Data: []push.Field{{Name: "details", Value: json.RawMessage(transaction)}}}
 	b.ReportAllocs()
@@ -171,7 +171,7 @@ func ExampleFit() {
 	// Output: {"id":7,"product":{"id":"h","name":"Sony"},"truncated":true}
 }
 
-// What is far too large is cut at a bounded cost.
+// Cutting content that is far too large has a bounded cost.
 func BenchmarkFitWhatDoesNot(b *testing.B) {
 	text := strings.Repeat("kabar 👨‍👩‍👧‍👦 ", 64<<10/32)
 	quoted, _ := json.Marshal(text)

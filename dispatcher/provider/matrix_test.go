@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// A target is a sender with what it speaks to.
+// A target is a sender and the sandbox provider that it sends to.
 type target struct {
 	push.Sender
 	*sandbox.Provider
@@ -49,8 +49,9 @@ func targets(t *testing.T) map[string]target {
 	return map[string]target{"apns": {toApple, sb.APNs.Provider}, "fcm": {toGoogle, sb.FCM}}
 }
 
-// Both senders agree about which statuses are worth another try, which end a push
-// and which are our fault, and both make one request to find out.
+// TestRetryMatrix checks that both senders treat statuses alike: which ones are retried,
+// which ones end a push, and which ones are our fault. Each of them makes one request per
+// push.
 func TestRetryMatrix(t *testing.T) {
 	const (
 		ends  = "ends"

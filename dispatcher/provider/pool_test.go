@@ -17,10 +17,10 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// testTimeout bounds everything that a test waits for.
+// testTimeout is the longest that a test waits for one thing.
 const testTimeout = time.Minute
 
-// newPool returns a pool to the server that lives as long as the test.
+// newPool returns a pool of connections to the server. It is closed when the test ends.
 func newPool(t *testing.T, s *server, inFlight, perConn int) *Pool {
 	t.Helper()
 	p := NewPool(Options{URL: s.url, RootCAs: s.roots, InFlight: inFlight, PerConn: perConn})
@@ -35,7 +35,7 @@ func post(ctx context.Context, p *Pool, url string) Attempt {
 	if err != nil {
 		return Attempt{Err: err}
 	}
-	p.RoundTrip(req) //nolint:bodyclose // needs none
+	p.RoundTrip(req) //nolint:bodyclose // the body is in the record
 	return a
 }
 
@@ -74,15 +74,15 @@ func TestPoolRecordsTheAnswer(t *testing.T) {
 	}
 }
 
-// One request opens a connection; what comes meanwhile waits for its answer and
-// then shares the connection, whether the server allows one stream until then or
-// many. Having been warmed up changes nothing in that.
+// A new connection is opened by one request. Later requests wait for its answer and then
+// share the connection, however many streams the server allows before that. This is the
+// same for a connection that was warmed up.
 func TestColdConnectionTakesOneRequest(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		streams uint32
 		warm    bool
-		first   uint32 // the first push's stream
+		first   uint32 // stream of the first push
 	}{
 		{"one stream", 1, false, 1},
 		{"many streams", 100, false, 1},
@@ -123,12 +123,12 @@ func TestColdConnectionTakesOneRequest(t *testing.T) {
 	}
 }
 
-// However many requests wait, there are no more connections than the bound of
-// requests in flight needs, and each carries no more than its bound.
+// The pool opens only as many connections as the limit of requests in flight needs, however
+// many requests wait. No connection carries more requests than its limit.
 func TestInFlightIsBounded(t *testing.T) {
 	const inFlight, perConn = 25, 10
 	var mu sync.Mutex
-	var held []func() // answers, until as many requests are in flight as may be
+	var held []func() // answers that wait until the limit of requests in flight is reached
 	total, most := 0, 0
 	perConnMost := map[*conn]int{}
 	now := map[*conn]int{}
@@ -144,7 +144,7 @@ func TestInFlightIsBounded(t *testing.T) {
 			now[c]--
 			c.answer(stream, 200, "")
 		})
-		if stream == 1 { // the others of this connection wait for its answer
+		if stream == 1 { // the other requests on this connection wait for its answer
 			held[len(held)-1]()
 			held = held[:len(held)-1]
 		}
@@ -171,7 +171,7 @@ func TestInFlightIsBounded(t *testing.T) {
 	}
 }
 
-// A stream that fails otherwise may have been processed.
+// Requests are not sent again after other failures, because they may have been processed.
 func TestOtherFailuresAreNotSentAgain(t *testing.T) {
 	for name, fail := range map[string]func(*conn, uint32){
 		"reset":     func(c *conn, stream uint32) { c.reset(stream, http2.ErrCodeInternal) },
@@ -190,8 +190,8 @@ func TestOtherFailuresAreNotSentAgain(t *testing.T) {
 	}
 }
 
-// A provider that allows fewer streams than the pool puts on a connection gets
-// the connections that the load needs, and every push.
+// When a provider allows fewer streams than the pool puts on a connection, the pool opens
+// the connections that the load needs, and every push is sent.
 func TestFewerStreamsThanExpected(t *testing.T) {
 	const inFlight = 20
 	s := newServer(t, 5, nil)
@@ -200,8 +200,9 @@ func TestFewerStreamsThanExpected(t *testing.T) {
 	}
 	p := newPool(t, s, inFlight, inFlight)
 	postMany(t, p, s.url, 300)
-	// 4 would do if a stream were free the moment it is answered, and how much later
-	// it is depends on the machine; but there is no connection for each request.
+	// 4 connections would be enough if a stream were free as soon as it is answered. How
+	// much later it is free depends on the machine. There must not be a connection for each
+	// request.
 	if n := len(s.connections()); n >= inFlight {
 		t.Errorf("%d connections for %d requests in flight on 5 streams each", n, inFlight)
 	}
@@ -232,10 +233,10 @@ func TestWaitingObeysTheContext(t *testing.T) {
 		t.Errorf("status %d, error %v", a.Status, a.Err)
 	}
 	go func() { (<-arrived)() }()
-	postMany(t, p, s.url, 1) // the ones that gave up left nothing behind
+	postMany(t, p, s.url, 1) // the requests that gave up leave nothing behind
 }
 
-// A hung provider costs the request its deadline and not more.
+// A provider that hangs delays a request only until its deadline.
 func TestHungProvider(t *testing.T) {
 	s := newServer(t, 100, func(*conn, uint32) {})
 	p := newPool(t, s, 2, 1)
@@ -264,7 +265,7 @@ func TestUntrustedProvider(t *testing.T) {
 	}
 }
 
-// A provider that asks for our certificate gets it.
+// A provider that asks for a client certificate gets ours.
 func TestClientCertificate(t *testing.T) {
 	shown := make(chan int, 1)
 	s := newServer(t, 100, func(c *conn, stream uint32) {
@@ -283,7 +284,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// Warming up opens the connections.
+// Warm opens the connections.
 func TestWarm(t *testing.T) {
 	s := newServer(t, 100, func(c *conn, stream uint32) { c.answer(stream, 405, "") })
 	p := newPool(t, s, 30, 10)

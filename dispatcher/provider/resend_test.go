@@ -10,9 +10,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// What a GOAWAY says was not processed is sent again at once, what may have been
-// processed is not; and the connection that replaces the old one takes the full
-// load again.
+// Requests that were not processed according to a GOAWAY are sent again at once. Requests
+// that may have been processed are not. The connection that replaces the old one takes the
+// full load.
 func TestGoAway(t *testing.T) {
 	var anew atomic.Int32
 	held := make(chan func(), 1)
@@ -26,7 +26,7 @@ func TestGoAway(t *testing.T) {
 			c.answer(stream, 200, "")
 		case stream == 3:
 			held <- func() { c.nc.Close() }
-		case stream == 41: // 3 was taken, 5 to 41 were not
+		case stream == 41: // 3 was processed, 5 to 41 were not
 			c.goAway(3)
 		}
 	}
@@ -57,9 +57,9 @@ func TestGoAway(t *testing.T) {
 	}
 }
 
-// A connection that goes away again and again while dozens of requests are under
-// way is replaced by one connection at a time, although a new one allows a single
-// stream at first, as APNs does, and whatever the GOAWAY leaves unprocessed.
+// A connection gets GOAWAY again and again, with dozens of requests in flight. It is
+// replaced by one connection at a time, although a new connection allows a single stream at
+// first, as with APNs. This is the same whatever the GOAWAY leaves unprocessed.
 func TestGoAwayUnderLoad(t *testing.T) {
 	for name, last := range map[string]uint32{"abrupt": 201, "graceful": everything} {
 		t.Run(name, func(t *testing.T) {
@@ -77,9 +77,9 @@ func TestGoAwayUnderLoad(t *testing.T) {
 			for range 10 {
 				postMany(t, p, s.url, 100)
 			}
-			// 5 would do, but a request that was on its way to the old connection can
-			// take the new one's only stream. A transport alone dials for each of the
-			// 50 requests, four times.
+			// 5 connections would be enough, but a request that was on its way to the old
+			// connection can take the only stream of the new one. A plain http.Transport
+			// dials for each of the 50 requests, four times.
 			if n := s.accepted.Load(); n > 25 {
 				t.Errorf("%d connections, want about 5", n)
 			}
@@ -107,7 +107,7 @@ func TestRefusedStreamIsSentAgain(t *testing.T) {
 	}
 }
 
-// A server that refuses for ever does not keep a request busy for ever.
+// A request ends after maxTries when the server refuses its stream every time.
 func TestRefusedStreamsEnd(t *testing.T) {
 	var n atomic.Int32
 	s := newServer(t, 100, func(c *conn, stream uint32) {

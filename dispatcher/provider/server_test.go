@@ -16,28 +16,28 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A server speaks HTTP/2 frame by frame, so that a test decides when streams are
-// refused, limits rise and connections go away.
+// A server speaks HTTP/2 frame by frame, so that a test decides when streams are refused,
+// limits rise, and connections get GOAWAY.
 type server struct {
 	url         string
 	roots       *x509.CertPool
-	certificate tls.Certificate // its own
+	certificate tls.Certificate // its own certificate
 
 	t       *testing.T
-	streams uint32 // how many a new connection allows
+	streams uint32 // how many streams a new connection allows
 	serve   func(*conn, uint32)
 
-	accepted atomic.Int32 // connections, those included that sent nothing
+	accepted atomic.Int32 // number of connections, including those that sent nothing
 	mu       sync.Mutex
 	conns    []*conn
 	wg       sync.WaitGroup
 }
 
-// newServer starts a server that allows a new connection that many streams and
-// calls serve, in one goroutine per connection, for every request received.
+// newServer starts a server. A new connection allows the given number of streams. serve is
+// called for every request, in one goroutine per connection.
 func newServer(t *testing.T, streams uint32, serve func(c *conn, stream uint32)) *server {
 	t.Helper()
-	borrowed := httptest.NewTLSServer(nil) // for its certificate
+	borrowed := httptest.NewTLSServer(nil) // only its certificate is used
 	borrowed.Close()
 	s := &server{t: t, streams: streams, serve: serve, roots: x509.NewCertPool()}
 	s.roots.AddCert(borrowed.Certificate())
@@ -71,7 +71,7 @@ func newServer(t *testing.T, streams uint32, serve func(c *conn, stream uint32))
 	return s
 }
 
-// connections returns all that were ever opened.
+// connections returns all connections that were ever opened.
 func (s *server) connections() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,14 +120,14 @@ func (s *server) talk(nc net.Conn, n int) {
 // A conn is the server's end of a connection. Its methods may be called by any
 // goroutine.
 type conn struct {
-	n  int // 1 for the first one
+	n  int // 1 for the first connection
 	nc net.Conn
 
 	mu    sync.Mutex
 	fr    *http2.Framer
 	enc   *hpack.Encoder
 	block bytes.Buffer
-	body  []byte // of the last request
+	body  []byte // body of the last request
 }
 
 func (c *conn) write(f func()) {
@@ -150,17 +150,17 @@ func (c *conn) answer(stream uint32, status int, body string) {
 	})
 }
 
-// allow announces the number of concurrent streams.
+// allow announces how many concurrent streams the connection allows.
 func (c *conn) allow(streams uint32) {
 	c.write(func() {
 		c.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: streams})
 	})
 }
 
-// everything is the last stream of a GOAWAY that leaves nothing unprocessed.
+// everything is the last stream of a GOAWAY that leaves no request unprocessed.
 const everything = 1<<31 - 1
 
-// goAway says that nothing after the stream last was or will be processed.
+// goAway announces that no stream after last was or will be processed.
 func (c *conn) goAway(last uint32) {
 	c.write(func() { c.fr.WriteGoAway(last, http2.ErrCodeNo, nil) })
 }

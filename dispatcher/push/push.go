@@ -1,5 +1,5 @@
-// Package push defines what workers and senders exchange: a [Delivery] goes to a [Sender],
-// which returns a [Result]. It is pure and imports no other package of Kabar.
+// Package push defines the types that workers and senders exchange: a [Delivery] goes to a
+// [Sender], which returns a [Result]. It is pure and imports no other package of Kabar.
 package push
 
 import (

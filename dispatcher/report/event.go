@@ -84,7 +84,7 @@ func (r *Reports) Forgotten(
 	}, err
 }
 
-// A Broadcast is what a service is told of a broadcast that has ended.
+// A Broadcast is the data of the report that a broadcast has ended.
 type Broadcast struct {
 	ID       string           `json:"broadcast_id"`
 	State    string           `json:"state"` // done, cancelled or expired

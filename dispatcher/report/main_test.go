@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// maxWait is how long a test waits for a condition before it fails.
+// maxWait is the longest that a test waits for a condition.
 const maxWait = time.Minute
 
-// A recorder is a Client that records the reports it is given and answers as the test says.
+// A recorder is a Client that records its reports and answers as the test says.
 type recorder struct {
 	mu     sync.Mutex
 	got    []Report
-	answer func(n int) push.Result // of attempt n, from 1; nil: all are accepted
+	answer func(n int) push.Result // answer to attempt n, counted from 1; nil accepts all
 }
 
 func (c *recorder) Deliver(_ context.Context, r *Report) push.Result {
@@ -49,12 +49,12 @@ func (c *recorder) reports() []Report {
 	return slices.Clone(c.got)
 }
 
-// hooks returns the hook of the service test, with a backoff that suits tests.
+// hooks returns the hook of the service "test", with a short backoff.
 func hooks(c Client) map[string]Hook {
 	return map[string]Hook{"test": {Client: c, Backoff: 10 * time.Millisecond}}
 }
 
-// A process is the Reports of one process.
+// A process has the Reports of one process.
 type process struct {
 	*Reports
 	t        *testing.T
@@ -63,7 +63,7 @@ type process struct {
 	registry *prometheus.Registry
 }
 
-// tests numbers the key prefixes of this run, so that -count can repeat a test.
+// tests numbers the key prefixes, so that -count can repeat a test.
 var tests atomic.Int64
 
 // newProcess returns a process with keys of its own, unless the test passes the partitions
@@ -89,7 +89,7 @@ func newProcess(t *testing.T, hooks map[string]Hook, change ...func(*Options)) *
 	return &process{Reports: New(o), t: t, client: client, batcher: batcher, registry: registry}
 }
 
-// run delivers reports until the test or the returned function ends it.
+// run delivers reports until the test ends or stop is called.
 func (p *process) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -125,13 +125,13 @@ func (p *process) eventually(what string, ok func() bool) {
 	p.t.Helper()
 	for deadline := time.Now().Add(maxWait); !ok(); rdb.Sleep(p.t.Context(), 5*time.Millisecond) {
 		if !time.Now().Before(deadline) {
-			p.t.Fatalf("%s: not so after %v", what, maxWait)
+			p.t.Fatalf("%s: condition not met after %v", what, maxWait)
 		}
 	}
 }
 
-// counter returns the value of a counter whose labels have the given values, in the order
-// of the labels' names; 0 when there is none.
+// counter returns the value of a counter by its label values, in the order of the label
+// names. It returns 0 if there is none.
 func (p *process) counter(name string, values ...string) float64 {
 	p.t.Helper()
 	families, err := p.registry.Gather()

@@ -58,7 +58,7 @@ var (
 // Fragment queues reports in the script that settles an entry; see Reports.Failures.
 var Fragment = outbox.Fragment{Name: "queue_reports", Prelude: queueSource, Source: fragmentSource}
 
-// A Report tells a service what became of one of its events or broadcasts. It may be
+// A Report tells a service the outcome of one of its events or broadcasts. It may be
 // delivered more than once, always with the same ID.
 type Report struct {
 	ID   string // printable, without spaces and dots
@@ -78,7 +78,7 @@ type Client interface {
 	Deliver(ctx context.Context, r *Report) push.Result
 }
 
-// A Hook says how a service gets its reports.
+// A Hook configures the reports to one service's webhook.
 type Hook struct {
 	Client Client
 	// Types are the types of report that the service wants: all when nil.

@@ -14,7 +14,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// A report that the service does not take is sent again with the same id until it does.
+// A report that the service does not accept is sent again, with the same id, until it is
+// accepted.
 func TestReportIsRetried(t *testing.T) {
 	t.Parallel()
 	c := &recorder{answer: func(n int) push.Result {
@@ -40,8 +41,8 @@ func TestReportIsRetried(t *testing.T) {
 	}
 }
 
-// Reports that a process took and did not settle, because it was killed before or after its
-// POST, are sent by another process with the same ids.
+// A process leases reports and is killed before or after its POST, so that it does not
+// settle them. Another process sends them with the same ids.
 func TestReportOfADeadProcess(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -52,7 +53,7 @@ func TestReportOfADeadProcess(t *testing.T) {
 		dead.queue("test", fmt.Sprint("r", partition), partition)
 	}
 	sender := dead.senders["test"]
-	sender.batcher = dead.batcher // run would set it
+	sender.batcher = dead.batcher // normally set by run
 	taken, _, err := sender.take(ctx, maxInFlight)
 	if err != nil || len(taken) != n {
 		t.Fatal(taken, err)
@@ -60,7 +61,7 @@ func TestReportOfADeadProcess(t *testing.T) {
 	if again, _, err := sender.take(ctx, maxInFlight); err != nil || len(again) != 0 {
 		t.Fatalf("leased twice: %v, %v", again, err)
 	}
-	for _, l := range taken { // the leases end
+	for _, l := range taken { // end the leases
 		due := redis.Z{Score: 0, Member: l.entry}
 		if err := dead.client.ZAddXX(ctx, dead.dueKey(l.partition, "test"), due).Err(); err != nil {
 			t.Fatal(err)
@@ -77,7 +78,8 @@ func TestReportOfADeadProcess(t *testing.T) {
 	if want := []string{"r0", "r1", "r2", "r3"}; !slices.Equal(ids, want) {
 		t.Errorf("reports %v, want %v", ids, want)
 	}
-	// The dead process comes back and asks for a retry: too late, the report is gone.
+	// When the dead process comes back and asks for a retry, it is too late, because the
+	// report is gone.
 	late := sender.settleCommand(ctx, taken[0].partition, taken[0].entry, "0")
 	if err := dead.batcher.Do(ctx, late); err != nil {
 		t.Fatal(err)
@@ -90,7 +92,7 @@ func TestReportOfADeadProcess(t *testing.T) {
 	}
 }
 
-// A worker that lost its entry queues no report of it.
+// A worker that has lost its entry does not queue a report about it.
 func TestNoReportOfALostEntry(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -124,12 +126,12 @@ func TestNoReportOfALostEntry(t *testing.T) {
 		by      *outbox.Outbox
 		held    bool
 		results []int64
-		reports int64 // and as many dead letters
+		reports int64 // number of reports and of dead letters
 		left    int64 // entries in the stream
 	}{
 		{loser, false, []int64{}, 0, 1},
 		{holder, true, []int64{0}, 1, 0},
-		{holder, false, []int64{}, 1, 0}, // repeated
+		{holder, false, []int64{}, 1, 0}, // a repeat
 	} {
 		command := c.by.SettleCommand(ctx, settlement)
 		if err := p.batcher.Do(ctx, command); err != nil {
@@ -150,7 +152,7 @@ func TestNoReportOfALostEntry(t *testing.T) {
 	}
 }
 
-// A report that the service never takes is dropped after Hook.RetryFor.
+// A report that the service never accepts is dropped after Hook.RetryFor.
 func TestReportExpires(t *testing.T) {
 	t.Parallel()
 	c := &recorder{answer: func(int) push.Result { return push.Result{Outcome: push.Later, Reason: "timeout"} }}
@@ -167,8 +169,8 @@ func TestReportExpires(t *testing.T) {
 	}
 }
 
-// When a service answers that it wants no more reports, the report is dropped, and the
-// others wait for an hour.
+// When a service answers that it wants no more reports, the report is dropped. The other
+// reports wait for an hour.
 func TestGoneService(t *testing.T) {
 	t.Parallel()
 	c := &recorder{answer: func(int) push.Result { return push.Result{Outcome: push.Forget, Reason: "gone"} }}
@@ -184,7 +186,7 @@ func TestGoneService(t *testing.T) {
 		t.Errorf("paused until %v, want %v", sender.pausedUntil, want)
 	}
 	sender.mu.Unlock()
-	stop() // does not wait for the end of the pause
+	stop() // returns before the pause has ended
 	if len(c.reports()) != 1 || p.queued("test") != 1 {
 		t.Errorf("%d attempts, %d reports wait", len(c.reports()), p.queued("test"))
 	}
@@ -193,7 +195,8 @@ func TestGoneService(t *testing.T) {
 	}
 }
 
-// A service that does not answer uses up its own attempts, not those of another service.
+// A service that does not answer uses up only its own attempts, not those of another
+// service.
 func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -206,7 +209,7 @@ func TestDeadServiceCostsOnlyItself(t *testing.T) {
 		p.queue("stuck", "s", n%p.partitions.Len())
 	}
 	p.run()
-	t.Cleanup(func() { close(release) }) // runs before the cleanup of run, which waits for the attempts
+	t.Cleanup(func() { close(release) }) // runs before run's cleanup, which waits for the attempts
 	p.eventually("attempts", func() bool { return len(stuck.reports()) == maxInFlight })
 	p.queue("test", "r", 3)
 	p.eventually("the other service's report", func() bool { return len(c.reports()) == 1 })
@@ -215,7 +218,7 @@ func TestDeadServiceCostsOnlyItself(t *testing.T) {
 	}
 }
 
-// The number of reports that wait is limited; the oldest make room.
+// The number of queued reports is limited. The oldest reports are dropped to make room.
 func TestReportsAreBounded(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -1,6 +1,7 @@
-// Package retention drops what is not to be kept: what users have kept for longer than
-// the configuration allows, and everything of users who are erased.
+// Package retention drops old data and erases users: it drops the notifications, messages
+// and subjects of users that are older than the configuration allows, and deletes all data
+// of erased users.
 //
-// One process at a time does so, under a lease; its position among the users is stored,
-// so that another process continues from there.
+// One process at a time does so, under a lease; its position among the users is stored, so
+// that another process continues from there.
 package retention

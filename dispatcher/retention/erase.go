@@ -14,19 +14,20 @@ import (
 )
 
 const (
-	// erasureTimeout is when another process resumes an erasure. When the first one is
-	// still at work, both do the same, which is harmless.
+	// erasureTimeout is the time after which another process resumes an erasure. When the
+	// first one is still at work, both do the same, which is harmless.
 	erasureTimeout = 2 * time.Minute
-	// repeatMargin is more than what was under way at the tombstone takes, beside a lease.
+	// repeatMargin plus a lease is longer than any operation that was under way when the
+	// tombstone was raised.
 	repeatMargin = 30 * time.Second
 )
 
-// Erase erases everything that is kept of a user: inbox, counters, conversations,
-// devices, credential, queued pushes, dead letters, and at partners the messages that
-// the user has sent them. It raises a tombstone first: from then on, what is published
-// to the user is accepted and dropped, until SetProfile makes the user known anew or no
-// repeat can come any more. When Erase fails half way, or its process dies, Run of any
-// process resumes it. Erasing an unknown user, or one twice, is no error.
+// Erase erases all data of a user: inbox, counters, conversations, devices, credential,
+// queued pushes, dead letters, and at partners the messages that the user has sent them. It
+// raises a tombstone first: from then on, events for the user are accepted and dropped,
+// until Profiles.Set makes the user known anew or the tombstone expires. When Erase fails
+// half way, or its process dies, Run of any process resumes it. Erasing an unknown user, or
+// one twice, is no error.
 func (j *Janitor) Erase(ctx context.Context, user int64) error {
 	if err := j.inbox.Eraser.Begin(ctx, user, erasureTimeout); err != nil {
 		return err
@@ -34,9 +35,9 @@ func (j *Janitor) Erase(ctx context.Context, user int64) error {
 	return j.erase(ctx, user)
 }
 
-// ResumeErasures continues erasures that were interrupted. It also repeats each one once,
-// when what was under way beside it has ended: a push that failed at that moment may have
-// been delayed or become a dead letter since.
+// ResumeErasures continues erasures that were interrupted. It also repeats each erasure
+// once, after the operations that ran beside it have ended: a push that failed at that
+// moment may have been delayed or become a dead letter since.
 func (j *Janitor) ResumeErasures(ctx context.Context) error {
 	due, err := j.inbox.Eraser.Due(ctx, maxErasures)
 	if err != nil {
@@ -59,7 +60,7 @@ func (j *Janitor) ResumeErasures(ctx context.Context) error {
 }
 
 // erase erases a user whose tombstone stands. Every step can be repeated after an
-// interruption: the list of partners, which leads to what lies at them, is erased last.
+// interruption: the list of partners, which leads to the data at them, is erased last.
 func (j *Janitor) erase(ctx context.Context, user int64) error {
 	if err := j.credentials.Erase(ctx, user); err != nil {
 		return err
@@ -94,7 +95,7 @@ func (j *Janitor) erase(ctx context.Context, user int64) error {
 	return j.inbox.Eraser.Finish(ctx, user, j.lease+repeatMargin)
 }
 
-// eraseQueued drops what concerns a user from a partition's hand-offs and queues.
+// eraseQueued drops the hand-offs and queued entries of a partition that concern a user.
 func (j *Janitor) eraseQueued(ctx context.Context, partition int, user int64) error {
 	err := j.inbox.Handoffs.Drop(ctx, partition, func(handoff string) bool { return j.concerns(handoff, user) })
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 	partner = int64(66)
 )
 
-// live gives the erased user and the partner something of everything.
+// live gives the erased user and the partner data of every kind.
 func (w *world) live() {
 	w.t.Helper()
 	ctx := context.Background()
@@ -73,7 +73,7 @@ func (w *world) send(from, to int64, body string) {
 	}
 }
 
-// traces returns the keys that name the erased user, or hold their id or their words.
+// traces returns the keys whose name or content contains the erased user's id or words.
 func (w *world) traces() []string {
 	w.t.Helper()
 	ctx := context.Background()
@@ -105,8 +105,8 @@ func (w *world) traces() []string {
 	return found
 }
 
-// remains fails the test when more is left than says that the user was erased, and what
-// is the partner's own: their message.
+// remains fails the test if anything is left of the erased user, except the keys that
+// record the erasure and the partner's own data with the partner's message.
 func (w *world) remains() {
 	w.t.Helper()
 	own := w.partitions.UserKey(partner, "")
@@ -128,7 +128,7 @@ func (w *world) remains() {
 	}
 }
 
-// only returns the one message that the partner has.
+// only returns the id of the only message that the partner has.
 func (w *world) only() string {
 	w.t.Helper()
 	page, err := w.inbox.Conversations.Messages(context.Background(), partner, model.ConversationID(erased, partner), 0, 10)
@@ -150,7 +150,7 @@ func (w *world) entries() (values []string) {
 	return values
 }
 
-// A chatRecorder notes what is caught up.
+// A chatRecorder records the conversations that are caught up.
 type chatRecorder struct {
 	Chat
 	caughtUp []string
@@ -181,7 +181,7 @@ func TestErase(t *testing.T) {
 	if got := w.erasure(erased); got != "done" {
 		t.Errorf("the tombstone says %q", got)
 	}
-	// Erase again, and erase an unknown user.
+	// Erasing again, or erasing an unknown user, is no error.
 	for _, user := range []int64{erased, 4711} {
 		if err := w.Erase(context.Background(), user); err != nil {
 			t.Errorf("user %d: %v", user, err)
@@ -189,12 +189,12 @@ func TestErase(t *testing.T) {
 	}
 }
 
-// A message that the partner has sent, and whose request died before the partner's own
-// copy got it, reaches that copy.
+// The partner has sent a message, but the request died before the partner's own copy was
+// stored. Erasing the other user still stores it there.
 func TestErasureDeliversWhatThePartnerHasSent(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	ctx := context.Background()
-	const lower = int64(12) // has the first copy
+	const lower = int64(12) // this user has the first copy
 	for _, user := range []int64{lower, partner} {
 		if err := w.inbox.Profiles.Set(ctx, user, inbox.Profile{}); err != nil {
 			t.Fatal(err)
@@ -234,12 +234,12 @@ func TestErasureDeliversWhatThePartnerHasSent(t *testing.T) {
 	}
 }
 
-// failing is Broadcasts that cannot unlist anybody.
+// failing is a Broadcasts that cannot unlist any user.
 type failing struct{ err error }
 
 func (f failing) Unlist(context.Context, int64) error { return f.err }
 
-// What a process could not finish another one does.
+// When a process cannot finish an erasure, another process does.
 func TestInterruptedErasure(t *testing.T) {
 	away := errors.New("away")
 	w := newWorld(t, "first", 0, func(o *Options) { o.Broadcasts = failing{away} })
@@ -253,7 +253,8 @@ func TestInterruptedErasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.remains()
-	// And once more, for what was under way at the tombstone.
+	// The erasure runs once more, for requests that were in progress when the tombstone was
+	// set.
 	w.queue(w.partitions.Key(w.partitions.OfUser(erased), "dead"), erased)
 	third := newWorld(t, "second", erasureTimeout+10*time.Minute)
 	if err := third.step(ctx); err != nil {

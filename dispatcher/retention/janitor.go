@@ -33,8 +33,8 @@ type position struct {
 // String returns the position as it is stored.
 func (p position) String() string { return fmt.Sprintf(positionForm, p.partition, p.after, p.next) }
 
-// Run sweeps what users have kept for too long, and resumes erasures whose process died,
-// until ctx ends. One process at a time does so.
+// Run sweeps users' old data, and resumes erasures whose process died, until ctx ends. One
+// process at a time does so.
 func (j *Janitor) Run(ctx context.Context) {
 	for rdb.Sleep(ctx, stepEvery) {
 		if err := j.step(ctx); err != nil && ctx.Err() == nil {

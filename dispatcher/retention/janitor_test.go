@@ -11,12 +11,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// An erasure that cannot be finished keeps neither the others nor the sweep waiting.
+// An erasure that fails holds up neither the other erasures nor the sweep.
 func TestStepContinuesPastAnErasureThatFails(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	ctx := context.Background()
 	w.notify(66, "old")
-	stuck, next := int64(7001), int64(7002) // in one partition
+	stuck, next := int64(7001), int64(7002) // in the same partition
 	for w.partitions.OfUser(next) != w.partitions.OfUser(stuck) {
 		next++
 	}
@@ -42,7 +42,8 @@ func TestStepContinuesPastAnErasureThatFails(t *testing.T) {
 	}
 }
 
-// One process at a time holds the lease; another continues where it has stopped.
+// Only one process at a time holds the lease. The next holder continues at the stored
+// position.
 func TestLease(t *testing.T) {
 	w := newWorld(t, "first", 0, func(o *Options) { o.Lease = time.Hour })
 	second := newWorld(t, "second", 0)
@@ -67,7 +68,7 @@ func TestLease(t *testing.T) {
 	})
 }
 
-// A stored position that cannot be read is an error, and so is a lease of another type.
+// A stored position that cannot be read is an error, and so is a lease key of another type.
 func TestLeaseThatCannotBeRead(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	ctx := context.Background()
@@ -85,7 +86,7 @@ func TestLeaseThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// The sweep reaches all users of all partitions, and then rests.
+// The sweep visits all users of all partitions and then pauses.
 func TestSweep(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	ctx := context.Background()
@@ -113,7 +114,7 @@ func TestSweep(t *testing.T) {
 	if n := w.notifications(1); n != 1 {
 		t.Errorf("it does not rest: %d notifications", n)
 	}
-	// When the next round is due, it begins anew.
+	// When the next round is due, the sweep starts again.
 	if _, _, _, err := second.hold(ctx, position{partition: w.partitions.Len(), next: 1}.String()); err != nil {
 		t.Fatal(err)
 	}
@@ -127,12 +128,12 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// Run does all of this until it is ended.
+// Run sweeps until its context ends.
 func TestRun(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	w.notify(66, "old")
 	second := newWorld(t, "second", 91*day)
-	// Begin in the user's partition: Run looks at one a second.
+	// Start in the user's partition, because Run visits one partition per second.
 	at := position{partition: w.partitions.OfUser(66), next: 1}
 	if _, _, _, err := second.hold(context.Background(), at.String()); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ const day = 24 * time.Hour
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// broadcasts notes whom it was to unlist.
+// broadcasts records the users to unlist.
 type broadcasts struct{ unlisted []int64 }
 
 func (b *broadcasts) Unlist(_ context.Context, user int64) error {
@@ -32,8 +32,8 @@ func (b *broadcasts) Unlist(_ context.Context, user int64) error {
 	return nil
 }
 
-// A world is a janitor with what it needs, under the test's own keys. Several worlds of
-// one test are processes that share a Redis.
+// A world is a janitor with its dependencies and with the test's own keys. Several worlds
+// of one test are processes that share a Redis.
 type world struct {
 	*Janitor
 	t          *testing.T
@@ -47,7 +47,7 @@ type world struct {
 	metrics    *prometheus.Registry
 }
 
-// newWorld returns the process of the given name, whose inbox' clock is ahead.
+// newWorld returns a process with the given name. The clock of its inbox is ahead.
 func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func(*Options)) *world {
 	t.Helper()
 	server, err := localredis.Shared()
@@ -55,7 +55,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 		t.Fatal(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	prefix := filepath.Base(filepath.Dir(t.TempDir())) // of this run of the test
+	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
@@ -106,7 +106,7 @@ func (w *world) notifications(user int64) int {
 	return u.Notifications
 }
 
-// erasure returns what the user's tombstone says of the erasure.
+// erasure returns the state of the erasure in the user's tombstone.
 func (w *world) erasure(user int64) string {
 	return w.redis.HGet(context.Background(), w.partitions.Tombstone(user), "erased").Val()
 }
@@ -117,7 +117,7 @@ func (w *world) eventually(what string, ok func() bool) {
 	defer cancel()
 	for !ok() {
 		if !rdb.Sleep(ctx, 5*time.Millisecond) {
-			w.t.Fatalf("%s: not so after 20 s", what)
+			w.t.Fatalf("%s: condition not met after 20 s", what)
 		}
 	}
 }

@@ -12,25 +12,25 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Registrations erases what a user has registered: devices or the credential.
-// [devices.Registry] and [credentials.Store] do, and document the method.
+// Registrations erases a user's registrations: devices or the credential.
+// [devices.Registry] and [credentials.Store] implement it and document the method.
 type Registrations interface {
 	Erase(ctx context.Context, user int64) error
 }
 
-// Queues holds what waits to be pushed, and dead letters. [outbox.Outbox] does, and
+// Queues holds the pushes that wait, and dead letters. [outbox.Outbox] implements it and
 // documents the method.
 type Queues interface {
 	DropEntries(ctx context.Context, partition int, match func(value string) bool) error
 }
 
-// Chat delivers messages that are still on their way. [chat.Chat] does, and documents
-// the method.
+// Chat delivers messages that are still on their way. [chat.Chat] implements it and
+// documents the method.
 type Chat interface {
 	CatchUp(ctx context.Context, first int64, conversation string) error
 }
 
-// Broadcasts takes a user off the lists of those whom broadcasts name.
+// Broadcasts removes a user from the named users of broadcasts.
 type Broadcasts interface {
 	Unlist(ctx context.Context, user int64) error
 }
@@ -55,8 +55,7 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// A Janitor drops what is kept for too long, and erases users. Its methods are safe for
-// concurrent use.
+// A Janitor drops old data and erases users. Its methods are safe for concurrent use.
 type Janitor struct {
 	partitions  *rdb.Partitions
 	inbox       *inbox.Store

@@ -16,7 +16,7 @@ import (
 
 func TestAPNsAcceptsTheLibrarysPush(t *testing.T) {
 	s := start(t, sandbox.Options{History: 10})
-	n := notification("ASD223SDA") // the documented sample of a token
+	n := notification("ASD223SDA") // the documented sample of a device token
 	n.ApnsID = "123e4567-e89b-12d3-a456-426655440000"
 	n.CollapseID = "trx-1"
 	n.Expiration = time.Now().Add(time.Hour)

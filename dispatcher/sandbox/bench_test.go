@@ -18,7 +18,7 @@ const fcmBody = `{"message":{"token":"dQw4w9WgXcQ:APA91bF5_8ldOZEm34ajCfNx7hZ9",
 const apnsBody = `{"aps":{"alert":{"title":"Transaksi baru","body":"dari Liem Lie Wie"},"badge":3,"thread-id":"trx"},` +
 	`"data":{"type":"transaction","receiver_id":66,"details":{"id":52001,"state":"paid","amount":150000}}}`
 
-// apnsHeader is what a gateway sends with every push.
+// apnsHeader has the header fields that a gateway sends with every push.
 var apnsHeader = http.Header{
 	"Apns-Topic":       {"id.pasar.app"},
 	"Apns-Push-Type":   {"alert"},
@@ -28,8 +28,8 @@ var apnsHeader = http.Header{
 	"Apns-Id":          {"123e4567-e89b-12d3-a456-426655440000"},
 }
 
-// BenchmarkPush sends pushes over TLS and HTTP/2 from 64 goroutines with net/http's
-// client, whose work is counted too.
+// BenchmarkPush sends pushes over TLS and HTTP/2 from 64 goroutines. The cost includes that
+// of the net/http client.
 func BenchmarkPush(b *testing.B) {
 	for _, latency := range []time.Duration{0, 20 * time.Millisecond} {
 		s := start(b, sandbox.Options{Latency: latency})

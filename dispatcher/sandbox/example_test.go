@@ -11,7 +11,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// A test that wants to see what becomes of a device whose app was removed.
+// A test can check how a gateway treats a device whose app was removed.
 func Example() {
 	s, err := sandbox.Start(sandbox.Options{History: 10})
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// push sends one APNs push and returns the status, or the error.
+// push sends one APNs push and returns the status or the error.
 func push(ctx context.Context, t testing.TB, s *sandbox.Sandbox, token string) (int, error) {
 	resp, err := apnsClient(t, s).PushWithContext(ctx, notification(token))
 	if err != nil {
@@ -74,7 +74,7 @@ func TestAnswerDecidesAboutGoodPushes(t *testing.T) {
 		t.Error(err)
 	}
 	if got := asked.Load(); got != 2 {
-		t.Errorf("asked %d times, want 2: not about what FCM refuses", got)
+		t.Errorf("asked %d times, want 2: not about requests that FCM refuses itself", got)
 	}
 	s.FCM.Answer(nil)
 	if _, err := client.Send(t.Context(), &messaging.Message{Token: "b"}); err != nil {
@@ -92,7 +92,7 @@ func TestLatency(t *testing.T) {
 		t.Errorf("answered after %v", took)
 	}
 
-	// A client that gives up ends its request.
+	// A client that gives up cancels its request.
 	s.APNs.SetLatency(time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -108,7 +108,7 @@ func TestLatency(t *testing.T) {
 	}
 	wait(t, s, func() bool { return s.APNs.Pending() == 0 })
 	if s.APNs.Count() != 1 {
-		t.Error("an answer that nobody got counts")
+		t.Error("an answer that was not delivered counts")
 	}
 
 	s.APNs.SetLatency(0)
@@ -121,7 +121,7 @@ func TestHang(t *testing.T) {
 	s := start(t, sandbox.Options{History: 10})
 	client := fcmClient(t, s)
 	s.FCM.Hang(true)
-	s.FCM.Hang(true) // twice is once
+	s.FCM.Hang(true) // a second call changes nothing
 	done := make(chan error, 2)
 	for _, token := range []string{"a", "b"} {
 		go func() {
@@ -185,8 +185,8 @@ func TestLostAnswerIsAnAcceptedPush(t *testing.T) {
 	}
 }
 
-// TestGoAwayLosesNothing sends pushes while connections are told to go away over
-// and over: each is answered once, on one connection or the next.
+// TestGoAwayLosesNothing sends pushes while connections get GOAWAY again and again. Each
+// push is answered exactly once, on one connection or another.
 func TestGoAwayLosesNothing(t *testing.T) {
 	const senders, each = 20, 50
 	s := start(t, sandbox.Options{History: senders * each, Latency: time.Millisecond})
@@ -272,7 +272,7 @@ func TestOutageEnds(t *testing.T) {
 	if _, err := push(t.Context(), t, s, "a"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("during the outage: %v", err)
 	}
-	s.APNs.Outage(time.Millisecond) // in place of the hour
+	s.APNs.Outage(time.Millisecond) // do not wait for an hour
 	deadline := time.Now().Add(testTimeout)
 	for {
 		resp, err := client.PushWithContext(t.Context(), notification("a"))
@@ -340,7 +340,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("a push survived Close")
 	}
-	for range pushes { // the push that was lost; then closed
+	for range pushes { // the lost push arrives, then the channel is closed
 	}
 	s.APNs.GoAway()
 	s.APNs.DropConnections()

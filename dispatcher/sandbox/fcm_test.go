@@ -103,7 +103,7 @@ func TestFCMValidation(t *testing.T) {
 	typed := func(field, text string) []map[string]any {
 		return []map[string]any{badRequest(field, text), fcmCode("INVALID_ARGUMENT")}
 	}
-	data := func(n int) string { // n bytes of data
+	data := func(n int) string { // returns data of n bytes
 		return fmt.Sprintf(`{"message":{"token":"t","data":{"k":%q}}}`, strings.Repeat("x", n-1))
 	}
 	unknown := func(name, at string) string {
@@ -115,7 +115,7 @@ func TestFCMValidation(t *testing.T) {
 
 	tests := []struct {
 		name, body string
-		message    string // none: accepted
+		message    string // of the expected error; "" when accepted
 		details    []map[string]any
 	}{
 		{"smallest", `{"message":{"token":"t"}}`, "", nil},
@@ -226,9 +226,9 @@ func TestFCMResponses(t *testing.T) {
 		response sandbox.Response
 		status   int
 		rpc      string
-		reason   string // as the journal has it
+		reason   string // as recorded in the journal
 		details  []map[string]any
-		is       func(error) bool // what the SDK makes of it
+		is       func(error) bool // how the SDK classifies the error
 	}{
 		{"unregistered", sandbox.Response{Reason: "UNREGISTERED"}, 404, "NOT_FOUND", "UNREGISTERED",
 			[]map[string]any{fcmCode("UNREGISTERED")}, messaging.IsUnregistered},
@@ -284,7 +284,7 @@ func TestFCMUnavailable(t *testing.T) {
 		t.Errorf("answer is %d %v %s", r.status, r.header, r.body)
 	}
 
-	// The SDK repeats a 503 by itself.
+	// The SDK retries a 503 on its own.
 	s.FCM.Fail("t", 1, sandbox.Response{Reason: "UNAVAILABLE"})
 	if _, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{Token: "t"}); err != nil {
 		t.Error(err)

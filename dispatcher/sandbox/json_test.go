@@ -9,7 +9,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
-// FuzzMembers compares members with encoding/json on every object.
+// FuzzMembers compares members with encoding/json for every object.
 func FuzzMembers(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ` { } `, `{"a":1}`, `{"a":"b","c":{"d":[1,2,{"e":"}"}]},"f":null}`,
@@ -24,7 +24,7 @@ func FuzzMembers(f *testing.F) {
 		}
 		want := make(map[string]json.RawMessage)
 		if json.Unmarshal(raw, &want) != nil {
-			clear(want) // no object
+			clear(want) // not an object
 		}
 		got := make(map[string]json.RawMessage)
 		members(raw, func(name, value []byte) bool {
@@ -37,7 +37,7 @@ func FuzzMembers(f *testing.F) {
 	})
 }
 
-// isASCII keeps broken UTF-8 out, which encoding/json replaces.
+// isASCII excludes invalid UTF-8, because encoding/json replaces it.
 func isASCII(raw []byte) bool {
 	return bytes.IndexFunc(raw, func(r rune) bool { return r > 127 }) < 0
 }

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testTimeout bounds everything that a test waits for.
+// testTimeout is the longest that a test waits for one thing.
 const testTimeout = time.Minute
 
 // start runs a sandbox for a test.

@@ -89,7 +89,7 @@ func TestProviderTokens(t *testing.T) {
 	}
 }
 
-// tokenFromFile loads a key as the library's users do.
+// tokenFromFile loads a key in the way that users of the library do.
 func tokenFromFile(t *testing.T, s *sandbox.Sandbox) *token.Token {
 	t.Helper()
 	file, keyID, teamID, err := s.APNs.WriteKey(t.TempDir())
@@ -116,7 +116,7 @@ func TestWriteKeyServesTheLibrary(t *testing.T) {
 			t.Errorf("answer is %d %q, want %q", got.StatusCode, got.Reason, want)
 		}
 	}
-	push("") // no key yet: no token is asked for
+	push("") // without a key, no token is required
 	signed := tokenFromFile(t, s)
 	push("MissingProviderToken")
 	client.Token = signed
@@ -125,7 +125,7 @@ func TestWriteKeyServesTheLibrary(t *testing.T) {
 	push("ExpiredProviderToken")
 	signed.Generate()
 	push("")
-	client.Token = tokenFromFile(t, s) // a second key is as good
+	client.Token = tokenFromFile(t, s) // a second key works as well
 	push("")
 }
 

@@ -60,7 +60,7 @@ func (c *Catalogue) override(folder string, bundles map[Locale]*i18n.Bundle) err
 	return errors.Join(faults...)
 }
 
-// replace puts an operator's text in the place of the built-in one and tries it.
+// replace replaces a built-in text by an operator's, and executes it.
 func (c *Catalogue) replace(b *i18n.Bundle, l Locale, m *i18n.Message) error {
 	if !slices.Contains(c.ids, m.ID) {
 		return errors.New("there is no such text")

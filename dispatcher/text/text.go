@@ -1,11 +1,10 @@
-// Package text holds the words that Kabar itself puts before people, in every
-// language that it speaks, and chooses among the languages.
+// Package text is the message catalogue: Kabar's own texts in each supported language, and
+// the choice of the language.
 //
-// The words are in message files, one a language, in the format of
-// [github.com/nicksnyder/go-i18n/v2]: ids, which may be nested, with a template
-// each, or one for each of the language's plural forms. A template's fields are
-// those of [Args]. An operator's folder may hold files of the same names and ids
-// whose texts replace ours.
+// The texts are in message files, one for each language, in the format of
+// [github.com/nicksnyder/go-i18n/v2]: ids, which may be nested, with a template each, or
+// one for each of the language's plural forms. A template's fields are those of [Args]. An
+// operator's folder may hold files of the same names and ids whose texts replace ours.
 package text
 
 import (
@@ -19,10 +18,10 @@ import (
 	"golang.org/x/text/language"
 )
 
-// A Locale is a language that Kabar speaks.
+// A Locale is a supported language.
 type Locale string
 
-// The languages. What the API documents is Indonesian.
+// The languages. Indonesian is the documented one.
 const (
 	Indonesian Locale = "id"
 	English    Locale = "en"
@@ -31,13 +30,12 @@ const (
 // Locales lists every language; the first one is the documented one.
 var Locales = [...]Locale{Indonesian, English}
 
-// Args are what a text may speak of. Which of them a text is given depends on its
-// id.
+// Args are the fields of a template. Which of them are set depends on the text's id.
 type Args struct {
 	Buyer, Seller string // names of the two in a transaction or offer
 	From          string // name of a message's sender
 	Product       string // name of a product
-	Amount        string // of money, as it is to be read
+	Amount        string // of money, formatted
 	Count         int    // decides the plural form
 }
 
@@ -67,10 +65,10 @@ func Default() *Catalogue {
 	return c
 }
 
-// New reads the texts and tries each of them. The error names the file and the id
-// of every text of the operator's that cannot be used: because nobody asks for the
-// id, because its template does not execute or wants what the built-in one does not
-// have either, or because a plural form is missing.
+// New reads the built-in texts, and replaces them by those of the operator's folder. The
+// error names the file and the id of every text of the operator's that cannot be used: there
+// is no such id, its template does not execute or uses a field that the built-in text does
+// not use, or a plural form is missing.
 func New(opts Options) (*Catalogue, error) {
 	c := &Catalogue{plural: make(map[string]bool), localizers: make(map[Locale]*i18n.Localizer)}
 	bundles := make(map[Locale]*i18n.Bundle)
@@ -106,9 +104,8 @@ func New(opts Options) (*Catalogue, error) {
 // IDs returns the id of every text, sorted.
 func (c *Catalogue) IDs() []string { return slices.Clone(c.ids) }
 
-// Text returns a text in a language, the documented one when Kabar does not speak
-// that. It panics when there is no such text: ids are written in the source, and
-// tests ask for each.
+// Text returns a text in a language, or in the documented one when l is not supported. It
+// panics when there is no such text: ids are written in the source, and tests ask for each.
 func (c *Catalogue) Text(l Locale, id string, a Args) string {
 	s, err := c.execute(l, id, a)
 	if err != nil {
@@ -129,8 +126,8 @@ func (c *Catalogue) execute(l Locale, id string, a Args) (string, error) {
 	return localizer.Localize(&config)
 }
 
-// Accepted returns the language that an Accept-Language header prefers among those
-// that Kabar speaks, or "" when it names none of them.
+// Accepted returns the supported language that an Accept-Language header prefers, or ""
+// when it names none.
 func Accepted(header string) Locale {
 	if header == "" {
 		return ""
@@ -149,9 +146,9 @@ func Accepted(header string) Locale {
 	return ""
 }
 
-// Match returns the language to answer in: what an Accept-Language header prefers,
-// else the user's own, else preset, else the documented one. Each may be empty, or
-// a language that Kabar does not speak.
+// Match returns the language to answer in: the one that an Accept-Language header prefers,
+// else the user's own, else preset, else the documented one. Each may be empty or not
+// supported.
 func Match(header string, user, preset Locale) Locale {
 	return cmp.Or(Accepted(header), spoken(user), spoken(preset), Locales[0])
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Every text is there in every language, executes in every plural form, and speaks
-// of the same things.
+// Every text exists in every language, can be executed in every plural form, and has the
+// same fields in all languages.
 func TestEveryLanguageSaysTheSame(t *testing.T) {
 	c := Default()
 	if len(c.IDs()) < 40 {
@@ -37,7 +37,7 @@ func TestText(t *testing.T) {
 		args   Args
 		want   string
 	}{
-		// The documented ones, to the letter.
+		// These texts must equal the documented ones exactly.
 		{Indonesian, "transaction.paid.seller", Args{Buyer: "Liem Lie Wie"}, "Transaksi baru dari Liem Lie Wie"},
 		{Indonesian, "nego.waiting.seller", Args{Buyer: "Me Ow"}, "Anda mendapatkan tawaran nego dari Me Ow"},
 		{Indonesian, "message", Args{From: "Me Ow"}, "Anda mendapatkan pesan dari Me Ow"},
@@ -72,11 +72,11 @@ func TestMatch(t *testing.T) {
 		{"en", Indonesian, Indonesian, English},
 		{"en-GB,en;q=0.9", "", "", English},
 		{"id-ID,id;q=0.9,en;q=0.8", English, English, Indonesian},
-		{"in", English, "", Indonesian}, // as old Androids write it
+		{"in", English, "", Indonesian}, // the code that old Android versions use
 		{"fr, en;q=0.3", Indonesian, "", English},
 		{"en;q=0.3, id;q=0.7", English, "", Indonesian},
 		{"fr,de;q=0.5", English, Indonesian, English},
-		{"ms", English, Indonesian, English}, // similar, but not the same
+		{"ms", English, Indonesian, English}, // a similar language, but a different one
 		{"*", English, Indonesian, English},
 		{"\x00,;q=", English, Indonesian, English},
 	} {
@@ -142,7 +142,7 @@ func TestUnusableTextsAreNamed(t *testing.T) {
 		})
 	}
 	if _, err := New(Options{Folder: filepath.Join(t.TempDir(), "missing")}); err == nil {
-		t.Error("a folder that is not there is not noticed")
+		t.Error("a missing folder is not an error")
 	}
 }
 

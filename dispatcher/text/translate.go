@@ -6,8 +6,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Translate returns a text in a language, and as a JSON object by language in all
-// others. Args returns the arguments for a language.
+// Translate returns a text in a language, and its translations into all others as a JSON
+// object by language. args returns the arguments for a language.
 func (c *Catalogue) Translate(l Locale, id string, args func(Locale) Args) (text string, others []byte) {
 	for _, other := range Locales {
 		s := c.Text(other, id, args(other))

@@ -29,7 +29,7 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// Every text has a translation into all languages but the one that was asked for.
+// Every text is translated into all languages except the requested one.
 func TestTranslateIntoEveryLanguage(t *testing.T) {
 	t.Parallel()
 	c := Default()

@@ -25,7 +25,7 @@ var secret = SecretPrefix + base64.StdEncoding.EncodeToString([]byte("hunter2 hu
 
 var testReport = &report.Report{ID: "msg_1", Body: []byte(`{"type":"event.failed","data":{}}`)}
 
-// newClient returns a client of a test server, and its log.
+// newClient returns a client for a test server, and the client's log.
 func newClient(t *testing.T, url string, private bool) (*Client, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
@@ -47,7 +47,7 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	return s.URL + "/hooks/s3cret-path?token=s3cret"
 }
 
-// The receiver's side of the official library accepts what is sent.
+// The official library accepts the signature of a report.
 func TestSignature(t *testing.T) {
 	verifier, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {
@@ -103,7 +103,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// discreet checks that a log has no secrets.
+// discreet checks that a log contains no secrets.
 func discreet(t *testing.T, log string) {
 	t.Helper()
 	for _, word := range []string{"s3cret", "hunter2", strings.TrimPrefix(secret, SecretPrefix), "event.failed"} {
@@ -134,7 +134,7 @@ func TestFailures(t *testing.T) {
 		{closed.URL + path, true, "connection"},
 		{secure.URL + path, true, "certificate"},
 		{secure.URL + path, false, "private_address"},
-		{"https://localhost:" + port + path, false, "private_address"}, // a name that leads there
+		{"https://localhost:" + port + path, false, "private_address"}, // a name that resolves to such an address
 		{"https://[::1]:" + port + path, false, "private_address"},
 		{"https://[::ffff:127.0.0.1]:" + port + path, false, "private_address"},
 		{"https://169.254.169.254" + path, false, "private_address"},
@@ -147,7 +147,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// A service that never answers costs an attempt's time, and no more.
+// A service that never answers delays an attempt only until its timeout.
 func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	url := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
@@ -175,7 +175,7 @@ func TestPublicAddresses(t *testing.T) {
 		}
 	}
 	if err := publicOnly("tcp", "nonsense", nil); err == nil {
-		t.Error("an address that is none is allowed")
+		t.Error("an invalid address is allowed")
 	}
 }
 

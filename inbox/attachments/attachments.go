@@ -22,33 +22,34 @@ import (
 
 // Errors that callers tell apart.
 var (
-	// ErrType says that a file is not of a type that is kept.
+	// ErrType reports a file of a type that is not kept.
 	ErrType = errors.New("files of this type are not kept")
 	// ErrTooLarge says that a file has more than MaxSize bytes.
 	ErrTooLarge = errors.New("the file is too large")
 	// ErrNotFound says that there is no such file.
 	ErrNotFound = errors.New("there is no such file")
-	// ErrErased says that the user was erased, before the file came or meanwhile.
+	// ErrErased reports that the user was erased before or during the upload.
 	ErrErased = errors.New("the user was erased")
 )
 
-// MaxSize bounds a file, in bytes.
+// MaxSize is the maximum size of a file, in bytes.
 const MaxSize = 10 << 20
 
 const (
-	headSize = 3072 // bytes that tell a file's type
+	headSize = 3072 // bytes from which the type of a file is detected
 	keySize  = 16   // bytes
 	folder   = "chat_attachments/"
 )
 
 // Options say where a store keeps files.
 type Options struct {
-	// URL is the bucket's.
+	// URL is the address of the bucket.
 	URL string
-	// Redis counts the files; Prefix begins the counter's key.
+	// Redis holds the counter of files and the set of each user's files; their keys begin
+	// with Prefix.
 	Redis  redis.UniversalClient
 	Prefix string
-	// Erased reports whether a user is erased and has not become known anew. It is
+	// Erased reports whether a user was erased and has not become known again since. It is
 	// called concurrently.
 	Erased func(ctx context.Context, user int64) (bool, error)
 }
@@ -61,8 +62,8 @@ type Store struct {
 	erased func(ctx context.Context, user int64) (bool, error)
 }
 
-// Open opens the bucket. A folder is created when it is missing; whether S3 can be
-// reached shows with the first file. Close the store.
+// Open opens the bucket. It creates a missing folder; an unreachable S3 is noticed only
+// when the first file is stored. Close the store.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	address, err := bucketURL(opts.URL)
 	if err != nil {
@@ -78,14 +79,14 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // counter is a string, kept for ever: the id of the newest file.
 func (s *Store) counter() string { return s.prefix + ":attachments" }
 
-// files is a set, kept until the user is erased: where the files lie that a user has
-// sent.
+// files is a set, kept until the user is erased: the paths, in the bucket, of the files
+// that the user has sent.
 func (s *Store) files(user int64) string {
 	return s.counter() + ":" + strconv.FormatInt(user, 10)
 }
 
-// bucketURL adds to the address of a folder what makes it work where /tmp is
-// another file system, and on the first start.
+// bucketURL adds defaults to the address of a folder: create it when missing, and write
+// temporary files inside it, because /tmp may be another file system.
 func bucketURL(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -115,18 +116,18 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// An Attachment is a file that is kept.
+// An Attachment is a stored file.
 type Attachment struct {
-	ID   int64  // counts files
-	Key  string // 32 hex digits that nobody can guess
-	Name string // fit for a URL
+	ID   int64  // from the counter
+	Key  string // 32 random hex digits
+	Name string // safe in a URL
 	Type string // its media type
 	Size int64  // bytes
 }
 
-// Put keeps a file that a user sends, under a name like the one that it has with
-// them. Nothing is kept when it fails: the error is ErrType, ErrTooLarge, ErrErased,
-// that of r, the bucket's or Redis'.
+// Put stores a file that a user sends, under a safe form of its name. When it fails,
+// nothing is stored; the error is ErrType, ErrTooLarge or ErrErased, or comes from r, the
+// bucket or Redis.
 func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (Attachment, error) {
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(r, head)
@@ -146,7 +147,7 @@ func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (
 		return Attachment{}, fmt.Errorf("number attachment: %w", err)
 	}
 	a := Attachment{ID: id, Key: newKey(), Name: safeName(name, t), Type: t.media}
-	// Before the file: what is not named there could not be erased.
+	// The path is listed before the file is written: Erase finds only listed files.
 	if err := s.note(ctx, user, &a); err != nil {
 		return Attachment{}, err
 	}
@@ -156,7 +157,7 @@ func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (
 			return a, nil
 		}
 	}
-	// When this fails, too, the file stays named: it goes with its user.
+	// If this fails, too, the path stays listed, and Erase deletes the file with its user.
 	return a, errors.Join(err, s.drop(context.WithoutCancel(ctx), user, path(a.Key, a.Name)))
 }
 
@@ -172,7 +173,7 @@ func (s *Store) refuseErased(ctx context.Context, user int64) error {
 	return nil
 }
 
-// note names a file for Erase.
+// note lists the path of a file, so that Erase finds it.
 func (s *Store) note(ctx context.Context, user int64, a *Attachment) error {
 	if err := s.redis.SAdd(ctx, s.files(user), path(a.Key, a.Name)).Err(); err != nil {
 		return fmt.Errorf("note attachment: %w", err)
@@ -180,9 +181,9 @@ func (s *Store) note(ctx context.Context, user int64, a *Attachment) error {
 	return nil
 }
 
-// confirm looks once more, after the file is there, whether its user was erased
-// while it came. An Erase may have taken it off the names when there was nothing to
-// delete yet, so it is named again first: an Erase that begins later finds it.
+// confirm checks again, after the file was written, whether its user was erased meanwhile.
+// An Erase that ran before the write may have unlisted the path without finding a file to
+// delete, so the path is listed again first: an Erase that begins later finds it.
 func (s *Store) confirm(ctx context.Context, user int64, a *Attachment) error {
 	if err := s.note(ctx, user, a); err != nil {
 		return err
@@ -190,7 +191,7 @@ func (s *Store) confirm(ctx context.Context, user int64, a *Attachment) error {
 	return s.refuseErased(ctx, user)
 }
 
-// drop deletes a file, if it is there, and then its name.
+// drop deletes a file, if it exists, and then unlists its path.
 func (s *Store) drop(ctx context.Context, user int64, path string) error {
 	if err := s.bucket.Delete(ctx, path); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 		return fmt.Errorf("erase attachment: %w", err)
@@ -201,12 +202,12 @@ func (s *Store) drop(ctx context.Context, user int64, path string) error {
 	return nil
 }
 
-// eraseMost is how many files are listed in one round trip.
+// eraseMost is how many files Erase lists in one round trip.
 const eraseMost = 100
 
-// Erase deletes the files that a user has sent. One that is on its way is not kept
-// when Erased reports the user from before Erase begins. It may be repeated; the error is the
-// bucket's or Redis'.
+// Erase deletes the files that a user has sent. A concurrent Put keeps no file, provided
+// that Options.Erased reports the user before Erase begins. Erase may be repeated; its
+// errors come from the bucket or Redis.
 func (s *Store) Erase(ctx context.Context, user int64) error {
 	for {
 		paths, err := s.redis.SRandMemberN(ctx, s.files(user), eraseMost).Result()
@@ -240,7 +241,7 @@ func (s *Store) write(ctx context.Context, a *Attachment, user int64, r io.Reade
 		err = ErrTooLarge
 	}
 	if err != nil {
-		cancel() // before Close: nothing is kept
+		cancel() // before Close, which then discards the file
 	}
 	closeErr := w.Close()
 	switch {
@@ -283,7 +284,7 @@ func (s *Store) Get(ctx context.Context, key, name string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open attachment: %w", err)
 	}
-	if !isKept(r.ContentType()) { // somebody else has put it there
+	if !isKept(r.ContentType()) { // not stored by Put
 		return nil, errors.Join(ErrNotFound, r.Close())
 	}
 	return &File{ReadSeekCloser: r, Type: r.ContentType(), Size: r.Size(), ModTime: r.ModTime()}, nil

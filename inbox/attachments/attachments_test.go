@@ -34,7 +34,7 @@ func picture(t *testing.T, encode func(io.Writer, image.Image) error) string {
 
 func pngPicture(t *testing.T) string { return picture(t, png.Encode) }
 
-// onEveryBucket runs a test over a folder and over memory.
+// onEveryBucket runs a test with a bucket in a folder and with one in memory.
 func onEveryBucket(t *testing.T, test func(t *testing.T, s *Store, folder string)) {
 	t.Run("folder", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "made", "when missing")
@@ -43,7 +43,7 @@ func onEveryBucket(t *testing.T, test func(t *testing.T, s *Store, folder string
 	t.Run("memory", func(t *testing.T) { test(t, open(t, "mem://"), "") })
 }
 
-// nobody is erased.
+// nobody reports that no user is erased.
 func nobody(context.Context, int64) (bool, error) { return false, nil }
 
 func open(t *testing.T, url string) *Store {
@@ -159,7 +159,7 @@ func TestNothingIsKeptOfWhatFails(t *testing.T) {
 			}
 			if a.Key != "" {
 				if _, err := s.Get(t.Context(), a.Key, a.Name); !errors.Is(err, ErrNotFound) {
-					t.Errorf("%s: is there, %v", name, err)
+					t.Errorf("%s: the file can be read, %v", name, err)
 				}
 			}
 		}
@@ -186,7 +186,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A last is the end of a file, at which something happens.
+// A last is the end of a file. It calls the function when it is read.
 type last func()
 
 func (l last) Read([]byte) (int, error) {
@@ -194,12 +194,12 @@ func (l last) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Whatever comes between, no file stays of a user who is erased while it is on its
-// way, and none that Erase does not find.
+// A user is erased while their file is being uploaded. Whatever the order of events, no
+// file of the erased user stays, and every file that stays can be erased by Erase.
 func TestErasedDuringAnUpload(t *testing.T) {
 	away := errors.New("away")
 	for name, c := range map[string]struct {
-		before, after bool // the tombstone stands
+		before, after bool // whether the user has a tombstone
 		fails         error
 		want          error
 	}{
@@ -224,7 +224,7 @@ func TestErasedDuringAnUpload(t *testing.T) {
 				if !errors.Is(err, c.want) {
 					t.Errorf("error %v, want %v", err, c.want)
 				}
-				if c.want == nil { // it is the new user's
+				if c.want == nil { // the file belongs to the new user
 					if n := len(stored(t, s)); n != 1 {
 						t.Fatalf("%d files", n)
 					}
@@ -236,14 +236,14 @@ func TestErasedDuringAnUpload(t *testing.T) {
 					t.Errorf("left are %q", left)
 				}
 				if n := s.redis.Exists(t.Context(), s.files(66)).Val(); n != 0 {
-					t.Error("files are named still")
+					t.Error("files are still listed")
 				}
 			})
 		})
 	}
 }
 
-// stored returns where the bucket's files lie.
+// stored returns the paths of all files in the bucket.
 func stored(t *testing.T, s *Store) []string {
 	t.Helper()
 	var paths []string
@@ -276,7 +276,7 @@ func TestFilesThatAreNotThere(t *testing.T) {
 		if dir == "" {
 			return
 		}
-		// What somebody else has put there is not served.
+		// A file whose attributes somebody else has changed is not served.
 		if err := os.WriteFile(filepath.Join(dir, folder, a.Key, "a.png.attrs"), []byte(`{"user.content_type":"text/html"}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestBuckets(t *testing.T) {
 	if entries, err := os.ReadDir("attachments/" + folder); err != nil || len(entries) != 1 {
 		t.Errorf("%v, %v", entries, err)
 	}
-	open(t, "s3://bucket?region=ap-southeast-3&endpoint=http://127.0.0.1:9&use_path_style=true") // asks nobody
+	open(t, "s3://bucket?region=ap-southeast-3&endpoint=http://127.0.0.1:9&use_path_style=true") // makes no request
 	for _, bad := range []string{"file://attachments", "file://x/y", "ftp://x", "nonsense", "://", "file:///dev/null/x"} {
 		if _, err := Open(context.Background(), Options{URL: bad}); err == nil {
 			t.Errorf("%s: opened", bad)

@@ -7,16 +7,16 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 )
 
-// A fileType is a type of file that is kept.
+// A fileType is a type of files that are kept.
 type fileType struct {
-	media     string // as it is served
+	media     string // the media type that the file is served with
 	extension string
-	detected  []string // what mimetype calls it
+	detected  []string // its names in package mimetype
 }
 
-// kept lists the types that a chat needs: pictures, voice and video messages, and
-// documents that no program executes. SVG and HTML can run scripts, and office
-// documents macros.
+// kept lists the types that a chat needs: pictures, voice and video messages, and documents
+// without executable content. It leaves out SVG and HTML, which can contain scripts, and
+// office documents, which can contain macros.
 var kept = []fileType{
 	{"image/jpeg", ".jpg", []string{"image/jpeg"}},
 	{"image/png", ".png", []string{"image/png", "image/vnd.mozilla.apng"}},
@@ -30,7 +30,7 @@ var kept = []fileType{
 	{"application/pdf", ".pdf", []string{"application/pdf"}},
 }
 
-// Extensions lists the types that are kept, as people know them, such as "jpg".
+// Extensions returns the file extensions of the types that are kept, such as "jpg".
 func Extensions() []string {
 	names := make([]string, len(kept))
 	for i, t := range kept {
@@ -39,7 +39,7 @@ func Extensions() []string {
 	return names
 }
 
-// detect returns the type of a file that begins so, and whether it is kept.
+// detect returns the type of a file that begins with head, and whether it is kept.
 func detect(head []byte) (fileType, bool) {
 	found := mimetype.Detect(head)
 	i := slices.IndexFunc(kept, func(t fileType) bool {
@@ -64,8 +64,8 @@ func Inline(media string) bool {
 
 const maxName = 80 // characters, extension included
 
-// safeName makes of the name that a client gave a file one that is fit for an
-// address and a header, with the extension that belongs to the type.
+// safeName turns the name that a client gave a file into one that is safe in a URL and a
+// header, with the extension of the type.
 func safeName(name string, t fileType) string {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
@@ -89,7 +89,7 @@ func safeName(name string, t fileType) string {
 	return name + t.extension
 }
 
-// isSafe reports whether safeName may have made a name.
+// isSafe reports whether a name has the form that safeName produces.
 func isSafe(name string) bool {
 	return slices.ContainsFunc(kept, func(t fileType) bool {
 		return strings.HasSuffix(name, t.extension) && safeName(name, t) == name

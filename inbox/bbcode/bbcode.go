@@ -1,4 +1,4 @@
-// Package bbcode turns the BBCode of a chat message into what is shown of it.
+// Package bbcode renders the BBCode of chat messages as safe HTML and as plain text.
 //
 // [HTML] knows a closed set of tags:
 //
@@ -12,19 +12,19 @@
 // end, emoticons such as "[jempol]" and every tag that is not listed stay as they
 // were typed. HTML in a message is text like any other.
 //
-// Links stay text. [url=ADDRESS]words[/url] shows "words (ADDRESS)" when that is
-// an absolute http or https address, and only the words otherwise. An <a> could
-// say one address and open another, which is how buyers are lured out of a
-// marketplace, and would open it inside the app's own webview; apps make the
-// addresses that they see tappable themselves. Images are shown as their address
-// for the same reason, and because fetching one tells its owner who reads the
-// message, and when. So no element that is ever written has an attribute.
+// Links stay text. [url=ADDRESS]words[/url] shows "words (ADDRESS)" when that is an
+// absolute http or https address, and only the words otherwise. An <a> could say one
+// address and open another, which is how buyers are lured out of a marketplace, and would
+// open it inside the app's own webview; apps make the addresses that they see tappable
+// themselves. Images are shown as their address for the same reason, and because fetching
+// an image tells its owner who reads the message, and when. So HTML never writes an
+// attribute.
 //
-// What is written has balanced elements, and has passed bluemonday with exactly
-// that allow-list. The BBCode itself is read here: of the public Go parsers one
-// has had no change since 2020, lets javascript: links through and takes time
-// quadratic in unmatched tags; the one that is still changed races when shared,
-// recurses as deep as its input, and does not escape quotes in a link's query.
+// The output has balanced elements and was sanitized by bluemonday with exactly that
+// allow-list. The parser is our own: of the public Go parsers one has had no change since
+// 2020, lets javascript: links through and takes time quadratic in unmatched tags; the one
+// that is still maintained has a data race when it is shared, recurses as deep as its
+// input, and does not escape quotes in a link's query.
 package bbcode
 
 import (
@@ -34,7 +34,7 @@ import (
 	"github.com/microcosm-cc/bluemonday"
 )
 
-// elements are all that HTML writes, none with an attribute.
+// elements lists the elements that HTML writes, none with an attribute.
 var elements = []string{"strong", "em", "u", "s", "code", "blockquote", "ul", "ol", "li"}
 
 var policy = bluemonday.NewPolicy().AllowElements(elements...)
@@ -47,9 +47,9 @@ func HTML(bb string) string {
 	return sanitize(r.render(parse(clean(bb))))
 }
 
-// sanitize is the last line of defence: whatever came before it, only the allowed
-// elements leave it. Without "<" there is no element to judge, as in most messages.
-// An ampersand before a space begins no character reference and stays one, as in
+// sanitize is the last line of defence: it removes every element that is not allowed,
+// whatever the renderer wrote. Without "<", as in most messages, there is no element to
+// remove. An ampersand before a space begins no character reference and stays one, as in
 // the documented samples.
 func sanitize(fragment string) string {
 	if strings.Contains(fragment, "<") {
@@ -66,9 +66,9 @@ func Text(bb string) string {
 	return r.render(parse(clean(bb)))
 }
 
-// clean makes line breaks "\n", broken UTF-8 U+FFFD, and leaves out characters
-// that show nothing: controls, and those that turn the direction of whatever
-// comes after them, beyond the end of the message.
+// clean replaces each kind of line break by "\n" and broken UTF-8 by U+FFFD. It drops
+// invisible characters: controls, and direction overrides, whose effect would reach beyond
+// the end of the message.
 func clean(s string) string {
 	if strings.Contains(s, "\r\n") {
 		s = strings.ReplaceAll(s, "\r\n", "\n")

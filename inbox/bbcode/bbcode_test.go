@@ -18,7 +18,7 @@ func ExampleText() {
 
 var cases = []struct {
 	name, bb, html string
-	text           string // that of bb, when empty
+	text           string // same as bb when empty
 }{
 	{name: "nothing"},
 	{"words", "ok gan", "ok gan", ""},
@@ -130,8 +130,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestDepth checks that blocks nest no deeper than they may, and that the rest of
-// them stays text.
+// TestDepth checks that blocks nest no deeper than allowed, and that the other tags stay
+// text.
 func TestDepth(t *testing.T) {
 	const depth = 3 * maxDepth
 	bb := strings.Repeat("[quote]", depth) + "a" + strings.Repeat("[/quote]", depth)
@@ -145,14 +145,14 @@ func TestDepth(t *testing.T) {
 	checkSafe(t, bb)
 }
 
-// TestLongest checks the bound of the length on the messages that grow most.
+// TestLongest checks the limit of the length with the messages that grow most.
 func TestLongest(t *testing.T) {
 	for _, piece := range []string{"[*]\"", "[*]\xff", "[/b]\"[b]\"", "[quote][/quote]", "\"", "\xff"} {
 		checkSafe(t, "[list][b][i][u][s]"+strings.Repeat(piece, 100)+"[/s][/u][/i][/b][/list]")
 	}
 }
 
-// TestConcurrently is for the race detector.
+// TestConcurrently lets the race detector check concurrent use.
 func TestConcurrently(t *testing.T) {
 	for range 4 {
 		t.Run("", func(t *testing.T) {

@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// hostile are what makes naive parsers slow when it is repeated.
+// hostile holds texts that make naive parsers slow when they are repeated.
 var hostile = []string{
 	"[", "]", "[/", "[b", "[b]", "[/b]", "[b][/b]", "[b][i]x[/b]", "[b]x[/i]",
 	"[quote]", "[/quote]", "[quote][list]", "[quote][/list]", "[list][*]", "[*]",
 	"[code]", "[/code]", "[code][b]", "[url=", "[url=\"", "[url=https://a.example/]", "[url]", "&", "<b>", "<!--", "\xff", "\r\n",
 }
 
-// TestTokens holds what makes reading linear: tokens join up to the message, so
-// that no byte is in two, and pairing leaves each with one partner at most.
+// TestTokens checks what makes parsing linear. The tokens join up to the message, so that
+// no byte is in two tokens. Pairing gives each token at most one partner.
 func TestTokens(t *testing.T) {
 	for _, piece := range append(attacks(t), hostile...) {
 		s := clean(strings.Repeat(piece, 50))
@@ -36,8 +36,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestLinear compares eight times the input with once, in steps and in allocated
-// bytes: quadratic work would take sixty-four times as much.
+// TestLinear compares the steps and allocated bytes for eight times the input with those
+// for the input itself. Quadratic work would take sixty-four times as much.
 func TestLinear(t *testing.T) {
 	const size, factor = 8 << 10, 8
 	for _, piece := range hostile {
@@ -57,8 +57,8 @@ func TestLinear(t *testing.T) {
 	}
 }
 
-// work returns the steps that HTML and Text take, and the bytes that they allocate.
-// No other test may run meanwhile.
+// work returns the number of steps of HTML and Text, and the bytes that they allocate. No
+// other test may run at the same time.
 func work(bb string) (steps int, bytes uint64) {
 	var before, after runtime.MemStats
 	onStep = func(n int) { steps += n }
@@ -70,8 +70,8 @@ func work(bb string) (steps int, bytes uint64) {
 	return steps, after.TotalAlloc - before.TotalAlloc
 }
 
-// BenchmarkLinear shows what TestLinear counts as time: the MB/s of both sizes are
-// alike.
+// BenchmarkLinear measures as time what TestLinear counts. Both sizes should have about the
+// same MB/s.
 func BenchmarkLinear(b *testing.B) {
 	for _, piece := range hostile {
 		for _, size := range []int{8 << 10, 64 << 10} {

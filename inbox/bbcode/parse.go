@@ -6,8 +6,8 @@ import "strings"
 // in its own way, a few hundred elements down.
 const maxDepth = 8
 
-// onStep is told of the parser's and the renderer's work, in bytes and tokens that
-// are looked at. Only tests set it, to see that work is linear.
+// onStep receives the work of the parser and the renderer, in bytes and tokens examined.
+// Only tests set it, to check that the work is linear.
 var onStep func(n int)
 
 func step(n int) {
@@ -16,14 +16,14 @@ func step(n int) {
 	}
 }
 
-// A token is a stretch of the message: text, or what is written like a tag.
+// A token is a part of the message: text, or a word in brackets that names a tag.
 type token struct {
 	source string // as typed
 	tag    tag
 	end    bool   // [/…]
-	paired bool   // has its other half; a tag that has not is text
-	arg    string // what follows "=" in a beginning, and in the end that is paired with it
-	opener int    // of a paired end its beginning; of an unpaired beginning the one before it of the same tag
+	paired bool   // has its other half; a tag without it is text
+	arg    string // text after "=" in an opening tag; join copies it to the closing one
+	opener int    // index: in a closing tag of a pair its opening tag; in an opening tag the previous open one of the same tag
 }
 
 // parse splits s and finds the pairs.
@@ -33,11 +33,11 @@ func parse(s string) []token {
 	return tokens
 }
 
-// scan splits s into tokens that are s when joined. It reads every byte once: no
-// tag contains a "[", so that what failed to be one can be passed over as text.
+// scan splits s into tokens whose sources are s when joined. It reads every byte once: no
+// tag contains a "[", so that brackets that are no tag can be skipped as text.
 func scan(s string) []token {
 	var tokens []token
-	begin, at := 0, 0 // of the text so far, and where to look on
+	begin, at := 0, 0 // where the current text begins, and where to scan on
 	for {
 		bracket := strings.IndexByte(s[at:], '[')
 		if bracket < 0 {
@@ -72,8 +72,8 @@ func scan(s string) []token {
 	return tokens
 }
 
-// read returns the tag that source is, which is in brackets and contains none. It
-// is not ok when there is no such tag.
+// read parses source, a pair of brackets without brackets inside, as a tag. It is not ok
+// when there is no such tag.
 func read(source string) (t token, ok bool) {
 	inner, end := strings.CutPrefix(source[1:len(source)-1], "/")
 	name, arg, hasArg := strings.Cut(inner, "=")
@@ -106,7 +106,7 @@ func pair(tokens []token) {
 			lastCodeEnd = i
 		}
 	}
-	inCode := -1 // where it began
+	inCode := -1 // index of the opening tag, -1 outside of code
 	for i, t := range tokens {
 		step(1)
 		switch {
@@ -117,7 +117,7 @@ func pair(tokens []token) {
 			}
 		case t.tag == text || t.tag == item:
 		case t.tag == code:
-			if !t.end && i < lastCodeEnd { // so that it does end
+			if !t.end && i < lastCodeEnd { // its closing tag follows
 				inCode = i
 			}
 		case t.tag.isBlock():
@@ -130,8 +130,8 @@ func pair(tokens []token) {
 
 type pairing struct {
 	tokens []token
-	open   [tagCount]int // the last unpaired beginning, -1 without one
-	blocks []int         // unpaired beginnings of blocks, at most maxDepth
+	open   [tagCount]int // index of the last open tag, -1 without one
+	blocks []int         // indexes of open blocks, at most maxDepth
 }
 
 func (p *pairing) join(begin, end int) {
@@ -155,8 +155,8 @@ func (p *pairing) inline(i int) {
 	}
 }
 
-// block handles a tag whose pairs nest: blocks that were begun inside of one that
-// ends, and did not end, are no blocks.
+// block handles a tag whose pairs nest. Blocks that were opened inside the one that is
+// closed, and not closed before it, become text.
 func (p *pairing) block(i int) {
 	t := &p.tokens[i]
 	if !t.end {

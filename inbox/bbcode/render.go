@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// A renderer writes a message. Styles are kept apart from the elements that show
-// them: elements are opened when there is text to style and closed before
-// anything that they must not contain, so that they nest whatever the tags did.
+// A renderer writes a message. It tracks styles separately from the elements that show
+// them: it opens an element when there is text to style, and closes it before anything that
+// the element must not contain. So elements nest even where the tags overlap.
 type renderer struct {
 	plain bool                // no elements
 	write func(string) string // escapes text
 	out   strings.Builder
 
-	depth  [tagCount]int // how many pairs of a style enclose what comes next
-	want   []tag         // styles of what comes next, the oldest first
+	depth  [tagCount]int // how many pairs of a style enclose the next text
+	want   []tag         // styles of the next text, the oldest first
 	shown  []tag         // styles whose element is open, outermost first
 	blocks []block       // open blocks, outermost first
-	lead   string        // plain: what separates the next text from what is written
+	lead   string        // plain text: the separator before the next text
 }
 
 type block struct {
@@ -66,7 +66,7 @@ func (r *renderer) text(s string) {
 	r.out.WriteString(r.write(r.led(s)))
 }
 
-// led puts r.lead before s, without a break or space that would then be double.
+// led puts r.lead before s, and leaves out a line break or space that would be doubled.
 func (r *renderer) led(s string) string {
 	lead := r.lead
 	r.lead = ""
@@ -81,7 +81,7 @@ func (r *renderer) led(s string) string {
 	return lead + s
 }
 
-// address follows the words of a link with where it leads, unless they say it.
+// address writes the address of a link after its words, unless the words are the address.
 func (r *renderer) address(a string, words []token) {
 	if !isAddress(a) || len(words) == 1 && words[0].source == a {
 		return
@@ -130,7 +130,7 @@ func (r *renderer) inList() bool {
 	return len(r.blocks) > 0 && r.blocks[len(r.blocks)-1].isList()
 }
 
-// beforeItems reports whether a list has begun and no item of it.
+// beforeItems reports whether a list is open that has no item yet.
 func (r *renderer) beforeItems() bool {
 	return r.inList() && !r.blocks[len(r.blocks)-1].item
 }

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// Spelled out here once more, so that neither grows unnoticed.
+// The lists are repeated here, so that neither of them grows unnoticed.
 var (
 	inlines = []string{"strong", "em", "u", "s", "code"}
 	allowed = append([]string{"blockquote", "ul", "ol", "li"}, inlines...)
 )
 
-// attacks returns what testdata/attacks.txt holds.
+// attacks returns the texts in testdata/attacks.txt.
 func attacks(t testing.TB) []string {
 	t.Helper()
 	f, err := os.Open("testdata/attacks.txt")
@@ -49,7 +49,7 @@ func attacks(t testing.TB) []string {
 	return all
 }
 
-// places are where in a message an attack, "%", may stand.
+// places are the positions in a message, marked "%", where an attack is inserted.
 var places = []string{
 	"%", "[b]%[/b]", "[b]%", "[i][b]%[/i]%[/b]",
 	"[url=%]x[/url]", `[url="%"]x[/url]`, "[url=https://ok.example/%]x[/url]", "[url]%[/url]",
@@ -70,8 +70,8 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// TestPolicyAlone checks that the sanitizer would hold if what is before it let
-// everything through.
+// TestPolicyAlone checks that the sanitizer is safe even if everything before it lets all
+// input through.
 func TestPolicyAlone(t *testing.T) {
 	if got, want := slices.Sorted(slices.Values(elements)), slices.Sorted(slices.Values(allowed)); !slices.Equal(got, want) {
 		t.Errorf("allows %q, want %q", got, want)
@@ -91,7 +91,7 @@ func FuzzHTML(f *testing.F) {
 	f.Fuzz(func(t *testing.T, bb string) { checkSafe(t, bb) })
 }
 
-// checkSafe holds everything that is promised of any message.
+// checkSafe checks everything that is promised of any message.
 func checkSafe(t *testing.T, bb string) {
 	t.Helper()
 	got, plain := HTML(bb), Text(bb)
@@ -122,8 +122,8 @@ func unwanted(r rune) bool {
 	return overrides || unicode.IsControl(r) && r != '\n' && r != '\t'
 }
 
-// checkTokens reads fragment as a browser's tokenizer does: there are text, and
-// tags of the allowed elements without attributes.
+// checkTokens reads fragment with the tokenizer of a browser. It must consist of text and
+// of tags that are allowed and have no attributes.
 func checkTokens(t *testing.T, bb, fragment string) {
 	t.Helper()
 	z := html.NewTokenizer(strings.NewReader(fragment))
@@ -142,9 +142,9 @@ func checkTokens(t *testing.T, bb, fragment string) {
 	}
 }
 
-// checkTree parses fragment as a browser does inside of context. The tree must be
-// what was written, element for element, so that writing and parsing it again
-// changes nothing; hold only what HTML allows there; and say what Text says.
+// checkTree parses fragment as a browser does inside of context. The tree must be what was
+// written, element for element, so that rendering it gives fragment again. It must contain
+// only what HTML allows in each place, and its text must be the result of Text.
 func checkTree(t *testing.T, bb, fragment, plain string, context atom.Atom) {
 	t.Helper()
 	parent := &html.Node{Type: html.ElementNode, DataAtom: context, Data: context.String()}
@@ -189,7 +189,7 @@ func checkNode(t *testing.T, bb string, n *html.Node, said *strings.Builder) {
 	}
 }
 
-// letters leaves out what marks blocks and items in plain text.
+// letters removes the characters that mark blocks and items in plain text.
 func letters(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '-' || unicode.IsSpace(r) {

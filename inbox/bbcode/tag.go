@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// A tag is what a bracketed word means, under whichever of its names.
+// A tag is the meaning of a word in brackets. Several words may name the same tag.
 type tag uint8
 
 const (
@@ -18,7 +18,7 @@ const (
 	code
 	quote
 	list
-	item // [*], the only tag that is no pair
+	item // [*], the only tag without a closing tag
 	link
 	image
 	color
@@ -35,10 +35,10 @@ var names = map[string]tag{
 	"font": font, "center": center,
 }
 
-// longestName bounds what is looked up in names.
+// longestName is the length of the longest name; a longer word is not looked up.
 const longestName = len("strong")
 
-// styles are the tags that may overlap each other and blocks, by element.
+// styles maps the tags that may overlap each other and blocks to their elements.
 var styles = [tagCount]string{bold: "strong", italic: "em", underline: "u", strike: "s", code: "code"}
 
 // isBlock reports whether pairs of t must nest.

@@ -10,7 +10,7 @@ func TestIDs(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2016, 1, 11, 13, 8, 30, 768_123_000, time.FixedZone("WIB", 7*3600))
 	id := NewID(now)
-	if !ValidID(id) || id[:8] != "569346de" { // the seconds of the documents' sample
+	if !ValidID(id) || id[:8] != "569346de" { // the time in the documents' sample, in seconds
 		t.Errorf("id %q", id)
 	}
 	if at, err := IDTime(id); !at.Equal(now) || err != nil {

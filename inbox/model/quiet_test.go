@@ -22,25 +22,26 @@ func TestClock(t *testing.T) {
 func TestQuietHoursEnd(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		hours, zone, now, end string // end is "" when now is not quiet
+		hours, zone, now, end string // end is "" if now is not quiet
 	}{
 		{"22:00-07:00", "WIB", "2026-11-22T21:59:59+07:00", ""},
 		{"22:00-07:00", "WIB", "2026-11-22T22:00:00+07:00", "2026-11-23T07:00:00+07:00"},
 		{"22:00-07:00", "WIB", "2026-11-23T06:59:59+07:00", "2026-11-23T07:00:00+07:00"},
 		{"22:00-07:00", "WIB", "2026-11-23T07:00:00+07:00", ""},
-		{"22:00-07:00", "WITA", "2026-11-23T06:30:00+07:00", ""}, // 07:30 there
+		{"22:00-07:00", "WITA", "2026-11-23T06:30:00+07:00", ""}, // 07:30 in that zone
 		{"22:00-07:00", "WITA", "2026-11-22T21:30:00+07:00", "2026-11-23T06:00:00+07:00"},
 		{"22:00-07:00", "WIT", "2026-11-22T20:00:00+07:00", "2026-11-23T05:00:00+07:00"},
 		{"13:00-14:00", "Asia/Jakarta", "2026-11-22T13:30:29+07:00", "2026-11-22T14:00:00+07:00"},
 		{"13:00-14:00", "Asia/Jakarta", "2026-11-22T12:00:00+07:00", ""},
 		{"", "WIB", "2026-11-22T23:00:00+07:00", ""},
-		// Clocks go from 02:00 to 03:00 on March 8, and from 02:00 to 01:00 on November 1.
+		// Clocks are moved from 02:00 to 03:00 on March 8, and from 02:00 to 01:00 on
+		// November 1.
 		{"22:00-07:00", "America/New_York", "2026-03-07T23:00:00-05:00", "2026-03-08T07:00:00-04:00"},
 		{"22:00-07:00", "America/New_York", "2026-10-31T23:00:00-04:00", "2026-11-01T07:00:00-05:00"},
 		{"22:00-03:00", "America/New_York", "2026-03-08T01:59:00-05:00", "2026-03-08T03:00:00-04:00"},
-		{"22:00-02:30", "America/New_York", "2026-03-08T01:00:00-05:00", "2026-03-08T03:30:00-04:00"}, // which there is not
+		{"22:00-02:30", "America/New_York", "2026-03-08T01:00:00-05:00", "2026-03-08T03:30:00-04:00"}, // because 02:30 does not exist
 		{"22:00-01:30", "America/New_York", "2026-11-01T01:15:00-04:00", "2026-11-01T01:30:00-04:00"},
-		{"22:00-01:30", "America/New_York", "2026-11-01T01:15:00-05:00", "2026-11-01T01:30:00-05:00"}, // for the second time
+		{"22:00-01:30", "America/New_York", "2026-11-01T01:15:00-05:00", "2026-11-01T01:30:00-05:00"}, // the second 01:30
 	} {
 		zone, ok := Zone(tc.zone)
 		if !ok {
@@ -64,14 +65,14 @@ func TestQuietHoursEnd(t *testing.T) {
 	}
 }
 
-// Quiet hours end at a later time that is not quiet, and soon after the first one,
-// whatever happens to the clocks: where an hour is left out, or comes twice, the first
-// minute that is not quiet may be a part of it.
+// Quiet hours end at a later time that is not quiet, and soon after the first such time.
+// This holds when clocks are changed, too. If an hour is skipped or repeated, the first
+// minute that is not quiet may be part of it.
 func TestQuietHoursAlwaysEnd(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"America/New_York", "Australia/Lord_Howe", "Asia/Jakarta"} {
 		zone, _ := Zone(name)
-		for _, day := range []time.Time{ // on which clocks are changed in one of them
+		for _, day := range []time.Time{ // days on which clocks change in one of the zones
 			time.Date(2026, 3, 8, 0, 0, 0, 0, zone), time.Date(2026, 11, 1, 0, 0, 0, 0, zone),
 			time.Date(2026, 4, 5, 0, 0, 0, 0, zone), time.Date(2026, 10, 4, 0, 0, 0, 0, zone),
 		} {

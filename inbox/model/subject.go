@@ -14,22 +14,23 @@ const conversationSubject = "message:"
 // maxSubjectID bounds the id in a subject, in bytes.
 const maxSubjectID = 64
 
-// Subject names what an event is about, such as "transaction:52001": the newest state
-// of it counts, and its news replace each other on the screen. It is "" without an id.
-// An id of more than 64 bytes is digested.
+// Subject returns the name of the resource that an event is about, such as
+// "transaction:52001", or "" without an id. Only the newest state of a subject counts, and
+// a newer push about it replaces an older one on the screen. An id of more than 64 bytes is
+// digested.
 func Subject(eventType, id string) string {
 	switch {
 	case id == "":
 		return ""
-	case len(id) > maxSubjectID: // nobody reads it
+	case len(id) > maxSubjectID: // only compared, never read
 		sum := sha256.Sum256([]byte(id))
 		return eventType + ":" + hex.EncodeToString(sum[:16])
 	}
 	return eventType + ":" + strings.ReplaceAll(id, "\n", " ")
 }
 
-// ConversationSubject is the subject of a conversation's messages, or "" when id is not
-// fit to be one.
+// ConversationSubject returns the subject of a conversation's messages, or "" for an id
+// that is empty or too long.
 func ConversationSubject(id string) string {
 	if id == "" || len(id) > maxSubjectID {
 		return ""

@@ -1,6 +1,6 @@
 package model
 
-// Unreads are a user's numbers of what is unread or asks the user to act.
+// Unreads are the numbers of a user's unread items, and of those that ask the user to act.
 type Unreads struct {
 	Messages           int // unread messages
 	SellerTransactions int // transactions that ask the seller to act

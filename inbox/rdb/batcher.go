@@ -24,8 +24,8 @@ const (
 	waitTimeout  = time.Second      // for the replicas
 )
 
-// A Batcher sends commands to Redis in pipelines: while one pipeline is under way,
-// commands of concurrent callers wait for the next one. A single caller waits for nobody.
+// A Batcher sends commands to Redis in pipelines: while one pipeline is under way, the
+// commands of concurrent callers queue for the next one. A single caller does not wait.
 // Scripts that Redis does not know (any more) are sent again with their source. Network
 // failures are retried, so every command must be idempotent.
 type Batcher struct {
@@ -57,9 +57,9 @@ func (b *Batcher) Close() {
 	b.done.Wait()
 }
 
-// Do executes commands and waits for their replies, for little longer than batchTimeout.
-// The error is the first one of the commands, or ErrClosed, or that of ctx if it ended
-// before the commands were taken. redis.Nil is a reply, not an error.
+// Do executes commands and waits for their replies, at most a little longer than
+// batchTimeout. The error is the first one of the commands, or ErrClosed, or that of ctx if
+// it ended before the commands were taken. redis.Nil is a reply, not an error.
 func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	g, err := b.enqueue(ctx, commands)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestBatcherReportsEachCallersError(t *testing.T) {
 	})
 }
 
-// Who gives up is not held by a Redis that does not answer.
+// A caller that gives up is not held up by a Redis that does not answer.
 func TestRunEndsWithItsContext(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		_, err := b.Run(ctx, NewScript("return 1"), []string{"k"})
 		ended <- err
 	}()
-	conn, err := listener.Accept() // the pipeline is under way
+	conn, err := listener.Accept() // the pipeline is in progress
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	listener.Close()
-	conn.Close() // which ends the pipeline
+	conn.Close() // ends the pipeline
 	b.Close()
 	if err := client.Close(); err != nil {
 		t.Error(err)
@@ -130,7 +130,7 @@ func TestPartitionsLieEvenly(t *testing.T) {
 
 func TestSlotIsThatOfRedis(t *testing.T) {
 	t.Parallel()
-	// The example of the Redis Cluster specification.
+	// This is the example in the Redis Cluster specification.
 	if got := crc16("123456789"); got != 0x31C3 {
 		t.Errorf("crc16 is %#x", got)
 	}

@@ -17,8 +17,8 @@ const Layout = 1
 
 // Errors of Claim.
 var (
-	// ErrPartitions reports that Redis was first used with another number of
-	// partitions. The number cannot change later: a user's keys lie where it said.
+	// ErrPartitions reports that Redis was first used with another number of partitions. The
+	// number cannot change later, because the keys of users depend on it.
 	ErrPartitions = errors.New("redis.partitions differs from what this Redis was first used with")
 	// ErrLayout reports that the keys in Redis are of another layout than this build's.
 	ErrLayout = errors.New("this Redis holds another layout than this build of Kabar uses")

@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // onEveryRedis runs a test on a real server, which all tests share, and on an embedded
-// Redis of its own, in parallel with other tests: a test uses keys under its own name.
+// Redis of its own. Tests run in parallel, so that a test must use keys under its own name.
 func onEveryRedis(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {

@@ -84,7 +84,7 @@ func (p *Partitions) Key(i int, name string) string {
 func (p *Partitions) Users(i int) string { return p.Key(i, "users") }
 
 // Listing returns the key of the users of a user's partition, and the user's member. The
-// script that stores the first thing of a user adds it.
+// script that first stores data of a user adds the member.
 func (p *Partitions) Listing(user int64) (key, member string) {
 	return p.Users(p.OfUser(user)), UserMember(user)
 }

@@ -1,6 +1,5 @@
-// Package api is Kabar's HTTP interface: for apps the documented endpoints of
-// devices, notifications and messages, for services those that publish events and set
-// users.
+// Package api is Kabar's HTTP API: for apps the documented endpoints for devices,
+// notifications and messages, for services the endpoints that publish events and set users.
 //
 // Each file holds one resource. An endpoint returns a reply, or an error that
 // one table (errors.go) turns into a status, a code and the documented envelope;
@@ -41,7 +40,7 @@ type (
 		MarkRead(ctx context.Context, user int64, id string) (unread int, err error)
 		MarkAllRead(ctx context.Context, user int64) error
 	}
-	// Counters counts what is unread; see [inbox.Counters].
+	// Counters returns unread counts; see [inbox.Counters].
 	Counters interface {
 		Unreads(ctx context.Context, user int64) (model.Unreads, error)
 	}
@@ -61,15 +60,14 @@ type (
 		Settings(ctx context.Context, user int64) (inbox.Settings, error)
 		SetQuietHours(ctx context.Context, user int64, q *model.QuietHours, zone *string) error
 	}
-	// Contacts lists those with whom a user has had transactions; see
-	// [inbox.Contacts].
+	// Contacts lists the partners of a user's transactions; see [inbox.Contacts].
 	Contacts interface {
 		List(ctx context.Context, user int64) ([]model.Contact, error)
 	}
 )
 
 // A SignIn verifies users' credentials. [credentials.Store], [signin.Upstream] and
-// [signin.JWT] do, and document their errors.
+// [signin.JWT] implement it and document their errors.
 type SignIn interface {
 	Authenticate(ctx context.Context, user int64, token, address string) error
 }
@@ -82,8 +80,8 @@ type TokenReader interface {
 	Claims(token string) (user int64, until time.Time, err error)
 }
 
-// Devices holds users' phones and what is preferred for each. [devices.Registry] does,
-// and documents the methods and their errors.
+// Devices holds users' phones and their preferences. [devices.Registry] implements it and
+// documents the methods and their errors.
 type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, announce devices.Announcement) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
@@ -92,7 +90,7 @@ type Devices interface {
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
 }
 
-// Credentials holds what users sign in with, and tickets. [credentials.Store] does, and
+// Credentials holds users' credentials, and tickets. [credentials.Store] implements it and
 // documents the methods and their errors.
 type Credentials interface {
 	SignIn
@@ -112,7 +110,7 @@ type (
 		Reminder(user int64) devices.Announcement
 		LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	}
-	// Deliveries knows what became of events; see [delivery.Workers].
+	// Deliveries returns the delivery status of events; see [delivery.Workers].
 	Deliveries interface {
 		Status(ctx context.Context, source, id string) ([]delivery.ReceiverStatus, error)
 	}
@@ -136,20 +134,20 @@ type (
 	}
 )
 
-// Attachments keeps the files of chats. [attachments.Store] does, and documents the
-// methods and their errors.
+// Attachments stores the files of chats. [attachments.Store] implements it and documents
+// the methods and their errors.
 type Attachments interface {
 	Put(ctx context.Context, user int64, name string, r io.Reader) (attachments.Attachment, error)
 	Get(ctx context.Context, key, name string) (*attachments.File, error)
 	Erase(ctx context.Context, user int64) error
 }
 
-// What a service may be allowed to do.
+// The scopes of services.
 const (
-	ScopeEvents = "events" // publish events and ask what became of them
+	ScopeEvents = "events" // publish events and read their delivery status
 	ScopeUsers  = "users"  // set and erase users
 
-	ScopeBroadcasts = "broadcasts" // start and steer broadcasts, and ask how far they are
+	ScopeBroadcasts = "broadcasts" // start and steer broadcasts, and read their progress
 )
 
 // A Service is a backend that may call the service endpoints.
@@ -184,16 +182,16 @@ type Options struct {
 	Types *event.Types
 
 	Services []Service
-	// SignIn verifies users' credentials, where they are kept elsewhere; nil when
-	// Credentials keeps them.
+	// SignIn verifies users' credentials that are kept elsewhere; nil when Credentials
+	// keeps them.
 	SignIn SignIn
-	// Attachments and Live may be nil: their endpoints are not there then.
+	// Attachments and Live may be nil: then their endpoints do not exist.
 	Attachments Attachments
 	Live        Live
-	// PublicURL is where clients reach Kabar, such as "https://chat.example.com":
-	// what the request says when empty.
+	// PublicURL is the address of Kabar for clients, such as "https://chat.example.com".
+	// When it is empty, it is taken from the request.
 	PublicURL string
-	// Texts are the words of answers: the built-in ones when nil.
+	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Locale is the language of answers to requests that ask for none, for users who
 	// have none: Indonesian, the documented one, unless set.

@@ -17,7 +17,7 @@ import (
 // textFileRefused is the id of the documented text for a file of a type that is not kept.
 const textFileRefused = "api.attachment.refused"
 
-// uploadBody bounds the request that brings a file, in bytes.
+// uploadBody is the maximum size of an upload request's body, in bytes.
 const uploadBody = attachments.MaxSize + 64<<10
 
 // fileTimeout limits the upload or download of a file.

@@ -21,7 +21,7 @@ const (
 	pdf        = "%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n"
 )
 
-// uploads are files as they are named.
+// uploads holds the content of the files that tests upload, by extension.
 var uploads = map[string]string{
 	".png":  picture(func(w *bytes.Buffer, m image.Image) error { return png.Encode(w, m) }),
 	".gif":  picture(func(w *bytes.Buffer, m image.Image) error { return gif.Encode(w, m, nil) }),
@@ -42,7 +42,7 @@ func picture(encode func(w *bytes.Buffer, m image.Image) error) string {
 	return b.String()
 }
 
-// filePart is the part of a form that brings a file.
+// filePart returns the part of a multipart form that holds a file.
 func filePart(field, name, content string) string {
 	return fmt.Sprintf("--XX\r\nContent-Disposition: form-data; name=%q; filename=%q\r\nContent-Type: image/png\r\n\r\n%s\r\n", field, name, content)
 }
@@ -52,7 +52,7 @@ func (w *world) upload(name, content string) answer {
 	return w.do(call{method: "POST", path: uploadPath, auth: ani, media: boundary, body: filePart("file", name, content) + "--XX--"})
 }
 
-// uploaded is what an upload is answered with.
+// uploaded is the answer to an upload.
 type uploaded struct {
 	ID  *int64
 	URL *string
@@ -65,7 +65,7 @@ func (a answer) uploaded(t *testing.T) uploaded {
 	return u
 }
 
-// fetch gets a file by its address, as anybody may.
+// fetch downloads a file from its address. It needs no credentials.
 func (w *world) fetch(address string, header map[string]string) answer {
 	w.t.Helper()
 	u, err := url.Parse(address)
@@ -150,7 +150,7 @@ func TestUploadsThatCannotBeRead(t *testing.T) {
 		})
 	}
 	w.fails(w.do(call{method: "POST", path: uploadPath, media: boundary, body: filePart("file", "a.png", png) + "--XX--"}), 401, unauthorized)
-	w.must(w.upload("a.png", png+large[1:]), 200) // exactly as large as may be
+	w.must(w.upload("a.png", png+large[1:]), 200) // exactly the largest size allowed
 }
 
 func TestPartsOfFiles(t *testing.T) {

@@ -39,7 +39,7 @@ func TestFailedSignInsAreLimited(t *testing.T) {
 	w := newWorld(t, nil)
 	w.must(w.get(unreadsPath), 200)
 	for range 3 {
-		w.server.Client().CloseIdleConnections() // another port is no other address
+		w.server.Client().CloseIdleConnections() // so that the next request comes from a new port, which must not count as a new address
 		w.fails(w.basic("66:guess", "GET", unreadsPath, ""), 401, unauthorized)
 		w.fails(w.basic("67:guess", "GET", unreadsPath, ""), 401, unauthorized)
 	}
@@ -49,7 +49,7 @@ func TestFailedSignInsAreLimited(t *testing.T) {
 		t.Error("no Retry-After")
 	}
 	w.fails(w.basic(budi, "GET", unreadsPath, ""), 429, rateLimited)
-	w.must(w.get(unreadsPath), 200) // known to be good
+	w.must(w.get(unreadsPath), 200) // credentials that are known to be good still work
 }
 
 func TestServicesBearTheirKey(t *testing.T) {

@@ -10,10 +10,10 @@ func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Start(t.Context(), localredis.Options{Args: []string{"--appendonly", "no"}})
 	check(t, err)
-	t.Cleanup(func() { _ = server.Close() }) // it has ended by then
+	t.Cleanup(func() { _ = server.Close() }) // a no-op when the test has already stopped it
 	w := worldOver(t, server.Addr(), nil)
 	w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"token":"tok3ntok3n"}`), 200)
-	w.must(w.get("/v2/notifications/unreads.json"), 200) // credentials known to be good
+	w.must(w.get("/v2/notifications/unreads.json"), 200) // makes these credentials known to be good
 	check(t, server.Close())
 
 	event := `{"id":"e","type":"cart","receiver_id":66,"details":{"cart_items":1}}`

@@ -61,7 +61,7 @@ func (bs *broadcasts) showBroadcast(r *http.Request, s *Service) (reply, error) 
 	return bs.broadcastReply(b)
 }
 
-// steered are the states that a service may ask for.
+// steered are the states that a service may request.
 var steered = []broadcast.State{
 	broadcast.Running, broadcast.Paused, broadcast.Cancelled,
 }
@@ -94,7 +94,7 @@ func (bs *broadcasts) setBroadcast(r *http.Request, s *Service) (reply, error) {
 	return bs.broadcastReply(b)
 }
 
-// broadcastView is how far a broadcast is, as services see it.
+// broadcastView is the JSON of a broadcast's status.
 type broadcastView struct {
 	ID         string            `json:"id"`
 	Type       string            `json:"type"`

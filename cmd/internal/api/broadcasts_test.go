@@ -10,7 +10,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
-// broadcastRead is an answer about a broadcast, as a client reads it.
+// broadcastRead is an answer about a broadcast, as a client decodes it.
 type broadcastRead struct {
 	Broadcast struct {
 		ID, Type, State string
@@ -47,7 +47,7 @@ func (w *world) steer(id, state string) answer {
 	return w.bearer(marketing, "PATCH", "/v2/broadcasts/"+id+".json", fmt.Sprintf(`{"state":%q}`, state))
 }
 
-// From the request to the phones and the inbox, and how far it is all the while.
+// A broadcast reaches the phones and the inbox, and its progress can be read all along.
 func TestBroadcast(t *testing.T) {
 	senders, types := accepting()
 	w := newWorld(t, senders)
@@ -88,7 +88,7 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
-// Pausing, resuming and cancelling, each as often as one likes.
+// A broadcast can be paused, resumed and cancelled, and each request can be repeated.
 func TestBroadcastIsSteered(t *testing.T) {
 	w := newWorld(t, nil)
 	later := time.Now().Add(time.Hour).Format(time.RFC3339)
@@ -125,12 +125,12 @@ func TestBroadcastsAreRefused(t *testing.T) {
 	w.fails(w.do(call{method: "POST", path: "/v2/broadcasts.json", auth: "Bearer " + marketing, media: typeForm, body: "message=m"}), 415, unsupportedMedia, "Content-Type")
 	w.fails(w.bearer(directory, "POST", "/v2/broadcasts.json", `{"message":"m"}`), 403, forbidden, "scope")
 	w.fails(w.bearer(marketing, "GET", "/v2/broadcasts/unknown.json", ""), 404, notFound)
-	// What another service started is not there.
+	// A broadcast of another service is not found.
 	w.must(w.start(`{"id":"mine","message":"m"}`), 202)
 	w.fails(w.bearer(shop, "GET", "/v2/broadcasts/mine.json", ""), 404, notFound)
 }
 
-// The largest list that is allowed fits into a request.
+// A request can hold the longest list of users that is allowed.
 func TestBroadcastToALongList(t *testing.T) {
 	w := newWorld(t, nil)
 	ids := make([]string, broadcast.MaxNamed)

@@ -36,7 +36,7 @@ const cloudHeader = "Ce-"
 // maxSource bounds a source, in bytes.
 const maxSource = 1024
 
-// requiredAttributes are those that every CloudEvent has.
+// requiredAttributes are the attributes that every CloudEvent has.
 var requiredAttributes = []string{"specversion", "id", "source", "type"}
 
 // binaryMode reports whether a request is a CloudEvent in binary mode. One required

@@ -15,7 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
-// cloudEvent is one as services make them with the SDK.
+// cloudEvent returns an event that is built with the SDK, as services do.
 func cloudEvent(t *testing.T, id, source string, data any) cloudevents.Event {
 	t.Helper()
 	e := cloudevents.NewEvent()
@@ -30,7 +30,8 @@ func cloudEvent(t *testing.T, id, source string, data any) cloudevents.Event {
 
 type body map[string]any
 
-// What the SDK's own client sends in each of the three modes is one event.
+// The SDK's client can send one event in each of the three modes. Kabar takes it for the
+// same event each time.
 func TestCloudEventsOfTheSDK(t *testing.T) {
 	w := newWorld(t, nil)
 	e := cloudEvent(t, "trx-1", "https://shop.example/orders", body{"receiver_id": 66, "message": "m"})
@@ -81,7 +82,7 @@ func TestCloudEventIsFound(t *testing.T) {
 	w.fails(show(shop, "?source=/orders"), 404, notFound)
 	w.fails(show(shop2, "?source="+url.QueryEscape("/orders of shop")), 404, notFound)
 
-	// Neither another service's, nor a plain event of the same id, is the same event.
+	// The same id from another service, or in a plain event, is a different event.
 	if got := w.must(w.structured(shop2, ce), 202).envelope(t); *got.Duplicate {
 		t.Error("services share sources")
 	}
@@ -167,7 +168,7 @@ func TestRefusedCloudEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w.fails(w.structured(shop, tc.body), tc.status, tc.code, tc.fields...)
 			batch := w.do(call{method: "POST", path: eventsPath, auth: "Bearer " + shop, media: typeCloudEvents, body: "[" + tc.body + "]"})
-			if name != "cut off" { // that spoils the whole batch
+			if name != "cut off" { // which makes the whole batch unreadable
 				if got := w.must(batch, 200).envelope(t).Results[0]; got.Code != tc.code {
 					t.Errorf("in a batch: %+v", got)
 				}

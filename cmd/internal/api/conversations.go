@@ -163,9 +163,9 @@ func (cs *conversations) showConversation(r *http.Request, user int64) (reply, e
 	return re, err
 }
 
-// readConversation flags a conversation as read, unless that is to be kept, and
-// returns a page of it as it is then. In this order nothing is flagged that comes
-// while the page is being read.
+// readConversation flags a conversation as read, unless keepUnread is set, and then reads a
+// page of it. In this order a message that comes while the page is being read is not
+// flagged.
 func (cs *conversations) readConversation(r *http.Request, user int64, id string, keepUnread bool, offset, count int) ([]inbox.Message, error) {
 	if !model.ValidID(id) {
 		return nil, inbox.ErrNotFound

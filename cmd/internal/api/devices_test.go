@@ -18,7 +18,7 @@ func TestInvalidDevices(t *testing.T) {
 	long := strings.Repeat("x", 201)
 	for _, tc := range []struct {
 		method, path, form string
-		message            string // its id
+		message            string // text id of the expected message
 		field              string
 	}{
 		{"POST", androidPath, "", textDeviceNotAdded, "reg_id"},
@@ -55,7 +55,8 @@ func TestInvalidDevices(t *testing.T) {
 
 func TestDeviceNames(t *testing.T) {
 	w := newWorld(t, nil)
-	// What the sample calls it, what the table calls it, and where it may stand.
+	// Each body uses one of the names of a parameter (that of the sample or that of the
+	// table), in one of the places where it is allowed.
 	for token, c := range map[string]call{
 		"A": {media: typeForm, body: "reg_id=A&name=Lumpia&apps_version=1.0"},
 		"B": {media: typeForm, body: "reg_id=B&product_name=Lumpia&app_version=1.0"},
@@ -74,8 +75,8 @@ func TestDeviceNames(t *testing.T) {
 	}
 }
 
-// stored returns the values of a hash whose key ends with a name, by the letter
-// that is their device token.
+// stored returns the values of the hash whose key ends with name. They are keyed by device
+// token, which must be one letter.
 func (w *world) stored(name string) map[string]string {
 	w.t.Helper()
 	keys, err := w.redis.Keys(w.t.Context(), w.prefix+":*:"+name).Result()

@@ -73,7 +73,7 @@ var codes = map[code]struct {
 // textOfCode begins the ids of the codes' texts.
 const textOfCode = "api.failure."
 
-// errorCodes says which code the errors of other packages get.
+// errorCodes maps the errors of other packages to codes.
 var errorCodes = []struct {
 	err  error
 	code code
@@ -104,8 +104,8 @@ var errorCodes = []struct {
 	{io.ErrUnexpectedEOF, unavailable},
 }
 
-// redisUnavailable lists how errors begin of a Redis that cannot serve for now: it is
-// starting, failing over, full, or unable to write its file.
+// redisUnavailable lists the prefixes of errors from a Redis that cannot serve for now: it
+// is starting, failing over, full, or unable to write its file.
 var redisUnavailable = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS",
 	"OOM", "MISCONF", "BUSY", "max number of clients reached",
@@ -119,8 +119,8 @@ const retryAfter = 2 * time.Second
 type failure struct {
 	code   code
 	text   string            // the id of the message's text; that of the code when empty
-	fields map[string]string // what is wrong, by parameter
-	also   map[string]any    // documented members beside status and message
+	fields map[string]string // the problem of each parameter
+	also   map[string]any    // documented members in addition to status and message
 	header map[string]string
 	user   int64 // the one who gets the answer; 0 when nobody has signed in
 	cause  error // for the log; nil when there is nothing to add

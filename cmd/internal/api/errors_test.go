@@ -27,7 +27,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// redisError is an error that Redis answers.
+// redisError is an error reply from Redis.
 type redisError string
 
 func (e redisError) Error() string { return string(e) }
@@ -87,14 +87,14 @@ func TestErrorTable(t *testing.T) {
 	}
 }
 
-// request asks a handler directly, as a user.
+// request calls a handler directly, as a user.
 func request(h http.Handler, method, path, body string) answer {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.SetBasicAuth("66", "t")
 	return serve(h, r)
 }
 
-// requestAsShop asks a handler directly, as a service.
+// requestAsShop calls a handler directly, as a service.
 func requestAsShop(h http.Handler, method, path, body string) answer {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+shop)
@@ -155,7 +155,7 @@ func TestRedisAwayIsLoggedOnceASecond(t *testing.T) {
 			if lines := strings.Count(log.String(), "Redis is unavailable"); lines != second+1 {
 				t.Errorf("%d lines after %d s", lines, second)
 			}
-			time.Sleep(time.Second) // of the bubble's clock
+			time.Sleep(time.Second) // on the synctest bubble's clock
 		}
 	})
 }

@@ -248,7 +248,7 @@ func (es *events) showEvent(r *http.Request, s *Service) (reply, error) {
 	}{"OK", id, receivers, nil})
 }
 
-// receiver is what became of an event for one user.
+// receiver is the JSON of an event's delivery status for one user.
 type receiver struct {
 	ReceiverID     int64           `json:"receiver_id"`
 	NotificationID string          `json:"notification_id"`
@@ -258,7 +258,7 @@ type receiver struct {
 	Devices        []deviceOutcome `json:"devices"`
 }
 
-// deviceOutcome is what became of an event on one phone.
+// deviceOutcome is the JSON of an event's delivery status on one phone.
 type deviceOutcome struct {
 	Device     string           `json:"device"`
 	Platform   devices.Platform `json:"platform"`

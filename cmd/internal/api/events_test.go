@@ -33,7 +33,7 @@ func TestPublishOne(t *testing.T) {
 	if e.ID == nil || *e.ID != "trx-1" {
 		t.Errorf("conflict of %+v", e)
 	}
-	// The same id of another service is another event.
+	// The same id from another service is a different event.
 	if got := w.must(w.bearer(shop2, "POST", eventsPath, oneEvent), 202).envelope(t); *got.Duplicate {
 		t.Error("services share ids")
 	}
@@ -50,7 +50,7 @@ func TestPublishOne(t *testing.T) {
 	}
 }
 
-// ofSize is an event of exactly so many bytes.
+// ofSize returns an event of exactly n bytes.
 func ofSize(n int) string {
 	const head, tail = `{"type":"dompet","receiver_id":66,"message":"m","details":{"x":"`, `"}}`
 	return head + strings.Repeat("x", n-len(head)-len(tail)) + tail
@@ -244,7 +244,7 @@ func TestShowEvent(t *testing.T) {
 	if other := show().Receivers[1]; other.ReceiverID != 67 || len(other.Devices) != 0 {
 		t.Errorf("the receiver without devices: %+v", other)
 	}
-	w.fails(w.bearer(shop2, "GET", "/v2/events/e.json", ""), 404, notFound) // of another service
+	w.fails(w.bearer(shop2, "GET", "/v2/events/e.json", ""), 404, notFound) // it belongs to another service
 	w.fails(w.bearer(shop, "GET", "/v2/events/x.json", ""), 404, notFound)
 }
 
@@ -263,7 +263,8 @@ func TestEventIDsInPaths(t *testing.T) {
 	}
 }
 
-// BenchmarkPublishOne measures what HTTP costs beyond the server and publishing.
+// BenchmarkPublishOne measures the HTTP handler's own cost, without the server and without
+// publishing.
 func BenchmarkPublishOne(b *testing.B) {
 	calls := 0
 	h := New(Options{Publisher: fakePublisher{calls: &calls}, Services: services})
@@ -280,7 +281,7 @@ func BenchmarkPublishOne(b *testing.B) {
 	}
 }
 
-// discard is a response that nobody reads.
+// discard is a ResponseWriter that drops the body.
 type discard http.Header
 
 func (d discard) Header() http.Header       { return http.Header(d) }

@@ -11,10 +11,10 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// fakePublisher understands any event and fails to publish it with an error.
+// fakePublisher parses any event and fails to publish it with err.
 type fakePublisher struct {
 	Publisher
-	calls *int // of Publish
+	calls *int // counts the calls of Publish
 	err   error
 }
 
@@ -40,7 +40,7 @@ type fakeCredentials struct{ Credentials }
 
 func (fakeCredentials) Authenticate(context.Context, int64, string, string) error { return nil }
 
-// fakeCounters fails to count with an error, or panics.
+// fakeCounters fails with err, or panics.
 type fakeCounters struct {
 	err   error
 	panic any
@@ -54,14 +54,15 @@ func (f fakeCounters) Unreads(context.Context, int64) (model.Unreads, error) {
 }
 
 // fakeSender accepts every push.
-type fakeSender struct{ types chan string } // of the pushes, as they come
+type fakeSender struct{ types chan string } // receives the type of each push
 
 func (s fakeSender) Send(_ context.Context, d *push.Delivery) push.Result {
 	s.types <- d.Type
 	return push.Result{Outcome: push.Accepted, ProviderID: "provider-id"}
 }
 
-// accepting are senders for both platforms, and what they were sent.
+// accepting returns senders for both platforms, and a channel with the types of their
+// pushes.
 func accepting() (map[devices.Platform]push.Sender, chan string) {
 	s := fakeSender{types: make(chan string, 10)}
 	return map[devices.Platform]push.Sender{devices.Android: s, devices.IOS: s}, s.types

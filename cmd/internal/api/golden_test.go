@@ -16,17 +16,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A scenario is a documented endpoint and a course of requests that leads to
-// each of its documented answers.
+// A scenario is a documented endpoint with a sequence of requests that produces each of its
+// documented answers.
 type scenario struct {
 	Name  string
 	Steps []struct {
 		At      string    // sets the clock
-		Users   string    // members of the people who take part, JSON by id
-		Publish string    // events, as the service that publishes them
+		Users   string    // JSON members of each user's profile, by id
+		Publish string    // events that the service publishes
 		Request string    // a documented command line
-		Status  int       // of its answer
-		Answer  yaml.Node // JSON
+		Status  int       // expected status
+		Answer  yaml.Node // expected JSON body
 	}
 }
 
@@ -96,9 +96,9 @@ func (s scenario) run(t *testing.T) {
 	}
 }
 
-// differ says how an answer differs from the documented one, "" when it does
-// not. Members of a success have the documented order; a failure has "code" and
-// "errors" beside.
+// differ describes how an answer differs from the documented one. It returns "" when they
+// are equal. A success must have its members in the documented order. A failure may also
+// have "code" and "errors".
 func differ(t *testing.T, documented *yaml.Node, got answer) string {
 	t.Helper()
 	var want bytes.Buffer
@@ -117,7 +117,7 @@ func differ(t *testing.T, documented *yaml.Node, got answer) string {
 	return ""
 }
 
-// differInOrder compares JSON token by token.
+// differInOrder compares two JSON texts token by token.
 func differInOrder(want, got []byte) string {
 	w, g := json.NewDecoder(bytes.NewReader(want)), json.NewDecoder(bytes.NewReader(got))
 	for {
@@ -137,7 +137,7 @@ func differInOrder(want, got []byte) string {
 	}
 }
 
-// parseCurl reads those options of curl that the documents use.
+// parseCurl parses a curl command line. It knows only the options that the documents use.
 func parseCurl(t *testing.T, line string) call {
 	t.Helper()
 	c := call{method: "GET"}
@@ -174,12 +174,12 @@ func parseCurl(t *testing.T, line string) call {
 	return c
 }
 
-// shellWords splits a command line at spaces outside of quotes, which it drops.
+// shellWords splits a command line at the spaces outside of quotes, and removes the quotes.
 func shellWords(line string) []string {
 	var words []string
 	var quote rune
 	var word strings.Builder
-	quoted := false // a word that may be empty
+	quoted := false // true when the word had quotes, so that it may be empty
 	end := func() {
 		if word.Len() > 0 || quoted {
 			words = append(words, word.String())

@@ -18,11 +18,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox"
 )
 
-// saying is a text as Kabar ships it.
+// saying returns Kabar's built-in text with an id.
 func saying(l text.Locale, id string) string { return text.Default().Text(l, id, text.Args{}) }
 
-// Every text that an answer asks for is there, and none that no answer asks for.
-// That a text is there in every language is a test of package text.
+// Every text that an answer uses exists, and every text exists for some answer. Package
+// text tests that each text exists in every language.
 func TestAnswersHaveWords(t *testing.T) {
 	var used, known []string
 	for c := range codes {
@@ -54,15 +54,15 @@ func TestAnswersHaveWords(t *testing.T) {
 	}
 }
 
-// aLanguage is a way to ask for one.
+// aLanguage is one way to ask for a language.
 type aLanguage struct {
-	accept string // of each request
-	user   string // of the profiles of those who ask
-	// What users are answered in, and who else asks.
+	accept string // Accept-Language of each request
+	user   string // locale in the users' profiles
+	// The expected languages of answers to users, and of all other answers.
 	forUsers, forOthers text.Locale
 }
 
-// Each answer speaks the language of its request, else of the user, else Indonesian.
+// An answer is in the language of the request, else in the user's, else in Indonesian.
 func TestAnswersSpeakTheLanguageOfTheRequest(t *testing.T) {
 	for name, l := range map[string]aLanguage{
 		"nobody says":            {"", "", text.Indonesian, text.Indonesian},
@@ -81,7 +81,7 @@ func TestAnswersSpeakTheLanguageOfTheRequest(t *testing.T) {
 
 const imToBudi = `{"instant_message":{"receiver_id":67,"category":0,"body_bb":"x","client_id":"c"}}`
 
-// answers has each text said that a world can be made to say.
+// answers makes a world give an answer with each of its texts, and checks their language.
 func (l aLanguage) answers(t *testing.T) {
 	w := newWorld(t, nil)
 	if l.user != "" {
@@ -97,7 +97,7 @@ func (l aLanguage) answers(t *testing.T) {
 	l.failures(w)
 }
 
-// ask makes a call in the language, and compares the text of its answer.
+// ask makes a call in the language and checks the text of the answer.
 func (l aLanguage) ask(w *world, id string, status int, c call) {
 	w.t.Helper()
 	want := l.forUsers
@@ -167,7 +167,7 @@ func (l aLanguage) messages(w *world) {
 func (l aLanguage) failures(w *world) {
 	l.ask(w, "api.broadcast.over", 409, asService(marketing, "PATCH", "/v2/broadcasts/b.json", `{"state":"running"}`))
 	l.ask(w, "api.failure.malformed", 400, asService(shop, "POST", eventsPath, `{`))
-	l.ask(w, "api.failure.invalid", 200, asService(shop, "POST", eventsPath, `[{}]`)) // in the results
+	l.ask(w, "api.failure.invalid", 200, asService(shop, "POST", eventsPath, `[{}]`)) // the error is in the results
 	l.ask(w, "api.failure.conflict", 409, asService(shop, "POST", eventsPath, `{"id":"n","type":"discount","receiver_id":66,"message":"y","title":"x","details":{}}`))
 	l.ask(w, "api.failure.too_large", 413, asService(shop, "POST", eventsPath, `{"id":"`+strings.Repeat("x", 70_000)+`"}`))
 	l.ask(w, "api.failure.forbidden", 403, asService(directory, "POST", eventsPath, `{}`))
@@ -179,7 +179,7 @@ func (l aLanguage) failures(w *world) {
 	l.ask(w, "api.failure.unauthorized", 401, call{method: "GET", path: listPath, auth: "66:wrong"})
 }
 
-// An askedPublisher counts how often it is asked for a user's language, which is
+// An askedPublisher counts how often it is asked for a user's language. It always says
 // English.
 type askedPublisher struct {
 	fakePublisher
@@ -192,8 +192,8 @@ func (d *askedPublisher) LocaleOf(context.Context, int64, string) (text.Locale, 
 	return text.English, d.err
 }
 
-// A profile is looked up for answers that say something to somebody who did not ask
-// for a language, once a minute, and not while Redis is away.
+// A profile is looked up only for an answer that has a text, when the request names no
+// language. This happens at most once a minute, and not while Redis is away.
 func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counters, d := &fakeCounters{}, &askedPublisher{}
@@ -203,10 +203,10 @@ func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 			name    string
 			wait    time.Duration
 			accept  string
-			err     error // of what is asked for
-			profile error // of the look-up
+			err     error // of the request itself
+			profile error // of the profile look-up
 			message string
-			times   int // that the profile has been looked up by then
+			times   int // look-ups of the profile so far
 		}{
 			{"nothing to say", 0, "", nil, nil, "", 0},
 			{"Redis is away", 0, "", io.EOF, nil, saying(text.Indonesian, textOfCode+string(unavailable)), 0},
@@ -216,7 +216,7 @@ func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 			{"known", localeFresh - 1, "", inbox.ErrNotFound, nil, saying(text.English, none), 2},
 			{"not fresh any more", 1, "", inbox.ErrNotFound, nil, saying(text.English, none), 3},
 		} {
-			time.Sleep(step.wait) // of the bubble's clock
+			time.Sleep(step.wait) // on the synctest bubble's clock
 			counters.err, d.err = step.err, step.profile
 			r := httptest.NewRequest("GET", unreadsPath, nil)
 			r.SetBasicAuth("66", "t")
@@ -231,7 +231,7 @@ func TestLanguagesAreLookedUpSeldom(t *testing.T) {
 	})
 }
 
-// The configuration chooses for those who do not, and may word answers anew.
+// The configuration sets the default language and can replace texts.
 func TestAnswersSpeakAsConfigured(t *testing.T) {
 	folder := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(folder, "en.yaml"), []byte("api: {failure: {not_found: Gone fishing}}"), 0o600))

@@ -11,8 +11,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
-// Live holds the websockets of users. [live.Hub] does, and documents the methods and
-// their errors.
+// Live holds the websockets of users. [live.Hub] implements it and documents the methods
+// and their errors.
 type Live interface {
 	Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error
 	// Kick closes the sockets of a user whose credentials have changed.

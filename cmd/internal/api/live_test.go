@@ -14,13 +14,13 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
-// fakeLive notes whom it lets in.
+// fakeLive records whose socket it accepts.
 type fakeLive struct {
 	user  int64
 	until time.Time
 	since *int64
 	err   error
-	write int // status that it answers itself, when set
+	write int // status that it writes itself, unless 0
 
 	kicks   int
 	kickErr error
@@ -39,14 +39,14 @@ func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, un
 	return l.err
 }
 
-// withLive is a handler over what a world has, and sockets.
+// withLive returns a handler with the world's options and the given Live.
 func (w *world) withLive(l Live) http.Handler {
 	opts := w.options
 	opts.Live, opts.Metrics = l, nil
 	return New(opts)
 }
 
-// handshake asks for a socket.
+// handshake requests a socket.
 func handshake(h http.Handler, query, user, token string) answer {
 	r := httptest.NewRequest("GET", livePath+query, nil)
 	if user != "" {
@@ -133,8 +133,8 @@ func TestSocketsThatAreNotAccepted(t *testing.T) {
 	}
 }
 
-// Another token ends the sockets of the one before, also when that fails at first;
-// the same one does not.
+// Setting a different token ends the sockets that the old one opened, even when the first
+// attempt to end them fails. Setting the same token does not.
 func TestAnotherTokenEndsSockets(t *testing.T) {
 	w := newWorld(t, nil)
 	l := &fakeLive{kickErr: context.DeadlineExceeded}

@@ -10,10 +10,10 @@ import (
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// waitTimeout limits each wait of a test.
+// waitTimeout is the longest that a test waits for one thing.
 const waitTimeout = time.Minute
 
-// poll waits for a condition.
+// poll waits until done returns true.
 func poll(done func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

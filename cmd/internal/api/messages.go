@@ -94,8 +94,8 @@ func (ms *messages) createMessage(r *http.Request, user int64) (reply, error) {
 	}{"OK", id, client, conversation, ms.language.word(r, user, chat.TextSent)})
 }
 
-// readMessage reads what is to be sent. The error is a *event.InvalidError;
-// what could be read is returned beside it.
+// readMessage reads the message to be sent. The error is a *event.InvalidError; the fields
+// that could be read are returned beside it.
 func readMessage(in *params) (chat.OutgoingMessage, error) {
 	field := func(name string) chat.Field {
 		text := in.text(name) // may add to in.wrong

@@ -20,7 +20,7 @@ const messagesPath = "/v2/messages.json"
 
 var anisAndBudis = model.ConversationID(66, 67)
 
-// said is what sending is answered with.
+// said is the answer to sending a message.
 type said struct {
 	Status, Message string
 	ID              *string
@@ -48,7 +48,7 @@ func (w *world) say(auth, receiver, text string) string {
 	return *got.ID
 }
 
-// texts lists the bodies of a user's conversation, the newest first.
+// texts returns the bodies of the messages in a user's conversation, newest first.
 func (w *world) texts(auth, query string) []string {
 	w.t.Helper()
 	got := w.must(w.do(call{method: "GET", path: "/v2/messages/" + anisAndBudis + ".json" + query, auth: auth}), 200)
@@ -63,7 +63,7 @@ func (w *world) texts(auth, query string) []string {
 	return texts
 }
 
-// entries lists the partners of a user's inbox.
+// entries returns the partners that a user's inbox lists.
 func (w *world) entries(auth, query string) (partners []string, unread int) {
 	w.t.Helper()
 	got := w.must(w.do(call{method: "GET", path: messagesPath + query, auth: auth}), 200)
@@ -227,7 +227,7 @@ func TestInboxIsTagged(t *testing.T) {
 		w.must(w.do(call{method: "GET", path: path, auth: ani, header: map[string]string{"If-None-Match": tag}}), 304)
 	}
 	tag := w.must(w.get(messagesPath), 200).header.Get("ETag")
-	w.must(w.get("/v2/messages/im/"+id+".json"), 200) // flags it as read
+	w.must(w.get("/v2/messages/im/"+id+".json"), 200) // marks it as read
 	w.must(w.do(call{method: "GET", path: messagesPath, auth: ani, header: map[string]string{"If-None-Match": tag}}), 200)
 }
 
@@ -334,7 +334,7 @@ func TestMessagesAreSafeToShow(t *testing.T) {
 	}
 	got := w.must(w.get(messagesPath), 200)
 	if !strings.Contains(got.body, `"last_message":"<script>alert(1)</script> klik"`) {
-		t.Error(got.body) // plain text, not HTML
+		t.Error(got.body) // must be plain text, not HTML
 	}
 }
 
@@ -359,7 +359,7 @@ func TestNothingOfAChatIsLogged(t *testing.T) {
 	}
 }
 
-// awayChat and awayConversations cannot reach Redis.
+// awayChat and awayConversations behave as if Redis could not be reached.
 type awayChat struct{ Chat }
 
 func (awayChat) Send(context.Context, int64, chat.OutgoingMessage) (string, error) {

@@ -12,7 +12,7 @@ import (
 
 const listPath = "/v2/notifications/list.json"
 
-// messages lists what a page shows.
+// messages returns the messages on a page of the list.
 func (w *world) messages(query string) []string {
 	w.t.Helper()
 	texts := []string{}
@@ -154,7 +154,7 @@ func TestReadingAnother(t *testing.T) {
 	w.must(w.publish(`{"type":"discount","receiver_ids":[66,67],"message":"m"}`), 202)
 	id := w.must(w.get(listPath), 200).envelope(t).Data[0].ID
 	path := "/v2/notifications/" + id + ".json"
-	e := w.fails(w.basic(budi, "PATCH", path, ""), 404, notFound) // it is Ani's
+	e := w.fails(w.basic(budi, "PATCH", path, ""), 404, notFound) // it belongs to Ani
 	if e.Unread == nil || *e.Unread != 1 || e.Message != saying(text.Indonesian, textNotRead) {
 		t.Errorf("answered %+v", e)
 	}
@@ -164,12 +164,12 @@ func TestReadingAnother(t *testing.T) {
 			t.Errorf("%s: answered %+v", other, e)
 		}
 	}
-	// The body does not matter, nor its type.
+	// The body and its type are ignored.
 	w.must(w.do(call{method: "PATCH", path: path, auth: ani, media: "text/plain", body: "x"}), 200)
 }
 
-// What Kabar words itself is listed in the language of the request, else of the
-// user, and each has its own tag.
+// The list shows Kabar's own texts in the language of the request, else of the user. Each
+// language has its own ETag.
 func TestListInTheReadersLanguage(t *testing.T) {
 	w := newWorld(t, nil)
 	w.must(w.publish(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}}}`), 202)

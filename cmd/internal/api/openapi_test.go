@@ -16,7 +16,7 @@ import (
 	"github.com/kabar-gateway/kabar/docs"
 )
 
-// document is the OpenAPI document as it is served.
+// document is the OpenAPI document that the server serves.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
 	body, err := documentJSON(docs.OpenAPI)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestOpenAPIHasEveryCode(t *testing.T) {
 	}
 }
 
-// The documents are served as JSON, with their members in order.
+// The documents are served as JSON, and their members keep their order.
 func TestDocumentsAreServed(t *testing.T) {
 	w := newWorld(t, nil)
 	for path, start := range map[string]string{
@@ -88,8 +88,8 @@ func TestDocumentsAreServed(t *testing.T) {
 	}
 }
 
-// conforms compares an answer of the server with the document, where that has
-// the path and method.
+// conforms checks an answer against the OpenAPI document, if the document has the path and
+// method.
 func conforms(t *testing.T, a answer) {
 	t.Helper()
 	doc, err := document()
@@ -126,7 +126,7 @@ func conforms(t *testing.T, a answer) {
 
 var pathParameter = regexp.MustCompile(`\\\{id\\\}`)
 
-// operation finds what a request is for, or nil.
+// operation returns the documented operation of a request, or nil.
 func operation(doc *openapi3.T, method, path string) *openapi3.Operation {
 	if item := doc.Paths.Value(path); item != nil {
 		return item.GetOperation(method)

@@ -13,12 +13,12 @@ import (
 
 const boundary = "multipart/form-data; boundary=XX"
 
-// part is one field of a multipart form.
+// part returns one field of a multipart form.
 func part(name, value string) string {
 	return "--XX\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n"
 }
 
-// read reads parameters as an endpoint does, whatever the method.
+// read reads parameters as an endpoint does, with any method.
 func read(method, query, media, body string) (*params, error) {
 	r := httptest.NewRequest(method, "/?"+query, strings.NewReader(body))
 	if media != "" {
@@ -149,11 +149,11 @@ func TestABodyThatEndsEarly(t *testing.T) {
 	r.Body = http.MaxBytesReader(nil, failingBody{}, smallBody)
 	r.ContentLength = 10
 	if _, err := readParams(r); failureOf(err).code != malformed {
-		t.Errorf("got %v", err) // the client's fault, not Redis'
+		t.Errorf("got %v", err) // this is the client's fault, not that of Redis
 	}
 }
 
-// failingBody is a body whose sender takes too long.
+// failingBody is a body that fails with a timeout when it is read.
 type failingBody struct{ http.File }
 
 func (failingBody) Read([]byte) (int, error) { return 0, timeoutError{} }

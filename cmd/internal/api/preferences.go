@@ -29,7 +29,7 @@ type config struct {
 	settings inbox.Settings
 }
 
-// preferences serves the endpoints of what a user prefers: see config.
+// preferences serves the endpoints of users' preferences; see config.
 type preferences struct {
 	devices  Devices
 	profiles Profiles
@@ -115,7 +115,7 @@ func (prefs *preferences) changeConfig(r *http.Request, user int64) (config, err
 	return c, err
 }
 
-// prefer switches on or off what wanted names on a device, if anything.
+// prefer switches the preferences in wanted on or off for a device, if there are any.
 func (prefs *preferences) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
 	if len(wanted) == 0 {
 		now, err := prefs.devices.Preferences(ctx, user, p.name, token)
@@ -133,8 +133,8 @@ func (prefs *preferences) prefer(ctx context.Context, user int64, p platform, to
 	return &now, err
 }
 
-// readConfig reads what config[…] switches on or off: the named types, and private.
-// Unknown members are ignored like other unknown parameters.
+// readConfig reads the switches in config[…]: the named types, and private. Unknown members
+// are ignored like other unknown parameters.
 func readConfig(in *params, names []string) map[string]bool {
 	wanted := make(map[string]bool)
 	read := func(name string) {
@@ -157,7 +157,7 @@ func readConfig(in *params, names []string) map[string]bool {
 }
 
 // readQuiet reads quiet hours from quiet[from], quiet[to] and quiet[timezone]; quiet=0
-// switches them off. What the request does not give is nil.
+// switches them off. A result is nil when the request does not set it.
 func readQuiet(in *params) (*model.QuietHours, *string) {
 	from, hasFrom := in.given("quiet[from]")
 	to, hasTo := in.given("quiet[to]")

@@ -57,7 +57,7 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// What is said of a change is in the language of the request, else of the user.
+// The message about a change is in the language of the request, else of the user.
 func TestConfigSpeaksTheLanguageOfTheRequest(t *testing.T) {
 	w := newWorld(t, nil)
 	register(t, w, devices.Android, "A")
@@ -84,7 +84,7 @@ func TestConfigSpeaksTheLanguageOfTheRequest(t *testing.T) {
 	}
 }
 
-// What apps prefer decides what FCM and APNs are sent.
+// The preferences that apps set decide what is sent to FCM and APNs.
 func TestPreferencesOnTheWayToPhones(t *testing.T) {
 	box, err := sandbox.Start(sandbox.Options{History: 100})
 	check(t, err)
@@ -109,7 +109,7 @@ func TestPreferencesOnTheWayToPhones(t *testing.T) {
 
 	w.must(w.basic(ani, "PATCH", configPath, "quiet[from]=15:00&quiet[to]=16:00&quiet[timezone]=WIT"), 200)
 	w.must(w.publish(event("discount")), 202)
-	awaitPush(t, w, "discount", "quiet") // it is past three there
+	awaitPush(t, w, "discount", "quiet") // in Eastern Indonesia it is after 15:00
 	if list := w.must(w.get(listPath+"?type[]=discount&type[]=dompet&type[]=report"), 200); strings.Count(list.body, "Rp25.000") != 3 {
 		t.Errorf("list %s", list.body)
 	}
@@ -133,7 +133,7 @@ func TestPreferencesOnTheWayToPhones(t *testing.T) {
 	}
 }
 
-// awaitPush waits until an event's push is as wanted.
+// awaitPush waits until an event's push has the given state.
 func awaitPush(t *testing.T, w *world, event, push string) {
 	t.Helper()
 	var last string
@@ -146,7 +146,7 @@ func awaitPush(t *testing.T, w *world, event, push string) {
 	}
 }
 
-// dueNow makes due what is delayed.
+// dueNow makes all delayed pushes due.
 func dueNow(t *testing.T, w *world) {
 	t.Helper()
 	ctx := context.Background()
@@ -162,8 +162,9 @@ func dueNow(t *testing.T, w *world) {
 	}
 }
 
-// shown returns what a phone shows of a push by itself. Where that is not what was
-// published, data must not have it either, but for details.
+// shown returns the text that a phone shows for a push. It checks that data has the same
+// message, and that private is set when the message is concealed. The details are not
+// checked.
 func shown(t *testing.T, p sandbox.Push) string {
 	t.Helper()
 	var body struct {
@@ -171,7 +172,7 @@ func shown(t *testing.T, p sandbox.Push) string {
 		Aps     struct{ Alert struct{ Body string } }
 		Data    struct {
 			Message string
-			Private any // a string of FCM's, or a truth value
+			Private any // FCM sends a string, APNs a boolean
 		}
 	}
 	check(t, json.Unmarshal(p.Body, &body))

@@ -14,7 +14,7 @@ import (
 type reply struct {
 	status int
 	body   []byte            // JSON
-	header map[string]string // beside what every answer has
+	header map[string]string // in addition to the header of every answer
 	// tagged adds an ETag of the body, and answers 304 to clients that have it already.
 	tagged bool
 	// serve, when set, writes status and body, and returns the status.

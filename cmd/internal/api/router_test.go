@@ -60,7 +60,7 @@ func TestMetrics(t *testing.T) {
 	requests, measured := map[string]float64{}, map[string]uint64{}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			var labels []string // by name: method, route, status
+			var labels []string // in the order method, route, status
 			for _, l := range m.GetLabel() {
 				labels = append(labels, l.GetValue())
 			}

@@ -23,14 +23,14 @@ import (
 
 var update = flag.Bool("update", false, "write what the tests got as what they want")
 
-// sampleTime is the clock's while the samples are published.
+// sampleTime is the time on the clock when the samples are published.
 const sampleTime = "2016-01-11T13:08:30.668+07:00"
 
 var promotionID = regexp.MustCompile(`^\{\s*"id": "[0-9a-f]{24}",`)
 
-// What becomes of each of the documented samples: the entry of list.json, what FCM
-// gets, and what APNs gets. The notification's id is $ID there, because no two are
-// the same.
+// The golden files show what each documented sample becomes: its entry in list.json, the
+// request to FCM and the request to APNs. The notification's id is replaced by $ID, because
+// it differs in each run.
 func TestSamplesOnTheirWay(t *testing.T) {
 	files, err := filepath.Glob("../../../dispatcher/testdata/samples/*.json")
 	if err != nil || len(files) != 13 {
@@ -47,7 +47,8 @@ func TestSamplesOnTheirWay(t *testing.T) {
 			check(t, err)
 			var sample struct{ Type string }
 			check(t, json.Unmarshal(raw, &sample))
-			// The id of a promotion is the notification's; here it would be the event's.
+			// In a promotion, id is the id of the notification. It must not become the id
+			// of the event.
 			published := promotionID.ReplaceAll(raw, []byte(`{"receiver_id": 66,`))
 
 			w := newWorld(t, senders)
@@ -75,7 +76,7 @@ func TestSamplesOnTheirWay(t *testing.T) {
 	}
 }
 
-// sendersTo are the real senders, speaking to a sandbox.
+// sendersTo returns the real senders, connected to a sandbox.
 func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]push.Sender {
 	t.Helper()
 	clock := func() time.Time {
@@ -101,14 +102,14 @@ func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]push.Sen
 	return map[devices.Platform]push.Sender{devices.Android: toGoogle, devices.IOS: toApple}
 }
 
-// register gives Ani a phone, which gets no reminder.
+// register registers a phone of Ani's without sending it the reminder.
 func register(t *testing.T, w *world, p devices.Platform, token string) {
 	t.Helper()
 	_, err := w.options.Devices.Register(t.Context(), 66, devices.Device{Platform: p, Token: token}, nil)
 	check(t, err)
 }
 
-// pushesTo waits for the push to a token on each platform.
+// pushesTo waits for the push to a token on each platform and returns both.
 func pushesTo(t *testing.T, box *sandbox.Sandbox, token string) map[string]sandbox.Push {
 	t.Helper()
 	pushes := make(map[string]sandbox.Push)
@@ -138,7 +139,7 @@ func apnsHeaders(p sandbox.Push) map[string]string {
 	return headers
 }
 
-// indented writes JSON for people, the members of what was sent in its order.
+// indented returns v as indented JSON. Raw JSON in v keeps the order of its members.
 func indented(t *testing.T, v any) string {
 	t.Helper()
 	var b bytes.Buffer

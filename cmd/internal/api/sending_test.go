@@ -13,13 +13,13 @@ func TestSendingWhileRedisIsAway(t *testing.T) {
 	}
 }
 
-// A burst is sent, then the sender has to wait; others do not.
+// A user can send a burst of messages and then has to wait. Others are not affected.
 func TestTooManyMessages(t *testing.T) {
 	w := newWorld(t, nil)
 	const message = "instant_message[receiver_id]=67&instant_message[category]=0&instant_message[body_bb]=x&instant_message[client_id]=c"
 	sent := 0
 	got := w.basic(ani, "POST", messagesPath, message)
-	for ; got.status == 200 && sent < 1000; sent++ { // the clock moves on meanwhile
+	for ; got.status == 200 && sent < 1000; sent++ { // the clock runs, so more than the burst may pass
 		got = w.basic(ani, "POST", messagesPath, message)
 	}
 	w.fails(got, 429, rateLimited)

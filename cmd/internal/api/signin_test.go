@@ -22,7 +22,7 @@ import (
 
 const jwtSecret = "a secret of at least 32 bytes, shared with the issuer"
 
-// token returns one of a user's, which expires.
+// token returns a signed token of a user that expires at the given time.
 func token(t *testing.T, user string, expires time.Time, secret string) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(secret)}, nil)
@@ -32,7 +32,8 @@ func token(t *testing.T, user string, expires time.Time, secret string) string {
 	return signed
 }
 
-// elsewhere is a world whose users' credentials Kabar does not keep.
+// elsewhere returns a world in which users sign in through vouch, not with Kabar's own
+// tokens.
 func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	t.Helper()
 	server, err := localredis.Shared()
@@ -49,7 +50,7 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	return w
 }
 
-// withJWT is one where they are signed tokens.
+// withJWT returns a world in which users sign in with signed tokens.
 func withJWT(t *testing.T) *world {
 	t.Helper()
 	return elsewhere(t, func(o signin.Options) SignIn {
@@ -60,8 +61,8 @@ func withJWT(t *testing.T) *world {
 	})
 }
 
-// withUpstream is one where an upstream is asked, which can be set to answer
-// something else than whether the token is tok3n.
+// withUpstream returns a world in which an upstream verifies credentials. It accepts the
+// token tok3n, unless status is set to another answer.
 func withUpstream(t *testing.T) (w *world, status *atomic.Int32) {
 	t.Helper()
 	status = &atomic.Int32{}
@@ -89,7 +90,7 @@ func TestUpstreamSignsIn(t *testing.T) {
 	w, status := withUpstream(t)
 	as := func(auth string) answer { t.Helper(); return w.basic(auth, "GET", unreadsPath, "") }
 	status.Store(500)
-	for range 5 { // more often than anybody may fail
+	for range 5 { // more often than failures are allowed
 		if got := as("66:tok3n"); got.header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
 		} else {
@@ -99,7 +100,7 @@ func TestUpstreamSignsIn(t *testing.T) {
 	status.Store(0)
 	w.must(as("66:tok3n"), 200)
 	status.Store(503)
-	w.must(as("66:tok3n"), 200) // fresh
+	w.must(as("66:tok3n"), 200) // verified a moment ago
 	w.fails(as("66:guess"), 503, unavailable)
 	status.Store(0)
 
@@ -124,7 +125,7 @@ func TestUpstreamSignsIn(t *testing.T) {
 	}
 }
 
-// Who has signed in once is known: others can write to them.
+// A user who has signed in once is known, so that others can write to them.
 func TestSigningInMakesKnown(t *testing.T) {
 	asUpstream, _ := withUpstream(t)
 	asJWT := withJWT(t)
@@ -187,7 +188,7 @@ func TestJWTSignsIn(t *testing.T) {
 	}
 }
 
-// Whose tokens are kept elsewhere has none here.
+// A service cannot set a user's token when tokens are kept elsewhere.
 func TestTokensAreKeptElsewhere(t *testing.T) {
 	w := withJWT(t)
 	for _, body := range []string{`{"name":"Ani","token":"tok3ntok3n"}`, `{"token":""}`} {
@@ -200,8 +201,8 @@ func TestTokensAreKeptElsewhere(t *testing.T) {
 	w.must(w.basic("66:tok3ntok3n", "GET", unreadsPath, ""), 401)
 }
 
-// A socket is opened with what signs in, and knows when that ends; a ticket passes
-// it on.
+// A socket can be opened with any credential that signs a user in, and it is given the
+// credential's expiry. A ticket carries the expiry over.
 func TestSocketsEndWithTheirCredential(t *testing.T) {
 	expires := time.Now().Add(time.Hour).Truncate(time.Second)
 	good := token(t, "66", expires, jwtSecret)
@@ -225,7 +226,7 @@ func TestSocketsEndWithTheirCredential(t *testing.T) {
 	open(w, "", "Bearer "+good, 200, expires.Add(signin.Leeway))
 	open(w, "", "66:"+good, 200, expires.Add(signin.Leeway))
 	open(w, "?ticket="+ticket, "", 200, expires.Add(signin.Leeway))
-	open(w, "?ticket="+ticket, "Bearer "+good, 401, time.Time{}) // it is spent
+	open(w, "?ticket="+ticket, "Bearer "+good, 401, time.Time{}) // the ticket has been used
 	open(w, "", "Bearer "+token(t, "66", expires, strings.Repeat("x", 32)), 401, time.Time{})
 	open(w, "", "", 401, time.Time{})
 

@@ -90,7 +90,7 @@ func (u *users) eraseUser(r *http.Request, _ *Service) (reply, error) {
 	return userDone(user)
 }
 
-// eraseFiles erases what a user has sent in chats, if such files are kept.
+// eraseFiles erases the files that a user has sent in chats, if such files are kept.
 func (u *users) eraseFiles(ctx context.Context, user int64) error {
 	if u.attachments == nil {
 		return nil
@@ -119,10 +119,10 @@ func userDone(user int64) (reply, error) {
 	}{"OK", strconv.FormatInt(user, 10), nil})
 }
 
-// setToken sets what a user signs in with. When the token changes, it closes the sockets
-// that the old token opened: once before storing, because after a failure in between a
-// repeated request would find the new token and close nothing, and once after, for sockets
-// that connected in between.
+// setToken sets the token that a user signs in with. When the token changes, it closes the
+// sockets that the old token opened: once before storing, because after a failure in
+// between a repeated request would find the new token and close nothing, and once after,
+// for sockets that connected in between.
 func (u *users) setToken(ctx context.Context, user int64, token string) error {
 	same, err := u.credentials.TokenIs(ctx, user, token)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/attachments"
 )
 
-// profile returns what is stored of user 66.
+// profile returns the stored profile of user 66.
 func (w *world) profile() map[string]string {
 	w.t.Helper()
 	keys, err := w.redis.Keys(w.t.Context(), w.prefix+":*:u66:profile").Result()
@@ -52,7 +52,7 @@ func TestSetUser(t *testing.T) {
 	all["admin"], all["avatar"] = "false", ""
 	set(`{"admin":"false","avatar":""}`, all)
 
-	w.must(w.get(unreadsPath), 200) // the token is as it was
+	w.must(w.get(unreadsPath), 200) // the token has not changed
 	set(`{"token":"an0ther"}`, all)
 	w.must(w.get(unreadsPath), 401)
 	w.must(w.basic("66:an0ther", "GET", unreadsPath, ""), 200)
@@ -87,7 +87,7 @@ func TestInvalidUser(t *testing.T) {
 	if p := w.profile(); len(p) != 0 {
 		t.Errorf("stored %v", p)
 	}
-	w.must(w.get(unreadsPath), 200) // the token is as it was
+	w.must(w.get(unreadsPath), 200) // the token has not changed
 	for _, id := range []string{"066", "0", "-1", "x", "1.5", "99999999999999999999", "%36%36%20"} {
 		w.fails(w.bearer(directory, "PUT", "/v2/users/"+id+".json", "{}"), 422, invalid, "id")
 	}
@@ -107,7 +107,7 @@ func TestEraseUser(t *testing.T) {
 	w.fails(w.do(call{method: "DELETE", path: path, auth: ani}), 401, unauthorized)
 	w.fails(w.bearer(directory, "DELETE", "/v2/users/066.json", ""), 422, invalid, "id")
 	w.must(w.get(unreadsPath), 200)
-	for range 2 { // it may be repeated
+	for range 2 { // the request can be repeated
 		got := w.must(w.bearer(directory, "DELETE", path, ""), 200)
 		if got.body != `{"status":"OK","id":"66","message":null}` {
 			t.Errorf("answered %s", got.body)
@@ -119,21 +119,21 @@ func TestEraseUser(t *testing.T) {
 	}
 	w.must(w.publish(`{"id":"e","type":"dompet","receiver_id":66,"message":"m"}`), 202)
 	if got := w.must(w.bearer(shop, "GET", "/v2/events/e.json", ""), 200); !strings.Contains(got.body, `"push":"erased"`) {
-		t.Errorf("what became of it: %s", got.body)
+		t.Errorf("status of the event: %s", got.body)
 	}
 	w.must(w.bearer(directory, "PUT", path, `{"token":"tok3ntok3n"}`), 200)
 	if got := w.must(w.get(unreadsPath), 200); !strings.Contains(got.body, `"unread_notifications":0`) {
-		t.Errorf("anew: %s", got.body)
+		t.Errorf("after the user was added again: %s", got.body)
 	}
 
-	// While things are being erased, a service is to come again.
+	// While the user is being erased, the service is told to try again later.
 	if err := w.inbox.Eraser.Begin(t.Context(), 66, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	w.fails(w.bearer(directory, "PUT", path, `{}`), 503, unavailable)
 }
 
-// A lateUpload is an Eraser that receives a file right before it erases.
+// A lateUpload is an Eraser that stores one more file right before it erases.
 type lateUpload struct {
 	Eraser
 	upload func(ctx context.Context, user int64)
@@ -144,7 +144,7 @@ func (d lateUpload) Erase(ctx context.Context, user int64) error {
 	return d.Eraser.Erase(ctx, user)
 }
 
-// Files are erased that come until the tombstone stands; later ones are refused.
+// All files that were stored before the tombstone are erased. Later ones are refused.
 func TestEraseUserWhoSendsFiles(t *testing.T) {
 	w := newWorld(t, nil)
 	var late attachments.Attachment
@@ -153,7 +153,7 @@ func TestEraseUserWhoSendsFiles(t *testing.T) {
 		late, err = w.files.Put(ctx, user, "a.png", strings.NewReader(uploads[".png"]))
 		check(t, err)
 	}}
-	w.options.Metrics = nil // the first server's are registered
+	w.options.Metrics = nil // the first server has registered its metrics already
 	w.server.Close()
 	w.server = httptest.NewServer(New(w.options))
 	early := *w.must(w.upload("a.png", uploads[".png"]), 200).uploaded(t).URL

@@ -30,7 +30,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Who calls, in tests.
+// The credentials of the callers in tests.
 const (
 	ani       = "66:tok3ntok3n"
 	budi      = "67:tok3nbudi"
@@ -47,8 +47,8 @@ var services = []Service{
 	{Name: "marketing", KeySHA256: sha256.Sum256([]byte(marketing)), Scopes: []string{ScopeBroadcasts}},
 }
 
-// A world is the whole handler over the real packages and a Redis, with a clock
-// of its own.
+// A world is the complete handler over the real packages and a Redis. It has a clock of its
+// own.
 type world struct {
 	t          *testing.T
 	prefix     string // of its keys in Redis
@@ -60,13 +60,13 @@ type world struct {
 	files      *attachments.Store
 	metrics    *prometheus.Registry
 	log        *logBuffer
-	now        atomic.Pointer[time.Time] // the clock's time; the real one when nil
+	now        atomic.Pointer[time.Time] // time on the clock, or nil for the real time
 }
 
-// worlds counts them, because a test may run several times.
+// worlds counts the worlds, so that a repeated test gets new keys.
 var worlds atomic.Int64
 
-// newWorld serves over the Redis that the tests share. Ani and Budi can sign in.
+// newWorld returns a world on the Redis that the tests share. Ani and Budi can sign in.
 func newWorld(t *testing.T, senders map[devices.Platform]push.Sender) *world {
 	t.Helper()
 	server, err := localredis.Shared()
@@ -119,7 +119,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	t.Cleanup(func() {
 		w.server.Close()
 		check(t, w.files.Close())
-		if w.redis.Ping(context.Background()).Err() == nil { // else the test has ended it
+		if w.redis.Ping(context.Background()).Err() == nil { // unless the test has stopped Redis
 			check(t, w.dispatcher.Auditor.All(context.Background(), false, func(f inbox.Finding) { t.Errorf("audit: %+v", f) }))
 		}
 		batcher.Close()
@@ -128,7 +128,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	return w
 }
 
-// run carries pushes until the test ends.
+// run runs the dispatcher, which delivers pushes, until the test ends.
 func (w *world) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -143,17 +143,17 @@ func (w *world) at(rfc3339 string) {
 	w.now.Store(&now)
 }
 
-// A call is a request of a test.
+// A call is a request that a test makes.
 type call struct {
 	method, path string
 	auth         string // "user:token", or "Bearer KEY"
 	media        string // Content-Type
 	header       map[string]string
 	body         string
-	chunked      bool // sent without a length
+	chunked      bool // sent without Content-Length
 }
 
-// An answer is what a call got.
+// An answer is the response to a call.
 type answer struct {
 	call   call
 	status int
@@ -161,12 +161,12 @@ type answer struct {
 	body   string
 }
 
-// do makes a call, and compares the answer with the OpenAPI document.
+// do makes a call and checks the answer against the OpenAPI document.
 func (w *world) do(c call) answer {
 	w.t.Helper()
 	var body io.Reader = strings.NewReader(c.body)
 	if c.chunked {
-		body = io.MultiReader(body) // hides the length
+		body = io.MultiReader(body) // so that the client does not know the length
 	}
 	r, err := http.NewRequestWithContext(w.t.Context(), c.method, w.server.URL+c.path, body)
 	check(w.t, err)
@@ -189,7 +189,7 @@ func (w *world) do(c call) answer {
 	return a
 }
 
-// readAnswer reads a response whole.
+// readAnswer reads a complete response.
 func readAnswer(t *testing.T, resp *http.Response) answer {
 	t.Helper()
 	defer resp.Body.Close()
@@ -198,19 +198,19 @@ func readAnswer(t *testing.T, resp *http.Response) answer {
 	return answer{status: resp.StatusCode, header: resp.Header, body: string(raw)}
 }
 
-// basic calls as a user, with a form.
+// basic makes a call as a user, with a form as the body.
 func (w *world) basic(auth, method, path, form string) answer {
 	w.t.Helper()
 	return w.do(call{method: method, path: path, auth: auth, media: typeForm, body: form})
 }
 
-// bearer calls as a service, with JSON.
+// bearer makes a call as a service, with JSON as the body.
 func (w *world) bearer(key, method, path, body string) answer {
 	w.t.Helper()
 	return w.do(call{method: method, path: path, auth: "Bearer " + key, media: typeJSON, body: body})
 }
 
-// publish publishes JSON as the shop.
+// publish publishes an event as the shop.
 func (w *world) publish(body string) answer {
 	w.t.Helper()
 	return w.bearer(shop, "POST", "/v2/events.json", body)
@@ -221,7 +221,7 @@ func (w *world) get(path string) answer {
 	return w.do(call{method: "GET", path: path, auth: ani})
 }
 
-// must ends the test unless an answer has the status.
+// must stops the test unless an answer has the given status.
 func (w *world) must(a answer, status int) answer {
 	w.t.Helper()
 	if a.status != status {
@@ -230,8 +230,8 @@ func (w *world) must(a answer, status int) answer {
 	return a
 }
 
-// fails checks that an answer is the envelope of a failure. Fields are the
-// parameters that it names.
+// fails checks that an answer is the envelope of a failure. It must name exactly the given
+// fields in errors.
 func (w *world) fails(a answer, status int, c code, fields ...string) envelopeRead {
 	w.t.Helper()
 	w.must(a, status)
@@ -250,7 +250,7 @@ func (w *world) fails(a answer, status int, c code, fields ...string) envelopeRe
 	return e
 }
 
-// envelopeRead is any envelope, as a client reads it.
+// envelopeRead is any envelope, as a client decodes it.
 type envelopeRead struct {
 	Status, Message string
 	ID              *string
@@ -271,7 +271,7 @@ func (a answer) envelope(t *testing.T) envelopeRead {
 	return e
 }
 
-// logBuffer keeps what is logged.
+// logBuffer collects log output.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

@@ -1,5 +1,5 @@
-// Package app wires the daemon together and runs it: New binds and connects, Run
-// serves, and ending Run's context drains.
+// Package app wires the daemon together and runs it: [New] binds the addresses and connects
+// to Redis, [App.Run] serves until its context ends, and then drains.
 package app
 
 import (

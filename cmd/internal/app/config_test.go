@@ -9,8 +9,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 )
 
-// Package config repeats these names, because it does not import packages that use
-// Redis.
+// Package config repeats the names of other packages, because it must not import packages
+// that use Redis. The copies must be equal.
 func TestConfigurationKnowsTheNamesOfOtherPackages(t *testing.T) {
 	for name, tc := range map[string]struct{ configured, want []string }{
 		"types of reports": {

@@ -24,8 +24,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A Core is Kabar without its servers: what the daemon and the operator's
-// commands share. Close it.
+// A Core is Kabar without its servers: the part that the daemon and the operator's commands
+// share. Close it.
 type Core struct {
 	Redis       redis.UniversalClient
 	Inbox       *inbox.Store

@@ -1,5 +1,5 @@
-// Package cli holds what the command lines of the daemon, the load generator and the
-// playground share.
+// Package cli parses and runs the command lines of the daemon, the load generator and the
+// playground.
 package cli
 
 import (

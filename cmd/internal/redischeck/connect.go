@@ -37,7 +37,8 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 		WriteTimeout:          answerTimeout,
 		ContextTimeoutEnabled: true,
 		TLSConfig:             a.TLSConfig(),
-		// Only managed services know these; others answer with an error.
+		// Only managed services support these notifications; other servers answer with an
+		// error.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if a.Kind == config.RedisCluster {

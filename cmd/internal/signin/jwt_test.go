@@ -28,7 +28,7 @@ import (
 
 var secret = bytes.Repeat([]byte("s3cret"), 6)
 
-// issuer has a private key of each kind.
+// issuer returns private keys of every kind that the tests use.
 var issuer = sync.OnceValue(func() (k struct {
 	rsa, other, small *rsa.PrivateKey
 	ec, ec384         *ecdsa.PrivateKey
@@ -53,7 +53,8 @@ var issuer = sync.OnceValue(func() (k struct {
 	return k
 })
 
-// claim are the claims of a good token of Ani's, with changes; nil removes one.
+// claim returns the claims of a valid token of Ani's, with changes. A nil value removes a
+// claim.
 func claim(o *backend, changes map[string]any) map[string]any {
 	all := map[string]any{"sub": "66", "exp": o.now.Add(time.Hour).Unix(), "iss": "https://pasar.test", "aud": []string{"kabar", "web"}}
 	maps.Copy(all, changes)
@@ -61,7 +62,7 @@ func claim(o *backend, changes map[string]any) map[string]any {
 	return all
 }
 
-// sign returns a token; id is the kid, none when empty.
+// sign returns a signed token. Its kid is id; there is none when id is empty.
 func sign(t *testing.T, alg jose.SignatureAlgorithm, key any, id string, claims map[string]any) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: id}}, nil)
@@ -75,7 +76,7 @@ func sign(t *testing.T, alg jose.SignatureAlgorithm, key any, id string, claims 
 	return token
 }
 
-// forge returns a token with a header and a signature of the forger's own.
+// forge returns a token with a given header and an arbitrary signature.
 func forge(t *testing.T, header string, claims map[string]any, signature string) string {
 	t.Helper()
 	body, err := json.Marshal(claims)
@@ -84,7 +85,7 @@ func forge(t *testing.T, header string, claims map[string]any, signature string)
 	return enc([]byte(header)) + "." + enc(body) + "." + enc([]byte(signature))
 }
 
-// public returns the public half of keys as a JWKS.
+// public returns a JWKS with the public keys.
 func public(t *testing.T, keys ...jose.JSONWebKey) []byte {
 	t.Helper()
 	document, err := json.Marshal(jose.JSONWebKeySet{Keys: keys})
@@ -122,7 +123,7 @@ func wantToken(t *testing.T, j *JWT, token string, want error) {
 	}
 }
 
-// What the claims must say, whoever has signed them.
+// The claims must be valid, whoever has signed them.
 func TestClaims(t *testing.T) {
 	o := newBackend()
 	no := credentials.ErrUnauthorized
@@ -161,8 +162,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// Which signatures are believed, by those who share a secret and by those who have
-// public keys.
+// TestSignatures checks which signatures are accepted, with a shared secret and with public
+// keys.
 func TestSignatures(t *testing.T) {
 	o, k := newBackend(), issuer()
 	no := credentials.ErrUnauthorized
@@ -233,7 +234,7 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
-// Failures are limited; a good token is let in all the same.
+// Failures are limited. A valid token is still accepted.
 func TestJWTLimitsFailures(t *testing.T) {
 	o := newBackend()
 	j := newJWT(t, JWTOptions{Options: o.options(), Secret: secret})
@@ -248,7 +249,7 @@ func TestJWTLimitsFailures(t *testing.T) {
 		t.Errorf("failures %v, added %v", o.failures, o.added)
 	}
 	o.pass(time.Hour + Leeway + time.Second)
-	wantToken(t, j, good, errLocked) // it has expired
+	wantToken(t, j, good, errLocked) // the token has expired
 	o.addErr = errors.New("Redis is away")
 	wantToken(t, j, sign(t, jose.HS256, secret, "", claim(o, nil)), o.addErr)
 }

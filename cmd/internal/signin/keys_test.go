@@ -20,14 +20,14 @@ import (
 // A publisher serves a JWKS.
 type publisher struct {
 	asked atomic.Int32
-	wait  chan bool // before it answers, when set
+	wait  chan bool // when not nil, an answer waits for it
 
 	mu       sync.Mutex
 	status   int
 	document []byte
 }
 
-// answers sets what it serves.
+// answers sets the status and the document that it serves.
 func (p *publisher) answers(status int, document []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +45,7 @@ func (p *publisher) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Write(p.document)
 }
 
-// RoundTrip answers without a network.
+// RoundTrip answers a request without a network.
 func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)
@@ -59,8 +59,8 @@ func published(t *testing.T, o *backend, p *publisher) *JWT {
 	return newJWT(t, JWTOptions{Options: o.options(), JWKS: server.URL})
 }
 
-// Keys are fetched when a token needs them, and again when one names a key that is
-// not there yet, but not for every such token.
+// Keys are fetched when a token needs them. They are fetched again when a token names an
+// unknown key, but not for every such token.
 func TestKeysRotate(t *testing.T) {
 	o, k := newBackend(), issuer()
 	p := &publisher{status: 503}
@@ -78,7 +78,7 @@ func TestKeysRotate(t *testing.T) {
 	asks(old, ErrUnavailable, 1)
 	asks(old, ErrUnavailable, 0)
 	if o.counted(ani, home) != 0 {
-		t.Error("being unable to tell counts as a failure")
+		t.Error("a sign-in that cannot be verified counts as a failure")
 	}
 	p.answers(200, public(t, key("old", k.rsa)))
 	o.pass(minRefreshGap)
@@ -89,7 +89,7 @@ func TestKeysRotate(t *testing.T) {
 	p.answers(200, public(t, key("new", k.ec)))
 	o.pass(minRefreshGap)
 	asks(fresh, nil, 1)
-	asks(old, credentials.ErrUnauthorized, 0) // it was taken back
+	asks(old, credentials.ErrUnauthorized, 0) // the issuer has removed its key
 
 	for _, broken := range []struct {
 		status   int
@@ -99,7 +99,7 @@ func TestKeysRotate(t *testing.T) {
 		p.answers(broken.status, broken.document)
 		o.pass(minRefreshGap)
 		asks(old, credentials.ErrUnauthorized, 1)
-		asks(fresh, nil, 0) // those of before stay
+		asks(fresh, nil, 0) // the keys fetched before are still used
 	}
 }
 
@@ -119,8 +119,8 @@ func TestKeysAreFetchedOnce(t *testing.T) {
 	}
 }
 
-// Run reads them before the first token comes, again and again, and more often while
-// that fails.
+// Run fetches the keys before the first token arrives, and then at intervals. The intervals
+// are shorter while fetching fails.
 func TestKeysAreKeptUpToDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &publisher{status: 200, document: public(t, key("rsa", issuer().rsa))}
@@ -149,7 +149,7 @@ func TestKeysAreKeptUpToDate(t *testing.T) {
 	})
 }
 
-// Keys in a file are read again as well.
+// Keys in a file are read again, too.
 func TestKeysInAFile(t *testing.T) {
 	o, k := newBackend(), issuer()
 	name := file(t, public(t, key("old", k.rsa)))
@@ -168,12 +168,12 @@ func TestJWTCheck(t *testing.T) {
 	check(t, j.Check(t.Context()))
 	p.answers(404, nil)
 	if j.Check(t.Context()) == nil {
-		t.Error("keys that are not there are said to be well")
+		t.Error("Check accepts missing keys")
 	}
 	check(t, newJWT(t, JWTOptions{Options: o.options(), Secret: secret}).Check(t.Context()))
 }
 
-// A server of keys that says nothing holds up nobody for long.
+// A key server that never answers delays a sign-in no longer than Timeout.
 func TestKeysAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newBackend()

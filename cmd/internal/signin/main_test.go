@@ -22,7 +22,7 @@ const (
 	cafe = "198.51.100.9"
 )
 
-// A backend is what a verifier needs: it limits failures to three, counts how often each
+// A backend provides what a verifier needs. It allows three failures, counts how often each
 // user is added, and has a clock.
 type backend struct {
 	mu       sync.Mutex
@@ -80,17 +80,17 @@ func (o *backend) Forgive(_ context.Context, user int64, address string) error {
 	return nil
 }
 
-// counted returns the failures of a user from an address.
+// counted returns the number of failures of a user from an address.
 func (o *backend) counted(user int64, address string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.failures[fmt.Sprint(user, address)]
 }
 
-// errLocked stands for any LockedOutError.
+// errLocked stands for any LockedOutError, see is.
 var errLocked = errors.New("locked out")
 
-// is reports whether err is what was wanted: nil, or an error that it wraps.
+// is reports whether err matches want: both are nil, or err wraps want.
 func is(err, want error) bool {
 	var locked *credentials.LockedOutError
 	switch want {

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// A roundTrip is a transport of a test.
+// A roundTrip is a function used as an http.RoundTripper.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// silence never answers.
+// silence never answers. It returns when the request's context ends.
 func silence(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
@@ -51,7 +51,7 @@ func TestUpstreamIsSlow(t *testing.T) {
 		slow = true
 		signIn(budi, ErrUnavailable, Timeout)
 		time.Sleep(Fresh)
-		signIn(ani, nil, Timeout) // stale
+		signIn(ani, nil, Timeout) // its result is stale by now
 		signIn(ani, nil, 0)
 		if n := o.counted(budi, home); n != 0 {
 			t.Errorf("%d failures", n)
@@ -59,7 +59,7 @@ func TestUpstreamIsSlow(t *testing.T) {
 	})
 }
 
-// A body that trickles is bounded in time as well.
+// An upstream that sends its body too slowly runs into the timeout as well.
 func TestUpstreamTrickles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newBackend()
@@ -78,7 +78,7 @@ func TestUpstreamTrickles(t *testing.T) {
 	})
 }
 
-// Closing ends what is under way, and what comes later is not begun.
+// Close ends the requests in progress. Later sign-ins make none.
 func TestUpstreamCloses(t *testing.T) {
 	asked := make(chan bool, 1)
 	u, err := NewUpstream(UpstreamOptions{Options: newBackend().options(), URL: "http://upstream.test/",

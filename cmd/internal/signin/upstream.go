@@ -86,9 +86,8 @@ func (u *Upstream) Close() error {
 	return nil
 }
 
-// Authenticate verifies that token is what the user signs in with. Address is where
-// the attempt comes from. Those who present the same credential at once share one
-// request.
+// Authenticate verifies that token is the one that the user signs in with. address is where
+// the attempt comes from. Concurrent calls with the same credential share one request.
 //
 // It returns credentials.ErrUnauthorized, a *credentials.LockedOutError after too many
 // failures, [ErrUnavailable] when the upstream gives no answer, ctx' error, or that

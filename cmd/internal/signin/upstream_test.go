@@ -16,21 +16,21 @@ import (
 	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
-// info is what the documents answer; it does not say whose it is.
+// info is the documented answer of the upstream. It does not contain the user's id.
 const info = `{"status":"OK","user":{"name":"Me Ow","email":"meow@domain.com","phone":"022345678901",
 	"avatar":"https://secure.gravatar.com/avatar/c8a0457bfc1b881755588e05a6ce55f0?s=50","avatar_id":"38432",
 	"bank":{"name":"Bank Republik Dummy","number":"234567890"}},"message":null}`
 
-// A fakeUpstream is an upstream whose answer to right credentials can be set.
+// A fakeUpstream is an upstream whose answers can be replaced.
 type fakeUpstream struct {
 	*backend
 	*Upstream
 	t     *testing.T
 	asked atomic.Int32
-	mode  atomic.Pointer[http.HandlerFunc] // in place of the answer; nil for that
+	mode  atomic.Pointer[http.HandlerFunc] // answers in place of the normal handler, unless nil
 }
 
-// newFakeUpstream is one where Ani's token is tok3n, and Budi's too.
+// newFakeUpstream returns an upstream at which the token of Ani and of Budi is tok3n.
 func newFakeUpstream(t *testing.T) *fakeUpstream {
 	t.Helper()
 	m := &fakeUpstream{backend: newBackend(), t: t}
@@ -57,7 +57,7 @@ func (m *fakeUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, info)
 }
 
-// answers makes it answer so, whoever asks; status 0 is as it should be.
+// answers makes every request get the given answer. Status 0 restores the normal answers.
 func (m *fakeUpstream) answers(status int, body string) {
 	if status == 0 {
 		m.mode.Store(nil)
@@ -72,7 +72,7 @@ func (m *fakeUpstream) answers(status int, body string) {
 
 func (m *fakeUpstream) behaves(h http.HandlerFunc) { m.mode.Store(&h) }
 
-// signIn checks what a sign-in gets, and how often that asks the upstream.
+// signIn checks the result of a sign-in and how many requests to the upstream it makes.
 func (m *fakeUpstream) signIn(user int64, token, address string, want error, asks int32) {
 	m.t.Helper()
 	before := m.asked.Load()
@@ -100,8 +100,8 @@ func TestUpstreamVouches(t *testing.T) {
 	}
 }
 
-// What the upstream says, and what it means: for somebody new, and for somebody who
-// signed in six minutes ago.
+// TestUpstreamAnswers checks what each answer of the upstream means, for a token that is
+// new and for one that was verified six minutes ago.
 func TestUpstreamAnswers(t *testing.T) {
 	no := credentials.ErrUnauthorized
 	for name, tc := range map[string]struct {
@@ -153,7 +153,8 @@ func TestUpstreamAnswers(t *testing.T) {
 	}
 }
 
-// Good for five minutes, then asked again; for an hour where there is no answer.
+// A verified token is good for five minutes, then the upstream is asked again. While that
+// does not answer, the token is good for an hour.
 func TestUpstreamFlaps(t *testing.T) {
 	m := newFakeUpstream(t)
 	m.signIn(ani, "tok3n", home, nil, 1)
@@ -162,7 +163,7 @@ func TestUpstreamFlaps(t *testing.T) {
 	m.signIn(ani, "tok3n", home, nil, 0) // fresh
 	m.pass(time.Second)
 	m.signIn(ani, "tok3n", home, nil, 1) // stale
-	m.signIn(ani, "tok3n", home, nil, 0) // it has just been asked in vain
+	m.signIn(ani, "tok3n", home, nil, 0) // the upstream failed a moment ago and is not asked again yet
 	m.pass(retryInterval)
 	m.signIn(ani, "tok3n", home, nil, 1)
 	m.signIn(budi, "tok3n", home, ErrUnavailable, 1) // never verified
@@ -170,7 +171,7 @@ func TestUpstreamFlaps(t *testing.T) {
 
 	m.answers(0, "")
 	m.pass(retryInterval)
-	m.signIn(ani, "tok3n", home, nil, 1) // it has recovered
+	m.signIn(ani, "tok3n", home, nil, 1) // the upstream has recovered
 	m.signIn(budi, "tok3n", home, nil, 1)
 	m.pass(Fresh - time.Second)
 	m.signIn(ani, "tok3n", home, nil, 0) // fresh again
@@ -179,7 +180,7 @@ func TestUpstreamFlaps(t *testing.T) {
 	m.pass(Stale - Fresh)
 	m.signIn(ani, "tok3n", home, nil, 1)
 	m.pass(time.Second)
-	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // after an hour
+	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // an hour after it was verified
 	m.answers(0, "")
 	m.signIn(ani, "tok3n", home, nil, 1)
 	if m.counted(ani, home) != 0 || m.counted(budi, home) != 0 {
@@ -190,7 +191,7 @@ func TestUpstreamFlaps(t *testing.T) {
 	m.answers(401, "")
 	m.signIn(ani, "tok3n", home, credentials.ErrUnauthorized, 1)
 	m.answers(500, "")
-	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // a no ends what was remembered
+	m.signIn(ani, "tok3n", home, ErrUnavailable, 1) // the 401 has removed the remembered sign-in
 }
 
 func TestUpstreamLimitsFailures(t *testing.T) {
@@ -201,23 +202,24 @@ func TestUpstreamLimitsFailures(t *testing.T) {
 		m.signIn(budi, "guess", cafe, credentials.ErrUnauthorized, 1)
 	}
 	m.signIn(ani, "guess", home, errLocked, 0)
-	m.signIn(ani, "tok3n", home, errLocked, 0) // not even asked about
+	m.signIn(ani, "tok3n", home, errLocked, 0) // refused without asking the upstream
 	m.signIn(ani, "tok3n", cafe, nil, 1)
 	m.signIn(ani, "tok3n", home, nil, 0) // known to be good
 	m.signIn(budi, "tok3n", cafe, nil, 0)
 	m.pass(Fresh)
 	m.signIn(budi, "tok3n", cafe, nil, 1)
 	m.pass(Stale)
-	m.signIn(budi, "tok3n", cafe, errLocked, 0) // forgotten
+	m.signIn(budi, "tok3n", cafe, errLocked, 0) // no longer remembered
 
 	m.answers(401, "")
 	m.pass(-Stale)
 	m.pass(Fresh)
-	m.signIn(budi, "tok3n", cafe, credentials.ErrUnauthorized, 1) // no longer good
+	m.signIn(budi, "tok3n", cafe, credentials.ErrUnauthorized, 1) // no longer valid
 	m.signIn(budi, "tok3n", cafe, errLocked, 0)
 }
 
-// Guesses made at once share the limit, although none is answered yet.
+// Guesses that are made at the same time share the limit, although none has been answered
+// yet.
 func TestUpstreamGuessesAtOnce(t *testing.T) {
 	m := newFakeUpstream(t)
 	var wg sync.WaitGroup
@@ -232,8 +234,8 @@ func TestUpstreamGuessesAtOnce(t *testing.T) {
 	}
 }
 
-// Fifty who sign in at once are one request, and the first one's leaving does not
-// concern the others.
+// Fifty sign-ins at the same time make one request. It continues when the first caller
+// gives up.
 func TestUpstreamIsAskedOnce(t *testing.T) {
 	m := newFakeUpstream(t)
 	asked, answer := make(chan bool, 1), make(chan bool)
@@ -256,7 +258,7 @@ func TestUpstreamIsAskedOnce(t *testing.T) {
 	}
 	leave()
 	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("who has left: %v", err)
+		t.Errorf("the caller who gave up: %v", err)
 	}
 	close(answer)
 	others.Wait()
@@ -278,7 +280,7 @@ func TestUpstreamIsDown(t *testing.T) {
 	u, err := NewUpstream(UpstreamOptions{Options: opts, URL: strings.Replace(server.URL, "//", "//who:passw0rd@", 1) + "/?api_key=s3cret"})
 	check(t, err)
 	defer u.Close()
-	for range 5 { // more often than anybody may fail
+	for range 5 { // more often than failures are allowed
 		err := u.Authenticate(t.Context(), ani, "tok3n", home)
 		if !errors.Is(err, ErrUnavailable) || errors.Is(err, credentials.ErrUnauthorized) {
 			t.Error(err)
@@ -295,7 +297,7 @@ func TestUpstreamIsDown(t *testing.T) {
 	}
 }
 
-// A sign-in fails when the user cannot be added, and is good once they can.
+// A sign-in fails when the user cannot be added, and succeeds once that works.
 func TestUpstreamAddsUsers(t *testing.T) {
 	m := newFakeUpstream(t)
 	m.addErr = errors.New("Redis is away")
@@ -315,13 +317,13 @@ func TestUpstreamCheck(t *testing.T) {
 	check(t, m.Check(t.Context()))
 	m.answers(200, info)
 	if err := m.Check(t.Context()); err == nil {
-		t.Error("one that takes any token is said to be well")
+		t.Error("Check accepts an upstream that accepts any token")
 	}
 	m.answers(503, "")
 	if err := m.Check(t.Context()); !errors.Is(err, ErrUnavailable) {
 		t.Error(err)
 	}
 	if _, err := NewUpstream(UpstreamOptions{URL: "http://%zz:s3cret@upstream"}); err == nil || strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("a URL that is none: %v", err)
+		t.Errorf("an invalid URL: %v", err)
 	}
 }

@@ -22,15 +22,15 @@ type FailureCounter interface {
 	Forgive(ctx context.Context, user int64, address string) error
 }
 
-// Options are what every way to sign in needs. Failures and AddUser are required.
+// Options are the options of every way to sign in. Failures and AddUser are required.
 type Options struct {
 	Failures FailureCounter
 	// AddUser stores that a user exists, so that others can write to them. It is
 	// called for a user who signs in, about once an hour. Its error fails the
 	// sign-in.
 	AddUser func(ctx context.Context, user int64) error
-	// Log is told, at most every 10 seconds, that credentials cannot be verified;
-	// never what they are. Nothing is logged when nil.
+	// Log gets a line, at most every 10 seconds, when credentials cannot be verified; never
+	// the credentials. Nothing is logged when nil.
 	Log *slog.Logger
 	// Now is the clock: time.Now when nil.
 	Now func() time.Time
@@ -42,7 +42,7 @@ const (
 	warnInterval = 10 * time.Second
 )
 
-// A verifier is what the ways to sign in share. It is safe for concurrent use.
+// A verifier is the part that all ways to sign in share. It is safe for concurrent use.
 type verifier struct {
 	Options
 	added    *lru.Cache[int64, time.Time] // when each user was added last
