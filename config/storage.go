@@ -34,7 +34,7 @@ func (c Attachments) validate(p *problems) {
 // Retention configures how long users' data is kept.
 type Retention struct {
 	Notifications    Duration `yaml:"notifications" doc:"age at which a notification is removed; 1d to 3650d"`
-	Messages         Duration `yaml:"messages" doc:"age at which a message is removed; 1d to 3650d, 0 keeps messages for ever"`
+	Messages         Duration `yaml:"messages" doc:"age at which a message, and a file sent in a chat, is removed; 1d to 3650d, 0 keeps them for ever"`
 	MaxNotifications int      `yaml:"max_notifications" doc:"notifications kept per user, the newest; 10 to 100000"`
 }
 

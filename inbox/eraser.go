@@ -26,6 +26,9 @@ var (
 const (
 	eraseBatch = 100 // records or conversations in one round trip
 	maxID      = "g" // above every id
+	// minGenerationTTL is longer than a request can take to hand a message over, and
+	// shorter than tombstoneTTL, with which the generation itself expires.
+	minGenerationTTL = 24 * time.Hour
 )
 
 // Eraser erases users. Call Begin, then EraseAtPartner for each user that Partners returns,
@@ -39,7 +42,8 @@ type Eraser struct {
 
 // Begin writes a user's tombstone, after which events and messages for the user are
 // dropped, and closes the user's live sockets. The erasure becomes Due if it is not
-// finished within timeout.
+// finished within timeout. Begin raises the user's generation: messages that were
+// accepted from the user before are dropped wherever they arrive later.
 func (e *Eraser) Begin(ctx context.Context, user int64, timeout time.Duration) error {
 	if _, err := e.step(ctx, user, "bury", timeout); err != nil {
 		return err
@@ -150,8 +154,13 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 // stay.
 func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error {
 	k, conversation := e.keys(partner), model.ConversationID(partner, user)
-	// A message that is being handed over at the moment is dropped when it arrives.
-	if err := e.redis.Set(ctx, k.erasedUpTo(conversation), model.NewID(e.now()), e.tombstoneTTL()).Err(); err != nil {
+	// A message that a request accepted earlier and is still handing over is dropped when
+	// it arrives.
+	generation, err := e.redis.HGet(ctx, e.keys(user).meta(), "generation").Result()
+	if err != nil {
+		return fmt.Errorf("erase at a partner: %w", err)
+	}
+	if err := e.redis.Set(ctx, k.minGeneration(conversation), generation, minGenerationTTL).Err(); err != nil {
 		return fmt.Errorf("erase at a partner: %w", err)
 	}
 	if err := e.conversations.purge(ctx, partner); err != nil { // bodies of deleted conversations
@@ -195,7 +204,7 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 	keys := trash
 	for _, partner := range partners {
 		c := model.ConversationID(user, partner)
-		keys = append(keys, k.conversation(c), k.messages(c), k.receivedUnread(c), k.sentUnread(c), k.erasedUpTo(c), k.pending(c))
+		keys = append(keys, k.conversation(c), k.messages(c), k.receivedUnread(c), k.sentUnread(c), k.minGeneration(c), k.pending(c))
 	}
 	live := k.live()
 	keys = append(keys, k.notifications(), k.unread(), k.counted(), k.replayLog(), k.profile(), k.conversations(), k.unreadConversations(),

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // When a request hands over a message after its sender was erased, the message is dropped,
@@ -86,6 +88,54 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 		carry(t, s, outbound(partner, user, "halo lagi"))
 		if got := bodies(t, s, user); strings.Join(got, ",") != "halo lagi" {
 			t.Errorf("user has %v", got)
+		}
+	})
+}
+
+// A message that was accepted before its sender was erased is dropped by both copies, even
+// when the clock of the sender's gateway is ahead and the sender has become known again.
+func TestMessagesOfEarlierGenerationsAreDropped(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for name, c := range map[string]struct{ sender, receiver int64 }{
+			"the sender has the first copy":   {partner, user},
+			"the receiver has the first copy": {user, partner},
+		} {
+			t.Run(name, func(t *testing.T) {
+				ctx := context.Background()
+				s := newStore(t, rdb)
+				late := outbound(c.sender, c.receiver, "terlambat")
+				late.ID = model.NewID(time.Now().Add(5 * time.Minute))
+				if _, _, err := s.Outbound.Prepare(ctx, &late.Message); err != nil {
+					t.Fatal(err)
+				}
+				err := errors.Join(
+					s.Eraser.Begin(ctx, c.sender, time.Minute),
+					s.Eraser.EraseAtPartner(ctx, c.receiver, c.sender),
+					s.Eraser.EraseUser(ctx, c.sender, []int64{c.receiver}),
+					s.Eraser.Finish(ctx, c.sender, 0),
+					s.Profiles.Set(ctx, c.sender, Profile{}),
+				)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := s.Outbound.StoreFirst(ctx, late); !errors.Is(err, ErrErased) {
+					t.Errorf("the first copy: %v", err)
+				}
+				if err := s.Outbound.StorePending(ctx, late); err != nil {
+					t.Errorf("the second copy: %v", err)
+				}
+				for _, who := range []int64{user, partner} {
+					if got := bodies(t, s, who); len(got) != 0 {
+						t.Errorf("user %d has %v", who, got)
+					}
+				}
+				carry(t, s, outbound(c.sender, c.receiver, "halo lagi"))
+				for _, who := range []int64{user, partner} {
+					if got := bodies(t, s, who); strings.Join(got, ",") != "halo lagi" {
+						t.Errorf("user %d has %v", who, got)
+					}
+				}
+			})
 		}
 	})
 }

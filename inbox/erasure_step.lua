@@ -1,5 +1,5 @@
 -- Executes one step of the erasure of a user:
---   bury    replaces meta by the tombstone
+--   bury    replaces meta by the tombstone, and raises the user's generation
 --   resume  takes over an erasure whose process has died
 --   finish  ends the erasure. The first time it schedules the erasure once more, because
 --           operations that were under way may have stored data meanwhile; the second
@@ -15,10 +15,11 @@
 local meta, erasures = unpack(KEYS)
 local user, step, tombstone_ttl, due_in = unpack(ARGV)
 
-local state = redis.call('HGET', meta, 'erased')
+local state, generation = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
+generation = tonumber(generation or '0')
 if step == 'bury' then
   redis.call('DEL', meta)
-  state = 'first'
+  state, generation = 'first', generation + 1
 elseif not state then -- the tombstone was lifted, or has expired
   redis.call('ZREM', erasures, user)
   return 0
@@ -31,7 +32,7 @@ elseif state == 'second' then
 else
   state = 'done'
 end
-redis.call('HSET', meta, 'erased', state)
+redis.call('HSET', meta, 'erased', state, 'generation', digits(generation))
 redis.call('PEXPIRE', meta, tombstone_ttl)
 redis.call('ZADD', erasures, digits(millis() + tonumber(due_in)), user)
 return 1

@@ -140,10 +140,11 @@ func (k userKeys) sentUnread(conversation string) string {
 	return k.conversation(conversation) + ":unseen"
 }
 
-// erasedUpTo is a string that expires after tombstoneTTL: the id up to which messages
-// of a partner who was erased are dropped when they arrive late.
-func (k userKeys) erasedUpTo(conversation string) string {
-	return k.conversation(conversation) + ":gone"
+// minGeneration is a string that expires after minGenerationTTL: the generation of a
+// partner who was erased. Their messages of earlier generations are dropped when they
+// arrive late.
+func (k userKeys) minGeneration(conversation string) string {
+	return k.conversation(conversation) + ":generation"
 }
 
 // bodies is a hash, kept for ever: message id to storedMessage as JSON.

@@ -24,6 +24,9 @@ type Message struct {
 	ClientID     string // the sender's own id for it, or ""
 	CreatedAt    time.Time
 	Read         bool // by its receiver
+	// Generation is how often the sender had been erased when the message was accepted.
+	// It is not stored with the message.
+	Generation int64 `json:",omitzero"`
 }
 
 // Partner returns the other one of a message's two users.

@@ -78,8 +78,8 @@ func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 type Outbound struct{ *base }
 
 // Prepare comes before StoreFirst, in one round trip: it returns the profiles of the
-// message's users, without unknown users, and binds the ClientID, if there is one, to the
-// message's content. again reports a repeat: the ClientID was already bound to this
+// message's users, without unknown users, sets m.Generation, and binds the ClientID, if
+// there is one, to the message's content. again reports a repeat: the ClientID was already bound to this
 // content. The error is ErrConflict when it is bound to other content, and ErrErased when
 // the sender was erased.
 func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
@@ -95,22 +95,23 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	if err := o.batcher.Do(ctx, commands...); err != nil {
 		return nil, false, fmt.Errorf("prepare message: %w", err)
 	}
-	done, err := commands[2].Int()
+	reply, err := commands[2].Int64s(2)
 	switch {
 	case err != nil:
 		return nil, false, fmt.Errorf("prepare message: %w", err)
-	case done == 0:
+	case reply[0] == 0:
 		return nil, false, ErrConflict
-	case done < 0:
+	case reply[0] < 0:
 		return nil, false, ErrErased
 	}
+	m.Generation = reply[1]
 	profiles = make(map[int64]Profile, 2)
 	for i, user := range []int64{m.Sender, m.Receiver} {
 		if err := readProfile(commands[i], user, profiles); err != nil {
 			return nil, false, err
 		}
 	}
-	return profiles, done == 2, nil
+	return profiles, reply[0] == 2, nil
 }
 
 // content is a digest that two messages of a sender share when they say the same.
@@ -213,14 +214,14 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 		m.ID, o.recordTTL().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
 		o.publish, k.channel(), m.Frame, replayLogTTL.Milliseconds(), replayFrames,
 		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
-		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(),
+		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(), m.Generation,
 	}
 	c, err := o.batcher.Run(ctx, storeMessageScript, []string{
 		o.messageRecord(user, m.ID), k.meta(), k.conversations(), k.unreadConversations(), k.conversation(m.Conversation),
 		k.messages(m.Conversation), unread, k.bodies(), k.words(), k.replayLog(), k.counted(),
 		devices, push.Stream, push.Delayed, users, k.heads(),
 		once, k.pending(m.Conversation), o.handoffs(o.parts.OfUser(user)),
-		k.recordIndex(), k.erasedUpTo(m.Conversation),
+		k.recordIndex(), k.minGeneration(m.Conversation),
 	}, append(args, m.postings()...)...)
 	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)

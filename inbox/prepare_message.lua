@@ -1,5 +1,6 @@
 -- Prepares the sending of a message: binds its client id, if it has one, to its
--- content, and lists its receiver among the sender's partners.
+-- content, lists its receiver among the sender's partners, and reads the sender's
+-- generation.
 --
 -- KEYS  meta
 --       binding: the record of the client id
@@ -8,24 +9,25 @@
 --       record_ttl: ms
 --       binding_member: of record_index
 --       partner
--- Reply 1 when the client id is bound now, or there is none; 2 when it had been bound
---       to the same content; 0 when it is bound to other content; -1 when the sender
---       was erased
+-- Reply {status, generation}: status 1 when the client id is bound now, or there is
+--       none; 2 when it had been bound to the same content; 0 when it is bound to
+--       other content; -1 when the sender was erased
 
 local meta, binding, record_index, partners = unpack(KEYS)
 local content, record_ttl, binding_member, partner = unpack(ARGV)
 
-if is_erased(meta) then return -1 end
-local reply = 1
+local erased, generation = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
+if erased then return {-1, 0} end
+local status = 1
 if content ~= '' then
   local bound = redis.call('GET', binding)
-  if bound and bound ~= content then return 0 end
+  if bound and bound ~= content then return {0, 0} end
   if bound then
-    reply = 2
+    status = 2
   else
     redis.call('SET', binding, content, 'PX', record_ttl)
     index_record(record_index, record_ttl, binding_member)
   end
 end
 redis.call('SADD', partners, partner)
-return reply
+return {status, tonumber(generation or '0')}

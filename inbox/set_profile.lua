@@ -13,10 +13,11 @@ local meta, profile, users, erasures = unpack(KEYS)
 local user, user_member, tombstone = unpack(ARGV, 1, 3)
 local FIRST_FIELD = 4
 
-local erased = redis.call('HGET', meta, 'erased')
+local erased, generation = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
 if erased and (erased ~= 'done' or tombstone ~= 'lift') then return 0 end
 if erased then
   redis.call('DEL', meta)
+  if generation then redis.call('HSET', meta, 'generation', generation) end
   redis.call('ZREM', erasures, user)
 end
 redis.call('ZADD', users, 0, user_member)

@@ -13,7 +13,7 @@
 --       once: record of what was stored in the first copy
 --       pending, handoffs: of the first copy; not used for the second one
 --       record_index
---       erased_up_to: of the conversation
+--       min_generation: of the conversation
 -- ARGV  id
 --       record_ttl: ms
 --       message: storedMessage
@@ -34,24 +34,28 @@
 --       over
 --       event: member of record_index for the record; once_event: for once
 --       content: digest of what is sent
+--       generation: the sender's when the message was accepted
 --       then the postings of the message
 -- Reply {status, id}: 1 stored, id is the one before it; 0 stored before, as id;
 --       -1 out of order, id is the newest one of this copy; -2 dropped because one of
---       the two was erased; -3 stored before as id, with other content
+--       the two was erased since it was accepted; -3 stored before as id, with other content
 
 local record, meta, conversations, unread_conversations, conversation, messages, unread,
   bodies, words, log, counted, devices, outbox, delayed, users, heads, once, pending,
-  handoffs, record_index, erased_up_to = unpack(KEYS)
+  handoffs, record_index, min_generation = unpack(KEYS)
 local id, record_ttl, message, conversation_id, partner, score, publish_command, channel,
   frame, log_ttl, log_frames, push_header, push_body, push_subject, grace, user_member,
   role, before, handoff, pointer, handoff_delay, event, once_event,
-  content = unpack(ARGV, 1, 24)
-local FIRST_POSTING = 25
+  content, generation = unpack(ARGV, 1, 25)
+local FIRST_POSTING = 26
 local is_first_copy = handoff ~= ''
 
-if is_erased(meta) then return {-2, ''} end
-local erased_id = role == 'receiver' and redis.call('GET', erased_up_to)
-if erased_id and id <= erased_id then return {-2, ''} end
+-- The sender's copy knows the sender's generation. The receiver's copy knows it after
+-- the sender was erased, from the erasure.
+local erased, wanted = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
+if erased then return {-2, ''} end
+if role == 'receiver' then wanted = redis.call('GET', min_generation) end
+if tonumber(generation) < tonumber(wanted or '0') then return {-2, ''} end
 local head = redis.call('HGET', heads, conversation_id) or ''
 if is_first_copy then
   local stored = redis.call('GET', once)

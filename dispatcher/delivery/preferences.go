@@ -73,6 +73,7 @@ func (l *lane) quiet(t *task) bool {
 		t.skip("expired")
 	default:
 		later := *e
+		later.Quiet = true
 		later.Until = min(e.Until+by.Milliseconds(), e.Expires) // the time to retry begins in the morning
 		t.skip("quiet")
 		t.delay(&later, by)

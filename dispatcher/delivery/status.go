@@ -52,6 +52,12 @@ func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStat
 	return statuses, nil
 }
 
+// ReleaseQuiet makes the pushes to a user due that wait for the end of quiet hours, after
+// these have changed.
+func (w *Workers) ReleaseQuiet(ctx context.Context, user int64) error {
+	return w.Outbox.ReleaseQuiet(ctx, user)
+}
+
 func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live}
 	if s.StoredAt, err = model.IDTime(r.ID); err != nil {

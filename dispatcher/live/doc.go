@@ -13,7 +13,9 @@
 //	writeQueue    the frames that wait to be written to a socket
 //	reader        the frames that a client sends
 //	requests      carries out the requests in those frames
-//	pubsub        the subscriptions of the users' channels
+//	pubsub        the connections that carry the users' channels
+//	pubsubConn    the connection to one Redis node, with its channels
+//	session       the time from one connect of a pubsubConn to its failure
 //	router        passes published frames to sockets
 //	publisher     publishes frames that are not logged
 //	frameBuilder  makes frames of published or logged ones
@@ -26,10 +28,15 @@
 // # Goroutines
 //
 // Each pub/sub connection has a goroutine that receives what is published, and offers
-// it to sockets (pubsubconn.go, router.go). It never waits for a socket. A socket has
-// a goroutine that reads (read.go), and one that writes while frames are queued
-// (writequeue.go). When a socket has missed frames, because it has just connected or
-// because pub/sub has lost some, another goroutine reads them from the replay log
+// it to sockets (session.go, router.go). It never waits for a socket. Another one writes
+// the commands that subscribe and unsubscribe, and a third one tests the connection with
+// heartbeats (heartbeat.go). Those two end with each session, the first one when the
+// connection carries no channel any more. A loop of the hub checks which connection has
+// to carry which channel (pubsub.go).
+//
+// A socket has a goroutine that reads (read.go), and one that writes while frames are
+// queued (writequeue.go). When a socket has missed frames, because it has just connected
+// or because pub/sub has lost some, another goroutine reads them from the replay log
 // (catchup.go). Meanwhile published frames are not queued for that socket. A few loops
 // of the hub ping, count and tidy up for all sockets, so that an idle socket costs one
 // goroutine and no timer.
@@ -43,7 +50,7 @@
 //	user        the list of a user's sockets          nothing
 //	socket      what its client has and may receive   writeQueue, gate
 //	writeQueue  frames to write, why a socket ends    gate
-//	pubsub      the list of pub/sub connections       gate
+//	pubsub      which connection carries a channel    pubsubConn, gate
 //	pubsubConn  requested changes of subscriptions    nothing
 //	countQueue  users whose unreads are to be counted nothing
 //	conn        writes to a connection                nothing

@@ -47,6 +47,7 @@ type Hub struct {
 func New(opts Options) *Hub {
 	opts.defaults()
 	h := &Hub{opts: opts, goroutines: newGoroutines()}
+	process := uuid.NewString()[:8]
 	h.metrics = newMetrics(opts.Metrics, h.sockets.Load)
 	h.users = newRegistry(opts.MaxSockets)
 	h.counts = newCountQueue(opts.Counters, opts.Log)
@@ -59,15 +60,16 @@ func New(opts Options) *Hub {
 	}
 	publisher := &publisher{batcher: opts.Batcher, channels: opts.Channels, sharded: opts.Sharded}
 	h.presence = &presence{
-		process: uuid.NewString()[:8], batcher: opts.Batcher, channels: opts.Channels, publisher: publisher,
+		process: process, batcher: opts.Batcher, channels: opts.Channels, publisher: publisher,
 		location: opts.Location, goroutines: h.goroutines, log: opts.Log,
 	}
 	h.pubsub = &pubsub{
-		redis: opts.Redis, sharded: opts.Sharded, users: h.users,
-		router:     &router{users: h.users, frames: h.frames, counts: h.counts, log: opts.Log},
-		goroutines: h.goroutines, renewals: h.metrics.renewals, log: opts.Log,
-		conns: make(map[string]*pubsubConn),
+		redis: opts.Redis, sharded: opts.Sharded, process: process, heartbeat: opts.Heartbeat, linger: opts.Linger,
+		users: h.users, router: &router{users: h.users, frames: h.frames, counts: h.counts, log: opts.Log},
+		goroutines: h.goroutines, metrics: h.metrics, log: opts.Log,
+		suspect: make(chan struct{}, 1), conns: make(map[string]*pubsubConn),
 	}
+	registerConnections(opts.Metrics, h.pubsub.count)
 	h.requests = &requests{
 		chat: opts.Chat, channels: opts.Channels, notifications: opts.Notifications, conversations: opts.Conversations,
 		presence: h.presence, publisher: publisher, log: opts.Log,
@@ -82,6 +84,7 @@ func (h *Hub) Run(ctx context.Context) {
 	h.goroutines.start(func() { h.pingLoop(loops) })
 	h.goroutines.start(func() { h.tidyLoop(loops) })
 	h.goroutines.start(func() { h.counts.run(loops) })
+	h.goroutines.start(func() { h.pubsub.run(loops) })
 	<-ctx.Done()
 	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
 	defer stop()

@@ -181,6 +181,19 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// deafen unsubscribes a user's channel while sockets are open. hear subscribes it again.
+// The process must have no heartbeat, which would do so, too.
+func (p *process) deafen(user int64) (hear func()) {
+	p.w.t.Helper()
+	u := p.users.find(p.w.Inbox.Live.Channel(user))
+	conn := u.conn.Swap(newPubsubConn(p.pubsub, "elsewhere"))
+	conn.change(u.channel)
+	eventually(p.w.t, "unsubscribed", func() bool {
+		return p.w.rdb.PubSubNumSub(context.Background(), u.channel).Val()[u.channel] == 0
+	})
+	return func() { u.conn.Store(conn); conn.change(u.channel) }
+}
+
 // testWriter writes log lines to the log of the test.
 type testWriter struct{ t testing.TB }
 

@@ -10,7 +10,7 @@ type metrics struct {
 	resumes  prometheus.Counter
 	resyncs  prometheus.Counter
 	catchUps prometheus.Counter
-	renewals prometheus.Counter
+	renewals *prometheus.CounterVec // by reason
 }
 
 // newMetrics registers the metrics. sockets returns how many sockets are open.
@@ -36,6 +36,19 @@ func newMetrics(reg prometheus.Registerer, sockets func() int64) *metrics {
 		resumes:  counter("kabar_live_resumes_total", "Sockets that came back with since."),
 		resyncs:  counter("kabar_live_resyncs_total", "Gaps that were larger than the replay log."),
 		catchUps: counter("kabar_live_catch_ups_total", "Times that an open socket had to read the replay log."),
-		renewals: counter("kabar_live_bus_renewals_total", "Times that a pub/sub connection was renewed."),
+		renewals: vector("kabar_live_bus_renewals_total",
+			"Times that a pub/sub connection was renewed: it was lost, silent (no answer to a ping), deaf (heartbeats did not come back), or its channels had moved.", "reason"),
 	}
+}
+
+// registerConnections registers gauges of the pub/sub connections. count returns how
+// many there are, and how many of them are silent.
+func registerConnections(reg prometheus.Registerer, count func() (all, silent int)) {
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kabar_live_bus_connections", Help: "Pub/sub connections.",
+		}, func() float64 { all, _ := count(); return float64(all) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kabar_live_bus_silent_connections", Help: "Pub/sub connections that are down, or whose last heartbeat did not come back.",
+		}, func() float64 { _, silent := count(); return float64(silent) }))
 }

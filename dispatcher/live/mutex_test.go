@@ -22,7 +22,7 @@ var nested = map[string][]string{
 	"shard":      {"user"},
 	"socket":     {"writeQueue", "gate"},
 	"writeQueue": {"gate"},
-	"pubsub":     {"gate"},
+	"pubsub":     {"pubsubConn", "gate"},
 }
 
 // locks holds the names of the mutexes that each goroutine has locked, by goroutine number.

@@ -87,6 +87,9 @@ type Options struct {
 	// Linger is how long a user without sockets stays subscribed, and online, so
 	// that coming back is cheap: 30 s unless set.
 	Linger time.Duration
+	// Heartbeat is how often each pub/sub connection is tested with a message of its
+	// own: every 5 s unless set.
+	Heartbeat time.Duration
 	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
 	MaxSockets int
 	// Frames is the rate limit of the frames that one socket sends: 20 a second and 60 at
@@ -112,6 +115,7 @@ func (o *Options) defaults() {
 	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	o.Linger = cmp.Or(o.Linger, 30*time.Second)
+	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
 	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})
 	o.Location = cmp.Or(o.Location, time.UTC)

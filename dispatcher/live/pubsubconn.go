@@ -5,26 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A pubsubConn is one pub/sub connection. It reconnects when it fails. Changes that
-// are requested while a command is being written are sent together in the next one.
+// A pubsubConn is the pub/sub connection to one master. It reconnects when it fails, and
+// ends when it carries no channel any more. Changes that are requested while a command
+// is being written are sent together in the next one.
 type pubsubConn struct {
-	pubsub *pubsub
-	client subscriber
-	wake   chan struct{} // capacity 1
+	pubsub  *pubsub
+	address string // of the master; "" without a cluster
+	context func() context.Context
+	cancel  context.CancelFunc
+	wake    chan struct{} // capacity 1
+	session atomic.Pointer[session]
+	silent  atomic.Bool // it is down, or its last heartbeat did not come back
+
+	// Guarded by pubsub.mu.
+	tags        map[string]int // slot tags of the channels that it carries: how many there are
+	unusedSince time.Time      // when the last channel left
 
 	mu      mutex[pubsubConnLock]
-	changes map[string]bool // by channel: true subscribes, false unsubscribes
+	changes map[string]bool // channels that may have to be subscribed or unsubscribed
 }
 
 const (
@@ -36,13 +41,44 @@ const (
 
 var (
 	errSilent = errors.New("the pub/sub connection is silent")
-	errMoved  = errors.New("a channel has moved to another node")
+	errDeaf   = errors.New("heartbeats do not come back through the pub/sub connection")
+	errMoved  = errors.New("the channels have moved to another node")
+	errUnused = errors.New("the pub/sub connection carries no channel")
 )
 
-// change requests that a channel is subscribed or unsubscribed. It does not wait.
-func (c *pubsubConn) change(channel string, subscribe bool) {
+func newPubsubConn(p *pubsub, address string) *pubsubConn {
+	ctx, cancel := context.WithCancel(p.goroutines.context())
+	return &pubsubConn{
+		pubsub: p, address: address, context: func() context.Context { return ctx }, cancel: cancel,
+		wake: make(chan struct{}, 1), tags: make(map[string]int), changes: make(map[string]bool),
+	}
+}
+
+// hold counts a channel that this connection carries from now on. pubsub.mu is held.
+func (c *pubsubConn) hold(channel string) {
+	tag := slotTag(channel)
+	if c.tags[tag]++; c.tags[tag] == 1 {
+		c.change(c.pubsub.heartbeatChannel(tag))
+	}
+}
+
+// release undoes one hold, and drops the channel. pubsub.mu is held.
+func (c *pubsubConn) release(channel string) {
+	tag := slotTag(channel)
+	if c.tags[tag]--; c.tags[tag] == 0 {
+		delete(c.tags, tag)
+		c.unusedSince = time.Now()
+		c.change(c.pubsub.heartbeatChannel(tag))
+	}
+	c.change(channel)
+}
+
+// change requests that a channel is subscribed or unsubscribed: what carries says when
+// the command is sent, so that the last change counts, whatever the order in which they
+// were requested. It does not wait.
+func (c *pubsubConn) change(channel string) {
 	c.mu.Lock()
-	c.changes[channel] = subscribe
+	c.changes[channel] = true
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:
@@ -50,21 +86,78 @@ func (c *pubsubConn) change(channel string, subscribe bool) {
 	}
 }
 
-// run connects, and reconnects after failures, until the hub is done.
+// takeChanges returns the changes that were requested since the last call.
+func (c *pubsubConn) takeChanges() (add, remove []string) {
+	c.mu.Lock()
+	changes := c.changes
+	c.changes = make(map[string]bool)
+	c.mu.Unlock()
+	for channel := range changes {
+		if c.carries(channel) {
+			add = append(add, channel)
+		} else {
+			remove = append(remove, channel)
+		}
+	}
+	return add, remove
+}
+
+// carries reports whether this connection has to be subscribed to a channel.
+func (c *pubsubConn) carries(channel string) bool {
+	if !c.pubsub.isHeartbeat(channel) {
+		u := c.pubsub.users.find(channel)
+		return u != nil && u.conn.Load() == c
+	}
+	c.pubsub.mu.Lock()
+	defer c.pubsub.mu.Unlock()
+	return c.tags[slotTag(channel)] > 0
+}
+
+// resubscribe requests all channels of this connection.
+func (c *pubsubConn) resubscribe() {
+	for users := range c.pubsub.users.byShard() {
+		for _, u := range users {
+			if u.conn.Load() == c {
+				c.change(u.channel)
+			}
+		}
+	}
+	for _, tag := range c.slotTags() {
+		c.change(c.pubsub.heartbeatChannel(tag))
+	}
+}
+
+// slotTags returns the slot tags of this connection's channels, in order.
+func (c *pubsubConn) slotTags() []string {
+	c.pubsub.mu.Lock()
+	defer c.pubsub.mu.Unlock()
+	tags := make([]string, 0, len(c.tags))
+	for tag := range c.tags {
+		tags = append(tags, tag)
+	}
+	slices.Sort(tags)
+	return tags
+}
+
+// run connects, and reconnects after failures, until the connection carries no channel
+// or the hub is done.
 func (c *pubsubConn) run() {
-	ctx := c.pubsub.goroutines.context()
+	defer c.cancel()
+	ctx := c.context()
 	delay := minReconnectDelay
-	for ctx.Err() == nil {
+	for {
 		start := time.Now()
-		err := c.session(ctx)
+		client, err := c.locate(ctx)
+		if err == nil {
+			err = c.serve(ctx, client)
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		c.pubsub.renewals.Inc()
+		c.silent.Store(true)
+		c.pubsub.metrics.renewals.WithLabelValues(renewalReason(err)).Inc()
 		c.pubsub.log.Warn("the pub/sub connection has failed: reconnecting", "error", err)
-		if cluster, ok := c.pubsub.redis.(*redis.ClusterClient); ok {
-			cluster.ReloadState(ctx)
-		}
+		c.pubsub.reload(ctx)
 		if time.Since(start) > maxReconnectDelay {
 			delay = minReconnectDelay
 		}
@@ -73,154 +166,46 @@ func (c *pubsubConn) run() {
 	}
 }
 
-// session connects once. It subscribes to the channels of this connection, and
-// delivers what is published until the connection fails.
-func (c *pubsubConn) session(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	open := c.client.Subscribe
-	if c.pubsub.sharded {
-		open = c.client.SSubscribe
+// locate returns a client of the master. Channels that have moved go to other
+// connections first. When none is left, this connection ends.
+func (c *pubsubConn) locate(ctx context.Context) (subscriber, error) {
+	c.pubsub.check(ctx)
+	tag, ok := c.tagOrEnd()
+	if !ok {
+		return nil, errUnused
 	}
-	ps := open(ctx)
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	defer ps.Close()
-	defer cancel()
-	// Only closing the connection ends a blocked read.
-	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
-	if err := c.resubscribe(ctx); err != nil {
-		return err
+	client, address, err := c.pubsub.master(ctx, tag)
+	if err != nil {
+		return nil, err
 	}
-	writer.Go(func() {
-		if err := c.write(ctx, ps); err != nil {
-			if ctx.Err() == nil {
-				c.pubsub.log.Warn("channels cannot be subscribed", "error", err)
-			}
-			_ = ps.Close() // ends receive below
-		}
-	})
-	return c.receive(ctx, ps)
+	if address != c.address {
+		return nil, fmt.Errorf("%w, %s", errMoved, address)
+	}
+	return client, nil
 }
 
-// resubscribe requests the channels of the users that use this connection. On a
-// cluster, a channel whose slot has moved is requested from its new master instead.
-func (c *pubsubConn) resubscribe(ctx context.Context) error {
-	for _, u := range c.pubsub.users.all() {
-		if u.conn.Load() == c {
-			if err := c.pubsub.subscribe(ctx, u); err != nil {
-				return err
-			}
-		}
+// tagOrEnd returns a slot tag of this connection's channels. If there is none, it ends
+// the connection.
+func (c *pubsubConn) tagOrEnd() (tag string, ok bool) {
+	c.pubsub.mu.Lock()
+	defer c.pubsub.mu.Unlock()
+	for tag := range c.tags {
+		return tag, true
 	}
-	return nil
+	c.pubsub.end(c)
+	return "", false
 }
 
-// write sends the requested changes until ctx ends.
-func (c *pubsubConn) write(ctx context.Context, ps *redis.PubSub) error {
-	subscribe, unsubscribe := ps.Subscribe, ps.Unsubscribe
-	if c.pubsub.sharded {
-		subscribe, unsubscribe = ps.SSubscribe, ps.SUnsubscribe
+// renewalReason returns the reason label of kabar_live_bus_renewals_total.
+func renewalReason(err error) string {
+	switch {
+	case errors.Is(err, errSilent):
+		return "silent"
+	case errors.Is(err, errDeaf):
+		return "deaf"
+	case errors.Is(err, errMoved):
+		return "moved"
+	default:
+		return "lost"
 	}
-	for {
-		select {
-		case <-c.wake:
-		case <-ctx.Done():
-			return nil
-		}
-		add, remove := c.takeChanges()
-		for _, channels := range c.batches(remove) {
-			if err := unsubscribe(ctx, channels...); err != nil {
-				return fmt.Errorf("unsubscribe: %w", err)
-			}
-		}
-		for _, channels := range c.batches(add) {
-			if err := subscribe(ctx, channels...); err != nil {
-				return fmt.Errorf("subscribe: %w", err)
-			}
-		}
-	}
-}
-
-// takeChanges returns the changes that were requested since the last call.
-func (c *pubsubConn) takeChanges() (add, remove []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for channel, subscribe := range c.changes {
-		if subscribe {
-			add = append(add, channel)
-		} else {
-			remove = append(remove, channel)
-		}
-	}
-	c.changes = make(map[string]bool)
-	return add, remove
-}
-
-// batches splits channels into batches, one for each command. A sharded command
-// must not span slots.
-func (c *pubsubConn) batches(channels []string) [][]string {
-	if !c.pubsub.sharded {
-		return slices.Collect(slices.Chunk(channels, maxChannels))
-	}
-	byTag := make(map[string][]string)
-	for _, channel := range channels {
-		_, tag, _ := strings.Cut(channel, "{")
-		tag, _, _ = strings.Cut(tag, "}")
-		byTag[tag] = append(byTag[tag], channel)
-	}
-	var all [][]string
-	for _, channels := range byTag {
-		all = slices.AppendSeq(all, slices.Chunk(channels, maxChannels))
-	}
-	return all
-}
-
-// receive delivers what is published until the connection fails. It pings a
-// connection that is silent, and gives up when no answer comes.
-func (c *pubsubConn) receive(ctx context.Context, ps *redis.PubSub) error {
-	pinged := false
-	for {
-		got, err := ps.ReceiveTimeout(ctx, silenceTimeout)
-		var network net.Error
-		if errors.As(err, &network) && network.Timeout() && ctx.Err() == nil {
-			if pinged {
-				return errSilent
-			}
-			pinged = true
-			err = ps.Ping(ctx)
-		} else if err == nil {
-			pinged = false
-		}
-		if err != nil {
-			return err
-		}
-		switch m := got.(type) {
-		case *redis.Message:
-			c.pubsub.router.deliver(m.Channel, m.Payload)
-		case *redis.Subscription:
-			if err := c.onSubscription(m); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// onSubscription handles Redis' confirmation of a command.
-func (c *pubsubConn) onSubscription(m *redis.Subscription) error {
-	u := c.pubsub.users.find(m.Channel)
-	switch m.Kind {
-	case "subscribe", "ssubscribe":
-		if u != nil && u.confirm() {
-			c.pubsub.router.renewed(u)
-		}
-	case "sunsubscribe": // we asked for it, or the slot has moved
-		if u != nil && u.conn.Load() == c {
-			select {
-			case <-u.ready:
-				return errMoved
-			default:
-			}
-		}
-	}
-	return nil
 }

@@ -22,6 +22,7 @@ type Entry struct {
 	Owed     string `json:"o,omitzero"` // id of the one device that it is for; empty: all of the user's
 	From     string `json:"f,omitzero"` // name of a message's sender
 	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
+	Quiet    bool   `json:"q,omitzero"` // it waits for the end of quiet hours
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone
 	// Service is the service that published the event, if it wants reports; EventID and
 	// Source are the id and source that the service gave the event.
@@ -58,7 +59,7 @@ func (e *Entry) Value() string { return e.Line() + "\n" + e.Body }
 // of attempts.
 func (e *Entry) Retry(device string, attempts int) *Entry {
 	again := *e
-	again.Owed, again.Attempt = device, attempts
+	again.Owed, again.Attempt, again.Quiet = device, attempts, false
 	return &again
 }
 

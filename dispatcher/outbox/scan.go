@@ -52,6 +52,21 @@ func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value
 	return nil
 }
 
+// ReleaseQuiet makes the delayed entries of a user due that wait for the end of quiet
+// hours, after these have changed. It scans the delayed sets of the user's partition.
+func (o *Outbox) ReleaseQuiet(ctx context.Context, user int64) error {
+	waits := func(value string) bool {
+		e, err := ParseEntry(value)
+		return err == nil && e.Quiet && e.User == user
+	}
+	for _, l := range push.Lanes {
+		if err := rdb.RescoreMembers(ctx, o.redis, o.DelayedKey(o.partitions.OfUser(user), l), 0, waits); err != nil {
+			return fmt.Errorf("release entries that wait for quiet hours: %w", err)
+		}
+	}
+	return nil
+}
+
 // scanStream drops the entries of a stream that match.
 func (o *Outbox) scanStream(ctx context.Context, stream string, match func(value string) bool) error {
 	for after := "-"; ; {

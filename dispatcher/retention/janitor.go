@@ -75,12 +75,24 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 	if err != nil {
 		return err
 	}
+	expireErr := j.expireFiles(ctx, users, now) // a bucket that fails holds nothing else up
 	if len(users) < sweepPage {
 		at.partition, at.after = at.partition+1, 0
 	} else {
 		at.after = users[len(users)-1]
 	}
 	_, _, _, err = j.hold(ctx, at.String())
+	return errors.Join(err, expireErr)
+}
+
+// expireFiles deletes files that users have sent and that are as old as messages may be.
+func (j *Janitor) expireFiles(ctx context.Context, users []int64, now int64) error {
+	keep := j.inbox.Options().KeepMessages
+	if j.files == nil || keep == 0 || len(users) == 0 {
+		return nil
+	}
+	deleted, err := j.files.Expire(ctx, users, time.UnixMilli(now).Add(-keep))
+	j.swept.WithLabelValues("attachment").Add(float64(deleted))
 	return err
 }
 

@@ -2,7 +2,9 @@ package retention
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +41,52 @@ func TestStepContinuesPastAnErasureThatFails(t *testing.T) {
 	}
 	if n := w.notifications(66); n != 0 {
 		t.Errorf("not swept: %d notifications", n)
+	}
+}
+
+// failingFiles records which files are to expire, and fails.
+type failingFiles struct {
+	users   []int64
+	befores []time.Time
+}
+
+func (f *failingFiles) Expire(_ context.Context, users []int64, before time.Time) (int, error) {
+	f.users, f.befores = append(f.users, users...), append(f.befores, before)
+	return 2, errors.New("the bucket is unavailable")
+}
+
+// Files that users sent expire with their messages. A bucket that fails does not hold up
+// the sweep.
+func TestSweepExpiresFiles(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	files := &failingFiles{}
+	w.SetFiles(files)
+	ctx := context.Background()
+	users := []int64{66, 15, 7001}
+	for _, user := range users {
+		w.notify(user, "e")
+	}
+	began := time.Now().Add(-time.Minute) // Redis' clock may differ a little
+	failed := 0
+	for range w.partitions.Len() {
+		if err := w.step(ctx); err != nil {
+			failed++
+		}
+	}
+	slices.Sort(files.users)
+	if want := slices.Sorted(slices.Values(users)); !slices.Equal(files.users, want) {
+		t.Errorf("files of users %v, want %v", files.users, want)
+	}
+	for _, before := range files.befores {
+		if before.Before(began.Add(-30*day)) || before.After(time.Now().Add(time.Minute-30*day)) {
+			t.Errorf("files from before %v expire", before)
+		}
+	}
+	if failed != len(files.befores) {
+		t.Errorf("%d of %d failures were returned", failed, len(files.befores))
+	}
+	if got := testutil.ToFloat64(w.swept.WithLabelValues("attachment")); got != float64(2*failed) {
+		t.Errorf("%v attachments were counted", got)
 	}
 }
 

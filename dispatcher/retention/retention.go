@@ -35,6 +35,12 @@ type Broadcasts interface {
 	Unlist(ctx context.Context, user int64) error
 }
 
+// Files holds the files that users send in chats. [attachments.Store] does, and documents
+// the method.
+type Files interface {
+	Expire(ctx context.Context, users []int64, before time.Time) (deleted int, err error)
+}
+
 // Options configure a Janitor. All but Lease, Log and Metrics are required.
 type Options struct {
 	Partitions  *rdb.Partitions
@@ -69,6 +75,7 @@ type Janitor struct {
 	lease       time.Duration
 	log         *slog.Logger
 	swept       *prometheus.CounterVec // by kind
+	files       Files                  // nil when none are kept
 }
 
 // New returns a janitor. It works while Run runs; Erase works at any time.
@@ -90,3 +97,7 @@ func New(o Options) *Janitor {
 	o.Metrics.MustRegister(j.swept)
 	return j
 }
+
+// SetFiles has the janitor delete files as old as Options.KeepMessages of the inbox allows
+// for messages. Call it before Run.
+func (j *Janitor) SetFiles(f Files) { j.files = f }

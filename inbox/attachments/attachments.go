@@ -85,6 +85,10 @@ func (s *Store) files(user int64) string {
 	return s.counter() + ":" + strconv.FormatInt(user, 10)
 }
 
+// times is a sorted set, kept until the user is erased: the members of files, scored with
+// the time in milliseconds at which the user sent them.
+func (s *Store) times(user int64) string { return s.files(user) + ":times" }
+
 // bucketURL adds defaults to the address of a folder: create it when missing, and write
 // temporary files inside it, because /tmp may be another file system.
 func bucketURL(address string) (string, error) {
@@ -173,9 +177,12 @@ func (s *Store) refuseErased(ctx context.Context, user int64) error {
 	return nil
 }
 
-// note lists the path of a file, so that Erase finds it.
+// note lists the path of a file, so that Erase and Expire find it.
 func (s *Store) note(ctx context.Context, user int64, a *Attachment) error {
-	if err := s.redis.SAdd(ctx, s.files(user), path(a.Key, a.Name)).Err(); err != nil {
+	pipe := s.redis.Pipeline()
+	pipe.SAdd(ctx, s.files(user), path(a.Key, a.Name))
+	pipe.ZAdd(ctx, s.times(user), now(path(a.Key, a.Name)))
+	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("note attachment: %w", err)
 	}
 	return nil
@@ -196,7 +203,10 @@ func (s *Store) drop(ctx context.Context, user int64, path string) error {
 	if err := s.bucket.Delete(ctx, path); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 		return fmt.Errorf("erase attachment: %w", err)
 	}
-	if err := s.redis.SRem(ctx, s.files(user), path).Err(); err != nil {
+	pipe := s.redis.Pipeline()
+	pipe.ZRem(ctx, s.times(user), path)
+	pipe.SRem(ctx, s.files(user), path)
+	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("erase attachment: %w", err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -304,4 +305,58 @@ func TestBuckets(t *testing.T) {
 	if _, err := Open(context.Background(), Options{URL: "s3://key:s3cret@bucket\x00"}); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("%v", err)
 	}
+}
+
+// Expire deletes the files that are old enough, of every user that it is given, and dates
+// those that an earlier version stored without a time.
+func TestExpire(t *testing.T) {
+	onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
+		ctx := t.Context()
+		put := func(user int64) Attachment {
+			a, err := s.Put(ctx, user, "x.png", strings.NewReader(pngPicture(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		kept := func(a Attachment) bool {
+			f, err := s.Get(ctx, a.Key, a.Name)
+			if err == nil {
+				err = f.Close()
+			} else if errors.Is(err, ErrNotFound) {
+				return false
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return true
+		}
+		expire := func(before time.Time) int {
+			n, err := s.Expire(ctx, []int64{66, 15, 7}, before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		old, fresh, others, undated := put(66), put(66), put(15), put(66)
+		cut := time.Now().Add(time.Hour)
+		if err := s.redis.ZAdd(ctx, s.times(66), redis.Z{Score: float64(cut.UnixMilli()), Member: path(fresh.Key, fresh.Name)}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.redis.ZRem(ctx, s.times(66), path(undated.Key, undated.Name)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n := expire(time.Now().Add(-time.Hour)); n != 0 || !kept(old) || !kept(others) || !kept(undated) {
+			t.Fatalf("%d files that are not old enough were deleted", n)
+		}
+		if n := expire(cut); n != 3 || kept(old) || kept(others) || kept(undated) || !kept(fresh) {
+			t.Errorf("%d deleted; old %v, others' %v, undated %v, fresh %v", n, kept(old), kept(others), kept(undated), kept(fresh))
+		}
+		if err := s.Erase(ctx, 66); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.redis.Keys(ctx, "*:66*").Result(); err != nil || len(left) > 0 {
+			t.Errorf("left after erasing: %v, %v", left, err)
+		}
+	})
 }

@@ -32,24 +32,50 @@ func UsersAfter(ctx context.Context, client redis.UniversalClient, set, after st
 	return users, nil
 }
 
-// DropMembers removes the members of a sorted set for which drop returns true, in
+// DropMembers removes the members of a sorted set for which match returns true, in
 // bounded steps. A member that is there from beginning to end is looked at, whatever
 // is added and removed meanwhile.
-func DropMembers(ctx context.Context, client redis.UniversalClient, key string, drop func(member string) bool) error {
+func DropMembers(ctx context.Context, client redis.UniversalClient, key string, match func(member string) bool) error {
+	return eachMatch(ctx, client, key, match, func(members []any) error {
+		if err := client.ZRem(ctx, key, members...).Err(); err != nil {
+			return fmt.Errorf("drop from set: %w", err)
+		}
+		return nil
+	})
+}
+
+// RescoreMembers gives a score to the members of a sorted set for which match returns
+// true. It scans as DropMembers does, and adds no member that was removed meanwhile.
+func RescoreMembers(ctx context.Context, client redis.UniversalClient, key string, score float64, match func(member string) bool) error {
+	return eachMatch(ctx, client, key, match, func(members []any) error {
+		scored := make([]redis.Z, len(members))
+		for i, member := range members {
+			scored[i] = redis.Z{Score: score, Member: member}
+		}
+		if err := client.ZAddXX(ctx, key, scored...).Err(); err != nil {
+			return fmt.Errorf("rescore set: %w", err)
+		}
+		return nil
+	})
+}
+
+// eachMatch scans a sorted set and calls apply with the members of each page for which
+// match returns true.
+func eachMatch(ctx context.Context, client redis.UniversalClient, key string, match func(member string) bool, apply func(members []any) error) error {
 	for cursor := uint64(0); ; {
 		page, next, err := client.ZScan(ctx, key, cursor, "", scanCount).Result()
 		if err != nil {
 			return fmt.Errorf("scan set: %w", err)
 		}
-		var dropped []any
+		var matched []any
 		for i := 0; i < len(page); i += 2 { // members and scores, alternating
-			if drop(page[i]) {
-				dropped = append(dropped, page[i])
+			if match(page[i]) {
+				matched = append(matched, page[i])
 			}
 		}
-		if len(dropped) > 0 {
-			if err := client.ZRem(ctx, key, dropped...).Err(); err != nil {
-				return fmt.Errorf("drop from set: %w", err)
+		if len(matched) > 0 {
+			if err := apply(matched); err != nil {
+				return err
 			}
 		}
 		if cursor = next; cursor == 0 {

@@ -110,9 +110,11 @@ type (
 		Reminder(user int64) devices.Announcement
 		LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	}
-	// Deliveries returns the delivery status of events; see [delivery.Workers].
+	// Deliveries returns the delivery status of events, and releases pushes that wait for
+	// quiet hours; see [delivery.Workers].
 	Deliveries interface {
 		Status(ctx context.Context, source, id string) ([]delivery.ReceiverStatus, error)
+		ReleaseQuiet(ctx context.Context, user int64) error
 	}
 	// Broadcasts starts and steers promotions to an audience; see
 	// [broadcast.Broadcasts].
@@ -268,7 +270,7 @@ func newAPI(opts Options) *api {
 		},
 		registration: &registration{devices: opts.Devices, publisher: opts.Publisher, language: words},
 		preferences: &preferences{
-			devices: opts.Devices, profiles: opts.Profiles,
+			devices: opts.Devices, profiles: opts.Profiles, deliveries: opts.Deliveries,
 			language: words, location: opts.Location, mutable: opts.Types.Mutable(),
 		},
 		conversations: &conversations{
@@ -286,7 +288,7 @@ func newAPI(opts Options) *api {
 		broadcasts: &broadcasts{broadcasts: opts.Broadcasts, location: opts.Location},
 		users: &users{
 			profiles: opts.Profiles, credentials: opts.Credentials, eraser: opts.Eraser, attachments: opts.Attachments,
-			live: opts.Live, language: words, tokensElsewhere: opts.SignIn != nil,
+			deliveries: opts.Deliveries, live: opts.Live, language: words, tokensElsewhere: opts.SignIn != nil,
 		},
 	}
 	a.routes()

@@ -31,10 +31,11 @@ type config struct {
 
 // preferences serves the endpoints of users' preferences; see config.
 type preferences struct {
-	devices  Devices
-	profiles Profiles
-	language *language
-	location *time.Location
+	devices    Devices
+	profiles   Profiles
+	deliveries Deliveries
+	language   *language
+	location   *time.Location
 	// mutable are the types that can be muted on a device.
 	mutable []string
 }
@@ -108,11 +109,24 @@ func (prefs *preferences) changeConfig(r *http.Request, user int64) (config, err
 			return config{}, p.blame(err)
 		}
 	}
-	if err := prefs.profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
+	if err := setQuietHours(r.Context(), prefs.profiles, prefs.deliveries, user, quiet, zone); err != nil {
 		return config{}, err
 	}
 	c.settings, err = prefs.profiles.Settings(r.Context(), user)
 	return c, err
+}
+
+// setQuietHours sets what is given of a user's quiet hours. Pushes that wait for their end
+// become due, and wait again if it is still quiet. When that fails, the client repeats the
+// request.
+func setQuietHours(ctx context.Context, p Profiles, d Deliveries, user int64, quiet *model.QuietHours, zone *string) error {
+	if quiet == nil && zone == nil {
+		return nil
+	}
+	if err := p.SetQuietHours(ctx, user, quiet, zone); err != nil {
+		return err
+	}
+	return d.ReleaseQuiet(ctx, user)
 }
 
 // prefer switches the preferences in wanted on or off for a device, if there are any.

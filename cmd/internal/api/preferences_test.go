@@ -133,6 +133,30 @@ func TestPreferencesOnTheWayToPhones(t *testing.T) {
 	}
 }
 
+// A push that waits for the end of quiet hours is sent once they are removed, or moved to
+// another time, by the user or by a service.
+func TestChangedQuietHoursReleasePushes(t *testing.T) {
+	box, err := sandbox.Start(sandbox.Options{History: 100})
+	check(t, err)
+	t.Cleanup(func() { check(t, box.Close()) })
+	w := newWorld(t, sendersTo(t, box))
+	w.at(sampleTime)
+	register(t, w, devices.Android, "A")
+	w.run()
+	for i, change := range []func(){
+		func() { w.must(w.basic(ani, "PATCH", configPath, "quiet=0"), 200) },
+		func() { w.must(w.basic(ani, "PATCH", configPath, "quiet[from]=20:00&quiet[to]=21:00"), 200) },
+		func() { w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"quiet":0}`), 200) },
+	} {
+		w.must(w.basic(ani, "PATCH", configPath, "quiet[from]=12:00&quiet[to]=16:00&quiet[timezone]=WIB"), 200)
+		promotion := fmt.Sprintf("promotion-%d", i)
+		w.must(w.publish(fmt.Sprintf(`{"id":%q,"type":"discount","receiver_id":66,"title":null,"message":"m","details":{"id":1}}`, promotion)), 202)
+		awaitPush(t, w, promotion, "quiet")
+		change()
+		awaitPush(t, w, promotion, "done")
+	}
+}
+
 // awaitPush waits until an event's push has the given state.
 func awaitPush(t *testing.T, w *world, event, push string) {
 	t.Helper()

@@ -27,7 +27,8 @@ type users struct {
 	credentials Credentials
 	eraser      Eraser
 	attachments Attachments // nil when none are kept
-	live        Live        // nil when there are no websockets
+	deliveries  Deliveries
+	live        Live // nil when there are no websockets
 	language    *language
 	// tokensElsewhere says that Credentials does not keep users' tokens.
 	tokensElsewhere bool
@@ -61,7 +62,7 @@ func (u *users) setUser(r *http.Request, _ *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := u.profiles.SetQuietHours(r.Context(), user, quiet, zone); err != nil {
+	if err := setQuietHours(r.Context(), u.profiles, u.deliveries, user, quiet, zone); err != nil {
 		return reply{}, err
 	}
 	if hasToken {

@@ -104,6 +104,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, fmt.Errorf("attachments: %w", err)
 	}
 	a.closing(files.Close)
+	a.core.Dispatcher.Janitor.SetFiles(files)
 	a.hub = a.newHub(reg)
 	a.public.server = newServer(a.newAPI(files, reg), log)
 	a.admin.server = newServer(a.adminHandler(reg), log)

@@ -15,7 +15,7 @@ var (
 		"get KEY", "getdel KEY",
 		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hvals KEY",
 		"incr KEY", "info", "multi", "pexpire KEY 1", "pexpireat KEY 1", "ping", "pttl KEY", "rename KEY KEY",
-		"sadd KEY m", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "unlink KEY",
+		"sadd KEY m", "scard KEY", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "unlink KEY",
 		"xack KEY g 0-1", "xadd KEY * f v", "xautoclaim KEY g c 0 0", "xclaim KEY g c 0 0-1", "xdel KEY 0-1",
 		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
 		"xrange KEY - +", "xreadgroup GROUP g c STREAMS KEY >", "xrevrange KEY + -", "xtrim KEY MAXLEN 1",

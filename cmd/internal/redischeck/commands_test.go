@@ -26,7 +26,7 @@ var (
 
 // notNeeded are methods of others that are named like commands, and what the doctor can do
 // without.
-var notNeeded = []string{"shutdown", "command", "config|get"}
+var notNeeded = []string{"shutdown", "command", "expire", "config|get"}
 
 var (
 	inLua      = regexp.MustCompile(`redis\.p?call\('(\w+)'(?:, '(\w+)')?`)
