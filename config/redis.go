@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -72,6 +73,14 @@ var redisSchemes = map[string]struct {
 	"rediss":         {RedisSingle, true, "6379", nil},
 	"redis-sentinel": {RedisSentinel, false, "26379", []string{"tls", "sentinel_username", "sentinel_password"}},
 	"redis-cluster":  {RedisCluster, false, "6379", []string{"tls"}},
+}
+
+// TLSConfig returns how to encrypt connections, or nil when they are not.
+func (a RedisAddress) TLSConfig() *tls.Config {
+	if !a.TLS {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // Address parses URL. Its errors say what is allowed and never contain the URL. net/url

@@ -135,7 +135,13 @@ var serves = regexp.MustCompile(`msg="kabar serves" address=(\S+) admin=(\S+)`)
 
 func (s *site) serve() *process {
 	s.t.Helper()
-	p := &process{site: s, cmd: s.command("serve")}
+	return s.start(s.command("serve"))
+}
+
+// start starts a command that serves, and waits until it does.
+func (s *site) start(cmd *exec.Cmd) *process {
+	s.t.Helper()
+	p := &process{site: s, cmd: cmd}
 	out, err := p.cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)

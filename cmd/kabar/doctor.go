@@ -4,20 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-const (
-	checkTimeout = 15 * time.Second
-	maxSkew      = 2 * time.Second
-)
+const checkTimeout = 15 * time.Second
 
 type doctorCmd struct{}
 
@@ -28,7 +28,7 @@ type check struct {
 	remedy string // what to do when it fails
 }
 
-// Run implements the command: it fails when a check fails.
+// Run implements the command: it fails when a check fails. A risk is only shown.
 func (doctorCmd) Run(e *env) error {
 	cfg, err := e.load()
 	if err != nil {
@@ -41,6 +41,10 @@ func (doctorCmd) Run(e *env) error {
 		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
 		result, err := c.run(ctx)
 		cancel()
+		if errors.Is(err, redischeck.ErrRisk) {
+			fmt.Fprintf(e.out, "! %s: %v\n    → %s\n", c.name, err, c.remedy)
+			continue
+		}
 		if err != nil {
 			failed++
 			fmt.Fprintf(e.out, "✗ %s: %v\n    → %s\n", c.name, err, c.remedy)
@@ -55,38 +59,44 @@ func (doctorCmd) Run(e *env) error {
 }
 
 func redisChecks(cfg *config.Config) []check {
-	rdb, err := app.Connect(cfg.Redis)
-	if err != nil {
+	fails := func(err error) []check {
 		return []check{{"redis", func(context.Context) (string, error) { return "", err }, "correct redis.url"}}
+	}
+	client, err := redischeck.Connect(cfg.Redis)
+	if err != nil {
+		return fails(err)
+	}
+	redis, err := redischeck.New(redischeck.Options{
+		Client: client, Config: cfg.Redis, Partitions: rdb.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return fails(err)
 	}
 	return []check{
 		{"redis", func(ctx context.Context) (string, error) {
 			start := time.Now()
-			if err := rdb.Ping(ctx).Err(); err != nil {
-				return "", err
-			}
-			return fmt.Sprintf("%s answers in %v", cfg.Redis.URL, time.Since(start).Round(time.Microsecond)), nil
-		}, "start Redis, or correct redis.url"},
+			version, err := redis.Kind(ctx)
+			return fmt.Sprintf("%s answers in %v, version %s", cfg.Redis.URL, time.Since(start).Round(time.Microsecond), version), err
+		}, "start Redis 7.0 or newer, or correct redis.url"},
+		{"rights", func(ctx context.Context) (string, error) {
+			return "the user of redis.url may do all that Kabar does", redis.Rights(ctx)
+		}, "give the user the rights that docs/deployment.md lists, on every node"},
 		{"durability", func(ctx context.Context) (string, error) {
-			if err := app.CheckDurable(ctx, rdb); err != nil && !cfg.Redis.AllowVolatile {
+			if err := redis.Durable(ctx); err != nil && !cfg.Redis.AllowVolatile {
 				return "", err
 			} else if err != nil {
 				return fmt.Sprintf("%v; redis.allow_volatile accepts that", err), nil
 			}
 			return "append-only file on, nothing is evicted", nil
 		}, "in redis.conf: appendonly yes, maxmemory-policy noeviction"},
+		{"replicas", redis.Replicas, "set redis.wait_replicas and min-replicas-to-write to the number of replicas that may take over; docs/operations.md has the numbers"},
 		{"clock", func(ctx context.Context) (string, error) {
-			defer rdb.Close()
-			before := time.Now()
-			at, err := rdb.Time(ctx).Result()
-			if err != nil {
-				return "", err
+			defer client.Close()
+			offset, err := redis.Clock(ctx)
+			if err == nil && offset.Abs() > redischeck.MaxOffset {
+				err = fmt.Errorf("this machine and Redis differ by %v", offset.Round(time.Millisecond))
 			}
-			skew := at.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
-			if skew.Abs() > maxSkew {
-				return "", fmt.Errorf("this machine and Redis differ by %v", skew)
-			}
-			return fmt.Sprintf("differs from Redis' by %v", skew), nil
+			return fmt.Sprintf("differs from Redis' by %v", offset.Round(time.Millisecond)), err
 		}, "synchronise both clocks (NTP): provider tokens and retries depend on them"},
 	}
 }

@@ -114,7 +114,7 @@ func TestOperatorsCommands(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	s := newSite(t)
 	out := s.must("", "doctor")
-	for _, name := range []string{"configuration", "redis", "durability", "clock", "auth", "fcm", "apns"} {
+	for _, name := range []string{"configuration", "redis", "rights", "durability", "replicas", "clock", "auth", "fcm", "apns"} {
 		if !strings.Contains(out, "✓ "+name) {
 			t.Errorf("%s is not reported as healthy:\n%s", name, out)
 		}

@@ -275,6 +275,7 @@ func TestAdmin(t *testing.T) {
 	for _, name := range []string{
 		"kabar_events_stored_total", "kabar_pushes_total{outcome=\"accepted\",platform=\"android\"", "kabar_push_latency_seconds",
 		"kabar_outbox_entries", "kabar_outbox_oldest_seconds", "kabar_delayed_entries", "kabar_dead_letters", "kabar_redis_seconds", "kabar_circuit_open",
+		`kabar_redis_writable{shard="` + s.redis.Addr() + `"} 1`, "kabar_clock_offset_seconds",
 	} {
 		if !strings.Contains(metrics, name) {
 			t.Errorf("no metric %s", name)
@@ -289,9 +290,10 @@ func TestAdmin(t *testing.T) {
 	if status, _ := get(p.admin + "/healthz"); status != 200 {
 		t.Errorf("healthz without Redis: %d", status)
 	}
-	if status, _ := get(p.admin + "/readyz"); status != 503 {
-		t.Errorf("readyz without Redis: %d", status)
-	}
+	s.arrive("not ready without Redis", func() bool {
+		status, body := get(p.admin + "/readyz")
+		return status == 503 && strings.Contains(body, "Redis does not answer")
+	})
 	if status, answer := p.call("POST", "/v2/events.json", serviceKey, asJSON, dompetEvent("f", 66)); status != 503 || answer["code"] != "unavailable" {
 		t.Errorf("publishing without Redis: %d %v", status, answer)
 	}

@@ -135,17 +135,3 @@ func TestSlotIsThatOfRedis(t *testing.T) {
 		t.Errorf("crc16 is %#x", got)
 	}
 }
-
-func TestPartitionsAreClaimed(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		ctx := context.Background()
-		for range 2 {
-			if err := NewPartitions(t.Name(), 16).Claim(ctx, rdb); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := NewPartitions(t.Name(), 8).Claim(ctx, rdb); !errors.Is(err, ErrPartitions) {
-			t.Errorf("error %v, want ErrPartitions", err)
-		}
-	})
-}

@@ -1,18 +1,10 @@
 package rdb
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
-
-	"github.com/redis/go-redis/v9"
 )
-
-// ErrPartitions reports that Redis was first used with another number of partitions. The
-// number cannot change later, because the keys of users depend on it.
-var ErrPartitions = errors.New("redis.partitions differs from what this Redis was first used with")
 
 // slots is the number of hash slots of a Redis Cluster.
 const slots = 16384
@@ -110,20 +102,3 @@ func (p *Partitions) UserKey(user int64, name string) string {
 // UserMember formats a user's id with as many digits as the largest one has, so that
 // members sort as ids do.
 func UserMember(user int64) string { return fmt.Sprintf("%019d", user) }
-
-// Claim writes the number of partitions to Redis at the first start, and compares it at
-// every later one. The error is ErrPartitions when it differs.
-func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error {
-	key := p.prefix + ":partitions" // string, for ever
-	if err := rdb.SetNX(ctx, key, p.Len(), 0).Err(); err != nil {
-		return fmt.Errorf("claim partitions: %w", err)
-	}
-	n, err := rdb.Get(ctx, key).Int()
-	if err != nil {
-		return fmt.Errorf("read partitions: %w", err)
-	}
-	if n != p.Len() {
-		return fmt.Errorf("%w: it has %d, the configuration says %d", ErrPartitions, n, p.Len())
-	}
-	return nil
-}

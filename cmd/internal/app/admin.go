@@ -1,18 +1,16 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"time"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-)
 
-// readyTimeout is for the ping to Redis in /readyz.
-const readyTimeout = time.Second
+	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
+)
 
 // adminHandler serves metrics, health and profiles, which are not public.
 func (a *App) adminHandler(reg *prometheus.Registry) http.Handler {
@@ -28,17 +26,33 @@ func (a *App) adminHandler(reg *prometheus.Registry) http.Handler {
 	return mux
 }
 
-// readyz reports ready unless Redis is unavailable or the process is draining.
-func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+// readyz reports ready while any shard of Redis stores, unless the process is draining. It
+// names the shards that do not, and why.
+func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 	if a.draining.Load() {
 		http.Error(w, "stopping", http.StatusServiceUnavailable)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if err := a.core.Redis.Ping(ctx).Err(); err != nil {
-		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
-		return
+	var faults strings.Builder
+	able, away := 0, 0
+	shards := a.monitor.Shards()
+	for _, s := range shards {
+		if s.Err == nil {
+			able++
+			continue
+		}
+		reason, meaning := s.Reason()
+		fmt.Fprintf(&faults, "%s: %s, %s\n", s.Name, reason, meaning)
+		if reason == redischeck.Away {
+			away++
+		}
 	}
-	fmt.Fprintln(w, "ready")
+	switch {
+	case able > 0:
+		fmt.Fprintf(w, "ready\n%s", &faults)
+	case away == len(shards):
+		http.Error(w, "Redis does not answer\n"+faults.String(), http.StatusServiceUnavailable)
+	default:
+		http.Error(w, "Redis cannot store\n"+faults.String(), http.StatusServiceUnavailable)
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
+	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
@@ -37,13 +38,14 @@ const (
 
 // An App is one Kabar process. New makes it; Run runs it, once.
 type App struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	core   *Core
-	hub    *live.Hub
-	signIn Verifier // nil when Kabar keeps the credentials itself
-	public listener
-	admin  listener
+	cfg     *config.Config
+	log     *slog.Logger
+	core    *Core
+	hub     *live.Hub
+	signIn  Verifier // nil when Kabar keeps the credentials itself
+	monitor *redischeck.Monitor
+	public  listener
+	admin   listener
 
 	draining atomic.Bool
 	onStop   []func() error // run in reverse order
@@ -81,10 +83,13 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	a.warm = func(ctx context.Context) { senders.Warm(ctx, log) }
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if a.core, err = OpenCore(ctx, cfg, senders.ByPlatform(), log, reg); err != nil {
+	if a.core, err = awaitCore(ctx, cfg, senders.ByPlatform(), log, reg); err != nil {
 		return nil, err
 	}
 	a.closing(a.core.Close)
+	a.monitor = redischeck.NewMonitor(a.core.checker)
+	reg.MustRegister(a.monitor)
+	a.monitor.Look(ctx) // so that the first answer of /readyz is true
 	if a.signIn, err = NewVerifier(cfg.Auth, a.core.signInOptions(log)); err != nil {
 		return nil, err
 	}
@@ -232,6 +237,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	workers.Go(func() { a.core.Dispatcher.Run(work) })
 	workers.Go(func() { a.hub.Run(work) })
+	workers.Go(func() { a.monitor.Run(work) })
 	if s, ok := a.signIn.(interface{ Run(context.Context) }); ok {
 		workers.Go(func() { s.Run(work) })
 	}

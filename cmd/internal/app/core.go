@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
@@ -36,23 +37,29 @@ type Core struct {
 	Batcher *rdb.Batcher // of what callers are told was done: waits for the replicas
 	Sharded bool         // pub/sub is that of a cluster
 
+	checker  *redischeck.Checker
 	signIns  *rdb.Batcher // waits for no replica
 	webhooks []*webhook.Client
 }
 
-// OpenCore connects to Redis, checks that it is durable, and creates the stores and the
-// dispatcher. Senders may be nil for commands that send no pushes.
+// OpenCore connects to Redis, checks that it is what Kabar needs, and creates the stores and
+// the dispatcher. Senders may be nil for commands that send no pushes. The error is
+// redischeck.ErrNotYet when trying again may help.
 func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	texts, err := text.New(text.Options{Folder: cfg.Texts})
 	if err != nil {
 		return nil, err
 	}
-	redisClient, err := Connect(cfg.Redis)
+	redisClient, err := redischeck.Connect(cfg.Redis)
 	if err != nil {
 		return nil, err
 	}
 	parts := rdb.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
-	if err := prepare(ctx, cfg, redisClient, parts); err != nil {
+	checker, err := redischeck.New(redischeck.Options{Client: redisClient, Config: cfg.Redis, Partitions: parts, Log: log})
+	if err == nil {
+		err = checker.Start(ctx)
+	}
+	if err != nil {
 		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
@@ -65,8 +72,8 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
-	c := &Core{Redis: redisClient, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
-	// Who signs in must not wait for the replicas of others' writes.
+	c := &Core{Redis: redisClient, checker: checker, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
+	// Signing in must not wait for the replicas of other users' writes.
 	c.signIns = rdb.NewBatcher(redisClient, 0)
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
 	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})
@@ -120,19 +127,6 @@ func (c *Core) Close() error {
 		return fmt.Errorf("close Redis: %w", err)
 	}
 	return nil
-}
-
-// prepare checks that Redis is reachable and durable, and claims the partitions.
-func prepare(ctx context.Context, cfg *config.Config, redisClient redis.UniversalClient, parts *rdb.Partitions) error {
-	if err := redisClient.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach Redis at %s: %w", cfg.Redis.URL, err)
-	}
-	if !cfg.Redis.AllowVolatile {
-		if err := CheckDurable(ctx, redisClient); err != nil {
-			return fmt.Errorf("%w (or set redis.allow_volatile to accept that)", err)
-		}
-	}
-	return parts.Claim(ctx, redisClient)
 }
 
 // newHooks makes the webhooks of the services that have one. It opens no connection.

@@ -1,0 +1,36 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// startPause is between two tries to start on a Redis that is not ready.
+const startPause = time.Second
+
+// awaitCore opens the core, and tries again while Redis is not ready for a first start. A
+// Redis that was used before is served as it is.
+func awaitCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+	for said := false; ; said = true {
+		core, err := OpenCore(ctx, cfg, senders, log, reg)
+		if !errors.Is(err, redischeck.ErrNotYet) {
+			return core, err
+		}
+		if !said {
+			log.Warn("Redis is not ready for the first start: kabar waits for it", "error", err)
+		}
+		if !rdb.Sleep(ctx, startPause) {
+			return nil, err
+		}
+	}
+}

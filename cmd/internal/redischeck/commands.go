@@ -1,0 +1,93 @@
+package redischeck
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The commands that Kabar executes, directly or in scripts, each with arguments that show
+// where its keys (KEY) and channels (CHANNEL) stand. Tests hold these lists to the scripts and
+// to the Go code.
+var (
+	commands = []string{
+		"append KEY v", "decr KEY", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exec", "exists KEY",
+		"get KEY", "getdel KEY",
+		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hvals KEY",
+		"incr KEY", "info", "multi", "pexpire KEY 1", "pexpireat KEY 1", "ping", "pttl KEY", "rename KEY KEY",
+		"sadd KEY m", "scard KEY", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "unlink KEY",
+		"xack KEY g 0-1", "xadd KEY * f v", "xautoclaim KEY g c 0 0", "xclaim KEY g c 0 0-1", "xdel KEY 0-1",
+		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
+		"xrange KEY - +", "xreadgroup GROUP g c STREAMS KEY >", "xrevrange KEY + -", "xtrim KEY MAXLEN 1",
+		"zadd KEY 0 m", "zcard KEY", "zcount KEY 0 0", "zlexcount KEY - +", "zmscore KEY m", "zpopmin KEY", "zrange KEY 0 0",
+		"zrangebylex KEY - +", "zrangebyscore KEY 0 0", "zrem KEY m", "zremrangebylex KEY - +",
+		"zremrangebyrank KEY 0 0", "zremrangebyscore KEY 0 0", "zrevrange KEY 0 0", "zrevrangebylex KEY + -", "zscan KEY 0", "zscore KEY m",
+		"client|setname kabar",
+	}
+	singleCommands  = []string{"publish CHANNEL m", "subscribe CHANNEL", "unsubscribe CHANNEL"}
+	clusterCommands = []string{"spublish CHANNEL m", "ssubscribe CHANNEL", "sunsubscribe CHANNEL", "asking", "cluster|slots"}
+	selectCommand   = "select 1" // when the URL names a database
+	waitCommand     = "wait 0 0" // with redis.wait_replicas
+)
+
+// newCommands are the commands that Redis 6.0 did not have, and the version that has them.
+var newCommands = map[string]string{
+	"getdel": "6.2", "xautoclaim": "6.2", "zmscore": "6.2",
+	"spublish": "7.0", "ssubscribe": "7.0", "sunsubscribe": "7.0",
+}
+
+// A command is one that Kabar executes.
+type command struct {
+	name  string   // as in an ACL rule, such as "xgroup|create"
+	words []string // with the places of keys and channels
+}
+
+func parseCommand(text string) command {
+	name, args, _ := strings.Cut(text, " ")
+	return command{name, append(strings.Split(name, "|"), strings.Fields(args)...)}
+}
+
+// with returns the words for a key and a channel.
+func (c command) with(key, channel string) []string {
+	words := slices.Clone(c.words)
+	for i, w := range words {
+		switch w {
+		case "KEY":
+			words[i] = key
+		case "CHANNEL":
+			words[i] = channel
+		}
+	}
+	return words
+}
+
+// commands returns the commands that Kabar needs of a kind of Redis.
+func (c *Checker) commands() []command {
+	texts := slices.Clone(commands)
+	if c.cluster() {
+		texts = append(texts, clusterCommands...)
+	} else {
+		texts = append(texts, singleCommands...)
+	}
+	if c.address.DB > 0 {
+		texts = append(texts, selectCommand)
+	}
+	if c.Config.WaitReplicas > 0 {
+		texts = append(texts, waitCommand)
+	}
+	all := make([]command, len(texts))
+	for i, text := range texts {
+		all[i] = parseCommand(text)
+	}
+	return all
+}
+
+// ACLRules returns the rules of a Redis user who may do what Kabar does, and nothing else,
+// whatever the kind of Redis.
+func ACLRules(prefix string) string {
+	rules := []string{fmt.Sprintf("~%s:*", prefix), fmt.Sprintf("&%s:*", prefix)}
+	for _, text := range slices.Concat(commands, singleCommands, clusterCommands, []string{selectCommand, waitCommand}) {
+		rules = append(rules, "+"+parseCommand(text).name)
+	}
+	return strings.Join(rules, " ")
+}

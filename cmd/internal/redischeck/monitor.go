@@ -1,0 +1,198 @@
+package redischeck
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+const (
+	lookEvery    = time.Second
+	lookTimeout  = time.Second            // for one shard
+	waitReplicas = 500 * time.Millisecond // of lookTimeout
+	clockEvery   = 10 * time.Second
+	readyName    = "ready" // a key of a partition: a string, for readyTTL
+	readyTTL     = time.Minute
+)
+
+// A Shard is what a Monitor saw of one master of Redis.
+type Shard struct {
+	Name   string        // host:port, or the master's name at Sentinel
+	Err    error         // why nothing can be stored there, or nil
+	Offset time.Duration // Redis' clock less this process's; see Checker.Clock
+
+	at        master
+	partition int // one of those that lie there
+	clocked   bool
+}
+
+// Reason names why nothing can be stored: OOM, READONLY, MISCONF or another word of Redis,
+// or Away. It also says what that means.
+func (s Shard) Reason() (reason, meaning string) { return reasonOf(s.Err) }
+
+// A Monitor writes to each shard once a second and remembers whether that worked. It compares
+// the clocks every 10 seconds. Shards may be called from any goroutine.
+type Monitor struct {
+	c   *Checker
+	now func() time.Time
+
+	clocks time.Time // when they were compared; only Look uses it
+
+	mu     sync.Mutex
+	shards []Shard // in the order of their names
+}
+
+// NewMonitor returns a Monitor that has seen nothing yet.
+func NewMonitor(c *Checker) *Monitor { return &Monitor{c: c, now: time.Now} }
+
+// Run looks until ctx ends.
+func (m *Monitor) Run(ctx context.Context) {
+	for rdb.Sleep(ctx, lookEvery) {
+		m.Look(ctx)
+	}
+}
+
+// Shards returns what was seen last.
+func (m *Monitor) Shards() []Shard {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.shards)
+}
+
+// Look looks at all shards at the same time, for little more than a second. It may not be
+// called by two goroutines at once.
+func (m *Monitor) Look(ctx context.Context) {
+	clocks := m.now().Sub(m.clocks) >= clockEvery
+	if clocks {
+		m.clocks = m.now()
+	}
+	before := m.Shards()
+	shards := m.find(ctx, before)
+	var wg sync.WaitGroup
+	for i := range shards {
+		wg.Go(func() {
+			s := &shards[i]
+			var was *Shard
+			if n := slices.IndexFunc(before, func(b Shard) bool { return b.Name == s.Name }); n >= 0 {
+				was = &before[n]
+				s.Offset, s.clocked = was.Offset, was.clocked
+			}
+			m.look(ctx, s, was, clocks)
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return // what failed says nothing of Redis
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shards = shards
+}
+
+// look asks one shard, and logs what has changed since before.
+func (m *Monitor) look(ctx context.Context, s, before *Shard, clock bool) {
+	limited, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	s.Err = m.write(limited, s)
+	if s.Err == nil && (clock || !s.clocked) {
+		m.compareClocks(limited, s)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	log := m.c.Log.With("shard", s.Name)
+	switch {
+	case s.Err != nil && (before == nil || before.Err == nil):
+		reason, meaning := s.Reason()
+		log.Warn("nothing can be stored on a shard of Redis: "+meaning, "reason", reason, "error", s.Err)
+	case s.Err == nil && before != nil && before.Err != nil:
+		log.Info("a shard of Redis stores again")
+		m.checkAgain(ctx, s)
+	}
+}
+
+// checkAgain checks a shard as at start: it was away then, or another process has taken its
+// place.
+func (m *Monitor) checkAgain(ctx context.Context, s *Shard) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	if err := m.c.fit(ctx, s.at); faulty(err) {
+		m.c.Log.Error("a shard of Redis that is back is not as Kabar needs it", "shard", s.Name, "error", err)
+	}
+}
+
+// compareClocks notes by how much the clocks differ, and logs when they begin or cease to
+// differ by more than MaxOffset.
+func (m *Monitor) compareClocks(ctx context.Context, s *Shard) {
+	offset, err := m.c.clock(ctx, s.at, m.now)
+	if err != nil {
+		return // the next write tells
+	}
+	before := s.Offset
+	s.Offset, s.clocked = offset, true
+	log := m.c.Log.With("shard", s.Name, "redis_is_ahead_by", offset.Round(time.Millisecond).String())
+	switch differed, differs := before.Abs() > MaxOffset, offset.Abs() > MaxOffset; {
+	case differs && !differed:
+		log.Warn("the clocks of this machine and of Redis differ by more than a second: synchronise both (NTP)")
+	case differed && !differs:
+		log.Info("the clocks of this machine and of Redis agree again")
+	}
+}
+
+// write writes a small key, as requests do: Redis refuses it when its memory is full. It also
+// waits for the replicas that requests wait for.
+func (m *Monitor) write(ctx context.Context, s *Shard) error {
+	key := m.c.Partitions.Key(s.partition, readyName)
+	if err := m.c.Client.Set(ctx, key, "1", readyTTL).Err(); err != nil {
+		return fmt.Errorf("write to Redis: %w", err)
+	}
+	want := m.c.Config.WaitReplicas
+	if want == 0 {
+		return nil
+	}
+	pipe := s.at.client.Pipeline()
+	pipe.Set(ctx, key, "1", readyTTL)
+	wait := pipe.Do(ctx, "wait", want, waitReplicas.Milliseconds())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("write to Redis: %w", err)
+	}
+	if n, err := wait.Int(); err != nil {
+		return fmt.Errorf("wait for replicas: %w", err)
+	} else if n < want {
+		return fmt.Errorf("%w: %d of %d", rdb.ErrReplicas, n, want)
+	}
+	return nil
+}
+
+// find returns the shards that hold partitions, each with one of its partitions. While the
+// cluster cannot be asked they are those of before.
+func (m *Monitor) find(ctx context.Context, before []Shard) []Shard {
+	whole := []Shard{{Name: m.c.name(), at: master{m.c.name(), m.c.Client}}}
+	cluster, ok := m.c.Client.(*redis.ClusterClient)
+	if !ok {
+		return whole
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	found := make(map[string]Shard)
+	for p := range m.c.Partitions.Len() {
+		node, err := cluster.MasterForKey(ctx, m.c.Partitions.Key(p, readyName))
+		if err != nil && len(before) > 0 {
+			return slices.Clone(before)
+		}
+		if err != nil {
+			return whole
+		}
+		name := node.Options().Addr
+		found[name] = Shard{Name: name, at: master{name, node}, partition: p}
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b Shard) int { return strings.Compare(a.Name, b.Name) })
+}

@@ -1,0 +1,174 @@
+// Package redischeck connects to Redis and tells whether it is what Kabar needs: of the kind that the URL says,
+// new enough, durable, with all rights, and writable. Start asks once, a Monitor keeps
+// looking, and the doctor asks for each thing by itself.
+package redischeck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+// ErrNotYet reports a Redis that is as it should be, but cannot do now what the first start
+// needs: it is full, a replica, loading, or one shard of it is away. Try again.
+var ErrNotYet = errors.New("this Redis is not ready")
+
+const (
+	nodeTimeout = 5 * time.Second // for the questions to one master
+	probeName   = "probe"         // a key and a channel that are asked for and never used
+)
+
+// Options configure a Checker. All are required.
+type Options struct {
+	Client     redis.UniversalClient
+	Config     config.Redis
+	Partitions *rdb.Partitions
+	Log        *slog.Logger
+}
+
+// A Checker asks Redis. It is safe for concurrent use.
+type Checker struct {
+	Options
+	address config.RedisAddress
+}
+
+// New returns a Checker. It connects to nothing.
+func New(o Options) (*Checker, error) {
+	a, err := o.Config.Address()
+	if err != nil {
+		return nil, fmt.Errorf("redis.url %w", err)
+	}
+	return &Checker{Options: o, address: a}, nil
+}
+
+func (c *Checker) cluster() bool { return c.address.Kind == config.RedisCluster }
+
+// A master is a Redis process that takes writes. There is one for each shard.
+type master struct {
+	name   string // host:port, or the name that Sentinel knows it by
+	client redis.UniversalClient
+}
+
+// masters returns the masters of Redis, in the order of their names.
+func (c *Checker) masters(ctx context.Context) ([]master, error) {
+	cluster, ok := c.Client.(*redis.ClusterClient)
+	if !ok {
+		return []master{{c.name(), c.Client}}, nil
+	}
+	var mu sync.Mutex
+	var all []master
+	err := cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, master{node.Options().Addr, node})
+		return nil
+	})
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	slices.SortFunc(all, func(a, b master) int { return strings.Compare(a.name, b.name) })
+	return all, nil
+}
+
+// name returns what to call Redis where it has one master.
+func (c *Checker) name() string {
+	if c.address.Kind == config.RedisSentinel {
+		return c.address.Master
+	}
+	return c.address.Hosts[0]
+}
+
+// Start checks everything that can be checked before the first request, and claims the
+// partitions. A shard that is away is left out, and said so. The error is ErrNotYet when
+// trying again may help; others are faults of the configuration, or say that Redis cannot be
+// reached at all.
+func (c *Checker) Start(ctx context.Context) error {
+	away := 0
+	checked, err := c.each(ctx, c.fit)
+	if err != nil {
+		return fmt.Errorf("reach Redis at %s: %w", c.Config.URL, err)
+	}
+	for m, err := range checked {
+		switch {
+		case err == nil:
+		case !isAway(err):
+			return err
+		default:
+			away++
+			if away == len(checked) {
+				return fmt.Errorf("reach Redis at %s: %w", c.Config.URL, err)
+			}
+			c.Log.Warn("a shard of Redis is away and was not checked", "shard", m.name, "error", err)
+		}
+	}
+	if err := c.Partitions.Claim(ctx, c.Client); err != nil {
+		if passes(err) {
+			return fmt.Errorf("%w: %w", ErrNotYet, err)
+		}
+		return err
+	}
+	return nil
+}
+
+// each asks all masters at the same time. The error says that there are none to ask.
+func (c *Checker) each(ctx context.Context, ask func(context.Context, master) error) (map[master]error, error) {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	masters, err := c.masters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	answers := make(map[master]error, len(masters))
+	for _, m := range masters {
+		wg.Go(func() {
+			err := ask(ctx, m)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[m] = err
+		})
+	}
+	wg.Wait()
+	return answers, nil
+}
+
+// all returns the errors of each.
+func (c *Checker) all(ctx context.Context, ask func(context.Context, master) error) error {
+	answers, err := c.each(ctx, ask)
+	for _, e := range answers {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// fit checks one master.
+func (c *Checker) fit(ctx context.Context, m master) error {
+	about, err := c.about(ctx, m)
+	if err != nil {
+		return err
+	}
+	if err := c.kind(m, about); err != nil {
+		return err
+	}
+	if err := c.rights(ctx, m); err != nil {
+		return err
+	}
+	if c.Config.AllowVolatile {
+		return nil
+	}
+	if err := durable(m, about); err != nil {
+		return fmt.Errorf("%w (or set redis.allow_volatile to accept that)", err)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package rdb
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+func TestPartitionsAreClaimed(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for range 2 {
+			if err := NewPartitions(t.Name(), 16).Claim(t.Context(), rdb); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := NewPartitions(t.Name(), 8).Claim(t.Context(), rdb)
+		if !errors.Is(err, ErrPartitions) || !strings.Contains(err.Error(), "it has 16, the configuration says 8") {
+			t.Errorf("error %v, want ErrPartitions", err)
+		}
+	})
+}
+
+// What another build or another hand has left under the keys of the claim.
+func TestClaimReadsWhatIsThere(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for name, tc := range map[string]struct {
+			key, value string
+			want       error
+			says       string
+		}{
+			"a build before the layout had a version": {":partitions", "16", nil, ""},
+			"another number from such a build":        {":partitions", "8", ErrPartitions, "it has 8"},
+			"garbage":                                 {":partitions", "sixteen", ErrClaim, `:partitions holds "sixteen"; choose another redis.prefix`},
+			"nothing":                                 {":partitions", "", ErrClaim, `holds ""`},
+			"a later layout":                          {":layout", "2 16", ErrLayout, "Redis has layout 2, this build uses layout 1"},
+			"a later layout in another slot":          {":{p3}:layout", "2 16", ErrLayout, "layout 2"},
+			"half a layout":                           {":layout", "1", ErrClaim, `:layout holds "1"`},
+			"more than a layout":                      {":layout", "1 16 32", ErrClaim, `"1 16 32"`},
+		} {
+			prefix := t.Name() + "." + strings.ReplaceAll(name, " ", "-")
+			if err := rdb.Set(t.Context(), prefix+tc.key, tc.value, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			p := NewPartitions(prefix, 16)
+			err := p.Claim(t.Context(), rdb)
+			if !errors.Is(err, tc.want) || err != nil && !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%s: %v, want %v saying %q", name, err, tc.want, tc.says)
+			}
+			if n, _ := rdb.Exists(t.Context(), p.ClaimKeys()...).Result(); tc.want != nil && n != 1 {
+				t.Errorf("%s: %d keys after it was refused", name, n)
+			} else if tc.want == nil && n != claimCopies+2 {
+				t.Errorf("%s: %d keys after it was claimed", name, n)
+			}
+		}
+		list := NewPartitions(t.Name()+".list", 16)
+		if err := rdb.RPush(t.Context(), list.partitionsKey(), "x").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := list.Claim(t.Context(), rdb); !errors.Is(err, ErrClaim) {
+			t.Errorf("a list: %v, want ErrClaim", err)
+		}
+	})
+}
+
+// A build before the layout had a version reads what this one writes, as a number.
+func TestClaimIsReadByFormerBuilds(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		if err := NewPartitions(t.Name(), 16).Claim(t.Context(), rdb); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := rdb.Get(t.Context(), t.Name()+":partitions").Int(); n != 16 || err != nil {
+			t.Errorf("%d partitions, %v", n, err)
+		}
+	})
+}
+
+// A Redis that is full is read, and only claimed when it was not used yet.
+func TestClaimOnAFullRedis(t *testing.T) {
+	t.Parallel()
+	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	rdb := connect(t, server.Addr())
+	if err := errors.Join(
+		rdb.Set(t.Context(), "former:partitions", 16, 0).Err(),
+		rdb.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err(),
+		rdb.ConfigSet(t.Context(), "maxmemory", "1").Err()); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewPartitions("former", 16).Claim(t.Context(), rdb); err != nil {
+		t.Errorf("a Redis that was used before: %v", err)
+	}
+	if err := NewPartitions("former", 8).Claim(t.Context(), rdb); !errors.Is(err, ErrPartitions) {
+		t.Errorf("with another number: %v, want ErrPartitions", err)
+	}
+	if err := NewPartitions("new", 16).Claim(t.Context(), rdb); !redis.HasErrorPrefix(err, "OOM") {
+		t.Errorf("the first start: %v, want OOM", err)
+	}
+}
