@@ -15,6 +15,7 @@
 local meta, erasures = unpack(KEYS)
 local user, step, tombstone_ttl, due_in = unpack(ARGV)
 
+expect('zset', erasures)
 local state = redis.call('HGET', meta, 'erased')
 if step == 'bury' then
   redis.call('DEL', meta)

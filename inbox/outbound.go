@@ -224,10 +224,11 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
 	}
-	reply, err := c.Values(2)
+	reply, err := c.Values(3)
 	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
 	}
+	o.liveErrors.note(reply[2])
 	status, _ = reply[0].(int64)
 	id, _ = reply[1].(string)
 	return status, id, nil

@@ -17,12 +17,14 @@ local content, record_ttl, binding_member, partner = unpack(ARGV)
 
 if is_erased(meta) then return -1 end
 local reply = 1
+expect('set', partners)
 if content ~= '' then
   local bound = redis.call('GET', binding)
   if bound and bound ~= content then return 0 end
   if bound then
     reply = 2
   else
+    expect('zset', record_index)
     redis.call('SET', binding, content, 'PX', record_ttl)
     index_record(record_index, record_ttl, binding_member)
   end

@@ -15,6 +15,8 @@ local FIRST_FIELD = 4
 
 local erased = redis.call('HGET', meta, 'erased')
 if erased and (erased ~= 'done' or tombstone ~= 'lift') then return 0 end
+expect('hash', profile)
+expect('zset', users, erasures)
 if erased then
   redis.call('DEL', meta)
   redis.call('ZREM', erasures, user)

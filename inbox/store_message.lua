@@ -35,9 +35,10 @@
 --       event: member of record_index for the record; once_event: for once
 --       content: digest of what is sent
 --       then the postings of the message
--- Reply {status, id}: 1 stored, id is the one before it; 0 stored before, as id;
+-- Reply {status, id, live_error}: 1 stored, id is the one before it; 0 stored before, as id;
 --       -1 out of order, id is the newest one of this copy; -2 dropped because one of
---       the two was erased; -3 stored before as id, with other content
+--       the two was erased; -3 stored before as id, with other content. live_error is
+--       as in common.lua
 
 local record, meta, conversations, unread_conversations, conversation, messages, unread,
   bodies, words, log, counted, devices, outbox, delayed, users, heads, once, pending,
@@ -49,23 +50,37 @@ local id, record_ttl, message, conversation_id, partner, score, publish_command,
 local FIRST_POSTING = 25
 local is_first_copy = handoff ~= ''
 
-if is_erased(meta) then return {-2, ''} end
+if is_erased(meta) then return {-2, '', live_error} end
 local erased_id = role == 'receiver' and redis.call('GET', erased_up_to)
-if erased_id and id <= erased_id then return {-2, ''} end
+if erased_id and id <= erased_id then return {-2, '', live_error} end
 local head = redis.call('HGET', heads, conversation_id) or ''
 if is_first_copy then
   local stored = redis.call('GET', once)
   if stored then
     local stored_id, stored_content = string.match(stored, '^(%S+) (%S+)$')
-    return {stored_content == content and 0 or -3, stored_id}
+    return {stored_content == content and 0 or -3, stored_id, live_error}
   end
-  if id <= head then return {-1, head} end
+  if id <= head then return {-1, head, live_error} end
 elseif redis.call('EXISTS', record) == 1 then
-  return {0, id}
+  return {0, id, live_error}
 elseif before ~= '*' and before ~= head then
-  return {-1, head}
+  return {-1, head, live_error}
 end
 
+local pushed = role == 'receiver' and push_header ~= '' and redis.call('EXISTS', devices) == 1
+expect('hash', conversation, bodies)
+expect('zset', conversations, messages, unread, words, users, unread_conversations, record_index)
+if role == 'receiver' then expect('zset', counted) end
+if is_first_copy then expect('zset', pending, handoffs) end
+if pushed then
+  expect('stream', outbox)
+  expect('zset', delayed)
+end
+
+local seq, prev = advance_seq(meta)
+log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl) -- the first write: it may fail, unlike the others
+redis.call('HSET', meta, 'seq', seq)
+if prev == '0' then redis.call('ZADD', users, 0, user_member) end
 -- A pending message may be below the head: a failover lost the first copy's newest
 -- messages, which the second one has, and the order began anew. It comes late, but is
 -- not lost.
@@ -76,8 +91,6 @@ redis.call('ZADD', messages, 0, id)
 redis.call('ZADD', unread, 0, id)
 redis.call('HSET', bodies, id, message)
 for i = FIRST_POSTING, #ARGV do redis.call('ZADD', words, 0, ARGV[i]) end
-local seq, prev = advance_seq(meta, users, user_member)
-log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl)
 local listening = publish(publish_command, channel, 'message', seq, prev, id, frame)
 
 local push = 'none'
@@ -86,7 +99,7 @@ if role == 'sender' then
 else
   redis.call('ZADD', unread_conversations, 'GT', score, conversation_id)
   redis.call('ZADD', counted, MESSAGE, id)
-  if push_header ~= '' and redis.call('EXISTS', devices) == 1 then
+  if pushed then
     local entry = push_header .. '\n' .. push_body
     if listening > 0 and tonumber(grace) > 0 then
       redis.call('ZADD', delayed, digits(millis() + tonumber(grace)), entry)
@@ -105,4 +118,4 @@ if is_first_copy then
   redis.call('ZADD', pending, 0, id .. handoff)
   redis.call('ZADD', handoffs, 'NX', digits(millis() + tonumber(handoff_delay)), pointer)
 end
-return {1, head}
+return {1, head, live_error}

@@ -60,10 +60,9 @@ var storeNotificationScript = script(storeNotificationSource)
 // when an earlier call has named them.
 func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
 	index := n.records.indexCommands(ctx, receivers)
-	suffixes, scripts := make([]string, len(events)), make([]*rdb.Command, len(events))
+	scripts := make([]*rdb.Command, len(events))
 	for i := range events {
-		suffixes[i] = model.NewIDSuffix()
-		keys, args := n.storeArgs(&events[i], suffixes[i])
+		keys, args := n.storeArgs(&events[i], model.NewIDSuffix())
 		scripts[i] = storeNotificationScript.Command(ctx, keys, args...)
 	}
 	common := n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...)
@@ -72,7 +71,7 @@ func (n *Notifications) Store(ctx context.Context, events []NewNotification, rec
 	}
 	results, errs := make([]StoreResult, len(events)), make([]error, len(events))
 	for i, c := range scripts {
-		results[i], errs[i] = storeResult(c.Cmd, suffixes[i], common)
+		results[i], errs[i] = n.storeResult(c.Cmd, common)
 		if errs[i] != nil && !errors.Is(errs[i], ErrConflict) {
 			errs[i] = fmt.Errorf("store event for user %d: %w", events[i].Receiver, errs[i])
 		}
@@ -119,17 +118,18 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 
 // storeResult reads the script's reply. common is the error of the whole pipeline, which
 // counts where there is no reply.
-func storeResult(cmd *redis.Cmd, suffix string, common error) (StoreResult, error) {
+func (n *Notifications) storeResult(cmd *redis.Cmd, common error) (StoreResult, error) {
 	reply, err := cmd.Slice()
 	if err != nil {
 		return StoreResult{}, err
 	}
-	if len(reply) != 3 {
+	if len(reply) != 4 {
 		return StoreResult{}, common
 	}
 	if errors.Is(common, rdb.ErrReplicas) {
 		return StoreResult{}, common
 	}
+	n.liveErrors.note(reply[3])
 	status, _ := reply[0].(int64)
 	stored := StoreResult{Duplicate: status == 0, Erased: status == 2}
 	stored.ID, _ = reply[1].(string)

@@ -30,8 +30,9 @@
 --       user_member: of users
 --       event: member of record_index
 --       quiet: '1' when the event moves counters and is shown to nobody
--- Reply {status, id, seq}: status 1 stored, 0 stored before (id is the first one's),
---       -1 stored before with other content, 2 dropped because the user was erased
+-- Reply {status, id, seq, live_error}: status 1 stored, 0 stored before (id is the first one's),
+--       -1 stored before with other content, 2 dropped because the user was erased;
+--       live_error is as in common.lua
 
 local record, meta, notifications, unread, counted, log, devices, outbox, contacts,
   recent_contacts, users, record_index = unpack(KEYS, 1, 12)
@@ -44,8 +45,8 @@ local shown = cart == '' and quiet ~= '1'
 local stored = redis.call('GET', record)
 if stored then
   local stored_content, id, seq = string.match(stored, '^(%S*) (%S+) (%S+)')
-  if string.sub(id, 14) == id_suffix then return {1, id, seq} end -- this call, sent again after its answer was lost
-  return {stored_content == content and 0 or -1, id, seq}
+  if string.sub(id, 14) == id_suffix then return {1, id, seq, live_error} end -- this call, sent again after its answer was lost
+  return {stored_content == content and 0 or -1, id, seq, live_error}
 end
 
 local state_field = subject == '' and 'cart_at' or 'r:' .. subject
@@ -57,20 +58,38 @@ local seq, prev = digits(now), digits(last)
 local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .. id_suffix
 local changes = {} -- fields and values of meta
 
+expect('zset', record_index)
 if erased then -- only the record is kept: services may ask what became of the event
   redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' 0 erased\n', 'PX', record_ttl)
-  return {2, id, seq}
+  return {2, id, seq, live_error}
 end
 
 -- The state counts unless a newer one is known (guarantee G6). A notification whose
 -- state is late is stored and not pushed, and is not the newest about its subject.
-local late = false
+local last_order, last_rank, told, newest = '0', '0', '-', id
+if subject ~= '' and last_state then
+  last_order, last_rank, told, newest = string.match(last_state, '^(%S+) (%S+) (%S+) (%S+)')
+end
+local o, r, lo, lr = tonumber(order), tonumber(rank), tonumber(last_order), tonumber(last_rank)
+local same = o == lo and r == lr -- it is pushed again, but counted once
+local late = subject ~= '' and r > 0 and not same and (o < lo or (o == lo and r < lr))
+
+-- What may fail comes before the second write; the first one is to the list or to the log.
+local pushed = push_header ~= '' and redis.call('EXISTS', devices) == 1
+if subject ~= '' or listed_type ~= '' then expect('zset', counted, unread) end
+if not last_seq then expect('zset', users) end
+if pushed then expect('stream', outbox) end
+if contact_field ~= '' then
+  expect('hash', contacts)
+  expect('zset', recent_contacts)
+end
+if listed_type ~= '' then
+  redis.call('XADD', notifications, seq .. '-0', 'i', id, 'p', prev, 't', listed_type, 'r', subject, 'b', body)
+elseif shown then
+  log_frame(log, seq, prev, 'event', id, body, log_frames, log_ttl)
+end
+
 if subject ~= '' then
-  local last_order, last_rank, told, newest = '0', '0', '-', id
-  if last_state then last_order, last_rank, told, newest = string.match(last_state, '^(%S+) (%S+) (%S+) (%S+)') end
-  local o, r, lo, lr = tonumber(order), tonumber(rank), tonumber(last_order), tonumber(last_rank)
-  local same = o == lo and r == lr -- it is pushed again, but counted once
-  late = r > 0 and not same and (o < lo or (o == lo and r < lr))
   if not late and push_header ~= '' then newest = id end -- only a push replaces another one on the screen
   if r > 0 and not late and not same then
     last_order, last_rank, told = order, rank, id
@@ -99,7 +118,6 @@ end
 
 local trimmed = false
 if listed_type ~= '' then
-  redis.call('XADD', notifications, seq .. '-0', 'i', id, 'p', prev, 't', listed_type, 'r', subject, 'b', body)
   redis.call('ZADD', unread, seq, id)
   local kept = tonumber(length or '0') + 1
   if kept > tonumber(max_notifications) + 32 or last_day ~= day then -- 32: trim several at a time, and seldom
@@ -113,8 +131,6 @@ if listed_type ~= '' then
     kept, trimmed = redis.call('XLEN', notifications), true
   end
   changes[#changes + 1], changes[#changes + 2] = 'kept', kept
-elseif shown then
-  log_frame(log, seq, prev, 'event', id, body, log_frames, log_ttl)
 end
 if shown then -- a frame that is in no log takes no sequence number
   changes[#changes + 1], changes[#changes + 2] = 'seq', seq
@@ -132,10 +148,10 @@ end
 local push = 'none'
 if push_header ~= '' and late then
   push = 'superseded'
-elseif push_header ~= '' and redis.call('EXISTS', devices) == 1 then
+elseif pushed then
   redis.call('XADD', outbox, '*', 'e', push_header .. id .. '"}\n' .. body)
   push = 'waiting'
 end
 redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', record_ttl)
 index_record(record_index, record_ttl, event)
-return {1, id, seq}
+return {1, id, seq, live_error}

@@ -87,13 +87,12 @@ func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("e", "discount")
-		suffix := model.NewIDSuffix()
-		keys, args := s.Notifications.storeArgs(&p, suffix)
+		keys, args := s.Notifications.storeArgs(&p, model.NewIDSuffix())
 		ctx := context.Background()
 		var stored []StoreResult
 		for range 2 {
 			c := storeNotificationScript.Command(ctx, keys, args...)
-			result, err := storeResult(c.Cmd, suffix, s.batcher.Do(ctx, c))
+			result, err := s.Notifications.storeResult(c.Cmd, s.batcher.Do(ctx, c))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,8 +12,14 @@
 local meta, notifications, unread, counted, record_index, trash = unpack(KEYS)
 local min_seq, max_notifications, publish_command, channel, test_time = unpack(ARGV)
 
+local now = test_time == '' and digits(millis()) or test_time
+redis.call('ZREMRANGEBYSCORE', record_index, '-inf', now)
 local old = redis.call('XRANGE', notifications, '-', '(' .. min_seq, 'COUNT', max_notifications)
 local changed = 0
+if #old > 0 then
+  expect('hash', meta)
+  expect('zset', unread, counted)
+end
 for _, entry in ipairs(old) do
   local seq, id = entry[1], entry[2][2]
   redis.call('XDEL', notifications, seq)
@@ -23,7 +29,5 @@ if #old > 0 then
   changed = changed + drop_stale_news(counted, meta, unread)
   redis.call('HSET', meta, 'kept', redis.call('XLEN', notifications))
 end
-local now = test_time == '' and digits(millis()) or test_time
-redis.call('ZREMRANGEBYSCORE', record_index, '-inf', now)
 if changed > 0 then publish_unreads(publish_command, channel) end
 return {#old, #old == tonumber(max_notifications) and 1 or 0, redis.call('EXISTS', trash)}
