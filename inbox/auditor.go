@@ -48,7 +48,8 @@ type Auditor struct{ *base }
 // Audit recomputes a user's counters from what is stored, and returns the differences:
 // unread notifications that are not in the list, subjects in another counter than their
 // newest state says, unread messages that are not counted or the reverse, messages
-// without a body or conversation, conversations in the wrong place of the list. With
+// without a body or conversation, conversations in the wrong place of the list,
+// notifications and messages without a record. With
 // repair the script that finds a difference repairs it; a second call shows what could
 // not be repaired. The user's data may change during an audit: every script compares
 // what is there at one moment.
@@ -57,7 +58,7 @@ type Auditor struct{ *base }
 // does not know a user's role in offers, nor in transactions that have left the contacts.
 func (a *Auditor) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
 	u := &userAudit{base: a.base, k: a.keys(user), user: user, rules: rules, repair: repair}
-	for _, check := range []func(context.Context) error{u.notifications, u.messages, u.subjects} {
+	for _, check := range []func(context.Context) error{u.notificationRecords, u.messageRecords, u.notifications, u.messages, u.subjects} {
 		if err := check(ctx); err != nil {
 			return u.found, fmt.Errorf("audit user %d: %w", user, err)
 		}
