@@ -7,19 +7,22 @@ local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 -- refers to a broadcast; nil: the body itself.
 local live_body
 
--- next_seq returns the user's next sequence number: the last one plus one, or the
--- time in microseconds when that is larger. So it never runs back, not after a
--- failover either. test_time replaces Redis' time in tests; it is '' otherwise.
-local function next_seq(last, test_time)
-  if test_time ~= '' then return math.max(last + 1, tonumber(test_time)) end
-  return math.max(last + 1, micros())
+-- acceptance returns when something of the user is accepted, in microseconds: Redis'
+-- time, or the last acceptance plus one when that is larger. So it never runs back,
+-- whatever a failover or Redis' clock does. It is also the sequence number of frames that
+-- take one, the time in ids, and the order of states that have no time of their own.
+-- last_seq and last_accepted are the fields seq and accepted of meta; test_time replaces
+-- Redis' time in tests, and is '' otherwise.
+local function acceptance(last_seq, last_accepted, test_time)
+  local now = test_time == '' and micros() or tonumber(test_time)
+  return math.max(now, tonumber(last_seq or '0') + 1, tonumber(last_accepted or '0') + 1)
 end
 
--- advance_seq returns the user's next sequence number and the one before, as text. The
--- caller writes it.
-local function advance_seq(meta)
-  local last = tonumber(redis.call('HGET', meta, 'seq') or '0')
-  return digits(next_seq(last, '')), digits(last)
+-- lifetime returns the members of an outbox entry that say until when it is of use and
+-- until when it is retried: ttl and retry_for ms after its acceptance.
+local function lifetime(accepted, ttl, retry_for)
+  local ms = math.floor(accepted / 1000)
+  return ',"x":' .. digits(ms + ttl) .. ',"r":' .. digits(ms + retry_for)
 end
 
 -- score_of returns a number that sorts as a message's id does, to the microsecond.

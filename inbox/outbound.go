@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,8 +79,8 @@ func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 type Outbound struct{ *base }
 
 // Prepare comes before StoreFirst, in one round trip: it returns the profiles of the
-// message's users, without unknown users, and binds the ClientID, if there is one, to the
-// message's content. again reports a repeat: the ClientID was already bound to this
+// message's users, without unknown users, gives the message an id of Redis' time if it
+// has none, and binds the ClientID, if there is one, to the message's content. again reports a repeat: the ClientID was already bound to this
 // content. The error is ErrConflict when it is bound to other content, and ErrErased when
 // the sender was erased.
 func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
@@ -90,19 +91,17 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	commands := []*rdb.Command{
 		o.profileCommand(ctx, m.Sender), o.profileCommand(ctx, m.Receiver),
 		prepareMessageScript.Command(ctx, []string{k.meta(), k.record(bindingEvent(m)), k.recordIndex(), k.partners()},
-			content, o.recordTTL().Milliseconds(), bindingEvent(m), m.Receiver),
+			content, o.recordTTL().Milliseconds(), bindingEvent(m), m.Receiver, o.testTime()),
 	}
 	if err := o.batcher.Do(ctx, commands...); err != nil {
 		return nil, false, fmt.Errorf("prepare message: %w", err)
 	}
-	done, err := commands[2].Int()
-	switch {
-	case err != nil:
-		return nil, false, fmt.Errorf("prepare message: %w", err)
-	case done == 0:
-		return nil, false, ErrConflict
-	case done < 0:
-		return nil, false, ErrErased
+	status, now, err := readPrepared(commands[2])
+	if err != nil {
+		return nil, false, err
+	}
+	if m.ID == "" {
+		m.ID = model.NewID(now)
 	}
 	profiles = make(map[int64]Profile, 2)
 	for i, user := range []int64{m.Sender, m.Receiver} {
@@ -110,7 +109,27 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 			return nil, false, err
 		}
 	}
-	return profiles, done == 2, nil
+	return profiles, status == 2, nil
+}
+
+// readPrepared reads the reply of prepare_message.lua.
+func readPrepared(c *rdb.Command) (status int64, now time.Time, err error) {
+	reply, err := c.Values(2)
+	if err != nil {
+		return 0, now, fmt.Errorf("prepare message: %w", err)
+	}
+	status, _ = reply[0].(int64)
+	text, _ := reply[1].(string)
+	micros, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil:
+		return 0, now, fmt.Errorf("prepare message: %w", err)
+	case status == 0:
+		return 0, now, ErrConflict
+	case status < 0:
+		return 0, now, ErrErased
+	}
+	return status, time.UnixMicro(micros), nil
 }
 
 // content is a digest that two messages of a sender share when they say the same.
@@ -212,7 +231,7 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 		m.ID, o.recordTTL().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
 		o.publish, k.channel(), m.Frame, replayLogTTL.Milliseconds(), replayFrames,
 		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
-		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(),
+		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(), o.testTime(),
 	}
 	c, err := o.batcher.Run(ctx, storeMessageScript, []string{
 		o.messageRecord(user, m.ID), k.meta(), k.conversations(), k.unreadConversations(), k.conversation(m.Conversation),

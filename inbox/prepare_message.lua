@@ -8,21 +8,23 @@
 --       record_ttl: ms
 --       binding_member: of record_index
 --       partner
--- Reply 1 when the client id is bound now, or there is none; 2 when it had been bound
---       to the same content; 0 when it is bound to other content; -1 when the sender
---       was erased
+--       test_time: microseconds, or '' for Redis' time
+-- Reply {status, time in microseconds}: status 1 when the client id is bound now, or
+--       there is none; 2 when it had been bound to the same content; 0 when it is bound
+--       to other content; -1 when the sender was erased
 
 local meta, binding, record_index, partners = unpack(KEYS)
-local content, record_ttl, binding_member, partner = unpack(ARGV)
+local content, record_ttl, binding_member, partner, test_time = unpack(ARGV)
 
-if is_erased(meta) then return -1 end
-local reply = 1
+local now = test_time == '' and digits(micros()) or test_time
+if is_erased(meta) then return {-1, now} end
+local status = 1
 expect('set', partners)
 if content ~= '' then
   local bound = redis.call('GET', binding)
-  if bound and bound ~= content then return 0 end
+  if bound and bound ~= content then return {0, now} end
   if bound then
-    reply = 2
+    status = 2
   else
     expect('zset', record_index)
     redis.call('SET', binding, content, 'PX', record_ttl)
@@ -30,4 +32,4 @@ if content ~= '' then
   end
 end
 redis.call('SADD', partners, partner)
-return reply
+return {status, now}

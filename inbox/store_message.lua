@@ -34,6 +34,7 @@
 --       over
 --       event: member of record_index for the record; once_event: for once
 --       content: digest of what is sent
+--       test_time: microseconds, or '' for Redis' time
 --       then the postings of the message
 -- Reply {status, id, live_error}: 1 stored, id is the one before it; 0 stored before, as id;
 --       -1 out of order, id is the newest one of this copy; -2 dropped because one of
@@ -46,8 +47,8 @@ local record, meta, conversations, unread_conversations, conversation, messages,
 local id, record_ttl, message, conversation_id, partner, score, publish_command, channel,
   frame, log_ttl, log_frames, push_header, push_body, push_subject, grace, user_member,
   role, before, handoff, pointer, handoff_delay, event, once_event,
-  content = unpack(ARGV, 1, 24)
-local FIRST_POSTING = 25
+  content, test_time = unpack(ARGV, 1, 25)
+local FIRST_POSTING = 26
 local is_first_copy = handoff ~= ''
 
 if is_erased(meta) then return {-2, '', live_error} end
@@ -77,7 +78,8 @@ if pushed then
   expect('zset', delayed)
 end
 
-local seq, prev = advance_seq(meta)
+local known = redis.call('HMGET', meta, 'seq', 'accepted')
+local seq, prev = digits(acceptance(known[1], known[2], test_time)), known[1] or '0'
 log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl) -- the first write: it may fail, unlike the others
 redis.call('HSET', meta, 'seq', seq)
 if prev == '0' then redis.call('ZADD', users, 0, user_member) end

@@ -13,17 +13,18 @@
 --       body: JSON object, or a reference to a broadcast's text
 --       listed_type: the type under which it enters the list, or '' for no list
 --       list_ttl: ms for which an idle user's notifications are kept
---       min_seq: notifications with a lower sequence number are dropped
+--       keep: microseconds after which notifications are dropped
 --       max_notifications: kept
 --       subject: what the event is about, or ''
---       order: of the subject's state, microseconds
+--       order: of the state, microseconds; '' for the time of acceptance
 --       rank: of states with the same order; 0 when there is no state
 --       counter: that the state enters, 0 for none
 --       cart: number of items, or ''
 --       publish_command, channel
 --       log_ttl: ms; log_frames: kept
 --       push_header: of the outbox entry, up to the notification's id; or ''
---       day: a number; when it changes expiries are renewed
+--       ttl, retry_for: for how long the push is of use, and is retried, ms
+--       day: its length in microseconds; expiries are renewed once a day
 --       test_time: microseconds, or '' for Redis' time
 --       contact_field: of contacts, or '' for none; contact: its value
 --       max_contacts: kept
@@ -36,10 +37,10 @@
 
 local record, meta, notifications, unread, counted, log, devices, outbox, contacts,
   recent_contacts, users, record_index = unpack(KEYS, 1, 12)
-local id_suffix, content, record_ttl, body, listed_type, list_ttl, min_seq,
+local id_suffix, content, record_ttl, body, listed_type, list_ttl, keep,
   max_notifications, subject, order, rank, counter, cart, publish_command, channel,
-  log_ttl, log_frames, push_header, day, test_time, contact_field, contact, max_contacts,
-  user_member, event, quiet = unpack(ARGV, 1, 26)
+  log_ttl, log_frames, push_header, ttl, retry_for, day, test_time, contact_field, contact,
+  max_contacts, user_member, event, quiet = unpack(ARGV, 1, 28)
 local shown = cart == '' and quiet ~= '1'
 
 local stored = redis.call('GET', record)
@@ -50,12 +51,12 @@ if stored then
 end
 
 local state_field = subject == '' and 'cart_at' or 'r:' .. subject
-local known = redis.call('HMGET', meta, 'seq', 'day', state_field, 'kept', 'erased')
-local last_seq, last_day, last_state, length, erased = known[1], known[2], known[3], known[4], known[5]
-local last = tonumber(last_seq or '0')
-local now = next_seq(last, test_time)
-local seq, prev = digits(now), digits(last)
+local known = redis.call('HMGET', meta, 'seq', 'accepted', 'day', state_field, 'kept', 'erased')
+local last_seq, last_day, last_state, length, erased = known[1], known[3], known[4], known[5], known[6]
+local now = acceptance(last_seq, known[2], test_time)
+local seq, prev, today = digits(now), last_seq or '0', digits(math.floor(now / day))
 local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .. id_suffix
+if order == '' then order = seq end
 local changes = {} -- fields and values of meta
 
 expect('zset', record_index)
@@ -120,22 +121,21 @@ local trimmed = false
 if listed_type ~= '' then
   redis.call('ZADD', unread, seq, id)
   local kept = tonumber(length or '0') + 1
-  if kept > tonumber(max_notifications) + 32 or last_day ~= day then -- 32: trim several at a time, and seldom
+  if kept > tonumber(max_notifications) + 32 or last_day ~= today then -- 32: trim several at a time, and seldom
     redis.call('XTRIM', notifications, 'MAXLEN', max_notifications)
-    redis.call('XTRIM', notifications, 'MINID', min_seq)
+    redis.call('XTRIM', notifications, 'MINID', digits(now - keep))
     local oldest = redis.call('XRANGE', notifications, '-', '+', 'COUNT', 1)[1]
     redis.call('ZREMRANGEBYSCORE', unread, '-inf', oldest and '(' .. string.match(oldest[1], '^%d+') or '+inf')
     redis.call('PEXPIRE', notifications, list_ttl)
     redis.call('PEXPIRE', unread, list_ttl)
-    changes[#changes + 1], changes[#changes + 2] = 'day', day
+    changes[#changes + 1], changes[#changes + 2] = 'day', today
     kept, trimmed = redis.call('XLEN', notifications), true
   end
   changes[#changes + 1], changes[#changes + 2] = 'kept', kept
 end
-if shown then -- a frame that is in no log takes no sequence number
-  changes[#changes + 1], changes[#changes + 2] = 'seq', seq
-end
-if #changes > 0 then redis.call('HSET', meta, unpack(changes)) end
+-- A frame that is in no log takes no sequence number.
+changes[#changes + 1], changes[#changes + 2] = shown and 'seq' or 'accepted', seq
+redis.call('HSET', meta, unpack(changes))
 if trimmed then drop_stale_news(counted, meta, unread) end
 if not last_seq then redis.call('ZADD', users, 0, user_member) end
 
@@ -149,7 +149,7 @@ local push = 'none'
 if push_header ~= '' and late then
   push = 'superseded'
 elseif pushed then
-  redis.call('XADD', outbox, '*', 'e', push_header .. id .. '"}\n' .. body)
+  redis.call('XADD', outbox, '*', 'e', push_header .. id .. '"' .. lifetime(now, ttl, retry_for) .. '}\n' .. body)
   push = 'waiting'
 end
 redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', record_ttl)

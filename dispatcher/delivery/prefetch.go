@@ -37,6 +37,11 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) error {
 		return err
 	}
 	for i, t := range tasks {
+		now, err := inbox.ReadTime(commands[each*i+1])
+		if err != nil {
+			return err
+		}
+		t.ahead = now.Sub(w.Now())
 		if err := t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t]); err != nil {
 			return err
 		}
@@ -107,7 +112,7 @@ func (l *lane) send(ctx context.Context, t *task) {
 	switch {
 	case t.superseded():
 		t.skip("superseded")
-	case l.w.Now().UnixMilli() > e.Until:
+	case l.w.redisNow(t).UnixMilli() > e.Until:
 		t.bury(e.Owed, push.ReasonExpired, e.Value())
 	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})

@@ -300,13 +300,10 @@ func (e *Event) Subject() string {
 // TellsState reports whether the event tells a state of a subject.
 func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
 
-// State is what the event says of its subject to the receivers of a content. Events
-// without a time count as of now.
-func (e *Event) State(c *RoleContent, now time.Time) model.State {
+// State is what the event says of its subject to the receivers of a content. Its order is
+// zero when the event has no time: then the time of acceptance orders it.
+func (e *Event) State(c *RoleContent) model.State {
 	state := model.State{Order: e.time}
-	if state.Order.IsZero() {
-		state.Order = now
-	}
 	if e.TellsState() {
 		state.Rank, state.Counter = e.state.rank, c.Counter
 	}
