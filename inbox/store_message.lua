@@ -104,7 +104,7 @@ else
   if pushed then
     local entry = push_header .. '\n' .. push_body
     if listening > 0 and tonumber(grace) > 0 then
-      redis.call('ZADD', delayed, digits(millis() + tonumber(grace)), entry)
+      redis.call('ZADD', delayed, due_at(delayed, grace), entry)
     else
       redis.call('XADD', outbox, '*', 'e', entry)
     end
@@ -118,6 +118,6 @@ if is_first_copy then
   index_record(record_index, record_ttl, once_event)
   redis.call('SET', once, id .. ' ' .. content, 'PX', record_ttl)
   redis.call('ZADD', pending, 0, id .. handoff)
-  redis.call('ZADD', handoffs, 'NX', digits(millis() + tonumber(handoff_delay)), pointer)
+  redis.call('ZADD', handoffs, 'NX', due_at(handoffs, handoff_delay), pointer)
 end
 return {1, head, live_error}

@@ -16,8 +16,7 @@ if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then
 end
 local known = tonumber(redis.call('GET', KEYS[2]) or '0')
 expect('zset', KEYS[3])
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now = millis()
 local life = tonumber(ARGV[2])
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)

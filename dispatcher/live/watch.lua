@@ -7,8 +7,7 @@
 if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then return {0, 0} end
 expect('zset', KEYS[1])
 local last = redis.call('GET', KEYS[2])
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now = millis()
 
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[3]))

@@ -10,6 +10,14 @@
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
 local min_idle, limit, consumer_idle = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
+-- Redis shows what was delivered after its present time, before its clock stepped back,
+-- as idle for 0 ms until that time comes. It is given the present time, or the entries of
+-- a consumer that stopped would wait as much longer; for others this changes nothing.
+for _, entry in ipairs(redis.call('XPENDING', stream, group, '-', '+', 1000)) do
+  local id, consumer, idle = entry[1], entry[2], entry[3]
+  if idle == 0 then redis.call('XCLAIM', stream, group, consumer, 0, id, 'JUSTID') end
+end
+
 local claimed = redis.call('XAUTOCLAIM', stream, group, me, min_idle, '0-0', 'COUNT', limit)[2]
 local reply = {}
 for _, message in ipairs(claimed) do

@@ -29,11 +29,9 @@ end
 
 local count = next_number()
 if count > 0 then
-  local t = redis.call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
   for _ = 1, count do
     local delay, entry = next_number(), next_arg()
-    redis.call('ZADD', delayed, string.format('%.0f', now + delay), entry)
+    redis.call('ZADD', delayed, due_at(delayed, delay), entry)
   end
 end
 

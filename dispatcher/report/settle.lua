@@ -12,8 +12,6 @@ if delay == '' then
   redis.call('XDEL', stream, entry)
   redis.call('ZREM', due, entry)
 else
-  local t = redis.call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  redis.call('ZADD', due, string.format('%.0f', now + tonumber(delay)), entry)
+  redis.call('ZADD', due, due_at(due, delay), entry)
 end
 return 1
