@@ -86,9 +86,10 @@ func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 // Due returns users whose erasure another process has to resume, at most limit of each
 // partition, in one round trip.
 func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
+	now := strconv.FormatInt(e.now().UnixMilli(), 10)
 	commands := make([]*rdb.Command, e.parts.Len())
 	for p := range commands {
-		commands[p] = dueScript.Command(ctx, []string{e.erasures(p)}, limit, e.testTime())
+		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", e.erasures(p), "-inf", now, "limit", 0, limit)
 	}
 	if err := e.batcher.Do(ctx, commands...); err != nil {
 		return nil, fmt.Errorf("read erasures: %w", err)

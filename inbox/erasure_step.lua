@@ -34,5 +34,5 @@ else
 end
 redis.call('HSET', meta, 'erased', state)
 redis.call('PEXPIRE', meta, tombstone_ttl)
-redis.call('ZADD', erasures, due_at(erasures, due_in), user)
+redis.call('ZADD', erasures, digits(millis() + tonumber(due_in)), user)
 return 1
