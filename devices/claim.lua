@@ -27,8 +27,7 @@ if user ~= claimant or keep_id then
   id = new_id
 end
 
-local now = redis.call('TIME')
-local generation = math.max(tonumber(last) + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))
+local generation = math.max(tonumber(last) + 1, micros())
 local record = string.format('%s %.0f %s', claimant, generation, id)
 redis.call('SET', owner_key, record) -- also ends the expiry of a released record
 return { record, before or '' }

@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -48,7 +47,7 @@ const maxStored = 128
 // once, and leaves their pushes in the outbox. Results are in the order of the events. An
 // event succeeded when it is stored for every receiver.
 func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*event.Event) []Published {
-	p := publishing{d: d, service: d.reports.Service(source), now: d.opts.Now(), results: make([]Published, len(events)), events: events}
+	p := publishing{d: d, service: d.reports.Service(source), results: make([]Published, len(events)), events: events}
 	for n, e := range events {
 		p.results[n] = Published{ID: e.ID, Duplicate: true}
 		p.add(ctx, n, e.Key(source))
@@ -67,7 +66,6 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*even
 type publishing struct {
 	d       *Dispatcher
 	service string // the service, if it wants reports, or ""
-	now     time.Time
 	events  []*event.Event
 	results []Published
 
@@ -147,18 +145,17 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 		Quiet:    c.Level == event.Counted,
 		Body:     body,
 		Subject:  e.Subject(),
-		State:    e.State(c, p.now),
+		State:    e.State(c),
 		Cart:     e.Cart,
 		Contact:  e.Contact(receiver),
 	}
 	if !e.Push || c.Level != event.Pushed || e.Cart != nil {
 		return n
 	}
-	// The notification's id comes from the script that stores it.
-	ttl := e.TTL(c)
+	// The notification's id, and what follows from its time, come from the script that
+	// stores it.
 	entry := outbox.Entry{
 		User: receiver, Event: key, Type: e.Type, Tag: n.Subject, State: e.TellsState(), Category: c.Category,
-		Expires: p.now.Add(ttl).UnixMilli(), Until: p.now.Add(min(ttl, p.d.opts.RetryFor)).UnixMilli(),
 	}
 	if p.service != "" {
 		entry.Service, entry.EventID, entry.Source = p.service, e.ID, e.CloudSource()
@@ -166,6 +163,7 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 	n.Entry = &inbox.OutboxEntry{
 		Stream: p.d.Outbox.StreamKey(p.d.opts.Partitions.OfUser(receiver), e.Spec.Lane),
 		Header: entry.Header(),
+		TTL:    e.TTL(c), RetryFor: min(e.TTL(c), p.d.opts.RetryFor),
 	}
 	return n
 }

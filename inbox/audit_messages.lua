@@ -15,6 +15,9 @@ local messages, received_unread, sent_unread, bodies, counted, conversations,
 local repair, conversation_id, partner = ARGV[1] == '1', ARGV[2], ARGV[3]
 local FIRST_ID = 4
 
+expect('zset', messages, received_unread, sent_unread, counted, conversations, unread_conversations)
+expect('hash', bodies, conversation)
+
 local found = {}
 -- report adds a finding; the command repairs it.
 local function report(set, member, problem, command, ...)

@@ -11,6 +11,10 @@ local meta, notifications, unread, users = unpack(KEYS)
 local repair, user_member = ARGV[1] == '1', ARGV[2]
 local FIRST_ID = 3
 
+expect('hash', meta)
+expect('stream', notifications)
+expect('zset', unread, users)
+
 local found = {}
 local function report(set, member, problem)
   for _, v in ipairs({set, member, problem}) do found[#found + 1] = v end

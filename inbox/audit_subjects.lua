@@ -11,6 +11,9 @@ local meta, counted, unread = unpack(KEYS)
 local repair = ARGV[1] == '1'
 local FIRST_SUBJECT = 2
 
+expect('hash', meta)
+expect('zset', counted, unread)
+
 local found = {}
 for i = FIRST_SUBJECT, #ARGV, 3 do
   local subject, state, want = ARGV[i], ARGV[i + 1], ARGV[i + 2]

@@ -49,7 +49,7 @@ type Auditor struct{ *base }
 // unread notifications that are not in the list, subjects in another counter than that of
 // their newest state, unread messages that are not counted and counted ones that are not
 // unread, messages without a body or conversation, conversations in the wrong place of the
-// list. With repair the script that finds a difference repairs it; a second call shows what
+// list, notifications and messages without a record. With repair the script that finds a difference repairs it; a second call shows what
 // could not be repaired. The user's data may change during an audit: every script compares
 // the data of one moment.
 //
@@ -57,7 +57,7 @@ type Auditor struct{ *base }
 // not know a user's role in offers, nor in transactions that have left the contacts.
 func (a *Auditor) Audit(ctx context.Context, user int64, rules Rules, repair bool) ([]Finding, error) {
 	u := &userAudit{base: a.base, k: a.keys(user), user: user, rules: rules, repair: repair}
-	for _, check := range []func(context.Context) error{u.notifications, u.messages, u.subjects} {
+	for _, check := range []func(context.Context) error{u.notificationRecords, u.messageRecords, u.notifications, u.messages, u.subjects} {
 		if err := check(ctx); err != nil {
 			return u.found, fmt.Errorf("audit user %d: %w", user, err)
 		}

@@ -9,6 +9,7 @@
 local pending, handoffs = unpack(KEYS)
 local pending_member, pointer = unpack(ARGV)
 
+expect('zset', handoffs)
 redis.call('ZREM', pending, pending_member)
 local left = redis.call('ZCARD', pending)
 if left == 0 then redis.call('ZREM', handoffs, pointer) end

@@ -7,34 +7,22 @@ local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 -- then is a reference to a broadcast.
 local live_body
 
--- digits formats a large integer without the exponent that Lua's %g would write.
-local function digits(n)
-  return string.format('%.0f', n)
+-- acceptance returns when something of the user is accepted, in microseconds: Redis'
+-- time, or the last acceptance plus one when that is larger. So it never runs back,
+-- whatever a failover or Redis' clock does. It is also the sequence number of frames that
+-- take one, the time in ids, and the order of states that have no time of their own.
+-- last_seq and last_accepted are the fields seq and accepted of meta; test_time replaces
+-- Redis' time in tests, and is '' otherwise.
+local function acceptance(last_seq, last_accepted, test_time)
+  local now = test_time == '' and micros() or tonumber(test_time)
+  return math.max(now, tonumber(last_seq or '0') + 1, tonumber(last_accepted or '0') + 1)
 end
 
--- next_seq returns the user's next sequence number: the last one plus one, or the time in
--- microseconds when that is larger. So it never decreases, even after a failover. test_time
--- replaces Redis' time in tests; it is '' otherwise.
-local function next_seq(last, test_time)
-  if test_time ~= '' then return math.max(last + 1, tonumber(test_time)) end
-  local t = redis.call('TIME')
-  return math.max(last + 1, tonumber(t[1]) * 1000000 + tonumber(t[2]))
-end
-
--- millis returns Redis' time in milliseconds.
-local function millis()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-end
-
--- advance_seq raises the user's sequence number. It returns the new one and the one
--- before, as text. A user who had none is added to the partition's users.
-local function advance_seq(meta, users, user_member)
-  local last = tonumber(redis.call('HGET', meta, 'seq') or '0')
-  if last == 0 then redis.call('ZADD', users, 0, user_member) end
-  local seq = digits(next_seq(last, ''))
-  redis.call('HSET', meta, 'seq', seq)
-  return seq, digits(last)
+-- lifetime returns the members of an outbox entry that say until when it is of use and
+-- until when it is retried: ttl and retry_for ms after its acceptance.
+local function lifetime(accepted, ttl, retry_for)
+  local ms = math.floor(accepted / 1000)
+  return ',"x":' .. digits(ms + ttl) .. ',"r":' .. digits(ms + retry_for)
 end
 
 -- score_of returns a number that sorts as a message's id does, to the microsecond.
@@ -80,10 +68,18 @@ local function log_frame(log, seq, prev, kind, id, body, max_frames, ttl_ms)
   redis.call('PEXPIRE', log, ttl_ms)
 end
 
+-- live_error says why live sockets did not get a frame; '' when they did.
+local live_error = ''
+
 -- publish sends a frame to the user's live sockets and returns how many processes
--- listen. Frames that are not logged have the sequence numbers 0.
+-- listen. Frames that are not logged have the sequence numbers 0. Publishing follows
+-- writes, and a Redis user may lack the right to the channel: it must not fail. Sockets
+-- find what they missed in the list and the log.
 local function publish(publish_command, channel, kind, seq, prev, id, body)
-  return redis.call(publish_command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+  local listening = redis.pcall(publish_command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+  if type(listening) == 'number' then return listening end
+  live_error = listening.err
+  return 0
 end
 
 -- publish_unreads tells the user's live sockets that a counter has changed.

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -25,16 +26,16 @@ type Counters struct{ *base }
 
 // UnreadsCommand returns the command that counts for a user. After Batcher.Do, ReadUnreads
 // reads the reply. Unless subject is "" the command also looks the subject up, for
-// ReadSubject.
+// ReadSubject. ReadTime reads Redis' time.
 func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
 	k := c.keys(user)
-	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject)
+	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject, c.testTime())
 }
 
-// The reply to UnreadsCommand: numbers, and then the subject.
+// The reply to UnreadsCommand: numbers, the subject and the time.
 const (
 	unreadsNumbers = 8
-	unreadsReply   = unreadsNumbers + 1
+	unreadsReply   = unreadsNumbers + 2
 )
 
 // ReadUnreads reads the numbers in the reply to UnreadsCommand.
@@ -72,6 +73,16 @@ func ReadSubject(c *rdb.Command) (s Subject) {
 		s.Told, s.Newest = strings.TrimPrefix(f[2], "-"), f[3]
 	}
 	return s
+}
+
+// ReadTime reads from the reply to UnreadsCommand the time of the Redis that has the user.
+func ReadTime(c *rdb.Command) (time.Time, error) {
+	reply, err := c.Values(unreadsReply)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read Redis' time: %w", err)
+	}
+	at, _ := reply[unreadsNumbers+1].(int64)
+	return time.UnixMicro(at), nil
 }
 
 // Unreads returns the counts of a user, all taken at the same moment.

@@ -11,6 +11,8 @@ local messages, received_unread, sent_unread, counted, conversations,
   unread_conversations, conversation, trash, deleted_messages = unpack(KEYS)
 local conversation_id, publish_command, channel = unpack(ARGV)
 
+expect('zset', unread_conversations, received_unread, counted, messages)
+expect('set', trash)
 if redis.call('ZREM', conversations, conversation_id) == 0 then return 0 end
 redis.call('ZREM', unread_conversations, conversation_id)
 local unread = redis.call('ZRANGE', received_unread, 0, -1)

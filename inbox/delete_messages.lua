@@ -13,6 +13,9 @@ local conversation_id, publish_command, channel, count = unpack(ARGV, 1, 4)
 local FIRST_ID = 5
 local first_posting = FIRST_ID + count
 
+expect('zset', messages, received_unread, sent_unread, words, counted, conversations, unread_conversations)
+expect('hash', bodies)
+
 local deleted, unread = 0, 0
 for i = FIRST_ID, first_posting - 1 do
   local id = ARGV[i]

@@ -15,6 +15,7 @@
 local meta, erasures = unpack(KEYS)
 local user, step, tombstone_ttl, due_in = unpack(ARGV)
 
+expect('zset', erasures)
 local state, generation = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
 generation = tonumber(generation or '0')
 if step == 'bury' then

@@ -2,11 +2,21 @@ package inbox
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
+
+var (
+	//go:embed due.lua
+	dueSource string
+	//go:embed postpone.lua
+	postponeSource string
+
+	dueScript      = script(dueSource)
+	postponeScript = script(postponeSource)
 )
 
 // handoffDelay is how long the request that left a hand-off has to carry it out, before
@@ -29,10 +39,9 @@ type Handoff struct {
 // They stay until Clear, Outbound.ClearPending or Outbound.ClearPointer: carrying one
 // out twice is harmless.
 func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
-	now := strconv.FormatInt(h.now().UnixMilli(), 10)
 	commands := make([]*rdb.Command, h.parts.Len())
 	for p := range commands {
-		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", h.handoffs(p), "-inf", now, "limit", 0, limit)
+		commands[p] = dueScript.Command(ctx, []string{h.handoffs(p)}, limit, h.testTime())
 	}
 	_ = h.batcher.Do(ctx, commands...) // each command holds its own error
 	var due []Handoff
@@ -52,8 +61,8 @@ func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
 // Postpone makes a hand-off due later, so that one that fails does not keep others
 // waiting.
 func (h *Handoffs) Postpone(ctx context.Context, handoff Handoff, delay time.Duration) error {
-	at := h.now().Add(delay).UnixMilli()
-	if err := h.batcher.Do(ctx, rdb.NewCommand(ctx, "zadd", h.handoffs(handoff.Partition), "xx", at, handoff.Text)); err != nil {
+	_, err := h.batcher.Run(ctx, postponeScript, []string{h.handoffs(handoff.Partition)}, handoff.Text, delay.Milliseconds(), h.testTime())
+	if err != nil {
 		return fmt.Errorf("postpone hand-off: %w", err)
 	}
 	return nil

@@ -77,3 +77,30 @@ func TestHandoffIsPostponed(t *testing.T) {
 		}
 	})
 }
+
+// What waits ends in its time when Redis' clock steps back meanwhile.
+func TestHandoffIsDueWhenRedisClockStepsBack(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		start := time.Now().Add(time.Hour)
+		now := start
+		s, ctx := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return now } }), t.Context()
+		m := outbound(user, partner, "halo")
+		first(t, s, m)
+		h := Handoff{s.parts.OfUser(m.First()), m.Pointer}
+		if err := s.Handoffs.Postpone(ctx, h, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []struct {
+			clock time.Duration
+			due   int
+		}{{0, 0}, {30 * time.Second, 0}, {-10 * time.Minute, 0}, {-10*time.Minute + 29*time.Second, 0}, {-10*time.Minute + 30*time.Second, 1}} {
+			now = start.Add(at.clock)
+			if due, err := s.Handoffs.Due(ctx, 10); len(due) != at.due || err != nil {
+				t.Errorf("at %v: %v, %v; want %d", at.clock, due, err, at.due)
+			}
+		}
+		if err := s.Outbound.ClearPending(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

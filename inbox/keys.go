@@ -14,6 +14,7 @@ func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user,
 // meta is a hash, kept for ever, with the fields
 //
 //	seq           the last sequence number
+//	accepted      when the last event that took none was accepted
 //	day           when expiries were last renewed, in days
 //	kept          the number of notifications, or more when some have expired
 //	cart, cart_at the items in the cart, and the order of the event that said so

@@ -20,9 +20,10 @@ else
   ids = redis.call('ZRANGEBYLEX', received_unread, '-', '[' .. up_to, 'LIMIT', 0, max_messages)
 end
 if #ids == 0 then return {0, 0} end
+expect('zset', counted, unread_conversations, handoffs)
 redis.call('ZREM', received_unread, unpack(ids))
 redis.call('ZREM', counted, unpack(ids))
 if redis.call('EXISTS', received_unread) == 0 then redis.call('ZREM', unread_conversations, conversation_id) end
-redis.call('ZADD', handoffs, digits(millis() + tonumber(handoff_delay)), handoff)
+redis.call('ZADD', handoffs, due_at(handoffs, handoff_delay), handoff)
 publish_unreads(publish_command, channel)
 return {#ids, id == '' and #ids == tonumber(max_messages) and 1 or 0}

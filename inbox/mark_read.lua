@@ -12,6 +12,8 @@ local entry = redis.call('XRANGE', notifications, seq, seq)[1]
 local fields = entry and entry[2] -- i ID p PREV t TYPE r SUBJECT b BODY
 if not fields or fields[2] ~= id then return {0, redis.call('ZCARD', unread)} end
 
+expect('hash', meta)
+expect('zset', counted)
 local changed = redis.call('ZREM', unread, id)
 -- A transaction leaves NEWS when the notification that told its state is read.
 local subject = fields[8]

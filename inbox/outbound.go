@@ -78,8 +78,9 @@ func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 type Outbound struct{ *base }
 
 // Prepare comes before StoreFirst, in one round trip: it returns the profiles of the
-// message's users, without unknown users, sets m.Generation, and binds the ClientID, if
-// there is one, to the message's content. again reports a repeat: the ClientID was already bound to this
+// message's users, without unknown users, gives the message an id of Redis' time if it
+// has none, sets m.Generation, and binds the ClientID, if there is one, to the message's
+// content. again reports a repeat: the ClientID was already bound to this
 // content. The error is ErrConflict when it is bound to other content, and ErrErased when
 // the sender was erased.
 func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
@@ -90,28 +91,46 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	commands := []*rdb.Command{
 		o.profileCommand(ctx, m.Sender), o.profileCommand(ctx, m.Receiver),
 		prepareMessageScript.Command(ctx, []string{k.meta(), k.record(bindingEvent(m)), k.recordIndex(), k.partners()},
-			content, o.recordTTL().Milliseconds(), bindingEvent(m), m.Receiver),
+			content, o.recordTTL().Milliseconds(), bindingEvent(m), m.Receiver, o.testTime()),
 	}
 	if err := o.batcher.Do(ctx, commands...); err != nil {
 		return nil, false, fmt.Errorf("prepare message: %w", err)
 	}
-	reply, err := commands[2].Int64s(2)
-	switch {
-	case err != nil:
-		return nil, false, fmt.Errorf("prepare message: %w", err)
-	case reply[0] == 0:
-		return nil, false, ErrConflict
-	case reply[0] < 0:
-		return nil, false, ErrErased
+	prepared, err := readPrepared(commands[2])
+	if err != nil {
+		return nil, false, err
 	}
-	m.Generation = reply[1]
+	if m.ID == "" {
+		m.ID = model.NewID(prepared.now)
+	}
+	m.Generation = prepared.generation
 	profiles = make(map[int64]Profile, 2)
 	for i, user := range []int64{m.Sender, m.Receiver} {
 		if err := readProfile(commands[i], user, profiles); err != nil {
 			return nil, false, err
 		}
 	}
-	return profiles, reply[0] == 2, nil
+	return profiles, prepared.again, nil
+}
+
+// A prepared is the reply of prepare_message.lua.
+type prepared struct {
+	again      bool // the ClientID was bound to the same content before
+	now        time.Time
+	generation int64
+}
+
+func readPrepared(c *rdb.Command) (p prepared, err error) {
+	reply, err := c.Int64s(3)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("prepare message: %w", err)
+	case reply[0] == 0:
+		return p, ErrConflict
+	case reply[0] < 0:
+		return p, ErrErased
+	}
+	return prepared{again: reply[0] == 2, now: time.UnixMicro(reply[1]), generation: reply[2]}, nil
 }
 
 // content is a digest that two messages of a sender share when they say the same.
@@ -214,7 +233,7 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 		m.ID, o.recordTTL().Milliseconds(), m.stored(), m.Conversation, m.Partner(user), score(m.ID),
 		o.publish, k.channel(), m.Frame, replayLogTTL.Milliseconds(), replayFrames,
 		push.Line, push.Body, push.Subject, push.Grace.Milliseconds(), member, role,
-		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(), m.Generation,
+		before, handoff, m.Pointer, handoffDelay.Milliseconds(), MessageEvent(m.ID), onceEvent, m.content(), m.Generation, o.testTime(),
 	}
 	c, err := o.batcher.Run(ctx, storeMessageScript, []string{
 		o.messageRecord(user, m.ID), k.meta(), k.conversations(), k.unreadConversations(), k.conversation(m.Conversation),
@@ -226,10 +245,11 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
 	}
-	reply, err := c.Values(2)
+	reply, err := c.Values(3)
 	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)
 	}
+	o.liveErrors.note(reply[2])
 	status, _ = reply[0].(int64)
 	id, _ = reply[1].(string)
 	return status, id, nil

@@ -9,6 +9,10 @@ local deleted_messages, trash, bodies, words = unpack(KEYS)
 local FIRST_ID = 2
 local first_posting = FIRST_ID + ARGV[1]
 
+expect('zset', deleted_messages, words)
+expect('hash', bodies)
+expect('set', trash)
+
 for i = FIRST_ID, first_posting - 1 do
   redis.call('ZREM', deleted_messages, ARGV[i])
   redis.call('HDEL', bodies, ARGV[i])

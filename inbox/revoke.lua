@@ -8,8 +8,7 @@
 local revoked = KEYS[1]
 local ttl, publish_command, channel = unpack(ARGV)
 
-local t = redis.call('TIME')
-local now = digits(tonumber(t[1]) * 1000000 + tonumber(t[2]))
+local now = digits(micros())
 redis.call('SET', revoked, now, 'PX', ttl)
 publish(publish_command, channel, 'revoked', now, '0', '-', '')
 return now

@@ -15,6 +15,8 @@ local FIRST_FIELD = 4
 
 local erased, generation = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
 if erased and (erased ~= 'done' or tombstone ~= 'lift') then return 0 end
+expect('hash', profile)
+expect('zset', users, erasures)
 if erased then
   redis.call('DEL', meta)
   if generation then redis.call('HSET', meta, 'generation', generation) end

@@ -3,6 +3,7 @@ package inbox
 import (
 	_ "embed"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -56,6 +57,9 @@ type Options struct {
 	KeepMessages time.Duration
 	// Sharded says that live frames go through sharded pub/sub, as on a cluster.
 	Sharded bool
+	// Log is told, once a minute at most, when Redis refuses to publish live frames; nil:
+	// nobody is.
+	Log *slog.Logger
 	// Now is the clock of tests. When it is nil, sequence numbers and ids follow
 	// Redis' clock, and the rest time.Now.
 	Now func() time.Time
@@ -124,12 +128,15 @@ type base struct {
 	now       func() time.Time
 	testClock bool   // now is that of a test
 	publish   string // the command that publishes live frames
+
+	liveErrors *liveErrors
 }
 
 func newBase(opts Options) *base {
 	b := &base{
 		options: opts, redis: opts.Redis, batcher: opts.Batcher, parts: opts.Partitions,
 		now: opts.Now, testClock: opts.Now != nil, publish: "publish",
+		liveErrors: &liveErrors{log: opts.Log},
 	}
 	if !b.testClock {
 		b.now = time.Now

@@ -35,10 +35,12 @@
 --       event: member of record_index for the record; once_event: for once
 --       content: digest of what is sent
 --       generation: the sender's when the message was accepted
+--       test_time: microseconds, or '' for Redis' time
 --       then the postings of the message
--- Reply {status, id}: 1 stored, id is the one before it; 0 stored before, as id;
+-- Reply {status, id, live_error}: 1 stored, id is the one before it; 0 stored before, as id;
 --       -1 out of order, id is the newest one of this copy; -2 dropped because one of
---       the two was erased since it was accepted; -3 stored before as id, with other content
+--       the two was erased since it was accepted; -3 stored before as id, with other
+--       content. live_error is as in common.lua
 
 local record, meta, conversations, unread_conversations, conversation, messages, unread,
   bodies, words, log, counted, devices, outbox, delayed, users, heads, once, pending,
@@ -46,30 +48,45 @@ local record, meta, conversations, unread_conversations, conversation, messages,
 local id, record_ttl, message, conversation_id, partner, score, publish_command, channel,
   frame, log_ttl, log_frames, push_header, push_body, push_subject, grace, user_member,
   role, before, handoff, pointer, handoff_delay, event, once_event,
-  content, generation = unpack(ARGV, 1, 25)
-local FIRST_POSTING = 26
+  content, generation, test_time = unpack(ARGV, 1, 26)
+local FIRST_POSTING = 27
 local is_first_copy = handoff ~= ''
 
 -- The sender's copy knows the sender's generation. The receiver's copy knows it after
 -- the sender was erased, from the erasure.
 local erased, wanted = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
-if erased then return {-2, ''} end
+if erased then return {-2, '', live_error} end
 if role == 'receiver' then wanted = redis.call('GET', min_generation) end
-if tonumber(generation) < tonumber(wanted or '0') then return {-2, ''} end
+if tonumber(generation) < tonumber(wanted or '0') then return {-2, '', live_error} end
 local head = redis.call('HGET', heads, conversation_id) or ''
 if is_first_copy then
   local stored = redis.call('GET', once)
   if stored then
     local stored_id, stored_content = string.match(stored, '^(%S+) (%S+)$')
-    return {stored_content == content and 0 or -3, stored_id}
+    return {stored_content == content and 0 or -3, stored_id, live_error}
   end
-  if id <= head then return {-1, head} end
+  if id <= head then return {-1, head, live_error} end
 elseif redis.call('EXISTS', record) == 1 then
-  return {0, id}
+  return {0, id, live_error}
 elseif before ~= '*' and before ~= head then
-  return {-1, head}
+  return {-1, head, live_error}
 end
 
+local pushed = role == 'receiver' and push_header ~= '' and redis.call('EXISTS', devices) == 1
+expect('hash', conversation, bodies)
+expect('zset', conversations, messages, unread, words, users, unread_conversations, record_index)
+if role == 'receiver' then expect('zset', counted) end
+if is_first_copy then expect('zset', pending, handoffs) end
+if pushed then
+  expect('stream', outbox)
+  expect('zset', delayed)
+end
+
+local known = redis.call('HMGET', meta, 'seq', 'accepted')
+local seq, prev = digits(acceptance(known[1], known[2], test_time)), known[1] or '0'
+log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl) -- the first write: it may fail, unlike the others
+redis.call('HSET', meta, 'seq', seq)
+if prev == '0' then redis.call('ZADD', users, 0, user_member) end
 -- A pending message may be below the head: a failover lost the first copy's newest
 -- messages, which the second copy has, and the order began again. The message is late, but
 -- not lost.
@@ -80,8 +97,6 @@ redis.call('ZADD', messages, 0, id)
 redis.call('ZADD', unread, 0, id)
 redis.call('HSET', bodies, id, message)
 for i = FIRST_POSTING, #ARGV do redis.call('ZADD', words, 0, ARGV[i]) end
-local seq, prev = advance_seq(meta, users, user_member)
-log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl)
 local listening = publish(publish_command, channel, 'message', seq, prev, id, frame)
 
 local push = 'none'
@@ -90,10 +105,10 @@ if role == 'sender' then
 else
   redis.call('ZADD', unread_conversations, 'GT', score, conversation_id)
   redis.call('ZADD', counted, MESSAGE, id)
-  if push_header ~= '' and redis.call('EXISTS', devices) == 1 then
+  if pushed then
     local entry = push_header .. '\n' .. push_body
     if listening > 0 and tonumber(grace) > 0 then
-      redis.call('ZADD', delayed, digits(millis() + tonumber(grace)), entry)
+      redis.call('ZADD', delayed, due_at(delayed, grace), entry)
     else
       redis.call('XADD', outbox, '*', 'e', entry)
     end
@@ -107,6 +122,6 @@ if is_first_copy then
   index_record(record_index, record_ttl, once_event)
   redis.call('SET', once, id .. ' ' .. content, 'PX', record_ttl)
   redis.call('ZADD', pending, 0, id .. handoff)
-  redis.call('ZADD', handoffs, 'NX', digits(millis() + tonumber(handoff_delay)), pointer)
+  redis.call('ZADD', handoffs, 'NX', due_at(handoffs, handoff_delay), pointer)
 end
-return {1, head}
+return {1, head, live_error}

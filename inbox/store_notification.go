@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -16,9 +17,12 @@ import (
 type OutboxEntry struct {
 	Stream string // in the receiver's partition
 	// Header is the beginning of a JSON object that ends where the notification's id
-	// belongs. The script appends the id, a quote, a closing brace and, on the next
-	// line, the body.
+	// belongs. The script appends the id, a quote, the members that say how long the
+	// entry lives, a closing brace and, on the next line, the body.
 	Header string
+	// TTL is for how long after its acceptance the push is of use, RetryFor for how long
+	// it is retried.
+	TTL, RetryFor time.Duration
 }
 
 // A NewNotification is one event for one receiver.
@@ -30,7 +34,7 @@ type NewNotification struct {
 	Listed   bool           // whether it enters the list of notifications and is counted as unread
 	Body     []byte         // JSON object, or a Reference
 	Subject  string         // what the event is about, such as "transaction:52001"; or ""
-	State    model.State    // of the subject; a cart has only an Order
+	State    model.State    // of the subject; a cart has only an Order. A zero Order is the acceptance
 	Cart     *int           // the number of items in the cart; nil for other events
 	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
 	Entry    *OutboxEntry   // nil when nothing is pushed
@@ -69,7 +73,7 @@ func (n *Notifications) Store(ctx context.Context, events []NewNotification, rec
 	notIndexed := index.failed()
 	results, errs := make([]StoreResult, len(events)), make([]error, len(events))
 	for i, c := range scripts {
-		results[i], errs[i] = storeResult(c)
+		results[i], errs[i] = n.storeResult(c)
 		if errs[i] == nil {
 			errs[i] = notIndexed[events[i].Event]
 		}
@@ -93,7 +97,10 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 	if p.Contact != nil {
 		field, contact = contactField(p.Contact), contactValue(p.Contact)
 	}
-	listed, cart, header, quiet := "", "", "", ""
+	listed, cart, order, quiet := "", "", "", ""
+	if !p.State.Order.IsZero() {
+		order = strconv.FormatInt(p.State.Order.UnixMicro(), 10)
+	}
 	if p.Quiet {
 		quiet = "1"
 	}
@@ -103,29 +110,31 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 	if p.Cart != nil {
 		cart = strconv.Itoa(*p.Cart)
 	}
+	var entry OutboxEntry
 	if p.Entry != nil {
-		keys[7], header = p.Entry.Stream, p.Entry.Header
+		entry = *p.Entry
+		keys[7] = entry.Stream
 	}
-	now := n.now()
 	return keys, []any{
 		suffix, p.Content, n.recordTTL().Milliseconds(), p.Body, listed,
-		(n.options.Keep + expiryRenewInterval).Milliseconds(), now.Add(-n.options.Keep).UnixMicro(), n.options.MaxNotifications,
-		p.Subject, p.State.Order.UnixMicro(), p.State.Rank, int(p.State.Counter), cart,
+		(n.options.Keep + expiryRenewInterval).Milliseconds(), n.options.Keep.Microseconds(), n.options.MaxNotifications,
+		p.Subject, order, p.State.Rank, int(p.State.Counter), cart,
 		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
-		header, now.UnixMilli() / expiryRenewInterval.Milliseconds(), n.testTime(),
+		entry.Header, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(), expiryRenewInterval.Microseconds(), n.testTime(),
 		field, contact, maxContacts, member, p.Event, quiet,
 	}
 }
 
 // storeResult reads the script's reply.
-func storeResult(c *rdb.Command) (StoreResult, error) {
+func (n *Notifications) storeResult(c *rdb.Command) (StoreResult, error) {
 	if err := c.Err(); err != nil {
 		return StoreResult{}, err
 	}
-	reply, err := c.Values(3)
+	reply, err := c.Values(4)
 	if err != nil {
 		return StoreResult{}, err
 	}
+	n.liveErrors.note(reply[3])
 	status, _ := reply[0].(int64)
 	stored := StoreResult{Duplicate: status == 0, Erased: status == 2}
 	stored.ID, _ = reply[1].(string)

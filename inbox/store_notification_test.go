@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -88,14 +89,13 @@ func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("e", "discount")
-		suffix := model.NewIDSuffix()
-		keys, args := s.Notifications.storeArgs(&p, suffix)
+		keys, args := s.Notifications.storeArgs(&p, model.NewIDSuffix())
 		ctx := context.Background()
 		var stored []StoreResult
 		for range 2 {
 			c := storeNotificationScript.Command(ctx, keys, args...)
 			_ = s.batcher.Do(ctx, c)
-			result, err := storeResult(c)
+			result, err := s.Notifications.storeResult(c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,13 +122,50 @@ func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
 		rdb.HSet(ctx, s.options.Devices(user), "d", "{}")
 		p = note("with", "transaction")
 		p.Subject, p.Entry = "transaction:1", entry
+		entry.TTL, entry.RetryFor = 2*time.Hour, time.Hour
 		stored := store(t, s, p)
 		got := rdb.XRange(ctx, stream, "-", "+").Val()
-		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+"\"}\n"+string(p.Body) {
+		at, _ := model.IDTime(stored.ID) // both count from the acceptance, by Redis' clock
+		lives := fmt.Sprintf(`","x":%d,"r":%d`, at.Add(2*time.Hour).UnixMilli(), at.Add(time.Hour).UnixMilli())
+		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+lives+"}\n"+string(p.Body) {
 			t.Errorf("entries %v", got)
 		}
 		if about := subject(t, s, "transaction:1"); about != (Subject{Newest: stored.ID}) {
 			t.Errorf("about the subject %+v, want %q", about, stored.ID)
+		}
+	})
+}
+
+// What is accepted later comes later, also when Redis' clock has stepped back in between.
+func TestAcceptanceNeverRunsBack(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		now := time.Now()
+		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return now } })
+		cart := func(event string, items int) {
+			store(t, s, NewNotification{Receiver: user, Event: event, Content: "c", Type: "cart", Quiet: true, Cart: &items})
+		}
+		state := func(event string, rank int, counter model.Counter) string {
+			p := note(event, "transaction")
+			p.Subject, p.State = "transaction:1", model.State{Rank: rank, Counter: counter}
+			return store(t, s, p).ID
+		}
+		cart("c3", 3)
+		paid := state("paid", 5, model.SellerTransactions)
+		now = now.Add(-10 * time.Minute)
+		cart("c4", 4)
+		delivered := state("delivered", 1, model.NoCounter)
+		m := outbound(partner, user, "halo")
+		m.ID = ""
+		if _, _, err := s.Outbound.Prepare(t.Context(), &m.Message); err != nil {
+			t.Fatal(err)
+		}
+		m.Once = m.ID
+		carry(t, s, m)
+		if u := unreads(t, s); u.CartItems != 4 || u.SellerTransactions != 0 || delivered <= paid {
+			t.Errorf("counted %+v; ids %s, then %s", u, paid, delivered)
+		}
+		if at, err := model.IDTime(m.ID); err != nil || !at.Equal(now.Truncate(time.Microsecond)) {
+			t.Errorf("the message is of %v, not of Redis' time %v", at, now)
 		}
 	})
 }

@@ -2,18 +2,25 @@
 -- new one drops them too, but an idle user gets none.
 --
 -- KEYS  meta, notifications, unread, counted, record_index, trash
--- ARGV  min_seq: notifications with a lower sequence number are dropped
+-- ARGV  keep: microseconds after which notifications are dropped
 --       max_notifications: dropped by one call
 --       publish_command, channel
---       test_time: ms, or '' for Redis' time
+--       test_time: microseconds, or '' for Redis' time
 -- Reply {how many were dropped, 1 when there may be more,
---        1 when messages of deleted conversations are left to purge}
+--        1 when messages of deleted conversations are left to purge,
+--        time in microseconds}
 
 local meta, notifications, unread, counted, record_index, trash = unpack(KEYS)
-local min_seq, max_notifications, publish_command, channel, test_time = unpack(ARGV)
+local keep, max_notifications, publish_command, channel, test_time = unpack(ARGV)
 
-local old = redis.call('XRANGE', notifications, '-', '(' .. min_seq, 'COUNT', max_notifications)
+local now = test_time == '' and micros() or tonumber(test_time)
+redis.call('ZREMRANGEBYSCORE', record_index, '-inf', digits(math.floor(now / 1000)))
+local old = redis.call('XRANGE', notifications, '-', '(' .. digits(now - keep), 'COUNT', max_notifications)
 local changed = 0
+if #old > 0 then
+  expect('hash', meta)
+  expect('zset', unread, counted)
+end
 for _, entry in ipairs(old) do
   local seq, id = entry[1], entry[2][2]
   redis.call('XDEL', notifications, seq)
@@ -23,7 +30,5 @@ if #old > 0 then
   changed = changed + drop_stale_news(counted, meta, unread)
   redis.call('HSET', meta, 'kept', redis.call('XLEN', notifications))
 end
-local now = test_time == '' and digits(millis()) or test_time
-redis.call('ZREMRANGEBYSCORE', record_index, '-inf', now)
 if changed > 0 then publish_unreads(publish_command, channel) end
-return {#old, #old == tonumber(max_notifications) and 1 or 0, redis.call('EXISTS', trash)}
+return {#old, #old == tonumber(max_notifications) and 1 or 0, redis.call('EXISTS', trash), now}

@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,7 +63,7 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 		}
 		var again []int64
 		for i, c := range commands {
-			reply, err := c.Int64s(3)
+			reply, err := c.Int64s(4)
 			if err != nil {
 				return total, fmt.Errorf("sweep notifications: %w", err)
 			}
@@ -73,7 +72,7 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 				again = append(again, users[i])
 				continue
 			}
-			more, err := s.sweepRest(ctx, users[i], reply[2] == 1)
+			more, err := s.sweepRest(ctx, users[i], reply[2] == 1, time.UnixMicro(reply[3]))
 			total.add(more)
 			if err != nil {
 				return total, err
@@ -85,33 +84,29 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 }
 
 func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
-	now := ""
-	if s.testClock {
-		now = strconv.FormatInt(s.now().UnixMilli(), 10)
-	}
 	return sweepScript.Command(ctx, []string{k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash()},
-		s.now().Add(-s.options.Keep).UnixMicro(), sweepBatch, s.publish, k.channel(), now)
+		s.options.Keep.Microseconds(), sweepBatch, s.publish, k.channel(), s.testTime())
 }
 
 // sweepRest drops everything else that is too old: bodies of deleted conversations,
-// subjects and messages.
-func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool) (swept Swept, err error) {
+// subjects and messages. now is Redis' time.
+func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool, now time.Time) (swept Swept, err error) {
 	if trash {
 		if err := s.conversations.purge(ctx, user); err != nil {
 			return swept, err
 		}
 	}
-	if swept.Subjects, err = s.forgetSubjects(ctx, s.keys(user)); err != nil || s.options.KeepMessages == 0 {
+	if swept.Subjects, err = s.forgetSubjects(ctx, s.keys(user), now); err != nil || s.options.KeepMessages == 0 {
 		return swept, err
 	}
-	swept.Messages, err = s.sweepMessages(ctx, s.keys(user))
+	swept.Messages, err = s.sweepMessages(ctx, s.keys(user), now)
 	return swept, err
 }
 
 // forgetSubjects forgets subjects that are in no counter and about which no event has
 // come for subjectTTL.
-func (s *Sweeper) forgetSubjects(ctx context.Context, k userKeys) (int, error) {
-	before := model.NewID(s.now().Add(-s.subjectTTL()))
+func (s *Sweeper) forgetSubjects(ctx context.Context, k userKeys, now time.Time) (int, error) {
+	before := model.NewID(now.Add(-s.subjectTTL()))
 	total := 0
 	for cursor := uint64(0); ; {
 		page, next, err := s.redis.HScan(ctx, k.meta(), cursor, subjectPattern, sweepBatch).Result()
@@ -151,8 +146,8 @@ func (s *Sweeper) forget(ctx context.Context, k userKeys, old []any) (total int,
 
 // sweepMessages drops messages that are older than KeepMessages from a user's copies. A
 // conversation without any left is deleted.
-func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys) (total int, err error) {
-	before := model.NewID(s.now().Add(-s.options.KeepMessages))
+func (s *Sweeper) sweepMessages(ctx context.Context, k userKeys, now time.Time) (total int, err error) {
+	before := model.NewID(now.Add(-s.options.KeepMessages))
 	for at := int64(0); ; at += sweepConversations {
 		conversations, err := s.redis.ZRevRange(ctx, k.conversations(), at, at+sweepConversations-1).Result()
 		if err != nil {

@@ -2,11 +2,13 @@
 --
 -- KEYS  meta, unread, counted
 -- ARGV  subject: to look up, or ''
+--       test_time: microseconds, or '' for Redis' time
 -- Reply {messages, seller's transactions, news, notifications, buyer's transactions,
---        cart items, seller's offers, buyer's offers, what meta holds of the subject or ''}
+--        cart items, seller's offers, buyer's offers, what meta holds of the subject or '',
+--        time in microseconds}
 
 local meta, unread, counted = unpack(KEYS)
-local subject = ARGV[1]
+local subject, test_time = ARGV[1], ARGV[2]
 
 local size = {0, 0, 0, 0, 0, 0} -- by counter
 local total = redis.call('ZCARD', counted)
@@ -29,4 +31,5 @@ end
 return {
   size[MESSAGE], size[SELLER], size[NEWS], redis.call('ZCARD', unread), size[BUYER],
   tonumber(cart or '0'), size[OFFER_SELLER], size[OFFER_BUYER], state or '',
+  test_time == '' and micros() or tonumber(test_time),
 }

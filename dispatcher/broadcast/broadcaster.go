@@ -10,7 +10,6 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
-	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -197,15 +196,15 @@ func (c *broadcaster) step(ctx context.Context, p, limit int) (reached int, err 
 
 // notification returns the notification of a user in the audience.
 func (c *broadcaster) notification(p int, user int64, now time.Time) *inbox.NewNotification {
-	e := &outbox.Entry{
-		User: user, Event: c.key, Type: c.def.Type, Expires: c.def.Expires,
-		Until: min(c.def.Expires, now.Add(c.b.retryFor).UnixMilli()),
-	}
+	e := &outbox.Entry{User: user, Event: c.key, Type: c.def.Type}
+	ttl := time.Duration(c.def.Expires-now.UnixMilli()) * time.Millisecond
 	return &inbox.NewNotification{
 		Receiver: user, Event: c.key, Content: c.def.Digest, Type: c.def.Type, Listed: true,
-		Body:  []byte(inbox.Reference(c.key)),
-		State: model.State{Order: now},
-		Entry: &inbox.OutboxEntry{Stream: c.b.outbox.StreamKey(p, push.Bulk), Header: e.Header()},
+		Body: []byte(inbox.Reference(c.key)),
+		Entry: &inbox.OutboxEntry{
+			Stream: c.b.outbox.StreamKey(p, push.Bulk), Header: e.Header(),
+			TTL: ttl, RetryFor: min(ttl, c.b.retryFor),
+		},
 	}
 }
 

@@ -9,18 +9,20 @@
 local broadcast = KEYS[1]
 local holder, lease, pace, started = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local known = redis.call('HMGET', broadcast, 'state', 'fence', 'holder', 'until', 'started')
+local known = redis.call('HMGET', broadcast, 'state', 'fence', 'holder', 'until', 'started', 'length')
 local state, fence, held_by, held_until = known[1], tonumber(known[2]), known[3], tonumber(known[4])
 if state ~= 'active' then return 0 end
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now = millis()
 if held_by ~= holder then
-  if held_by and now < held_until then return 0 end
+  -- A lease that ends later than a whole one was taken before Redis' clock stepped back.
+  local whole = tonumber(known[6] or '') or math.huge -- of the holder
+  local held = held_by and now < held_until and held_until <= now + whole
+  if held then return 0 end
   if lease == 0 then return 0 end
   fence = fence + 1
   redis.call('HSET', broadcast, 'holder', holder, 'fence', string.format('%.0f', fence))
 end
-redis.call('HSET', broadcast, 'until', string.format('%.0f', now + lease), 'pace', pace)
+redis.call('HSET', broadcast, 'until', digits(now + lease), 'pace', pace, 'length', digits(lease))
 if not known[5] then redis.call('HSET', broadcast, 'started', started) end
 return fence

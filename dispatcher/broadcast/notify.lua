@@ -10,7 +10,7 @@
 local body, walk = KEYS[#KEYS - 1], KEYS[#KEYS]
 local fence, from, to, skipped = ARGV[#ARGV - 3], ARGV[#ARGV - 2], ARGV[#ARGV - 1], tonumber(ARGV[#ARGV])
 
-local may = may_step(walk, fence, from, to)
+local may, sent, skipped_before = may_step(walk, fence, from, to)
 if may ~= 1 then return may end
 live_body = redis.call('HGET', body, 'body') -- live sockets get it in place of the reference
 if not live_body then return -1 end -- the broadcast has expired
@@ -18,8 +18,7 @@ local status = store_notification()[1]
 if status < 0 or status == 2 then -- stored before with other content, or the user was erased
   skipped = skipped + 1
 else
-  redis.call('HINCRBY', walk, 'sent', 1)
+  sent = sent + 1
 end
-redis.call('HSET', walk, 'cursor', to)
-if skipped > 0 then redis.call('HINCRBY', walk, 'skipped', skipped) end
+redis.call('HSET', walk, 'cursor', to, 'sent', digits(sent), 'skipped', digits(skipped_before + skipped))
 return 1

@@ -8,8 +8,7 @@
 local walk = KEYS[1]
 local fence, from, to, skipped = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-local may = may_step(walk, fence, from, to)
+local may, _, skipped_before = may_step(walk, fence, from, to)
 if may ~= 1 then return may end
-redis.call('HSET', walk, 'cursor', to)
-redis.call('HINCRBY', walk, 'skipped', skipped)
+redis.call('HSET', walk, 'cursor', to, 'skipped', digits(skipped_before + tonumber(skipped)))
 return 1

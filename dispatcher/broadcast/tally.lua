@@ -2,10 +2,10 @@
 --
 -- keys  1 walk
 -- args  1… fields to count up and their increments, alternating
--- Returns 1, or 0 when the walk has expired.
+-- Returns 1, or 0 when the walk has expired. It never fails: it follows writes.
 
 local walk = keys[1]
 
-if redis.call('EXISTS', walk) == 0 then return 0 end
-for i = 1, #args, 2 do redis.call('HINCRBY', walk, args[i], args[i + 1]) end
+if redis.call('TYPE', walk).ok ~= 'hash' then return 0 end
+for i = 1, #args, 2 do redis.pcall('HINCRBY', walk, args[i], args[i + 1]) end
 return 1

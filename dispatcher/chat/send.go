@@ -34,10 +34,10 @@ func (c *Chat) Send(ctx context.Context, sender int64, m OutgoingMessage) (id st
 		return "", err
 	}
 	message := inbox.Message{
-		ID: model.NewID(c.now()), Conversation: model.ConversationID(sender, m.Receiver),
-		Sender: sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
+		Conversation: model.ConversationID(sender, m.Receiver),
+		Sender:       sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
 	}
-	profiles, again, err := c.inbox.Outbound.Prepare(ctx, &message)
+	profiles, again, err := c.inbox.Outbound.Prepare(ctx, &message) // it makes the id
 	if err != nil {
 		return "", err
 	}
@@ -115,7 +115,7 @@ func (c *Chat) storeFirst(ctx context.Context, m *inbox.Message, profiles map[in
 		var order *inbox.OrderError
 		switch {
 		case errors.As(err, &order):
-			m.ID = model.NewIDAfter(order.Newest, c.now())
+			m.ID = model.NewIDAfter(order.Newest, m.CreatedAt)
 		case err != nil:
 			return nil, "", err
 		case id != m.ID:

@@ -60,7 +60,7 @@ func (l *lane) finish(j *job, r push.Result, attempted bool) {
 func (l *lane) retry(t *task, device devices.Device, r push.Result, attempts int) string {
 	again := t.entry.Retry(device.ID, attempts)
 	delay := backoff(r, attempts)
-	if l.w.Now().Add(delay).UnixMilli() > again.Until {
+	if l.w.redisNow(t).Add(delay).UnixMilli() > again.Until {
 		t.bury(device.ID, r.Reason, again.Value())
 		return "dead"
 	}

@@ -69,7 +69,7 @@ func (l *lane) quiet(t *task) bool {
 	switch {
 	case by == 0:
 		return false
-	case l.w.Now().Add(by).UnixMilli() > e.Expires:
+	case l.w.redisNow(t).Add(by).UnixMilli() > e.Expires:
 		t.skip("expired")
 	default:
 		later := *e

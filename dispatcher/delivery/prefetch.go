@@ -39,7 +39,11 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	ready := make([]*task, 0, len(tasks))
 	var failed error
 	for i, t := range tasks {
-		err := t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t])
+		now, err := inbox.ReadTime(commands[each*i+1])
+		if err == nil {
+			t.ahead = now.Sub(w.Now())
+			err = t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t])
+		}
 		if err == nil {
 			err = t.resolveBody(ctx, w.Inbox.Texts)
 		}
@@ -132,7 +136,7 @@ func (l *lane) send(ctx context.Context, t *task) {
 	switch {
 	case t.superseded():
 		t.skip("superseded")
-	case l.w.Now().UnixMilli() > e.Until:
+	case l.w.redisNow(t).UnixMilli() > e.Until:
 		t.bury(e.Owed, push.ReasonExpired, e.Value())
 	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})

@@ -248,7 +248,7 @@ func unknownOwner(ctx context.Context, err error) push.Result {
 // registration.
 func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) push.Result {
 	user, w := j.task.entry.User, q.lane.w
-	if owner.User == user && w.Now().Sub(time.UnixMicro(owner.Generation)) < settleTimeout {
+	if owner.User == user && w.redisNow(j.task).Sub(time.UnixMicro(owner.Generation)) < settleTimeout {
 		// The same user is registering the device anew at this moment.
 		return push.Result{Outcome: push.Later, Reason: push.ReasonRegistering, RetryAfter: registeringDelay}
 	}
@@ -270,7 +270,7 @@ func (q *queue) attempt(ctx context.Context, j *job) {
 	q.breaker.report(q.lane.lane, started, &r)
 	if r.Outcome == push.Accepted {
 		if at, err := model.IDTime(j.task.entry.ID); err == nil {
-			w.metrics.latency.WithLabelValues(q.lane.lane.String()).Observe(w.Now().Sub(at).Seconds())
+			w.metrics.latency.WithLabelValues(q.lane.lane.String()).Observe(w.redisNow(j.task).Sub(at).Seconds())
 		}
 	}
 	q.lane.finish(j, r, true)

@@ -27,6 +27,7 @@ type task struct {
 	settings  inbox.Settings      // of the receiver
 	attention inbox.MessageStatus // whether the receiver has seen the message
 	shared    inbox.Text          // body and audience of a broadcast
+	ahead     time.Duration       // of Redis' clock against ours
 
 	left atomic.Int32 // jobs that are not finished
 
@@ -38,6 +39,10 @@ type task struct {
 	accepted int            // by providers, of a broadcast's pushes
 	failed   map[string]int // of a broadcast's pushes, by reason
 }
+
+// redisNow returns the time of the Redis that has a task's receiver. Entries expire by that
+// clock: those of the gateways may differ.
+func (w *Workers) redisNow(t *task) time.Time { return w.Now().Add(t.ahead) }
 
 // A deviceOutcome is the entry of a record for one device.
 type deviceOutcome struct {

@@ -301,12 +301,9 @@ func (e *Event) Subject() string {
 func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
 
 // State returns the state of the subject that the event tells the receivers of a content.
-// An event without a time counts as of now.
-func (e *Event) State(c *RoleContent, now time.Time) model.State {
+// Its order is zero when the event has no time: then the time of acceptance orders it.
+func (e *Event) State(c *RoleContent) model.State {
 	state := model.State{Order: e.time}
-	if state.Order.IsZero() {
-		state.Order = now
-	}
 	if e.TellsState() {
 		state.Rank, state.Counter = e.state.rank, c.Counter
 	}

@@ -14,8 +14,9 @@ if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
   return {0, 0}
 end
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local known = tonumber(redis.call('GET', KEYS[2]) or '0')
+expect('zset', KEYS[3])
+local now = millis()
 local life = tonumber(ARGV[2])
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -27,7 +28,6 @@ else
   redis.call('ZREM', KEYS[1], ARGV[1])
 end
 local last = now - tonumber(ARGV[3])
-local known = tonumber(redis.call('GET', KEYS[2]) or '0')
 if last > known then
   redis.call('SET', KEYS[2], string.format('%.0f', last), 'PX', ARGV[4])
 else

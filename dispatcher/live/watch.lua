@@ -5,11 +5,12 @@
 -- Reply {last seen or 0, online 1 or 0}
 
 if redis.call('HEXISTS', KEYS[4], 'erased') == 1 then return {0, 0} end
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+expect('zset', KEYS[1])
+local last = redis.call('GET', KEYS[2])
+local now = millis()
 
 redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[3]))
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
 local online = redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') > 0 and 1 or 0
-return {tonumber(redis.call('GET', KEYS[2]) or '0'), online}
+return {tonumber(last or '0'), online}

@@ -18,8 +18,7 @@ local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
 local idle, own_idle, limit, consumer_idle = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local others_until = tonumber(ARGV[7])
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local now = millis()
 local any = '-1000000000000' -- ms: those from the future, too
 for _, held in ipairs(redis.call('XPENDING', stream, group, 'IDLE', any, '-', '+', 100)) do
   if held[3] <= 0 then -- Redis' clock may have been set back: the lease begins again

@@ -6,14 +6,12 @@
 -- Reply how many, per lane
 
 local limit = ARGV[1]
-local t = redis.call('TIME')
-local now = string.format('%.0f', tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000))
 local moved = {}
 for k = 1, #KEYS, 2 do
   local delayed, stream = KEYS[k], KEYS[k + 1]
-  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)
+  redis.call('ZREM', delayed, '') -- no such member: it makes the memory limit spare what follows
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', due_now(delayed), 'LIMIT', 0, limit)
   for _, entry in ipairs(due) do
-    redis.call('ZREM', delayed, '') -- no such member: it makes the memory limit spare XADD
     redis.call('XADD', stream, '*', 'e', entry)
     redis.call('ZREM', delayed, entry) -- last: after an error the entry is still there
   end

@@ -16,8 +16,8 @@ type Entry struct {
 	Event    string `json:"e,omitzero"` // digest of the event; empty when it has no record
 	Type     string `json:"y"`
 	Tag      string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
-	Expires  int64  `json:"x"`          // when a phone no longer needs it, ms
-	Until    int64  `json:"r"`          // when it is no longer retried, ms
+	Expires  int64  `json:"x,omitzero"` // when a phone no longer needs it, ms by Redis' clock; the storing script sets it
+	Until    int64  `json:"r,omitzero"` // when it is no longer retried, ms by Redis' clock; likewise
 	Attempt  int    `json:"a,omitzero"` // attempts that were made
 	Owed     string `json:"o,omitzero"` // id of the one device that it is for; empty: all of the user's
 	From     string `json:"f,omitzero"` // name of a message's sender

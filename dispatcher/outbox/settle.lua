@@ -58,10 +58,8 @@ if wrong then return redis.error_reply(wrong) end
 redis.call('XDEL', stream, '0-0') -- no such entry: it makes the memory limit spare what follows
 if noted then redis.call('APPEND', record, lines) end
 if #waiting > 0 then
-  local t = redis.call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
   for _, w in ipairs(waiting) do
-    redis.call('ZADD', delayed, string.format('%.0f', now + w.delay), w.entry)
+    redis.call('ZADD', delayed, due_at(delayed, w.delay), w.entry)
   end
 end
 for _, l in ipairs(letters) do

@@ -4,10 +4,8 @@
 -- entries, the oldest are dropped. Both keys expire keep ms after the newest report.
 -- queue_report returns the id of the entry and how many others were dropped.
 local function queue_report(stream, due, limit, keep, delay, id, body)
-  local t = redis.call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
   local entry = redis.call('XADD', stream, '*', 'i', id, 'b', body)
-  redis.call('ZADD', due, string.format('%.0f', now + tonumber(delay)), entry)
+  redis.call('ZADD', due, due_at(due, delay), entry)
   local over = redis.call('XLEN', stream) - tonumber(limit)
   if over > 0 then
     for _, old in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', over)) do

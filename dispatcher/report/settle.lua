@@ -13,9 +13,7 @@ if delay == '' then
   redis.call('XDEL', stream, entry)
   redis.call('ZREM', due, entry)
 else
-  local t = redis.call('TIME')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
   redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare ZADD
-  redis.call('ZADD', due, string.format('%.0f', now + tonumber(delay)), entry)
+  redis.call('ZADD', due, due_at(due, delay), entry)
 end
 return 1

@@ -8,14 +8,13 @@
 local stream, due = KEYS[1], KEYS[2]
 local limit, lease = ARGV[1], tonumber(ARGV[2])
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare what follows
+local now = millis()
 local reply = {}
-for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', string.format('%.0f', now), 'LIMIT', 0, limit)) do
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', due_now(due), 'LIMIT', 0, limit)) do
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if found then
-    redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare ZADD
-    redis.call('ZADD', due, string.format('%.0f', now + lease), entry)
+    redis.call('ZADD', due, due_at(due, lease), entry)
     reply[#reply + 1] = entry
     reply[#reply + 1] = math.max(0, now - tonumber(string.match(entry, '^%d+')))
     reply[#reply + 1] = found[2][2]

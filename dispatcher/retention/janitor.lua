@@ -7,12 +7,14 @@
 local lease = KEYS[1]
 local process, length, position = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
-local t = redis.call('TIME')
-local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-local stored = redis.call('HMGET', lease, 'holder', 'until', 'at')
-local holder, expires, at = stored[1], stored[2], stored[3]
-if holder and holder ~= process and tonumber(expires) > now then return {0, '', now} end
-redis.call('HSET', lease, 'holder', process, 'until', string.format('%.0f', now + length))
+local now = millis()
+local stored = redis.call('HMGET', lease, 'holder', 'until', 'at', 'length')
+local holder, expires, at = stored[1], tonumber(stored[2]), stored[3]
+-- A lease that ends later than a whole one was taken before Redis' clock stepped back.
+local whole = tonumber(stored[4] or '') or math.huge -- of the holder
+local held = holder and now < expires and expires <= now + whole
+if held and holder ~= process then return {0, '', now} end
+redis.call('HSET', lease, 'holder', process, 'until', digits(now + length), 'length', digits(length))
 if position ~= '' then
   redis.call('HSET', lease, 'at', position)
   return {1, position, now}

@@ -3,6 +3,7 @@ package rdb
 import (
 	"context"
 	"crypto/sha1"
+	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,9 +20,13 @@ type Script struct {
 	readOnly    bool
 }
 
-// NewScript returns a script. Its source should begin with a comment on
-// KEYS, ARGV and the reply.
+//go:embed prelude.lua
+var prelude string
+
+// NewScript returns a script that may use what prelude.lua defines. Its source should
+// begin with a comment on KEYS, ARGV and the reply.
 func NewScript(source string) *Script {
+	source = prelude + source
 	sum := sha1.Sum([]byte(source))
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
 }

@@ -87,6 +87,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		MaxNotifications: cfg.Retention.MaxNotifications,
 		KeepMessages:     time.Duration(cfg.Retention.Messages),
 		Sharded:          cluster,
+		Log:              log,
 	})
 	c.Dispatcher = c.newDispatcher(cfg, parts, senders, hooks, log, reg)
 	return c, nil

@@ -1,0 +1,73 @@
+package inbox
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
+)
+
+// What a script that was stopped between its writes has left without a record is found.
+// It is dropped when the repeat of the event, or of the message, was stored.
+func TestAuditFindsWhatHasNoRecord(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+		s, ctx := newStore(t, redisClient), t.Context()
+		k, at := s.keys(user), time.Now()
+		forget := func(event string) {
+			t.Helper()
+			if redisClient.Del(ctx, k.record(event)).Val() != 1 || redisClient.ZRem(ctx, k.recordIndex(), event).Val() != 1 {
+				t.Fatalf("event %s has no record", event)
+			}
+		}
+		var ids []string
+		for _, event := range []string{"first", "second", "third"} { // one event, as far as its content goes
+			p := note(event, "transaction")
+			p.Subject, p.State = "transaction:1", model.State{Order: at, Rank: 5, Counter: model.TransactionNews}
+			ids = append(ids, store(t, s, p).ID)
+		}
+		forget("first")
+		forget("second")
+		sent := make([]*OutboundMessage, 2)
+		for i, once := range []string{"first", "second"} {
+			sent[i] = outbound(partner, user, "halo")
+			sent[i].ClientID, sent[i].Once = "c1", once
+			sent[i].ID = model.NewID(at.Add(time.Duration(i-2) * time.Second))
+			if _, before, err := s.Outbound.StoreFirst(ctx, sent[i]); err != nil {
+				t.Fatal(err)
+			} else if err := s.Outbound.StoreSecond(ctx, sent[i], before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		forget(MessageEvent(sent[0].ID))
+
+		found, err := s.Auditor.Audit(ctx, user, sampleRules, true)
+		want := map[string]string{ids[0]: "notes", ids[1]: "notes", sent[0].ID: "messages"}
+		for _, f := range found {
+			if want[f.Member] != f.Set || f.Problem != "has no record" {
+				t.Errorf("found %+v", f)
+			}
+			delete(want, f.Member)
+		}
+		if err != nil || len(want) > 0 {
+			t.Fatalf("not found: %v, %v", want, err)
+		}
+		if found, err := s.Auditor.Audit(ctx, user, sampleRules, false); len(found) > 0 || err != nil {
+			t.Errorf("after the repair: %+v, %v", found, err)
+		}
+		if u := unreads(t, s); u.Notifications != 1 || u.TransactionNews != 1 || u.Messages != 1 {
+			t.Errorf("unread %+v", u)
+		}
+		if got := list(t, s, 0, 10, "transaction"); len(got) != 1 || got[0].ID != ids[2] {
+			t.Errorf("list %v", got)
+		}
+
+		forget("third") // now nobody knows which event it was of
+		if found, _ := s.Auditor.Audit(ctx, user, sampleRules, true); len(found) != 1 || len(list(t, s, 0, 10, "transaction")) != 1 {
+			t.Errorf("found %+v, list %v", found, list(t, s, 0, 10, "transaction"))
+		}
+		redisClient.Del(ctx, k.notifications(), k.unread(), k.counted(), k.meta(), k.bodies()) // for the audit at the end
+		redisClient.Del(ctx, k.conversations(), k.unreadConversations(), k.receivedUnread(sent[0].Conversation), k.messages(sent[0].Conversation), k.conversation(sent[0].Conversation))
+	})
+}

@@ -1,0 +1,12 @@
+-- Returns what is due in a set of what waits, such as the hand-offs of a partition.
+--
+-- KEYS  set
+-- ARGV  limit
+--       test_time: microseconds, or '' for Redis' time
+-- Reply the members
+
+local set = KEYS[1]
+local limit, test_time = unpack(ARGV)
+
+local now = due_now(set, test_time ~= '' and math.floor(test_time / 1000) or nil)
+return redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, limit)
