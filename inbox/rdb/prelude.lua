@@ -16,13 +16,18 @@ local function millis()
   return math.floor(micros() / 1000)
 end
 
-local LENGTH = {zset = 'ZCARD', hash = 'HLEN', set = 'SCARD', stream = 'XLEN'}
+local LENGTH = {
+  zset = function(key) redis.call('ZCARD', key) end,
+  hash = function(key) redis.call('HLEN', key) end,
+  set = function(key) redis.call('SCARD', key) end,
+  stream = function(key) redis.call('XLEN', key) end,
+}
 
 -- expect fails unless each key is missing or of the type. Redis does not roll back what
 -- a script wrote before it failed: call this before the first write for every key that
 -- is written, or read, after it and was not read before it.
 local function expect(type, ...)
-  for _, key in ipairs({...}) do redis.call(LENGTH[type], key) end
+  for _, key in ipairs({...}) do LENGTH[type](key) end
 end
 
 -- Sorted sets of what waits are scored with the times at which that ends. The times are

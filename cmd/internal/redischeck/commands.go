@@ -12,11 +12,11 @@ import (
 var (
 	commands = []string{
 		"append KEY v", "decr KEY", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exec", "exists KEY",
-		"get KEY", "getdel KEY",
-		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hvals KEY",
+		"get KEY", "getdel KEY", "getrange KEY 0 0",
+		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hlen KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hvals KEY",
 		"incr KEY", "info", "multi", "pexpire KEY 1", "pexpireat KEY 1", "ping", "pttl KEY", "rename KEY KEY",
-		"sadd KEY m", "scard KEY", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "unlink KEY",
-		"xack KEY g 0-1", "xadd KEY * f v", "xautoclaim KEY g c 0 0", "xclaim KEY g c 0 0-1", "xdel KEY 0-1",
+		"sadd KEY m", "scard KEY", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "type KEY", "unlink KEY",
+		"xack KEY g 0-1", "xadd KEY * f v", "xclaim KEY g c 0 0-1", "xdel KEY 0-1",
 		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
 		"xrange KEY - +", "xreadgroup GROUP g c STREAMS KEY >", "xrevrange KEY + -", "xtrim KEY MAXLEN 1",
 		"zadd KEY 0 m", "zcard KEY", "zcount KEY 0 0", "zlexcount KEY - +", "zmscore KEY m", "zpopmin KEY", "zrange KEY 0 0",
@@ -32,7 +32,7 @@ var (
 
 // newCommands are the commands that Redis 6.0 did not have, and the version that has them.
 var newCommands = map[string]string{
-	"getdel": "6.2", "xautoclaim": "6.2", "zmscore": "6.2",
+	"getdel": "6.2", "zmscore": "6.2",
 	"spublish": "7.0", "ssubscribe": "7.0", "sunsubscribe": "7.0",
 }
 
