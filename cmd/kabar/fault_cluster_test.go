@@ -68,21 +68,15 @@ func (tr *trial) aShard(nodes []*node) shard {
 	return all[tr.rand.IntN(len(all))]
 }
 
-// Why faults of a cluster are left out for now.
-const (
-	oneQueue   = "one pipeline at a time for all shards"
-	movedIs500 = "wait_replicas answers 500 on MOVED, on ASK, and by a master that became a replica"
-)
-
 // clusterFaults concern a cluster of three shards with a replica each.
 func clusterFaults(nodes []*node) []fault {
 	return []fault{
-		{name: "failover ordered", pending: movedIs500, inject: func(tr *trial) func() {
+		{name: "failover ordered", inject: func(tr *trial) func() {
 			s := tr.aShard(nodes)
 			tr.takeOver(s.replica)
 			return func() { tr.whole(nodes) }
 		}},
-		{name: "failover and back", pending: movedIs500, inject: func(tr *trial) func() {
+		{name: "failover and back", inject: func(tr *trial) func() {
 			s := tr.aShard(nodes)
 			tr.takeOver(s.replica)
 			tr.whole(nodes)
@@ -91,7 +85,7 @@ func clusterFaults(nodes []*node) []fault {
 				tr.whole(nodes)
 			}
 		}},
-		{name: "master killed", pending: movedIs500, inject: func(tr *trial) func() {
+		{name: "master killed", inject: func(tr *trial) func() {
 			s := tr.aShard(nodes)
 			if err := s.master.Kill(); err != nil {
 				tr.t.Fatal(err)
@@ -101,7 +95,7 @@ func clusterFaults(nodes []*node) []fault {
 				tr.whole(nodes)
 			}
 		}},
-		{name: "shard hung", pending: oneQueue, meanwhile: othersDoNotWait, inject: func(tr *trial) func() {
+		{name: "shard hung", meanwhile: othersDoNotWait, inject: func(tr *trial) func() {
 			s := tr.aShard(nodes)
 			tr.away = tr.usersOf(s.master)
 			tr.signal(s.replica.PID(), syscall.SIGSTOP)
@@ -112,7 +106,7 @@ func clusterFaults(nodes []*node) []fault {
 				tr.whole(nodes)
 			}
 		}},
-		{name: "shard gone", pending: oneQueue, meanwhile: othersAreServed, inject: func(tr *trial) func() {
+		{name: "shard gone", meanwhile: othersAreServed, inject: func(tr *trial) func() {
 			s := tr.aShard(nodes)
 			tr.away = tr.usersOf(s.master)
 			if err := errors.Join(s.replica.Kill(), s.master.Kill()); err != nil {
@@ -132,7 +126,7 @@ func clusterFaults(nodes []*node) []fault {
 				tr.whole(nodes)
 			}
 		}},
-		{name: "slots migrated", pending: movedIs500, inject: func(tr *trial) func() {
+		{name: "slots migrated", inject: func(tr *trial) func() {
 			all := tr.shards(nodes)
 			i := tr.rand.IntN(len(all))
 			from, to := all[i].master, all[(i+1)%len(all)].master

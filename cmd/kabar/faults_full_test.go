@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -42,7 +43,11 @@ func (s *site) size(client *redis.Client, pattern string, size func(ctx context.
 // unsettled returns how many pushes wait in the outbox or to be tried again.
 func (s *site) unsettled(client *redis.Client) int {
 	s.t.Helper()
-	return s.size(client, "kabar:*:out:*", client.XLen) + s.size(client, "kabar:*:delayed:*", client.ZCard)
+	n := s.size(client, "kabar:*:out:*", client.XLen)
+	for _, l := range push.Lanes {
+		n += s.size(client, "kabar:*:delayed:"+l.String(), client.ZCard)
+	}
+	return n
 }
 
 // onceEach fails the test unless each event's push was accepted once and none was buried.
