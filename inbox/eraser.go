@@ -87,25 +87,25 @@ func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 }
 
 // Due returns users whose erasure another process has to resume, at most limit of each
-// partition, in one round trip.
+// partition, in one round trip. With an error there may be users, too: those of the
+// partitions that answered.
 func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
 	now := strconv.FormatInt(e.now().UnixMilli(), 10)
 	commands := make([]*rdb.Command, e.parts.Len())
 	for p := range commands {
 		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", e.erasures(p), "-inf", now, "limit", 0, limit)
 	}
-	if err := e.batcher.Do(ctx, commands...); err != nil {
-		return nil, fmt.Errorf("read erasures: %w", err)
-	}
+	_ = e.batcher.Do(ctx, commands...) // each command holds its own error
 	var due []int64
+	var failed error
 	for _, c := range commands {
 		members, err := c.StringSlice()
 		if err != nil {
-			return nil, fmt.Errorf("read erasures: %w", err)
+			failed = fmt.Errorf("read erasures: %w", err)
 		}
 		due = append(due, splitUsers(strings.Join(members, " "))...)
 	}
-	return due, nil
+	return due, failed
 }
 
 // Partners returns, sorted, the users who hold data of a user: the receivers of the user's

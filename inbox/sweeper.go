@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,21 +52,22 @@ type Sweeper struct {
 // allow, and subjects that are in no counter. It drops them from every set, so that the
 // counters stay right. Each script drops a bounded number. All users without anything to
 // drop cost one round trip together. It may be repeated, and run concurrently with itself.
+// An error belongs to one user: the others are swept.
 func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 	var total Swept
+	var failed []error
 	for len(users) > 0 {
 		commands := make([]*rdb.Command, len(users))
 		for i, user := range users {
 			commands[i] = s.sweepCommand(ctx, s.keys(user))
 		}
-		if err := s.batcher.Do(ctx, commands...); err != nil {
-			return total, fmt.Errorf("sweep notifications: %w", err)
-		}
+		_ = s.batcher.Do(ctx, commands...) // each command holds its own error
 		var again []int64
 		for i, c := range commands {
 			reply, err := c.Int64s(4)
 			if err != nil {
-				return total, fmt.Errorf("sweep notifications: %w", err)
+				failed = append(failed, fmt.Errorf("sweep notifications of user %d: %w", users[i], err))
+				continue
 			}
 			total.Notifications += int(reply[0])
 			if reply[1] == 1 {
@@ -75,12 +77,12 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 			more, err := s.sweepRest(ctx, users[i], reply[2] == 1, time.UnixMicro(reply[3]))
 			total.add(more)
 			if err != nil {
-				return total, err
+				failed = append(failed, fmt.Errorf("sweep user %d: %w", users[i], err))
 			}
 		}
 		users = again
 	}
-	return total, nil
+	return total, errors.Join(failed...)
 }
 
 func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {

@@ -61,7 +61,8 @@ const (
 
 // losses are the kinds that mean that something acknowledged is gone. A failover without
 // redis.wait_replicas may cause them.
-var losses = []string{eventLost, pushMissing, registrationLost, readLost, messageLost, socketGap, socketBehind, wrongOwner, messageDisorder}
+var losses = []string{eventLost, pushMissing, registrationLost, readLost, messageLost, socketGap, socketBehind, wrongOwner, messageDisorder,
+	pushRetagged} // what was lost and is published again is another notification
 
 // maxCopies is how often one push may reach one phone. Each fault may repeat a push once,
 // and an event seldom lives through two faults.

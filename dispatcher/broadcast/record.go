@@ -1,8 +1,10 @@
 package broadcast
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,32 +12,39 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // open returns the broadcasts that have not been closed, without the counts of their
-// walks. One that has expired has no state.
+// walks. One that has expired has no state. With an error there may be broadcasts, too: those
+// whose shard answered.
 func (s *store) open(ctx context.Context) ([]record, error) {
 	keys, err := s.redis.SMembers(ctx, s.openKey()).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list open broadcasts: %w", err)
 	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	pipe := s.redis.Pipeline()
-	now := pipe.Time(ctx)
-	fields := make([]*redis.MapStringStringCmd, len(keys))
+	commands := make([]*rdb.Command, len(keys))
 	for i, key := range keys {
-		fields[i] = pipe.HGetAll(ctx, s.broadcastKey(key))
+		commands[i] = readScript.Command(ctx, []string{s.broadcastKey(key)})
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("list open broadcasts: %w", err)
+	_ = s.batcher.Do(ctx, commands...) // each command holds its own error
+	open := make([]record, 0, len(keys))
+	var failed error
+	for i, c := range commands {
+		reply, err := c.Slice()
+		if err != nil || len(reply)%2 != 1 {
+			failed = fmt.Errorf("read open broadcast: %w", cmp.Or(err, rdb.ErrReply))
+			continue
+		}
+		now, _ := reply[0].(int64)
+		fields := make(map[string]string, len(reply)/2)
+		for pair := range slices.Chunk(reply[1:], 2) {
+			name, _ := pair[0].(string)
+			fields[name], _ = pair[1].(string)
+		}
+		open = append(open, readRecord(keys[i], fields, time.UnixMilli(now)))
 	}
-	open := make([]record, len(keys))
-	for i, key := range keys {
-		open[i] = readRecord(key, fields[i].Val(), now.Val())
-	}
-	return open, nil
+	return open, failed
 }
 
 // newest returns the keys of the newest broadcasts, limit of them at most.

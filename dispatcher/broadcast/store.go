@@ -24,11 +24,14 @@ var (
 	stateSource string
 	//go:embed fence.lua
 	fenceSource string
+	//go:embed read.lua
+	readSource string
 
 	createScript = rdb.NewScript(createSource)
 	nameScript   = rdb.NewScript(nameSource)
 	stateScript  = rdb.NewScript(stateSource)
 	fenceScript  = rdb.NewScript(fenceSource)
+	readScript   = rdb.NewScript(readSource).ReadOnly()
 )
 
 const (

@@ -40,10 +40,10 @@ func (j *Janitor) Erase(ctx context.Context, user int64) error {
 // moment may have been delayed or become a dead letter since.
 func (j *Janitor) ResumeErasures(ctx context.Context) error {
 	due, err := j.inbox.Eraser.Due(ctx, maxErasures)
-	if err != nil {
-		return err
-	}
 	var failed []error
+	if err != nil { // of a shard that is away: the users of the others are erased
+		failed = append(failed, err)
+	}
 	for _, user := range due {
 		resume, err := j.inbox.Eraser.Resume(ctx, user, erasureTimeout)
 		if err == nil && resume {

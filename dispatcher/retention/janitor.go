@@ -65,24 +65,30 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 		at.next = now + sweepEvery.Milliseconds()
 	}
 	users, err := j.inbox.Users.After(ctx, at.partition, at.after, sweepPage)
-	if err != nil {
+	if err == nil {
+		err = errors.Join(j.sweepUsers(ctx, users), j.expireFiles(ctx, users, now))
+	}
+	if ctx.Err() != nil { // the next janitor begins with these users
 		return err
 	}
-	swept, err := j.inbox.Sweeper.Sweep(ctx, users)
-	j.swept.WithLabelValues("notification").Add(float64(swept.Notifications))
-	j.swept.WithLabelValues("message").Add(float64(swept.Messages))
-	j.swept.WithLabelValues("subject").Add(float64(swept.Subjects))
-	if err != nil {
-		return err
-	}
-	expireErr := j.expireFiles(ctx, users, now) // a bucket that fails holds nothing else up
+	// What fails is left for the next sweep: a shard that is away, a key that cannot be
+	// read or a bucket that fails must not hold up the users behind it.
 	if len(users) < sweepPage {
 		at.partition, at.after = at.partition+1, 0
 	} else {
 		at.after = users[len(users)-1]
 	}
-	_, _, _, err = j.hold(ctx, at.String())
-	return errors.Join(err, expireErr)
+	_, _, _, holdErr := j.hold(ctx, at.String())
+	return errors.Join(err, holdErr)
+}
+
+// sweepUsers drops what users have kept for too long.
+func (j *Janitor) sweepUsers(ctx context.Context, users []int64) error {
+	swept, err := j.inbox.Sweeper.Sweep(ctx, users)
+	j.swept.WithLabelValues("notification").Add(float64(swept.Notifications))
+	j.swept.WithLabelValues("message").Add(float64(swept.Messages))
+	j.swept.WithLabelValues("subject").Add(float64(swept.Subjects))
+	return err
 }
 
 // expireFiles deletes files that users have sent and that are as old as messages may be.

@@ -90,6 +90,40 @@ func TestSweepExpiresFiles(t *testing.T) {
 	}
 }
 
+// A user whose data cannot be read holds up no other user, and not the sweep.
+func TestSweepContinuesPastAUserThatFails(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	ctx := context.Background()
+	other := int64(67)
+	for w.partitions.OfUser(other) != w.partitions.OfUser(66) {
+		other++
+	}
+	w.notify(66, "old")
+	w.notify(other, "old")
+	if err := w.redis.Del(ctx, w.partitions.UserKey(66, "notes")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.redis.Set(ctx, w.partitions.UserKey(66, "notes"), "not a stream", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	later := newWorld(t, "second", 91*day)
+	failed := 0
+	for range w.partitions.Len() {
+		if err := later.step(ctx); err != nil {
+			failed++
+			if !strings.Contains(err.Error(), "user 66") {
+				t.Errorf("told %v", err)
+			}
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d of %d steps failed, want one", failed, w.partitions.Len())
+	}
+	if n := w.notifications(other); n != 0 {
+		t.Errorf("%d notifications of the other user are left", n)
+	}
+}
+
 // Only one process at a time holds the lease. The next holder continues at the stored
 // position.
 func TestLease(t *testing.T) {
