@@ -6,13 +6,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // What a script that was stopped between its writes has left without a record is found.
 // It is dropped when the repeat of the event, or of the message, was stored.
 func TestAuditFindsWhatHasNoRecord(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, redisClient redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		s, ctx := newStore(t, redisClient), t.Context()
 		k, at := s.keys(user), time.Now()
 		forget := func(event string) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -74,7 +75,7 @@ func TestAudit(t *testing.T) {
 	}
 	for _, d := range damages {
 		t.Run(strings.ReplaceAll(d.name, " ", "_"), func(t *testing.T) {
-			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+			localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 				ctx := context.Background()
 				s := newStore(t, rdb)
 				message := outbound(partner, user, "halo")
@@ -122,7 +123,7 @@ func TestAudit(t *testing.T) {
 // A message that has no body and was not counted is removed by one repair, which does not
 // count it.
 func TestRepairDoesNotCountMissingMessages(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
 		m := outbound(partner, user, "halo")
@@ -162,7 +163,7 @@ func (before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 func TestRepairLeavesWhatArrivesMeanwhile(t *testing.T) {
 	for name, known := range map[string]bool{"in a conversation that was read": true, "in a new conversation": false} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+			localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 				ctx := context.Background()
 				s := newStore(t, rdb)
 				if known {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -25,7 +26,7 @@ func BenchmarkStore(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer server.Close()
-	redisClient := client(b, server.Addr())
+	redisClient := localredistest.Client(b, server.Addr())
 	s := newStore(b, redisClient)
 	ctx := context.Background()
 	for u := range int64(2_000) {
@@ -76,7 +77,7 @@ func BenchmarkSearch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer server.Close()
-	redisClient := client(b, server.Addr())
+	redisClient := localredistest.Client(b, server.Addr())
 	s := newStore(b, redisClient)
 	fillMailbox(b, s)
 	ctx := context.Background()

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -27,7 +28,7 @@ func trade(t *testing.T, s *Store, at time.Time, c model.Contact) {
 }
 
 func TestContacts(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		now := time.Now()
 		after := func(n int) time.Time { return now.Add(time.Duration(n) * time.Second) }
@@ -57,7 +58,7 @@ func TestContacts(t *testing.T) {
 }
 
 func TestContactsAreBounded(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		now := time.Now()
 		const most = maxContacts + 20

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -42,7 +43,7 @@ func TestStatesCountInOrder(t *testing.T) {
 		"offers":            {[]model.State{{Order: at(1), Rank: 1, Counter: model.SellerOffers}}, model.Unreads{SellerOffers: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+			localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 				s := newStore(t, rdb)
 				for i, st := range c.states {
 					p := note(strconv.Itoa(i), "transaction")
@@ -62,7 +63,7 @@ func TestStatesCountInOrder(t *testing.T) {
 // Random states arrive in random order, some of them repeated. The counters are those of
 // the newest state of each resource (guarantee G6).
 func TestCountersCannotDrift(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -109,7 +110,7 @@ func TestCountersCannotDrift(t *testing.T) {
 // A transaction leaves the counter of news when the notification of its newest state is
 // read. Reading an older one does not change the counter.
 func TestReadingTransactionNews(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		news := func(event string, resource string, minute int) StoreResult {
@@ -138,7 +139,7 @@ func TestReadingTransactionNews(t *testing.T) {
 }
 
 func TestTheNewestCartCounts(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		for i, c := range []struct{ minute, items, want int }{{2, 4, 4}, {1, 9, 4}, {3, 0, 0}} {
 			p := NewNotification{
@@ -174,7 +175,7 @@ func state(s *Store, event string, second int64, rank int, counter model.Counter
 // A late state is listed, but it changes neither the counters nor Subject.Newest, and it is
 // not pushed.
 func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		rdb.HSet(ctx, s.options.Devices(user), "d", "{}")
@@ -217,7 +218,7 @@ func TestLateStatesAreKeptAndNotPushed(t *testing.T) {
 // A quiet event changes the counters and is sent to live sockets. It is not in the list or
 // the replay log, and it takes no sequence number.
 func TestQuietEventsMoveCountersOnly(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		store(t, s, state(s, "told", 1, 1, model.SellerTransactions))
@@ -257,7 +258,7 @@ func TestQuietEventsMoveCountersOnly(t *testing.T) {
 // An event that repeats a state under another id does not count news again after they were
 // read.
 func TestARepeatedStateCountsOnce(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		first := store(t, s, state(s, "first", 1, 1, model.TransactionNews))
 		if _, err := s.Notifications.MarkRead(t.Context(), user, first.ID); err != nil {
@@ -274,7 +275,7 @@ func TestARepeatedStateCountsOnce(t *testing.T) {
 // so that it has no counter. The state is counted in either order, unless it was news and
 // has been read.
 func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct {
 			counters [2]model.Counter
 			read     bool // whether the first event is read before the second
@@ -307,7 +308,7 @@ func TestTheSameStateWithAndWithoutACounter(t *testing.T) {
 // A notification that is not pushed does not become Subject.Newest, so the push of an
 // earlier one is still retried.
 func TestOnlyPushesSupersede(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("told", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -16,7 +17,7 @@ import (
 // and so is a message to an erased user. Once the user is known again, the next message is
 // stored.
 func TestErasedUsersMessagesAreDropped(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
 		late := outbound(partner, user, "terlambat")
@@ -95,7 +96,7 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 // A message that was accepted before its sender was erased is dropped by both copies, even
 // when the clock of the sender's gateway is ahead and the sender has become known again.
 func TestMessagesOfEarlierGenerationsAreDropped(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct{ sender, receiver int64 }{
 			"the sender has the first copy":   {partner, user},
 			"the receiver has the first copy": {user, partner},

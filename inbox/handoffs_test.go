@@ -9,13 +9,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // When a process crashes between the two scripts, a hand-off stores the message in the
 // second copy, whichever user has sent it. Storing it again changes nothing, even after the
 // second user has deleted it.
 func TestHandoffSurvivesACrash(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for from, to := range map[int64]int64{user: partner, partner: user} {
 			later := time.Now().Add(2 * handoffDelay)
 			s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
@@ -56,7 +58,7 @@ func TestHandoffSurvivesACrash(t *testing.T) {
 
 // A postponed hand-off does not hold up others.
 func TestHandoffIsPostponed(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		later := time.Now().Add(2 * handoffDelay)
 		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return later } })
 		ctx := context.Background()
@@ -80,7 +82,7 @@ func TestHandoffIsPostponed(t *testing.T) {
 
 // What waits ends in its time when Redis' clock steps back meanwhile.
 func TestHandoffIsDueWhenRedisClockStepsBack(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		start := time.Now().Add(time.Hour)
 		now := start
 		s, ctx := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return now } }), t.Context()

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 func TestStorePublishesAndLogs(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		sub := rdb.Subscribe(ctx, s.keys(user).channel())
@@ -49,7 +51,7 @@ func TestStorePublishesAndLogs(t *testing.T) {
 }
 
 func TestSequenceNeverRunsBack(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		future := time.Now().Add(time.Hour).UnixMicro()
 		rdb.HSet(context.Background(), s.keys(user).meta(), "seq", future)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -23,7 +24,7 @@ func list(t *testing.T, s *Store, offset, count int, types ...string) []Notifica
 }
 
 func TestListPagesAndTypes(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		var want []string
 		for i := range 450 {
@@ -54,7 +55,7 @@ func TestListPagesAndTypes(t *testing.T) {
 }
 
 func TestMarkRead(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		a, b := store(t, s, note("a", "discount")), store(t, s, note("b", "discount"))
@@ -85,7 +86,7 @@ func TestMarkRead(t *testing.T) {
 // When there are a few notifications too many, the oldest are dropped and no longer
 // counted.
 func TestNotificationsAreBounded(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
 		var last StoreResult
 		for i := range 200 {
@@ -104,7 +105,7 @@ func TestNotificationsAreBounded(t *testing.T) {
 // Old notifications are dropped when the user gets a new one, at most once a day. The
 // notifications of an idle user expire together.
 func TestOldNotificationsGo(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		now := time.Now()
 		s := newStore(t, rdb, func(o *Options) {
 			o.Keep = time.Hour

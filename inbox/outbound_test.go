@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -71,7 +72,7 @@ func bodies(t *testing.T, s *Store, of int64) []string {
 }
 
 func TestMessageReachesBothCopies(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		m := outbound(partner, user, "mantab gan")
 		m.Category, m.Product = 5, "mwza"
@@ -96,7 +97,7 @@ func TestMessageReachesBothCopies(t *testing.T) {
 }
 
 func TestMessageIsSentOncePerClientID(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		var ids []string
@@ -153,7 +154,7 @@ func wantPending(t *testing.T, s *Store, want ...string) {
 // message that follows its newest one. So nobody sees a conversation in any other order
 // than that of the ids.
 func TestMessagesKeepTheirOrder(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		late := outbound(partner, user, "made first, stored last")

@@ -8,11 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestProfile(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		if _, err := s.Profiles.Get(ctx, user); !errors.Is(err, ErrNotFound) {
@@ -32,7 +33,7 @@ func TestProfile(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		for _, locale := range []string{"", "en", "id"} {
 			if locale != "" {
@@ -49,7 +50,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestQuietSettings(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		jakarta, _ := model.Zone("WIB")
 		want := func(q model.QuietHours, zone string) {

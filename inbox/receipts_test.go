@@ -11,11 +11,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func TestMarkMessagesRead(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		conversation := model.ConversationID(user, partner)
@@ -67,7 +68,7 @@ func TestMarkMessagesRead(t *testing.T) {
 // After random sends, reads and deletions, the number of unread messages equals that of a
 // simple model.
 func TestUnreadMessagesCannotDrift(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -107,7 +108,7 @@ func TestUnreadMessagesCannotDrift(t *testing.T) {
 
 // A read receipt is not applied while the message that was read is still pending.
 func TestReceiptOfAPendingMessage(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		m := outbound(max(user, partner), min(user, partner), "halo")

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -25,7 +26,7 @@ func TestUserWithoutChannels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, ctx := client(t, server.Addr()), t.Context()
+	admin, ctx := localredistest.Client(t, server.Addr()), t.Context()
 	name := prefixOf(t)
 	if err := admin.Do(ctx, "acl", "setuser", name, "reset", "on", ">pw", "~*", "+@all", "resetchannels").Err(); err != nil {
 		t.Fatal(err)
@@ -214,7 +215,7 @@ func TestScriptsExpectTheTypesOfTheirKeys(t *testing.T) {
 	for _, call := range scriptCalls() {
 		t.Run(call.name, func(t *testing.T) {
 			t.Parallel()
-			redisClient := client(t, server.Addr())
+			redisClient := localredistest.Client(t, server.Addr())
 			s := newStore(t, redisClient)
 			call.prepare(t, s)
 			names := maps.Clone(dump(t, redisClient, prefixOf(t)))

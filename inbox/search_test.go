@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -78,7 +79,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStore(t, client(t, server.Addr())) // the embedded Redis sorts its sets on every call
+	s := newStore(t, localredistest.Client(t, server.Addr())) // the embedded Redis sorts its sets on every call
 	fillMailbox(t, s)
 	rare := make([]int64, 0, len(mailboxRare))
 	for _, i := range mailboxRare {
@@ -135,7 +136,7 @@ func TestSearchInALargeMailbox(t *testing.T) {
 }
 
 func TestSearch(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		for from, texts := range map[int64][]string{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -33,7 +34,7 @@ func store(t *testing.T, s *Store, p NewNotification) StoreResult {
 }
 
 func TestStoreOnce(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		const publishers = 50
 		var stored, duplicates int
@@ -68,7 +69,7 @@ func TestStoreOnce(t *testing.T) {
 }
 
 func TestStoreRefusesOtherContent(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		first := store(t, s, note("e", "discount"))
 		other := note("e", "discount")
@@ -86,7 +87,7 @@ func TestStoreRefusesOtherContent(t *testing.T) {
 // When the batcher sends a script again after a network failure, it is not taken for a
 // duplicate.
 func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		p := note("e", "discount")
 		keys, args := s.Notifications.storeArgs(&p, model.NewIDSuffix())
@@ -108,7 +109,7 @@ func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 }
 
 func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		ctx := context.Background()
 		stream := s.parts.Key(s.parts.OfUser(user), "out")
@@ -138,7 +139,7 @@ func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
 
 // What is accepted later comes later, also when Redis' clock has stepped back in between.
 func TestAcceptanceNeverRunsBack(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		now := time.Now()
 		s := newStore(t, rdb, func(o *Options) { o.Now = func() time.Time { return now } })
 		cart := func(event string, items int) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -35,7 +36,7 @@ func sweep(t *testing.T, s *Store, users ...int64) Swept {
 // transaction that asks the user to act is still counted. News are no longer counted when
 // their notification is gone.
 func TestSweepNotifications(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		s := newStore(t, rdb)
 		for i := range 250 {
@@ -79,7 +80,7 @@ func TestSweepNotifications(t *testing.T) {
 
 // Only old notifications are dropped, and a late state is still recognised.
 func TestSweepKeepsWhatIsNew(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
 		old := aged(s, -s.options.Keep-time.Hour)
 		p := note("old", "transaction")
@@ -102,7 +103,7 @@ func TestSweepKeepsWhatIsNew(t *testing.T) {
 // Old messages are removed from each copy when its user is swept, and from the search and
 // the counters. A conversation without messages is deleted.
 func TestSweepMessages(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx := context.Background()
 		const keep = 30 * 24 * time.Hour
 		s := newStore(t, rdb, func(o *Options) { o.KeepMessages = keep })
@@ -147,7 +148,7 @@ func TestSweepMessages(t *testing.T) {
 
 // News are no longer counted when their notification is dropped from a full list.
 func TestNewsLeaveWithTheirNotification(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb, func(o *Options) { o.MaxNotifications = 10 })
 		p := note("news", "transaction")
 		p.Subject, p.State = "transaction:1", model.State{Order: time.Now(), Rank: 5, Counter: model.TransactionNews}

@@ -5,15 +5,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // A wrapping script decides whether a notification is stored. If it is, it is stored as by
 // Store, which then sees it as a duplicate. Live sockets and lists show the text that the
 // body refers to.
 func TestWrapStore(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, client redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, client redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, client)
 		wrapped := WrapStore("local function wanted(s) return s == 'yes' end\n" +
 			"if not wanted(ARGV[#ARGV]) then return 'no' end\nredis.call('SET', KEYS[#KEYS], '1')\nlive_body = 'shown'\nreturn store_notification()[1]")

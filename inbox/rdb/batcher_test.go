@@ -9,10 +9,12 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 func TestBatcherReloadsForgottenScripts(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		b := NewBatcher(rdb, 0)
 		defer b.Close()
 		ctx := context.Background()
@@ -36,7 +38,7 @@ func TestBatcherReloadsForgottenScripts(t *testing.T) {
 }
 
 func TestBatcherReportsEachCallersError(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		b := NewBatcher(rdb, 0)
 		defer b.Close()
 		ctx := context.Background()
@@ -91,7 +93,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 }
 
 func TestBatcherAfterClose(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		b := NewBatcher(rdb, 0)
 		b.Close()
 		b.Close()
@@ -102,7 +104,7 @@ func TestBatcherAfterClose(t *testing.T) {
 }
 
 func TestBatcherWaitsForReplicas(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		if t.Name() == "TestBatcherWaitsForReplicas/embedded" {
 			t.Skip("WAIT does nothing there")
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // BenchmarkBatcher runs scripts of one SET, from one caller and from many at once.
@@ -16,7 +17,7 @@ func BenchmarkBatcher(b *testing.B) {
 	script := NewScript("-- bench\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 	for _, callers := range []int{1, 64, 1024} {
 		b.Run(strconv.Itoa(callers), func(b *testing.B) {
-			batcher := NewBatcher(connect(b, server.Addr()), 0)
+			batcher := NewBatcher(localredistest.Client(b, server.Addr()), 0)
 			defer batcher.Close()
 			b.SetParallelism(callers)
 			b.ReportAllocs()

@@ -8,10 +8,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 func TestPartitionsAreClaimed(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for range 2 {
 			if err := NewPartitions(t.Name(), 16).Claim(t.Context(), rdb); err != nil {
 				t.Fatal(err)
@@ -26,7 +27,7 @@ func TestPartitionsAreClaimed(t *testing.T) {
 
 // What another build or another hand has left under the keys of the claim.
 func TestClaimReadsWhatIsThere(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, tc := range map[string]struct {
 			key, value string
 			want       error
@@ -68,7 +69,7 @@ func TestClaimReadsWhatIsThere(t *testing.T) {
 
 // A build before the layout had a version reads what this one writes, as a number.
 func TestClaimIsReadByFormerBuilds(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		if err := NewPartitions(t.Name(), 16).Claim(t.Context(), rdb); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +87,7 @@ func TestClaimOnAFullRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	rdb := connect(t, server.Addr())
+	rdb := localredistest.Client(t, server.Addr())
 	if err := errors.Join(
 		rdb.Set(t.Context(), "former:partitions", 16, 0).Err(),
 		rdb.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err(),

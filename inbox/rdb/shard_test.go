@@ -234,7 +234,7 @@ func TestReadsWaitForNoReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := NewBatcher(connect(t, server.Addr()), 1)
+	b := NewBatcher(localredistest.Client(t, server.Addr()), 1)
 	t.Cleanup(b.Close)
 	read := NewScript("-- " + t.Name() + "\nreturn redis.call('GET', KEYS[1])").ReadOnly()
 	if _, err := b.Run(t.Context(), read, []string{t.Name()}); !errors.Is(err, nil) && !errors.Is(err, redis.Nil) {

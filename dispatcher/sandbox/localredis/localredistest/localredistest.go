@@ -1,4 +1,5 @@
-// Package localredistest ends the tests of packages that share a local Redis.
+// Package localredistest gives tests a Redis of every kind: a shared server, an embedded one,
+// a cluster, a replica. Its Main ends the tests of a package.
 package localredistest
 
 import (

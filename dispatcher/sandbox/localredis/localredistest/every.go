@@ -1,0 +1,35 @@
+package localredistest
+
+import (
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+)
+
+// OnEvery runs a test on the shared server and on an embedded Redis of its own, in
+// parallel with other tests: the test must use keys under its own name.
+func OnEvery(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
+	t.Parallel()
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		server, err := localredis.Shared()
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, Client(t, server.Addr()))
+	})
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, Client(t, miniredis.RunT(t).Addr()))
+	})
+}
+
+// Client returns a client that is closed when the test ends.
+func Client(t testing.TB, addr string) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { client.Close() })
+	return client
+}
