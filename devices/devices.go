@@ -37,7 +37,7 @@ type Options struct {
 	// Redis is a single server, a Sentinel's master or a cluster. Only reads go there
 	// directly.
 	Redis redis.UniversalClient
-	// Batcher carries the scripts and writes. When it waits for replicas, so does every
+	// Batcher carries the scripts and writes. If it waits for replicas, so does every
 	// change of the registry.
 	Batcher *rdb.Batcher
 	// Partitions say where the keys of a user or of a device token lie.

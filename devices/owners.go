@@ -31,7 +31,7 @@ func (o Owner) Owns(user int64, d Device) bool {
 // [ReadOwner] reads. Only Platform and Token of the device matter.
 func (r *Registry) OwnerKey(d Device) string { return r.keys.owner(d.Platform, d.Token) }
 
-// ReadOwner takes an owner from the reply to a GET of its record.
+// ReadOwner returns the owner in the reply to GET of its record.
 func ReadOwner(c *rdb.Command) (Owner, error) {
 	s, err := c.Text()
 	if err != nil && !errors.Is(err, redis.Nil) {

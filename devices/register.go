@@ -120,8 +120,8 @@ func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
 	if err != nil && !errors.Is(err, rdb.ErrReplicas) {
 		return Device{}, err
 	}
-	// When replicas have not confirmed that the token is claimed, the device is listed
-	// all the same: it goes on to get its pushes while its app tries again.
+	// The device is listed even if replicas have not confirmed the claim of its token, so
+	// that it keeps getting pushes while its app retries.
 	unconfirmed := err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
@@ -154,8 +154,8 @@ func (r *Registry) settle(ctx context.Context, p placement, claimed Device, befo
 	return state, nil
 }
 
-// claim is the first step: it makes the user the owner, and returns the device
-// with its id and generation, and the record before; with rdb.ErrReplicas, too.
+// claim is the first step: it makes the user the owner. It returns the device with its id
+// and generation, and the previous record, also when the error is rdb.ErrReplicas.
 func (r *Registry) claim(ctx context.Context, p placement) (d Device, before record, err error) {
 	d = p.device
 	keep := "0"

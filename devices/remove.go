@@ -20,7 +20,7 @@ func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token str
 	rec, err := ownRecord(user, r.redis.Get(ctx, r.keys.owner(p, token)))
 	d := Device{ID: rec.id, Platform: p, Token: token, Generation: rec.Generation}
 	half := errors.Is(err, ErrNotRegistered)
-	if half { // unless an earlier call took the ownership and stopped
+	if half { // unless an earlier call released the ownership and then failed
 		d, err = r.listedAs(ctx, user, p, token)
 	}
 	if err != nil {
@@ -59,9 +59,9 @@ func (r *Registry) listedAs(ctx context.Context, user int64, p Platform, token s
 	return Device{}, ErrNotRegistered
 }
 
-// Forget removes a device whose token the provider called dead, and reports
-// whether it did. It does nothing when the token, or its listing, was
-// registered anew since d was read. It may also report that it did with rdb.ErrReplicas.
+// Forget removes a device whose token the provider called dead, and reports whether it did.
+// It does nothing when the token or its listing was registered again after d was read. It
+// may return true with rdb.ErrReplicas.
 func (r *Registry) Forget(ctx context.Context, user int64, d Device) (bool, error) {
 	released, err := r.release(ctx, user, d)
 	if err != nil && !errors.Is(err, rdb.ErrReplicas) || !released {

@@ -13,8 +13,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A registration touches two shards, that of the token and that of the user. While the
-// replica of either lags, nothing is answered with success, and all of it may be repeated.
+// A registration writes to two shards, that of the token and that of the user. While the
+// replica of either shard lags, it returns an error and may be repeated as a whole.
 func TestRegistrationsWaitForReplicas(t *testing.T) {
 	t.Parallel()
 	masters := localredistest.Cluster(t, 2, "--appendonly", "no", "--cluster-node-timeout", "600000")
@@ -42,7 +42,7 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 		writes := []struct {
 			name string
 			do   func() error
-			both bool // whether it has to be confirmed by the user's shard, too
+			both bool // the user's shard must confirm it, too
 		}{
 			{"register", func() (err error) { registered, err = r.Register(ctx, user, other, nil); return err }, true},
 			{"refresh", func() error { _, err := r.Register(ctx, user, old, nil); return err }, true},
@@ -81,8 +81,8 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 	}
 }
 
-// elsewhere returns a function that makes a token of a name, which lies in another
-// partition than a given one.
+// elsewhere returns a function that makes a token from a name. The token lies in another
+// partition than the given one.
 func elsewhere(parts *rdb.Partitions, partition int) func(name string) string {
 	return func(name string) string {
 		for n := 0; ; n++ {

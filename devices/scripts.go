@@ -39,7 +39,8 @@ var (
 	disownScript  = rdb.NewScript(disownLua)
 )
 
-// runBool runs a script that replies 1 or 0. It returns the reply with rdb.ErrReplicas, too.
+// runBool runs a script that replies 1 or 0. It returns the reply also with
+// rdb.ErrReplicas.
 func (r *Registry) runBool(ctx context.Context, s *rdb.Script, keys []string, args ...any) (bool, error) {
 	cmd, err := r.batcher.Run(ctx, s, keys, args...)
 	if err != nil && !errors.Is(err, rdb.ErrReplicas) {

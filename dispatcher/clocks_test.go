@@ -10,8 +10,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// The order of events without a time, and how long their pushes live, follow Redis' clock,
-// whatever those of the gateways say.
+// Redis' clock, and not the gateways' clocks, orders events without a time and limits the
+// life of their pushes.
 func TestGatewaysWhoseClocksDiffer(t *testing.T) {
 	t.Parallel()
 	apart := func(by time.Duration) func(*Options) {
@@ -39,7 +39,7 @@ func TestGatewaysWhoseClocksDiffer(t *testing.T) {
 
 			stop := first.run()
 			defer stop()
-			// paid is superseded by delivered, and the first message by the second one.
+			// delivered supersedes paid, and the second message supersedes the first.
 			sent := first.android.wait(t, "pushes", func(sent []push.Delivery) bool {
 				return len(sent) >= 2
 			})

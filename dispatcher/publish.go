@@ -152,8 +152,8 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 	if !e.Push || c.Level != event.Pushed || e.Cart != nil {
 		return n
 	}
-	// The notification's id, and what follows from its time, come from the script that
-	// stores it.
+	// The script that stores the notification adds its id and the members that depend on
+	// the time of acceptance.
 	entry := outbox.Entry{
 		User: receiver, Event: key, Type: e.Type, Tag: n.Subject, State: e.TellsState(), Category: c.Category,
 	}

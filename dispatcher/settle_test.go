@@ -13,8 +13,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// An outcome that cannot be written is kept for longer than a lease. Nobody takes its
-// entry over meanwhile, and no other entry waits for it.
+// An outcome that cannot be written is kept for longer than a lease. Meanwhile no process
+// takes its entry over, and no other entry waits for it.
 func TestOutcomeThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, soon)
@@ -66,7 +66,7 @@ func TestOutcomeThatCannotBeWritten(t *testing.T) {
 			renewals++
 		}
 		last = p.Idle
-		return renewals >= 8 // four a lease
+		return renewals >= 8 // four per lease
 	})
 	for _, id := range []string{"promo-2", "promo-3"} {
 		w.publish(strings.Replace(promo, "promo-1", id, 1))

@@ -9,8 +9,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// A device list or an owner record that cannot be read delays its own pushes alone, also
-// within one batch; they go out when it can be read again.
+// A device list or an owner record that cannot be read delays only its own pushes, even
+// within one batch. They are sent when it can be read again.
 func TestUnreadableLookupsDelayTheirOwnPushes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -28,7 +28,7 @@ func TestUnreadableLookupsDelayTheirOwnPushes(t *testing.T) {
 	show := func(key string) { w.rdb.Rename(ctx, key+":kept", key) }
 	hide(list)
 	hide(owner)
-	for user := 1; user <= users; user++ { // before anything is read: one batch
+	for user := 1; user <= users; user++ { // before the first read, so that all are in one batch
 		w.publish(fmt.Sprintf(`{"id":"e%d","type":"dompet","receiver_id":%d,"message":"m"}`, user, user))
 	}
 	w.run()

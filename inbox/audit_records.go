@@ -19,26 +19,26 @@ import (
 var auditRecordsSource string
 var auditRecordsScript = script(auditRecordsSource)
 
-// recordMargin is how long before its expiry a record is not missed any more.
+// recordMargin is how long before its expiry a record may be missing.
 const recordMargin = time.Hour
 
-// recent reports whether what has the id must still have a record.
+// recent reports whether the event or message with an id must still have a record.
 func (u *userAudit) recent(id string) bool {
 	at, err := model.IDTime(id)
 	return err == nil && at.After(u.now().Add(recordMargin-minRecordTTL))
 }
 
-// A listed is a notification of the list.
+// A listed is a notification in the list.
 type listed struct{ id, seq, content string }
 
-// notificationRecords looks for notifications whose event has no record: a repeat of the
-// event would list it again.
+// notificationRecords finds notifications whose event has no record: if the event is
+// repeated, it is listed again.
 func (u *userAudit) notificationRecords(ctx context.Context) error {
 	notes, err := u.recentNotifications(ctx)
 	if err != nil || len(notes) == 0 {
 		return err
 	}
-	recorded, err := u.recordedIDs(ctx) // after the list: who is in the list by then has a record
+	recorded, err := u.recordedIDs(ctx) // after reading the list, because a listed notification has a record by then
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (u *userAudit) notificationRecords(ctx context.Context) error {
 	return nil
 }
 
-// recentNotifications returns the notifications of the list that must have a record.
+// recentNotifications returns the notifications in the list that must have a record.
 func (u *userAudit) recentNotifications(ctx context.Context) (notes []listed, err error) {
 	from := strconv.FormatInt(u.now().Add(recordMargin-minRecordTTL).UnixMicro(), 10)
 	for {
@@ -86,7 +86,7 @@ func (u *userAudit) recentNotifications(ctx context.Context) (notes []listed, er
 
 // recordedIDs returns the ids in all of the user's records.
 func (u *userAudit) recordedIDs(ctx context.Context) (map[string]bool, error) {
-	const head = 199 // the last byte that is read: the id stands in the first line
+	const head = 199 // offset of the last byte to read: the first line holds the id
 	events, err := u.redis.ZRange(ctx, u.k.recordIndex(), 0, -1).Result()
 	if err != nil {
 		return nil, err
@@ -113,9 +113,9 @@ func (u *userAudit) recordedIDs(ctx context.Context) (map[string]bool, error) {
 	return ids, nil
 }
 
-// messageRecords looks for messages without a record: a repeat of the message would store
-// it again. With repair it drops those that the sender has sent again under the same
-// ClientID, because the first attempt was answered with an error.
+// messageRecords finds messages without a record: if the message is repeated, it is stored
+// again. With repair it drops those that the sender has sent again under the same ClientID,
+// after an error to the first attempt.
 func (u *userAudit) messageRecords(ctx context.Context) error {
 	var messages []Message
 	err := u.scan(ctx, u.k.bodies(), func(id, body string) error {
@@ -148,7 +148,7 @@ func (u *userAudit) messageRecords(ctx context.Context) error {
 	return u.reportMessages(ctx, messages, recorded)
 }
 
-// reportMessages reports the messages that are not recorded, and drops them if it may.
+// reportMessages reports the messages without a record, and drops them with repair.
 func (u *userAudit) reportMessages(ctx context.Context, messages []Message, recorded []bool) error {
 	sentAgain := make(map[[2]string]bool) // by sender and ClientID
 	of := func(m *Message) [2]string { return [2]string{strconv.FormatInt(m.Sender, 10), m.ClientID} }
@@ -162,7 +162,7 @@ func (u *userAudit) reportMessages(ctx context.Context, messages []Message, reco
 		if recorded[i] {
 			continue
 		}
-		// It may have been deleted, or the user erased, since the bodies were read.
+		// The message or the user may have been deleted since the bodies were read.
 		still, err := u.redis.HExists(ctx, u.k.bodies(), m.ID).Result()
 		if err != nil {
 			return err

@@ -1,12 +1,12 @@
--- Compares notifications that are listed with the records of their events: each has one,
--- written in the same call. The caller has looked for the record after it read the list.
+-- Checks that each listed notification has a record of its event: one script writes both.
+-- The caller looked for the records after it had read the list.
 --
 -- KEYS  meta, notifications, unread, counted
 -- ARGV  repair: 1 or 0
---       then of each notification without a record three values: id, sequence number,
---       and the id of another one that says the same and has a record, or ''. With such
---       a twin the repair drops the notification: its service was told that storing had
---       failed, and published the event again.
+--      then for each notification without a record three values: its id, its sequence
+--      number, and the id of another notification with the same content that has a
+--      record, or ''. If there is one, the repair drops this notification: the service
+--      was told that storing had failed, and published the event again.
 -- Reply [set, member, problem, …]
 
 local meta, notifications, unread, counted = unpack(KEYS)
@@ -14,7 +14,7 @@ local repair = ARGV[1] == '1'
 local FIRST = 2
 
 expect('zset', unread, counted)
-if is_erased(meta) then return {} end -- records go before the list
+if is_erased(meta) then return {} end -- erasing removes records before the list
 local found, dropped = {}, 0
 for i = FIRST, #ARGV, 3 do
   local id, seq, twin = ARGV[i], ARGV[i + 1], ARGV[i + 2]

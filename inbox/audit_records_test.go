@@ -10,8 +10,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// What a script that was stopped between its writes has left without a record is found.
-// It is dropped when the repeat of the event, or of the message, was stored.
+// The audit finds data without a record, left by a script that stopped between its writes.
+// It drops this data if a repeat of the event or message was stored.
 func TestAuditFindsWhatHasNoRecord(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, redisClient redis.UniversalClient) {
 		s, ctx := newStore(t, redisClient), t.Context()
@@ -23,7 +23,7 @@ func TestAuditFindsWhatHasNoRecord(t *testing.T) {
 			}
 		}
 		var ids []string
-		for _, event := range []string{"first", "second", "third"} { // one event, as far as its content goes
+		for _, event := range []string{"first", "second", "third"} { // events with the same content
 			p := note(event, "transaction")
 			p.Subject, p.State = "transaction:1", model.State{Order: at, Rank: 5, Counter: model.TransactionNews}
 			ids = append(ids, store(t, s, p).ID)
@@ -64,11 +64,11 @@ func TestAuditFindsWhatHasNoRecord(t *testing.T) {
 			t.Errorf("list %v", got)
 		}
 
-		forget("third") // now nobody knows which event it was of
+		forget("third") // now nothing tells which event the notification belongs to
 		if found, _ := s.Auditor.Audit(ctx, user, sampleRules, true); len(found) != 1 || len(list(t, s, 0, 10, "transaction")) != 1 {
 			t.Errorf("found %+v, list %v", found, list(t, s, 0, 10, "transaction"))
 		}
-		redisClient.Del(ctx, k.notifications(), k.unread(), k.counted(), k.meta(), k.bodies()) // for the audit at the end
+		redisClient.Del(ctx, k.notifications(), k.unread(), k.counted(), k.meta(), k.bodies()) // so that the audit at the end finds nothing
 		redisClient.Del(ctx, k.conversations(), k.unreadConversations(), k.receivedUnread(sent[0].Conversation), k.messages(sent[0].Conversation), k.conversation(sent[0].Conversation))
 	})
 }

@@ -49,9 +49,9 @@ type Auditor struct{ *base }
 // unread notifications that are not in the list, subjects in another counter than that of
 // their newest state, unread messages that are not counted and counted ones that are not
 // unread, messages without a body or conversation, conversations in the wrong place of the
-// list, notifications and messages without a record. With repair the script that finds a difference repairs it; a second call shows what
-// could not be repaired. The user's data may change during an audit: every script compares
-// the data of one moment.
+// list, notifications and messages without a record. With repair the script that finds a
+// difference repairs it; a second call shows what could not be repaired. The user's data
+// may change during an audit: every script compares the data of one moment.
 //
 // Audit cannot find a state that was lost, or a wrong number of items in the cart. It does
 // not know a user's role in offers, nor in transactions that have left the contacts.

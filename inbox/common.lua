@@ -7,19 +7,19 @@ local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 -- then is a reference to a broadcast.
 local live_body
 
--- acceptance returns when something of the user is accepted, in microseconds: Redis'
--- time, or the last acceptance plus one when that is larger. So it never runs back,
--- whatever a failover or Redis' clock does. It is also the sequence number of frames that
--- take one, the time in ids, and the order of states that have no time of their own.
--- last_seq and last_accepted are the fields seq and accepted of meta; test_time replaces
--- Redis' time in tests, and is '' otherwise.
+-- acceptance returns the time at which the user's event or frame is accepted, in
+-- microseconds: Redis' time, or the last acceptance plus one if that is later. So it always
+-- increases, even after a failover or when Redis' clock steps back. The acceptance is the
+-- sequence number of frames that have one, the time in ids, and the order of states without
+-- a time of their own. last_seq and last_accepted are the fields seq and accepted of meta;
+-- test_time replaces Redis' time in tests, and is '' otherwise.
 local function acceptance(last_seq, last_accepted, test_time)
   local now = test_time == '' and micros() or tonumber(test_time)
   return math.max(now, tonumber(last_seq or '0') + 1, tonumber(last_accepted or '0') + 1)
 end
 
--- lifetime returns the members of an outbox entry that say until when it is of use and
--- until when it is retried: ttl and retry_for ms after its acceptance.
+-- lifetime returns two members of an outbox entry: until when the push is of use, and until
+-- when it is retried. They are ttl and retry_for ms after its acceptance.
 local function lifetime(accepted, ttl, retry_for)
   local ms = math.floor(accepted / 1000)
   return ',"x":' .. digits(ms + ttl) .. ',"r":' .. digits(ms + retry_for)
@@ -68,13 +68,13 @@ local function log_frame(log, seq, prev, kind, id, body, max_frames, ttl_ms)
   redis.call('PEXPIRE', log, ttl_ms)
 end
 
--- live_error says why live sockets did not get a frame; '' when they did.
+-- live_error is the error of publishing a frame to live sockets, or ''.
 local live_error = ''
 
--- publish sends a frame to the user's live sockets and returns how many processes
--- listen. Frames that are not logged have the sequence numbers 0. Publishing follows
--- writes, and a Redis user may lack the right to the channel: it must not fail. Sockets
--- find what they missed in the list and the log.
+-- publish sends a frame to the user's live sockets and returns how many processes received
+-- it. Frames that are not logged have the sequence numbers 0. publish must not fail: it
+-- runs after writes, and the Redis user may lack the right to the channel. Sockets read the
+-- frames that they missed from the list and the log.
 local function publish(publish_command, channel, kind, seq, prev, id, body)
   local listening = redis.pcall(publish_command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
   if type(listening) == 'number' then return listening end

@@ -25,14 +25,14 @@ type Subject struct {
 type Counters struct{ *base }
 
 // UnreadsCommand returns the command that counts for a user. After Batcher.Do, ReadUnreads
-// reads the reply. Unless subject is "" the command also looks the subject up, for
-// ReadSubject. ReadTime reads Redis' time.
+// reads the reply, and ReadTime reads Redis' time from it. Unless subject is "", the
+// command also looks the subject up for ReadSubject.
 func (c *Counters) UnreadsCommand(ctx context.Context, user int64, subject string) *rdb.Command {
 	k := c.keys(user)
 	return unreadsScript.Command(ctx, []string{k.meta(), k.unread(), k.counted()}, subject, c.testTime())
 }
 
-// The reply to UnreadsCommand: numbers, the subject and the time.
+// The fields of the reply to UnreadsCommand: numbers, the subject and the time.
 const (
 	unreadsNumbers = 8
 	unreadsReply   = unreadsNumbers + 2
@@ -75,7 +75,8 @@ func ReadSubject(c *rdb.Command) (s Subject) {
 	return s
 }
 
-// ReadTime reads from the reply to UnreadsCommand the time of the Redis that has the user.
+// ReadTime reads the time of the Redis that holds the user from the reply to
+// UnreadsCommand.
 func ReadTime(c *rdb.Command) (time.Time, error) {
 	reply, err := c.Values(unreadsReply)
 	if err != nil {

@@ -1,4 +1,4 @@
--- Returns what is due in a set of what waits, such as the hand-offs of a partition.
+-- Returns the members of a sorted set that are due, such as the hand-offs of a partition.
 --
 -- KEYS  set
 -- ARGV  limit

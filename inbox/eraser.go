@@ -27,7 +27,7 @@ const (
 	eraseBatch = 100 // records or conversations in one round trip
 	maxID      = "g" // above every id
 	// minGenerationTTL is longer than a request can take to hand a message over, and
-	// shorter than tombstoneTTL, with which the generation itself expires.
+	// shorter than tombstoneTTL, after which the user's generation expires.
 	minGenerationTTL = 24 * time.Hour
 )
 
@@ -42,8 +42,8 @@ type Eraser struct {
 
 // Begin writes a user's tombstone, after which events and messages for the user are
 // dropped, and closes the user's live sockets. The erasure becomes Due if it is not
-// finished within timeout. Begin raises the user's generation: messages that were
-// accepted from the user before are dropped wherever they arrive later.
+// finished within timeout. Begin raises the user's generation, so that messages which were
+// accepted from the user before are dropped when they arrive later.
 func (e *Eraser) Begin(ctx context.Context, user int64, timeout time.Duration) error {
 	if _, err := e.step(ctx, user, "bury", timeout); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 // stay.
 func (e *Eraser) EraseAtPartner(ctx context.Context, partner, user int64) error {
 	k, conversation := e.keys(partner), model.ConversationID(partner, user)
-	// A message that a request accepted earlier and is still handing over is dropped when
+	// A message that a request accepted earlier and has not handed over yet is dropped when
 	// it arrives.
 	generation, err := e.redis.HGet(ctx, e.keys(user).meta(), "generation").Result()
 	if err != nil {
@@ -244,7 +244,7 @@ func (e *Eraser) eraseRecords(ctx context.Context, k userKeys, user int64) error
 		for _, event := range events {
 			commands = append(commands, rdb.NewCommand(ctx, "del", k.record(event)),
 				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.OfUser(user), event)}, user),
-				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.Of(event), event)}, user)) // of a former build
+				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.Of(event), event)}, user)) // written by a former build
 			done = append(done, event)
 		}
 		if err := e.batcher.Do(ctx, commands...); err != nil {

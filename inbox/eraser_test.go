@@ -93,8 +93,8 @@ func TestErasedUsersMessagesAreDropped(t *testing.T) {
 	})
 }
 
-// A message that was accepted before its sender was erased is dropped by both copies, even
-// when the clock of the sender's gateway is ahead and the sender has become known again.
+// Both copies drop a message that was accepted before its sender was erased, even if the
+// clock of the sender's gateway is ahead and the sender is a known user again.
 func TestMessagesOfEarlierGenerationsAreDropped(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, c := range map[string]struct{ sender, receiver int64 }{

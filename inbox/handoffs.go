@@ -35,9 +35,9 @@ type Handoff struct {
 }
 
 // Due returns hand-offs that are due, at most limit of each partition, in one round trip.
-// With an error there may be hand-offs, too: those of the partitions that answered.
-// They stay until Clear, Outbound.ClearPending or Outbound.ClearPointer: carrying one
-// out twice is harmless.
+// With an error it may also return hand-offs, from the partitions that answered. Hand-offs
+// stay until Clear, Outbound.ClearPending or Outbound.ClearPointer: carrying one out twice
+// is harmless.
 func (h *Handoffs) Due(ctx context.Context, limit int) ([]Handoff, error) {
 	commands := make([]*rdb.Command, h.parts.Len())
 	for p := range commands {

@@ -80,7 +80,7 @@ func TestHandoffIsPostponed(t *testing.T) {
 	})
 }
 
-// What waits ends in its time when Redis' clock steps back meanwhile.
+// A hand-off is due after its delay even when Redis' clock steps back in between.
 func TestHandoffIsDueWhenRedisClockStepsBack(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		start := time.Now().Add(time.Hour)

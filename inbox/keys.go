@@ -89,8 +89,8 @@ func (k userKeys) record(event string) string { return string(k) + "e:" + event 
 // finds the records by it.
 func (k userKeys) recordIndex() string { return string(k) + "records" }
 
-// receivers is a string that expires like a record: the receivers of an event whose
-// partition this is. A former build kept all of them in the partition of the event.
+// receivers is a string that expires like a record: the receivers of an event in this
+// partition. A former build stored all receivers in the partition of the event.
 func (b *base) receivers(partition int, event string) string {
 	return b.parts.Key(partition, "ev:"+event)
 }
@@ -141,9 +141,8 @@ func (k userKeys) sentUnread(conversation string) string {
 	return k.conversation(conversation) + ":unseen"
 }
 
-// minGeneration is a string that expires after minGenerationTTL: the generation of a
-// partner who was erased. Their messages of earlier generations are dropped when they
-// arrive late.
+// minGeneration is a string that expires after minGenerationTTL: the generation of an
+// erased partner. The conversation drops late messages of earlier generations.
 func (k userKeys) minGeneration(conversation string) string {
 	return k.conversation(conversation) + ":generation"
 }

@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// liveErrorsEvery is how often it is said that live frames are refused.
+// liveErrorsEvery is the interval at which refused live frames are logged.
 const liveErrorsEvery = time.Minute
 
-// liveErrors says that Redis refuses to publish live frames, mostly because the user
-// with whom Kabar signs in lacks the right to channels. Scripts store what they have to
-// store all the same.
+// liveErrors logs that Redis refuses to publish live frames, usually because Kabar's Redis
+// user lacks the right to channels. The scripts store everything else.
 type liveErrors struct {
 	log  *slog.Logger
-	said atomic.Int64 // when, Unix ns
+	said atomic.Int64 // time of the last log line, Unix ns
 }
 
-// note takes the live_error of a script's reply.
+// note checks the live_error in a script's reply.
 func (l *liveErrors) note(reply any) {
 	problem, _ := reply.(string)
 	if problem == "" || l.log == nil {

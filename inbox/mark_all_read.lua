@@ -7,7 +7,7 @@
 local unread, counted = unpack(KEYS)
 local publish_command, channel = unpack(ARGV)
 
-redis.call('ZREMRANGEBYSCORE', counted, NEWS, NEWS) -- first: it may fail, for a key of another type
+redis.call('ZREMRANGEBYSCORE', counted, NEWS, NEWS) -- first: it fails when the key has another type
 redis.call('DEL', unread)
 publish_unreads(publish_command, channel)
 return 1

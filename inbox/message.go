@@ -24,8 +24,8 @@ type Message struct {
 	ClientID     string // the sender's own id for it, or ""
 	CreatedAt    time.Time
 	Read         bool // by its receiver
-	// Generation is how often the sender had been erased when the message was accepted.
-	// It is not stored with the message.
+	// Generation is how often the sender had been erased when the message was accepted. It
+	// is not stored with the message.
 	Generation int64 `json:",omitzero"`
 }
 

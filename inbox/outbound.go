@@ -77,12 +77,11 @@ func (m *Message) second() int64 { return max(m.Sender, m.Receiver) }
 // process that takes it over calls Pending, StorePending and ClearPending.
 type Outbound struct{ *base }
 
-// Prepare comes before StoreFirst, in one round trip: it returns the profiles of the
-// message's users, without unknown users, gives the message an id of Redis' time if it
-// has none, sets m.Generation, and binds the ClientID, if there is one, to the message's
-// content. again reports a repeat: the ClientID was already bound to this
-// content. The error is ErrConflict when it is bound to other content, and ErrErased when
-// the sender was erased.
+// Prepare precedes StoreFirst, and takes one round trip. It returns the profiles of the
+// message's users, without unknown users. It sets m.Generation, sets an id with Redis' time
+// if the message has none, and binds the ClientID, if there is one, to the message's
+// content. again reports that the ClientID was already bound to this content. The error is
+// ErrConflict when it is bound to other content, and ErrErased when the sender was erased.
 func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]Profile, again bool, err error) {
 	k, content := o.keys(m.Sender), ""
 	if m.ClientID != "" {
@@ -113,9 +112,9 @@ func (o *Outbound) Prepare(ctx context.Context, m *Message) (profiles map[int64]
 	return profiles, prepared.again, nil
 }
 
-// A prepared is the reply of prepare_message.lua.
+// A prepared is the reply to prepare_message.lua.
 type prepared struct {
-	again      bool // the ClientID was bound to the same content before
+	again      bool // the ClientID was already bound to this content
 	now        time.Time
 	generation int64
 }

@@ -1,4 +1,4 @@
--- Has a member of a set wait anew, if it is still there.
+-- Delays a member of a sorted set again, if it is still there.
 --
 -- KEYS  set
 -- ARGV  member

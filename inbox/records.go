@@ -47,25 +47,25 @@ func DeviceOutcome(device, outcome string) string {
 // whole.
 func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
 
-// A receiverIndex holds the commands that write the receivers of events. They lie in the
-// receivers' partitions, so that a shard that is away concerns its own users alone.
+// A receiverIndex holds the commands that write the receivers of events. Each receiver is
+// stored in its own partition, so that a shard that is away affects only its own users.
 type receiverIndex struct {
 	entries  []indexEntry
-	commands []*rdb.Command // of the entries
+	commands []*rdb.Command // commands of the entries
 }
 
-// An indexEntry is the receivers of an event that one partition has.
+// An indexEntry lists the receivers of an event in one partition.
 type indexEntry struct {
 	event     string
 	partition int
 	receivers []int64
 }
 
-// failed returns why receivers of events are not indexed, by event.
+// failed returns the errors of writing the receivers, by event.
 func (x *receiverIndex) failed() map[string]error {
 	var errs map[string]error
 	for i, e := range x.entries {
-		if err := x.commands[i].Err(); err != nil && !errors.Is(err, redis.Nil) { // Nil: there were none
+		if err := x.commands[i].Err(); err != nil && !errors.Is(err, redis.Nil) { // Nil: there was no previous value
 			if errs == nil {
 				errs = make(map[string]error)
 			}
@@ -101,7 +101,7 @@ func (r *Records) mergeIndex(ctx context.Context, x *receiverIndex) {
 	var again []*rdb.Command
 	for i, e := range x.entries {
 		before, err := x.commands[i].Text()
-		if err != nil || before == "" || x.commands[i].Err() != nil { // Nil: there were none
+		if err != nil || before == "" || x.commands[i].Err() != nil { // Nil: there was no previous value
 			continue
 		}
 		if all := joinUsers(append(splitUsers(before), e.receivers...)); all != before {
@@ -144,9 +144,9 @@ func splitUsers(text string) []int64 {
 	return users
 }
 
-// Find returns the records of an event, ordered by receiver. The error is ErrNotFound
-// when the event is not known (any more). While a shard is away, its receivers are missing;
-// when there are no others, the error is that of the shard.
+// Find returns the records of an event, ordered by receiver. The error is ErrNotFound when
+// the event is unknown or has expired. While a shard is away, its receivers are missing;
+// when no others are left, the error is that shard's.
 func (r *Records) Find(ctx context.Context, event string) ([]Record, error) {
 	users, failed := r.receiversOf(ctx, event)
 	commands := make([]*rdb.Command, len(users))

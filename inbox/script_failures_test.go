@@ -18,8 +18,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-// Redis 7 gives a user with `~* +@all` no channels. Then live sockets hear nothing, and
-// everything is stored once, counted once and enqueued once all the same.
+// Redis 7 gives a user with `~* +@all` no right to channels. Then live sockets receive
+// nothing, but every event is stored, counted and enqueued exactly once.
 func TestUserWithoutChannels(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Shared()
@@ -88,10 +88,10 @@ type scriptCall struct {
 	name    string
 	prepare func(t *testing.T, s *Store)
 	run     func(s *Store) error
-	check   func(t *testing.T, s *Store) // what is so after the call; nil: nothing to check
+	check   func(t *testing.T, s *Store) // checks the data after the call; may be nil
 }
 
-// scriptCalls returns all such calls of the inbox.
+// scriptCalls returns every such call of the inbox.
 func scriptCalls() []scriptCall {
 	ctx := context.Background()
 	nothing := func(*testing.T, *Store) {}
@@ -181,7 +181,7 @@ func scriptCalls() []scriptCall {
 		{"delete a conversation", withMessage, func(s *Store) error {
 			err := s.Conversations.Delete(ctx, user, conversation)
 			if err != nil && strings.HasPrefix(err.Error(), "purge") {
-				return nil // the conversation is deleted, and the sweep purges what is left
+				return nil // the conversation is deleted, and the sweep purges its bodies
 			}
 			return err
 		}, nil},
@@ -203,9 +203,8 @@ func scriptCalls() []scriptCall {
 	}
 }
 
-// A script that meets a key of another type has written nothing when it fails, and is
-// repeated as if nothing had been: what it wrote before would be listed or counted
-// again.
+// A script that meets a key of another type fails before its first write. A repeat after
+// that has no extra effect: an earlier write would be listed or counted twice.
 func TestScriptsExpectTheTypesOfTheirKeys(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Shared()
@@ -230,7 +229,8 @@ func TestScriptsExpectTheTypesOfTheirKeys(t *testing.T) {
 	}
 }
 
-// meetOtherType makes a call when one of its keys is a list, and again when it is not.
+// meetOtherType makes a call while one of its keys is a list, and again after the key is
+// restored.
 func meetOtherType(t *testing.T, redisClient redis.UniversalClient, call scriptCall, name string) {
 	ctx, s := context.Background(), newStore(t, redisClient)
 	call.prepare(t, s)
@@ -253,7 +253,7 @@ func meetOtherType(t *testing.T, redisClient redis.UniversalClient, call scriptC
 		t.Fatal("the key cannot be put back")
 	}
 	if failed == nil {
-		return // the key is overwritten, or only its existence counts
+		return // the script overwrites the key, or checks only its existence
 	}
 	if err := call.run(s); err != nil {
 		t.Fatalf("repeated: %v", err)
@@ -271,7 +271,7 @@ func keys(m map[string]string) map[string]bool {
 	return names
 }
 
-// dump returns the values of all keys with a prefix, by what follows it.
+// dump returns the values of all keys with a prefix, by the rest of the key.
 func dump(t *testing.T, redisClient redis.UniversalClient, prefix string) map[string]string {
 	t.Helper()
 	ctx, all := context.Background(), make(map[string]string)

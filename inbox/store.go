@@ -57,8 +57,8 @@ type Options struct {
 	KeepMessages time.Duration
 	// Sharded says that live frames go through sharded pub/sub, as on a cluster.
 	Sharded bool
-	// Log is told, once a minute at most, when Redis refuses to publish live frames; nil:
-	// nobody is.
+	// Log gets a warning, at most once a minute, when Redis refuses to publish live frames.
+	// It may be nil.
 	Log *slog.Logger
 	// Now is the clock of tests. When it is nil, sequence numbers and ids follow
 	// Redis' clock, and the rest time.Now.

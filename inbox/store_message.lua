@@ -52,8 +52,9 @@ local id, record_ttl, message, conversation_id, partner, score, publish_command,
 local FIRST_POSTING = 27
 local is_first_copy = handoff ~= ''
 
--- The sender's copy knows the sender's generation. The receiver's copy knows it after
--- the sender was erased, from the erasure.
+-- Messages of an earlier generation of the sender are dropped. The sender's copy reads the
+-- generation from meta; the receiver's copy reads the one that the erasure of the sender
+-- left.
 local erased, wanted = unpack(redis.call('HMGET', meta, 'erased', 'generation'))
 if erased then return {-2, '', live_error} end
 if role == 'receiver' then wanted = redis.call('GET', min_generation) end
@@ -84,7 +85,7 @@ end
 
 local known = redis.call('HMGET', meta, 'seq', 'accepted')
 local seq, prev = digits(acceptance(known[1], known[2], test_time)), known[1] or '0'
-log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl) -- the first write: it may fail, unlike the others
+log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl) -- first: this write may fail, the others cannot
 redis.call('HSET', meta, 'seq', seq)
 if prev == '0' then redis.call('ZADD', users, 0, user_member) end
 -- A pending message may be below the head: a failover lost the first copy's newest

@@ -16,12 +16,12 @@ import (
 // An OutboxEntry is the entry that a notification adds to the outbox.
 type OutboxEntry struct {
 	Stream string // in the receiver's partition
-	// Header is the beginning of a JSON object that ends where the notification's id
-	// belongs. The script appends the id, a quote, the members that say how long the
-	// entry lives, a closing brace and, on the next line, the body.
+	// Header is the start of a JSON object, up to the value of the notification's id. The
+	// script appends the id, a quote, the members for the entry's lifetime, a closing brace
+	// and, on the next line, the body.
 	Header string
-	// TTL is for how long after its acceptance the push is of use, RetryFor for how long
-	// it is retried.
+	// TTL is how long after its acceptance the push is of use. RetryFor is how long it is
+	// retried.
 	TTL, RetryFor time.Duration
 }
 
@@ -34,7 +34,7 @@ type NewNotification struct {
 	Listed   bool           // whether it enters the list of notifications and is counted as unread
 	Body     []byte         // JSON object, or a Reference
 	Subject  string         // what the event is about, such as "transaction:52001"; or ""
-	State    model.State    // of the subject; a cart has only an Order. A zero Order is the acceptance
+	State    model.State    // of the subject; a cart has only an Order. A zero Order stands for the time of acceptance
 	Cart     *int           // the number of items in the cart; nil for other events
 	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
 	Entry    *OutboxEntry   // nil when nothing is pushed
@@ -55,12 +55,12 @@ type StoreResult struct {
 var storeNotificationSource string
 var storeNotificationScript = script(storeNotificationSource)
 
-// Store stores events, each atomically and once. Results and errors are in the order of
-// the events. An error is ErrConflict or comes from Redis, and is that of its receiver
-// alone. All events go in one pipeline to each shard, together with those of concurrent
-// callers. receivers maps NewNotification.Event to all receivers of the event, for
-// Records.Find; an event fails when they cannot be written. It may be nil when an earlier
-// call has named them.
+// Store stores events, each atomically and once. Results and errors are in the order of the
+// events. An error is ErrConflict or comes from Redis, and concerns only its own receiver.
+// All events go in one pipeline to each shard, together with events of concurrent callers.
+// receivers maps NewNotification.Event to all receivers of the event, for Records.Find; an
+// event fails when its receivers cannot be written. receivers may be nil when an earlier
+// call has written them.
 func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
 	index := n.records.indexCommands(ctx, receivers)
 	scripts := make([]*rdb.Command, len(events))

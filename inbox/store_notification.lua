@@ -23,7 +23,7 @@
 --       publish_command, channel
 --       log_ttl: ms; log_frames: kept
 --       push_header: of the outbox entry, up to the notification's id; or ''
---       ttl, retry_for: for how long the push is of use, and is retried, ms
+--      ttl, retry_for: how long the push is of use, and how long it is retried, ms
 --       day: its length in microseconds; expiries are renewed once a day
 --       test_time: microseconds, or '' for Redis' time
 --       contact_field: of contacts, or '' for none; contact: its value
@@ -75,7 +75,8 @@ local o, r, lo, lr = tonumber(order), tonumber(rank), tonumber(last_order), tonu
 local same = o == lo and r == lr -- it is pushed again, but counted once
 local late = subject ~= '' and r > 0 and not same and (o < lo or (o == lo and r < lr))
 
--- What may fail comes before the second write; the first one is to the list or to the log.
+-- Everything that may fail comes before the second write. The first write goes to the list
+-- or to the log.
 local pushed = push_header ~= '' and redis.call('EXISTS', devices) == 1
 if subject ~= '' or listed_type ~= '' then expect('zset', counted, unread) end
 if not last_seq then expect('zset', users) end

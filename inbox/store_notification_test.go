@@ -126,7 +126,7 @@ func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
 		entry.TTL, entry.RetryFor = 2*time.Hour, time.Hour
 		stored := store(t, s, p)
 		got := rdb.XRange(ctx, stream, "-", "+").Val()
-		at, _ := model.IDTime(stored.ID) // both count from the acceptance, by Redis' clock
+		at, _ := model.IDTime(stored.ID) // both start at the acceptance, by Redis' clock
 		lives := fmt.Sprintf(`","x":%d,"r":%d`, at.Add(2*time.Hour).UnixMilli(), at.Add(time.Hour).UnixMilli())
 		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+lives+"}\n"+string(p.Body) {
 			t.Errorf("entries %v", got)
@@ -137,7 +137,7 @@ func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
 	})
 }
 
-// What is accepted later comes later, also when Redis' clock has stepped back in between.
+// A later acceptance has a later time, even when Redis' clock has stepped back in between.
 func TestAcceptanceNeverRunsBack(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		now := time.Now()

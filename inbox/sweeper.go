@@ -90,8 +90,8 @@ func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
 		s.options.Keep.Microseconds(), sweepBatch, s.publish, k.channel(), s.testTime())
 }
 
-// sweepRest drops everything else that is too old: bodies of deleted conversations,
-// subjects and messages. now is Redis' time.
+// sweepRest drops all other data that is too old: bodies of deleted conversations, subjects
+// and messages. now is Redis' time.
 func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool, now time.Time) (swept Swept, err error) {
 	if trash {
 		if err := s.conversations.purge(ctx, user); err != nil {

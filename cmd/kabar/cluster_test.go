@@ -14,7 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// A node is a redis-server that a test may end and start again on its port and data.
+// A node is a redis-server that a test may stop and restart with the same port and data.
 type node struct {
 	*localredis.Server
 	client *redis.Client
@@ -28,13 +28,13 @@ func startNode(t *testing.T, args ...string) *node {
 	if n.Server, err = localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: args}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.Close() }) // which may be another server by then
+	t.Cleanup(func() { n.Close() }) // n may hold another server by then
 	n.client = redis.NewClient(&redis.Options{Addr: n.Addr()})
 	t.Cleanup(func() { n.client.Close() })
 	return n
 }
 
-// again starts a node that was killed.
+// again restarts a node that was killed.
 func (n *node) again(t *testing.T) {
 	t.Helper()
 	var port int
@@ -62,11 +62,11 @@ func clusterURL(nodes []*node) string {
 	return "redis-cluster://" + strings.Join(hosts, ",")
 }
 
-// masters is how many masters a cluster has at first.
+// masters is the number of masters of a new cluster.
 const masters = 3
 
-// startClusterNodes starts a Redis Cluster of three masters with so many replicas each.
-// The masters come first, then the first replica of each.
+// startClusterNodes starts a Redis Cluster of three masters with the given number of
+// replicas each. The masters come first, then the first replica of each.
 func startClusterNodes(t *testing.T, replicas int, args ...string) (nodes []*node) {
 	t.Helper()
 	const slots = 16384
@@ -109,14 +109,14 @@ func startClusterNodes(t *testing.T, replicas int, args ...string) (nodes []*nod
 	return nodes
 }
 
-// inStep reports whether a node is a replica that its master feeds.
+// inStep reports whether a node is a replica that is connected to its master.
 func inStep(ctx context.Context, client *redis.Client) bool {
 	info, err := client.Info(ctx, "replication").Result()
 	return err == nil && strings.Contains(info, "role:slave") && strings.Contains(info, "master_link_status:up") &&
 		strings.Contains(info, "master_sync_in_progress:0")
 }
 
-// eventually waits until something is so.
+// eventually waits for a condition.
 func eventually(t *testing.T, what string, met func() bool) {
 	t.Helper()
 	(&site{t: t}).arrive(what, met)

@@ -138,7 +138,7 @@ func (s *site) serve() *process {
 	return s.start(s.command("serve"))
 }
 
-// start starts a command that serves, and waits until it does.
+// start starts a command that serves requests, and waits until it is ready.
 func (s *site) start(cmd *exec.Cmd) *process {
 	s.t.Helper()
 	p := &process{site: s, cmd: cmd}
@@ -216,7 +216,7 @@ func (p *process) try(method, path, auth, contentType, body string) (int, map[st
 	return p.ask(context.Background(), http.DefaultClient, method, path, auth, contentType, body)
 }
 
-// ask is try with a context and a client.
+// ask is like try, with a context and a client.
 func (p *process) ask(ctx context.Context, client *http.Client, method, path, auth, contentType, body string) (int, map[string]any, error) {
 	req, err := http.NewRequestWithContext(ctx, method, p.url+path, strings.NewReader(body))
 	if err != nil {

@@ -28,7 +28,7 @@ type check struct {
 	remedy string // what to do when it fails
 }
 
-// Run implements the command: it fails when a check fails. A risk is only shown.
+// Run implements the command. A failed check is an error; a risk is only printed.
 func (doctorCmd) Run(e *env) error {
 	cfg, err := e.load()
 	if err != nil {

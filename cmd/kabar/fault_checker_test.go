@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// A checker keeps an account of its own of what Kabar has acknowledged and of what
-// phones, sockets and inboxes then showed, and says where the two differ. It knows
-// neither Redis nor Kabar's code: whoever makes requests records them here. It is safe
-// for concurrent use.
+// A checker records what Kabar acknowledged and what phones, sockets and inboxes then
+// showed, and reports the differences. It uses neither Redis nor Kabar's code: the clients
+// of the load record everything here. It is safe for concurrent use.
 type checker struct {
-	// failsOver says that Redis may lose what was not acknowledged, and mayLose that it
-	// may lose what was.
+	// failsOver: a failover may lose data that was not acknowledged. mayLose: it may lose
+	// acknowledged data, too.
 	failsOver, mayLose bool
 
 	mu       sync.Mutex
 	events   map[eventKey]*eventAccount
-	unread   map[int]int // what each user's counter of notifications says
+	unread   map[int]int // each user's counter of notifications, as read
 	stable   map[int][]string
 	tokens   map[string]*tokenAccount
 	messages map[string]*messageAccount // by client id
 	copies   map[copyKey][]shownMessage
-	unseen   map[int]int // what each user's counter of messages says
+	unseen   map[int]int // each user's counter of messages, as read
 	reads    map[copyKey]*readAccount
 	sockets  map[string]*socketAccount
 	buried   []string // reasons of dead letters
@@ -31,7 +30,7 @@ type checker struct {
 	total    tally
 }
 
-// A violation is one difference between what was acknowledged and what was seen.
+// A violation is a difference between what was acknowledged and what was seen.
 type violation struct{ kind, text string }
 
 // The kinds of violations.
@@ -59,20 +58,20 @@ const (
 	sharedFate       = "refused because of another shard"
 )
 
-// losses are the kinds that mean that something acknowledged is gone. A failover without
+// losses are the kinds of violations that mean lost acknowledged data. A failover without
 // redis.wait_replicas may cause them.
 var losses = []string{eventLost, pushMissing, registrationLost, readLost, messageLost, socketGap, socketBehind, wrongOwner, messageDisorder,
 	pushRetagged} // what was lost and is published again is another notification
 
 // maxCopies is how often one push may reach one phone. Each fault may repeat a push once,
-// and an event seldom lives through two faults.
+// and an event seldom overlaps with two faults.
 const maxCopies = 3
 
-// wireTime is how long a push may still arrive that was attempted before its device
-// changed hands: half a lease, and the longest time for which a fault stops a process.
+// wireTime is how long after a change of owner a push may still arrive that was attempted
+// before: half a lease, plus the longest time for which a fault stops a process.
 const wireTime = 10 * time.Second
 
-// lateTime is how long a registration whose answer was lost may still be applied.
+// lateTime is how long a registration without an answer may take to be applied.
 const lateTime = 15 * time.Second
 
 type eventKey struct {
@@ -83,12 +82,12 @@ type eventKey struct {
 type eventAccount struct {
 	sent, acked          time.Time
 	listed               int
-	read                 bool // as listed
+	read                 bool // as the list says
 	readAsked, readAcked bool
 	pushes               map[string]int // by token
 	tag                  string
-	tagLost              bool // the tag is from before the acknowledgement
-	probe                bool // its pushes tell who owns the tokens that move
+	tagLost              bool // the tag is older than the acknowledgement
+	probe                bool // its pushes show who owns the moving tokens
 }
 
 // A tokenAccount is the history of a token that moves between users.
@@ -97,8 +96,8 @@ type tokenAccount struct {
 	pushes        []tokenPush
 }
 
-// A registration is a request to register a token. Nobody knows what became of one
-// without an answer.
+// A registration is a request to register a token. Without an answer it may or may not have
+// been applied.
 type registration struct {
 	user         int
 	begun, ended time.Time
@@ -109,7 +108,7 @@ type outcome int
 
 const (
 	unanswered outcome = iota
-	refused            // it may have been done all the same, but not later
+	refused            // may have been applied, but is not applied later
 	acknowledged
 )
 
@@ -120,7 +119,7 @@ type tokenPush struct {
 
 type messageAccount struct {
 	from, to int
-	id       string // once acknowledged
+	id       string // set when acknowledged
 }
 
 // A copyKey is one user's copy of the conversation with another.
@@ -132,8 +131,8 @@ type shownMessage struct {
 	read         bool
 }
 
-// A readAccount is up to which message a user asked to mark a conversation as read, and
-// up to which that was acknowledged.
+// A readAccount is the last message up to which a user asked to mark a conversation as
+// read, and the last one for which that was acknowledged.
 type readAccount struct{ asked, acked string }
 
 type socketAccount struct {
@@ -143,7 +142,7 @@ type socketAccount struct {
 	newest  map[string]string // by conversation
 }
 
-// A tally is what the account says in numbers.
+// A tally is the account in numbers.
 type tally struct {
 	events, messages, reads, registrations int // acknowledged
 	pushes, repeats, frames, resyncs       int
@@ -163,14 +162,15 @@ func (c *checker) violate(kind, format string, args ...any) {
 	c.found = append(c.found, violation{kind, fmt.Sprintf(format, args...)})
 }
 
-// counts returns the numbers up to now.
+// counts returns the current numbers.
 func (c *checker) counts() tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.total
 }
 
-// owns says that a token belongs to a user throughout: every event must reach it.
+// owns records that a token belongs to a user for the whole trial: every event must reach
+// it.
 func (c *checker) owns(user int, token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *checker) eventAcked(id string, at time.Time, receivers ...int) {
 	}
 }
 
-// askRead records that a user is about to mark a notification as read.
+// askRead records a request to mark a notification as read.
 func (c *checker) askRead(user int, event string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -213,8 +213,7 @@ func (c *checker) readAcked(user int, event string) {
 	}
 }
 
-// register records that a user is about to register a token that moves, and returns the
-// number of the request.
+// register records a request to register a moving token, and returns the request's number.
 func (c *checker) register(token string, user int, at time.Time) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -237,7 +236,7 @@ func (c *checker) registered(token string, n int, o outcome, at time.Time) {
 	}
 }
 
-// pushed records an event's push that a phone got.
+// pushed records that a phone received the push of an event.
 func (c *checker) pushed(token string, receiver int, event, tag string, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -249,7 +248,7 @@ func (c *checker) pushed(token string, receiver int, event, tag string, at time.
 	}
 	e := c.events[eventKey{event, receiver}]
 	if e == nil {
-		return // a message's, or a reminder
+		return // the push of a message, or a reminder
 	}
 	switch {
 	case len(e.pushes) == 0:
@@ -271,8 +270,8 @@ func (c *checker) sendMessage(clientID string, from, to int) {
 	c.messages[clientID] = &messageAccount{from: from, to: to}
 }
 
-// messageAcked records the id of a message. One user's messages to another are sent one
-// after the other, so that their ids must grow.
+// messageAcked records the id of a message. A user sends messages to another user one after
+// the other, so their ids must increase.
 func (c *checker) messageAcked(clientID, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -287,7 +286,7 @@ func (c *checker) messageAcked(clientID, id string) {
 	s.newest[key] = id
 }
 
-// askReadUpTo records that a user is about to mark a conversation as read.
+// askReadUpTo records a request to mark a conversation as read.
 func (c *checker) askReadUpTo(user, partner int, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -316,8 +315,8 @@ func (c *checker) socket(name string) *socketAccount {
 	return s
 }
 
-// greeted records the first greeting of a socket. Later ones change nothing: it resumes
-// where it was.
+// greeted records the first greeting of a socket. Later greetings change nothing, because
+// the socket resumes.
 func (c *checker) greeted(name string, seq int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -326,7 +325,7 @@ func (c *checker) greeted(name string, seq int64) {
 	}
 }
 
-// position returns where a socket is, and false before its first greeting.
+// position returns the position of a socket, and false before its first greeting.
 func (c *checker) position(name string) (seq int64, frames int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -334,8 +333,8 @@ func (c *checker) position(name string) (seq int64, frames int, ok bool) {
 	return s.at, s.frames, s.started
 }
 
-// frame records a logged frame that a socket got; conversation and message are empty
-// where it shows something else.
+// frame records a logged frame that a socket received. conversation and message are empty
+// for frames of other kinds.
 func (c *checker) frame(name string, seq, prev int64, conversation, message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -355,14 +354,14 @@ func (c *checker) frame(name string, seq, prev int64, conversation, message stri
 	}
 	switch before := s.newest[conversation]; {
 	case message == before && c.failsOver:
-		c.total.shownTwice++ // a failover lost the copy, which was then given the message again
+		c.total.shownTwice++ // a failover lost this copy, and the message was stored in it again
 	case message <= before:
 		c.violate(messageDisorder, "%s: message %s after %s", name, message, before)
 	}
 	s.newest[conversation] = message
 }
 
-// resync records that a socket was told to fetch everything anew.
+// resync records that a socket was told to fetch everything again.
 func (c *checker) resync(name string, seq int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

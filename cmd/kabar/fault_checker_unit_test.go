@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// A small history that is well: user 1 has a phone and two events, the first of them read;
-// user 7 writes to user 8, who has read the first of two messages and has a socket; token
-// M moved from user 1 to user 2. Each case of TestCheckerFinds spoils it in one way.
+// A small history without violations: user 1 has a phone and two events, and has read the
+// first; user 7 writes two messages to user 8, who has a socket and has read the first;
+// token M moved from user 1 to user 2. Each case of TestCheckerFinds introduces one
+// violation.
 type history struct {
 	*checker
 	start                 time.Time
@@ -20,8 +21,8 @@ type history struct {
 	held                  []shownMessage
 	frames                [][2]int64 // seq and prev
 	newestFrame           int64
-	lastFor               int // whose push arrives on M in the end
-	lastSent, lastArrived int // when, in seconds from the start
+	lastFor               int // the user whose push arrives on M at the end
+	lastSent, lastArrived int // seconds from the start
 	probed                bool
 	letterBuried          string
 }
@@ -35,7 +36,7 @@ func newHistory() *history {
 	}
 }
 
-// tell tells the checker the history, and returns the kinds of what it finds.
+// tell records the history in a checker, and returns the kinds of violations that it finds.
 func (h *history) tell() []string {
 	at := func(seconds int) time.Time { return h.start.Add(time.Duration(seconds) * time.Second) }
 	h.owns(1, "A1")

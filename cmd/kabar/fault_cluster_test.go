@@ -18,7 +18,7 @@ import (
 // A shard is a master of a cluster and its replica.
 type shard struct{ master, replica *node }
 
-// shards returns the shards of a cluster as they are now.
+// shards returns the current shards of a cluster.
 func (tr *trial) shards(nodes []*node) (found []shard) {
 	tr.t.Helper()
 	ctx := tr.t.Context()
@@ -43,8 +43,8 @@ func (tr *trial) shards(nodes []*node) (found []shard) {
 	return found
 }
 
-// whole waits until all shards have a replica in step and every node finds the cluster
-// sound.
+// whole waits until every shard has a replica in step and every node reports a healthy
+// cluster.
 func (tr *trial) whole(nodes []*node) {
 	tr.t.Helper()
 	ctx := tr.t.Context()
@@ -68,7 +68,7 @@ func (tr *trial) aShard(nodes []*node) shard {
 	return all[tr.rand.IntN(len(all))]
 }
 
-// clusterFaults concern a cluster of three shards with a replica each.
+// clusterFaults are the faults of a cluster of three shards with one replica each.
 func clusterFaults(nodes []*node) []fault {
 	return []fault{
 		{name: "failover ordered", inject: func(tr *trial) func() {
@@ -167,20 +167,21 @@ func (tr *trial) takeOver(replica *node) {
 		if info, err := replica.client.Info(ctx, "replication").Result(); err == nil && strings.Contains(info, "role:master") {
 			return true
 		}
-		_ = replica.client.ClusterFailover(ctx).Err() // tried again: its master may be busy
+		_ = replica.client.ClusterFailover(ctx).Err() // retried: the master may be busy
 		return false
 	})
 }
 
-// othersTimeout only bounds a hang: what concerns no lost shard is answered at once.
+// othersTimeout only bounds a hang: requests for users of healthy shards are answered at
+// once.
 const othersTimeout = time.Minute
 
-// othersAreServed publishes an event for each reader whose shard is well: they must not be
-// refused since another one is away.
+// othersAreServed publishes an event for each reader on a healthy shard. Kabar must not
+// refuse it because another shard is away.
 func othersAreServed(tr *trial) { tr.others(nil) }
 
-// othersDoNotWait is othersAreServed for a shard that hangs: the others have their answers
-// before somebody of that shard has one.
+// othersDoNotWait is othersAreServed while a shard hangs: the readers on healthy shards
+// must get answers before any user of the hanging shard does.
 func othersDoNotWait(tr *trial) {
 	var hung []<-chan struct{}
 	for i := range tr.fleet.len() {
@@ -194,8 +195,8 @@ func othersDoNotWait(tr *trial) {
 	tr.others(hung)
 }
 
-// others publishes an event for each reader of another shard, and wants an answer before
-// the gateway's channel of hung, unless that is nil, is closed.
+// others publishes an event for each reader on a healthy shard. Unless hung is nil, the
+// answer must arrive before the gateway's channel in hung is closed.
 func (tr *trial) others(hung []<-chan struct{}) {
 	tr.t.Helper()
 	var asking sync.WaitGroup
@@ -226,7 +227,7 @@ func (tr *trial) others(hung []<-chan struct{}) {
 	}
 }
 
-// publishOnce publishes an event for a reader and returns the answer when it is no
+// publishOnce publishes an event for a reader, and returns the answer unless it is a
 // success.
 func (tr *trial) publishOnce(p *process, user int) (answer string) {
 	id := fmt.Sprint("o", tr.published.Add(1))
@@ -240,7 +241,7 @@ func (tr *trial) publishOnce(p *process, user int) (answer string) {
 	return ""
 }
 
-// usersOf returns the readers whose partition is on a node.
+// usersOf returns the readers whose partition lies on a node.
 func (tr *trial) usersOf(n *node) (users []int) {
 	slots := tr.partitionSlots(n)
 	for user := firstReader; user < firstReader+readers; user++ {
@@ -255,7 +256,7 @@ func (tr *trial) usersOf(n *node) (users []int) {
 	return users
 }
 
-// partitionSlots returns the slots of the partitions that a node holds.
+// partitionSlots returns the slots of the partitions on a node.
 func (tr *trial) partitionSlots(n *node) (held []int) {
 	tr.t.Helper()
 	ctx := tr.t.Context()
@@ -273,7 +274,7 @@ func (tr *trial) partitionSlots(n *node) (held []int) {
 	return held
 }
 
-// migrate moves slots with all of their keys, as redis-cli does.
+// migrate moves slots with their keys, as redis-cli does.
 func (tr *trial) migrate(from, to *node, slots ...int) {
 	tr.t.Helper()
 	ctx := tr.t.Context()
@@ -312,8 +313,8 @@ func moveKeys(ctx context.Context, from, to *node, slot int) error {
 	}
 }
 
-// On a cluster whose shards have a replica each, redis.wait_replicas at 1 loses nothing in
-// a failover.
+// On a cluster with one replica for each shard, a failover loses nothing with
+// redis.wait_replicas at 1.
 func TestFaultsOnACluster(t *testing.T) {
 	long := faultTime(t, 3)
 	if long == 0 {

@@ -16,8 +16,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
-// Who takes part in the load. The users of each kind are apart, so that each kind of
-// check is exact: readers have phones of their own, movers share phones, talkers chat.
+// The users of the load. Users of different kinds do not overlap, so that each check is
+// exact: readers have phones of their own, movers share phones, talkers chat.
 const (
 	firstReader, readers = 1, 12
 	firstMover, movers   = 101, 4
@@ -28,10 +28,10 @@ const (
 	requestTimeout       = 4 * time.Second
 )
 
-// A load is clients that use Kabar as its documents ask: what was not acknowledged is
-// sent again with the same id, to whatever process answers. It records everything in the
-// checker. Its operations go on until stop is closed, and each one that has begun until
-// it is acknowledged or ctx ends.
+// A load is a set of clients that follow Kabar's documents: they repeat a request that was
+// not acknowledged with the same id, at any process. The load records everything in the
+// checker. It starts no operation after stop is closed, and continues each started
+// operation until it is acknowledged or ctx ends.
 type load struct {
 	fleet   *fleet
 	checker *checker
@@ -40,14 +40,14 @@ type load struct {
 	talk    []*talker
 	stop    chan struct{}
 
-	working, listening sync.WaitGroup // operations; sockets
+	working, listening sync.WaitGroup // working counts operations, listening counts sockets
 
 	acks     [4]atomic.Int64 // by kind
-	stay     atomic.Bool     // no token begins to move
+	stay     atomic.Bool     // no token starts to move
 	latency  latencies
 	mu       sync.Mutex
 	last     time.Time     // when the newest event was acknowledged
-	away     time.Duration // the longest time without such an answer
+	away     time.Duration // the longest time without an acknowledged event
 	refusals map[string]int
 }
 
@@ -66,7 +66,7 @@ func newLoad(f *fleet, c *checker, seed uint64) *load {
 	}
 }
 
-// prepare makes the users and their devices known, before anything fails.
+// prepare registers the users and their devices, before the first fault.
 func (l *load) prepare(s *site) {
 	p := l.fleet.at(0)
 	for _, group := range [][2]int{{firstReader, readers}, {firstMover, movers}, {firstTalker, talkers}} {
@@ -115,7 +115,7 @@ func (l *load) start(ctx context.Context) {
 
 func (l *load) random(n int) *rand.Rand { return rand.New(rand.NewPCG(l.seed, uint64(n))) }
 
-// stopped reports whether no new operations should begin.
+// stopped reports whether no new operation may start.
 func (l *load) stopped() bool {
 	select {
 	case <-l.stop:
@@ -125,7 +125,7 @@ func (l *load) stopped() bool {
 	}
 }
 
-// pause waits a while, less when the load ends. It sets the rate of the load.
+// pause sets the rate of the load: it sleeps for d, or until the load ends.
 func (l *load) pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -148,8 +148,7 @@ func (l *load) acknowledge(kind int) {
 	l.last = now
 }
 
-// awayAtMost returns the longest time without an acknowledged event since it was called
-// before.
+// awayAtMost returns the longest time without an acknowledged event since the last call.
 func (l *load) awayAtMost() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,21 +157,21 @@ func (l *load) awayAtMost() time.Duration {
 	return away
 }
 
-// refuse counts answers that are no success, by what they say.
+// refuse counts answers that are not a success, by their text.
 func (l *load) refuse(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refusals[what]++
 }
 
-// refused returns those counts.
+// refused returns the counts of refuse.
 func (l *load) refused() map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.refusals)
 }
 
-// ask makes a request to any process. It reports false when there was no answer.
+// ask sends a request to any process. It returns false when there was no answer.
 func (l *load) ask(ctx context.Context, r *rand.Rand, method, path, auth, contentType, body string) (status int, answer map[string]any, answered bool) {
 	status, answer, err := l.fleet.at(r.IntN(l.fleet.len())).ask(ctx, l.client, method, path, auth, contentType, body)
 	if err != nil {
@@ -185,14 +184,14 @@ func (l *load) ask(ctx context.Context, r *rand.Rand, method, path, auth, conten
 	return status, answer, true
 }
 
-// retryPause is how long a client waits before it sends again.
+// retryPause is the time before a client repeats a request.
 const retryPause = 100 * time.Millisecond
 
-// eventText is what the event's notification and pushes say; its id can be read off it.
+// eventText is the text of the event's notification and pushes. It contains the event's id.
 func eventText(id string) string { return "peristiwa " + id }
 
-// eventBody is an event about money, or a promotion where its id names the receiver: the
-// pushes of promotions do not.
+// eventBody is an event about money, or a promotion when its id contains the receiver:
+// pushes of promotions do not name their receiver.
 func eventBody(id string, receivers ...int) string {
 	kind := "dompet"
 	if strings.Contains(id, "@") {
@@ -202,8 +201,8 @@ func eventBody(id string, receivers ...int) string {
 	return fmt.Sprintf(`{"id":%q,"type":%q,"receiver_ids":%s,"title":"Kabar","message":%q,"details":{"id":%q}}`, id, kind, list, eventText(id), id)
 }
 
-// publish publishes events, one after the other; one of five has two receivers, one of
-// ten is a promotion, and one of ten is sent again.
+// publish publishes events, one after the other. One of five has two receivers, one of ten
+// is a promotion, and one of ten is published twice.
 func (l *load) publish(ctx context.Context, n int) {
 	r := l.random(n)
 	everyone := readers + movers
@@ -246,7 +245,7 @@ func (l *load) publishUntilAcked(ctx context.Context, r *rand.Rand, id string, r
 	return false
 }
 
-// move registers tokens for one user after the other.
+// move registers moving tokens, for one user after the other.
 func (l *load) move(ctx context.Context, n int) {
 	r := l.random(100 + n)
 	for !l.stopped() && ctx.Err() == nil {
@@ -304,7 +303,7 @@ func listPath(page, perPage int) string {
 	return fmt.Sprintf("/v2/notifications/list.json?type[]=dompet&type[]=announcement&page=%d&per_page=%d", page, perPage)
 }
 
-// A listEntry is a notification as list.json shows it.
+// A listEntry is a notification in list.json.
 type listEntry struct {
 	id, event string
 	read      bool
@@ -323,7 +322,7 @@ func listEntries(answer map[string]any) []listEntry {
 	return entries
 }
 
-// phone records a push that the sandbox accepts, before the gateway knows.
+// phone records a push when the sandbox accepts it, before the gateway gets the answer.
 func (c *checker) phone(p *sandbox.Push) {
 	if p.Answer != http.StatusOK {
 		return
@@ -345,7 +344,7 @@ func (c *checker) phone(p *sandbox.Push) {
 	c.pushed(p.Token, receiver, event, body.Android.Notification.Tag+p.Header.Get("Apns-Collapse-Id"), p.At)
 }
 
-// latencies are the newest durations of an operation.
+// latencies are the latest durations of an operation.
 type latencies struct {
 	mu   sync.Mutex
 	took []time.Duration

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A proxy stands between the gateways and Redis, and makes their connections slow, silent
-// or lost.
+// A proxy sits between the gateways and Redis, and can make connections slow, silent or
+// lost.
 type proxy struct {
 	target   string
 	listener net.Listener
@@ -17,7 +17,7 @@ type proxy struct {
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
 	delay    time.Duration
-	silent   chan struct{} // closed when bytes go on; nil while they do
+	silent   chan struct{} // closed when the silence ends; nil without one
 	refusing bool
 }
 
@@ -50,7 +50,7 @@ func (p *proxy) accept() {
 	}
 }
 
-// join carries bytes both ways until either side ends.
+// join copies bytes both ways until either side closes.
 func (p *proxy) join(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.target)
@@ -86,7 +86,7 @@ func (p *proxy) carry(from, to net.Conn) {
 		if silent != nil {
 			<-silent
 		}
-		time.Sleep(delay) // the connection's own slowness, no wait of the test
+		time.Sleep(delay) // simulates a slow connection; the test waits for nothing here
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
@@ -113,14 +113,14 @@ func (p *proxy) forget(conns ...net.Conn) {
 	}
 }
 
-// slow delays what passes.
+// slow delays all bytes.
 func (p *proxy) slow(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// silence holds up what passes, until it is called with false.
+// silence holds all bytes back until it is called with false.
 func (p *proxy) silence(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +133,7 @@ func (p *proxy) silence(on bool) {
 	}
 }
 
-// cut ends all connections.
+// cut closes all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +142,7 @@ func (p *proxy) cut() {
 	}
 }
 
-// refuse ends all connections, and new ones at once until it is called with false.
+// refuse closes all connections, and each new one at once until it is called with false.
 func (p *proxy) refuse(on bool) {
 	p.mu.Lock()
 	p.refusing = on

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A fault is something that goes wrong in a trial. inject makes it so and returns what
-// ends it, which happens after one to four seconds, and least more. meanwhile, unless nil,
-// checks what must hold while it lasts.
+// A fault is a failure that a trial injects. inject starts it and returns the function that
+// ends it. The fault lasts one to four seconds longer than least. meanwhile, unless nil,
+// checks what must hold during the fault.
 type fault struct {
 	name      string
 	least     time.Duration
@@ -21,7 +21,7 @@ type fault struct {
 	meanwhile func(tr *trial)
 }
 
-// processFaults concern the gateways, whatever Redis is.
+// processFaults are the faults of gateways, with any kind of Redis.
 var processFaults = []fault{
 	{name: "gateway killed", inject: func(tr *trial) func() {
 		i := tr.rand.IntN(tr.fleet.len())
@@ -52,7 +52,7 @@ var processFaults = []fault{
 	}},
 }
 
-// redisFaults concern one Redis behind a proxy.
+// redisFaults are the faults of a single Redis behind a proxy.
 var redisFaults = []fault{
 	{name: "Redis killed", inject: func(tr *trial) func() {
 		if err := tr.redis.Kill(); err != nil {
@@ -66,8 +66,8 @@ var redisFaults = []fault{
 		return func() { tr.signal(pid, syscall.SIGCONT) }
 	}},
 	{name: "LOADING", inject: func(tr *trial) func() {
-		// It takes a second or two over its commands, of about 50 bytes each: it sleeps so
-		// many microseconds after each, or for a moment after every so many.
+		// Loading takes a second or two: Redis sleeps for delay µs after each command
+		// (about 50 bytes), or briefly after every -delay commands.
 		commands := max(1, tr.redisInfo("aof_current_size")/50)
 		delay := 1_000_000 / commands
 		if delay < 100 {
@@ -76,7 +76,7 @@ var redisFaults = []fault{
 		tr.restartRedis(tr.t, "--key-load-delay", strconv.Itoa(delay), "--loading-process-events-interval-bytes", "1024")
 		return func() { tr.redisDo("config", "set", "key-load-delay", "0") }
 	}},
-	// Longer than it takes to take an entry over five times.
+	// Long enough to take an entry over five times.
 	{name: "full", least: 12 * time.Second, inject: func(tr *trial) func() {
 		room := tr.rand.IntN(64 << 10)
 		tr.redisDo("config", "set", "maxmemory", strconv.Itoa(tr.redisInfo("used_memory")+room))
@@ -90,7 +90,7 @@ var redisFaults = []fault{
 		return func() { tr.redisDo("config", "set", "maxmemory", "0") }
 	}},
 	{name: "READONLY", inject: func(tr *trial) func() {
-		tr.redisDo("replicaof", "127.0.0.1", "1") // nobody is there
+		tr.redisDo("replicaof", "127.0.0.1", "1") // no server listens there
 		return func() { tr.redisDo("replicaof", "no", "one") }
 	}},
 	{name: "NOREPLICAS", inject: func(tr *trial) func() {
@@ -128,8 +128,8 @@ var redisFaults = []fault{
 	}},
 }
 
-// failSnapshots makes snapshots fail: a folder stands where the file should be. Redis
-// then refuses writes.
+// failSnapshots makes snapshots fail by a folder in place of the file. Redis then refuses
+// writes.
 func failSnapshots(tr *trial) func() {
 	file := filepath.Join(tr.redis.Dir(), "dump.rdb")
 	if err := errors.Join(os.RemoveAll(file), os.MkdirAll(filepath.Join(file, "full"), 0o700)); err != nil {
@@ -156,7 +156,7 @@ func (tr *trial) signal(pid int, s syscall.Signal) {
 	}
 }
 
-// redisDo runs a command on the one Redis, past the proxy.
+// redisDo runs a command on the single Redis, without the proxy.
 func (tr *trial) redisDo(args ...any) {
 	tr.t.Helper()
 	if err := tr.rdb.Do(tr.t.Context(), args...).Err(); err != nil {
@@ -173,7 +173,7 @@ func (tr *trial) redisText(section string) string {
 	return text
 }
 
-// redisInfo returns a number of INFO.
+// redisInfo returns a number from INFO.
 func (tr *trial) redisInfo(name string) (n int) {
 	tr.t.Helper()
 	for line := range strings.Lines(tr.redisText("everything")) {

@@ -14,11 +14,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sentinels is how many Sentinels watch a master with two replicas.
+// sentinels is the number of Sentinels that watch a master with two replicas.
 const sentinels = 3
 
-// startSentinels starts a master, two replicas and Sentinels, and returns the nodes, the
-// master first, and the addresses of the Sentinels.
+// startSentinels starts a master, two replicas and the Sentinels. It returns the nodes, the
+// master first, and the Sentinels' addresses.
 func startSentinels(t *testing.T, args ...string) (nodes []*node, hosts []string) {
 	t.Helper()
 	nodes = []*node{startNode(t, args...)}
@@ -72,7 +72,7 @@ sentinel parallel-syncs kabar 2
 	return addr
 }
 
-// sentinelFaults concern a master with two replicas behind Sentinel.
+// sentinelFaults are the faults of a master with two replicas behind Sentinel.
 func sentinelFaults(nodes []*node, hosts []string) []fault {
 	return []fault{
 		{name: "failover ordered", inject: func(tr *trial) func() {
@@ -105,7 +105,8 @@ func sentinelFaults(nodes []*node, hosts []string) []fault {
 			}
 		}},
 		{name: "failover to a replica that lags", inject: func(tr *trial) func() {
-			// What a replica has not got is lost with its master: it must not be acknowledged.
+			// A write that no replica has is lost with its master: it must not be
+			// acknowledged.
 			master := masterAmong(tr, nodes)
 			var lagging []int
 			for _, n := range nodes {
@@ -114,12 +115,13 @@ func sentinelFaults(nodes []*node, hosts []string) []fault {
 					tr.signal(n.PID(), syscall.SIGSTOP)
 				}
 			}
-			// From now on not even their sockets' buffers get anything.
+			// From now on the replicas receive nothing, not even into their sockets'
+			// buffers.
 			if err := master.client.ClientKillByFilter(tr.t.Context(), "type", "replica").Err(); err != nil {
 				tr.t.Fatal(err)
 			}
 			return func() {
-				// Nobody registers anew before it shows where pushes go.
+				// No token starts to move before the trial has checked who gets its pushes.
 				tr.load.stay.Store(true)
 				defer tr.load.stay.Store(false)
 				if err := master.Kill(); err != nil {
@@ -166,7 +168,7 @@ func masterAmong(tr *trial, nodes []*node) *node {
 	return nil
 }
 
-// settled waits until there is one master and the others follow it.
+// settled waits until there is one master and the other nodes replicate it.
 func (tr *trial) settled(nodes []*node) {
 	tr.t.Helper()
 	tr.arrive("two replicas in step", func() bool {
@@ -180,11 +182,12 @@ func (tr *trial) settled(nodes []*node) {
 	})
 }
 
-// With redis.wait_replicas at the number of replicas, a failover loses nothing that was
-// acknowledged.
+// With redis.wait_replicas at the number of replicas, a failover loses no acknowledged
+// data.
 func TestFaultsOnSentinel(t *testing.T) { testFaultsOnSentinel(t, 2, 2) }
 
-// Without, it may; the account says how much.
+// Without redis.wait_replicas a failover may lose acknowledged data; the report says how
+// much.
 func TestFaultsOnSentinelThatWaitsForNobody(t *testing.T) { testFaultsOnSentinel(t, 0, 1) }
 
 func testFaultsOnSentinel(t *testing.T, wait int, tenths time.Duration) {

@@ -11,9 +11,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// ackTimeout is how long a talker waits for an answer before it gives its socket up. A
-// socket that waits for nothing is never given up: one that hears nothing any more must
-// be found.
+// ackTimeout is how long a talker waits for an answer before it closes its socket. Without
+// a pending request it never closes the socket: the trial must detect a socket that hears
+// nothing.
 const ackTimeout = 5 * time.Second
 
 // A talker is one socket of a user of the load, which resumes wherever a process answers.
@@ -21,14 +21,14 @@ type talker struct {
 	load    *load
 	user    int
 	name    string
-	rand    *rand.Rand // of live
+	rand    *rand.Rand // used by live
 	answers chan liveFrame
 
 	mu   sync.Mutex
 	conn *websocket.Conn
 }
 
-// live keeps a socket open until ctx ends, and records what it shows.
+// live keeps a socket open until ctx ends, and records its frames.
 func (t *talker) live(ctx context.Context) {
 	for ctx.Err() == nil {
 		query := ""
@@ -89,7 +89,7 @@ func (t *talker) receive(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// markRead marks the conversation as read up to one of eight messages that come.
+// markRead marks the conversation as read up to one of eight incoming messages.
 func (t *talker) markRead(ctx context.Context, conn *websocket.Conn, m *message) {
 	var partner int
 	if fmt.Sscan(m.Sender, &partner); m.ID == "" || partner == t.user || t.load.stopped() || t.rand.IntN(8) != 0 {
@@ -99,10 +99,10 @@ func (t *talker) markRead(ctx context.Context, conn *websocket.Conn, m *message)
 	text := fmt.Appendf(nil, `{"op":"read","ref":"read %d %s","conversation_id":%q,"message_id":%q}`, partner, m.ID, m.Conversation, m.ID)
 	writing, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	_ = conn.Write(writing, websocket.MessageText, text) // it is no loss when it fails: nothing was acknowledged
+	_ = conn.Write(writing, websocket.MessageText, text) // a failure loses nothing: the request was not acknowledged
 }
 
-// answer takes the answer to something that this socket has asked for.
+// answer handles the answer to a request of this socket.
 func (t *talker) answer(f *liveFrame) {
 	var partner int
 	var id string
@@ -115,11 +115,11 @@ func (t *talker) answer(f *liveFrame) {
 	}
 	select {
 	case t.answers <- *f:
-	default: // answers to what nobody waits for any more
+	default: // answers to requests that were given up
 	}
 }
 
-// say sends one message after the other, each until it is acknowledged.
+// say sends messages one after the other, each until it is acknowledged.
 func (t *talker) say(ctx context.Context) {
 	r := t.load.random(t.user)
 	for i := 0; !t.load.stopped() && ctx.Err() == nil; i++ {
@@ -138,7 +138,7 @@ func (t *talker) say(ctx context.Context) {
 	}
 }
 
-// send sends a message once and returns its id when it is acknowledged.
+// send sends a message once, and returns its id if it is acknowledged.
 func (t *talker) send(ctx context.Context, clientID string, to, try int) (id string) {
 	conn := t.current()
 	if conn == nil {

@@ -21,8 +21,8 @@ import (
 )
 
 // faultsVariable sets for how long all trials together inject faults, such as 10m. Without
-// it the trial on one Redis injects a few that the seed chooses, and the others are
-// skipped. faultVariable names a fault to have it alone.
+// it the trial on one Redis injects a few faults that the seed chooses, and the other
+// trials are skipped. faultVariable names the only fault to inject.
 const (
 	faultsVariable = "TEST_FAULTS"
 	faultVariable  = "TEST_FAULT"
@@ -38,25 +38,25 @@ type trial struct {
 	fleet   *fleet
 	load    *load
 	checker *checker
-	proxy   *proxy                // of one Redis
-	rdb     redis.UniversalClient // past the proxy
+	proxy   *proxy                // in front of the single Redis
+	rdb     redis.UniversalClient // without the proxy
 	away    []int                 // users of the shard that is away
 	suffers []suffered
 	begun   time.Time
 
-	published atomic.Int64 // events beside the load
-	slowest   atomic.Int64 // answer to somebody whose shard was well while another hung
+	published atomic.Int64 // events besides the load's
+	slowest   atomic.Int64 // answer for a user of a healthy shard while another one hung
 }
 
-// A suffered is what one kind of fault has cost.
+// A suffered is the cost of one kind of fault.
 type suffered struct {
 	name  string
 	times int
 	away  time.Duration // the longest time without an acknowledged event
 }
 
-// faultTime returns for how long a trial that takes so many tenths of the time injects
-// faults, and 0 for a few faults.
+// faultTime returns how long a trial injects faults, given its share in tenths of the total
+// time. It returns 0 when the trial injects only a few faults.
 func faultTime(t *testing.T, tenths time.Duration) time.Duration {
 	t.Helper()
 	text := os.Getenv(faultsVariable)
@@ -70,8 +70,8 @@ func faultTime(t *testing.T, tenths time.Duration) time.Duration {
 	return d * tenths / 10
 }
 
-// On one Redis with appendfsync always nothing that was acknowledged is ever lost, doubled
-// or shown to the wrong one, whatever fails.
+// On one Redis with appendfsync always no fault loses or repeats acknowledged data, or
+// shows it to the wrong user.
 func TestFaultsOnOneRedis(t *testing.T) {
 	long := faultTime(t, 4)
 	tr := newTrial(t, "--appendfsync", "always")
@@ -108,8 +108,8 @@ func (tr *trial) run(long time.Duration, table []fault) {
 	})
 }
 
-// begin starts gateways and load, lets something happen, and compares what is left with
-// what was acknowledged.
+// begin starts gateways and load, calls happen, and compares the result with what was
+// acknowledged.
 func (tr *trial) begin(happen func()) {
 	tr.fleet.processes = []*process{tr.serve(), tr.serve()}
 	tr.load.prepare(tr.site)
@@ -127,8 +127,8 @@ func (tr *trial) begin(happen func()) {
 	tr.judge()
 }
 
-// choose returns the faults in the order of the seed: a few of them, or all again and
-// again.
+// choose returns the faults in the order of the seed: a few of them, or a repeated sequence
+// of all.
 func (tr *trial) choose(long time.Duration, table []fault) (chosen []fault) {
 	only := os.Getenv(faultVariable)
 	table = slices.DeleteFunc(slices.Clone(table), func(f fault) bool {
@@ -144,8 +144,8 @@ func (tr *trial) choose(long time.Duration, table []fault) (chosen []fault) {
 	return chosen
 }
 
-// suffer injects a fault, ends it after one to four seconds, or later where the fault
-// needs that to show, and waits until everything makes progress again.
+// suffer injects a fault, ends it after one to four seconds, or later if the fault needs
+// longer, and waits for progress of everything.
 func (tr *trial) suffer(f *fault) {
 	tr.load.awayAtMost()
 	heal := f.inject(tr)
@@ -166,7 +166,7 @@ func (tr *trial) suffer(f *fault) {
 }
 
 // recovered waits until operations of all kinds are acknowledged, pushes arrive, and each
-// socket hears something.
+// socket receives something.
 func (tr *trial) recovered(after string) {
 	tr.t.Helper()
 	met := tr.progress()
@@ -187,7 +187,7 @@ func (tr *trial) recovered(after string) {
 	}
 }
 
-// progress returns a function that names what has not moved since.
+// progress returns a function that names everything without progress since the call.
 func (tr *trial) progress() (stuck func() []string) {
 	const some = 5
 	watched := map[string]func() int64{
@@ -219,7 +219,7 @@ func (tr *trial) progress() (stuck func() []string) {
 	}
 }
 
-// finish ends the load, and waits until nothing is under way.
+// finish ends the load, and waits until nothing is in flight.
 func (tr *trial) finish() {
 	close(tr.load.stop)
 	tr.load.working.Wait()
@@ -240,8 +240,8 @@ func (tr *trial) finish() {
 	}
 }
 
-// probe publishes an event for each mover. Its pushes show whose the moving tokens are;
-// in the end they must show all of them.
+// probe publishes an event for each mover. Its pushes show who owns the moving tokens; at
+// the end every token must receive one.
 func (tr *trial) probe(end bool) {
 	for user := firstMover; user < firstMover+movers; user++ {
 		id := fmt.Sprint("p", tr.published.Add(1))
@@ -250,8 +250,8 @@ func (tr *trial) probe(end bool) {
 	}
 }
 
-// drained waits until no push waits in the outbox or for its next attempt, and no message
-// for being handed over.
+// drained waits until no push is in the outbox or delayed, and no message is to be handed
+// over.
 func (tr *trial) drained() {
 	tr.t.Helper()
 	var left []string
@@ -264,7 +264,7 @@ func (tr *trial) drained() {
 	tr.t.Fatalf("still under way: %s", strings.Join(left, ", "))
 }
 
-// partitions are those of the gateways of all sites.
+// partitions are the partitions of all gateways.
 var partitions = rdb.NewPartitions("kabar", 16)
 
 func (tr *trial) leftovers() (left []string) {
@@ -294,7 +294,7 @@ func (tr *trial) leftovers() (left []string) {
 	return left
 }
 
-// judge shows the checker what is left, and reports what it finds.
+// judge gives the checker the final state, and reports its violations.
 func (tr *trial) judge() {
 	tr.t.Helper()
 	for _, group := range [][2]int{{firstReader, readers}, {firstMover, movers}, {firstTalker, talkers}} {
@@ -335,7 +335,7 @@ func (tr *trial) judge() {
 	}
 }
 
-// show shows the checker a user's list, counters and conversations.
+// show gives the checker a user's list, counters and conversations.
 func (tr *trial) show(user int) {
 	tr.t.Helper()
 	p, auth := tr.fleet.at(0), fmt.Sprint(user, ":t")
@@ -383,7 +383,7 @@ func conversation(get func(path string) (int, map[string]any), user, partner int
 	}
 }
 
-// report prints the account.
+// report prints the checker's account.
 func (tr *trial) report() {
 	tr.t.Helper()
 	n := tr.checker.counts()

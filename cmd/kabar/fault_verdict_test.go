@@ -19,7 +19,7 @@ func (c *checker) list(user int, event string, read bool) {
 	e.read = read
 }
 
-// counters records what a user's counters say.
+// counters records a user's counters.
 func (c *checker) counters(user, notifications, messages int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +33,7 @@ func (c *checker) show(user, partner int, messages []shownMessage) {
 	c.copies[copyKey{user, partner}] = messages
 }
 
-// newest records the sequence number of the newest frame of a socket's user.
+// newest records the sequence number of the newest frame for a socket's user.
 func (c *checker) newest(name string, seq int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,30 +42,29 @@ func (c *checker) newest(name string, seq int64) {
 	}
 }
 
-// bury records a dead letter. The providers of the suite take everything, so that there
-// should be none.
+// bury records a dead letter. The suite's providers accept every push, so there should be
+// none.
 func (c *checker) bury(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.buried = append(c.buried, reason)
 }
 
-// answered500 records answers that say that Kabar did not foresee what happened.
+// answered500 records answers 500, which stand for errors that Kabar does not handle.
 func (c *checker) answered500(what string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.violate(unforeseen, "%s: %d times", what, n)
 }
 
-// suffered records that a user was refused since a shard that is not theirs was away.
+// suffered records that a user was refused because another user's shard was away.
 func (c *checker) suffered(user int, answer string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.violate(sharedFate, "user %d: %s", user, answer)
 }
 
-// verdict compares everything that was recorded, once, after the load has ended and the
-// inboxes were shown.
+// verdict compares all records, once, after the load has ended and the inboxes were read.
 func (c *checker) verdict() []violation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,8 +141,8 @@ func (c *checker) judgeTokens() {
 	}
 }
 
-// owner returns whose token it is when nothing is under way: the last acknowledged
-// registration's user.
+// owner returns the owner of a token when no request is in flight: the user of the last
+// acknowledged registration.
 func (t *tokenAccount) owner() (user int) {
 	for _, r := range t.registrations {
 		if r.outcome == acknowledged {
@@ -153,8 +152,8 @@ func (t *tokenAccount) owner() (user int) {
 	return user
 }
 
-// mayBelong reports whether a push to a user may have been attempted while the token was
-// theirs. An event that was published after somebody else's registration was answered
+// mayBelong reports whether a push to a user may have been attempted while the user owned
+// the token. An event that was published after another user's registration was answered
 // cannot have been on the wire before.
 func (t *tokenAccount) mayBelong(user int, sent, arrived time.Time) bool {
 	begun := arrived.Add(-wireTime)
@@ -212,7 +211,7 @@ func (c *checker) judgeMessages() {
 	}
 }
 
-// judgeCopy looks at one user's copy of a conversation.
+// judgeCopy checks one user's copy of a conversation.
 func (c *checker) judgeCopy(key copyKey, messages []shownMessage) {
 	reads := c.reads[key]
 	if reads == nil {
@@ -243,7 +242,7 @@ func (c *checker) judgeCopy(key copyKey, messages []shownMessage) {
 	}
 }
 
-// byKind counts violations by their kind, sorted.
+// byKind counts violations by kind, and returns the kinds sorted.
 func byKind(found []violation) (kinds []string, count map[string]int) {
 	count = make(map[string]int)
 	for _, v := range found {

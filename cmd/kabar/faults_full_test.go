@@ -23,7 +23,7 @@ func (s *site) connect() *redis.Client {
 	return client
 }
 
-// size returns how many entries the keys of a pattern have together.
+// size returns the number of entries of all keys that match a pattern.
 func (s *site) size(client *redis.Client, pattern string, size func(ctx context.Context, key string) *redis.IntCmd) (n int) {
 	s.t.Helper()
 	keys, err := client.Keys(s.t.Context(), pattern).Result()
@@ -40,7 +40,7 @@ func (s *site) size(client *redis.Client, pattern string, size func(ctx context.
 	return n
 }
 
-// unsettled returns how many pushes wait in the outbox or to be tried again.
+// unsettled returns how many pushes are in the outbox or delayed.
 func (s *site) unsettled(client *redis.Client) int {
 	s.t.Helper()
 	n := s.size(client, "kabar:*:out:*", client.XLen)
@@ -50,7 +50,8 @@ func (s *site) unsettled(client *redis.Client) int {
 	return n
 }
 
-// onceEach fails the test unless each event's push was accepted once and none was buried.
+// onceEach fails the test unless each event's push was accepted once and there is no dead
+// letter.
 func (s *site) onceEach(client *redis.Client, token string, events int) {
 	s.t.Helper()
 	for message, n := range s.count(token) {
@@ -66,11 +67,11 @@ func (s *site) onceEach(client *redis.Client, token string, events int) {
 	}
 }
 
-// Redis' memory is full: publishing is refused, and what was accepted before is pushed
-// once and settled all the same.
+// At maxmemory publishing is refused, and pushes that were accepted before are sent once
+// and settled.
 func TestFullRedis(t *testing.T) {
 	s := newSite(t)
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s", "KABAR_PUSH_IN_FLIGHT_URGENT=1") // no attempt is ever too late
+	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s", "KABAR_PUSH_IN_FLIGHT_URGENT=1") // no attempt exceeds its deadline
 	first := s.serve()
 	s.serve()
 	first.user(66)
@@ -106,8 +107,8 @@ func (s *site) limitMemory(client *redis.Client, bytes string) {
 	}
 }
 
-// Redis is away for longer than a lease while pushes are under way. What the provider
-// accepted is not repeated: the processes live and keep the outcomes.
+// Redis is away for longer than a lease while pushes are in flight. Pushes that the
+// provider accepted are not repeated: the processes live and keep the outcomes.
 func TestOutcomesSurviveAnOutage(t *testing.T) {
 	s := newSite(t, "--appendfsync", "always")
 	s.vars = append(s.vars, "KABAR_PUSH_LEASE=6s")
@@ -135,7 +136,7 @@ func TestOutcomesSurviveAnOutage(t *testing.T) {
 	}
 	s.arrive("outcomes were not written for longer than a lease", func() bool {
 		for _, p := range processes {
-			if strings.Count(p.logs(), "outcomes cannot be written") >= 8 { // once a second
+			if strings.Count(p.logs(), "outcomes cannot be written") >= 8 { // logged once a second
 				return true
 			}
 		}

@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// formerVariable names a binary of a former build. Where it is set, each gateway of a rolling
-// restart is of that build by turns; else both are of this one.
+// formerVariable names a binary of a former build. If it is set, a rolling restart
+// alternates between that build and this one.
 const formerVariable = "TEST_FORMER_KABAR"
 
-// serveBuild starts a gateway of this build, or of the former one if there is one.
+// serveBuild starts a gateway of this build, or of the former build if there is one.
 func (s *site) serveBuild(former bool) *process {
 	s.t.Helper()
 	cmd := s.command("serve")
@@ -25,10 +25,10 @@ func (s *site) serveBuild(former bool) *process {
 	return s.start(cmd)
 }
 
-// Two gateways are restarted one after the other, twice, while services publish, apps make
-// requests and sockets listen. No request fails, no frame is lost and no push is missing, for
-// clients that do what the guides say: they repeat a request that got no answer, and come
-// back with since when their socket ends.
+// Two gateways are restarted in turn, twice, while services publish, apps make requests and
+// sockets listen. No request fails, no frame is lost and no push is missing for clients
+// that follow the guides: they repeat a request without an answer, and reconnect with since
+// when their socket closes.
 func TestRollingRestart(t *testing.T) {
 	s := newSite(t)
 	seed := newSeed(t)
@@ -50,7 +50,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	for round := range 2 {
 		for i := range f.processes {
-			for _, w := range all { // each has had something of every process that served
+			for _, w := range all { // each watcher received something from every process
 				w.await(ctx, w.count()+3*window)
 			}
 			if err := f.at(i).term(); err != nil {
@@ -79,14 +79,14 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// window is how many events are accepted before their frames are awaited.
+// window is the number of events that are accepted before the test waits for their frames.
 const window = 5
 
 // A watcher is a user with an app and a socket, and the service that publishes to them.
 type watcher struct {
 	user  int
 	fleet *fleet
-	more  chan struct{} // has something when got has grown
+	more  chan struct{} // receives when got has grown
 
 	mu       sync.Mutex
 	rand     *rand.Rand
@@ -110,7 +110,7 @@ func (w *watcher) frames() []string {
 
 func (w *watcher) count() int { return len(w.frames()) }
 
-// any returns a process, which may be one that has just ended.
+// any returns a process, which may just have stopped.
 func (w *watcher) any() *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,7 +131,7 @@ func (w *watcher) request(ctx context.Context, want int, method, path, auth, con
 	}
 }
 
-// publish publishes a few events at a time, and waits until the socket has them.
+// publish publishes a few events at a time, and waits for their frames on the socket.
 func (w *watcher) publish(ctx context.Context, stop <-chan struct{}) {
 	defer func() {
 		w.mu.Lock()
@@ -172,13 +172,13 @@ func (w *watcher) use(ctx context.Context, stop <-chan struct{}) {
 	}
 }
 
-// listen keeps a socket open, and comes back to where it was when it ends.
+// listen keeps a socket open, and resumes after it closes.
 func (w *watcher) listen(ctx context.Context) {
 	var since int64
 	for ctx.Err() == nil {
 		conn, err := w.any().tryDial(ctx, w.user, fmt.Sprint("?since=", since))
 		if err != nil {
-			continue // that one has ended: another one
+			continue // that process has stopped: try another
 		}
 		for {
 			_, raw, err := conn.Read(ctx)
@@ -212,7 +212,7 @@ func (w *watcher) listen(ctx context.Context) {
 	}
 }
 
-// until waits for a condition on what the watcher holds. Only publish calls it.
+// until waits for a condition on the watcher's fields. Only publish calls it.
 func (w *watcher) until(ctx context.Context, met func() bool) {
 	for {
 		w.mu.Lock()
@@ -230,8 +230,8 @@ func (w *watcher) until(ctx context.Context, met func() bool) {
 	}
 }
 
-// await waits until the socket has n events or publishing has ended, and returns those that
-// were accepted by then.
+// await waits until the socket has n events or publishing has ended, and returns the events
+// that were accepted by then.
 func (w *watcher) await(ctx context.Context, n int) []string {
 	w.fleet.at(0).arrive(fmt.Sprintf("events of user %d", w.user), func() bool {
 		w.mu.Lock()

@@ -23,7 +23,8 @@ type shardSite struct {
 func newShardSite(t *testing.T) *shardSite {
 	t.Helper()
 	s := &shardSite{site: newSite(t), parts: rdb.NewPartitions("kabar", 16)}
-	// Nobody notices that a master is away: a majority of them will be.
+	// The timeout is so long that no node marks a master as failed: a majority of them will
+	// be away.
 	s.masters = localredistest.Cluster(t, 3, "--cluster-node-timeout", "600000")
 	var hosts []string
 	for _, m := range s.masters {
@@ -45,7 +46,7 @@ func (s *shardSite) on(master, partition int) bool {
 	return node.Options().Addr == s.masters[master].Addr()
 }
 
-// user returns the first user from an id on whom a master has.
+// userOn returns the first user from an id on whose partition lies on a master.
 func (s *shardSite) userOn(master, from int) int {
 	for !s.on(master, s.parts.OfUser(int64(from))) {
 		from++
@@ -53,7 +54,7 @@ func (s *shardSite) userOn(master, from int) int {
 	return from
 }
 
-// tokenOn returns a device token whose owner record a master has.
+// tokenOn returns a device token whose owner record lies on a master.
 func (s *shardSite) tokenOn(master int, name string) string {
 	for n := 0; ; n++ {
 		if token := fmt.Sprint(name, "x", n); s.on(master, s.parts.Of(token)) {
@@ -62,8 +63,8 @@ func (s *shardSite) tokenOn(master int, name string) string {
 	}
 }
 
-// One shard hangs and another one is gone. Users of the third are served and get their
-// pushes meanwhile; the others' are stored and pushed once their shard is back.
+// One shard hangs and another is down. Meanwhile users of the third shard are served and
+// get their pushes. Events of the others are stored and pushed when their shards are back.
 func TestShardsThatAreAwayDelayTheirOwnUsersOnly(t *testing.T) {
 	const healthy, hung, gone = 0, 1, 2
 	s := newShardSite(t)
@@ -76,7 +77,7 @@ func TestShardsThatAreAwayDelayTheirOwnUsersOnly(t *testing.T) {
 	}
 	late, lost := s.userOn(hung, 1), s.userOn(gone, 1)
 	tokens[late], tokens[lost] = s.tokenOn(hung, "Late"), s.tokenOn(gone, "Lost")
-	halfway := s.userOn(healthy, users[len(users)-1]+1) // whose token is not on the user's shard
+	halfway := s.userOn(healthy, users[len(users)-1]+1) // the token's owner record is on a hanging shard
 	tokens[halfway] = s.tokenOn(hung, "Half")
 	for user, token := range tokens {
 		p.user(user)
@@ -88,13 +89,13 @@ func TestShardsThatAreAwayDelayTheirOwnUsersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting := make(chan int, 2)
-	go func() { // waits for the shard that hangs
+	go func() { // blocks on the hanging shard
 		status, _, _ := p.try("POST", "/v2/events.json", serviceKey, asJSON, dompetEvent("late", late))
 		waiting <- status
 	}()
 	p.publish(dompetEvent("half", halfway))
 	for round := range 3 {
-		for _, user := range users { // in order: one that waited for the shard would stop the others
+		for _, user := range users { // in order: a call that waited for the hanging shard would block the next
 			p.publish(dompetEvent(fmt.Sprint("e", round, "-", user), user))
 		}
 	}
@@ -126,8 +127,8 @@ func TestShardsThatAreAwayDelayTheirOwnUsersOnly(t *testing.T) {
 	}
 }
 
-// While a replica lags, nothing is answered as registered or removed; users sign in and
-// read all the same.
+// While a replica lags, no registration or removal is answered as done; users can still
+// sign in and read.
 func TestRegistrationsWaitForReplicas(t *testing.T) {
 	s := newSite(t)
 	replica := localredistest.Replica(t, s.redis)
@@ -157,5 +158,5 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 			t.Errorf("%s after the replica has caught up: %d %v", r.what, status, answer)
 		}
 	}
-	s.vars = append(s.vars, "KABAR_REDIS_WAIT_REPLICAS=0") // the replica ends before the audit
+	s.vars = append(s.vars, "KABAR_REDIS_WAIT_REPLICAS=0") // the replica stops before the audit
 }

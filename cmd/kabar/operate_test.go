@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// restartRedis kills Redis and starts it again with the same port and data, with
-// appendfsync always and further arguments.
+// restartRedis kills Redis and restarts it with the same port and data, with appendfsync
+// always and further arguments.
 func (s *site) restartRedis(t *testing.T, args ...string) (port string) {
 	t.Helper()
 	dir, addr := s.redis.Dir(), s.redis.Addr()

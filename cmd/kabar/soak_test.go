@@ -13,12 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// soakVariable sets for how long TestSoak runs, such as 8h.
+// soakVariable sets how long TestSoak runs, such as 8h.
 const soakVariable = "TEST_SOAK"
 
-// A soak is the load of the fault suite without faults, with a line a minute that shows
-// whether something grows or slows down. In the end the account must be as exact as after
-// faults.
+// A soak is the load of the fault suite without faults. It prints a line a minute that
+// shows growth and latency. At the end the checker's account must be exact.
 func TestSoak(t *testing.T) {
 	text := os.Getenv(soakVariable)
 	if text == "" {
@@ -60,7 +59,7 @@ func (tr *trial) soak(long time.Duration) {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// take returns the median and the 99th percentile since it was called before.
+// take returns the median and the 99th percentile since the last call.
 func (l *latencies) take() (p50, p99 time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,8 +72,7 @@ func (l *latencies) take() (p50, p99 time.Duration) {
 	return p50, p99
 }
 
-// sizes sums up what the gateways hold: resident memory in bytes, goroutines and file
-// descriptors.
+// sizes sums up the gateways' resident memory in bytes, goroutines and file descriptors.
 func (tr *trial) sizes() (memory, goroutines, descriptors int) {
 	tr.t.Helper()
 	for i := range tr.fleet.len() {

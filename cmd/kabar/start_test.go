@@ -14,7 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// admin connects to a Redis as its operator.
+// adminOf connects to a Redis as its operator.
 func adminOf(t *testing.T, addr string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: addr})
@@ -37,8 +37,8 @@ func (p *process) ready() (status int, body string) {
 	return resp.StatusCode, string(raw)
 }
 
-// A gateway whose Redis user has exactly the documented rights does everything, on one Redis
-// and on a cluster, and is never refused a command.
+// A gateway whose Redis user has exactly the documented rights can do everything, on one
+// Redis and on a cluster, and Redis denies no command.
 func TestServeWithTheDocumentedRights(t *testing.T) {
 	for _, kind := range []string{"single", "cluster"} {
 		t.Run(kind, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestServeWithTheDocumentedRights(t *testing.T) {
 				}
 				for _, d := range denied {
 					if d.Object == "config|get" {
-						continue // the doctor can do without
+						continue // the doctor does not require it
 					}
 					t.Errorf("denied: %s in %s (%s)", d.Object, d.Context, d.Reason)
 				}
@@ -81,7 +81,7 @@ func TestServeWithTheDocumentedRights(t *testing.T) {
 	}
 }
 
-// useEverything lets users, services and the operator do what they can do.
+// useEverything uses every function of users, services and the operator.
 func (s *site) useEverything() {
 	t := s.t
 	t.Helper()
@@ -140,8 +140,8 @@ func (s *site) useEverything() {
 	}
 }
 
-// A gateway that starts while Redis is full serves what can be read, says so at /readyz, and
-// stores when there is room again.
+// A gateway that starts at maxmemory serves reads, reports OOM at /readyz, and stores again
+// when memory is free.
 func TestStartOnAFullRedis(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "--maxmemory-policy", "noeviction")
@@ -174,13 +174,13 @@ func TestStartOnAFullRedis(t *testing.T) {
 	p.publish(dompetEvent("f", 66))
 }
 
-// The first start of all waits until it can write how Kabar's keys lie.
+// The first start waits until the gateway can write the layout of the keys.
 func TestFirstStartOnAFullRedis(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "--maxmemory-policy", "noeviction", "--maxmemory", "1")
 	redis := adminOf(t, s.redis.Addr())
 	asked := make(chan error, 1)
-	go func() { // frees memory once the gateway has been refused
+	go func() { // frees memory once the gateway was refused
 		for t.Context().Err() == nil {
 			stats, err := redis.InfoMap(t.Context(), "errorstats").Result()
 			if err != nil || stats["Errorstats"]["errorstat_OOM"] != "" {
@@ -227,7 +227,7 @@ func TestStartWithoutAShard(t *testing.T) {
 	if err := first.term(); err != nil {
 		t.Fatal(err)
 	}
-	adminOf(t, hosts[1]).ShutdownNoSave(t.Context()) // answers nothing
+	adminOf(t, hosts[1]).ShutdownNoSave(t.Context()) // the shutdown gets no reply
 	p := s.serve()
 	status, body := p.ready()
 	if status != 200 || !strings.HasPrefix(body, "ready\n") || !strings.Contains(body, hosts[1]+": away, it does not answer") {
@@ -251,11 +251,12 @@ func TestStartWithoutAShard(t *testing.T) {
 	if err := p.term(); err != nil {
 		t.Error(err)
 	}
-	adminOf(t, hosts[0]).ShutdownNoSave(t.Context()) // the audit at the end of a test needs all or none
+	adminOf(t, hosts[0]).ShutdownNoSave(t.Context()) // the audit at the end of a test needs every shard, or none
 	adminOf(t, hosts[2]).ShutdownNoSave(t.Context())
 }
 
-// A configuration that does not fit Redis ends the start with a word on what to do.
+// When the configuration does not fit Redis, the start fails with an error that says what
+// to do.
 func TestServeExplainsWhyItDoesNotStart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -293,7 +294,7 @@ func TestServeExplainsWhyItDoesNotStart(t *testing.T) {
 	refuse("no Redis", "reach Redis at redis://"+s.redis.Addr())
 }
 
-// The doctor compares the replicas that there are with those that writes wait for.
+// The doctor compares the number of replicas with redis.wait_replicas.
 func TestDoctorLooksAtReplicas(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

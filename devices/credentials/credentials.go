@@ -48,11 +48,11 @@ type Options struct {
 	// Redis is a single server, a Sentinel's master or a cluster. Only reads go there
 	// directly.
 	Redis redis.UniversalClient
-	// Batcher carries what callers are told was set or erased. When it waits for
-	// replicas, so do they.
+	// Batcher carries the writes that set or erase a token. If it waits for replicas, so do
+	// these writes.
 	Batcher *rdb.Batcher
-	// SignIns carries what signing in writes by itself, counts of failures and tickets,
-	// and should wait for no replica. Batcher when nil.
+	// SignIns carries the writes of signing in, counts of failures and tickets. It should
+	// not wait for replicas. Batcher when nil.
 	SignIns *rdb.Batcher
 	// Partitions say where the keys of a user lie.
 	Partitions *rdb.Partitions

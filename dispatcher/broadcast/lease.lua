@@ -15,8 +15,9 @@ if state ~= 'active' then return 0 end
 
 local now = millis()
 if held_by ~= holder then
-  -- A lease that ends later than a whole one was taken before Redis' clock stepped back.
-  local whole = tonumber(known[6] or '') or math.huge -- of the holder
+  -- If the lease ends later than now + its length, Redis' clock has stepped back: treat it
+  -- as ended.
+  local whole = tonumber(known[6] or '') or math.huge -- length of the holder's lease
   local held = held_by and now < held_until and held_until <= now + whole
   if held then return 0 end
   if lease == 0 then return 0 end

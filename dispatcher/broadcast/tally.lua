@@ -2,7 +2,8 @@
 --
 -- keys  1 walk
 -- args  1… fields to count up and their increments, alternating
--- Returns 1, or 0 when the walk has expired. It never fails: it follows writes.
+-- Returns 1, or 0 when the walk has expired. It never fails, because the settling script
+-- has already written when it calls this.
 
 local walk = keys[1]
 

@@ -37,7 +37,7 @@ func (c *Chat) Send(ctx context.Context, sender int64, m OutgoingMessage) (id st
 		Conversation: model.ConversationID(sender, m.Receiver),
 		Sender:       sender, Receiver: m.Receiver, Body: m.Body, Category: m.Category, Product: m.Product, ClientID: m.ClientID,
 	}
-	profiles, again, err := c.inbox.Outbound.Prepare(ctx, &message) // it makes the id
+	profiles, again, err := c.inbox.Outbound.Prepare(ctx, &message) // sets the message's id
 	if err != nil {
 		return "", err
 	}

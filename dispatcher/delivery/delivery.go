@@ -75,9 +75,9 @@ func New(o Options) *Workers {
 	return w
 }
 
-// Run delivers pushes until ctx ends. Then it finishes the attempts that are under way,
-// hands the rest back to the outbox, and returns; that takes as long as an attempt at
-// most, a third of a lease, and 5 s more while Redis takes no writes.
+// Run delivers pushes until ctx ends. Then it finishes the attempts in flight, hands the
+// other entries back to the outbox, and returns. That takes at most as long as an attempt,
+// a third of a lease, plus 5 s while Redis refuses writes.
 func (w *Workers) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, l := range w.lanes {

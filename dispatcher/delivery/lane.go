@@ -31,10 +31,10 @@ type lane struct {
 	batcher *rdb.Batcher // while running; of its own: lanes share no queue
 	mu      sync.Mutex
 	held    map[outbox.Key]*task // read, not yet settled
-	stuck   map[int]int          // by partition: outcomes that could not be written yet
+	stuck   map[int]int          // by partition: outcomes whose writing has failed
 	room    chan struct{}        // signalled when held shrinks
 	maxHeld int
-	shards  []int // of each partition, while running; see outbox.Outbox.Shards
+	shards  []int // shard of each partition, while running; see outbox.Outbox.Shards
 }
 
 func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platform]*breaker) *lane {
@@ -74,7 +74,7 @@ func (l *lane) run(ctx context.Context) {
 	for _, q := range l.queues {
 		q.close()
 	}
-	// Every task is finished.
+	// Every task is finished by now.
 	close(l.finished)
 	late := time.AfterFunc(settleTimeout, allSettled)
 	settling.Wait()
@@ -94,7 +94,7 @@ func shardOf(shards [][]int) []int {
 	return of
 }
 
-// read takes entries from the outbox as long as there is room for them, but none from the
+// read takes entries from the outbox while there is room for them. It leaves out the
 // partitions of other readers.
 func (l *lane) read(ctx context.Context, others []int) {
 	for {
@@ -125,7 +125,7 @@ func (l *lane) free(ctx context.Context) int {
 			return 0
 		}
 		if free > 0 {
-			l.signal() // other readers may wait, too
+			l.signal() // another reader may be waiting, too
 			return free
 		}
 		select {
@@ -135,8 +135,8 @@ func (l *lane) free(ctx context.Context) int {
 	}
 }
 
-// blocked returns the partitions from which nothing is taken, because many outcomes of
-// them cannot be written: they must not fill the room that the others need.
+// blocked returns the partitions with many outcomes that cannot be written. Readers take no
+// entries from them, so that they do not fill the room that other partitions need.
 func (l *lane) blocked() []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,9 +149,9 @@ func (l *lane) blocked() []int {
 	return partitions
 }
 
-// keep renews the leases of the entries that the lane holds until ctx ends: nobody takes
-// over from a process that lives, however long an outcome cannot be written. When Redis
-// was away it tries again soon, because others take over half a lease after it is back.
+// keep renews the leases of the lane's entries until ctx ends. So no process takes over
+// from a live one, however long an outcome cannot be written. After an error keep retries
+// soon, because other processes may take over half a lease after Redis is back.
 func (l *lane) keep(ctx context.Context) {
 	every := l.w.Outbox.RenewEvery()
 	for wait := every; rdb.Sleep(ctx, wait); {
@@ -163,7 +163,7 @@ func (l *lane) keep(ctx context.Context) {
 	}
 }
 
-// claim takes over entries whose consumer stopped.
+// claim takes over entries whose consumers stopped.
 func (l *lane) claim(ctx context.Context) {
 	claimer := l.w.Outbox.NewClaimer(l.lane)
 	for {
@@ -192,8 +192,8 @@ func (l *lane) heldFor(d time.Duration) []outbox.Key {
 	return keys
 }
 
-// take starts a task for each entry. It does so for each shard by itself, so that entries
-// do not wait for the look-ups of others on a shard that does not answer.
+// take starts a task for each entry. It handles each shard separately, so that entries do
+// not wait for look-ups on another shard that does not answer.
 func (l *lane) take(ctx context.Context, messages []outbox.Message) {
 	tasks := l.newTasks(messages)
 	if len(tasks) == 0 {
@@ -201,7 +201,7 @@ func (l *lane) take(ctx context.Context, messages []outbox.Message) {
 	}
 	shards := make(map[string][]*task, 1)
 	for _, t := range tasks {
-		shard, _ := l.batcher.ShardOf(ctx, l.w.Devices.ListKey(t.entry.User)) // an error comes again with the look-up
+		shard, _ := l.batcher.ShardOf(ctx, l.w.Devices.ListKey(t.entry.User)) // the look-up reports the error
 		shards[shard] = append(shards[shard], t)
 	}
 	var all sync.WaitGroup
@@ -258,7 +258,7 @@ func (l *lane) hold(key outbox.Key) (*task, bool) {
 	return t, true
 }
 
-// signal tells a reader that there may be room. The reader passes it on to the next one.
+// signal tells one reader that there may be room. That reader signals the next one.
 func (l *lane) signal() {
 	select {
 	case l.room <- struct{}{}:

@@ -105,7 +105,7 @@ func (l *lane) forget(t *task, device devices.Device, r push.Result) {
 	}
 	forgotten, err := l.w.Devices.Forget(ctx, t.entry.User, device)
 	switch {
-	case err != nil && !errors.Is(err, rdb.ErrReplicas): // a failover may bring it back; it is as dead then
+	case err != nil && !errors.Is(err, rdb.ErrReplicas): // a failover may restore the device; its next push forgets it again
 		l.w.Log.Error("a dead device cannot be forgotten", "platform", device.Platform, "error", err)
 	case !forgotten:
 		withdraw(ctx)

@@ -15,9 +15,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread
-// counts and settings, and whether something newer replaces them. It returns the tasks
-// that can be sent. It finishes those whose look-up failed: their entries come again.
+// prefetch looks up, for all tasks in one round trip, the receivers' devices, unread counts
+// and settings, and whether a newer push supersedes them. It returns the tasks that can be
+// sent. A task whose look-up failed is finished, and its entry is delayed.
 func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	w := l.w
 	const each = 3 // commands for every task
@@ -61,8 +61,8 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	return ready
 }
 
-// postpone decides about a task whose look-up failed. Its entry waits for a moment; when
-// the process is to stop, another one may have it at once.
+// postpone decides about a task whose look-up failed. It delays the entry for a moment, or
+// for no time when the process is stopping, so that another process can take it at once.
 func (t *task) postpone(stopping bool, now time.Time) {
 	switch {
 	case stopping:
@@ -96,9 +96,9 @@ func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error)
 	return err
 }
 
-// resolveBody looks up the text that the entry of a broadcast refers to. Only the first
-// entry of a broadcast costs a round trip: this process caches the text. The text of a
-// broadcast that has expired stays empty.
+// resolveBody looks up the text of a broadcast's entry. This process caches the text, so
+// only the first entry of a broadcast costs a round trip. The text of an expired broadcast
+// stays empty.
 func (t *task) resolveBody(ctx context.Context, texts *inbox.Texts) error {
 	key, ok := t.broadcast()
 	if !ok {

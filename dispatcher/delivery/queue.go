@@ -33,22 +33,22 @@ type queue struct {
 	lane    *lane
 	sender  push.Sender
 	breaker *breaker
-	batcher *rdb.Batcher // reads owner records; of its own, so that they wait for nothing else
+	batcher *rdb.Batcher // reads owner records; not shared, so that they do not wait behind other commands
 	slots   chan struct{}
-	sending sync.WaitGroup // of the lines
+	sending sync.WaitGroup // goroutines of the lines
 
 	mu    sync.Mutex
 	lines map[string]*line
 }
 
-// A line is the jobs of a queue whose owner records lie on one shard. A shard that does not
-// answer holds up its line, and no more than that line's share of the queue's slots.
+// A line holds the jobs of a queue whose owner records lie on one shard. A shard that does
+// not answer blocks only its own line, and at most that line's share of the queue's slots.
 type line struct {
 	*queue
 	jobs     chan *job
 	attempts sync.WaitGroup
 
-	mu    sync.Mutex // for enqueue, which readers and the claimer call
+	mu    sync.Mutex // held by enqueue, which readers and the claimer call
 	stuck bool       // the line stayed full for longer than queueTimeout
 }
 
@@ -63,7 +63,8 @@ func newQueue(l *lane, sender push.Sender, breaker *breaker, inFlight int) *queu
 	}
 }
 
-// close sends what is queued and waits for the attempts. Nothing may be put any more.
+// close sends the queued jobs and waits for the attempts. No job may be put after it was
+// called.
 func (q *queue) close() {
 	for _, l := range q.lines {
 		close(l.jobs)
@@ -72,14 +73,14 @@ func (q *queue) close() {
 	q.batcher.Close()
 }
 
-// line returns the line of a job. It runs until close.
+// line returns the line of a job. A line runs until close.
 func (q *queue) line(ctx context.Context, j *job) *line {
-	shard, _ := q.batcher.ShardOf(ctx, q.lane.w.Devices.OwnerKey(j.device)) // an error comes again with the look-up
+	shard, _ := q.batcher.ShardOf(ctx, q.lane.w.Devices.OwnerKey(j.device)) // the owner check reports the error
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.lines[shard]
 	if l == nil {
-		// The sum of all lines stays well below what the lane may hold.
+		// All lines together hold far fewer jobs than the lane may hold.
 		l = &line{queue: q, jobs: make(chan *job, max(1, 2*cap(q.slots)/(len(q.lines)+1)))}
 		q.lines[shard] = l
 		q.sending.Go(func() { l.run(ctx) })
@@ -94,9 +95,9 @@ func (q *queue) share() int {
 	return min(maxOwners, max(1, cap(q.slots)/len(q.lines)))
 }
 
-// put queues a job. It waits for a full line; when the line does not move, for instance
-// because the provider hangs, jobs are turned away so that the other provider's do not
-// wait behind them.
+// put queues a job. It waits while the line is full. When the line does not move, for
+// example because the provider hangs, put returns jobs to the outbox, so that jobs of the
+// other provider do not wait behind them.
 func (q *queue) put(ctx context.Context, j *job) {
 	if ctx.Err() == nil && q.line(ctx, j).enqueue(ctx, j) {
 		return
@@ -109,7 +110,7 @@ func (q *queue) put(ctx context.Context, j *job) {
 }
 
 func (l *line) enqueue(ctx context.Context, j *job) bool {
-	l.mu.Lock() // callers may wait for each other here, but no longer than queueTimeout
+	l.mu.Lock() // callers may wait for each other here, but at most for queueTimeout
 	defer l.mu.Unlock()
 	select {
 	case l.jobs <- j:
@@ -201,8 +202,9 @@ func (q *queue) admitted(batch []*job) []*job {
 	return through
 }
 
-// owned returns the jobs whose device still belongs to the receiver (G4): the owner
-// records are read here, just before the attempts. An error belongs to its job.
+// owned returns the jobs whose device still belongs to the receiver (G4). It reads the
+// owner records just before the attempts. A record that cannot be read delays only its own
+// job.
 func (l *line) owned(ctx context.Context, batch []*job) []*job {
 	commands := make([]*rdb.Command, len(batch))
 	for i, j := range batch {
@@ -238,7 +240,7 @@ func unknownOwner(ctx context.Context, err error) push.Result {
 	switch {
 	case ctx.Err() != nil:
 		r = push.Result{Outcome: push.Later, Reason: push.ReasonStopping}
-	case errors.Is(err, rdb.ErrSilent): // each further look would cost the others' shards several commands
+	case errors.Is(err, rdb.ErrSilent): // each further read would cost commands on healthy shards
 		r.RetryAfter = busyDelay
 	}
 	return r

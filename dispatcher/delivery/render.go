@@ -39,7 +39,7 @@ func (w *Workers) render(t *task) (push.Delivery, error) {
 		Thread:   cmp.Or(e.Tag, e.Type),
 		Badge:    t.unreads.Badge(),
 		Category: e.Category,
-		Expires:  time.UnixMilli(e.Expires).Add(-t.ahead), // senders use our clock
+		Expires:  time.UnixMilli(e.Expires).Add(-t.ahead), // senders use this process's clock
 	}
 	if n.Title != nil {
 		d.Title = *n.Title

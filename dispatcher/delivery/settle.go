@@ -21,12 +21,12 @@ const (
 type ending struct {
 	*task
 	settlement outbox.Settlement
-	stuck      bool // it could not be written at once
+	stuck      bool // the first write failed
 }
 
-// settle has settlers write the outcomes of finished tasks, until the channel is closed
-// and all is written, or ctx ends. Each shard of a cluster has a settler of its own, so
-// that one that does not answer holds up its own partitions only.
+// settle writes the outcomes of finished tasks, until the channel is closed and all are
+// written, or ctx ends. Each shard of a cluster has its own settler, so that a shard that
+// does not answer blocks only its own partitions.
 func (l *lane) settle(ctx context.Context) {
 	var all sync.WaitGroup
 	settlers := make(map[int]*settler)
@@ -46,19 +46,19 @@ func (l *lane) settle(ctx context.Context) {
 	all.Wait()
 }
 
-// A settler writes the outcomes of a shard's tasks. Its methods are for one goroutine.
+// A settler writes the outcomes of a shard's tasks. Only one goroutine may use it.
 type settler struct {
 	lane     *lane
 	finished chan *task
-	failed   []*ending // what could not be written, in the order in which it is tried again
-	down     bool      // nothing can be written
+	failed   []*ending // endings whose writing failed, in the order of their retries
+	down     bool      // no ending could be written
 }
 
-// run writes the outcomes of finished tasks, several at a time. What cannot be written is
-// tried again for as long as that takes, while its lease is renewed. The others wait for it
-// only when nothing at all can be written.
+// run writes the outcomes of finished tasks in batches. It retries failed writes without a
+// limit, while the keeper renews their leases. Other outcomes wait for these retries only
+// when no write at all succeeds.
 func (s *settler) run(ctx context.Context) {
-	var again <-chan time.Time // when what failed is tried again
+	var again <-chan time.Time // when to retry failed writes
 	for open := true; open || len(s.failed) > 0; {
 		finished := s.finished
 		if !open {
@@ -87,8 +87,8 @@ func (s *settler) run(ctx context.Context) {
 	}
 }
 
-// writeFirst writes the outcomes of first and of other finished tasks, maxSettle at most,
-// unless nothing can be written now. It returns how many there were.
+// writeFirst writes the outcomes of first and of further finished tasks, at most maxSettle,
+// unless no write succeeds now. It returns the size of the batch.
 func (s *settler) writeFirst(ctx context.Context, first *task) int {
 	batch := []*ending{{task: first, settlement: s.lane.settlement(first)}}
 	for more := true; more && len(batch) < maxSettle; {
@@ -111,8 +111,8 @@ func (s *settler) writeFirst(ctx context.Context, first *task) int {
 	return len(batch)
 }
 
-// writeAgain writes what could not be written before, until a batch fails as a whole. What
-// failed again comes last the next time.
+// writeAgain retries failed writes until a whole batch fails. Endings that fail again go to
+// the end of the queue.
 func (s *settler) writeAgain(ctx context.Context) {
 	failed := s.failed
 	var left []*ending
@@ -128,7 +128,7 @@ func (s *settler) writeAgain(ctx context.Context) {
 	s.failed = append(failed, left...)
 }
 
-// write settles tasks in Redis and returns those that it could not.
+// write settles tasks in Redis and returns those that failed.
 func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending) {
 	l := s.lane
 	commands := make([]*rdb.Command, len(batch))
@@ -153,7 +153,7 @@ func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending)
 	return failed
 }
 
-// stick notes that outcomes could not be written.
+// stick counts outcomes whose first write failed.
 func (l *lane) stick(endings []*ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +163,7 @@ func (l *lane) stick(endings []*ending) {
 	}
 }
 
-// release forgets settled tasks.
+// release removes settled tasks from the lane.
 func (l *lane) release(settled []*ending) {
 	l.mu.Lock()
 	for _, e := range settled {

@@ -52,8 +52,8 @@ func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStat
 	return statuses, nil
 }
 
-// ReleaseQuiet makes the pushes to a user due that wait for the end of quiet hours, after
-// these have changed.
+// ReleaseQuiet makes the pushes to a user due that are delayed to the end of quiet hours.
+// Call it after the quiet hours have changed.
 func (w *Workers) ReleaseQuiet(ctx context.Context, user int64) error {
 	return w.Outbox.ReleaseQuiet(ctx, user)
 }

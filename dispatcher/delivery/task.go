@@ -27,7 +27,7 @@ type task struct {
 	settings  inbox.Settings      // of the receiver
 	attention inbox.MessageStatus // whether the receiver has seen the message
 	shared    inbox.Text          // body and audience of a broadcast
-	ahead     time.Duration       // of Redis' clock against ours
+	ahead     time.Duration       // Redis' clock minus this process's
 
 	left atomic.Int32 // jobs that are not finished
 
@@ -40,8 +40,8 @@ type task struct {
 	failed   map[string]int // of a broadcast's pushes, by reason
 }
 
-// redisNow returns the time of the Redis that has a task's receiver. Entries expire by that
-// clock: those of the gateways may differ.
+// redisNow returns the time of the Redis that holds the task's receiver. Entries expire by
+// that clock, because the gateways' clocks may differ.
 func (w *Workers) redisNow(t *task) time.Time { return w.Now().Add(t.ahead) }
 
 // A deviceOutcome is the entry of a record for one device.

@@ -300,8 +300,8 @@ func (e *Event) Subject() string {
 // TellsState reports whether the event reports a state of a subject.
 func (e *Event) TellsState() bool { return e.state != nil && e.Subject() != "" }
 
-// State returns the state of the subject that the event tells the receivers of a content.
-// Its order is zero when the event has no time: then the time of acceptance orders it.
+// State returns the subject's state that the event tells the receivers of a content. Its
+// order is zero when the event has no time: then the state is ordered by its acceptance.
 func (e *Event) State(c *RoleContent) model.State {
 	state := model.State{Order: e.time}
 	if e.TellsState() {

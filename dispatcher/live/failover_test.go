@@ -20,7 +20,7 @@ import (
 type redisNode struct {
 	t      *testing.T
 	dir    string
-	port   int // 0 until it was started
+	port   int // 0 until the first start
 	server *localredis.Server
 	client *redis.Client
 }
@@ -36,7 +36,7 @@ func startNode(t *testing.T) *redisNode {
 	return n
 }
 
-// start starts the node, with the identity that it had before.
+// start starts the node, with its previous identity if it has one.
 func (n *redisNode) start() {
 	n.t.Helper()
 	s, err := localredis.Start(context.Background(), localredis.Options{Dir: n.dir, Port: n.port, Args: []string{
@@ -76,8 +76,8 @@ func (n *redisNode) id() string {
 	return id
 }
 
-// promote makes a replica the master. Redis gives an attempt up after 5 s, such as one
-// for which the other masters did not vote in time.
+// promote makes a replica the master. Redis abandons an attempt after 5 s, for example when
+// the other masters did not vote in time.
 func (n *redisNode) promote() {
 	n.t.Helper()
 	var tried time.Time
@@ -130,15 +130,15 @@ func (c *replicatedCluster) everyNode(ok func(n *redisNode) bool) bool {
 	return true
 }
 
-// settled waits until all nodes that run know the master of the first slots, and until
-// that one's replica, if it has one, has all of its data.
+// settled waits until all running nodes know the master of the first slots, and until that
+// master's replica, if there is one, has all of its data.
 func (c *replicatedCluster) settled(master, replica *redisNode) {
 	c.t.Helper()
-	id := master.id() + " 127.0.0.1" // the beginning of its line, not of its replica's
+	id := master.id() + " 127.0.0.1" // the master's line begins so; the replica's line does not
 	eventually(c.t, "the cluster has settled", func() bool {
 		ok := c.everyNode(func(n *redisNode) bool {
 			if n == c.other(master) && replica == nil {
-				return true // it does not run
+				return true // the node does not run
 			}
 			_, known, _ := strings.Cut(n.client.ClusterNodes(c.t.Context()).Val(), id)
 			known, _, _ = strings.Cut(known, "\n")
@@ -149,15 +149,15 @@ func (c *replicatedCluster) settled(master, replica *redisNode) {
 	})
 }
 
-// replicated waits until a replica has everything that its master has: a socket that has
-// seen what a failover loses is told to resync.
+// replicated waits until a replica has all writes of its master. Otherwise a failover would
+// lose frames, and sockets that have seen them would be told to resync.
 func (c *replicatedCluster) replicated(master, replica *redisNode) {
 	c.t.Helper()
 	want := master.offset("master_repl_offset:")
 	eventually(c.t, "everything is replicated", func() bool { return replica.offset("slave_repl_offset:") >= want })
 }
 
-// offset returns a number of INFO replication.
+// offset returns a number from INFO replication.
 func (n *redisNode) offset(name string) int64 {
 	_, number, _ := strings.Cut(n.client.Info(n.t.Context(), "replication").Val(), name)
 	number, _, _ = strings.Cut(number, "\r")
@@ -173,8 +173,8 @@ func (c *replicatedCluster) other(n *redisNode) *redisNode {
 	return c.replica
 }
 
-// A collectingCluster gives out clients of its own, which a test can close as go-redis
-// does: a minute after a node has left the cluster.
+// A collectingCluster returns its own clients, which a test can close as go-redis closes
+// the client of a node a minute after the node has left the cluster.
 type collectingCluster struct {
 	*redis.ClusterClient
 	mu      sync.Mutex
@@ -205,7 +205,7 @@ func (c *collectingCluster) collect(address string) {
 	}
 }
 
-// audience are sockets of users in all partitions.
+// An audience is a set of sockets of users in all partitions.
 type audience struct {
 	w       *world
 	clients map[int64]*client
@@ -225,7 +225,7 @@ func newAudience(w *world, p *process, users int) *audience {
 
 const news = `{"id":"%s","type":"discount","receiver_id":%d,"title":"%s","message":"m","details":{"image_url":null}}`
 
-// tell publishes an event to every user, and waits until it is at their sockets.
+// tell publishes an event to every user, and waits until each socket has received it.
 func (a *audience) tell(after string) {
 	a.w.t.Helper()
 	a.told++
@@ -255,8 +255,9 @@ func (a *audience) tell(after string) {
 	}
 }
 
-// Sockets hear of what is published after each failover, there and back, whether the
-// master is asked or killed, and whatever became of the client of the node in between.
+// Sockets receive published frames after each failover, there and back, whether the master
+// is asked to fail over or killed, and whether go-redis closed the node's client in between
+// or not.
 func TestSocketsHearAfterFailovers(t *testing.T) {
 	c := startReplicatedCluster(t)
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.masters[1].server.Addr(), c.masters[2].server.Addr()}})
@@ -281,7 +282,7 @@ func TestSocketsHearAfterFailovers(t *testing.T) {
 		dead := master
 		c.replicated(master, replica)
 		dead.kill()
-		replica.do("cluster", "failover", "takeover") // as it would after an election
+		replica.do("cluster", "failover", "takeover") // as after an election
 		master, replica = replica, dead
 		c.settled(master, nil)
 		a.tell("a master was killed")

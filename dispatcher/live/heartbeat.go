@@ -9,22 +9,21 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// maxMissed is how many heartbeats in a row may fail to come back through a connection
-// before it is renewed.
+// maxMissed is how many heartbeats in a row may be lost before their connection is renewed.
 const maxMissed = 3
 
-// heartbeatChannel returns the channel of this process' heartbeats in the slot of a slot
-// tag: PREFIX:{TAG}:heartbeat:PROCESS. It begins like the channels of users.
+// heartbeatChannel returns the channel of this process' heartbeats in the hash slot of a
+// slot tag: PREFIX:{TAG}:heartbeat:PROCESS. It has the same prefix as the users' channels.
 func (p *pubsub) heartbeatChannel(tag string) string { return tag + ":heartbeat:" + p.process }
 
 func (p *pubsub) isHeartbeat(channel string) bool {
 	return strings.HasSuffix(channel, ":heartbeat:"+p.process)
 }
 
-// beat publishes a heartbeat to a channel of this connection at every interval, each
-// time in another slot. It returns errDeaf when several in a row did not come back: a
-// connection that answers pings may have lost its channels. A heartbeat that cannot be
-// published says nothing of the connection, and is not counted.
+// beat publishes a heartbeat to a channel of this connection at every interval, each time
+// in another slot. It returns errDeaf when several in a row did not come back: a connection
+// that answers pings may have lost its channels. A heartbeat that cannot be published is
+// not counted, because it says nothing about the connection.
 func (s *session) beat(ctx context.Context) error {
 	p := s.conn.pubsub
 	tag, missed := "", 0
@@ -34,7 +33,7 @@ func (s *session) beat(ctx context.Context) error {
 			tag, missed = after(tags, tag), 0
 		}
 		if tag == "" {
-			continue // no channel is carried at the moment
+			continue // the connection carries no channel at the moment
 		}
 		channel := p.heartbeatChannel(tag)
 		if err := p.publishHeartbeat(ctx, channel); err != nil {
@@ -54,7 +53,7 @@ func (s *session) beat(ctx context.Context) error {
 	return nil
 }
 
-// after returns the tag that follows another one, or the first when that was the last.
+// after returns the tag that follows tag, or the first one after the last.
 func after(tags []string, tag string) string {
 	i, found := slices.BinarySearch(tags, tag)
 	if found {
@@ -66,8 +65,8 @@ func after(tags []string, tag string) string {
 	return tags[i%len(tags)]
 }
 
-// publishHeartbeat publishes through the client that everything else uses, and not
-// through the connection that is tested.
+// publishHeartbeat publishes through the client of all other commands, not through the
+// connection under test.
 func (p *pubsub) publishHeartbeat(ctx context.Context, channel string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -95,10 +94,10 @@ func (s *session) comesBack(ctx context.Context, channel string) bool {
 	}
 }
 
-// echo notes that something came through a heartbeat channel. It does not wait.
+// echo records that a message came through a heartbeat channel. It does not wait.
 func (s *session) echo(channel string) {
 	select {
-	case <-s.echoes: // an older one, which nobody waits for
+	case <-s.echoes: // drop an older heartbeat that nothing waits for
 	default:
 	}
 	select {

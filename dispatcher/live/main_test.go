@@ -182,7 +182,8 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // deafen unsubscribes a user's channel while sockets are open. hear subscribes it again.
-// The process must have no heartbeat, which would do so, too.
+// The process must have no heartbeat, because the check at each heartbeat would subscribe
+// it, too.
 func (p *process) deafen(user int64) (hear func()) {
 	p.w.t.Helper()
 	u := p.users.find(p.w.Inbox.Live.Channel(user))

@@ -87,8 +87,8 @@ type Options struct {
 	// Linger is how long a user without sockets stays subscribed, and online, so
 	// that coming back is cheap: 30 s unless set.
 	Linger time.Duration
-	// Heartbeat is how often each pub/sub connection is tested with a message of its
-	// own: every 5 s unless set.
+	// Heartbeat is the interval at which each pub/sub connection is tested with a message
+	// to itself: 5 s unless set.
 	Heartbeat time.Duration
 	// MaxSockets bounds the sockets of one user in this process: 32 unless set.
 	MaxSockets int

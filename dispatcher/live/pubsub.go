@@ -13,13 +13,12 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// pubsub subscribes to the channels of users: over one connection, or on a cluster
-// over one to each master that has channels of this process' users.
+// pubsub subscribes to the channels of users. It uses one connection, or on a cluster one
+// to each master that has channels of this process' users.
 //
-// On a cluster a channel may belong to another node at any time, since masters fail over
-// and slots move. So where a user's channel is subscribed is checked again and again: at
-// every heartbeat, when Redis refuses or ends a subscription, and when a connection
-// fails.
+// On a cluster a channel may move to another node at any time, because masters fail over
+// and slots move. So pubsub checks where each user's channel is subscribed at every
+// heartbeat, when Redis refuses or ends a subscription, and when a connection fails.
 type pubsub struct {
 	redis      redis.UniversalClient
 	sharded    bool
@@ -64,7 +63,7 @@ func (p *pubsub) master(ctx context.Context, channel string) (client subscriber,
 	return node, node.Options().Addr, nil
 }
 
-// reload makes go-redis ask which masters there are. It does not wait for the answer.
+// reload makes go-redis reload the topology. It does not wait for the answer.
 func (p *pubsub) reload(ctx context.Context) {
 	if cluster, ok := p.redis.(cluster); ok {
 		cluster.ReloadState(ctx)
@@ -81,8 +80,8 @@ func (p *pubsub) subscribe(ctx context.Context, u *userSockets) error {
 	return nil
 }
 
-// assign makes a connection carry a user's channel, and starts it when there is none to
-// that address. A connection that carried the channel before drops it.
+// assign makes the connection to an address carry a user's channel, and starts the
+// connection if there is none. The connection that carried the channel before drops it.
 func (p *pubsub) assign(u *userSockets, address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,8 +104,8 @@ func (p *pubsub) assign(u *userSockets, address string) {
 	c.change(u.channel)
 }
 
-// unsubscribe drops the channel of a user who was removed from the registry. The
-// channel stays subscribed if the same user is there again.
+// unsubscribe drops the channel of a user who was removed from the registry. The channel
+// stays subscribed if the same user is registered again.
 func (p *pubsub) unsubscribe(u *userSockets) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,7 +131,7 @@ func (p *pubsub) await(ctx context.Context, u *userSockets) error {
 	}
 }
 
-// doubt requests a check, since a channel may have moved to another node. It does not
+// doubt requests a check, because a channel may have moved to another node. It does not
 // wait.
 func (p *pubsub) doubt() {
 	select {
@@ -141,7 +140,7 @@ func (p *pubsub) doubt() {
 	}
 }
 
-// run checks all channels at every heartbeat, and soon after doubt was called, until ctx
+// run checks all channels at every heartbeat, and soon after each call of doubt, until ctx
 // ends.
 func (p *pubsub) run(ctx context.Context) {
 	regular := time.NewTicker(p.heartbeat)
@@ -163,16 +162,16 @@ func (p *pubsub) run(ctx context.Context) {
 	}
 }
 
-// check gives the users whose channel has moved to the connections of the new masters,
-// and asks again for channels that Redis has not confirmed. It waits for Redis only when
-// no master is known yet.
+// check moves channels to the connections of their new masters, and requests again the
+// channels that Redis has not confirmed. It waits for Redis only when go-redis knows no
+// master yet.
 func (p *pubsub) check(ctx context.Context) {
 	masters := make(map[string]string) // address by slot tag
 	for users := range p.users.byShard() {
 		for _, u := range users {
 			c := u.conn.Load()
 			if c == nil {
-				continue // await asks for it
+				continue // await subscribes it
 			}
 			tag := slotTag(u.channel)
 			address, known := masters[tag]

@@ -12,9 +12,9 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A pubsubConn is the pub/sub connection to one master. It reconnects when it fails, and
-// ends when it carries no channel any more. Changes that are requested while a command
-// is being written are sent together in the next one.
+// A pubsubConn is the pub/sub connection to one master. It reconnects after a failure, and
+// ends when it carries no channel. Changes that are requested while a command is being
+// written are sent together in the next one.
 type pubsubConn struct {
 	pubsub  *pubsub
 	address string // of the master; "" without a cluster
@@ -22,10 +22,10 @@ type pubsubConn struct {
 	cancel  context.CancelFunc
 	wake    chan struct{} // capacity 1
 	session atomic.Pointer[session]
-	silent  atomic.Bool // it is down, or its last heartbeat did not come back
+	silent  atomic.Bool // it is down, or its last heartbeat was lost
 
 	// Guarded by pubsub.mu.
-	tags        map[string]int // slot tags of the channels that it carries: how many there are
+	tags        map[string]int // number of channels that it carries, by slot tag
 	unusedSince time.Time      // when the last channel left
 
 	mu      mutex[pubsubConnLock]
@@ -73,9 +73,9 @@ func (c *pubsubConn) release(channel string) {
 	c.change(channel)
 }
 
-// change requests that a channel is subscribed or unsubscribed: what carries says when
-// the command is sent, so that the last change counts, whatever the order in which they
-// were requested. It does not wait.
+// change requests that a channel is subscribed or unsubscribed. Which of the two is decided
+// by carries when the command is sent, so the order of requests does not matter. change
+// does not wait.
 func (c *pubsubConn) change(channel string) {
 	c.mu.Lock()
 	c.changes[channel] = true
@@ -102,7 +102,7 @@ func (c *pubsubConn) takeChanges() (add, remove []string) {
 	return add, remove
 }
 
-// carries reports whether this connection has to be subscribed to a channel.
+// carries reports whether this connection should be subscribed to a channel.
 func (c *pubsubConn) carries(channel string) bool {
 	if !c.pubsub.isHeartbeat(channel) {
 		u := c.pubsub.users.find(channel)
@@ -113,7 +113,7 @@ func (c *pubsubConn) carries(channel string) bool {
 	return c.tags[slotTag(channel)] > 0
 }
 
-// resubscribe requests all channels of this connection.
+// resubscribe requests all channels of this connection again.
 func (c *pubsubConn) resubscribe() {
 	for users := range c.pubsub.users.byShard() {
 		for _, u := range users {
@@ -139,8 +139,8 @@ func (c *pubsubConn) slotTags() []string {
 	return tags
 }
 
-// run connects, and reconnects after failures, until the connection carries no channel
-// or the hub is done.
+// run connects, and reconnects after failures, until the connection carries no channel or
+// the hub ends.
 func (c *pubsubConn) run() {
 	defer c.cancel()
 	ctx := c.context()
@@ -166,8 +166,8 @@ func (c *pubsubConn) run() {
 	}
 }
 
-// locate returns a client of the master. Channels that have moved go to other
-// connections first. When none is left, this connection ends.
+// locate returns a client of the master. Before that it moves channels whose master has
+// changed to other connections. If no channel is left, this connection ends.
 func (c *pubsubConn) locate(ctx context.Context) (subscriber, error) {
 	c.pubsub.check(ctx)
 	tag, ok := c.tagOrEnd()

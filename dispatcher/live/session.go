@@ -11,11 +11,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A session is the time from one connect of a pubsubConn to its failure.
+// A session lasts from one connect of a pubsubConn to its failure.
 type session struct {
 	conn   *pubsubConn
 	redis  *redis.PubSub
-	echoes chan string // capacity 1: a heartbeat channel through which something came
+	echoes chan string // capacity 1: the last heartbeat channel through which a message came
 }
 
 // serve connects once. It subscribes to the channels of this connection, and delivers
@@ -33,7 +33,7 @@ func (c *pubsubConn) serve(ctx context.Context, client subscriber) error {
 	defer others.Wait()
 	defer s.redis.Close()
 	defer cancel(nil)
-	// Only closing the connection ends a blocked read.
+	// Only closing the connection interrupts a blocked read.
 	defer context.AfterFunc(ctx, func() { _ = s.redis.Close() })()
 	c.resubscribe()
 	others.Go(func() { cancel(s.write(ctx)) })
@@ -106,7 +106,7 @@ func (s *session) receive(ctx context.Context) error {
 			}
 		case isTimeout(err) && ctx.Err() == nil:
 			return errSilent
-		case isElsewhere(err): // the answer to one command: the other channels are well
+		case isElsewhere(err): // concerns one command: the other channels still work
 			s.conn.pubsub.log.Info("a channel is not at this node", "node", s.conn.address, "error", err)
 			s.conn.pubsub.doubt()
 		default:
@@ -120,14 +120,14 @@ func isTimeout(err error) bool {
 	return errors.As(err, &network) && network.Timeout()
 }
 
-// isElsewhere reports whether Redis has refused a command because the slot of its
-// channels belongs to another node, or to none.
+// isElsewhere reports whether Redis refused a command because another node, or none, has
+// the slot of its channels.
 func isElsewhere(err error) bool {
 	_, moved := redis.IsMovedError(err)
 	return moved || redis.IsClusterDownError(err)
 }
 
-// handle handles what has come through the connection.
+// handle handles a message from the connection.
 func (s *session) handle(got any) {
 	switch m := got.(type) {
 	case *redis.Message:
@@ -141,8 +141,8 @@ func (s *session) handle(got any) {
 	}
 }
 
-// onSubscription handles Redis' confirmation of a command, or its message that the slot
-// of a channel has left the node.
+// onSubscription handles Redis' confirmation of a command, or its message that the slot of
+// a channel has left the node.
 func (s *session) onSubscription(m *redis.Subscription) {
 	p := s.conn.pubsub
 	if p.isHeartbeat(m.Channel) {

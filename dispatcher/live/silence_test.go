@@ -20,11 +20,11 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// quick is an interval of heartbeats for tests.
+// quick is a short interval of heartbeats.
 const quick = 20 * time.Millisecond
 
-// A redisProxy passes everything on between clients and a Redis, except what is
-// published to the connections that it has made deaf.
+// A redisProxy passes all data between clients and a Redis, except messages published to
+// the connections that deafen has made deaf.
 type redisProxy struct {
 	listener net.Listener
 	target   string
@@ -68,7 +68,7 @@ func (p *redisProxy) each(f func(k *proxyLink)) {
 	}
 }
 
-// deafen swallows from now on what is published to the connections that are open.
+// deafen drops from now on all messages published to the connections that are open.
 func (p *redisProxy) deafen() { p.each(func(k *proxyLink) { k.deaf.Store(true) }) }
 
 func (p *redisProxy) accept() {
@@ -143,8 +143,8 @@ func readValue(r *bufio.Reader) ([]byte, error) {
 	return value, err
 }
 
-// A connection that answers pings, but through which nothing comes that is published, is
-// renewed, and what it has swallowed is filled.
+// A connection that answers pings but delivers no published message is renewed, and sockets
+// get the messages that it dropped.
 func TestDeafConnectionIsRenewed(t *testing.T) {
 	w := newWorld(t)
 	proxy := startRedisProxy(t)
@@ -169,7 +169,7 @@ func TestDeafConnectionIsRenewed(t *testing.T) {
 	})
 }
 
-// A refusingRedis publishes nothing.
+// A refusingRedis refuses to publish.
 type refusingRedis struct {
 	redis.UniversalClient
 	tried atomic.Int64
@@ -182,7 +182,7 @@ func (r *refusingRedis) Publish(ctx context.Context, _ string, _ any) *redis.Int
 	return c
 }
 
-// Heartbeats that cannot be published say nothing of the connection.
+// Heartbeats that cannot be published do not make a connection count as silent.
 func TestUnpublishedHeartbeatsAreNoSilence(t *testing.T) {
 	w := newWorld(t)
 	refusing := &refusingRedis{UniversalClient: w.rdb}
@@ -203,7 +203,7 @@ func TestUnpublishedHeartbeatsAreNoSilence(t *testing.T) {
 	}
 }
 
-// A connection that carries no channel ends, and the next user gets another one.
+// A connection without channels ends, and the next user gets a new connection.
 func TestUnusedConnectionEnds(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) { o.Linger, o.Heartbeat = quick, quick })
@@ -219,8 +219,8 @@ func TestUnusedConnectionEnds(t *testing.T) {
 	}
 }
 
-// A user who comes back while the channel of before is being dropped hears what is
-// published, whichever of the two is requested first.
+// A user who returns while the previous channel is being dropped receives published frames,
+// in whichever order the two changes are requested.
 func TestReturningUserHears(t *testing.T) {
 	for _, greeted := range []bool{false, true} {
 		t.Run(fmt.Sprint("greeted=", greeted), func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestReturningUserHears(t *testing.T) {
 			if !greeted {
 				second.next("hello")
 			}
-			// What else was requested is sent before this.
+			// Earlier requests are sent before this one.
 			p.dial(15).next("hello")
 			id := w.send(15, 66, "halo")
 			if f := second.next("event"); f.InstantMessage.ID != id {

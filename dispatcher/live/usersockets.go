@@ -13,11 +13,11 @@ type userSockets struct {
 	channel string
 	number  int64                      // unique in this process
 	ready   chan struct{}              // closed when the subscription is confirmed
-	conn    atomic.Pointer[pubsubConn] // carries the channel; changed under pubsub.mu
-	heard   atomic.Pointer[session]    // has confirmed the subscription
+	conn    atomic.Pointer[pubsubConn] // carries the channel; written under pubsub.mu
+	heard   atomic.Pointer[session]    // the session that has confirmed the subscription
 	changes atomic.Int64               // how often something published may have changed the unreads
 
-	unsubscribed bool // was removed from pubsub for good; guarded by pubsub.mu
+	unsubscribed bool // removed from pubsub for good; guarded by pubsub.mu
 
 	mu        mutex[userLock]
 	sockets   []*socket // copied on every change, so that each iterates without the mutex

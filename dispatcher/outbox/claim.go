@@ -27,11 +27,11 @@ var (
 
 // A Claimer takes over the entries of one lane whose consumers stopped.
 //
-// An outage of Redis, a pause of this process, or a clock of Redis that jumps must not
-// look like the death of the others, whose leases have ended meanwhile, too. So a Claimer
-// takes entries of a partition from others only after Redis has answered it, at least
-// every other time that leases are renewed and with a clock that goes as fast as ours,
-// for half a lease: by then a consumer that lives has renewed its leases.
+// After an outage of Redis, a pause of this process, or a jump of Redis' clock, the leases
+// of live consumers have ended, too. So a Claimer takes over entries of a partition only
+// after half a lease in which Redis has answered it, with no gap longer than twice
+// RenewEvery, and Redis' clock has run as fast as its own. By then every live consumer has
+// renewed its leases.
 //
 // A Claimer is used by one goroutine.
 type Claimer struct {
@@ -41,11 +41,11 @@ type Claimer struct {
 	now      func() time.Time
 }
 
-// An answer is what a Claimer knows of how Redis answered for a partition.
+// An answer records how Redis answered a Claimer for a partition.
 type answer struct {
-	at    time.Time // when Redis was asked last; zero when it did not answer
-	redis time.Time // Redis' clock then
-	since time.Time // since when it has answered without a gap
+	at    time.Time // time of the last question; zero when Redis did not answer it
+	redis time.Time // Redis' clock at that time
+	since time.Time // start of the time without gaps
 }
 
 // NewClaimer returns a Claimer for a lane.
@@ -53,13 +53,12 @@ func (o *Outbox) NewClaimer(l push.Lane) *Claimer {
 	return &Claimer{o: o, lane: l, answered: make([]answer, o.partitions.Len()), now: time.Now}
 }
 
-// Claim takes over entries from consumers that stopped, and those that this consumer
-// holds without knowing it. Call it every RenewEvery. It leaves out some
-// partitions. With an error there may be messages, too: those of the partitions that
-// answered.
+// Claim takes over entries from consumers that stopped, and takes back entries that this
+// consumer holds but never received. Call it every RenewEvery. It leaves out the given
+// partitions. With an error it may also return messages, from the partitions that answered.
 func (c *Claimer) Claim(ctx context.Context, b *rdb.Batcher, without ...int) ([]Message, error) {
 	o, now := c.o, c.now()
-	own := o.lease / 2 // all entries that are known have been renewed since
+	own := o.lease / 2 // later than any renewal of an entry that the process knows
 	var asked []int
 	var commands []*rdb.Command
 	for p := range c.answered {
@@ -98,8 +97,8 @@ func (c *Claimer) Claim(ctx context.Context, b *rdb.Batcher, without ...int) ([]
 	return messages, fmt.Errorf("take over entries: %w", errors.Join(errs...))
 }
 
-// othersUntil returns until when by Redis' clock, in milliseconds, entries of a partition
-// may be taken from others; 0 when not at all.
+// othersUntil returns the Redis time in milliseconds until which entries of a partition may
+// be taken over from other consumers, or 0 when they may not.
 func (c *Claimer) othersUntil(partition int, now time.Time) int64 {
 	a, every := &c.answered[partition], c.o.RenewEvery()
 	elapsed := now.Sub(a.at)
@@ -109,7 +108,7 @@ func (c *Claimer) othersUntil(partition int, now time.Time) int64 {
 	return a.redis.Add(elapsed + every).UnixMilli()
 }
 
-// note notes that Redis answered for a partition, and what its clock said.
+// note records that Redis answered for a partition, and its clock.
 func (c *Claimer) note(partition int, now, redis time.Time) {
 	a, every := &c.answered[partition], c.o.RenewEvery()
 	elapsed := now.Sub(a.at)

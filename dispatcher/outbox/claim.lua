@@ -1,17 +1,17 @@
--- Takes over the entries of consumers that stopped, takes back those that this consumer
--- holds without knowing it, and deletes consumers that have been gone for long and hold
+-- Takes over the entries of consumers that stopped, takes back entries that this consumer
+-- holds but never received, and deletes consumers that have been idle for long and hold
 -- nothing.
 --
--- Only what is taken over from others counts as a delivery: an entry that this consumer
--- does not know was never worked on, because the reply that gave it was lost.
+-- Only a take-over from another consumer counts as a delivery. An entry that this consumer
+-- never received was not worked on: the reply that gave it was lost.
 --
 -- KEYS  1 stream
 -- ARGV  1 consumer group  2 consumer
---       3 how long an entry of another consumer must have been left alone, ms
---       4 how long one of this consumer must have been, ms: shorter, so that others do not
---         take what only a reply was lost of
+--       3 idle time after which an entry of another consumer is taken over, ms
+--       4 idle time after which this consumer takes an entry of its own back, ms: shorter, so
+--         that no other consumer takes over an entry whose reply was lost
 --       5 how many at most  6 how long a consumer must have been idle, ms
---       7 until when entries of others are taken over, by Redis' clock in ms; 0: none
+--       7 Redis time in ms until which entries of others may be taken over; 0: not at all
 -- Reply {Redis' clock in ms, then id, times delivered and entry of each}
 
 local stream, group, me = KEYS[1], ARGV[1], ARGV[2]
@@ -19,15 +19,15 @@ local idle, own_idle, limit, consumer_idle = ARGV[3], ARGV[4], ARGV[5], tonumber
 local others_until = tonumber(ARGV[7])
 
 local now = millis()
-local any = '-1000000000000' -- ms: those from the future, too
+local any = '-1000000000000' -- ms: includes entries whose delivery time lies in the future
 for _, held in ipairs(redis.call('XPENDING', stream, group, 'IDLE', any, '-', '+', 100)) do
-  if held[3] <= 0 then -- Redis' clock may have been set back: the lease begins again
+  if held[3] <= 0 then -- Redis' clock may have stepped back: restart the lease
     redis.call('XCLAIM', stream, group, held[2], 0, held[1], 'JUSTID')
   end
 end
 local reply = {now}
 local function add(message, count)
-  if not message then return end -- it was dropped
+  if not message then return end -- the entry was dropped
   reply[#reply + 1] = message[1]
   reply[#reply + 1] = count
   reply[#reply + 1] = message[2][2]

@@ -11,7 +11,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// leaveAlone gives an entry to a consumer who then leaves it alone for a while.
+// leaveAlone gives an entry to a consumer, which then leaves it idle.
 func (w *world) leaveAlone(key Key, l push.Lane, consumer string, idle time.Duration) {
 	w.t.Helper()
 	err := w.redis.Do(w.t.Context(), "xclaim", w.StreamKey(key.Partition, l), group, consumer, 0, key.ID,
@@ -21,7 +21,7 @@ func (w *world) leaveAlone(key Key, l push.Lane, consumer string, idle time.Dura
 	}
 }
 
-// answered makes a claimer believe that Redis has answered it for a lease.
+// answered makes a claimer believe that Redis has answered it for a whole lease.
 func (w *world) answered(c *Claimer) *Claimer {
 	for p := range c.answered {
 		c.answered[p] = answer{at: c.now(), redis: time.UnixMilli(int64(w.redisTime())), since: c.now().Add(-w.lease)}
@@ -29,7 +29,8 @@ func (w *world) answered(c *Claimer) *Claimer {
 	return c
 }
 
-// claim returns what a claimer takes over, by value, and how often each was delivered.
+// claim returns the entries that a claimer takes over, by value, with their numbers of
+// deliveries.
 func (w *world) claim(c *Claimer, without ...int) map[string]int64 {
 	w.t.Helper()
 	messages, err := c.Claim(w.t.Context(), w.batcher, without...)
@@ -43,8 +44,8 @@ func (w *world) claim(c *Claimer, without ...int) map[string]int64 {
 	return claimed
 }
 
-// Entries that others have left alone for long count another delivery; those that this
-// consumer holds without knowing it do not. Entries that are held are left alone.
+// Taking over an idle entry of another consumer counts a delivery. Taking back an entry
+// that this consumer never received does not. Entries under a lease are not claimed.
 func TestClaim(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -69,7 +70,7 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// What is left alone is found behind any number of entries that are held.
+// Claim finds idle entries behind any number of entries that are held.
 func TestClaimBehindHeldEntries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -83,12 +84,12 @@ func TestClaimBehindHeldEntries(t *testing.T) {
 	}
 }
 
-// Nobody takes entries from others right after an outage of Redis, a pause of its own, or
-// a jump of Redis' clock: the others have had no time to renew their leases.
+// A claimer takes over nothing right after an outage of Redis, a pause of its own, or a
+// jump of Redis' clock: other consumers have had no time to renew their leases.
 func TestClaimOnlyFromTheDead(t *testing.T) {
 	t.Parallel()
 	const l = push.Urgent
-	// In each case Redis has answered for long. Then something happens within one step.
+	// In each case Redis has answered for long. Then the event happens within one step.
 	for name, happen := range map[string]func(mini *miniredis.Miniredis, step func(ours, redis time.Duration), c *Claimer){
 		"started": func(_ *miniredis.Miniredis, _ func(ours, redis time.Duration), c *Claimer) {
 			clear(c.answered)
@@ -105,7 +106,7 @@ func TestClaimOnlyFromTheDead(t *testing.T) {
 			step(c.o.lease, c.o.lease)
 		},
 		"suspended": func(_ *miniredis.Miniredis, step func(ours, redis time.Duration), c *Claimer) {
-			step(0, c.o.lease) // our clock stands still
+			step(0, c.o.lease) // our clock does not move
 		},
 		"forward": func(_ *miniredis.Miniredis, step func(ours, redis time.Duration), c *Claimer) {
 			step(0, 10*time.Minute)
@@ -144,8 +145,8 @@ func TestClaimOnlyFromTheDead(t *testing.T) {
 	}
 }
 
-// When Redis' clock is set back, the lease of an entry whose consumer died still ends
-// about a lease later.
+// When Redis' clock steps back, the lease of a dead consumer's entry still ends about a
+// lease later.
 func TestClaimAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	mini := miniredis.RunT(t)
@@ -169,7 +170,7 @@ func TestClaimAfterTheClockWasSetBack(t *testing.T) {
 	t.Error("not claimed")
 }
 
-// Renewing keeps entries from being taken over and counts no delivery.
+// Renewing prevents a take-over and counts no delivery.
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,5 +1,5 @@
--- Makes a stream and its consumer group where they are missing. The group starts at 0:
--- entries may have been written before. It works while Redis' memory is full; see doc.go.
+-- Creates a stream and its consumer group if they are missing. The group starts at 0,
+-- because the stream may already have entries. It works at maxmemory; see doc.go.
 --
 -- KEYS  1 stream
 -- ARGV  1 consumer group
@@ -7,7 +7,7 @@
 
 local stream, group = KEYS[1], ARGV[1]
 
-redis.call('XDEL', stream, '0-0') -- no such entry: it makes the memory limit spare XGROUP
+redis.call('XDEL', stream, '0-0') -- no-op: a script whose first write Redis permits at maxmemory may write on
 local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
 if not made.err then return 1 end
 if string.find(made.err, 'BUSYGROUP', 1, true) then return 0 end

@@ -8,11 +8,11 @@
 // the delayed set, or moves it to the dead letters. Packages above add their own writes
 // to that script as a [Fragment].
 //
-// All of that works while Redis' memory is full (maxmemory with noeviction), because it
-// frees memory in the end. Redis checks the limit at the first write of a script only, so
-// each script that may need memory begins with a write that needs none: it removes
-// something that does not exist. What a script takes away it takes away last, so that an
-// error in between loses no entry.
+// All of that works at maxmemory (with noeviction), because it frees memory in the end.
+// Redis checks the limit only at the first write of a script. So each script that may need
+// memory begins with a no-op that needs none, the removal of an element that does not
+// exist. A script removes an entry from its old place last, so that an error does not lose
+// the entry.
 //
 // The methods of an [Outbox] are safe for concurrent use.
 package outbox

@@ -1,7 +1,7 @@
--- Drops entries of a stream, whoever holds them.
+-- Drops entries of a stream, even when a consumer holds them.
 --
 -- KEYS  1 stream
--- ARGV  1 consumer group, which the stream need not have  2… ids
+-- ARGV  1 consumer group; it may be missing  2… ids
 -- Reply how many were dropped
 
 local stream, group = KEYS[1], ARGV[1]

@@ -16,13 +16,13 @@ type Entry struct {
 	Event    string `json:"e,omitzero"` // digest of the event; empty when it has no record
 	Type     string `json:"y"`
 	Tag      string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
-	Expires  int64  `json:"x,omitzero"` // when a phone no longer needs it, ms by Redis' clock; the storing script sets it
-	Until    int64  `json:"r,omitzero"` // when it is no longer retried, ms by Redis' clock; likewise
+	Expires  int64  `json:"x,omitzero"` // until when the push is of use, ms by Redis' clock; set by the storing script
+	Until    int64  `json:"r,omitzero"` // until when it is retried, ms by Redis' clock; set by the storing script
 	Attempt  int    `json:"a,omitzero"` // attempts that were made
 	Owed     string `json:"o,omitzero"` // id of the one device that it is for; empty: all of the user's
 	From     string `json:"f,omitzero"` // name of a message's sender
 	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
-	Quiet    bool   `json:"q,omitzero"` // it waits for the end of quiet hours
+	Quiet    bool   `json:"q,omitzero"` // delayed to the end of quiet hours
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone
 	// Service is the service that published the event, if it wants reports; EventID and
 	// Source are the id and source that the service gave the event.

@@ -13,7 +13,7 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// newOwnWorld returns an outbox on a Redis of its own, whose memory the test can limit.
+// newOwnWorld returns an outbox on its own Redis, so that the test can limit its memory.
 func newOwnWorld(t *testing.T) *world {
 	t.Helper()
 	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: []string{"--appendonly", "no"}})
@@ -24,7 +24,7 @@ func newOwnWorld(t *testing.T) *world {
 	return newWorldAt(t, server.Addr())
 }
 
-// fillMemory makes Redis refuse every command that could need more memory.
+// fillMemory makes Redis refuse every command that may need memory.
 func (w *world) fillMemory() {
 	w.t.Helper()
 	if err := w.redis.ConfigSet(w.t.Context(), "maxmemory", "1").Err(); err != nil {
@@ -35,8 +35,8 @@ func (w *world) fillMemory() {
 	}
 }
 
-// Everything that an entry of the outbox goes through works while Redis' memory is full,
-// because it frees memory in the end.
+// Every operation on an entry of the outbox works at maxmemory, because it frees memory in
+// the end.
 func TestFullMemory(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -109,7 +109,7 @@ func TestFullMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.fillMemory()
-		for range 2 { // some of them exist, then all of them
+		for range 2 { // first when some of them exist, then when all do
 			if err := w.CreateGroups(ctx, l); err != nil {
 				t.Error(err)
 			}
@@ -139,8 +139,8 @@ func TestFullMemory(t *testing.T) {
 	})
 }
 
-// A key of the wrong type is found before anything is written, so that the entry stays
-// and nothing is written twice.
+// Settling checks the types of its keys before the first write: the entry stays, and
+// nothing is written twice.
 func TestSettleChecksTypes(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]func(w *world, s *Settlement) string{
@@ -185,7 +185,7 @@ func TestSettleChecksTypes(t *testing.T) {
 	}
 }
 
-// dump returns the keys of partition 2 with what they hold.
+// dump returns the keys of partition 2 with their values.
 func (w *world) dump() []string {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -198,7 +198,7 @@ func (w *world) dump() []string {
 	for _, key := range keys {
 		value, err := w.redis.Dump(ctx, key).Result()
 		if key == w.StreamKey(2, push.Chat) {
-			value, err = "", nil // holds when entries were delivered
+			value, err = "", nil // contains delivery times
 		}
 		if err != nil {
 			w.t.Fatal(err)
@@ -208,7 +208,7 @@ func (w *world) dump() []string {
 	return all
 }
 
-// After Redis has lost its data nothing is held any more.
+// After Redis has lost its data no entry is held.
 func TestSettleWithoutGroup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

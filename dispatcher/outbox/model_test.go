@@ -6,104 +6,104 @@ import (
 	"testing"
 )
 
-// This is a model of what becomes of one push to one device: it is published, perhaps
-// again; two workers read, attempt, settle, return and take over its entry, while workers
-// crash or pause, Redis is away or refuses writes, answers and replies are lost, and the
-// device passes to another user. Each script is one step. TestModel visits every state
-// that any interleaving of the steps can reach, and checks the guarantees in each.
+// This is a model of one push to one device. It is published, perhaps again. Two workers
+// read, attempt, settle, return and take over its entry. Workers may crash or pause, Redis
+// may be away or refuse writes, answers and replies may be lost, and the device may pass to
+// another user. Each script is one step. TestModel visits every state that any interleaving
+// of the steps can reach, and checks the guarantees in each.
 //
-// Crashes, pauses and losses are bounded by limits. What has no bound of its own, such as
-// reading or renewing, may happen in any state that allows it.
+// Limits bound the crashes, pauses and losses. Steps without a limit, such as reading or
+// renewing, may happen in any state that allows them.
 
 // Limits of a run of the model.
 const (
 	maxCrashes     = 2
 	maxPauses      = 1 // of a worker, longer than a lease
-	maxOutages     = 1 // of Redis, of any length; a full memory of the former scripts is one
+	maxOutages     = 1 // of Redis, of any length; maxmemory was one, too, for the former scripts
 	maxLostAnswers = 1 // of the provider, to an attempt
 	maxLostReads   = 1 // of Redis' replies that gave an entry to a worker
 	maxLostReplies = 1 // of Redis' replies to settling
 	maxLaters      = 1 // answers of the provider that mean "later"
 	maxPublished   = 2
-	modelPoison    = 2 // an entry delivered more often is buried
+	modelPoison    = 2 // an entry with more deliveries becomes a dead letter
 )
 
-// The consumers that may hold the entry; 0 and 1 are the workers that run. A crashed
-// worker starts again at once under another name.
+// The consumers that may hold the entry; 0 and 1 are the running workers. A crashed worker
+// restarts at once under another name.
 const (
 	nobody = -1
-	died   = 2 // a consumer that does not run any more
+	died   = 2 // a consumer that has stopped
 )
 
-// How long an entry was left alone.
+// How long an entry was idle.
 const (
 	fresh      = iota
-	ownMayTake // long enough for its consumer to see that it does not know the entry
-	leaseEnded // long enough for others
+	ownMayTake // long enough for its consumer to take it back, if it never received it
+	leaseEnded // long enough for a take-over by others
 )
 
 // What a worker does.
 const (
 	idle      = iota
-	waiting   // it has the entry, which waits for a slot and a connection
+	waiting   // it has the entry, and waits for a slot and a connection
 	attempted // the provider was asked
-	accepted  // outcomes, not written yet
+	accepted  // this and the next three are outcomes that are not written yet
 	retried
 	refused
 	poisoned
-	acked // of a mutation: removed, and not written yet
+	acked // in a mutation: the entry is removed, and the outcome not written yet
 )
 
 type modelWorker struct {
 	does    int8
-	current bool // the entry that it has is the newest in the stream; else it was settled
-	writes  int8 // with acked: the outcome
-	owned   bool // of a mutation: the device was the receiver's when the entry was read
+	current bool // its entry is the newest in the stream; otherwise that entry was settled
+	writes  int8 // the outcome, while acked
+	owned   bool // in a mutation: the receiver owned the device when the entry was read
 }
 
-// A modelState is one state. Its counts of copies would be at most one in all if nothing
-// went wrong; nothing but the rules keeps them so.
+// A modelState is one state. The rules keep the sum of its copies at most one; the model
+// itself does not.
 type modelState struct {
 	published                     int8 // how often the storing script ran
-	queued, delayed, dead, sealed int8 // copies; sealed are settled for good
-	holder, left                  int8 // who holds the entry, and how long it was left alone
+	queued, delayed, dead, sealed int8 // numbers of copies; sealed copies are settled for good
+	holder, left                  int8 // which consumer holds the entry, and how long it was idle
 	deliveries                    int8 // of the entry in the stream
-	returning                     int8 // of a mutation: taken from the delayed set, not added yet
+	returning                     int8 // in a mutation: removed from the delayed set, and not added to the stream yet
 	workers                       [2]modelWorker
-	away                          bool // Redis carries nothing out
+	away                          bool // Redis executes nothing
 	moved                         bool // the device belongs to another user
-	byPoison                      bool // the dead letter is a poisoned one
+	byPoison                      bool // the dead letter has the reason poison
 
-	screens     int8 // how often the phone got it
-	formerOwner bool // an attempt began after the device had passed to another user
+	screens     int8 // how often the phone received it
+	formerOwner bool // an attempt started after the device had passed to another user
 
 	crashes, pauses, outages, lostAnswers, lostReads, lostReplies, laters int8
 }
 
-// modelRules are the rules of the outbox, each of which a mutation may break.
+// modelRules are the rules of the outbox. Each field breaks one of them.
 type modelRules struct {
 	storeAgain      bool // the storing script does not look for the event's record
 	ackOnRead       bool // reading removes the entry
 	ackFirst        bool // settling removes the entry before another step writes the outcome
 	settleUnheld    bool // settling does not check who holds the entry
 	removeFirst     bool // an entry leaves the delayed set before another step adds it to the stream
-	giveUp          bool // an outcome that cannot be written for a lease is given up
+	giveUp          bool // after a lease without a successful write the outcome is given up
 	takeFromLiving  bool // entries are taken over although their leases have not ended
 	takeAtOnce      bool // entries are taken over right after an outage
-	countOwn        bool // taking back one's own entry counts as a delivery
-	ownerCheckedOne bool // the owner is read with the entry only, not right before an attempt
+	countOwn        bool // taking back an entry of one's own counts as a delivery
+	ownerCheckedOne bool // the owner is read only together with the entry, not right before an attempt
 }
 
-// A modelEdge is one step.
+// A modelEdge is a step to another state.
 type modelEdge struct {
 	name  string
 	after modelState
 }
 
-// next appends the steps from a state to edges.
+// next appends the steps that a state allows to edges.
 func (r modelRules) next(s modelState, edges []modelEdge) []modelEdge {
 	if s.ended() && s.published == maxPublished && s.workers == [2]modelWorker{} {
-		return edges // nothing is left to do
+		return edges // the push is finished
 	}
 	step := func(name string, change func(s *modelState)) {
 		after := s
@@ -125,7 +125,7 @@ func (r modelRules) next(s modelState, edges []modelEdge) []modelEdge {
 	return edges
 }
 
-// order gives the workers an order: which one is the first makes no difference.
+// order sorts the workers, because states that differ only in their order are equal.
 func (s *modelState) order() {
 	a, b := s.workers[0], s.workers[1]
 	if cmp.Or(cmp.Compare(a.does, b.does), bit(a.current)-bit(b.current), cmp.Compare(a.writes, b.writes),
@@ -147,15 +147,15 @@ func bit(b bool) int {
 
 type modelStep func(name string, change func(s *modelState))
 
-// outside are the steps of the world: Redis, users, time.
+// outside lists the steps of Redis, of users and of time.
 func (r modelRules) outside(s modelState, step modelStep) {
-	if !s.away && s.outages < maxOutages && s.holder != nobody { // else nothing is lost by waiting
+	if !s.away && s.outages < maxOutages && s.holder != nobody { // otherwise waiting loses nothing
 		step("Redis goes away", func(s *modelState) { s.away = true; s.outages++ })
 	}
 	if s.away {
 		step("Redis is back", func(s *modelState) {
 			s.away = false
-			switch { // before others take over, the living renew, and take what they do not know
+			switch { // before a take-over, live workers renew and take back their own entries
 			case r.takeAtOnce || s.holder == nobody || s.holder == died:
 			case s.knows(s.holder):
 				s.left = fresh
@@ -178,12 +178,12 @@ func (r modelRules) outside(s modelState, step modelStep) {
 	}
 }
 
-// knows reports whether a worker has the entry that it holds in Redis.
+// knows reports whether a worker has received the entry that it holds in Redis.
 func (s *modelState) knows(w int8) bool {
 	return s.workers[w].does != idle && s.workers[w].current
 }
 
-// shared are the scripts that any process runs.
+// shared lists the scripts that any process runs.
 func (r modelRules) shared(s modelState, step modelStep) {
 	add := func(s *modelState) {
 		s.queued++
@@ -209,7 +209,7 @@ func (r modelRules) shared(s modelState, step modelStep) {
 	}
 }
 
-// take are the scripts that give the entry to a worker.
+// take lists the scripts that give the entry to a worker.
 func (r modelRules) take(s modelState, w int8, step modelStep) {
 	give := func(s *modelState) {
 		s.holder, s.left = w, fresh
@@ -253,7 +253,7 @@ func (r modelRules) take(s modelState, w int8, step modelStep) {
 	}
 }
 
-// work are the steps that a worker takes without a script of the outbox, and its crash.
+// work lists a worker's steps without a script of the outbox, and its crash.
 func (r modelRules) work(s modelState, w int8, step modelStep) {
 	me := s.workers[w]
 	does := func(name string, what int8, and func(s *modelState)) {
@@ -265,9 +265,9 @@ func (r modelRules) work(s modelState, w int8, step modelStep) {
 		does("attempts", attempted, func(s *modelState) { s.formerOwner = s.formerOwner || s.moved })
 	case me.does == waiting && s.away:
 		does("cannot read the owner", retried, nothing)
-	case me.does == waiting && s.moved: // what is written then settles it for good
+	case me.does == waiting && s.moved: // the outcome then settles the entry for good
 		does("drops the push", accepted, nothing)
-	case me.does == waiting: // the owner is read and the attempt begun: nothing is waited for in between
+	case me.does == waiting: // reads the owner and starts the attempt, without a wait in between
 		does("attempts", attempted, func(s *modelState) { s.formerOwner = s.formerOwner || s.moved })
 	case me.does == attempted:
 		does("is told accepted", accepted, func(s *modelState) { s.screens++ })
@@ -292,7 +292,7 @@ func (r modelRules) work(s modelState, w int8, step modelStep) {
 	}
 }
 
-// settle are the steps of settling.
+// settle lists the steps of settling.
 func (r modelRules) settle(s modelState, w int8, step modelStep) {
 	me := s.workers[w]
 	write := func(s *modelState, outcome int8) {
@@ -331,8 +331,8 @@ func (r modelRules) settle(s modelState, w int8, step modelStep) {
 	}
 }
 
-// broken returns the first guarantee that a state breaks and whose name begins with a
-// word, or "".
+// broken returns the first guarantee that a state breaks and whose name starts with only,
+// or "".
 func (s *modelState) broken(only string) string {
 	copies := s.queued + s.delayed + s.dead + s.sealed
 	if s.holder != nobody {
@@ -356,25 +356,25 @@ func (s *modelState) broken(only string) string {
 	return ""
 }
 
-// ended reports whether nothing more has to happen to the push.
+// ended reports whether the push is finished.
 func (s *modelState) ended() bool { return s.dead+s.sealed > 0 }
 
-// A modelRun is what a search found.
+// A modelRun is the result of a search.
 type modelRun struct {
 	states int
-	broken string   // the first guarantee that is broken
-	path   []string // the steps to there
-	stuck  int      // states from which no end can be reached
+	broken string   // the first broken guarantee
+	path   []string // the steps to that state
+	stuck  int      // number of states from which no end can be reached
 }
 
-// search visits every state, in the order of the number of steps to it, until a guarantee
-// is broken; see broken.
+// search visits the states by increasing number of steps, until one breaks a guarantee; see
+// broken.
 func (r modelRules) search(only string) modelRun {
 	states := []modelState{{holder: nobody}}
 	index := map[modelState]int{states[0]: 0}
-	came := []int{0}       // from which state
-	names := []string{""}  // by which step
-	into := [][]int32{nil} // the states before each one
+	came := []int{0}       // the previous state of each state
+	names := []string{""}  // the step from the previous state
+	into := [][]int32{nil} // all predecessors of each state
 	var ends []int32
 	var edges []modelEdge
 	for i := 0; i < len(states); i++ {
@@ -412,8 +412,8 @@ func (r modelRules) search(only string) modelRun {
 	return modelRun{states: len(states), stuck: len(states) - reached}
 }
 
-// In every interleaving of two workers the guarantees hold, and a push that is not
-// settled can always be.
+// The guarantees hold in every interleaving of two workers, and from every state the push
+// can be finished.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	run := modelRules{}.search("")
@@ -426,7 +426,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// Each rule is needed: without it a guarantee breaks.
+// Each rule is necessary: without it a guarantee breaks.
 func TestModelNeedsItsRules(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -54,7 +54,7 @@ type Outbox struct {
 	log        *slog.Logger
 	now        func() time.Time
 	settle     *rdb.Script
-	wake       [len(push.Lanes)]waker // nudges: there may be entries to read
+	wake       [len(push.Lanes)]waker // nudges: readers may find entries
 }
 
 // New returns an outbox. It does not talk to Redis yet.
@@ -72,7 +72,7 @@ func New(o Options) *Outbox {
 
 // Nudge wakes the readers of a lane, which may have new entries. It never blocks.
 func (o *Outbox) Nudge(l push.Lane) {
-	if o.cluster { // elsewhere reading blocks until there are entries
+	if o.cluster { // without a cluster, reading blocks until there are entries
 		o.wake[l].nudge()
 	}
 }
@@ -84,7 +84,7 @@ func (o *Outbox) NudgeAll() {
 	}
 }
 
-// A waker wakes all who wait for a nudge.
+// A waker wakes everything that waits for a nudge.
 type waker struct {
 	mu   sync.Mutex
 	next chan struct{}

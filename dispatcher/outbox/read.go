@@ -42,15 +42,14 @@ type Key struct {
 // A Message is an entry as it was read.
 type Message struct {
 	Key
-	Deliveries int64  // to how many consumers in turn it was given, this one included
+	Deliveries int64  // number of consumers that received it, including this one
 	Value      string // see ParseEntry
 }
 
 // MaxRead bounds how many more messages than its limit one Read may return.
 func (o *Outbox) MaxRead() int { return maxRead * o.partitions.Len() }
 
-// CreateGroups makes the streams of a lane and their consumer groups where they are
-// missing.
+// CreateGroups creates the streams of a lane and their consumer groups if they are missing.
 func (o *Outbox) CreateGroups(ctx context.Context, l push.Lane) error {
 	streams := make([]string, o.partitions.Len())
 	for p := range streams {
@@ -64,16 +63,16 @@ func createGroups(ctx context.Context, client redis.UniversalClient, streams []s
 	for _, stream := range streams {
 		pipe.Eval(ctx, createGroupSource, []string{stream}, group)
 	}
-	if _, err := pipe.Exec(ctx); err != nil { // the others were carried out
+	if _, err := pipe.Exec(ctx); err != nil { // the other commands were executed
 		return fmt.Errorf("create consumer group: %w", err)
 	}
 	return nil
 }
 
-// Shards returns the partitions that lie together on each shard of a cluster, and all
-// partitions together on another Redis. Whoever reads each shard by itself does not wait
-// for one that does not answer. Partitions may move later: then they are read together
-// with others, no more.
+// Shards returns the partitions of each shard of a cluster, or all partitions as one shard
+// without a cluster. A reader for each shard does not wait for another shard that does not
+// answer. A partition may move later: its reader then reads from two shards at once, which
+// is harmless.
 func (o *Outbox) Shards(ctx context.Context) [][]int {
 	cluster, _ := o.redis.(*redis.ClusterClient)
 	var shards [][]int
@@ -95,8 +94,9 @@ func (o *Outbox) Shards(ctx context.Context) [][]int {
 	return shards
 }
 
-// Read waits for new entries of a lane, about limit of them at most. It leaves out
-// some partitions, and may return none. With an error there may be messages, too.
+// Read waits for new entries of a lane, and returns about limit at most, perhaps none. It
+// leaves out the given partitions. With an error it may also return messages, from the
+// partitions that answered.
 func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...int) ([]Message, error) {
 	count := int64(min(max(1, limit/o.partitions.Len()), maxRead))
 	var keys []string
@@ -119,7 +119,7 @@ func (o *Outbox) Read(ctx context.Context, l push.Lane, limit int, without ...in
 	} else {
 		streams, err = o.readAll(ctx, keys, count)
 	}
-	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis is new, or lost its data
+	if redis.HasErrorPrefix(err, "NOGROUP") { // Redis is new, or has lost its data
 		err = createGroups(ctx, o.redis, keys)
 	}
 	if err != nil {
@@ -147,8 +147,8 @@ func (o *Outbox) readAll(ctx context.Context, keys []string, count int64) ([]red
 	return streams, err
 }
 
-// readShards reads streams of a cluster in one pipeline per shard, and waits for a nudge
-// or a moment when they are empty.
+// readShards reads streams of a cluster in one pipeline for each shard. When they are
+// empty, it waits for a nudge or for pollEvery.
 func (o *Outbox) readShards(ctx context.Context, l push.Lane, keys []string, count int64) ([]redis.XStream, error) {
 	nudged := o.wake[l].nudged()
 	pipe := o.redis.Pipeline()

@@ -54,7 +54,8 @@ func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value
 }
 
 // ReleaseQuiet makes the delayed entries of a user due that wait for the end of quiet
-// hours, after these have changed. It scans the delayed sets of the user's partition.
+// hours. Call it after the quiet hours have changed. It scans the delayed sets of the
+// user's partition.
 func (o *Outbox) ReleaseQuiet(ctx context.Context, user int64) error {
 	waits := func(value string) bool {
 		e, err := ParseEntry(value)

@@ -27,9 +27,8 @@ type Fragment struct {
 	// of strings. It must return a number and must not fail. All keys lie in the entry's
 	// partition.
 	Source string
-	// Types are the types that Redis may have for the keys, in their order; the last one
-	// is also that of further keys. Settling fails before its first write when a key has
-	// another type.
+	// Types are the Redis types of the keys, in their order. The last one applies to all
+	// further keys. Settling fails before its first write when a key has another type.
 	Types []string
 }
 
@@ -112,9 +111,9 @@ func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command 
 	return o.settle.Command(ctx, keys, args...)
 }
 
-// ReadSettled reads the reply to SettleCommand. held is false when another consumer holds
-// the entry, or nobody since Redis has lost it: nothing was written then. Results are what the fragments returned, in the
-// order of the additions that have one.
+// ReadSettled reads the reply to SettleCommand. held is false when nothing was written:
+// another consumer holds the entry, or no consumer does because Redis has lost it. results
+// are the return values of the fragments, in the order of the additions that have one.
 func ReadSettled(c *rdb.Command) (held bool, results []int64, err error) {
 	reply, err := c.Int64Slice()
 	if redis.HasErrorPrefix(err, "NOGROUP") {

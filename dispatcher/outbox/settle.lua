@@ -1,10 +1,10 @@
 -- Writes the outcome of an outbox entry and removes the entry, if this consumer still holds
--- it. The fragments that upper packages register stand before this: each is a function of a
--- table `fragments`, which gets its keys and arguments and returns a number. The table
--- `types` holds the types of each fragment's keys.
+-- it. The source of the fragments, which upper packages register, stands before this
+-- script: the table `fragments` has a function for each, which gets keys and arguments and
+-- returns a number, and the table `types` has the types of each fragment's keys.
 --
--- It works while Redis' memory is full; see doc.go. The entry is removed last: after an
--- error it is still held, and can be settled again.
+-- It works at maxmemory; see doc.go. The entry is removed last: after an error the consumer
+-- still holds it and can settle it again.
 --
 -- KEYS  1 stream  2 delayed set  3 dead letters  4 the event's record (or the stream
 --       again: none)  5… keys of the fragments, one after another
@@ -48,14 +48,14 @@ local function exists(key, want)
 end
 if #waiting > 0 then exists(delayed, 'zset') end
 if #letters > 0 then exists(dead, 'stream') end
-local noted = lines ~= '' and exists(record, 'string') -- it may have expired
+local noted = lines ~= '' and exists(record, 'string') -- the record may have expired
 for _, call in ipairs(calls) do
   local of = types[call.name]
   for k, key in ipairs(call.keys) do exists(key, of[math.min(k, #of)]) end
 end
 if wrong then return redis.error_reply(wrong) end
 
-redis.call('XDEL', stream, '0-0') -- no such entry: it makes the memory limit spare what follows
+redis.call('XDEL', stream, '0-0') -- no-op: a script whose first write Redis permits at maxmemory may write on
 if noted then redis.call('APPEND', record, lines) end
 if #waiting > 0 then
   for _, w in ipairs(waiting) do

@@ -11,13 +11,13 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// When Redis' clock steps back ten minutes, an entry that was delayed before is due in its
-// time. TestClaimAfterTheClockWasSetBack is about leases.
+// After Redis' clock steps back ten minutes, an entry that was delayed before is still due
+// after its delay. TestClaimAfterTheClockWasSetBack is about leases.
 func TestRedisClockStepsBack(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), t.Context()
 	const step = 10 * time.Minute
-	before := time.UnixMilli(int64(w.redisTime())).Add(step) // the clock before it stepped back
+	before := time.UnixMilli(int64(w.redisTime())).Add(step) // the clock before the step
 
 	delayed, stream := w.DelayedKey(1, push.Chat), w.StreamKey(1, push.Chat)
 	w.redis.Set(ctx, delayed+":clock", fmt.Sprintf("%d 0", before.UnixMilli()), 0)

@@ -273,7 +273,7 @@ func TestRetryDelay(t *testing.T) {
 	}
 }
 
-// Reports are sent, and delayed, while Redis' memory is full.
+// Reports are sent and delayed at maxmemory.
 func TestReportsWithFullMemory(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: []string{"--appendonly", "no"}})

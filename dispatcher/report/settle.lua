@@ -1,5 +1,5 @@
--- Removes a report, or delays its next attempt. It works while Redis' memory is full, as
--- the scripts of the outbox do.
+-- Removes a report, or delays its next attempt. It works at maxmemory, as the scripts of
+-- the outbox do.
 --
 -- KEYS  1 stream  2 due
 -- ARGV  1 id of the entry  2 delay of the next attempt in ms, or '' to remove
@@ -13,7 +13,7 @@ if delay == '' then
   redis.call('XDEL', stream, entry)
   redis.call('ZREM', due, entry)
 else
-  redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare ZADD
+  redis.call('ZREM', due, '') -- no-op: a script whose first write Redis permits at maxmemory may write on
   redis.call('ZADD', due, due_at(due, delay), entry)
 end
 return 1

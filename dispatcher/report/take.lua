@@ -1,5 +1,5 @@
--- Takes reports that are due, under a lease: they are due again when it ends. It works
--- while Redis' memory is full, as the scripts of the outbox do.
+-- Takes reports that are due, under a lease: they are due again when it ends. It works at
+-- maxmemory, as the scripts of the outbox do.
 --
 -- KEYS  1 stream  2 due
 -- ARGV  1 how many at most  2 duration of the lease, ms
@@ -8,7 +8,7 @@
 local stream, due = KEYS[1], KEYS[2]
 local limit, lease = ARGV[1], tonumber(ARGV[2])
 
-redis.call('ZREM', due, '') -- no such member: it makes the memory limit spare what follows
+redis.call('ZREM', due, '') -- no-op: a script whose first write Redis permits at maxmemory may write on
 local now = millis()
 local reply = {}
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', due_now(due), 'LIMIT', 0, limit)) do

@@ -68,11 +68,11 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 	if err == nil {
 		err = errors.Join(j.sweepUsers(ctx, users), j.expireFiles(ctx, users, now))
 	}
-	if ctx.Err() != nil { // the next janitor begins with these users
+	if ctx.Err() != nil { // the next janitor starts with these users
 		return err
 	}
-	// What fails is left for the next sweep: a shard that is away, a key that cannot be
-	// read or a bucket that fails must not hold up the users behind it.
+	// Errors are left to the next sweep: a shard that is away, a key that cannot be read or a
+	// failing bucket must not delay the other users.
 	if len(users) < sweepPage {
 		at.partition, at.after = at.partition+1, 0
 	} else {
@@ -82,7 +82,7 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 	return errors.Join(err, holdErr)
 }
 
-// sweepUsers drops what users have kept for too long.
+// sweepUsers drops data of users that is too old.
 func (j *Janitor) sweepUsers(ctx context.Context, users []int64) error {
 	swept, err := j.inbox.Sweeper.Sweep(ctx, users)
 	j.swept.WithLabelValues("notification").Add(float64(swept.Notifications))
@@ -91,7 +91,7 @@ func (j *Janitor) sweepUsers(ctx context.Context, users []int64) error {
 	return err
 }
 
-// expireFiles deletes files that users have sent and that are as old as messages may be.
+// expireFiles deletes the files of users that are older than messages may be.
 func (j *Janitor) expireFiles(ctx context.Context, users []int64, now int64) error {
 	keep := j.inbox.Options().KeepMessages
 	if j.files == nil || keep == 0 || len(users) == 0 {

@@ -10,8 +10,9 @@ local process, length, position = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now = millis()
 local stored = redis.call('HMGET', lease, 'holder', 'until', 'at', 'length')
 local holder, expires, at = stored[1], tonumber(stored[2]), stored[3]
--- A lease that ends later than a whole one was taken before Redis' clock stepped back.
-local whole = tonumber(stored[4] or '') or math.huge -- of the holder
+-- If the lease ends later than now + its length, Redis' clock has stepped back: treat it as
+-- ended.
+local whole = tonumber(stored[4] or '') or math.huge -- length of the holder's lease
 local held = holder and now < expires and expires <= now + whole
 if held and holder ~= process then return {0, '', now} end
 redis.call('HSET', lease, 'holder', process, 'until', digits(now + length), 'length', digits(length))

@@ -44,7 +44,7 @@ func TestStepContinuesPastAnErasureThatFails(t *testing.T) {
 	}
 }
 
-// failingFiles records which files are to expire, and fails.
+// failingFiles records its calls, and fails.
 type failingFiles struct {
 	users   []int64
 	befores []time.Time
@@ -55,8 +55,8 @@ func (f *failingFiles) Expire(_ context.Context, users []int64, before time.Time
 	return 2, errors.New("the bucket is unavailable")
 }
 
-// Files that users sent expire with their messages. A bucket that fails does not hold up
-// the sweep.
+// Files that users sent expire with their messages. A failing bucket does not delay the
+// sweep.
 func TestSweepExpiresFiles(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	files := &failingFiles{}
@@ -66,7 +66,7 @@ func TestSweepExpiresFiles(t *testing.T) {
 	for _, user := range users {
 		w.notify(user, "e")
 	}
-	began := time.Now().Add(-time.Minute) // Redis' clock may differ a little
+	began := time.Now().Add(-time.Minute) // Redis' clock may differ slightly
 	failed := 0
 	for range w.partitions.Len() {
 		if err := w.step(ctx); err != nil {

@@ -75,7 +75,7 @@ type Janitor struct {
 	lease       time.Duration
 	log         *slog.Logger
 	swept       *prometheus.CounterVec // by kind
-	files       Files                  // nil when none are kept
+	files       Files                  // nil when there are no files
 }
 
 // New returns a janitor. It works while Run runs; Erase works at any time.
@@ -98,6 +98,6 @@ func New(o Options) *Janitor {
 	return j
 }
 
-// SetFiles has the janitor delete files as old as Options.KeepMessages of the inbox allows
-// for messages. Call it before Run.
+// SetFiles makes the janitor delete files that are older than Options.KeepMessages of the
+// inbox allows for messages. Call it before Run.
 func (j *Janitor) SetFiles(f Files) { j.files = f }

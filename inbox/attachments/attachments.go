@@ -85,8 +85,8 @@ func (s *Store) files(user int64) string {
 	return s.counter() + ":" + strconv.FormatInt(user, 10)
 }
 
-// times is a sorted set, kept until the user is erased: the members of files, scored with
-// the time in milliseconds at which the user sent them.
+// times is a sorted set that is kept until the user is erased: the members of files, scored
+// with the time in milliseconds at which the user sent each.
 func (s *Store) times(user int64) string { return s.files(user) + ":times" }
 
 // bucketURL adds defaults to the address of a folder: create it when missing, and write
@@ -177,7 +177,7 @@ func (s *Store) refuseErased(ctx context.Context, user int64) error {
 	return nil
 }
 
-// note lists the path of a file, so that Erase and Expire find it.
+// note lists the path of a file, so that Erase and Expire find the file.
 func (s *Store) note(ctx context.Context, user int64, a *Attachment) error {
 	pipe := s.redis.Pipeline()
 	pipe.SAdd(ctx, s.files(user), path(a.Key, a.Name))

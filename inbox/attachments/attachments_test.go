@@ -307,8 +307,8 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
-// Expire deletes the files that are old enough, of every user that it is given, and dates
-// those that an earlier version stored without a time.
+// Expire deletes the files that are old enough, of all given users, and gives a time to
+// files that an earlier version stored without one.
 func TestExpire(t *testing.T) {
 	onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
 		ctx := t.Context()

@@ -9,12 +9,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// expireBatch is how many files of a user are deleted in one round.
+// expireBatch is the number of files of a user that one round deletes.
 const expireBatch = 100
 
-// Expire deletes files that users sent before a time, and returns how many. Users
-// without such files cost one round trip together. It may be repeated, and run
-// concurrently with itself; the error is the bucket's or Redis'.
+// Expire deletes files that users sent before a time, and returns their number. All users
+// without such files together cost one round trip. Expire may be repeated, and may run
+// concurrently with itself. The error comes from the bucket or from Redis.
 func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (int, error) {
 	if err := s.adopt(ctx, users); err != nil {
 		return 0, err
@@ -48,8 +48,8 @@ func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (in
 	return deleted, nil
 }
 
-// adopt gives the present time to files that have none: an earlier version stored them, or
-// the process died while it noted them.
+// adopt sets the time of files without one to now: an earlier version stored them, or the
+// process died between storing and note.
 func (s *Store) adopt(ctx context.Context, users []int64) error {
 	pipe := s.redis.Pipeline()
 	files, times := make([]*redis.IntCmd, len(users)), make([]*redis.IntCmd, len(users))
@@ -76,7 +76,7 @@ func (s *Store) adopt(ctx context.Context, users []int64) error {
 	return nil
 }
 
-// now returns a member of times for a file that is sent now.
+// now returns the member of times for a file that is sent now.
 func now(path string) redis.Z {
 	return redis.Z{Score: float64(time.Now().UnixMilli()), Member: path}
 }

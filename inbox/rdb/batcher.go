@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Errors of a Batcher besides those of Redis and of the network.
+// Errors of a Batcher, besides errors of Redis and of the network.
 var (
 	// ErrClosed is returned for calls on a Batcher that is closing.
 	ErrClosed = errors.New("store is closing")
@@ -25,15 +25,15 @@ var (
 	ErrFull = errors.New("too many commands wait for this shard of Redis")
 )
 
-// limits bound what a Batcher waits for. Tests shorten them.
+// limits are the limits of a Batcher. Tests shorten them.
 type limits struct {
-	batch    int           // commands in a pipeline; keeps Redis' other clients waiting a few milliseconds at most
-	queued   int           // commands of a shard that wait for the next pipeline
-	pipeline time.Duration // for a pipeline, retries included
-	replicas time.Duration // for the replicas
-	silent   time.Duration // a shard that has answered nothing for so long, retries included, is silent
-	room     time.Duration // how long a caller waits for a full queue, once
-	probe    time.Duration // between two attempts to reach a silent shard
+	batch    int           // commands in a pipeline; it blocks Redis' other clients for a few milliseconds at most
+	queued   int           // commands that wait for a shard's next pipeline
+	pipeline time.Duration // timeout of a pipeline, including retries
+	replicas time.Duration // timeout of WAIT
+	silent   time.Duration // a shard is silent when it has answered nothing for so long, including retries
+	room     time.Duration // how long a caller waits for room before the queue counts as stuck
+	probe    time.Duration // between two pings of a silent shard
 }
 
 var defaultLimits = limits{
@@ -49,12 +49,12 @@ var defaultLimits = limits{
 // A Batcher sends commands to Redis in pipelines: while one pipeline is under way, the
 // commands of concurrent callers queue for the next one. A single caller does not wait.
 //
-// On a cluster each shard has a queue and pipelines of its own, so that one that is away
-// delays only the commands that concern it: they fail at once while it is known not to
-// answer. Commands follow their keys when these move to another master.
+// On a cluster each shard has its own queue and pipelines, so that a shard that is away
+// delays only its own commands. While it is known not to answer, they fail at once.
+// Commands follow their keys when slots move to another master.
 //
-// Scripts that Redis does not know (any more) are sent again with their source. Network
-// failures are retried, so every command must be idempotent.
+// The source of a script is sent when Redis does not know its digest. Commands are retried
+// after network failures, so every command must be idempotent.
 type Batcher struct {
 	rdb      redis.UniversalClient
 	cluster  *redis.ClusterClient // nil on a single Redis
@@ -62,21 +62,21 @@ type Batcher struct {
 	limits   limits
 	closing  context.Context
 	close    context.CancelFunc
-	working  sync.WaitGroup // goroutines of shards
+	working  sync.WaitGroup // goroutines of the shards
 
 	mu     sync.Mutex // also guards the shards
 	shards map[shardKey]*shard
 }
 
-// A shardKey names a queue. Commands that wait for replicas have one of their own, so that
-// reads do not wait with them.
+// A shardKey identifies a queue. Commands that wait for replicas have their own queue, so
+// that reads do not wait behind them.
 type shardKey struct {
 	addr  string // of the master; "" on a single Redis
-	waits bool   // for replicas
+	waits bool   // its commands wait for replicas
 }
 
 // NewBatcher starts a batcher whose writes wait for the given number of replicas (0: none).
-// Close it.
+// The caller must close it.
 func NewBatcher(rdb redis.UniversalClient, replicas int) *Batcher {
 	cluster, _ := rdb.(*redis.ClusterClient)
 	b := &Batcher{rdb: rdb, cluster: cluster, replicas: replicas, limits: defaultLimits, shards: make(map[shardKey]*shard)}
@@ -87,19 +87,19 @@ func NewBatcher(rdb redis.UniversalClient, replicas int) *Batcher {
 // Close waits for the commands that were accepted and stops. It may be called twice.
 func (b *Batcher) Close() {
 	b.mu.Lock()
-	b.close() // under the lock: whoever takes it later accepts nothing
+	b.close() // under the lock: no command is accepted after it
 	b.mu.Unlock()
 	b.working.Wait()
 }
 
-// Do executes commands and waits for their replies, for little longer than a pipeline may
-// take. Each command holds its own error, and Do returns the first one of them. It is
-// ErrClosed, ErrSilent, ErrFull or that of ctx, which ended before, for commands that were
-// not sent, and ErrReplicas for writes that too few replicas confirmed. redis.Nil is a
+// Do executes commands and waits for their replies, at most a little longer than the
+// timeout of a pipeline. Each command holds its own error, and Do returns the first of
+// them. ErrClosed, ErrSilent, ErrFull and the error of an ended ctx mean that the command
+// was not sent; ErrReplicas means that too few replicas confirmed the write. redis.Nil is a
 // reply, not an error. Commands for one shard stay together and in order.
 func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	c := b.start(ctx, commands)
-	<-c.done // not ctx: the commands are being written to until then
+	<-c.done // not ctx: until then the commands are written to
 	return firstError(commands)
 }
 
@@ -116,8 +116,8 @@ func (b *Batcher) Run(ctx context.Context, s *Script, keys []string, args ...any
 	}
 }
 
-// ShardOf returns the address of the master that has a key, or "" on a single Redis. It is
-// for callers who give the work of each shard a goroutine of its own.
+// ShardOf returns the address of the master that holds a key, or "" on a single Redis.
+// Callers use it to handle each shard in its own goroutine.
 func (b *Batcher) ShardOf(ctx context.Context, key string) (string, error) {
 	if b.cluster == nil {
 		return "", nil
@@ -129,28 +129,28 @@ func (b *Batcher) ShardOf(ctx context.Context, key string) (string, error) {
 	return node.Options().Addr, nil
 }
 
-// A call is the commands of one Do.
+// A call holds the state of one Do.
 type call struct {
-	left atomic.Int32 // groups without replies
+	left atomic.Int32 // groups that are not finished
 	done chan struct{}
 }
 
-// A group is the commands of a call for one shard.
+// A group holds the commands of a call for one shard.
 type group struct {
 	shard    shardKey
 	commands []*Command
 	call     *call
-	room     <-chan struct{} // after errNoRoom: closed when there may be some
+	room     <-chan struct{} // after errNoRoom: closed when the queue shrinks
 }
 
-// finish tells the caller that the group's commands hold their replies or errors.
+// finish reports to the caller that the group's commands hold their replies or errors.
 func (g *group) finish() {
 	if g.call.left.Add(-1) == 0 {
 		close(g.call.done)
 	}
 }
 
-// fail finishes a group whose commands were not sent.
+// fail finishes a group that was not sent.
 func (g *group) fail(err error) {
 	for _, c := range g.commands {
 		c.SetErr(err)
@@ -158,7 +158,7 @@ func (g *group) fail(err error) {
 	g.finish()
 }
 
-// start queues commands at their shards.
+// start queues commands for their shards.
 func (b *Batcher) start(ctx context.Context, commands []*Command) *call {
 	c := &call{done: make(chan struct{})}
 	groups := b.split(ctx, commands)
@@ -167,7 +167,7 @@ func (b *Batcher) start(ctx context.Context, commands []*Command) *call {
 		return c
 	}
 	c.left.Store(int32(len(groups)))
-	var full []*group // they are waited for after the others
+	var full []*group // wait for their shards after all others are queued
 	for i := range groups {
 		g := &groups[i]
 		g.call = c
@@ -185,7 +185,7 @@ func (b *Batcher) start(ctx context.Context, commands []*Command) *call {
 	return c
 }
 
-// split groups commands by shard. Those whose shard is not known get an error.
+// split groups commands by shard. Commands without a known shard get an error.
 func (b *Batcher) split(ctx context.Context, commands []*Command) []group {
 	if b.cluster == nil && len(commands) > 0 {
 		waits := b.replicas > 0 && slices.ContainsFunc(commands, (*Command).writes)

@@ -8,7 +8,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-// BenchmarkBatcher runs scripts of one SET, from one caller and from many at once.
+// BenchmarkBatcher runs scripts of one SET, from one caller and from many concurrent
+// callers.
 func BenchmarkBatcher(b *testing.B) {
 	server, err := localredis.Shared()
 	if err != nil {

@@ -22,29 +22,29 @@ var (
 	ErrPartitions = errors.New("redis.partitions differs from what this Redis was first used with")
 	// ErrLayout reports that the keys in Redis are of another layout than this build's.
 	ErrLayout = errors.New("this Redis holds another layout than this build of Kabar uses")
-	// ErrClaim reports that a key of Claim holds something that Kabar has not written.
+	// ErrClaim reports that a key of Claim has a value that Kabar has not written.
 	ErrClaim = errors.New("a key that says how Kabar's data lies in Redis is damaged, or not Kabar's")
 )
 
-// claimCopies is on how many hash slots of a cluster the claim is, so that it can be read
-// while shards are away. It must not change.
+// claimCopies is the number of hash slots of a cluster that hold a copy of the claim, so
+// that it can be read while shards are away. It must not change.
 const claimCopies = 16
 
-// claimTimeout is for each step of Claim.
+// claimTimeout is the timeout of each step of Claim.
 const claimTimeout = 2 * time.Second
 
-// A claim is what Redis was first used with.
+// A claim is the layout and the number of partitions that Redis was first used with.
 type claim struct{ layout, partitions int }
 
-// String formats the claim as it is in Redis.
+// String formats the claim as it is stored in Redis.
 func (c claim) String() string { return fmt.Sprintf("%d %d", c.layout, c.partitions) }
 
-// partitionsKey returns the key of the number of partitions: a string, for ever. Builds
-// before the layout had a version wrote nothing else.
+// partitionsKey returns the key of the number of partitions: a string without expiry.
+// Builds before the first version of the layout wrote only this key.
 func (p *Partitions) partitionsKey() string { return p.prefix + ":partitions" }
 
-// layoutKeys returns the keys of the claim, "LAYOUT PARTITIONS": strings, for ever. The
-// others are copies of the first one, in other slots.
+// layoutKeys returns the keys of the claim, "LAYOUT PARTITIONS": strings without expiry.
+// All but the first are copies in other hash slots.
 func (p *Partitions) layoutKeys() []string {
 	keys := []string{p.prefix + ":layout"}
 	for i := range claimCopies {
@@ -57,10 +57,10 @@ func (p *Partitions) layoutKeys() []string {
 func (p *Partitions) ClaimKeys() []string { return append(p.layoutKeys(), p.partitionsKey()) }
 
 // Claim writes the layout's version and the number of partitions to Redis at the first
-// start, and compares them at every later one. Data without a version is of layout 1. The
-// errors are ErrPartitions, ErrLayout and ErrClaim; others mean that Redis could not be
-// asked, or not be written to at the first start. What Redis has already is only read, so
-// that later starts succeed while Redis is full, or a shard of a cluster is away.
+// start, and compares them at every later start. Data without a version has layout 1. The
+// errors are ErrPartitions, ErrLayout and ErrClaim; other errors mean that Redis could not
+// be read, or not be written at the first start. Later starts only read, so that they
+// succeed while Redis is full or a shard of a cluster is away.
 func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error {
 	known, missing, err := p.compareClaims(ctx, rdb)
 	if err != nil || missing == 0 {
@@ -72,14 +72,14 @@ func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error
 	if err := forKeys(ctx, []string{p.partitionsKey()}, write(p.Len())); err != nil && !known {
 		return fmt.Errorf("claim partitions: %w", err)
 	}
-	_ = forKeys(ctx, p.layoutKeys(), write(claim{Layout, p.Len()}.String())) // a copy that cannot be written now is written at a later start
-	_, _, err = p.compareClaims(ctx, rdb)                                    // another process may have been first
+	_ = forKeys(ctx, p.layoutKeys(), write(claim{Layout, p.Len()}.String())) // a later start writes the copies that fail now
+	_, _, err = p.compareClaims(ctx, rdb)                                    // another process may have written first
 	return err
 }
 
-// forKeys calls f for all keys at the same time, each with its index, for claimTimeout at
-// most. They are no pipeline, because a shard that hangs would fail all of it. It returns
-// their errors.
+// forKeys calls f concurrently for each key, with the key's index, for at most
+// claimTimeout. It returns the errors of all calls. It uses no pipeline, because one shard
+// that hangs would fail the whole pipeline.
 func forKeys(ctx context.Context, keys []string, f func(ctx context.Context, i int, key string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
@@ -92,9 +92,9 @@ func forKeys(ctx context.Context, keys []string, f func(ctx context.Context, i i
 	return errors.Join(errs...)
 }
 
-// compareClaims reads what Redis was first used with, and compares it with this process. It
-// tells whether anything was found, and how many keys are missing. It fails when nothing
-// was found and not all keys could be read.
+// compareClaims reads the claim and compares it with this process. It reports whether there
+// was any, and how many keys are missing. It fails when it found none and could not read
+// every key.
 func (p *Partitions) compareClaims(ctx context.Context, rdb redis.UniversalClient) (known bool, missing int, err error) {
 	keys := p.ClaimKeys()
 	replies := make([]*redis.StringCmd, len(keys))
@@ -126,7 +126,7 @@ func (p *Partitions) compareClaims(ctx context.Context, rdb redis.UniversalClien
 	return known, missing, nil
 }
 
-// compare compares what a key holds with this process.
+// compare compares the value of a key with this process.
 func (p *Partitions) compare(key, text string) error {
 	found := claim{layout: 1}
 	var err error

@@ -25,7 +25,7 @@ func TestPartitionsAreClaimed(t *testing.T) {
 	})
 }
 
-// What another build or another hand has left under the keys of the claim.
+// Claim handles values of another build, and values that Kabar has not written.
 func TestClaimReadsWhatIsThere(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for name, tc := range map[string]struct {
@@ -67,7 +67,7 @@ func TestClaimReadsWhatIsThere(t *testing.T) {
 	})
 }
 
-// A build before the layout had a version reads what this one writes, as a number.
+// A build before the first version of the layout reads this build's key as a number.
 func TestClaimIsReadByFormerBuilds(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		if err := NewPartitions(t.Name(), 16).Claim(t.Context(), rdb); err != nil {
@@ -79,7 +79,8 @@ func TestClaimIsReadByFormerBuilds(t *testing.T) {
 	})
 }
 
-// A Redis that is full is read, and only claimed when it was not used yet.
+// Claim only reads a Redis at maxmemory that was used before, and fails on one that was
+// not.
 func TestClaimOnAFullRedis(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir()})

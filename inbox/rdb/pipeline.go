@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	maxSends  = 4                     // of a command whose key moves, or whose master is away
-	sendAgain = 10 * time.Millisecond // before the second attempt; doubled for each further one
+	maxSends  = 4                     // attempts of a command whose slot moves or whose master is away
+	sendAgain = 10 * time.Millisecond // pause before the second attempt; doubled before each further one
 )
 
 // pipeline executes the commands of one shard. Each of them holds its own error.
 func (b *Batcher) pipeline(ctx context.Context, waits bool, commands []*Command) {
-	if b.cluster == nil { // the client itself tries again, and finds the new master
+	if b.cluster == nil { // the client retries, and finds a new master
 		b.send(ctx, target{node: b.rdb}, waits, commands)
 		return
 	}
@@ -33,14 +33,14 @@ func (b *Batcher) pipeline(ctx context.Context, waits bool, commands []*Command)
 	}
 }
 
-// A target is where commands are sent.
+// A target is a node that commands are sent to.
 type target struct {
 	node   redis.Cmdable
-	asking bool // for keys that are on their way to the node
+	asking bool // send ASKING: the node is importing the slot
 }
 
-// targets groups commands by the master of their key, or by the one that the last answer
-// named. Masters are those of a cluster by address; they may be nil.
+// targets groups commands by the master of their key, or by the node of their last MOVED or
+// ASK. masters are the cluster's masters by address; it may be nil.
 func (b *Batcher) targets(ctx context.Context, commands []*Command, masters map[string]*redis.Client) map[target][]*Command {
 	targets := make(map[target][]*Command, 1)
 	for _, c := range commands {
@@ -60,7 +60,7 @@ func (b *Batcher) targets(ctx context.Context, commands []*Command, masters map[
 	return targets
 }
 
-// reload asks the cluster who its masters are now.
+// reload reloads the cluster's topology and returns its masters by address.
 func (b *Batcher) reload(ctx context.Context) map[string]*redis.Client {
 	var mu sync.Mutex
 	masters := make(map[string]*redis.Client)
@@ -69,11 +69,11 @@ func (b *Batcher) reload(ctx context.Context) map[string]*redis.Client {
 		defer mu.Unlock()
 		masters[node.Options().Addr] = node
 		return nil
-	}) // after an error what was known before has to do
+	}) // after an error the previous topology stays
 	return masters
 }
 
-// repeatable returns the commands that another attempt may help.
+// repeatable returns the commands to retry.
 func repeatable(commands []*Command) []*Command {
 	var again []*Command
 	for _, c := range commands {
@@ -88,14 +88,14 @@ func repeatable(commands []*Command) []*Command {
 	return again
 }
 
-// send executes commands in one pipeline. The first round names scripts by their digests;
-// a second one sends the source of those that Redis does not know.
+// send executes commands in one pipeline. It names scripts by their digests, and sends a
+// second pipeline with the source of the scripts that Redis does not know.
 func (b *Batcher) send(ctx context.Context, t target, waits bool, commands []*Command) {
 	for round := range 2 {
 		pipe := t.node.Pipeline()
 		for _, c := range commands {
 			if t.asking {
-				_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking")) // only queues
+				_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking")) // queues only; Exec sends
 			}
 			_ = pipe.Process(ctx, c.Cmd)
 		}
@@ -121,11 +121,11 @@ func (b *Batcher) send(ctx context.Context, t target, waits bool, commands []*Co
 	}
 }
 
-// confirm fails the writes of a pipeline when too few replicas have them. WAIT counts the
-// replicas of one Redis process.
+// confirm sets ErrReplicas on the writes of a pipeline when too few replicas have confirmed
+// them. WAIT counts the replicas of one Redis process.
 func (b *Batcher) confirm(commands []*Command, wait *redis.Cmd) {
 	for _, c := range commands {
-		c.unconfirmed = nil // of an earlier attempt
+		c.unconfirmed = nil // left by an earlier attempt
 	}
 	n, err := wait.Int()
 	switch {
@@ -143,14 +143,14 @@ func (b *Batcher) confirm(commands []*Command, wait *redis.Cmd) {
 	}
 }
 
-// ping asks the Redis process that has a key for an answer.
+// ping pings the master that holds a key.
 func (b *Batcher) ping(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, b.limits.silent)
 	defer cancel()
 	if b.cluster == nil {
 		return b.rdb.Ping(ctx).Err()
 	}
-	b.cluster.ReloadState(ctx) // another master may have the key by now
+	b.cluster.ReloadState(ctx) // another master may hold the key by now
 	node, err := b.cluster.MasterForKey(ctx, key)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
--- What all scripts share: NewScript puts it before each of them.
+-- Functions that all scripts share. NewScript puts them before each script.
 
--- digits writes an integer that is too large for Lua's %g without an exponent.
+-- digits formats an integer without the exponent that Lua's %g would write for a large one.
 local function digits(n)
   return string.format('%.0f', n)
 end
@@ -23,36 +23,36 @@ local LENGTH = {
   stream = function(key) redis.call('XLEN', key) end,
 }
 
--- expect fails unless each key is missing or of the type. Redis does not roll back what
--- a script wrote before it failed: call this before the first write for every key that
--- is written, or read, after it and was not read before it.
+-- expect fails unless each key is missing or has the type. Redis does not roll back the
+-- writes of a script that fails, so call this before the first write. Name every key that
+-- the script uses after its first write and has not read before it.
 local function expect(type, ...)
   for _, key in ipairs({...}) do LENGTH[type](key) end
 end
 
--- Sorted sets of what waits are scored with the times at which that ends. The times are
--- those of a clock of the set that goes on while Redis' clock steps back: otherwise what
--- waits would wait as much longer. The string SET:clock, in the slot of the set, holds
--- "SEEN AHEAD": Redis' time when due_now was called last, to the second, and how far the
--- clock of the set is ahead of Redis'. It exists while something waits.
+-- Some sorted sets hold entries with a delay, scored with the time at which each is due.
+-- Each such set has a clock of its own, which runs on when Redis' clock steps back:
+-- otherwise the delays would grow by that step. The string SET:clock, in the hash slot of
+-- the set, holds "SEEN AHEAD": Redis' time at the latest call of due_now, to the second,
+-- and how far the set's clock is ahead of Redis' clock. The key exists while the set has
+-- entries.
 
--- due_clock returns how far the set's clock is ahead at Redis' time now, and what was
--- seen.
+-- due_clock returns how far the set's clock is ahead of Redis' time now, and the time SEEN.
 local function due_clock(set, now)
   local seen, ahead = string.match(redis.call('GET', set .. ':clock') or '0 0', '^(%d+) (%d+)$')
   return tonumber(ahead) + math.max(0, seen - now), tonumber(seen)
 end
 
--- due_at returns the score of what is to wait in the set for delay ms. now replaces Redis'
--- time in tests.
+-- due_at returns the score of an entry that is due in delay ms. now replaces Redis' time in
+-- tests.
 local function due_at(set, delay, now)
   now = now or millis()
   return digits(now + due_clock(set, now) + delay)
 end
 
--- due_now returns the score up to which what waits in the set is due. It must be called
--- at least every second, since it alone notices that Redis' clock stepped back. now
--- replaces Redis' time in tests.
+-- due_now returns the score up to which entries of the set are due. Call it at least once a
+-- second: only due_now notices that Redis' clock has stepped back. now replaces Redis' time
+-- in tests.
 local function due_now(set, now)
   now = now or millis()
   local ahead, seen = due_clock(set, now)

@@ -23,7 +23,7 @@ type Script struct {
 //go:embed prelude.lua
 var prelude string
 
-// NewScript returns a script that may use what prelude.lua defines. Its source should
+// NewScript returns a script that may use the functions of prelude.lua. Its source should
 // begin with a comment on KEYS, ARGV and the reply.
 func NewScript(source string) *Script {
 	source = prelude + source
@@ -31,7 +31,7 @@ func NewScript(source string) *Script {
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
 }
 
-// ReadOnly marks a script that writes nothing, and returns it: it waits for no replicas.
+// ReadOnly marks a script as read-only, and returns it: it does not wait for replicas.
 func (s *Script) ReadOnly() *Script {
 	s.readOnly = true
 	return s
@@ -60,11 +60,11 @@ type Command struct {
 	*redis.Cmd
 	withSource  func() *redis.Cmd // the same command with the script's source; nil for a plain command
 	readOnly    bool
-	unconfirmed error // why the replicas may not have what it wrote
+	unconfirmed error // error of WAIT for its write
 }
 
-// Err returns the error of the command, or ErrReplicas when it was carried out and too few
-// replicas have confirmed that. Then the command also holds its reply.
+// Err returns the command's error, or ErrReplicas when it was executed and too few replicas
+// have confirmed it. In that case the command also holds its reply.
 func (c *Command) Err() error {
 	if err := c.Cmd.Err(); err != nil && !errors.Is(err, redis.Nil) || c.unconfirmed == nil {
 		return err
@@ -72,7 +72,7 @@ func (c *Command) Err() error {
 	return c.unconfirmed
 }
 
-// readOnlyCommands are those plain commands that wait for no replicas.
+// readOnlyCommands are the plain commands that do not wait for replicas.
 var readOnlyCommands = map[string]bool{
 	"get": true, "mget": true, "exists": true, "hget": true, "hmget": true, "hvals": true, "hgetall": true,
 	"smembers": true, "zrangebyscore": true, "zrange": true, "zscore": true, "zcard": true,
@@ -84,7 +84,7 @@ func NewCommand(ctx context.Context, args ...any) *Command {
 	return &Command{Cmd: c, readOnly: readOnlyCommands[c.Name()]}
 }
 
-// writes reports whether the command may change something.
+// writes reports whether the command may write.
 func (c *Command) writes() bool { return !c.readOnly }
 
 // key returns the first key of the command, or "".

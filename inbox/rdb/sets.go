@@ -32,9 +32,9 @@ func UsersAfter(ctx context.Context, client redis.UniversalClient, set, after st
 	return users, nil
 }
 
-// DropMembers removes the members of a sorted set for which match returns true, in
-// bounded steps. A member that is there from beginning to end is looked at, whatever
-// is added and removed meanwhile.
+// DropMembers removes the members of a sorted set for which match returns true, in steps of
+// bounded size. It visits every member that is in the set for the whole call, whatever is
+// added and removed meanwhile.
 func DropMembers(ctx context.Context, client redis.UniversalClient, key string, match func(member string) bool) error {
 	return eachMatch(ctx, client, key, match, func(members []any) error {
 		if err := client.ZRem(ctx, key, members...).Err(); err != nil {
@@ -44,8 +44,8 @@ func DropMembers(ctx context.Context, client redis.UniversalClient, key string, 
 	})
 }
 
-// RescoreMembers gives a score to the members of a sorted set for which match returns
-// true. It scans as DropMembers does, and adds no member that was removed meanwhile.
+// RescoreMembers sets the score of the members of a sorted set for which match returns
+// true. It scans as DropMembers does, and does not add members that were removed meanwhile.
 func RescoreMembers(ctx context.Context, client redis.UniversalClient, key string, score float64, match func(member string) bool) error {
 	return eachMatch(ctx, client, key, match, func(members []any) error {
 		scored := make([]redis.Z, len(members))

@@ -9,23 +9,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A shard is the queue of one Redis process. Its goroutine runs while there is something
-// to send, and while the process is silent. Batcher.mu guards it.
+// A shard is the queue of one Redis process. Its goroutine runs while groups are queued,
+// and while the process is silent. Batcher.mu guards the fields.
 type shard struct {
 	b       *Batcher
-	waits   bool // for replicas
+	waits   bool // commands wait for replicas
 	queue   []*group
 	queued  int           // commands in the queue
-	running bool          // the goroutine
+	running bool          // the goroutine runs
 	stuck   bool          // the queue stayed full for longer than limits.room
-	room    chan struct{} // closed when the queue shrinks; nil when nobody waits for that
-	silent  error         // not nil while the process does not answer
+	room    chan struct{} // closed when the queue shrinks; nil when no group waits for room
+	silent  error         // the error for new commands while the process does not answer
 }
 
-// errNoRoom says that a group has to wait for room in its shard's queue.
+// errNoRoom reports that a group must wait for room in its shard's queue.
 var errNoRoom = errors.New("no room")
 
-// tryEnqueue hands a group over to its shard.
+// tryEnqueue queues a group at its shard, unless the queue is full.
 func (b *Batcher) tryEnqueue(ctx context.Context, g *group) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -61,8 +61,8 @@ func (b *Batcher) tryEnqueue(ctx context.Context, g *group) error {
 	return nil
 }
 
-// enqueue waits for room in the group's shard. When the queue does not move, those who
-// come later do not wait for it any more.
+// enqueue waits for room in the queue of the group's shard. After limits.room without room,
+// this group and later ones fail with ErrFull until the queue shrinks.
 func (b *Batcher) enqueue(ctx context.Context, g *group) error {
 	timer := time.NewTimer(b.limits.room)
 	defer timer.Stop()
@@ -82,7 +82,7 @@ func (b *Batcher) enqueue(ctx context.Context, g *group) error {
 	}
 }
 
-// run sends what is queued, in pipelines, until nothing is left.
+// run sends the queued groups in pipelines until the queue is empty.
 func (s *shard) run() {
 	var groups []*group
 	for {
@@ -94,7 +94,7 @@ func (s *shard) run() {
 	}
 }
 
-// take appends the groups of the next pipeline. Without any the goroutine ends.
+// take appends the groups of the next pipeline. If there are none, the goroutine ends.
 func (s *shard) take(groups []*group) []*group {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *shard) take(groups []*group) []*group {
 	return groups
 }
 
-// moved wakes those who wait for room.
+// moved wakes the groups that wait for room.
 func (s *shard) moved() {
 	s.stuck = false
 	if s.room != nil {
@@ -124,8 +124,9 @@ func (s *shard) moved() {
 	}
 }
 
-// execute sends a pipeline. When nothing in it is answered, everybody who waits for the
-// shard is told so, and nobody else is made to wait until it answers.
+// execute sends a pipeline. If Redis answers none of its commands for limits.silent,
+// execute fails all commands that wait for the shard, and blocks until the shard answers;
+// new commands fail meanwhile.
 func (s *shard) execute(groups []*group) {
 	commands := groups[0].commands
 	if len(groups) > 1 {
@@ -151,7 +152,7 @@ func (s *shard) execute(groups []*group) {
 	}
 }
 
-// unanswered returns the first error if Redis has answered none of the commands.
+// unanswered returns the first error when Redis has answered none of the commands.
 func unanswered(commands []*Command) error {
 	for _, c := range commands {
 		if answered(c.Err()) {
@@ -161,13 +162,13 @@ func unanswered(commands []*Command) error {
 	return commands[0].Err()
 }
 
-// answered reports whether an error, or nil, is what Redis has replied.
+// answered reports whether an error, or nil, comes from a reply of Redis.
 func answered(err error) bool {
 	var reply redis.Error
 	return err == nil || errors.Is(err, ErrReplicas) || errors.As(err, &reply)
 }
 
-// silence fails everything that waits for the shard.
+// silence marks the shard as silent and fails everything in its queue.
 func (s *shard) silence(cause error) {
 	s.b.mu.Lock()
 	s.silent = fmt.Errorf("%w: %w", ErrSilent, cause)
@@ -180,8 +181,8 @@ func (s *shard) silence(cause error) {
 	}
 }
 
-// awaitAnswer tries to reach a silent shard, which has the key, until it answers or the
-// batcher is closing.
+// awaitAnswer pings a silent shard, which holds the key, until it answers or the batcher is
+// closing.
 func (s *shard) awaitAnswer(key string) {
 	for s.b.ping(s.b.closing, key) != nil && Sleep(s.b.closing, s.b.limits.probe) {
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-// A testCluster is a cluster of three masters on which nobody notices that one is away.
+// A testCluster is a cluster of three masters whose nodes never mark a master as failed.
 type testCluster struct {
 	client  *redis.ClusterClient
 	servers []*localredis.Server
@@ -31,7 +31,7 @@ func newTestCluster(t *testing.T, args ...string) *testCluster {
 	for i := range c.servers {
 		c.keys = append(c.keys, parts.Key(i, "k"))
 	}
-	for i, key := range c.keys { // loads the topology
+	for i, key := range c.keys { // also loads the topology
 		node, err := c.client.MasterForKey(t.Context(), key)
 		if err != nil || node.Options().Addr != c.servers[i].Addr() {
 			t.Fatalf("key %d is not where it should be: %v", i, err)
@@ -40,7 +40,7 @@ func newTestCluster(t *testing.T, args ...string) *testCluster {
 	return c
 }
 
-// impatient returns a batcher that soon notices that a shard does not answer.
+// impatient returns a batcher with short limits.
 func impatient(t *testing.T, client redis.UniversalClient, replicas int) *Batcher {
 	b := NewBatcher(client, replicas)
 	b.limits.pipeline, b.limits.silent, b.limits.probe = 500*time.Millisecond, 250*time.Millisecond, 10*time.Millisecond
@@ -50,7 +50,7 @@ func impatient(t *testing.T, client redis.UniversalClient, replicas int) *Batche
 
 func set(t *testing.T, key string) *Command { return NewCommand(t.Context(), "set", key, "v") }
 
-// A shard that hangs and one that is gone delay only the commands that concern them.
+// A shard that hangs and a shard that is down delay only their own commands.
 func TestShardsDelayOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t)
@@ -65,7 +65,7 @@ func TestShardsDelayOnlyThemselves(t *testing.T) {
 	}
 	hung, healthy, gone := set(t, c.keys[1]), set(t, c.keys[0]), set(t, c.keys[2])
 	all := b.start(t.Context(), []*Command{hung, healthy, gone})
-	for range 100 { // all of them while the other shard is stopped
+	for range 100 { // while the other shard is stopped
 		if err := b.Do(t.Context(), set(t, c.keys[0])); err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestShardsDelayOnlyThemselves(t *testing.T) {
 	}
 }
 
-// While a shard is known not to answer, nobody is made to wait for it.
+// Commands for a silent shard fail at once.
 func TestSilentShardFailsFast(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t)
@@ -94,7 +94,7 @@ func TestSilentShardFailsFast(t *testing.T) {
 	first := b.start(t.Context(), []*Command{set(t, c.keys[1])})
 	second := b.start(t.Context(), []*Command{set(t, c.keys[1])})
 	<-first.done
-	<-second.done // with the first: it is not tried by itself
+	<-second.done // together with first, not by itself
 	command := set(t, c.keys[1])
 	if err := b.Do(t.Context(), command, set(t, c.keys[0])); !errors.Is(err, ErrSilent) || !errors.Is(command.Err(), ErrSilent) {
 		t.Errorf("error %v, want ErrSilent", err)
@@ -119,7 +119,7 @@ func TestCloseWithASilentShard(t *testing.T) {
 	}
 }
 
-// A full queue fails its own callers; the other shards' queues are not full.
+// A full queue fails only the commands of its own shard.
 func TestFullQueueFailsItsOwnCallers(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t)
@@ -128,7 +128,7 @@ func TestFullQueueFailsItsOwnCallers(t *testing.T) {
 	b.limits.queued, b.limits.room = 8, time.Millisecond
 	resume := localredistest.Stop(t, c.servers[1])
 	var waiting []*call
-	for range 1 + 8 { // one is under way
+	for range 1 + 8 { // one is in flight
 		waiting = append(waiting, b.start(t.Context(), []*Command{set(t, c.keys[1])}))
 		eventually(t, func() bool {
 			b.mu.Lock()
@@ -149,8 +149,8 @@ func TestFullQueueFailsItsOwnCallers(t *testing.T) {
 	}
 }
 
-// A slot moves to another master after the topology was loaded: commands follow, and so
-// does the wait for replicas.
+// A slot moves to another master after the topology was loaded: commands follow the slot,
+// and so does WAIT.
 func TestCommandsFollowTheirSlot(t *testing.T) {
 	t.Parallel()
 	for _, replicas := range []int{0, 1} {
@@ -173,7 +173,7 @@ func TestCommandsFollowTheirSlot(t *testing.T) {
 				}
 			}
 			c.startMigration(t, 1, 2)
-			if err := run(); err != nil { // the key is asked for
+			if err := run(); err != nil { // the node answers with ASK
 				t.Errorf("while the slot is on its way: %v", err)
 			}
 			c.endMigration(t, 1, 2)
@@ -189,7 +189,7 @@ func TestCommandsFollowTheirSlot(t *testing.T) {
 	}
 }
 
-// startMigration begins to move the slot of a server's key, whose keys were moved already.
+// startMigration starts to migrate the slot of a server's key, whose keys were moved already.
 func (c *testCluster) startMigration(t *testing.T, from, to int) {
 	t.Helper()
 	slot, ids := c.slot(t, from)
@@ -227,7 +227,7 @@ func (c *testCluster) on(t *testing.T, server int, args ...any) any {
 	return reply
 }
 
-// Reads do not wait for replicas, and are not failed by them.
+// Reads do not wait for replicas, and lagging replicas do not fail them.
 func TestReadsWaitForNoReplica(t *testing.T) {
 	t.Parallel()
 	server, err := localredis.Shared()

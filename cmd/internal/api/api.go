@@ -110,8 +110,8 @@ type (
 		Reminder(user int64) devices.Announcement
 		LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	}
-	// Deliveries returns the delivery status of events, and releases pushes that wait for
-	// quiet hours; see [delivery.Workers].
+	// Deliveries returns the delivery status of events, and makes pushes due that were
+	// delayed by quiet hours; see [delivery.Workers].
 	Deliveries interface {
 		Status(ctx context.Context, source, id string) ([]delivery.ReceiverStatus, error)
 		ReleaseQuiet(ctx context.Context, user int64) error

@@ -116,9 +116,9 @@ func (prefs *preferences) changeConfig(r *http.Request, user int64) (config, err
 	return c, err
 }
 
-// setQuietHours sets what is given of a user's quiet hours. Pushes that wait for their end
-// become due, and wait again if it is still quiet. When that fails, the client repeats the
-// request.
+// setQuietHours sets the given fields of a user's quiet hours. Pushes that were delayed to
+// their end become due; delivery delays them again if the user's quiet hours still apply.
+// After an error the client repeats the request.
 func setQuietHours(ctx context.Context, p Profiles, d Deliveries, user int64, quiet *model.QuietHours, zone *string) error {
 	if quiet == nil && zone == nil {
 		return nil

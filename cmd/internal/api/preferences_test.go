@@ -133,8 +133,8 @@ func TestPreferencesOnTheWayToPhones(t *testing.T) {
 	}
 }
 
-// A push that waits for the end of quiet hours is sent once they are removed, or moved to
-// another time, by the user or by a service.
+// A push that is delayed to the end of quiet hours is sent once the user or a service
+// removes or moves the quiet hours.
 func TestChangedQuietHoursReleasePushes(t *testing.T) {
 	box, err := sandbox.Start(sandbox.Options{History: 100})
 	check(t, err)

@@ -26,8 +26,8 @@ func (a *App) adminHandler(reg *prometheus.Registry) http.Handler {
 	return mux
 }
 
-// readyz reports ready while any shard of Redis stores, unless the process is draining. It
-// names the shards that do not, and why.
+// readyz answers 200 while at least one shard of Redis accepts writes and the process is
+// not draining. It names the shards that do not accept writes, and the reasons.
 func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 	if a.draining.Load() {
 		http.Error(w, "stopping", http.StatusServiceUnavailable)

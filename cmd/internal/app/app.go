@@ -89,7 +89,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	a.closing(a.core.Close)
 	a.monitor = redischeck.NewMonitor(a.core.checker)
 	reg.MustRegister(a.monitor)
-	a.monitor.Look(ctx) // so that the first answer of /readyz is true
+	a.monitor.Look(ctx) // before the first request to /readyz
 	if a.signIn, err = NewVerifier(cfg.Auth, a.core.signInOptions(log)); err != nil {
 		return nil, err
 	}

@@ -34,17 +34,17 @@ type Core struct {
 	Dispatcher  *dispatcher.Dispatcher
 	Texts       *text.Catalogue
 
-	Batcher *rdb.Batcher // of what callers are told was done: waits for the replicas
+	Batcher *rdb.Batcher // writes wait for replicas: callers are told that they succeeded
 	Sharded bool         // pub/sub is that of a cluster
 
 	checker  *redischeck.Checker
-	signIns  *rdb.Batcher // waits for no replica
+	signIns  *rdb.Batcher // writes do not wait for replicas
 	webhooks []*webhook.Client
 }
 
-// OpenCore connects to Redis, checks that it is what Kabar needs, and creates the stores and
-// the dispatcher. Senders may be nil for commands that send no pushes. The error is
-// redischeck.ErrNotYet when trying again may help.
+// OpenCore connects to Redis, checks it, and creates the stores and the dispatcher. Senders
+// may be nil for commands that send no pushes. The error is redischeck.ErrNotYet when a
+// retry may succeed.
 func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	texts, err := text.New(text.Options{Folder: cfg.Texts})
 	if err != nil {
@@ -73,7 +73,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		return nil, err
 	}
 	c := &Core{Redis: redisClient, checker: checker, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
-	// Signing in must not wait for the replicas of other users' writes.
+	// Signing in must not wait until replicas have confirmed the writes of other users.
 	c.signIns = rdb.NewBatcher(redisClient, 0)
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
 	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})

@@ -29,7 +29,7 @@ func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 		errors:   errors,
 	}
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) }) // pipelines go to nodes
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) }) // the batcher sends its pipelines to the nodes' own clients
 		return
 	}
 	rdb.AddHook(hook)

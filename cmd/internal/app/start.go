@@ -15,11 +15,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// startPause is between two tries to start on a Redis that is not ready.
+// startPause is the time between two attempts to start on a Redis that is not ready.
 const startPause = time.Second
 
-// awaitCore opens the core, and tries again while Redis is not ready for a first start. A
-// Redis that was used before is served as it is.
+// awaitCore opens the core. It retries while this is the first start on Redis and Redis is
+// not ready for it. Later starts do not wait.
 func awaitCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	for said := false; ; said = true {
 		core, err := OpenCore(ctx, cfg, senders, log, reg)

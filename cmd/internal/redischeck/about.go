@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/config"
 )
 
-// Errors of a Redis that Kabar cannot use.
+// Errors about a Redis that Kabar cannot use.
 var (
 	// ErrVolatile reports a Redis that may lose data.
 	ErrVolatile = errors.New("this Redis may lose what Kabar has accepted")
@@ -22,18 +22,18 @@ var (
 	ErrVersion = errors.New("this Redis is too old")
 )
 
-// minMajor is the oldest version: 7.0.
+// minMajor is the oldest major version of Redis that Kabar supports.
 const minMajor = 7
 
-// facts are what INFO says.
+// facts are the fields of INFO.
 type facts map[string]string
 
-// about asks a master about itself. An embedded Redis says little.
+// about reads INFO from a master. An embedded Redis returns few fields.
 func (c *Checker) about(ctx context.Context, m master) (facts, error) {
 	text, err := m.client.Info(ctx).Result()
 	if redis.HasErrorPrefix(err, "NOPERM") {
 		if err := c.rights(ctx, m); err != nil {
-			return nil, err // which names all that is missing
+			return nil, err // the error names every missing right
 		}
 	}
 	if err != nil {
@@ -48,13 +48,13 @@ func (c *Checker) about(ctx context.Context, m master) (facts, error) {
 	return about, nil
 }
 
-// number returns a fact that is a number, or 0.
+// number returns a field as a number, or 0.
 func (f facts) number(name string) int {
 	n, _ := strconv.Atoi(f[name])
 	return n
 }
 
-// kind checks the mode and the version of a master.
+// kind checks a master's mode and version.
 func (c *Checker) kind(m master, about facts) error {
 	switch about["redis_mode"] {
 	case "cluster":
@@ -73,7 +73,7 @@ func (c *Checker) kind(m master, about facts) error {
 	return nil
 }
 
-// newerThan lists the commands that a version of Redis does not have.
+// newerThan lists the commands of Kabar that a version of Redis lacks.
 func newerThan(version string) string {
 	var b strings.Builder
 	for _, text := range append(append([]string(nil), commands...), clusterCommands...) {
@@ -85,7 +85,7 @@ func newerThan(version string) string {
 	return b.String()
 }
 
-// explain adds what to do about an error that shows that redis.url is wrong.
+// explain adds the remedy to an error that shows that redis.url is wrong.
 func (c *Checker) explain(ctx context.Context, err error) error {
 	switch {
 	case c.cluster() && strings.Contains(err.Error(), "cluster support disabled"):
@@ -100,8 +100,8 @@ func (c *Checker) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// explainSentinel asks the Sentinels which masters they know, when there is none by the name
-// that is configured.
+// explainSentinel lists the masters that the Sentinels know, when they know none by the
+// configured name.
 func (c *Checker) explainSentinel(ctx context.Context, err error) error {
 	for _, host := range c.address.Hosts {
 		s := redis.NewSentinelClient(&redis.Options{
@@ -109,12 +109,12 @@ func (c *Checker) explainSentinel(ctx context.Context, err error) error {
 			TLSConfig: c.address.TLSConfig(), DialTimeout: nodeTimeout, MaxRetries: -1, ContextTimeoutEnabled: true,
 		})
 		known, asked := s.Masters(ctx).Result()
-		_ = s.Close() // it has only asked
+		_ = s.Close() // it was only asked
 		if redis.HasErrorPrefix(asked, "unknown command") {
 			return fmt.Errorf("%w: %s is no Sentinel; begin redis.url with redis:// or redis-cluster://", ErrKind, host)
 		}
 		if asked != nil {
-			continue // the next one may answer
+			continue // ask the next Sentinel
 		}
 		names := masterNames(known)
 		for _, name := range names {
@@ -127,7 +127,7 @@ func (c *Checker) explainSentinel(ctx context.Context, err error) error {
 	return err
 }
 
-// masterNames takes the names from the reply of SENTINEL MASTERS.
+// masterNames returns the names in the reply to SENTINEL MASTERS.
 func masterNames(reply []any) []string {
 	var names []string
 	for _, item := range reply {
@@ -145,8 +145,8 @@ func masterNames(reply []any) []string {
 	return names
 }
 
-// durable returns ErrVolatile unless a master writes an append-only file and evicts nothing
-// (guarantee G1).
+// durable returns ErrVolatile unless a master writes an append-only file and never evicts
+// keys (guarantee G1).
 func durable(m master, about facts) error {
 	if about["aof_enabled"] != "1" {
 		return fmt.Errorf("%w: %s has no append-only file; set \"appendonly yes\"", ErrVolatile, m.name)

@@ -22,7 +22,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// A redis.url that names another kind of Redis than it says is refused with the one to write.
+// If redis.url names another kind of Redis, the start fails and the error names the correct
+// URL.
 func TestKind(t *testing.T) {
 	single := shared(t).Addr()
 	node := start(t, "--cluster-enabled", "yes").Addr()
@@ -59,8 +60,8 @@ func TestKind(t *testing.T) {
 	})
 }
 
-// startSentinel starts a Sentinel that watches a master by the name mymaster, and returns its
-// address.
+// startSentinel starts a Sentinel that watches a master under the name mymaster, and
+// returns the Sentinel's address.
 func startSentinel(t *testing.T, masterAddr string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(masterAddr)
@@ -104,7 +105,8 @@ func await(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// A Redis that is too old is refused with its version and what it lacks.
+// A Redis that is too old is refused. The error names its version and the commands that it
+// lacks.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	addr := aged(t, shared(t).Addr(), "6.0.16")
@@ -123,7 +125,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// aged starts a proxy to a Redis that makes it tell another version, of as many characters.
+// aged starts a proxy to a Redis that replaces the version in its replies by one of equal
+// length.
 func aged(t *testing.T, to, version string) string {
 	t.Helper()
 	client := connect(t, to)
@@ -163,8 +166,8 @@ func aged(t *testing.T, to, version string) string {
 	return l.Addr().String()
 }
 
-// A Redis that cannot be reached at all, or that may lose data, ends the start. One that is
-// loading or full does not, once it was used before.
+// Start fails when Redis cannot be reached or may lose data. It succeeds on a Redis that is
+// loading or full, unless it is the first start.
 func TestStart(t *testing.T) {
 	t.Parallel()
 	server := start(t, "--maxmemory-policy", "noeviction")
@@ -212,8 +215,8 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// A cluster of which a shard is away is served by the others; what is wrong with the one that
-// is away is said when it is back.
+// A start on a cluster succeeds while one shard is away. When the shard is back, it is
+// checked and its faults are logged.
 func TestStartWithoutAShard(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t)
@@ -260,8 +263,8 @@ func TestStartWithoutAShard(t *testing.T) {
 	}
 }
 
-// goAway stops a node in a way of its own: it is killed, it hangs, or it is killed and comes
-// back as a Redis that may lose data.
+// goAway takes node i away: by index, it is killed, stopped, or killed and restarted as a
+// Redis that may lose data.
 func goAway(t *testing.T, i int, nodes []node) (back func()) {
 	t.Helper()
 	n := nodes[i]

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// MaxOffset is by how much the clocks of this machine and of Redis may differ.
+// MaxOffset is the largest permitted difference between the clocks of this machine and of
+// Redis.
 const MaxOffset = time.Second
 
-// clock returns by how much a master's clock is ahead of this machine's, as far as that is
-// certain: the time that the question took is taken off.
+// clock returns how far a master's clock is ahead of this machine's. The round trip makes
+// the result uncertain: clock returns the smallest offset that fits.
 func (c *Checker) clock(ctx context.Context, m master, now func() time.Time) (time.Duration, error) {
 	before := now()
 	at, err := m.client.Time(ctx).Result()
@@ -25,10 +26,10 @@ func (c *Checker) clock(ctx context.Context, m master, now func() time.Time) (ti
 	case at.After(after):
 		return at.Sub(after), nil
 	}
-	return 0, nil // Redis answered between the two
+	return 0, nil // the offset is smaller than the round trip
 }
 
-// Clock returns the largest offset of a master's clock from this machine's.
+// Clock returns the largest offset between a master's clock and this machine's.
 func (c *Checker) Clock(ctx context.Context) (time.Duration, error) {
 	var mu sync.Mutex
 	var largest time.Duration

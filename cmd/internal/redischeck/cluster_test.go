@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// A node is one of a cluster, which serves what it has while others are away.
+// A node belongs to a cluster that serves its slots even while other nodes are away.
 type node struct {
 	*localredis.Server
 	bus string
@@ -37,7 +37,7 @@ func startNode(t *testing.T, o localredis.Options, bus, appendOnly string) node 
 	return node{s, bus}
 }
 
-// startCluster starts three masters.
+// startCluster starts a cluster of three masters.
 func startCluster(t *testing.T) []node {
 	t.Helper()
 	const masters, slots = 3, 16384

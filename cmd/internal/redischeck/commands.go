@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The commands that Kabar executes, directly or in scripts, each with arguments that show
-// where its keys (KEY) and channels (CHANNEL) stand. Tests hold these lists to the scripts and
-// to the Go code.
+// The commands that Kabar executes, directly or in scripts. Each has arguments that show
+// the positions of its keys (KEY) and channels (CHANNEL). Tests compare these lists with
+// the scripts and the Go code.
 var (
 	commands = []string{
 		"append KEY v", "decr KEY", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exec", "exists KEY",
@@ -30,16 +30,16 @@ var (
 	waitCommand     = "wait 0 0" // with redis.wait_replicas
 )
 
-// newCommands are the commands that Redis 6.0 did not have, and the version that has them.
+// newCommands maps commands that Redis 6.0 lacks to the version that added them.
 var newCommands = map[string]string{
 	"getdel": "6.2", "zmscore": "6.2",
 	"spublish": "7.0", "ssubscribe": "7.0", "sunsubscribe": "7.0",
 }
 
-// A command is one that Kabar executes.
+// A command is a command that Kabar executes.
 type command struct {
 	name  string   // as in an ACL rule, such as "xgroup|create"
-	words []string // with the places of keys and channels
+	words []string // with placeholders for keys and channels
 }
 
 func parseCommand(text string) command {
@@ -47,7 +47,8 @@ func parseCommand(text string) command {
 	return command{name, append(strings.Split(name, "|"), strings.Fields(args)...)}
 }
 
-// with returns the words for a key and a channel.
+// with returns the words of the command, with a key and a channel in place of the
+// placeholders.
 func (c command) with(key, channel string) []string {
 	words := slices.Clone(c.words)
 	for i, w := range words {
@@ -61,7 +62,7 @@ func (c command) with(key, channel string) []string {
 	return words
 }
 
-// commands returns the commands that Kabar needs of a kind of Redis.
+// commands returns the commands that Kabar executes on the configured kind of Redis.
 func (c *Checker) commands() []command {
 	texts := slices.Clone(commands)
 	if c.cluster() {
@@ -82,8 +83,8 @@ func (c *Checker) commands() []command {
 	return all
 }
 
-// ACLRules returns the rules of a Redis user who may do what Kabar does, and nothing else,
-// whatever the kind of Redis.
+// ACLRules returns the rules of a Redis user with exactly the rights that Kabar needs on
+// every kind of Redis.
 func ACLRules(prefix string) string {
 	rules := []string{fmt.Sprintf("~%s:*", prefix), fmt.Sprintf("&%s:*", prefix)}
 	for _, text := range slices.Concat(commands, singleCommands, clusterCommands, []string{selectCommand, waitCommand}) {

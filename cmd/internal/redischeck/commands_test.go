@@ -17,32 +17,31 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the rules of the Redis user in docs/deployment.md")
 
-// Where the daemon's own code lies. The load generator, the playground and the sandbox use
-// commands that the daemon does not.
+// The folders of the daemon's code. The load generator, the playground and the sandbox use
+// other commands as well.
 var (
 	codeRoots = []string{"cmd/kabar", "cmd/internal", "devices", "dispatcher", "inbox"}
 	notCode   = []string{"dispatcher/sandbox", "devices/internal", "cmd/internal/redischeck/commands.go"}
 )
 
-// notNeeded are methods of others that are named like commands, and what the doctor can do
-// without.
+// notNeeded lists methods of other types that have the name of a command, and commands that
+// only the doctor uses and can do without.
 var notNeeded = []string{"shutdown", "command", "expire", "config|get"}
 
 var (
 	inLua      = regexp.MustCompile(`redis\.p?call\('(\w+)'(?:, '(\w+)')?`)
-	luaReport  = regexp.MustCompile(`report\(.*?'([A-Z]{3,})'`) // audit scripts name the command that repairs
+	luaReport  = regexp.MustCompile(`report\(.*?'([A-Z]{3,})'`) // audit scripts name the repairing command
 	newCommand = regexp.MustCompile(`NewCommand\(ctx, "(\w+)"`)
 	anyCommand = regexp.MustCompile(`\[\]any\{"(\w+)"`)
 	doCommand  = regexp.MustCompile(`\.Do\(ctx, "(\w+)"`)
-	publishing = regexp.MustCompile(`"(s?publish)"`) // given to scripts
+	publishing = regexp.MustCompile(`"(s?publish)"`) // arguments of scripts
 	method     = regexp.MustCompile(`\.([A-Z]\w+)\(ctx\b`)
 )
 
-// The list of commands is that of the scripts and of the Go code: none is missing, none is
-// there for nothing.
+// The lists in commands.go have exactly the commands that the scripts and the Go code use.
 func TestCommandsAreThoseOfTheCode(t *testing.T) {
 	known := knownCommands(t)
-	used := map[string]string{ // by go-redis itself
+	used := map[string]string{ // commands that go-redis itself sends
 		"client|setname": "each connection", "cluster|slots": "each cluster client",
 		"asking": "each cluster client", "select": "each connection", "unsubscribe": "sockets", "sunsubscribe": "sockets",
 		"subscribe": "sockets", "ssubscribe": "sockets", "evalsha": "inbox/rdb", "eval": "inbox/rdb",
@@ -101,8 +100,8 @@ func knownCommands(t *testing.T) []string {
 	return known
 }
 
-// commandOf returns the command that a method of the client sends: the longest one that its
-// name begins with, as "xrange" of XRangeN.
+// commandOf returns the command that a method of the client sends: the longest known
+// command that is a prefix of the method's name, such as "xrange" of XRangeN.
 func commandOf(known []string, method string) string {
 	longest := ""
 	for _, name := range known {
@@ -141,7 +140,7 @@ func walkCode(t *testing.T, see func(path, text string)) {
 	}
 }
 
-// What is said of the version that each command needs is true.
+// The version in newCommands is the version that Redis itself reports for each command.
 func TestCommandsNameTheirVersions(t *testing.T) {
 	docs, err := connect(t, shared(t).Addr()).Do(t.Context(), "command", "docs").Result()
 	check(t, err)
@@ -158,7 +157,7 @@ func TestCommandsNameTheirVersions(t *testing.T) {
 	}
 }
 
-// docs/deployment.md has a user with exactly the rights that Kabar needs.
+// docs/deployment.md shows a user with exactly the rights that Kabar needs.
 func TestRightsAreDocumented(t *testing.T) {
 	const path = "../../../docs/deployment.md"
 	line := regexp.MustCompile(`(?m)^ACL SETUSER kabar .*$`)

@@ -15,7 +15,7 @@ const (
 	answerTimeout = 3 * time.Second
 )
 
-// Connect returns a client for the configured Redis. It opens no connection yet.
+// Connect returns a client for the configured Redis. It does not connect yet.
 func Connect(c config.Redis) (redis.UniversalClient, error) {
 	a, err := c.Address()
 	if err != nil {
@@ -32,19 +32,19 @@ func Connect(c config.Redis) (redis.UniversalClient, error) {
 		IsClusterMode:         a.Kind == config.RedisCluster,
 		ClientName:            "kabar",
 		DialTimeout:           dialTimeout,
-		DialerRetries:         1, // the commands are retried
+		DialerRetries:         1, // the batcher retries commands
 		ReadTimeout:           answerTimeout,
 		WriteTimeout:          answerTimeout,
 		ContextTimeoutEnabled: true,
 		TLSConfig:             a.TLSConfig(),
-		// Only managed services support these notifications; other servers answer with an
+		// Only managed services support these notifications. Other servers answer with an
 		// error.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if a.Kind == config.RedisCluster {
 		cluster := opts.Cluster()
-		// Else the client asks a random node for its commands before it sends the first one, and
-		// a node that hangs holds up everything.
+		// With these policies the client asks a random node for the list of commands before
+		// its first command, so that one node that hangs would block all commands.
 		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster), nil
 	}

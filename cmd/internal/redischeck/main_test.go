@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
-// start starts a Redis of the test's own.
+// start starts a Redis for this test alone.
 func start(t *testing.T, args ...string) *localredis.Server {
 	t.Helper()
 	s, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Args: args})
@@ -27,7 +27,8 @@ func start(t *testing.T, args ...string) *localredis.Server {
 	return s
 }
 
-// shared returns the server that tests share; its keys begin with the test's name.
+// shared returns the server that all tests share. Each test prefixes its keys with its
+// name.
 func shared(t *testing.T) *localredis.Server {
 	t.Helper()
 	s, err := localredis.Shared()
@@ -44,8 +45,8 @@ func connect(t *testing.T, addr string) *redis.Client {
 	return c
 }
 
-// checker returns a Checker of redis.url, with a client as the daemon has it, and what it
-// logs.
+// checker returns a Checker of redis.url, with the same client as the daemon's, and the
+// log.
 func checker(t *testing.T, url string, change ...func(*config.Redis)) (*Checker, *strings.Builder) {
 	t.Helper()
 	cfg := config.Redis{URL: config.URL(url), Partitions: 16, Prefix: strings.ReplaceAll(t.Name(), "/", ".")}

@@ -19,56 +19,56 @@ const (
 	lookTimeout  = time.Second            // for one shard
 	waitReplicas = 500 * time.Millisecond // of lookTimeout
 	clockEvery   = 10 * time.Second
-	readyName    = "ready" // a key of a partition: a string, for readyTTL
+	readyName    = "ready" // key in a partition: a string that expires after readyTTL
 	readyTTL     = time.Minute
 )
 
-// A Shard is what a Monitor saw of one master of Redis.
+// A Shard is the state of one master of Redis, as a Monitor last saw it.
 type Shard struct {
 	Name   string        // host:port, or the master's name at Sentinel
-	Err    error         // why nothing can be stored there, or nil
-	Offset time.Duration // Redis' clock less this process's; see Checker.Clock
+	Err    error         // why writes fail, or nil
+	Offset time.Duration // Redis' clock minus this process's; see Checker.Clock
 
 	at        master
-	partition int // one of those that lie there
+	partition int // a partition on this shard
 	clocked   bool
 }
 
-// Reason names why nothing can be stored: OOM, READONLY, MISCONF or another word of Redis,
-// or Away. It also says what that means.
+// Reason names why writes fail: OOM, READONLY, MISCONF or another error code of Redis, or
+// Away. It also returns an explanation.
 func (s Shard) Reason() (reason, meaning string) { return reasonOf(s.Err) }
 
-// A Monitor writes to each shard once a second and remembers whether that worked. It compares
-// the clocks every 10 seconds. Shards may be called from any goroutine.
+// A Monitor writes to each shard once a second and remembers the result. It compares the
+// clocks every 10 seconds. Shards may be called from any goroutine.
 type Monitor struct {
 	c   *Checker
 	now func() time.Time
 
-	clocks time.Time // when they were compared; only Look uses it
+	clocks time.Time // when the clocks were last compared; only Look uses it
 
 	mu     sync.Mutex
-	shards []Shard // in the order of their names
+	shards []Shard // sorted by name
 }
 
-// NewMonitor returns a Monitor that has seen nothing yet.
+// NewMonitor returns a Monitor without results.
 func NewMonitor(c *Checker) *Monitor { return &Monitor{c: c, now: time.Now} }
 
-// Run looks until ctx ends.
+// Run calls Look once a second until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
 	for rdb.Sleep(ctx, lookEvery) {
 		m.Look(ctx)
 	}
 }
 
-// Shards returns what was seen last.
+// Shards returns the result of the last Look.
 func (m *Monitor) Shards() []Shard {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.shards)
 }
 
-// Look looks at all shards at the same time, for little more than a second. It may not be
-// called by two goroutines at once.
+// Look checks all shards concurrently, within little more than a second. Only one goroutine
+// may call it at a time.
 func (m *Monitor) Look(ctx context.Context) {
 	clocks := m.now().Sub(m.clocks) >= clockEvery
 	if clocks {
@@ -90,14 +90,14 @@ func (m *Monitor) Look(ctx context.Context) {
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		return // what failed says nothing of Redis
+		return // a failure then says nothing about Redis
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.shards = shards
 }
 
-// look asks one shard, and logs what has changed since before.
+// look checks one shard, and logs each change of its state.
 func (m *Monitor) look(ctx context.Context, s, before *Shard, clock bool) {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -119,8 +119,8 @@ func (m *Monitor) look(ctx context.Context, s, before *Shard, clock bool) {
 	}
 }
 
-// checkAgain checks a shard as at start: it was away then, or another process has taken its
-// place.
+// checkAgain repeats the checks of the start on a shard that was away at the start, or
+// whose Redis process has changed.
 func (m *Monitor) checkAgain(ctx context.Context, s *Shard) {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
@@ -129,12 +129,12 @@ func (m *Monitor) checkAgain(ctx context.Context, s *Shard) {
 	}
 }
 
-// compareClocks notes by how much the clocks differ, and logs when they begin or cease to
-// differ by more than MaxOffset.
+// compareClocks stores the clocks' offset, and logs when it exceeds MaxOffset and when it
+// no longer does.
 func (m *Monitor) compareClocks(ctx context.Context, s *Shard) {
 	offset, err := m.c.clock(ctx, s.at, m.now)
 	if err != nil {
-		return // the next write tells
+		return // the next write reports the error
 	}
 	before := s.Offset
 	s.Offset, s.clocked = offset, true
@@ -147,8 +147,8 @@ func (m *Monitor) compareClocks(ctx context.Context, s *Shard) {
 	}
 }
 
-// write writes a small key, as requests do: Redis refuses it when its memory is full. It also
-// waits for the replicas that requests wait for.
+// write writes a small key, as requests do: Redis refuses it at maxmemory. It waits for as
+// many replicas as requests wait for.
 func (m *Monitor) write(ctx context.Context, s *Shard) error {
 	key := m.c.Partitions.Key(s.partition, readyName)
 	if err := m.c.Client.Set(ctx, key, "1", readyTTL).Err(); err != nil {
@@ -172,8 +172,8 @@ func (m *Monitor) write(ctx context.Context, s *Shard) error {
 	return nil
 }
 
-// find returns the shards that hold partitions, each with one of its partitions. While the
-// cluster cannot be asked they are those of before.
+// find returns the shards that hold partitions, each with one of its partitions. It returns
+// the previous shards while the cluster does not answer.
 func (m *Monitor) find(ctx context.Context, before []Shard) []Shard {
 	whole := []Shard{{Name: m.c.name(), at: master{m.c.name(), m.c.Client}}}
 	cluster, ok := m.c.Client.(*redis.ClusterClient)

@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/config"
 )
 
-// A shard that answers, but does not store, is seen, with Redis' own word for it, and a line
-// is logged for each change.
+// The Monitor sees a shard that answers but refuses writes, reports Redis' error code, and
+// logs one line for each change.
 func TestMonitor(t *testing.T) {
 	t.Parallel()
 	server := start(t)
@@ -76,8 +76,8 @@ func expect(t *testing.T, m *Monitor, name, line string) {
 	}
 }
 
-// A gateway whose clock differs from Redis' by more than a second says so once, and once more
-// when it does not any longer.
+// A gateway logs once when its clock differs from Redis' by more than a second, and once
+// when the difference is small again.
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	c, log := checker(t, shared(t).URL())
@@ -90,10 +90,10 @@ func TestClocks(t *testing.T) {
 		differ, same int // lines so far
 	}{{0, 0, 0}, {-5 * time.Minute, 1, 0}, {-6 * time.Minute, 1, 0}, {500 * time.Millisecond, 1, 1}, {time.Hour, 2, 1}} {
 		shift = tc.shift
-		m.clocks = time.Time{} // as after 10 seconds
+		m.clocks = time.Time{} // as if 10 seconds had passed
 		m.Look(t.Context())
 		offset := m.Shards()[0].Offset
-		if off := offset + tc.shift; off.Abs() > 30*time.Second { // far more than Redis takes to answer
+		if off := offset + tc.shift; off.Abs() > 30*time.Second { // far longer than a reply of Redis takes
 			t.Errorf("clock shifted by %v: offset %v", tc.shift, offset)
 		}
 		if differ, same := strings.Count(log.String(), "differ by more"), strings.Count(log.String(), "agree again"); differ != tc.differ || same != tc.same {

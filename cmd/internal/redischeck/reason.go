@@ -8,11 +8,11 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Away is the reason of a shard that gives no answer.
+// Away is the reason of a shard that does not answer.
 const Away = "away"
 
-// states are the answers of a Redis that is as it should be, but cannot do everything now,
-// and what each means.
+// states maps the error codes of a Redis that is configured correctly, but cannot serve
+// every command at the moment, to explanations.
 var states = map[string]string{
 	"OOM":         "its memory is full",
 	"READONLY":    "it is a replica",
@@ -25,8 +25,8 @@ var states = map[string]string{
 	"BUSY":        "a script blocks it",
 }
 
-// reasonOf names why something failed, in Redis' own word where it has one, and says what
-// that means.
+// reasonOf names the reason of an error, by Redis' error code if there is one, and returns
+// an explanation.
 func reasonOf(err error) (reason, meaning string) {
 	for word, meaning := range states {
 		if hasPrefix(err, word) {
@@ -47,7 +47,7 @@ func reasonOf(err error) (reason, meaning string) {
 	return Away, "it does not answer"
 }
 
-// isAway reports whether a Redis could not be asked: it does not answer, or is loading.
+// isAway reports whether Redis does not answer, or is loading its data.
 func isAway(err error) bool {
 	if faulty(err) {
 		return false
@@ -55,7 +55,7 @@ func isAway(err error) bool {
 	return !isReply(err) || passes(err)
 }
 
-// passes reports whether an error may pass by itself.
+// passes reports whether an error may end without intervention.
 func passes(err error) bool {
 	if faulty(err) {
 		return false
@@ -68,7 +68,7 @@ func passes(err error) bool {
 	return !isReply(err)
 }
 
-// faulty reports whether an error is a fault of the configuration.
+// faulty reports whether an error shows a fault of the configuration.
 func faulty(err error) bool {
 	for _, fault := range []error{ErrVolatile, ErrKind, ErrVersion, ErrRights, rdb.ErrPartitions, rdb.ErrLayout, rdb.ErrClaim} {
 		if errors.Is(err, fault) {
@@ -78,7 +78,7 @@ func faulty(err error) bool {
 	return false
 }
 
-// isReply reports whether Redis has answered with an error.
+// isReply reports whether an error is a reply of Redis.
 func isReply(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)

@@ -1,6 +1,6 @@
-// Package redischeck connects to Redis and tells whether it is what Kabar needs: of the kind that the URL says,
-// new enough, durable, with all rights, and writable. Start asks once, a Monitor keeps
-// looking, and the doctor asks for each thing by itself.
+// Package redischeck connects to Redis and checks that it meets Kabar's needs: the kind
+// that the URL names, a supported version, durability, all rights, and accepted writes.
+// Start checks once, a Monitor keeps checking, and the doctor makes each check separately.
 package redischeck
 
 import (
@@ -19,13 +19,14 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// ErrNotYet reports a Redis that is as it should be, but cannot do now what the first start
-// needs: it is full, a replica, loading, or one shard of it is away. Try again.
+// ErrNotYet reports a Redis that is configured correctly, but is not ready for a first
+// start: it is full, a replica or loading, or one of its shards is away. A retry may
+// succeed.
 var ErrNotYet = errors.New("this Redis is not ready")
 
 const (
-	nodeTimeout = 5 * time.Second // for the questions to one master
-	probeName   = "probe"         // a key and a channel that are asked for and never used
+	nodeTimeout = 5 * time.Second // for the checks of one master
+	probeName   = "probe"         // a key and a channel for checks of rights; never used
 )
 
 // Options configure a Checker. All are required.
@@ -36,13 +37,13 @@ type Options struct {
 	Log        *slog.Logger
 }
 
-// A Checker asks Redis. It is safe for concurrent use.
+// A Checker checks Redis. It is safe for concurrent use.
 type Checker struct {
 	Options
 	address config.RedisAddress
 }
 
-// New returns a Checker. It connects to nothing.
+// New returns a Checker. It does not connect.
 func New(o Options) (*Checker, error) {
 	a, err := o.Config.Address()
 	if err != nil {
@@ -53,13 +54,13 @@ func New(o Options) (*Checker, error) {
 
 func (c *Checker) cluster() bool { return c.address.Kind == config.RedisCluster }
 
-// A master is a Redis process that takes writes. There is one for each shard.
+// A master is a Redis process that accepts writes. Each shard has one.
 type master struct {
-	name   string // host:port, or the name that Sentinel knows it by
+	name   string // host:port, or its name at Sentinel
 	client redis.UniversalClient
 }
 
-// masters returns the masters of Redis, in the order of their names.
+// masters returns the masters of Redis, sorted by name.
 func (c *Checker) masters(ctx context.Context) ([]master, error) {
 	cluster, ok := c.Client.(*redis.ClusterClient)
 	if !ok {
@@ -80,7 +81,7 @@ func (c *Checker) masters(ctx context.Context) ([]master, error) {
 	return all, nil
 }
 
-// name returns what to call Redis where it has one master.
+// name returns the name of the only master, without a cluster.
 func (c *Checker) name() string {
 	if c.address.Kind == config.RedisSentinel {
 		return c.address.Master
@@ -88,10 +89,10 @@ func (c *Checker) name() string {
 	return c.address.Hosts[0]
 }
 
-// Start checks everything that can be checked before the first request, and claims the
-// partitions. A shard that is away is left out, and said so. The error is ErrNotYet when
-// trying again may help; others are faults of the configuration, or say that Redis cannot be
-// reached at all.
+// Start makes all checks before the first request, and claims the partitions. It skips
+// shards that are away, and logs their names. The error is ErrNotYet when a retry may
+// succeed; other errors are faults of the configuration, or mean that Redis cannot be
+// reached.
 func (c *Checker) Start(ctx context.Context) error {
 	away := 0
 	checked, err := c.each(ctx, c.fit)
@@ -120,7 +121,7 @@ func (c *Checker) Start(ctx context.Context) error {
 	return nil
 }
 
-// each asks all masters at the same time. The error says that there are none to ask.
+// each calls ask for all masters concurrently. It fails when there is no master to ask.
 func (c *Checker) each(ctx context.Context, ask func(context.Context, master) error) (map[master]error, error) {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
@@ -143,7 +144,7 @@ func (c *Checker) each(ctx context.Context, ask func(context.Context, master) er
 	return answers, nil
 }
 
-// all returns the errors of each.
+// all joins the errors of each.
 func (c *Checker) all(ctx context.Context, ask func(context.Context, master) error) error {
 	answers, err := c.each(ctx, ask)
 	for _, e := range answers {
@@ -152,7 +153,7 @@ func (c *Checker) all(ctx context.Context, ask func(context.Context, master) err
 	return err
 }
 
-// fit checks one master.
+// fit makes all checks of one master.
 func (c *Checker) fit(ctx context.Context, m master) error {
 	about, err := c.about(ctx, m)
 	if err != nil {

@@ -18,16 +18,17 @@ var rightsScript string
 // ErrRights reports that the user of redis.url lacks rights that Kabar needs.
 var ErrRights = errors.New("rights are missing")
 
-// A question asks whether the user may execute a command. Its answer says what is missing.
+// A question asks whether the user may execute a command. A denial names what the user
+// lacks.
 type question struct {
-	command  string // its name; empty when the question is about a key or channel alone
+	command  string // empty when the question is about a key or a channel alone
 	words    []string
-	keys     bool // it takes keys
-	channels bool // it takes channels
+	keys     bool // the command takes keys
+	channels bool // the command takes channels
 }
 
-// rights returns ErrRights, with what is missing, unless the user may execute every command
-// of Kabar on a master, also in scripts, with all of Kabar's keys and channels.
+// rights returns ErrRights, with the missing rights, unless the user may execute all of
+// Kabar's commands on a master, in scripts too, with all of Kabar's keys and channels.
 func (c *Checker) rights(ctx context.Context, m master) error {
 	questions := c.questions()
 	args := make([]any, len(questions))
@@ -57,8 +58,8 @@ func (c *Checker) rights(ctx context.Context, m master) error {
 	return lack.err(c, m)
 }
 
-// questions returns what to ask: each command with one key and channel, and then each
-// partition's keys and channels.
+// questions returns one question for each command, with one key and channel, and then one
+// for the keys and channels of each partition.
 func (c *Checker) questions() []question {
 	parts := c.Partitions
 	key, channel := parts.Key(0, probeName), parts.Key(0, probeName)
@@ -85,16 +86,16 @@ func (c *Checker) questions() []question {
 	return all
 }
 
-// A lack is what a user may not do.
+// A lack is the set of missing rights.
 type lack struct {
 	commands, unknown []string
 	keys, channels    bool
 }
 
-// add notes an answer. The questions' order matters: the reason of a command that scripts
-// may not call is found from those before it.
+// add records the answer to a question. The order of the questions matters: for a command
+// that scripts may not call, add uses the earlier answers.
 func (l *lack) add(q question, reason string) {
-	noScript := strings.Contains(reason, "not allowed from script") // Redis looked no further
+	noScript := strings.Contains(reason, "not allowed from script") // Redis checked nothing else
 	switch {
 	case reason == "unknown command":
 		l.unknown = append(l.unknown, q.command)
@@ -107,8 +108,8 @@ func (l *lack) add(q question, reason string) {
 	}
 }
 
-// evaluates tells of a question about EVAL: the command is permitted, or nothing could be
-// asked.
+// evaluates reports whether a question is about EVAL. The user has that right, because the
+// questions are asked through EVAL.
 func (q question) evaluates() bool { return q.words[0] == "eval" }
 
 func (l *lack) err(c *Checker, m master) error {
@@ -145,7 +146,7 @@ func (c *Checker) channelCommands() string {
 	return "PUBLISH and SUBSCRIBE"
 }
 
-// refused explains a command that was refused before the rights could be asked for.
+// refused explains a command that Redis refused before the rights were checked.
 func (c *Checker) refused(m master, err error) error {
 	return fmt.Errorf("%w: Redis user %s at %s: %w; docs/deployment.md has the rights that Kabar needs", ErrRights, c.user(), m.name, err)
 }

@@ -1,5 +1,5 @@
--- rights finds the commands that this user may not execute. It executes none: Redis is only
--- asked for the reason of a command that it has said it denies.
+-- rights returns the commands that this user may not execute. It calls a command only after
+-- Redis has said that the user may not execute it, to get the reason.
 --
 -- KEYS   none
 -- ARGV   commands, each a JSON array of its words

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// signIn makes a user with some rules and returns the URL with which it signs in.
+// signIn creates a user with ACL rules and returns the URL to sign in with.
 func signIn(t *testing.T, addr, rules string) string {
 	t.Helper()
 	args := []any{"acl", "setuser", "kabar", "reset", "on", ">p"}
@@ -19,10 +19,10 @@ func signIn(t *testing.T, addr, rules string) string {
 	return "redis://kabar:p@" + addr
 }
 
-// A user who lacks a right is told at start which one, and how to give it.
+// At start a user who lacks a right gets an error that names the right and how to grant it.
 func TestRightsThatAreMissing(t *testing.T) {
 	for name, tc := range map[string]struct {
-		rules string // PREFIX stands for the test's
+		rules string // PREFIX stands for the test's prefix
 		wants []string
 		not   string
 	}{
@@ -63,7 +63,7 @@ func TestRightsThatAreMissing(t *testing.T) {
 	}
 }
 
-// The user whom the guide describes may start, and nothing that it asks is denied.
+// A user with the documented rights passes the start, and Redis denies no command of it.
 func TestRightsThatAreDocumentedSuffice(t *testing.T) {
 	t.Parallel()
 	server := start(t, "--maxmemory-policy", "noeviction")
@@ -80,7 +80,7 @@ func TestRightsThatAreDocumentedSuffice(t *testing.T) {
 	}
 }
 
-// An embedded Redis, which knows no rights, is not asked for them.
+// An embedded Redis has no ACL: its rights are not checked.
 func TestRightsOfAnEmbeddedRedis(t *testing.T) {
 	t.Parallel()
 	c, _ := checker(t, "redis://"+embedded(t))

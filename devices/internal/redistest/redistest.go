@@ -128,7 +128,7 @@ func Check(t testing.TB, err error) {
 	}
 }
 
-// CountTrips returns a counter of the round trips from now on.
+// CountTrips returns a counter of the round trips after this call.
 func (s Store) CountTrips(t *testing.T) *Counter {
 	t.Helper()
 	c := &Counter{}
@@ -138,7 +138,7 @@ func (s Store) CountTrips(t *testing.T) *Counter {
 		return c
 	}
 	Check(t, cluster.ForEachMaster(t.Context(), func(_ context.Context, node *redis.Client) error {
-		node.AddHook(c) // a batcher's pipelines go to the nodes
+		node.AddHook(c) // a batcher sends its pipelines to the nodes
 		return nil
 	}))
 	return c

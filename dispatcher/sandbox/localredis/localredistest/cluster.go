@@ -34,7 +34,7 @@ func Cluster(t testing.TB, masters int, args ...string) []*localredis.Server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { s.Kill() }) // it may be stopped
+		t.Cleanup(func() { s.Kill() }) // the server may be stopped
 		servers[i] = s
 		host, port, err := net.SplitHostPort(s.Addr())
 		if err != nil {
@@ -63,7 +63,7 @@ func Cluster(t testing.TB, masters int, args ...string) []*localredis.Server {
 	return servers
 }
 
-// whole waits until a node knows all of the cluster and calls it sound.
+// whole waits until a node knows all nodes and reports a healthy cluster.
 func whole(ctx context.Context, addr string, nodes int) error {
 	node := redis.NewClient(&redis.Options{Addr: addr})
 	defer node.Close()
@@ -96,8 +96,8 @@ func freePort(t testing.TB) string {
 	return port
 }
 
-// Replica starts a replica of a server, or of a master of a cluster, and waits until it
-// follows. It ends with the test.
+// Replica starts a replica of a server, or of a master of a cluster, and waits until it is
+// in sync. The replica ends with the test.
 func Replica(t testing.TB, master *localredis.Server, args ...string) *localredis.Server {
 	t.Helper()
 	host, port, err := net.SplitHostPort(master.Addr())
@@ -108,7 +108,7 @@ func Replica(t testing.TB, master *localredis.Server, args ...string) *localredi
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { replica.Kill() }) // it may be stopped
+	t.Cleanup(func() { replica.Kill() }) // the server may be stopped
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	node := redis.NewClient(&redis.Options{Addr: replica.Addr()})
@@ -125,14 +125,14 @@ func Replica(t testing.TB, master *localredis.Server, args ...string) *localredi
 	return replica
 }
 
-// Stop stops a server's process, as a host does that hangs, until the returned function is
-// called or the test ends.
+// Stop stops a server's process with SIGSTOP, to simulate a host that hangs, until the
+// returned function is called or the test ends.
 func Stop(t testing.TB, s *localredis.Server) (resume func()) {
 	t.Helper()
 	if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	resume = func() { _ = syscall.Kill(s.PID(), syscall.SIGCONT) } // harmless when it runs
+	resume = func() { _ = syscall.Kill(s.PID(), syscall.SIGCONT) } // no-op when the process runs
 	t.Cleanup(resume)
 	return resume
 }
