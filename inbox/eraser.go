@@ -87,7 +87,7 @@ func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 }
 
 // Due returns users whose erasure another process has to resume, at most limit of each
-// partition, in one round trip. With an error there may be users, too: those of the
+// partition, in one round trip. With an error it may also return users, from the
 // partitions that answered.
 func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
 	now := strconv.FormatInt(e.now().UnixMilli(), 10)

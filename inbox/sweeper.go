@@ -52,7 +52,7 @@ type Sweeper struct {
 // allow, and subjects that are in no counter. It drops them from every set, so that the
 // counters stay right. Each script drops a bounded number. All users without anything to
 // drop cost one round trip together. It may be repeated, and run concurrently with itself.
-// An error belongs to one user: the others are swept.
+// An error concerns one user: the other users are swept.
 func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 	var total Swept
 	var failed []error

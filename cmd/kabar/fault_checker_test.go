@@ -61,7 +61,7 @@ const (
 // losses are the kinds of violations that mean lost acknowledged data. A failover without
 // redis.wait_replicas may cause them.
 var losses = []string{eventLost, pushMissing, registrationLost, readLost, messageLost, socketGap, socketBehind, wrongOwner, messageDisorder,
-	pushRetagged} // what was lost and is published again is another notification
+	pushRetagged} // a lost event that is published again becomes another notification
 
 // maxCopies is how often one push may reach one phone. Each fault may repeat a push once,
 // and an event seldom overlaps with two faults.

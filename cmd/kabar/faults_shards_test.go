@@ -46,7 +46,7 @@ func (s *shardSite) on(master, partition int) bool {
 	return node.Options().Addr == s.masters[master].Addr()
 }
 
-// userOn returns the first user from an id on whose partition lies on a master.
+// userOn returns the first user with id from or higher whose partition lies on a master.
 func (s *shardSite) userOn(master, from int) int {
 	for !s.on(master, s.parts.OfUser(int64(from))) {
 		from++

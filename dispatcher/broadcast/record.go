@@ -16,8 +16,8 @@ import (
 )
 
 // open returns the broadcasts that have not been closed, without the counts of their
-// walks. One that has expired has no state. With an error there may be broadcasts, too: those
-// whose shard answered.
+// walks. One that has expired has no state. With an error it may also return broadcasts, from
+// the shards that answered.
 func (s *store) open(ctx context.Context) ([]record, error) {
 	keys, err := s.redis.SMembers(ctx, s.openKey()).Result()
 	if err != nil {

@@ -27,12 +27,12 @@
 //
 // # Goroutines
 //
-// Each pub/sub connection has a goroutine that receives what is published, and offers
-// it to sockets (session.go, router.go). It never waits for a socket. Another one writes
-// the commands that subscribe and unsubscribe, and a third one tests the connection with
-// heartbeats (heartbeat.go). Those two end with each session, the first one when the
-// connection carries no channel any more. A loop of the hub checks which connection has
-// to carry which channel (pubsub.go).
+// Each pub/sub connection has three goroutines. The first receives published frames and
+// offers them to sockets (session.go, router.go); it never waits for a socket, and ends
+// when the connection carries no channel. The second writes the commands that subscribe
+// and unsubscribe, and the third tests the connection with heartbeats (heartbeat.go);
+// both end with each session. A loop of the hub checks which connection has to carry
+// which channel (pubsub.go).
 //
 // A socket has a goroutine that reads (read.go), and one that writes while frames are
 // queued (writequeue.go). When a socket has missed frames, because it has just connected

@@ -19,7 +19,7 @@ type session struct {
 }
 
 // serve connects once. It subscribes to the channels of this connection, and delivers
-// what is published until the connection fails.
+// published frames until the connection fails.
 func (c *pubsubConn) serve(ctx context.Context, client subscriber) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	open := client.Subscribe
@@ -89,8 +89,8 @@ func (s *session) batches(channels []string) [][]string {
 	return all
 }
 
-// receive delivers what is published until the connection fails. It pings a
-// connection that is silent, and gives up when no answer comes.
+// receive delivers published frames until the connection fails. It pings a silent
+// connection, and returns when no answer comes.
 func (s *session) receive(ctx context.Context) error {
 	pinged := false
 	for {

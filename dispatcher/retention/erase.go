@@ -41,7 +41,7 @@ func (j *Janitor) Erase(ctx context.Context, user int64) error {
 func (j *Janitor) ResumeErasures(ctx context.Context) error {
 	due, err := j.inbox.Eraser.Due(ctx, maxErasures)
 	var failed []error
-	if err != nil { // of a shard that is away: the users of the others are erased
+	if err != nil { // a shard is away: users of other shards are erased
 		failed = append(failed, err)
 	}
 	for _, user := range due {

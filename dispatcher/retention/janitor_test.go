@@ -90,7 +90,7 @@ func TestSweepExpiresFiles(t *testing.T) {
 	}
 }
 
-// A user whose data cannot be read holds up no other user, and not the sweep.
+// A user whose data cannot be read delays neither other users nor the sweep.
 func TestSweepContinuesPastAUserThatFails(t *testing.T) {
 	w := newWorld(t, "first", 0)
 	ctx := context.Background()

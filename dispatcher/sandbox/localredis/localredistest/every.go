@@ -9,8 +9,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// OnEvery runs a test on the shared server and on an embedded Redis of its own, in
-// parallel with other tests: the test must use keys under its own name.
+// OnEvery runs a test on the shared server and on a new embedded Redis, in parallel with
+// other tests. The test must prefix its keys with its name.
 func OnEvery(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package localredistest gives tests a Redis of every kind: a shared server, an embedded one,
-// a cluster, a replica. Its Main ends the tests of a package.
+// Package localredistest provides every kind of Redis for tests: a shared server, an embedded
+// one, a cluster, a replica. Its Main ends the tests of a package.
 package localredistest
 
 import (
