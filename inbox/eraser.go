@@ -18,9 +18,12 @@ var (
 	erasureStepSource string
 	//go:embed erase_receiver.lua
 	eraseReceiverSource string
+	//go:embed due_erasures.lua
+	dueErasuresSource string
 
 	erasureStepScript   = script(erasureStepSource)
 	eraseReceiverScript = script(eraseReceiverSource)
+	dueErasuresScript   = script(dueErasuresSource).ReadOnly()
 )
 
 const (
@@ -90,10 +93,9 @@ func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 // partition, in one round trip. With an error it may also return users, from the
 // partitions that answered.
 func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
-	now := strconv.FormatInt(e.now().UnixMilli(), 10)
 	commands := make([]*rdb.Command, e.parts.Len())
 	for p := range commands {
-		commands[p] = rdb.NewCommand(ctx, "zrangebyscore", e.erasures(p), "-inf", now, "limit", 0, limit)
+		commands[p] = dueErasuresScript.Command(ctx, []string{e.erasures(p)}, limit, e.testTime())
 	}
 	_ = e.batcher.Do(ctx, commands...) // each command holds its own error
 	var due []int64

@@ -77,7 +77,7 @@ func New(o Options) *Workers {
 
 // Run delivers pushes until ctx ends. Then it finishes the attempts in flight, hands the
 // other entries back to the outbox, and returns. That takes at most as long as an attempt,
-// a third of a lease, plus 5 s while Redis refuses writes.
+// a third of a lease, plus 5 s while Redis refuses writes, or 15 s while it does not answer.
 func (w *Workers) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, l := range w.lanes {

@@ -32,9 +32,10 @@ type lane struct {
 	mu      sync.Mutex
 	held    map[outbox.Key]*task // read, not yet settled
 	stuck   map[int]int          // by partition: outcomes whose writing has failed
-	room    chan struct{}        // signalled when held shrinks
+	room    []chan struct{}      // by shard: signalled when held shrinks
 	maxHeld int
-	shards  []int // shard of each partition, while running; see outbox.Outbox.Shards
+	shardOf []int // by partition, while running; see outbox.Outbox.Shards
+	heldOf  []int // by shard: how many of held
 }
 
 func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platform]*breaker) *lane {
@@ -46,7 +47,6 @@ func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platfor
 		finished: make(chan *task, maxHeld+w.Outbox.MaxRead()),
 		held:     make(map[outbox.Key]*task),
 		stuck:    make(map[int]int),
-		room:     make(chan struct{}, 1),
 		maxHeld:  maxHeld,
 	}
 	for platform, breaker := range breakers {
@@ -59,14 +59,18 @@ func (l *lane) run(ctx context.Context) {
 	l.batcher = rdb.NewBatcher(l.w.Redis, 0)
 	defer l.batcher.Close()
 	shards := l.w.Outbox.Shards(ctx)
-	l.shards = shardOf(shards)
+	l.shardOf, l.heldOf = shardOf(shards), make([]int, len(shards))
+	l.room = make([]chan struct{}, len(shards))
+	for i := range l.room {
+		l.room[i] = make(chan struct{}, 1)
+	}
 	unsettled, allSettled := context.WithCancel(context.Background())
 	var intake, settling, keeping sync.WaitGroup
 	keeping.Go(func() { l.keep(unsettled) })
 	settling.Go(func() { l.settle(unsettled) })
 	for i := range shards {
 		others := slices.Concat(slices.Delete(slices.Clone(shards), i, i+1)...)
-		intake.Go(func() { l.read(ctx, others) })
+		intake.Go(func() { l.read(ctx, i, others) })
 	}
 	intake.Go(func() { l.claim(ctx) })
 
@@ -96,9 +100,9 @@ func shardOf(shards [][]int) []int {
 
 // read takes entries from the outbox while there is room for them. It leaves out the
 // partitions of other readers.
-func (l *lane) read(ctx context.Context, others []int) {
+func (l *lane) read(ctx context.Context, shard int, others []int) {
 	for {
-		free := l.free(ctx)
+		free := l.free(ctx, shard)
 		if free == 0 {
 			return
 		}
@@ -116,23 +120,32 @@ func (l *lane) read(ctx context.Context, others []int) {
 
 // free waits until the lane holds fewer entries than it may, and returns how many more
 // it may take; 0 when ctx ended.
-func (l *lane) free(ctx context.Context) int {
+func (l *lane) free(ctx context.Context, shard int) int {
 	for {
-		l.mu.Lock()
-		free := l.maxHeld - len(l.held)
-		l.mu.Unlock()
+		free := l.freeNow(shard)
 		if ctx.Err() != nil {
 			return 0
 		}
 		if free > 0 {
-			l.signal() // another reader may be waiting, too
 			return free
 		}
 		select {
-		case <-l.room:
+		case <-l.room[shard]:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// freeNow returns how many more entries the lane may hold of a shard. No shard takes more
+// than half of the room, so that one that hangs leaves some for the others.
+func (l *lane) freeNow(shard int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	free := l.maxHeld - len(l.held)
+	if len(l.heldOf) > 1 {
+		free = min(free, l.maxHeld/2-l.heldOf[shard])
+	}
+	return free
 }
 
 // blocked returns the partitions with many outcomes that cannot be written. Readers take no
@@ -142,7 +155,7 @@ func (l *lane) blocked() []int {
 	defer l.mu.Unlock()
 	var partitions []int
 	for p, n := range l.stuck {
-		if n >= max(1, l.maxHeld/(2*len(l.shards))) {
+		if n >= max(1, l.maxHeld/(2*len(l.shardOf))) {
 			partitions = append(partitions, p)
 		}
 	}
@@ -167,15 +180,28 @@ func (l *lane) keep(ctx context.Context) {
 func (l *lane) claim(ctx context.Context) {
 	claimer := l.w.Outbox.NewClaimer(l.lane)
 	for {
+		held := l.heldNow()
 		messages, err := claimer.Claim(ctx, l.batcher, l.blocked()...)
 		if err != nil && ctx.Err() == nil {
 			l.w.Log.Warn("entries cannot be taken over", "lane", l.lane, "error", err)
 		}
-		l.take(ctx, messages)
+		// An entry that was held is this lane's own. It may be settled by now.
+		l.take(ctx, slices.DeleteFunc(messages, func(m outbox.Message) bool { return held[m.Key] }))
 		if !rdb.Sleep(ctx, l.w.Outbox.RenewEvery()) {
 			return
 		}
 	}
+}
+
+// heldNow returns the entries that the lane holds.
+func (l *lane) heldNow() map[outbox.Key]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := make(map[outbox.Key]bool, len(l.held))
+	for key := range l.held {
+		held[key] = true
+	}
+	return held
 }
 
 // heldFor returns the entries that have been held for at least a while.
@@ -255,13 +281,16 @@ func (l *lane) hold(key outbox.Key) (*task, bool) {
 		return nil, false
 	}
 	l.held[key] = t
+	l.heldOf[l.shardOf[key.Partition]]++
 	return t, true
 }
 
-// signal tells one reader that there may be room. That reader signals the next one.
+// signal tells the readers that there may be room.
 func (l *lane) signal() {
-	select {
-	case l.room <- struct{}{}:
-	default:
+	for _, room := range l.room {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
 	}
 }

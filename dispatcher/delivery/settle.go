@@ -3,8 +3,11 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/report"
@@ -31,14 +34,17 @@ func (l *lane) settle(ctx context.Context) {
 	var all sync.WaitGroup
 	settlers := make(map[int]*settler)
 	for t := range l.finished {
-		shard := l.shards[t.key.Partition]
+		shard := l.shardOf[t.key.Partition]
 		s, ok := settlers[shard]
 		if !ok {
 			s = &settler{lane: l, finished: make(chan *task, cap(l.finished))}
 			settlers[shard] = s
 			all.Go(func() { s.run(ctx) })
 		}
-		s.finished <- t
+		select {
+		case s.finished <- t:
+		case <-ctx.Done(): // its settler may have ended; see settler.run
+		}
 	}
 	for _, s := range settlers {
 		close(s.finished)
@@ -103,8 +109,7 @@ func (s *settler) writeFirst(ctx context.Context, first *task) int {
 	}
 	left := batch
 	if !s.down {
-		left = s.write(ctx, batch)
-		s.down = len(left) == len(batch)
+		left, s.down = s.write(ctx, batch)
 	}
 	s.lane.stick(left)
 	s.failed = append(s.failed, left...)
@@ -118,31 +123,34 @@ func (s *settler) writeAgain(ctx context.Context) {
 	var left []*ending
 	for len(failed) > 0 {
 		n := min(maxSettle, len(failed))
-		again := s.write(ctx, failed[:n])
+		again, down := s.write(ctx, failed[:n])
 		failed, left = failed[n:], append(left, again...)
-		if len(again) == n {
+		if s.down = down; down {
 			break
 		}
-		s.down = false
 	}
 	s.failed = append(failed, left...)
 }
 
-// write settles tasks in Redis and returns those that failed.
-func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending) {
+// write settles tasks in Redis and returns those that failed. down is true when
+// nothing can be written: none was written, and not because of its own keys.
+func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending, down bool) {
 	l := s.lane
 	commands := make([]*rdb.Command, len(batch))
 	for i, e := range batch {
 		commands[i] = l.w.Outbox.SettleCommand(ctx, &e.settlement)
 	}
 	err := l.batcher.Do(ctx, commands...)
+	down = true
 	var settled []*ending
 	for i, e := range batch {
 		held, results, unread := outbox.ReadSettled(commands[i])
 		if unread != nil {
 			failed, err = append(failed, e), cmp.Or(err, unread)
+			down = down && !redis.HasErrorPrefix(unread, "WRONGTYPE") && !errors.Is(unread, rdb.ErrReply)
 			continue
 		}
+		down = false
 		l.count(e, held, results)
 		settled = append(settled, e)
 	}
@@ -150,7 +158,7 @@ func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending)
 		l.w.Log.Error("outcomes cannot be written", "lane", l.lane, "entries", len(failed), "error", err)
 	}
 	l.release(settled)
-	return failed
+	return failed, down
 }
 
 // stick counts outcomes whose first write failed.
@@ -168,6 +176,7 @@ func (l *lane) release(settled []*ending) {
 	l.mu.Lock()
 	for _, e := range settled {
 		delete(l.held, e.key)
+		l.heldOf[l.shardOf[e.key.Partition]]--
 		if e.stuck {
 			l.stuck[e.key.Partition]--
 		}

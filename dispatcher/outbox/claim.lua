@@ -20,7 +20,9 @@ local others_until = tonumber(ARGV[7])
 
 local now = millis()
 local any = '-1000000000000' -- ms: includes entries whose delivery time lies in the future
-for _, held in ipairs(redis.call('XPENDING', stream, group, 'IDLE', any, '-', '+', 100)) do
+local pending = redis.pcall('XPENDING', stream, group, 'IDLE', any, '-', '+', 1000)
+if pending.err then return pending end -- NOGROUP: nothing was delivered yet
+for _, held in ipairs(pending) do
   if held[3] <= 0 then -- Redis' clock may have stepped back: restart the lease
     redis.call('XCLAIM', stream, group, held[2], 0, held[1], 'JUSTID')
   end

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"strings"
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -58,6 +59,9 @@ func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value
 // user's partition.
 func (o *Outbox) ReleaseQuiet(ctx context.Context, user int64) error {
 	waits := func(value string) bool {
+		if !strings.Contains(value, `"q":true`) { // spares parsing the others
+			return false
+		}
 		e, err := ParseEntry(value)
 		return err == nil && e.Quiet && e.User == user
 	}

@@ -2,6 +2,7 @@ package attachments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -14,12 +15,10 @@ const expireBatch = 100
 
 // Expire deletes files that users sent before a time, and returns their number. All users
 // without such files together cost one round trip. Expire may be repeated, and may run
-// concurrently with itself. The error comes from the bucket or from Redis.
-func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (int, error) {
-	if err := s.adopt(ctx, users); err != nil {
-		return 0, err
-	}
-	deleted := 0
+// concurrently with itself. An error of the bucket or of Redis belongs to one user: the
+// files of the others expire.
+func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (deleted int, err error) {
+	failed := []error{s.adopt(ctx, users)}
 	for len(users) > 0 {
 		pipe := s.redis.Pipeline()
 		due := make([]*redis.StringSliceCmd, len(users))
@@ -28,24 +27,39 @@ func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (in
 				Min: "-inf", Max: "(" + strconv.FormatInt(before.UnixMilli(), 10), Count: expireBatch,
 			})
 		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return deleted, fmt.Errorf("list old attachments: %w", err)
-		}
+		_, _ = pipe.Exec(ctx) // each reply holds its own error
 		var more []int64
 		for i, user := range users {
-			for _, p := range due[i].Val() {
-				if err := s.drop(ctx, user, p); err != nil {
-					return deleted, err
-				}
-				deleted++
-			}
-			if len(due[i].Val()) == expireBatch {
+			n, err := s.dropAll(ctx, user, due[i])
+			deleted += n
+			switch {
+			case err != nil:
+				failed = append(failed, err)
+			case n == expireBatch:
 				more = append(more, user)
 			}
 		}
 		users = more
 	}
-	return deleted, nil
+	return deleted, errors.Join(failed...)
+}
+
+// dropAll deletes the files of a user that Redis listed, as far as it can, and returns how
+// many it deleted.
+func (s *Store) dropAll(ctx context.Context, user int64, listed *redis.StringSliceCmd) (deleted int, err error) {
+	paths, err := listed.Result()
+	if err != nil {
+		return 0, fmt.Errorf("list old attachments: %w", err)
+	}
+	var failed []error
+	for _, p := range paths {
+		if err := s.drop(ctx, user, p); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		deleted++
+	}
+	return deleted, errors.Join(failed...)
 }
 
 // adopt sets the time of files without one to now: an earlier version stored them, or the
@@ -56,24 +70,31 @@ func (s *Store) adopt(ctx context.Context, users []int64) error {
 	for i, user := range users {
 		files[i], times[i] = pipe.SCard(ctx, s.files(user)), pipe.ZCard(ctx, s.times(user))
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("count attachments: %w", err)
-	}
+	_, _ = pipe.Exec(ctx) // each reply holds its own error
+	var failed []error
 	for i, user := range users {
-		if files[i].Val() == times[i].Val() {
-			continue
+		err := errors.Join(files[i].Err(), times[i].Err())
+		if err == nil && files[i].Val() != times[i].Val() {
+			err = s.adoptAll(ctx, user)
 		}
-		paths, err := s.redis.SMembers(ctx, s.files(user)).Result()
 		if err != nil {
-			return fmt.Errorf("list attachments: %w", err)
-		}
-		for _, p := range paths {
-			if err := s.redis.ZAddNX(ctx, s.times(user), now(p)).Err(); err != nil {
-				return fmt.Errorf("date attachment: %w", err)
-			}
+			failed = append(failed, fmt.Errorf("date attachments: %w", err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+// adoptAll sets the time of a user's files without one to now.
+func (s *Store) adoptAll(ctx context.Context, user int64) error {
+	paths, err := s.redis.SMembers(ctx, s.files(user)).Result()
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	members := make([]redis.Z, len(paths))
+	for i, p := range paths {
+		members[i] = now(p)
+	}
+	return s.redis.ZAddNX(ctx, s.times(user), members...).Err()
 }
 
 // now returns the member of times for a file that is sent now.

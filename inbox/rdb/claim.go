@@ -72,8 +72,11 @@ func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error
 	if err := forKeys(ctx, []string{p.partitionsKey()}, write(p.Len())); err != nil && !known {
 		return fmt.Errorf("claim partitions: %w", err)
 	}
+	if _, _, err := p.compareClaims(ctx, rdb); err != nil { // another process may have written first
+		return err
+	}
 	_ = forKeys(ctx, p.layoutKeys(), write(claim{Layout, p.Len()}.String())) // a later start writes the copies that fail now
-	_, _, err = p.compareClaims(ctx, rdb)                                    // another process may have written first
+	_, _, err = p.compareClaims(ctx, rdb)
 	return err
 }
 

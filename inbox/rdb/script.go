@@ -74,7 +74,7 @@ func (c *Command) Err() error {
 
 // readOnlyCommands are the plain commands that do not wait for replicas.
 var readOnlyCommands = map[string]bool{
-	"get": true, "mget": true, "exists": true, "hget": true, "hmget": true, "hvals": true, "hgetall": true,
+	"get": true, "getrange": true, "mget": true, "exists": true, "hget": true, "hmget": true, "hvals": true, "hgetall": true,
 	"smembers": true, "zrangebyscore": true, "zrange": true, "zscore": true, "zcard": true,
 }
 

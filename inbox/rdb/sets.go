@@ -9,7 +9,7 @@ import (
 )
 
 // scanCount is how many members one step of a scan looks at.
-const scanCount = 100
+const scanCount = 500
 
 // UsersAfter returns users of a sorted set whose members are written by UserMember
 // and whose scores are all 0, in the order of their ids: at most limit of them, after

@@ -66,7 +66,7 @@ func (b *Batcher) tryEnqueue(ctx context.Context, g *group) error {
 func (b *Batcher) enqueue(ctx context.Context, g *group) error {
 	timer := time.NewTimer(b.limits.room)
 	defer timer.Stop()
-	for {
+	for late := false; ; {
 		select {
 		case <-g.room:
 		case <-b.closing.Done():
@@ -75,9 +75,14 @@ func (b *Batcher) enqueue(ctx context.Context, g *group) error {
 			b.mu.Lock()
 			b.shards[g.shard].stuck = true
 			b.mu.Unlock()
+			late = true
 		}
-		if err := b.tryEnqueue(ctx, g); !errors.Is(err, errNoRoom) {
+		err := b.tryEnqueue(ctx, g)
+		switch {
+		case !errors.Is(err, errNoRoom):
 			return err
+		case late:
+			return ErrFull
 		}
 	}
 }

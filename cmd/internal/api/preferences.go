@@ -123,8 +123,15 @@ func setQuietHours(ctx context.Context, p Profiles, d Deliveries, user int64, qu
 	if quiet == nil && zone == nil {
 		return nil
 	}
+	before, err := p.Settings(ctx, user)
+	if err != nil {
+		return err
+	}
 	if err := p.SetQuietHours(ctx, user, quiet, zone); err != nil {
 		return err
+	}
+	if (quiet == nil || *quiet == before.Quiet) && (zone == nil || *zone == before.QuietZone) {
+		return nil // releasing scans all that is delayed in the user's partition
 	}
 	return d.ReleaseQuiet(ctx, user)
 }

@@ -54,6 +54,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	if err != nil {
 		return nil, err
 	}
+	registerRedis := observeRedis(redisClient)
 	parts := rdb.NewPartitions(cfg.Redis.Prefix, cfg.Redis.Partitions)
 	checker, err := redischeck.New(redischeck.Options{Client: redisClient, Config: cfg.Redis, Partitions: parts, Log: log})
 	if err == nil {
@@ -64,7 +65,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		return nil, err
 	}
 	if reg != nil {
-		observeRedis(redisClient, reg)
+		registerRedis(reg)
 	}
 	_, cluster := redisClient.(*redis.ClusterClient)
 	hooks, clients, err := newHooks(cfg, log)

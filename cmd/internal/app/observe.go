@@ -11,8 +11,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// observeRedis measures every round trip to Redis, except blocking reads.
-func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
+// observeRedis measures every round trip to Redis, except blocking reads. Call it before the
+// client is used: a cluster's client tells only of the nodes that it meets later. register
+// registers the metrics.
+func observeRedis(rdb redis.UniversalClient) (register func(prometheus.Registerer)) {
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "kabar_redis_seconds",
 		Help:    "Round trips to Redis.",
@@ -22,7 +24,6 @@ func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 		Name: "kabar_redis_errors_total",
 		Help: "Round trips to Redis that failed.",
 	})
-	reg.MustRegister(latency, errors)
 	hook := &redisHook{
 		command:  latency.WithLabelValues("command"),
 		pipeline: latency.WithLabelValues("pipeline"),
@@ -30,9 +31,10 @@ func observeRedis(rdb redis.UniversalClient, reg prometheus.Registerer) {
 	}
 	if cluster, ok := rdb.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(hook) }) // the batcher sends its pipelines to the nodes' own clients
-		return
+	} else {
+		rdb.AddHook(hook)
 	}
-	rdb.AddHook(hook)
+	return func(reg prometheus.Registerer) { reg.MustRegister(latency, errors) }
 }
 
 // A redisLog logs the Redis client's own messages, such as every failed dial, at the debug
