@@ -2,7 +2,9 @@ package rdb
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -104,4 +106,31 @@ func TestClaimOnAFullRedis(t *testing.T) {
 	if err := NewPartitions("new", 16).Claim(t.Context(), rdb); !redis.HasErrorPrefix(err, "OOM") {
 		t.Errorf("the first start: %v, want OOM", err)
 	}
+}
+
+// Of two first starts at once with different numbers of partitions one wins, and the data
+// stays usable with its number.
+func TestFirstStartsAtOnce(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for i := range 20 {
+			prefix := fmt.Sprint(t.Name(), i)
+			numbers := []int{16, 8}
+			errs := make([]error, len(numbers))
+			var starts sync.WaitGroup
+			for n, partitions := range numbers {
+				starts.Go(func() { errs[n] = NewPartitions(prefix, partitions).Claim(t.Context(), rdb) })
+			}
+			starts.Wait()
+			won, lost := 0, 1
+			if errs[0] != nil {
+				won, lost = 1, 0
+			}
+			if errs[won] != nil || !errors.Is(errs[lost], ErrPartitions) {
+				t.Fatalf("errors %v, want one ErrPartitions", errs)
+			}
+			if err := NewPartitions(prefix, numbers[won]).Claim(t.Context(), rdb); err != nil {
+				t.Fatalf("a later start with the number that won: %v", err)
+			}
+		}
+	})
 }
