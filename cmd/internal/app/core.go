@@ -67,6 +67,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	if reg != nil {
 		registerRedis(reg)
 	}
+	_, _ = checker.Clock(ctx) // a shard that is away: the monitor asks again
 	_, cluster := redisClient.(*redis.ClusterClient)
 	hooks, clients, err := newHooks(cfg, log)
 	if err != nil {
@@ -115,6 +116,7 @@ func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders 
 		Cluster:     c.Sharded,
 		Log:         log,
 		Metrics:     reg,
+		Now:         c.checker.Now,
 	})
 }
 

@@ -29,12 +29,17 @@ func (c *Checker) clock(ctx context.Context, m master, now func() time.Time) (ti
 	return 0, nil // the offset is smaller than the round trip
 }
 
+// Now returns the time by Redis' clock, as far as it is known: this machine's clock,
+// corrected by the largest offset that Clock or the Monitor found last. So the times that
+// gateways compute agree, although their clocks differ.
+func (c *Checker) Now() time.Time { return c.now().Add(time.Duration(c.ahead.Load())) }
+
 // Clock returns the largest offset between a master's clock and this machine's.
 func (c *Checker) Clock(ctx context.Context) (time.Duration, error) {
 	var mu sync.Mutex
 	var largest time.Duration
 	err := c.all(ctx, func(ctx context.Context, m master) error {
-		offset, err := c.clock(ctx, m, time.Now)
+		offset, err := c.clock(ctx, m, c.now)
 		mu.Lock()
 		defer mu.Unlock()
 		if offset.Abs() > largest.Abs() {
@@ -42,5 +47,8 @@ func (c *Checker) Clock(ctx context.Context) (time.Duration, error) {
 		}
 		return err
 	})
+	if err == nil {
+		c.ahead.Store(int64(largest))
+	}
 	return largest, err
 }

@@ -41,8 +41,7 @@ func (s Shard) Reason() (reason, meaning string) { return reasonOf(s.Err) }
 // A Monitor writes to each shard once a second and remembers the result. It compares the
 // clocks every 10 seconds. Shards may be called from any goroutine.
 type Monitor struct {
-	c   *Checker
-	now func() time.Time
+	c *Checker
 
 	clocks time.Time // when the clocks were last compared; only Look uses it
 
@@ -51,7 +50,7 @@ type Monitor struct {
 }
 
 // NewMonitor returns a Monitor without results.
-func NewMonitor(c *Checker) *Monitor { return &Monitor{c: c, now: time.Now} }
+func NewMonitor(c *Checker) *Monitor { return &Monitor{c: c} }
 
 // Run calls Look once a second until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
@@ -70,9 +69,9 @@ func (m *Monitor) Shards() []Shard {
 // Look checks all shards concurrently, within little more than a second. Only one goroutine
 // may call it at a time.
 func (m *Monitor) Look(ctx context.Context) {
-	clocks := m.now().Sub(m.clocks) >= clockEvery
+	clocks := m.c.now().Sub(m.clocks) >= clockEvery
 	if clocks {
-		m.clocks = m.now()
+		m.clocks = m.c.now()
 	}
 	before := m.Shards()
 	shards := m.find(ctx, before)
@@ -92,6 +91,13 @@ func (m *Monitor) Look(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // a failure then says nothing about Redis
 	}
+	var largest time.Duration
+	for _, s := range shards {
+		if s.Offset.Abs() > largest.Abs() {
+			largest = s.Offset
+		}
+	}
+	m.c.ahead.Store(int64(largest))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.shards = shards
@@ -132,7 +138,7 @@ func (m *Monitor) checkAgain(ctx context.Context, s *Shard) {
 // compareClocks stores the clocks' offset, and logs when it exceeds MaxOffset and when it
 // no longer does.
 func (m *Monitor) compareClocks(ctx context.Context, s *Shard) {
-	offset, err := m.c.clock(ctx, s.at, m.now)
+	offset, err := m.c.clock(ctx, s.at, m.c.now)
 	if err != nil {
 		return // the next write reports the error
 	}

@@ -84,7 +84,7 @@ func TestClocks(t *testing.T) {
 	m := NewMonitor(c)
 	check(t, prometheus.NewRegistry().Register(m))
 	var shift time.Duration
-	m.now = func() time.Time { return time.Now().Add(shift) }
+	c.now = func() time.Time { return time.Now().Add(shift) }
 	for _, tc := range []struct {
 		shift        time.Duration
 		differ, same int // lines so far
@@ -95,6 +95,9 @@ func TestClocks(t *testing.T) {
 		offset := m.Shards()[0].Offset
 		if off := offset + tc.shift; off.Abs() > 30*time.Second { // far longer than a reply of Redis takes
 			t.Errorf("clock shifted by %v: offset %v", tc.shift, offset)
+		}
+		if off := time.Since(c.Now()); off.Abs() > 30*time.Second { // Redis runs on this machine
+			t.Errorf("clock shifted by %v: the corrected clock is %v behind", tc.shift, off)
 		}
 		if differ, same := strings.Count(log.String(), "differ by more"), strings.Count(log.String(), "agree again"); differ != tc.differ || same != tc.same {
 			t.Errorf("clock shifted by %v: %d and %d lines, want %d and %d:\n%s", tc.shift, differ, same, tc.differ, tc.same, log)

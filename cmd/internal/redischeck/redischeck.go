@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,6 +42,8 @@ type Options struct {
 type Checker struct {
 	Options
 	address config.RedisAddress
+	now     func() time.Time // this machine's clock
+	ahead   atomic.Int64     // nanoseconds; see Now
 }
 
 // New returns a Checker. It does not connect.
@@ -49,7 +52,7 @@ func New(o Options) (*Checker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis.url %w", err)
 	}
-	return &Checker{Options: o, address: a}, nil
+	return &Checker{Options: o, address: a, now: time.Now}, nil
 }
 
 func (c *Checker) cluster() bool { return c.address.Kind == config.RedisCluster }

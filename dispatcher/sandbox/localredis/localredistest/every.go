@@ -28,7 +28,7 @@ func OnEvery(t *testing.T, test func(t *testing.T, client redis.UniversalClient)
 }
 
 // Client returns a client that is closed when the test ends.
-func Client(t testing.TB, addr string) *redis.Client {
+func Client(t testing.TB, addr string) redis.UniversalClient {
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { client.Close() })
 	return client
