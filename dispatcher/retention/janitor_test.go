@@ -11,6 +11,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // An erasure that fails holds up neither the other erasures nor the sweep.
@@ -148,6 +153,28 @@ func TestLease(t *testing.T) {
 		}
 		return held && got == at
 	})
+}
+
+// The janitor works while Redis' memory is full: it frees memory.
+func TestLeaseWithFullMemory(t *testing.T) {
+	ctx := t.Context()
+	server, err := localredis.Start(ctx, localredis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	client := localredistest.Client(t, server.Addr())
+	b := rdb.NewBatcher(client, 0)
+	t.Cleanup(b.Close)
+	if err := client.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Set(ctx, "key", "value", 0).Err(); !redis.HasErrorPrefix(err, "OOM") {
+		t.Fatalf("the memory is not full: %v", err)
+	}
+	if _, err := b.Run(ctx, leaseScript, []string{"lease"}, "process", 1000, ""); err != nil {
+		t.Error(err)
+	}
 }
 
 // A stored position that cannot be read is an error, and so is a lease key of another type.
