@@ -32,6 +32,8 @@ const (
 	// minGenerationTTL is longer than a request can take to hand a message over, and
 	// shorter than tombstoneTTL, after which the user's generation expires.
 	minGenerationTTL = 24 * time.Hour
+	// maxErasureDelay is longer than Begin, Resume and Finish put an erasure off.
+	maxErasureDelay = 5 * time.Minute
 )
 
 // Eraser erases users. Call Begin, then EraseAtPartner for each user that Partners returns,
@@ -95,7 +97,7 @@ func (e *Eraser) Erased(ctx context.Context, user int64) (bool, error) {
 func (e *Eraser) Due(ctx context.Context, limit int) ([]int64, error) {
 	commands := make([]*rdb.Command, e.parts.Len())
 	for p := range commands {
-		commands[p] = dueErasuresScript.Command(ctx, []string{e.erasures(p)}, limit, e.testTime())
+		commands[p] = dueErasuresScript.Command(ctx, []string{e.erasures(p)}, limit, maxErasureDelay.Milliseconds(), e.testTime())
 	}
 	_ = e.batcher.Do(ctx, commands...) // each command holds its own error
 	var due []int64

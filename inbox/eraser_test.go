@@ -140,3 +140,24 @@ func TestMessagesOfEarlierGenerationsAreDropped(t *testing.T) {
 		}
 	})
 }
+
+// An erasure that was put off before Redis' clock stepped back ten minutes is due at once.
+func TestErasureIsDueWhenRedisClockStepsBack(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		s := newStore(t, rdb)
+		if err := s.Eraser.Begin(ctx, user, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if due, err := s.Eraser.Due(ctx, 10); err != nil || len(due) != 0 {
+			t.Fatalf("due at once: %v, %v", due, err)
+		}
+		later := redis.Z{Score: float64(time.Now().Add(11 * time.Minute).UnixMilli()), Member: user}
+		if err := rdb.ZAdd(ctx, s.Eraser.erasures(s.parts.OfUser(user)), later).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if due, err := s.Eraser.Due(ctx, 10); err != nil || len(due) != 1 || due[0] != user {
+			t.Errorf("due %v, %v", due, err)
+		}
+	})
+}
