@@ -166,15 +166,16 @@ func (b *browser) await(condition string) {
 	})`, condition, most))
 }
 
-// write types a text into the element that selector finds.
+// write puts a text into the field that selector finds, and says so to the page. It does
+// not type: Chromium drops what is typed while its window is not focused, which happens on
+// a busy machine.
 func (b *browser) write(selector, text string) {
 	b.t.Helper()
-	b.run(fmt.Sprintf(`document.querySelector(%q).focus()`, selector))
-	ctx, cancel := context.WithTimeout(b.t.Context(), waitTimeout)
-	defer cancel()
-	if _, err := b.call(ctx, "Input.insertText", map[string]any{"text": text}); err != nil {
-		b.t.Fatal(err)
-	}
+	b.run(fmt.Sprintf(`{
+		const field = document.querySelector(%q);
+		field.value = %q;
+		field.dispatchEvent(new InputEvent("input", { bubbles: true, inputType: "insertText" }));
+	}`, selector, text))
 }
 
 func (b *browser) click(selector string) {
