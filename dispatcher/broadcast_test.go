@@ -267,7 +267,7 @@ func TestBroadcastFailures(t *testing.T) {
 	w.android.answer = func(d *push.Delivery) push.Result {
 		switch {
 		case d.Token == "dead":
-			return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
+			return push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"}
 		case d.Token == "bad":
 			return push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}
 		case d.Token == "busy" && len(w.android.wait(t, "", count(0))) < 10:

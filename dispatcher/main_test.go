@@ -47,7 +47,14 @@ func newPhone(answer func(d *push.Delivery) push.Result) *phone {
 	return &phone{answer: answer, change: make(chan struct{})}
 }
 
-func (p *phone) Send(_ context.Context, d *push.Delivery) push.Result {
+func (p *phone) Probe(context.Context) push.Result { return push.Result{} }
+
+func (p *phone) Send(ctx context.Context, d *push.Delivery) push.Result {
+	if d.Check != nil {
+		if err := d.Check(ctx); err != nil {
+			return push.Result{Outcome: push.Unsent, Err: err}
+		}
+	}
 	p.mu.Lock()
 	p.sent = append(p.sent, *d)
 	close(p.change)

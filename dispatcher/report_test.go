@@ -133,7 +133,7 @@ func TestReportsWanted(t *testing.T) {
 		if d.Token == "A" {
 			return push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}
 		}
-		return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
+		return push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"}
 	}
 	w.register(66, devices.Android, "A")
 	w.register(66, devices.Android, "B")
@@ -166,7 +166,7 @@ func TestReportOfForgottenDevice(t *testing.T) {
 			w.register(66, devices.Android, token)
 		default:
 		}
-		return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}
+		return push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"}
 	}
 	w.register(66, devices.Android, "A")
 	w.run()
@@ -202,7 +202,7 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	if err := w.rdb.Set(context.Background(), key, "no stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"} }
+	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"} }
 	w.run()
 	w.publish(promo)
 	w.settled()

@@ -14,6 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -138,7 +139,7 @@ func providerChecks(cfg *config.Config) []check {
 				return "", err
 			}
 			defer s.Close()
-			return "a dry run was accepted for project " + cfg.FCM.ProjectID, s.FCM.DryRun(ctx)
+			return "a dry run was accepted for project " + cfg.FCM.ProjectID, probed(s.FCM.Probe(ctx))
 		}
 		fcm.remedy = "check that fcm.credentials_file is a service account of fcm.project_id with the role \"Firebase Cloud Messaging API Admin\", and that this machine reaches the endpoint"
 	}
@@ -151,11 +152,19 @@ func providerChecks(cfg *config.Config) []check {
 				return "", err
 			}
 			defer s.Close()
-			return "APNs accepts our credentials for " + cfg.APNs.Topic, s.APNs.Handshake(ctx)
+			return "APNs accepts our credentials for " + cfg.APNs.Topic, probed(s.APNs.Probe(ctx))
 		}
 		apns.remedy = "check apns.key_id, apns.team_id, apns.topic and apns.environment against Apple's developer pages, and that this machine reaches port 443 of the endpoint"
 	}
 	return []check{fcm, apns}
+}
+
+// probed returns why a provider does not accept our pushes, or nil.
+func probed(r push.Result) error {
+	if r.Outcome == push.Accepted {
+		return nil
+	}
+	return fmt.Errorf("%s (%s)", r.Reason, r.Outcome)
 }
 
 type healthcheckCmd struct{}

@@ -125,7 +125,7 @@ func (s *Sender) push(ctx context.Context, l push.Lane, n *apns2.Notification) p
 	}
 	token, err := s.signer.current()
 	if err != nil {
-		return push.Result{Outcome: push.Broken, Reason: "provider_token", Backoff: provider.Backoff}
+		return push.Result{Outcome: push.Ambiguous, Reason: "provider_token", Backoff: provider.Backoff}
 	}
 	r := s.attempt(ctx, l, n, token.header)
 	if r.Reason == apns2.ReasonExpiredProviderToken {
@@ -157,10 +157,9 @@ func (s *Sender) Close() { s.pools.Close() }
 // noDeviceToken is well-formed and belongs to no device.
 var noDeviceToken = strings.Repeat("0", 64)
 
-// Handshake sends a push to a device that does not exist. It returns nil if APNs rejects
-// only the device token: then the connection, the credentials and the topic work.
-// Otherwise the error is the reason.
-func (s *Sender) Handshake(ctx context.Context) error {
+// Probe implements [push.Sender]. It sends a push to a device that does not exist: if APNs
+// rejects only the device token, the connection, the credentials and the topic work.
+func (s *Sender) Probe(ctx context.Context) push.Result {
 	r := s.push(ctx, push.Urgent, &apns2.Notification{
 		DeviceToken: noDeviceToken,
 		Topic:       s.topic,
@@ -168,12 +167,10 @@ func (s *Sender) Handshake(ctx context.Context) error {
 		Priority:    apns2.PriorityLow,
 		Payload:     []byte(`{"aps":{"content-available":1}}`),
 	})
-	switch r.Outcome {
-	case push.Accepted, push.Forget, push.ForgetIfOthersSucceed:
-		return nil
-	default:
-		return fmt.Errorf("apns: %s (%s)", r.Reason, r.Outcome)
+	if r.Outcome == push.DeadToken {
+		return push.Result{Outcome: push.Accepted}
 	}
+	return r
 }
 
 // maxToken bounds a device token, in bytes.

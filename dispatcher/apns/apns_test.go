@@ -84,12 +84,12 @@ func TestRows(t *testing.T) {
 		answer sandbox.Response
 		want   push.Result
 	}{
-		{sandbox.Response{Reason: "Unregistered", Timestamp: at}, push.Result{Outcome: push.Forget, Reason: "Unregistered", At: at}},
-		{sandbox.Response{Reason: "ExpiredToken", Timestamp: at}, push.Result{Outcome: push.Forget, Reason: "ExpiredToken", At: at}},
-		{sandbox.Response{Reason: "BadDeviceToken"}, push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: "BadDeviceToken"}},
-		{sandbox.Response{Reason: "DeviceTokenNotForTopic"}, push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: "DeviceTokenNotForTopic"}},
+		{sandbox.Response{Reason: "Unregistered", Timestamp: at}, push.Result{Outcome: push.DeadToken, Reason: "Unregistered", At: at}},
+		{sandbox.Response{Reason: "ExpiredToken", Timestamp: at}, push.Result{Outcome: push.DeadToken, Reason: "ExpiredToken", At: at}},
+		{sandbox.Response{Reason: "BadDeviceToken"}, push.Result{Outcome: push.DeadToken, Reason: "BadDeviceToken"}},
+		{sandbox.Response{Reason: "DeviceTokenNotForTopic"}, push.Result{Outcome: push.DeadToken, Reason: "DeviceTokenNotForTopic"}},
 		{sandbox.Response{Reason: "BadPriority"}, push.Result{Outcome: push.Refused, Reason: "BadPriority"}},
-		{sandbox.Response{Reason: "InvalidProviderToken"}, push.Result{Outcome: push.Broken, Reason: "InvalidProviderToken", Backoff: 10 * time.Second}},
+		{sandbox.Response{Reason: "InvalidProviderToken"}, push.Result{Outcome: push.Ambiguous, Reason: "InvalidProviderToken", Backoff: 10 * time.Second}},
 		{sandbox.Response{Reason: "PayloadTooLarge"}, push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}},
 		{sandbox.Response{Reason: "TooManyRequests"}, later("TooManyRequests")},
 		{sandbox.Response{Reason: "TooManyRequests", RetryAfter: 90 * time.Second}, asked(later("TooManyRequests"))},
@@ -149,7 +149,7 @@ func TestExpiredProviderToken(t *testing.T) {
 
 	// The new token is too young to have expired, so the clocks must differ.
 	sb.APNs.ExpireTokens()
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Broken || r.Reason != "ExpiredProviderToken" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Ambiguous || r.Reason != "ExpiredProviderToken" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -299,7 +299,7 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-func TestHandshake(t *testing.T) {
+func TestProbe(t *testing.T) {
 	sb, s := start(t, sandbox.Options{}, nil)
 	ctx := testContext(t)
 	for reason, works := range map[string]bool{
@@ -307,16 +307,13 @@ func TestHandshake(t *testing.T) {
 		"InvalidProviderToken": false, "TopicDisallowed": false, "ServiceUnavailable": false,
 	} {
 		sb.APNs.Fail(noDeviceToken, 1, sandbox.Response{Reason: reason})
-		err := s.Handshake(ctx)
-		if (err == nil) != works {
-			t.Errorf("%s: %v", reason, err)
-		}
-		if err != nil && !strings.Contains(err.Error(), reason) {
-			t.Errorf("%v does not name %s", err, reason)
+		r := s.Probe(ctx)
+		if (r.Outcome == push.Accepted) != works || !works && string(r.Reason) != reason {
+			t.Errorf("%s: %+v", reason, r)
 		}
 	}
-	if err := s.Handshake(ctx); err != nil {
-		t.Error(err)
+	if r := s.Probe(ctx); r.Outcome != push.Accepted {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -29,11 +29,11 @@ func classify(a *provider.Attempt, now time.Time) push.Result {
 	}
 	r := push.Result{Outcome: outcome(a.Status, body.Reason), Reason: push.Reason(body.Reason)}
 	switch r.Outcome {
-	case push.Forget:
+	case push.DeadToken:
 		if body.Timestamp > 0 {
 			r.At = time.UnixMilli(body.Timestamp)
 		}
-	case push.Later, push.Broken:
+	case push.Later, push.Ambiguous:
 		r.RetryAfter = provider.RetryAfter(a.Header, now)
 		r.Backoff = provider.Backoff
 	}
@@ -46,11 +46,11 @@ func outcome(status int, reason string) push.Outcome {
 	case http.StatusBadRequest:
 		return badRequest(reason)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return push.Broken
+		return push.Ambiguous
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return push.Broken // the endpoint is not APNs
+		return push.Ambiguous // the endpoint is not APNs
 	case http.StatusGone:
-		return push.Forget
+		return push.DeadToken
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		// TooManyRequests is about one device, and TooManyProviderTokenUpdates ends
 		// while we keep the current token: neither slows down other pushes.
@@ -62,7 +62,7 @@ func outcome(status int, reason string) push.Outcome {
 	case status >= 400:
 		return push.Refused // such as 413, if the reduced payload is still too large
 	default:
-		return push.Broken // such as a redirect: the endpoint is not APNs
+		return push.Ambiguous // such as a redirect: the endpoint is not APNs
 	}
 }
 
@@ -71,9 +71,9 @@ func outcome(status int, reason string) push.Outcome {
 func badRequest(reason string) push.Outcome {
 	switch reason {
 	case apns2.ReasonBadDeviceToken, apns2.ReasonDeviceTokenNotForTopic:
-		return push.ForgetIfOthersSucceed
+		return push.DeadToken
 	case apns2.ReasonBadTopic, apns2.ReasonMissingTopic, apns2.ReasonTopicDisallowed:
-		return push.Broken // our configuration is wrong: every push would fail
+		return push.Ambiguous // our configuration is wrong: every push would fail
 	case apns2.ReasonIdleTimeout:
 		return push.Later // the fault is the connection's
 	default:

@@ -18,13 +18,13 @@ func TestClassify(t *testing.T) {
 		return push.Result{Outcome: push.Later, Reason: reason, RetryAfter: retryAfter, Backoff: 10 * time.Second}
 	}
 	broken := func(reason push.Reason) push.Result {
-		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
+		return push.Result{Outcome: push.Ambiguous, Reason: reason, Backoff: 10 * time.Second}
 	}
 	refused := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Refused, Reason: reason}
 	}
 	forgetOne := func(reason push.Reason) push.Result {
-		return push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: reason}
+		return push.Result{Outcome: push.DeadToken, Reason: reason}
 	}
 	for _, test := range []struct {
 		name       string
@@ -35,11 +35,11 @@ func TestClassify(t *testing.T) {
 	}{
 		{name: "accepted", status: 200, want: push.Result{ProviderID: "an-id"}},
 		{name: "unregistered", status: 410, body: `{"reason":"Unregistered","timestamp":1769176131123}`,
-			want: push.Result{Outcome: push.Forget, Reason: "Unregistered", At: time.UnixMilli(1769176131123)}},
+			want: push.Result{Outcome: push.DeadToken, Reason: "Unregistered", At: time.UnixMilli(1769176131123)}},
 		{name: "expired token", status: 410, body: `{"reason":"ExpiredToken","timestamp":1769176131123}`,
-			want: push.Result{Outcome: push.Forget, Reason: "ExpiredToken", At: time.UnixMilli(1769176131123)}},
+			want: push.Result{Outcome: push.DeadToken, Reason: "ExpiredToken", At: time.UnixMilli(1769176131123)}},
 		{name: "410 without a time", status: 410, body: `{"reason":"Unregistered"}`,
-			want: push.Result{Outcome: push.Forget, Reason: "Unregistered"}},
+			want: push.Result{Outcome: push.DeadToken, Reason: "Unregistered"}},
 		{name: "bad token", status: 400, body: `{"reason":"BadDeviceToken"}`, want: forgetOne("BadDeviceToken")},
 		{name: "another app's token", status: 400, body: `{"reason":"DeviceTokenNotForTopic"}`, want: forgetOne("DeviceTokenNotForTopic")},
 		{name: "our payload", status: 400, body: `{"reason":"PayloadEmpty"}`, want: refused("PayloadEmpty")},

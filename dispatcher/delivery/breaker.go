@@ -91,10 +91,10 @@ func (b *breaker) report(l push.Lane, started time.Time, r *push.Result) {
 	case push.Accepted:
 		b.record(goodAnswer)
 		b.closeCircuit()
-	case push.ForgetIfOthersSucceed:
+	case push.DeadToken:
 		b.record(badToken)
 		b.classifyBadToken(r)
-	case push.Broken:
+	case push.Ambiguous, push.CredentialsRefused:
 		b.trip(r.Reason)
 	case push.SlowDown:
 		b.slow(l, started, r.RetryAfter)
@@ -129,11 +129,11 @@ func (b *breaker) classifyBadToken(r *push.Result) {
 	}
 	switch {
 	case bad <= good:
-		r.Outcome = push.Forget
+		r.Outcome = push.DeadToken
 		b.closeCircuit()
 	case good+bad >= minAnswers:
 		b.trip(r.Reason)
-		r.Outcome, r.Backoff = push.Broken, firstProbe
+		r.Outcome, r.Backoff = push.Ambiguous, firstProbe
 	default:
 		r.Outcome = push.Refused
 		b.probing = false

@@ -37,7 +37,7 @@ func TestCircuitOpensAndProbesSlowly(t *testing.T) {
 	for range 50 {
 		c.answer(g, push.Urgent, push.Result{Outcome: push.Accepted})
 	}
-	c.answer(g, push.Urgent, push.Result{Outcome: push.Broken, Reason: "InvalidProviderToken"})
+	c.answer(g, push.Urgent, push.Result{Outcome: push.Ambiguous, Reason: "InvalidProviderToken"})
 	if admitted(g, push.Urgent) || admitted(g, push.Bulk) {
 		t.Error("pushes go on although our credentials are refused")
 	}
@@ -52,7 +52,7 @@ func TestCircuitOpensAndProbesSlowly(t *testing.T) {
 			if admitted(g, push.Urgent) {
 				t.Fatal("two probes at once")
 			}
-			c.answer(g, push.Urgent, push.Result{Outcome: push.Broken, Reason: "InvalidProviderToken"})
+			c.answer(g, push.Urgent, push.Result{Outcome: push.Ambiguous, Reason: "InvalidProviderToken"})
 		}
 	}
 	if probes < 10 || probes > 20 {
@@ -72,7 +72,7 @@ func TestCircuitOpensAndProbesSlowly(t *testing.T) {
 // when it timed out.
 func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
 	g, c := testBreaker()
-	c.answer(g, push.Urgent, push.Result{Outcome: push.Broken})
+	c.answer(g, push.Urgent, push.Result{Outcome: push.Ambiguous})
 	c.pass(maxProbe)
 	if !admitted(g, push.Urgent) {
 		t.Fatal("no probe")
@@ -89,7 +89,7 @@ func TestCircuitProbesAgainAfterALostProbe(t *testing.T) {
 }
 
 func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
-	bad := push.Result{Outcome: push.ForgetIfOthersSucceed, Reason: "BadDeviceToken"}
+	bad := push.Result{Outcome: push.DeadToken, Reason: "BadDeviceToken"}
 	g, c := testBreaker()
 	if r := c.answer(g, push.Urgent, bad); r.Outcome != push.Refused {
 		t.Errorf("the first answer of all: %v", r.Outcome)
@@ -97,7 +97,7 @@ func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
 	for range 5 {
 		c.answer(g, push.Urgent, push.Result{Outcome: push.Accepted})
 	}
-	if r := c.answer(g, push.Urgent, bad); r.Outcome != push.Forget {
+	if r := c.answer(g, push.Urgent, bad); r.Outcome != push.DeadToken {
 		t.Errorf("among pushes that succeed: %v", r.Outcome)
 	}
 
@@ -107,7 +107,7 @@ func TestBadTokensAreTheDevicesFaultOnlyWhileOthersSucceed(t *testing.T) {
 		if !admitted(g, push.Urgent) {
 			break
 		}
-		if r := c.answer(g, push.Urgent, bad); r.Outcome == push.Forget {
+		if r := c.answer(g, push.Urgent, bad); r.Outcome == push.DeadToken {
 			forgotten++
 		}
 	}

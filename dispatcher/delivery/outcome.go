@@ -32,7 +32,7 @@ func (l *lane) finish(j *job, r push.Result, attempted bool) {
 		t.mu.Lock()
 		t.accepted++
 		t.mu.Unlock()
-	case push.Forget, push.ForgetIfOthersSucceed:
+	case push.DeadToken:
 		t.mu.Lock()
 		t.countFailed(r.Reason)
 		t.mu.Unlock()
@@ -90,7 +90,7 @@ func backoff(r push.Result, attempts int) time.Duration {
 // forget removes a registration whose token the provider calls dead: only the generation
 // that was used, and only if it is older than the time that the provider gives.
 func (l *lane) forget(t *task, device devices.Device, r push.Result) {
-	if r.Outcome == push.ForgetIfOthersSucceed || r.Reason == push.ReasonMoved {
+	if r.Reason == push.ReasonMoved {
 		return // the breaker turns the former into Forget or Refused; the latter is unlisted already
 	}
 	if !r.At.IsZero() && !r.At.After(device.RegisteredAt()) {

@@ -257,7 +257,7 @@ func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) push.
 	if err := w.Devices.Unlist(ctx, user, j.device); err != nil {
 		w.Log.Warn("a device that has another owner cannot be unlisted", "error", err)
 	}
-	return push.Result{Outcome: push.Forget, Reason: push.ReasonMoved}
+	return push.Result{Outcome: push.DeadToken, Reason: push.ReasonMoved}
 }
 
 // attempt makes one attempt and frees its slot.

@@ -63,7 +63,7 @@ func classify(a *provider.Attempt, now time.Time) push.Result {
 	}
 	r := push.Result{Outcome: body.outcome(a.Status), Reason: body.reason(a.Status)}
 	switch r.Outcome {
-	case push.Later, push.Broken:
+	case push.Later, push.Ambiguous:
 		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), provider.Backoff
 	case push.SlowDown:
 		r.RetryAfter, r.Backoff = provider.RetryAfter(a.Header, now), quotaBackoff
@@ -76,21 +76,21 @@ func (b *errorBody) outcome(status int) push.Outcome {
 	switch status {
 	case http.StatusBadRequest:
 		if b.blamesToken() {
-			return push.Forget
+			return push.DeadToken
 		}
 		return push.Refused
 	case http.StatusNotFound:
 		if b.code() == unregistered {
-			return push.Forget
+			return push.DeadToken
 		}
-		return push.Broken // the project does not exist, or the endpoint is not FCM
+		return push.Ambiguous // the project does not exist, or the endpoint is not FCM
 	case http.StatusForbidden:
 		if b.code() == senderIDMismatch {
 			return push.Unsendable
 		}
-		return push.Broken
+		return push.Ambiguous
 	case http.StatusUnauthorized:
-		return push.Broken
+		return push.Ambiguous
 	case http.StatusTooManyRequests:
 		return push.SlowDown
 	case http.StatusRequestTimeout:
@@ -102,7 +102,7 @@ func (b *errorBody) outcome(status int) push.Outcome {
 	case status >= 400:
 		return push.Refused
 	default:
-		return push.Broken // such as a redirect: the endpoint is not FCM
+		return push.Ambiguous // such as a redirect: the endpoint is not FCM
 	}
 }
 

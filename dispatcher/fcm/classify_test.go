@@ -42,7 +42,7 @@ func TestClassify(t *testing.T) {
 		return push.Result{Outcome: push.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
 	}
 	broken := func(reason push.Reason) push.Result {
-		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
+		return push.Result{Outcome: push.Ambiguous, Reason: reason, Backoff: 10 * time.Second}
 	}
 	ends := func(o push.Outcome, reason push.Reason) push.Result {
 		return push.Result{Outcome: o, Reason: reason}
@@ -56,14 +56,14 @@ func TestClassify(t *testing.T) {
 	}{
 		{name: "accepted", status: 200, body: `{"name":"x"}`, want: push.Result{}},
 		{name: "unregistered", status: 404, body: body("Requested entity was not found.", "NOT_FOUND", fcmError("UNREGISTERED")),
-			want: ends(push.Forget, "UNREGISTERED")},
+			want: ends(push.DeadToken, "UNREGISTERED")},
 		{name: "no such project", status: 404, body: body("Requested entity was not found.", "NOT_FOUND"), want: broken("NOT_FOUND")},
 		{name: "not FCM at all", status: 404, body: "<html>", want: broken("http_404")},
 		{name: "the token's field", status: 400, body: body(invalid, "INVALID_ARGUMENT", fcmError("INVALID_ARGUMENT"), badRequest("message.token")),
-			want: ends(push.Forget, "INVALID_ARGUMENT")},
+			want: ends(push.DeadToken, "INVALID_ARGUMENT")},
 		{name: "the token in words", status: 400,
 			body: body("The registration token is not a valid FCM registration token", "INVALID_ARGUMENT", fcmError("INVALID_ARGUMENT")),
-			want: ends(push.Forget, "INVALID_ARGUMENT")},
+			want: ends(push.DeadToken, "INVALID_ARGUMENT")},
 		{name: "another field", status: 400, body: body(invalid, "INVALID_ARGUMENT", badRequest("message.data[0].value")),
 			want: ends(push.Refused, "INVALID_ARGUMENT")},
 		{name: "another field and those words", status: 400,

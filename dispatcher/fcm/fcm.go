@@ -178,17 +178,15 @@ func (s *Sender) Close() {
 	s.pools.Close()
 }
 
-// DryRun asks FCM to validate a push to a device that does not exist (validate_only). It
-// returns nil if FCM rejects only the token: then the connection, the credentials and the
-// project work. Otherwise the error is the reason.
-func (s *Sender) DryRun(ctx context.Context) error {
+// Probe implements [push.Sender]. It asks FCM to validate a push to a device that does not
+// exist (validate_only): if FCM rejects only the token, the connection, the credentials and
+// the project work.
+func (s *Sender) Probe(ctx context.Context) push.Result {
 	r := s.attempt(ctx, func(ctx context.Context) (string, error) {
-		return s.clients[push.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "doctor"}})
+		return s.clients[push.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "probe"}})
 	})
-	switch r.Outcome {
-	case push.Accepted, push.Forget:
-		return nil
-	default:
-		return fmt.Errorf("fcm: %s (%s)", r.Reason, r.Outcome)
+	if r.Outcome == push.DeadToken {
+		return push.Result{Outcome: push.Accepted}
 	}
+	return r
 }

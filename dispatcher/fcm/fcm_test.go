@@ -70,7 +70,7 @@ func TestRows(t *testing.T) {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
 	broken := func(reason push.Reason) push.Result {
-		return push.Result{Outcome: push.Broken, Reason: reason, Backoff: 10 * time.Second}
+		return push.Result{Outcome: push.Ambiguous, Reason: reason, Backoff: 10 * time.Second}
 	}
 	slow := func(reason push.Reason, retryAfter time.Duration) push.Result {
 		return push.Result{Outcome: push.SlowDown, Reason: reason, RetryAfter: retryAfter, Backoff: time.Minute}
@@ -81,9 +81,9 @@ func TestRows(t *testing.T) {
 		answer sandbox.Response
 		want   push.Result
 	}{
-		{"unregistered", sandbox.Response{Reason: "UNREGISTERED"}, push.Result{Outcome: push.Forget, Reason: "UNREGISTERED"}},
-		{"token", sandbox.Response{Reason: "INVALID_ARGUMENT"}, push.Result{Outcome: push.Forget, Reason: "INVALID_ARGUMENT"}},
-		{"token in words", sandbox.Response{Reason: "INVALID_ARGUMENT", NoDetails: true}, push.Result{Outcome: push.Forget, Reason: "INVALID_ARGUMENT"}},
+		{"unregistered", sandbox.Response{Reason: "UNREGISTERED"}, push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"}},
+		{"token", sandbox.Response{Reason: "INVALID_ARGUMENT"}, push.Result{Outcome: push.DeadToken, Reason: "INVALID_ARGUMENT"}},
+		{"token in words", sandbox.Response{Reason: "INVALID_ARGUMENT", NoDetails: true}, push.Result{Outcome: push.DeadToken, Reason: "INVALID_ARGUMENT"}},
 		{"payload", sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"}, push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}},
 		{"sender", sandbox.Response{Reason: "SENDER_ID_MISMATCH"}, push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}},
 		{"third party", sandbox.Response{Reason: "THIRD_PARTY_AUTH_ERROR"}, broken("THIRD_PARTY_AUTH_ERROR")},
@@ -191,7 +191,7 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-func TestDryRun(t *testing.T) {
+func TestProbe(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 1}, nil)
 	ctx := testContext(t)
 	for _, test := range []struct {
@@ -206,8 +206,8 @@ func TestDryRun(t *testing.T) {
 		{sandbox.Response{Reason: "UNAVAILABLE"}, false},
 	} {
 		sb.FCM.Fail(sandbox.AnyToken, 1, test.answer)
-		if err := s.DryRun(ctx); (err == nil) != test.works {
-			t.Errorf("%+v: %v", test.answer, err)
+		if r := s.Probe(ctx); (r.Outcome == push.Accepted) != test.works {
+			t.Errorf("%+v: %+v", test.answer, r)
 		}
 	}
 	if n := len(sb.Pushes()); n != 0 {
@@ -285,7 +285,7 @@ func TestAccessToken(t *testing.T) {
 
 	// When the access token is revoked, one push fails and the next one has a new token.
 	g.tokens.Add(1)
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Broken || r.Reason != "UNAUTHENTICATED" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.Ambiguous || r.Reason != "UNAUTHENTICATED" {
 		t.Errorf("got %+v", r)
 	}
 	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
@@ -296,7 +296,7 @@ func TestAccessToken(t *testing.T) {
 func TestAccessTokenIsRefused(t *testing.T) {
 	g := newGoogle(t)
 	s := g.sender(t)
-	for status, want := range map[int32]push.Outcome{400: push.Broken, 401: push.Broken, 503: push.Later} {
+	for status, want := range map[int32]push.Outcome{400: push.Ambiguous, 401: push.Ambiguous, 503: push.Later} {
 		g.status.Store(status)
 		if r := s.Send(testContext(t), delivery()); r.Outcome != want {
 			t.Errorf("%d: got %+v, want %v", status, r, want)

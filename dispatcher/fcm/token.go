@@ -191,7 +191,7 @@ func noToken(err error) push.Result {
 		case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		default:
 			if status < 500 {
-				r.Outcome, r.Reason = push.Broken, "credentials"
+				r.Outcome, r.Reason = push.Ambiguous, "credentials"
 			}
 		}
 	}

@@ -66,7 +66,7 @@ func Unanswered(err error) push.Result {
 	case errors.Is(err, context.DeadlineExceeded):
 		r.Reason = "timeout"
 	case errors.As(err, &verification):
-		r.Outcome, r.Reason = push.Broken, "tls_certificate"
+		r.Outcome, r.Reason = push.Ambiguous, "tls_certificate"
 	case errors.As(err, &network) && network.Timeout():
 		r.Reason = "timeout"
 	}

@@ -53,7 +53,7 @@ func TestUnanswered(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, later("connection")},
 		{ErrClosed, later("connection")},
 		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")},
-			push.Result{Outcome: push.Broken, Reason: "tls_certificate", Backoff: Backoff}},
+			push.Result{Outcome: push.Ambiguous, Reason: "tls_certificate", Backoff: Backoff}},
 	} {
 		if got := Unanswered(test.err); got != test.want {
 			t.Errorf("%v: got %+v, want %+v", test.err, got, test.want)

@@ -59,13 +59,12 @@ func TestRetryMatrix(t *testing.T) {
 		ours  = "ours"
 	)
 	kinds := map[push.Outcome]string{
-		push.Forget:                ends,
-		push.ForgetIfOthersSucceed: ends,
-		push.Refused:               ends,
-		push.Unsendable:            ends,
-		push.Later:                 later,
-		push.SlowDown:              later,
-		push.Broken:                ours,
+		push.DeadToken:  ends,
+		push.Refused:    ends,
+		push.Unsendable: ends,
+		push.Later:      later,
+		push.SlowDown:   later,
+		push.Ambiguous:  ours,
 	}
 	d := &push.Delivery{
 		ID:      "123e4567-e89b-42d3-a456-426655440000",

@@ -260,7 +260,7 @@ func TestUntrustedProvider(t *testing.T) {
 	s := newServer(t, 100, nil)
 	p := NewPool(Options{URL: s.url})
 	defer p.Close()
-	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != push.Broken || r.Reason != "tls_certificate" {
+	if r := Unanswered(post(t.Context(), p, s.url).Err); r.Outcome != push.Ambiguous || r.Reason != "tls_certificate" {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -44,46 +44,59 @@ type Delivery struct {
 	Badge int
 	// Expires is when the provider should stop trying to deliver the push.
 	Expires time.Time
+	// Check, unless nil, is called right before each request, after everything that the
+	// request may wait for: a place, a connection, a token of ours. If it fails the request
+	// is not made, and the outcome is Unsent.
+	Check func(ctx context.Context) error
 }
 
 // Silent reports whether the push shows nothing on the phone.
 func (d *Delivery) Silent() bool { return d.Title == "" && d.Body == "" }
 
-// An Outcome is what a provider's answer means for a push.
+// An Outcome is what a provider's answer means for a push. Package delivery decides what
+// follows from it.
 type Outcome uint8
 
 const (
 	// Accepted: the provider accepted the push. Result.ProviderID is its id.
 	Accepted Outcome = iota
-	// Forget: the token is no longer valid. The registration whose generation was used
-	// is deleted, and the push is not retried. If Result.At is set, the registration is
-	// deleted only if it is older.
-	Forget
-	// ForgetIfOthersSucceed is Forget for an answer that a wrong topic or environment in
-	// our configuration causes too (APNs BadDeviceToken, DeviceTokenNotForTopic): the
-	// device is forgotten only while most other pushes succeed. Otherwise the circuit
-	// breaker opens and no device is forgotten.
-	ForgetIfOthersSucceed
+	// DeadToken: the provider says that the device token is not valid (any more).
+	// Result.At says since when, if the provider does.
+	DeadToken
 	// Refused: a retry would fail, too. The push becomes a dead letter.
 	Refused
-	// Unsendable is Refused, and the device is suspended until it registers again,
-	// because its token belongs to another project (FCM SENDER_ID_MISMATCH).
+	// Unsendable: the device token belongs to another project (FCM SENDER_ID_MISMATCH).
 	Unsendable
 	// Later: the push is retried after Result.RetryAfter or, if that is zero, after an
 	// exponential backoff that starts with Result.Backoff.
 	Later
-	// SlowDown is Later, and the provider asks the whole project to slow down
-	// (FCM 429 QUOTA_EXCEEDED).
+	// SlowDown is Later, and the provider asks to send less. Result.Scope says to what.
 	SlowDown
-	// Broken: our credentials or configuration are wrong. The circuit breaker opens and
-	// the push is retried later.
-	Broken
+	// Ambiguous is Later, and it is unclear whether the fault is the device's, ours or the
+	// provider's, such as a 404 without details.
+	Ambiguous
+	// CredentialsRefused is Later: the provider refuses our credentials, and renewing them
+	// did not help.
+	CredentialsRefused
+	// Unsent: Delivery.Check failed with Result.Err, and no request was made after that.
+	Unsent
 )
 
-var outcomeNames = [...]string{"accepted", "forgotten", "forgotten", "refused", "unsendable", "later", "slow_down", "broken"}
+var outcomeNames = [...]string{
+	"accepted", "dead_token", "refused", "unsendable", "later", "slow_down", "ambiguous", "credentials_refused", "unsent",
+}
 
 // String returns the outcome's name in metrics and event records.
 func (o Outcome) String() string { return outcomeNames[o] }
+
+// A Scope says what a provider's request to send less is about.
+type Scope uint8
+
+const (
+	ScopeUnknown Scope = iota // the answer does not say
+	ScopeDevice               // pushes to this device
+	ScopeProject              // all pushes of the project
+)
 
 // A Result is a provider's answer to one attempt.
 type Result struct {
@@ -97,16 +110,29 @@ type Result struct {
 	// Backoff is the first step of the exponential backoff that applies if RetryAfter is
 	// zero. It doubles with every attempt.
 	Backoff time.Duration
+	// Lost says that a request was made and got no answer, so that the push may have
+	// arrived. Its first retry follows after about a second, and on another connection.
+	Lost bool
+	// Scope is what the provider's request to send less is about, with SlowDown.
+	Scope Scope
 	// At is the time from which on APNs knows the token to be invalid (the timestamp of
 	// a 410); zero if unknown.
 	At time.Time
+	// Err is the error of Delivery.Check, with Unsent.
+	Err error
 }
 
 // A Sender sends pushes to one provider. It is safe for concurrent use, and logs neither
 // tokens nor content.
 type Sender interface {
 	// Send makes one attempt to push d. It may repeat a request that the provider
-	// certainly did not process. It returns when ctx ends at the latest, and does not
-	// panic.
+	// certainly did not process, or that it refused because of an access token or a
+	// provider token that can be renewed. It waits for a place, a connection and a token
+	// of ours until ctx ends at the latest; a request that was made has its own timeout.
+	// It does not panic.
 	Send(ctx context.Context, d *Delivery) Result
+	// Probe asks the provider without a device whether it accepts our credentials and
+	// configuration. The outcome is Accepted if so, CredentialsRefused or Ambiguous if not,
+	// and Later if there is no answer to judge by.
+	Probe(ctx context.Context) Result
 }

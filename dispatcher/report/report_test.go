@@ -175,7 +175,7 @@ func TestReportExpires(t *testing.T) {
 // reports wait for an hour.
 func TestGoneService(t *testing.T) {
 	t.Parallel()
-	c := &recorder{answer: func(int) push.Result { return push.Result{Outcome: push.Forget, Reason: "gone"} }}
+	c := &recorder{answer: func(int) push.Result { return push.Result{Outcome: push.Refused, Reason: "gone"} }}
 	now := time.Now()
 	p := newProcess(t, hooks(c), func(o *Options) { o.Now = func() time.Time { return now } })
 	p.queue("test", "r1", 0)

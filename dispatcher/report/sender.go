@@ -235,14 +235,14 @@ func (s *sender) attempt(ctx context.Context, l lease) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.hook.Timeout)
 	defer cancel()
 	answer := s.hook.Client.Deliver(ctx, &l.Report)
-	if answer.Outcome == push.Forget || answer.Outcome == push.SlowDown {
+	if answer.Outcome == push.Refused || answer.Outcome == push.SlowDown {
 		s.pause(cmp.Or(answer.RetryAfter, maxPause))
 	}
 	delay := ""
 	switch again := retryDelay(answer, l.age, s.hook.Backoff); {
 	case answer.Outcome == push.Accepted:
 		s.r.metrics.sent.WithLabelValues(s.service).Inc()
-	case answer.Outcome == push.Forget, l.age+again > s.hook.RetryFor:
+	case answer.Outcome == push.Refused, l.age+again > s.hook.RetryFor:
 		s.countDropped(string(answer.Reason), 1)
 		s.r.log.Error("a report is dropped: the service did not take it",
 			"service", s.service, "id", l.ID, "reason", answer.Reason, "age", l.age)

@@ -173,7 +173,7 @@ func (c *Client) classify(resp *http.Response) push.Result {
 	case code >= 200 && code < 300:
 		return push.Result{Outcome: push.Accepted}
 	case code == http.StatusGone:
-		return push.Result{Outcome: push.Forget, Reason: "gone"}
+		return push.Result{Outcome: push.Refused, Reason: "gone"}
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		result.Reason = "slow_down"
 		if result.RetryAfter > 0 {

@@ -79,7 +79,7 @@ func TestAnswers(t *testing.T) {
 		{204, "", push.Result{Outcome: push.Accepted}},
 		{302, "", push.Result{Outcome: push.Later, Reason: "redirect"}},
 		{404, "", push.Result{Outcome: push.Later, Reason: "http_4xx"}},
-		{410, "", push.Result{Outcome: push.Forget, Reason: "gone"}},
+		{410, "", push.Result{Outcome: push.Refused, Reason: "gone"}},
 		{429, "", push.Result{Outcome: push.Later, Reason: "slow_down"}},
 		{429, "7", push.Result{Outcome: push.SlowDown, Reason: "slow_down", RetryAfter: 7 * time.Second}},
 		{503, "Fri, 31 Dec 1999 23:59:59 GMT", push.Result{Outcome: push.Later, Reason: "slow_down"}},
