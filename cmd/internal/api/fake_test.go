@@ -56,6 +56,8 @@ func (f fakeCounters) Unreads(context.Context, int64) (model.Unreads, error) {
 // fakeSender accepts every push.
 type fakeSender struct{ types chan string } // receives the type of each push
 
+func (s fakeSender) Probe(context.Context) push.Result { return push.Result{} }
+
 func (s fakeSender) Send(_ context.Context, d *push.Delivery) push.Result {
 	s.types <- d.Type
 	return push.Result{Outcome: push.Accepted, ProviderID: "provider-id"}
