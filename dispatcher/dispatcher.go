@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,7 +128,7 @@ func New(o Options) *Dispatcher {
 	d.parser = event.NewParser(event.Options{Types: d.types, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
 	d.Outbox = outbox.New(outbox.Options{
 		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
-		RetryFor: o.RetryFor, Cluster: o.Cluster, Fragments: []outbox.Fragment{report.Fragment, broadcast.Fragment},
+		RetryFor: o.RetryFor, Cluster: o.Cluster, Apps: apps(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
 		Log: o.Log, Now: o.Now,
 	})
 	o.Metrics.MustRegister(outbox.Collector{Outbox: d.Outbox})
@@ -146,7 +147,7 @@ func New(o Options) *Dispatcher {
 		Log: o.Log, Now: o.Now,
 	})
 	d.Delivery = delivery.New(delivery.Options{
-		Redis: o.Redis, Outbox: d.Outbox, Inbox: o.Inbox, Devices: o.Devices, Reports: d.reports, Broadcasts: d.Broadcasts,
+		Redis: o.Redis, Partitions: o.Partitions, Outbox: d.Outbox, Inbox: o.Inbox, Devices: o.Devices, Reports: d.reports, Broadcasts: d.Broadcasts,
 		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Senders: o.Senders, InFlight: o.InFlight,
 		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
@@ -161,6 +162,16 @@ func New(o Options) *Dispatcher {
 	return d
 }
 
+// apps returns the names of the apps, of which each platform has one.
+func apps(senders map[devices.Platform]push.Sender) []string {
+	names := make([]string, 0, len(senders))
+	for p := range senders {
+		names = append(names, string(p))
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Run delivers until ctx ends. Then it finishes the attempts that are under way, hands the
 // rest back to the outbox, and returns; that takes as long as an attempt at most, a third
 // of a lease.
@@ -169,7 +180,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	defer b.Close()
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { d.Outbox.ReturnDue(ctx, b) },
+		func(ctx context.Context) { d.Outbox.ReturnDue(ctx, b, d.Delivery.Open) },
 		d.Outbox.TrimDead,
 		d.Chat.Run,
 		d.Janitor.Run,

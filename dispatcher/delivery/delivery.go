@@ -17,6 +17,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Broadcasts gives delivery access to broadcasts.
@@ -31,11 +32,12 @@ type Broadcasts interface {
 
 // Options configure Workers. All are required.
 type Options struct {
-	Redis   redis.UniversalClient
-	Outbox  *outbox.Outbox
-	Inbox   *inbox.Store
-	Devices *devices.Registry
-	Reports *report.Reports
+	Redis      redis.UniversalClient
+	Partitions *rdb.Partitions
+	Outbox     *outbox.Outbox
+	Inbox      *inbox.Store
+	Devices    *devices.Registry
+	Reports    *report.Reports
 	// Broadcasts resolves what entries of broadcasts refer to.
 	Broadcasts Broadcasts
 	Types      *event.Types
@@ -59,31 +61,46 @@ type Options struct {
 type Workers struct {
 	Options
 	metrics *metrics
+	apps    map[devices.Platform]*app
 	lanes   [len(push.Lanes)]*lane
 }
 
 // New returns workers. They deliver pushes while Run runs.
 func New(o Options) *Workers {
-	w := &Workers{Options: o, metrics: newMetrics(o.Metrics)}
-	breakers := make(map[devices.Platform]*breaker)
-	for platform := range o.Senders {
-		breakers[platform] = newBreaker(string(platform), o.Log, o.Now, w.metrics)
+	w := &Workers{Options: o, metrics: newMetrics(o.Metrics), apps: make(map[devices.Platform]*app)}
+	for platform, sender := range o.Senders {
+		w.apps[platform] = newApp(w, platform, sender)
 	}
 	for _, l := range push.Lanes {
-		w.lanes[l] = newLane(w, l, cmp.Or(o.InFlight[l], 100), breakers)
+		w.lanes[l] = newLane(w, l, cmp.Or(o.InFlight[l], 100))
 	}
 	return w
 }
 
 // Run delivers pushes until ctx ends. Then it finishes the attempts in flight, hands the
 // other entries back to the outbox, and returns. That takes at most as long as an attempt,
-// a third of a lease, plus 5 s while Redis refuses writes, or 15 s while it does not answer.
+// two thirds of a lease, plus 5 s while Redis refuses writes, or 15 s while it does not answer.
 func (w *Workers) Run(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, l := range w.lanes {
-		all.Go(func() { l.run(ctx) })
+	sharing, stop := context.WithCancel(context.Background())
+	var apps, lanes sync.WaitGroup
+	for _, a := range w.apps {
+		apps.Go(func() { a.run(sharing) })
 	}
-	all.Wait()
+	for _, l := range w.lanes {
+		lanes.Go(func() { l.run(ctx) })
+	}
+	lanes.Wait()
+	stop()
+	apps.Wait()
+	for _, a := range w.apps {
+		a.batcher.Close() // not before: the last attempts count storms
+	}
+}
+
+// Open reports whether the circuit of an app is open, so that its pushes wait.
+func (w *Workers) Open(app string) bool {
+	a := w.apps[devices.Platform(app)]
+	return a != nil && a.open()
 }
 
 // attemptTimeout is the deadline of one attempt, shorter than half a lease (G3).

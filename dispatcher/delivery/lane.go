@@ -38,8 +38,8 @@ type lane struct {
 	heldOf  []int // by shard: how many of held
 }
 
-func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platform]*breaker) *lane {
-	maxHeld := 256 + 4*inFlight*max(1, len(breakers))
+func newLane(w *Workers, l push.Lane, inFlight int) *lane {
+	maxHeld := 256 + 4*inFlight*max(1, len(w.apps))
 	ln := &lane{
 		w:        w,
 		lane:     l,
@@ -49,8 +49,8 @@ func newLane(w *Workers, l push.Lane, inFlight int, breakers map[devices.Platfor
 		stuck:    make(map[int]int),
 		maxHeld:  maxHeld,
 	}
-	for platform, breaker := range breakers {
-		ln.queues[platform] = newQueue(ln, w.Senders[platform], breaker, inFlight)
+	for platform, a := range w.apps {
+		ln.queues[platform] = newQueue(ln, a, inFlight)
 	}
 	return ln
 }

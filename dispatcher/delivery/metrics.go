@@ -4,11 +4,16 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics holds the metrics of the workers.
 type metrics struct {
-	attempts *prometheus.CounterVec   // by platform, outcome, reason
-	retries  *prometheus.CounterVec   // by platform, reason
-	dead     *prometheus.CounterVec   // by lane, reason
-	latency  *prometheus.HistogramVec // by lane
-	circuit  *prometheus.GaugeVec     // by platform
+	attempts    *prometheus.CounterVec   // by platform, outcome, reason
+	retries     *prometheus.CounterVec   // by platform, reason
+	dead        *prometheus.CounterVec   // by lane, reason
+	latency     *prometheus.HistogramVec // by lane
+	circuit     *prometheus.GaugeVec     // by platform
+	paused      *prometheus.GaugeVec     // by platform, lane
+	storm       *prometheus.GaugeVec     // by platform
+	unreachable *prometheus.GaugeVec     // by platform
+	suspects    *prometheus.CounterVec   // by platform, reason
+	forgotten   *prometheus.CounterVec   // by platform, reason
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -17,20 +22,27 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(c)
 		return c
 	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(g)
+		return g
+	}
 	m := &metrics{
 		attempts: counter("kabar_pushes_total", "Attempts to push to a device, by the provider's answer.", "platform", "outcome", "reason"),
 		retries:  counter("kabar_push_retries_total", "Pushes put off for another attempt.", "platform", "reason"),
-		dead:     counter("kabar_dead_letters_total", "Pushes buried.", "lane", "reason"),
+		dead:     counter("kabar_dead_letters_total", "Pushes that became dead letters.", "lane", "reason"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "kabar_push_latency_seconds",
 			Help:    "Time from accepting an event to the provider's acceptance of its push.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200},
 		}, []string{"lane"}),
-		circuit: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "kabar_circuit_open",
-			Help: "1 while a provider refuses our credentials or configuration and pushes wait.",
-		}, []string{"platform"}),
+		circuit:     gauge("kabar_circuit_open", "1 while a provider does not accept our pushes, and they wait.", "platform"),
+		paused:      gauge("kabar_lane_paused", "1 while a lane pauses because the provider asked to send less.", "platform", "lane"),
+		storm:       gauge("kabar_dead_token_storm", "1 while a provider calls so many device tokens dead that devices are forgotten later, or not at all.", "platform"),
+		unreachable: gauge("kabar_provider_unreachable", "1 while a provider does not answer this gateway.", "platform"),
+		suspects:    counter("kabar_suspect_devices_total", "Devices whose token a provider called dead for the first time.", "platform", "reason"),
+		forgotten:   counter("kabar_forgotten_devices_total", "Devices that were forgotten because their token is dead.", "platform", "reason"),
 	}
-	reg.MustRegister(m.latency, m.circuit)
+	reg.MustRegister(m.latency)
 	return m
 }

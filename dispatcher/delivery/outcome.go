@@ -3,120 +3,146 @@ package delivery
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// MaxBackoff bounds the wait between two attempts where the provider does not say how
-// long it should be.
-const MaxBackoff = 15 * time.Minute
+// amendFragment changes a device's listing in the script that settles the push.
+var amendFragment = outbox.Fragment{Name: "amend", Source: devices.AmendSource, Types: []string{"hash"}}
 
-// finish notes the outcome of a job; attempted says whether the provider was asked. The
-// last job of a task sends it to the settler.
-func (l *lane) finish(j *job, r push.Result, attempted bool) {
-	t, e, device := j.task, j.task.entry, j.device
-	outcome := deviceOutcome{
-		Platform: device.Platform, Outcome: r.Outcome.String(), Reason: r.Reason,
-		ProviderID: r.ProviderID, Attempts: e.Attempt, At: l.w.Now().UnixMilli(),
+// Fragments returns the fragments that the outbox must know for this package.
+func Fragments() []outbox.Fragment { return []outbox.Fragment{amendFragment} }
+
+// answered decides what follows from a provider's answer to a job, and finishes the job.
+func (l *lane) answered(j *job, r push.Result) {
+	w, t := l.w, j.task
+	platform := string(j.device.Platform)
+	w.metrics.attempts.WithLabelValues(platform, r.Outcome.String(), string(r.Reason)).Inc()
+	f := facts{device: j.device, attempts: t.entry.Attempt + 1, started: j.started, now: w.redisNow(t)}
+	if r.Outcome == push.DeadToken {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+		f.storm = j.app.stormNow(ctx)
+		cancel()
 	}
-	if attempted {
-		outcome.Attempts++
-		l.w.metrics.attempts.WithLabelValues(string(device.Platform), r.Outcome.String(), string(r.Reason)).Inc()
+	d := decide(&r, f)
+	switch {
+	case d.outcome == outcomeSuspect && j.device.Suspect == nil:
+		w.metrics.suspects.WithLabelValues(platform, string(r.Reason)).Inc()
+	case d.fate == forget && !l.forget(t, j.device, r.Reason):
+		// It was registered anew, or cannot be forgotten now.
+		d.fate, d.outcome, d.delay = retry, outcomeRetrying, behind
 	}
-	switch r.Outcome {
-	case push.Accepted:
-		t.mu.Lock()
-		t.accepted++
-		t.mu.Unlock()
-	case push.DeadToken:
-		t.mu.Lock()
-		t.countFailed(r.Reason)
-		t.mu.Unlock()
-		l.forget(t, device, r)
-	case push.Unsendable:
-		if attempted {
-			l.suspend(t, device, r.Reason)
+	l.settleJob(j, &r, d, f.attempts)
+}
+
+// unsent finishes a job that was not attempted, for one of our own reasons.
+func (l *lane) unsent(j *job, r push.Result) {
+	d := decision{fate: retry, outcome: outcomeRetrying, delay: backoff(&r, 0), device: j.device}
+	switch {
+	case r.Reason == push.ReasonMoved:
+		d.fate, d.outcome = done, outcomeMoved
+		j.task.fail(r.Reason)
+	case r.Outcome == push.Refused, r.Outcome == push.Unsendable:
+		d.fate, d.outcome = bury, r.Outcome.String()
+	case r.Reason == push.ReasonCircuitOpen:
+		d.fate, d.outcome = wait, outcomeCircuit
+	case r.Reason == push.ReasonSuspect:
+		d.outcome = outcomeSuspect
+	case r.Reason == push.ReasonRate, r.Reason == push.ReasonSlowedDown:
+		d.outcome = outcomeRetryAfter
+	}
+	l.settleJob(j, &r, d, j.task.entry.Attempt)
+}
+
+// settleJob notes the decision about a job and finishes the job. The last job of a task
+// sends the task to the settler.
+func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
+	t := j.task
+	again := t.entry.Retry(j.device.ID, attempts)
+	o := deviceOutcome{
+		Platform: j.device.Platform, Outcome: d.outcome, Reason: r.Reason, ProviderID: r.ProviderID,
+		Attempts: attempts, At: l.w.Now().UnixMilli(),
+	}
+	if d.device != j.device {
+		t.amend(l.w.Devices.Amend(t.entry.User, j.device, d.device))
+	}
+	switch d.fate {
+	case done:
+		if r.Outcome == push.Accepted && r.Reason == "" {
+			t.accept()
 		}
-		t.bury(device.ID, r.Reason, e.Retry(device.ID, outcome.Attempts).Value())
-	case push.Refused:
-		t.bury(device.ID, r.Reason, e.Retry(device.ID, outcome.Attempts).Value())
-	default:
-		outcome.Outcome = l.retry(t, device, r, outcome.Attempts)
+	case forget:
+		t.fail(r.Reason)
+	case bury:
+		t.bury(j.device.ID, r.Reason, again.Value())
+	case wait:
+		again.Waits = string(push.ReasonCircuitOpen)
+		o.Since, o.Why = j.app.openSince()
+		l.delay(t, j.device, again, time.UnixMilli(again.Until).Sub(l.w.redisNow(t)), r.Reason)
+	case retry:
+		again.Recheck = d.recheck
+		if waits[r.Reason] {
+			again.Waits = string(r.Reason)
+		}
+		reason := r.Reason
+		if s := d.device.Suspect; s != nil && d.outcome == outcomeSuspect {
+			o.Since, o.Why, reason = s.Since, s.Reason, push.ReasonSuspect
+		}
+		if !l.delay(t, j.device, again, d.delay, reason) {
+			o.Outcome, o.Reason = outcomeDead, reason
+		}
 	}
 	if r.Reason != push.ReasonStopping {
-		t.note(device.ID, outcome)
+		t.note(j.device.ID, o)
 	}
 	if t.left.Add(-1) == 0 {
 		l.finished <- t
 	}
 }
 
-// retry delays the push to a device, or buries it when its time is over. It returns the
-// outcome for the record.
-func (l *lane) retry(t *task, device devices.Device, r push.Result, attempts int) string {
-	again := t.entry.Retry(device.ID, attempts)
-	delay := backoff(r, attempts)
-	if l.w.redisNow(t).Add(delay).UnixMilli() > again.Until {
-		t.bury(device.ID, r.Reason, again.Value())
-		return "dead"
+// waits are the reasons of delays without an attempt that end with a newer push of the same
+// tag: only the newest waits.
+var waits = map[push.Reason]bool{push.ReasonSuspect: true, push.ReasonRate: true, push.ReasonSlowedDown: true}
+
+// delay delays a push to a device, or buries it when its time is over by then, and reports
+// whether it delayed it. A push that waits for a circuit waits in its app's own set, until
+// its time is over at the latest.
+func (l *lane) delay(t *task, device devices.Device, again *outbox.Entry, by time.Duration, reason push.Reason) bool {
+	d := outbox.Delayed{Entry: again, By: max(by, 0)}
+	if again.Waits == string(push.ReasonCircuitOpen) {
+		d.App = string(device.Platform)
+	} else if l.w.redisNow(t).Add(by).UnixMilli() > again.Until {
+		t.bury(device.ID, reason, again.Value())
+		return false
 	}
-	t.delay(again, delay)
-	l.w.metrics.retries.WithLabelValues(string(device.Platform), string(r.Reason)).Inc()
-	return "retrying"
+	t.delay(d)
+	l.w.metrics.retries.WithLabelValues(string(device.Platform), string(reason)).Inc()
+	return true
 }
 
-// backoff returns how long a push waits for its next attempt: as long as the provider asked
-// for, else an exponential backoff that begins with r.Backoff. Up to a quarter is added at
-// random, so that pushes that failed together are not retried together.
-func backoff(r push.Result, attempts int) time.Duration {
-	delay := r.RetryAfter
-	if delay == 0 {
-		delay = r.Backoff
-		for n := 1; n < attempts && delay < MaxBackoff; n++ {
-			delay *= 2
-		}
-		delay = min(delay, MaxBackoff)
-	}
-	if delay == 0 {
-		return 0
-	}
-	return delay + rand.N(delay/4+1)
-}
-
-// forget removes a registration whose token the provider calls dead: only the generation
-// that was used, and only if it is older than the time that the provider gives.
-func (l *lane) forget(t *task, device devices.Device, r push.Result) {
-	if r.Reason == push.ReasonMoved {
-		return // the breaker turns the former into Forget or Refused; the latter is unlisted already
-	}
-	if !r.At.IsZero() && !r.At.After(device.RegisteredAt()) {
-		return
-	}
+// forget removes a registration whose token is dead: only the generation that was used. It
+// reports whether the device is gone.
+func (l *lane) forget(t *task, device devices.Device, reason push.Reason) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	withdraw, err := l.w.Reports.Forgotten(ctx, l.batcher, t.entry, device.ID, string(device.Platform), string(r.Reason))
-	if err != nil { // the next push finds the device again
+	withdraw, err := l.w.Reports.Forgotten(ctx, l.batcher, t.entry, device.ID, string(device.Platform), string(reason))
+	if err != nil {
 		l.w.Log.Error("a dead device cannot be reported", "platform", device.Platform, "error", err)
-		return
+		return false
 	}
 	forgotten, err := l.w.Devices.Forget(ctx, t.entry.User, device)
 	switch {
 	case err != nil && !errors.Is(err, rdb.ErrReplicas): // a failover may restore the device; its next push forgets it again
 		l.w.Log.Error("a dead device cannot be forgotten", "platform", device.Platform, "error", err)
+		return false
 	case !forgotten:
 		withdraw(ctx)
+		return false
 	}
-}
-
-// suspend keeps a device out of sending until it registers again.
-func (l *lane) suspend(t *task, device devices.Device, reason push.Reason) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-	defer cancel()
-	if err := l.w.Devices.Suspend(ctx, t.entry.User, device, string(reason)); err != nil && !errors.Is(err, rdb.ErrReplicas) {
-		l.w.Log.Error("a device cannot be kept out of sending", "platform", device.Platform, "error", err)
-	}
+	l.w.metrics.forgotten.WithLabelValues(string(device.Platform), string(reason)).Inc()
+	return true
 }

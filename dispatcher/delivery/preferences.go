@@ -6,6 +6,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
@@ -76,7 +77,7 @@ func (l *lane) quiet(t *task) bool {
 		later.Quiet = true
 		later.Until = min(e.Until+by.Milliseconds(), e.Expires) // the time to retry begins in the morning
 		t.skip("quiet")
-		t.delay(&later, by)
+		t.delay(outbox.Delayed{Entry: &later, By: by})
 	}
 	return true
 }

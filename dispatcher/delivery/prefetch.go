@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
@@ -66,11 +68,11 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 func (t *task) postpone(stopping bool, now time.Time) {
 	switch {
 	case stopping:
-		t.delay(t.entry, 0)
+		t.delay(outbox.Delayed{Entry: t.entry})
 	case now.UnixMilli() > t.entry.Until:
 		t.bury(t.entry.Owed, push.ReasonExpired, t.entry.Value())
 	default:
-		t.delay(t.entry, redisPause)
+		t.delay(outbox.Delayed{Entry: t.entry, By: redisPause})
 	}
 }
 
@@ -114,19 +116,20 @@ func (t *task) resolveBody(ctx context.Context, texts *inbox.Texts) error {
 
 // subject returns the subject that superseded needs, or "" when it needs none.
 func (t *task) subject() string {
-	if t.entry.State || t.entry.Attempt > 0 || t.entry.From != "" {
+	if t.entry.State || t.entry.Attempt > 0 || t.entry.From != "" || t.entry.Waits != "" {
 		return t.entry.Tag
 	}
 	return ""
 }
 
 // superseded reports whether the push is out of date: a newer state was told since, even if
-// it only changed counters; or, for a retry or for a message, which may have waited for its
-// grace, a newer push has replaced it on the screen. Ids are in the order of storing, and a
-// state that came late was not enqueued.
-func (t *task) superseded() bool {
+// it only changed counters; or a newer push has replaced it on the screen, and it is a retry,
+// a message, which may have waited for its grace, or a push of another lane than urgent that
+// had to wait. Ids are in the order of storing, and a state that came late was not enqueued.
+func (t *task) superseded(l push.Lane) bool {
 	e := t.entry
-	return e.State && t.about.Told > e.ID || (e.Attempt > 0 || e.From != "") && t.about.Newest > e.ID
+	waited := e.Attempt > 0 || e.From != "" || waits[push.Reason(e.Waits)] && l != push.Urgent
+	return e.State && t.about.Told > e.ID || waited && t.about.Newest > e.ID
 }
 
 // send starts a job for each device that is owed the push. A task without any is
@@ -134,10 +137,10 @@ func (t *task) superseded() bool {
 func (l *lane) send(ctx context.Context, t *task) {
 	e := t.entry
 	switch {
-	case t.superseded():
+	case t.superseded(l.lane):
 		t.skip("superseded")
 	case l.w.redisNow(t).UnixMilli() > e.Until:
-		t.bury(e.Owed, push.ReasonExpired, e.Value())
+		t.bury(e.Owed, push.Reason(cmp.Or(e.Waits, string(push.ReasonExpired))), e.Value())
 	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})
 	default:
@@ -151,6 +154,9 @@ func (l *lane) send(ctx context.Context, t *task) {
 // to wait.
 func (l *lane) start(ctx context.Context, t *task) {
 	wanting := l.wanting(t)
+	if len(wanting) == 0 {
+		t.noteForgotten(l.w.Now())
+	}
 	if len(wanting) == 0 || l.quiet(t) {
 		l.finished <- t
 		return
@@ -164,7 +170,7 @@ func (l *lane) start(ctx context.Context, t *task) {
 	}
 	jobs := make([]*job, 0, len(wanting))
 	for _, device := range wanting {
-		j := &job{task: t, device: device, delivery: delivery}
+		j := &job{task: t, device: device, app: l.w.apps[device.Platform], delivery: delivery}
 		if device.Preferences.Private {
 			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
 		}
@@ -174,15 +180,50 @@ func (l *lane) start(ctx context.Context, t *task) {
 	}
 	t.left.Store(int32(len(jobs)))
 	for _, j := range jobs {
-		q, on := l.queues[j.device.Platform]
-		switch {
-		case !on:
-			l.finish(j, push.Result{Outcome: push.Refused, Reason: push.ReasonOff}, false)
-		case j.device.Suspended != "" && t.entry.Owed == "":
-			l.finish(j, push.Result{Outcome: push.Unsendable, Reason: push.Reason(j.device.Suspended)}, false)
-		default:
-			q.put(ctx, j)
+		if r, ok := l.ready(ctx, j); !ok {
+			l.unsent(j, r)
+			continue
 		}
+		l.queues[j.device.Platform].put(ctx, j)
+	}
+}
+
+// ready reports whether the state of a job's device lets it be attempted now; r says why not.
+func (l *lane) ready(ctx context.Context, j *job) (r push.Result, ok bool) {
+	t, now := j.task, l.w.redisNow(j.task)
+	switch {
+	case j.app == nil:
+		return push.Result{Outcome: push.Refused, Reason: push.ReasonOff}, false
+	case j.device.Suspended != "" && t.entry.Owed == "" && !l.takeTrial(ctx, j, now):
+		return push.Result{Outcome: push.Unsendable, Reason: push.Reason(j.device.Suspended)}, false
+	}
+	if wait := suspectWait(j.device, t.entry.Recheck, now); wait > 0 {
+		return push.Result{Outcome: push.Later, Reason: push.ReasonSuspect, RetryAfter: wait}, false
+	}
+	return push.Result{}, true
+}
+
+// takeTrial reports whether a push may be tried to a suspended device: one a day.
+func (l *lane) takeTrial(ctx context.Context, j *job, now time.Time) bool {
+	if !trialDue(j.device, now) {
+		return false
+	}
+	tried := j.device
+	tried.TriedAt = now.UnixMilli()
+	amended, err := l.w.Devices.Try(ctx, j.task.entry.User, j.device, tried)
+	if err != nil {
+		l.w.Log.Warn("a suspended device cannot be tried", "platform", j.device.Platform, "error", err)
+	}
+	if amended {
+		j.device = tried
+	}
+	return amended
+}
+
+// noteForgotten notes that the device of a push that waited for its recheck was forgotten.
+func (t *task) noteForgotten(now time.Time) {
+	if e := t.entry; e.Owed != "" && (e.Recheck || e.Waits == string(push.ReasonSuspect)) {
+		t.note(e.Owed, deviceOutcome{Outcome: outcomeForgotten, Reason: push.ReasonSuspect, Attempts: e.Attempt, At: now.UnixMilli()})
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	maxOwners    = 64                     // owner records read in one round trip
 	queueTimeout = 500 * time.Millisecond // how long the reader waits for a full queue, once
 	// registeringDelay is how long a push waits for its device's registration.
 	registeringDelay = 500 * time.Millisecond
@@ -24,21 +23,24 @@ const (
 type job struct {
 	task     *task
 	device   devices.Device
+	app      *app // nil without a sender
 	delivery push.Delivery
+	trial    *trial    // see app.admit
+	started  time.Time // of the newest request, by Redis' clock; zero: none was made
 }
 
 // A queue holds the jobs of one lane for one provider. It sends at most cap(slots) pushes
 // at a time.
 type queue struct {
 	lane    *lane
-	sender  push.Sender
-	breaker *breaker
-	batcher *rdb.Batcher // reads owner records; not shared, so that they do not wait behind other commands
+	app     *app
+	batcher *rdb.Batcher // checks owners; not shared, so that they do not wait behind other commands
 	slots   chan struct{}
 	sending sync.WaitGroup // goroutines of the lines
 
-	mu    sync.Mutex
-	lines map[string]*line
+	mu      sync.Mutex
+	lines   map[string]*line
+	checked *sync.Cond // an attempt has passed its check, or failed
 }
 
 // A line holds the jobs of a queue whose owner records lie on one shard. A shard that does
@@ -47,20 +49,22 @@ type line struct {
 	*queue
 	jobs     chan *job
 	attempts sync.WaitGroup
+	checking int // attempts that have not passed their check; guarded by the queue's mu
 
 	mu    sync.Mutex // held by enqueue, which readers and the claimer call
 	stuck bool       // the line stayed full for longer than queueTimeout
 }
 
-func newQueue(l *lane, sender push.Sender, breaker *breaker, inFlight int) *queue {
-	return &queue{
+func newQueue(l *lane, a *app, inFlight int) *queue {
+	q := &queue{
 		lane:    l,
-		sender:  sender,
-		breaker: breaker,
+		app:     a,
 		batcher: rdb.NewBatcher(l.w.Redis, 0),
 		slots:   make(chan struct{}, inFlight),
 		lines:   make(map[string]*line),
 	}
+	q.checked = sync.NewCond(&q.mu)
+	return q
 }
 
 // close sends the queued jobs and waits for the attempts. No job may be put after it was
@@ -88,12 +92,8 @@ func (q *queue) line(ctx context.Context, j *job) *line {
 	return l
 }
 
-// share returns how many slots a line may take while it reads owner records.
-func (q *queue) share() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return min(maxOwners, max(1, cap(q.slots)/len(q.lines)))
-}
+// share returns how many attempts of a line may wait for their checks. The caller holds mu.
+func (q *queue) share() int { return max(1, cap(q.slots)/len(q.lines)) }
 
 // put queues a job. It waits while the line is full. When the line does not move, for
 // example because the provider hangs, put returns jobs to the outbox, so that jobs of the
@@ -104,9 +104,9 @@ func (q *queue) put(ctx context.Context, j *job) {
 	}
 	r := push.Result{Outcome: push.Later, Reason: push.ReasonBusy, RetryAfter: busyDelay}
 	if ctx.Err() != nil {
-		r = push.Result{Outcome: push.Later, Reason: push.ReasonStopping}
+		r = stopping
 	}
-	q.lane.finish(j, r, false)
+	q.lane.unsent(j, r)
 }
 
 func (l *line) enqueue(ctx context.Context, j *job) bool {
@@ -133,147 +133,151 @@ func (l *line) enqueue(ctx context.Context, j *job) bool {
 	return false
 }
 
+// stopping is the result of a push that was not sent because the process stops.
+var stopping = push.Result{Outcome: push.Later, Reason: push.ReasonStopping}
+
 // run sends the queued jobs until the line is closed, and waits for the attempts.
 func (l *line) run(ctx context.Context) {
 	defer l.attempts.Wait()
-	for first := range l.jobs {
-		batch := l.collect(first)
-		if ctx.Err() != nil {
-			l.giveBack(batch, push.Result{Outcome: push.Later, Reason: push.ReasonStopping})
-			continue
-		}
-		for _, j := range l.owned(ctx, l.admitted(batch)) {
-			l.attempts.Go(func() { l.attempt(ctx, j) })
-		}
-	}
-}
-
-// collect returns first and further queued jobs, as many as there are free slots, and takes
-// the slots. If no slot is free it waits for one and lingers, so that the owners of several
-// jobs are read in one round trip.
-func (l *line) collect(first *job) []*job {
-	select {
-	case l.slots <- struct{}{}:
-	default:
-		l.slots <- struct{}{}
-		time.Sleep(linger)
-	}
-	most := l.share()
-	batch := append(make([]*job, 0, most), first)
-	for len(batch) < most {
+	for j := range l.jobs {
 		select {
 		case l.slots <- struct{}{}:
 		default:
-			return batch
+			l.slots <- struct{}{}
+			time.Sleep(linger) // so that several attempts begin together, and check owners in one round trip
 		}
-		select {
-		case j, ok := <-l.jobs:
-			if !ok {
-				<-l.slots
-				return batch
-			}
-			batch = append(batch, j)
-		default:
-			<-l.slots
-			return batch
-		}
-	}
-	return batch
-}
-
-// giveBack finishes jobs without an attempt and frees their slots.
-func (q *queue) giveBack(batch []*job, r push.Result) {
-	for _, j := range batch {
-		<-q.slots
-		q.lane.finish(j, r, false)
-	}
-}
-
-// admitted returns the jobs that the circuit breaker lets through, and delays the others.
-func (q *queue) admitted(batch []*job) []*job {
-	through := batch[:0]
-	for _, j := range batch {
-		if wait, reason := q.breaker.admit(q.lane.lane); wait > 0 {
-			q.giveBack([]*job{j}, push.Result{Outcome: push.Later, Reason: reason, RetryAfter: wait})
+		if ctx.Err() != nil {
+			l.giveBack(j, stopping)
 			continue
 		}
-		through = append(through, j)
-	}
-	return through
-}
-
-// owned returns the jobs whose device still belongs to the receiver (G4). It reads the
-// owner records just before the attempts. A record that cannot be read delays only its own
-// job.
-func (l *line) owned(ctx context.Context, batch []*job) []*job {
-	commands := make([]*rdb.Command, len(batch))
-	for i, j := range batch {
-		commands[i] = rdb.NewCommand(ctx, "get", l.lane.w.Devices.OwnerKey(j.device))
-	}
-	_ = l.batcher.Do(ctx, commands...) // each command holds its own error
-	own := batch[:0]
-	var failed error
-	for i, j := range batch {
-		owner, err := devices.ReadOwner(commands[i])
-		if err == nil && owner.Owns(j.task.entry.User, j.device) {
-			own = append(own, j)
+		a := l.app.admit(l.lane.lane, j.task.entry.User)
+		if a.wait > 0 {
+			l.giveBack(j, push.Result{Outcome: push.Later, Reason: a.reason, RetryAfter: a.wait})
 			continue
 		}
-		l.breaker.release()
-		if err != nil {
-			l.giveBack([]*job{j}, unknownOwner(ctx, err))
-			failed = err
-			continue
-		}
-		<-l.slots
-		l.attempts.Go(func() { l.lane.finish(j, l.disowned(ctx, j, owner), false) })
+		j.trial = a.trial
+		l.beginCheck()
+		l.attempts.Go(func() { l.attempt(ctx, j) })
 	}
-	if failed != nil && ctx.Err() == nil {
-		l.lane.w.Log.Error("device owners cannot be read", "lane", l.lane.lane, "error", failed)
-	}
-	return own
 }
 
-// unknownOwner returns the result of a push whose owner record cannot be read.
-func unknownOwner(ctx context.Context, err error) push.Result {
-	r := push.Result{Outcome: push.Later, Reason: push.ReasonRedis, RetryAfter: redisPause}
+// giveBack finishes a job without an attempt and frees its slot.
+func (q *queue) giveBack(j *job, r push.Result) {
+	<-q.slots
+	q.lane.unsent(j, r)
+}
+
+// beginCheck waits until the line may have another attempt that has not passed its check:
+// if this line's shard does not answer, the attempts of other lines find slots.
+func (l *line) beginCheck() {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	for l.checking >= l.share() {
+		l.checked.Wait()
+	}
+	l.checking++
+}
+
+func (l *line) endCheck() {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	l.checking--
+	l.checked.Broadcast()
+}
+
+// attempt makes one attempt and frees its slot.
+func (l *line) attempt(ctx context.Context, j *job) {
+	w := l.lane.w
+	endCheck := sync.OnceFunc(l.endCheck)
+	j.delivery.Check = func(ctx context.Context) error {
+		err := l.check(ctx, j)
+		endCheck()
+		return err
+	}
+	// The context bounds what the attempt waits for. A request that was made is finished
+	// even when the process is to stop.
+	wait, cancel := context.WithTimeout(ctx, w.attemptTimeout())
+	r := l.app.sender.Send(wait, &j.delivery)
+	cancel()
+	endCheck()
+	<-l.slots
+	if r.Outcome == push.Unsent || j.started.IsZero() && ctx.Err() != nil {
+		l.lane.unsent(j, l.unsentResult(ctx, r.Err))
+		if j.trial != nil {
+			j.trial.done <- false
+		}
+		return
+	}
+	l.app.report(attempt{
+		lane: l.lane.lane, user: j.task.entry.User, device: j.device, started: j.started.Add(-j.task.ahead), trial: j.trial,
+	}, &r)
+	if r.Outcome == push.Accepted {
+		if at, err := model.IDTime(j.task.entry.ID); err == nil {
+			w.metrics.latency.WithLabelValues(l.lane.lane.String()).Observe(w.redisNow(j.task).Sub(at).Seconds())
+		}
+	}
+	l.lane.answered(j, r)
+}
+
+// errMoved reports that the device belongs to another user, or to a newer registration.
+var errMoved = errors.New("the device has another owner")
+
+// A waitError reports that a push may not be sent yet.
+type waitError struct {
+	reason push.Reason
+	wait   time.Duration
+}
+
+func (e *waitError) Error() string { return "not yet: " + string(e.reason) }
+
+// check returns an error unless the device still belongs to the receiver (G4) and may be
+// pushed to now. Concurrent checks share a round trip.
+func (l *line) check(ctx context.Context, j *job) error {
+	w, user := l.lane.w, j.task.entry.User
+	c := w.Devices.AdmitCommand(ctx, user, j.device)
+	_ = l.batcher.Do(ctx, c) // the command holds its error
+	owner, wait, err := devices.ReadAdmission(c)
 	switch {
-	case ctx.Err() != nil:
-		r = push.Result{Outcome: push.Later, Reason: push.ReasonStopping}
-	case errors.Is(err, rdb.ErrSilent): // each further read would cost commands on healthy shards
-		r.RetryAfter = busyDelay
+	case err != nil:
+		if ctx.Err() == nil {
+			w.Log.Error("the owner of a device cannot be read", "lane", l.lane.lane.String(), "error", err)
+		}
+		return err
+	case !owner.Owns(user, j.device):
+		return l.disowned(ctx, j, owner)
+	case wait > 0:
+		return &waitError{push.ReasonRate, wait}
 	}
-	return r
+	j.started = w.redisNow(j.task)
+	return nil
 }
 
-// disowned returns the result of a push whose device belongs to another user, or to a newer
-// registration.
-func (q *queue) disowned(ctx context.Context, j *job, owner devices.Owner) push.Result {
-	user, w := j.task.entry.User, q.lane.w
+// disowned returns why a device is not the receiver's. It takes the device off the
+// receiver's list, unless the receiver is registering it anew at this moment.
+func (l *line) disowned(ctx context.Context, j *job, owner devices.Owner) error {
+	user, w := j.task.entry.User, l.lane.w
 	if owner.User == user && w.redisNow(j.task).Sub(time.UnixMicro(owner.Generation)) < settleTimeout {
-		// The same user is registering the device anew at this moment.
-		return push.Result{Outcome: push.Later, Reason: push.ReasonRegistering, RetryAfter: registeringDelay}
+		return &waitError{push.ReasonRegistering, registeringDelay}
 	}
 	if err := w.Devices.Unlist(ctx, user, j.device); err != nil {
 		w.Log.Warn("a device that has another owner cannot be unlisted", "error", err)
 	}
-	return push.Result{Outcome: push.DeadToken, Reason: push.ReasonMoved}
+	return errMoved
 }
 
-// attempt makes one attempt and frees its slot.
-func (q *queue) attempt(ctx context.Context, j *job) {
-	w := q.lane.w
-	started := w.Now()
-	// An attempt that began is finished even when the process is to stop.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.attemptTimeout())
-	defer cancel()
-	r := q.sender.Send(ctx, &j.delivery)
-	<-q.slots
-	q.breaker.report(q.lane.lane, started, &r)
-	if r.Outcome == push.Accepted {
-		if at, err := model.IDTime(j.task.entry.ID); err == nil {
-			w.metrics.latency.WithLabelValues(q.lane.lane.String()).Observe(w.redisNow(j.task).Sub(at).Seconds())
-		}
+// unsentResult returns the result of a push whose check failed with err.
+func (l *line) unsentResult(ctx context.Context, err error) push.Result {
+	r := push.Result{Outcome: push.Later, Reason: push.ReasonRedis, RetryAfter: redisPause}
+	var later *waitError
+	switch {
+	case ctx.Err() != nil:
+		r = stopping
+	case errors.Is(err, errMoved):
+		r = push.Result{Outcome: push.Unsent, Reason: push.ReasonMoved}
+	case errors.As(err, &later):
+		r.Reason, r.RetryAfter = later.reason, later.wait
+	case errors.Is(err, rdb.ErrSilent): // each further read would cost commands on healthy shards
+		r.RetryAfter = busyDelay
 	}
-	q.lane.finish(j, r, true)
+	return r
 }

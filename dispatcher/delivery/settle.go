@@ -196,16 +196,27 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 		s.Lines = string(t.outcomes) + inbox.PushOutcome(t.progress())
 	}
 	s.Additions = append(s.Additions, l.w.Reports.Failures(t.key.Partition, t.entry, t.dead))
+	s.Additions = append(s.Additions, t.amendments...)
 	if key, ok := t.broadcast(); ok {
 		s.Additions = append(s.Additions, l.w.Broadcasts.Tally(t.key.Partition, key, t.accepted, t.failed))
 	}
 	return s
 }
 
+// logBuried logs a dead letter with its event.
+func (l *lane) logBuried(t *task, d outbox.Dead) {
+	attrs := []any{"lane", l.lane.String(), "reason", d.Reason, "device", d.Device}
+	if e := t.entry; e != nil {
+		attrs = append(attrs, "user", e.User, "type", e.Type, "notification", e.ID, "source", e.Source, "event", e.EventID)
+	}
+	l.w.Log.Warn("a push is buried", attrs...)
+}
+
 // count updates the metrics once a settlement is written.
 func (l *lane) count(e *ending, held bool, results []int64) {
 	for _, d := range e.dead {
 		l.w.metrics.dead.WithLabelValues(l.lane.String(), d.Reason).Inc()
+		l.logBuried(e.task, d)
 	}
 	if e.entry == nil {
 		return

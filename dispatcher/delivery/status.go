@@ -29,11 +29,16 @@ type ReceiverStatus struct {
 type DeviceStatus struct {
 	Device     string // the device's id, never its token
 	Platform   devices.Platform
-	Outcome    string // a push.Outcome's name, "quiet", "retrying", "dead", "superseded", "muted" or "expired"
+	// Outcome is "accepted", "refused", "unsendable", "forgotten", "moved", "dead", "read",
+	// "superseded", "muted" or "expired"; or, while the push waits, "retrying",
+	// "waiting_for_retry_after", "suspect", "circuit_open" or "quiet".
+	Outcome    string
 	Reason     push.Reason
 	ProviderID string
 	Attempts   int
 	At         time.Time
+	Since      time.Time   // since when the push waits for its device's recheck or the circuit; zero otherwise
+	Why        push.Reason // why the device is suspect or the circuit open; empty otherwise
 }
 
 // Status returns the delivery status of an event of a source, by receiver, or
@@ -68,10 +73,14 @@ func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 		if err := json.Unmarshal([]byte(stored), &o); err != nil {
 			return s, fmt.Errorf("outcome of device %s: %w", device, err)
 		}
-		s.Devices = append(s.Devices, DeviceStatus{
+		status := DeviceStatus{
 			Device: device, Platform: o.Platform, Outcome: o.Outcome, Reason: o.Reason,
-			ProviderID: o.ProviderID, Attempts: o.Attempts, At: time.UnixMilli(o.At),
-		})
+			ProviderID: o.ProviderID, Attempts: o.Attempts, At: time.UnixMilli(o.At), Why: o.Why,
+		}
+		if o.Since > 0 {
+			status.Since = time.UnixMilli(o.Since)
+		}
+		s.Devices = append(s.Devices, status)
 	}
 	slices.SortFunc(s.Devices, func(a, b DeviceStatus) int { return strings.Compare(a.Device, b.Device) })
 	s.Push = overall(r.Push, s.Devices)
@@ -83,9 +92,9 @@ func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 func overall(progress string, all []DeviceStatus) string {
 	for _, d := range all {
 		switch d.Outcome {
-		case "retrying":
-			return "retrying"
-		case "dead", push.Refused.String(), push.Unsendable.String():
+		case outcomeRetrying, outcomeRetryAfter, outcomeSuspect, outcomeCircuit:
+			return outcomeRetrying
+		case outcomeDead, push.Refused.String(), push.Unsendable.String():
 			progress = "dead"
 		}
 	}

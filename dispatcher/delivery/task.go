@@ -31,13 +31,14 @@ type task struct {
 
 	left atomic.Int32 // jobs that are not finished
 
-	mu       sync.Mutex
-	instead  string // the record's outcome of a push that is not sent, or ""
-	outcomes []byte // lines for the event's record
-	delayed  []outbox.Delayed
-	dead     []outbox.Dead
-	accepted int            // by providers, of a broadcast's pushes
-	failed   map[string]int // of a broadcast's pushes, by reason
+	mu         sync.Mutex
+	instead    string // the record's outcome of a push that is not sent, or ""
+	outcomes   []byte // lines for the event's record
+	delayed    []outbox.Delayed
+	dead       []outbox.Dead
+	amendments []outbox.Addition // to the listings of devices
+	accepted   int               // by providers, of a broadcast's pushes
+	failed     map[string]int    // of a broadcast's pushes, by reason
 }
 
 // redisNow returns the time of the Redis that holds the task's receiver. Entries expire by
@@ -52,6 +53,9 @@ type deviceOutcome struct {
 	ProviderID string           `json:"provider_id,omitempty"`
 	Attempts   int              `json:"attempts"`
 	At         int64            `json:"at"` // ms
+	// Since (ms) and Why are given while the push waits for something that began then.
+	Since int64       `json:"since,omitempty"`
+	Why   push.Reason `json:"why,omitempty"`
 }
 
 // note adds the outcome on a device to the event's record.
@@ -77,10 +81,32 @@ func (t *task) skip(why string) {
 }
 
 // delay has an entry wait for another attempt.
-func (t *task) delay(e *outbox.Entry, by time.Duration) {
+func (t *task) delay(d outbox.Delayed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.delayed = append(t.delayed, outbox.Delayed{Entry: e, By: by})
+	t.delayed = append(t.delayed, d)
+}
+
+// amend changes the listing of a device when the task is settled, unless it has changed by
+// then.
+func (t *task) amend(keys []string, args []any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.amendments = append(t.amendments, outbox.Addition{Fragment: amendFragment.Name, Keys: keys, Args: args})
+}
+
+// accept counts an accepted push.
+func (t *task) accept() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.accepted++
+}
+
+// fail counts a push that is not tried any more and leaves no dead letter.
+func (t *task) fail(reason push.Reason) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.countFailed(reason)
 }
 
 // bury makes a dead letter of an entry's value, for one device or, with "", for all devices

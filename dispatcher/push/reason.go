@@ -17,5 +17,7 @@ const (
 	ReasonStopping    Reason = "stopping"     // the process is shutting down
 	ReasonRedis       Reason = "redis"        // Redis did not answer
 	ReasonCircuitOpen Reason = "circuit_open" // the circuit breaker is open
+	ReasonSuspect     Reason = "suspect"      // the provider has called the device's token dead once
+	ReasonRate        Reason = "rate"         // as many pushes went to the device as the provider allows
 	ReasonSlowedDown  Reason = "slowed_down"  // the lane pauses because the provider asked to slow down
 )
