@@ -42,6 +42,16 @@ type Device struct {
 	// Suspended says why pushes must not go to this registration, or is empty;
 	// see [Registry.Suspend].
 	Suspended string `json:"s,omitempty"`
+	// TriedAt is when a push was last tried on the suspended device, in milliseconds since
+	// 1970, or 0.
+	TriedAt int64 `json:"l,omitempty"`
+	// Suspect is set while the provider has called the token dead once, and neither once
+	// more nor accepted a push since. Registering anew ends it, like Suspended and TriedAt.
+	Suspect *Suspect `json:"q,omitempty"`
+	// AcceptedDay is the last day on which the provider is known to have accepted a push to
+	// the token, in days since 1970 (UTC, Redis' clock; see [Day]), or 0. It is raised at most
+	// once a day, and stays while the token is the user's.
+	AcceptedDay int `json:"a,omitempty"`
 
 	// Preferences are what its user has chosen; see [Registry.Prefer].
 	Preferences Preferences `json:"x,omitzero"`
@@ -52,6 +62,8 @@ type Device struct {
 	ProductName     string `json:"n,omitempty"`
 	AppVersion      string `json:"v,omitempty"`
 	OperatingSystem string `json:"o,omitempty"`
+
+	listed string // the listing that it was read from, for Amend
 }
 
 // RegisteredAt returns when the device was last registered, by Redis' clock.

@@ -1,12 +1,9 @@
 package devices
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -77,18 +74,6 @@ func listed(cmd *redis.StringSliceCmd) ([]Device, error) {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
 	return decode(values)
-}
-
-// decode reads devices as the lists hold them, and orders them by generation.
-func decode(values []string) ([]Device, error) {
-	ds := make([]Device, len(values))
-	for i, v := range values {
-		if err := json.Unmarshal([]byte(v), &ds[i]); err != nil {
-			return nil, fmt.Errorf("malformed device: %w", err)
-		}
-	}
-	slices.SortFunc(ds, func(a, b Device) int { return cmp.Compare(a.Generation, b.Generation) })
-	return ds, nil
 }
 
 // A record is an owner record: the owner, and the id that the device has there.

@@ -3,7 +3,6 @@ package devices
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -52,8 +51,8 @@ func (p *Preferences) Switch(name string, on bool) {
 //
 // Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, token string) (Preferences, error) {
-	e, err := r.entryOf(ctx, user, p, token)
-	return e.device.Preferences, err
+	d, err := r.entryOf(ctx, user, p, token)
+	return d.Preferences, err
 }
 
 // maxPreferTries is how often Prefer tries to change a list entry that others change at
@@ -70,39 +69,30 @@ var errBusy = errors.New("the device is registered over and over")
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token string, change func(*Preferences)) (Preferences, error) {
 	for range maxPreferTries {
-		e, err := r.entryOf(ctx, user, p, token)
+		seen, err := r.entryOf(ctx, user, p, token)
 		if err != nil {
 			return Preferences{}, err
 		}
-		change(&e.device.Preferences)
-		after, err := json.Marshal(e.device)
-		if err != nil {
-			return Preferences{}, fmt.Errorf("set preferences: %w", err)
-		}
-		keys := []string{r.keys.devices(user)}
-		done, err := r.runBool(ctx, amendScript, keys, e.device.ID, e.json, after)
+		d := seen
+		change(&d.Preferences)
+		keys, args := r.Amend(user, seen, d)
+		done, err := r.runBool(ctx, amendScript, keys, args...)
 		if err != nil {
 			return Preferences{}, fmt.Errorf("set preferences: %w", err)
 		}
 		if done {
-			return e.device.Preferences, nil
+			return d.Preferences, nil
 		}
 	}
 	return Preferences{}, fmt.Errorf("set preferences: %w", errBusy)
 }
 
-// An entry is a device as a list holds it.
-type entry struct {
-	device Device
-	json   string
-}
-
 // entryOf returns the list entry of the user's device that has the token. The error is
 // ErrNotRegistered when the owner record names a device that is not listed, because its
 // registration has stopped half way.
-func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token string) (entry, error) {
+func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token string) (Device, error) {
 	if err := cmp.Or(account.Validate(user), ValidToken(p, token)); err != nil {
-		return entry{}, err
+		return Device{}, err
 	}
 	pipe := r.redis.Pipeline()
 	get := pipe.Get(ctx, r.keys.owner(p, token))
@@ -111,18 +101,14 @@ func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token st
 
 	owner, err := ownRecord(user, get)
 	if err != nil {
-		return entry{}, err
+		return Device{}, err
 	}
 	listed, err := list.Result()
 	if err != nil {
-		return entry{}, fmt.Errorf("list devices: %w", err)
+		return Device{}, fmt.Errorf("list devices: %w", err)
 	}
-	e := entry{json: listed[owner.id]}
-	if e.json == "" {
-		return entry{}, ErrNotRegistered
+	if listed[owner.id] == "" {
+		return Device{}, ErrNotRegistered
 	}
-	if err := json.Unmarshal([]byte(e.json), &e.device); err != nil {
-		return entry{}, fmt.Errorf("malformed device: %w", err)
-	}
-	return e, nil
+	return decodeOne(listed[owner.id])
 }

@@ -28,9 +28,9 @@ const (
 type Announcement func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, even if another user owned it, and lists
-// the device under them; d.ID, d.Generation and d.Preferences are ignored. It returns the
-// device as registered, without preferences. A device that the user has already is
-// refreshed: it keeps its id and its preferences.
+// the device under them; of d only Platform, Token and what the app said of itself are used.
+// It returns the device as registered, without preferences. A device that the user has
+// already is refreshed: it keeps its id, its preferences and the day of its last acceptance.
 //
 // When the device is new in the user's list, the entry that announce returns is
 // added to its stream in the same script. Announce may be nil, and may be called
@@ -114,8 +114,9 @@ type placement struct {
 // place claims the token, lists the device and takes it away from its former
 // owner.
 func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
-	p.device.Suspended = ""              // registering anew ends it
-	p.device.Preferences = Preferences{} // enlist.lua keeps those of this moment
+	p.device.Suspended, p.device.TriedAt, p.device.Suspect = "", 0, nil // registering anew ends them
+	// enlist.lua keeps those of this moment
+	p.device.Preferences, p.device.AcceptedDay, p.device.listed = Preferences{}, 0, ""
 	claimed, before, err := r.claim(ctx, p)
 	if err != nil && !errors.Is(err, rdb.ErrReplicas) {
 		return Device{}, err

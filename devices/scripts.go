@@ -25,8 +25,6 @@ var (
 	unlistLua string
 	//go:embed suspend.lua
 	suspendLua string
-	//go:embed amend.lua
-	amendLua string
 	//go:embed disown.lua
 	disownLua string
 
@@ -35,7 +33,7 @@ var (
 	releaseScript = rdb.NewScript(releaseLua)
 	unlistScript  = rdb.NewScript(unlistLua)
 	suspendScript = rdb.NewScript(suspendLua)
-	amendScript   = rdb.NewScript(amendLua)
+	amendScript   = rdb.NewScript("local keys, args = KEYS, ARGV\n" + AmendSource)
 	disownScript  = rdb.NewScript(disownLua)
 )
 

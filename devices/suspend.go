@@ -5,14 +5,6 @@ import (
 	"fmt"
 )
 
-// ListKey returns the key of a user's device list, a hash whose values
-// [ParseList] reads: for callers who read it together with other things.
-func (r *Registry) ListKey(user int64) string { return r.keys.devices(user) }
-
-// ParseList reads the values of a device list, the least recently registered
-// device first.
-func ParseList(values []string) ([]Device, error) { return decode(values) }
-
 // Suspend keeps a device out of sending until it registers again: its provider
 // says that the token belongs to another project. It acts on the generation of d
 // alone, and does nothing when the device was registered anew or is gone.
