@@ -90,7 +90,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 		}
 		reason := r.Reason
 		if s := d.device.Suspect; s != nil && d.outcome == outcomeSuspect {
-			o.Since, o.Why, reason = s.Since, s.Reason, push.ReasonSuspect
+			o.Since, o.Why, reason = s.Since, push.Reason(s.Reason), push.ReasonSuspect
 		}
 		if !l.delay(t, j.device, again, d.delay, reason) {
 			o.Outcome, o.Reason = outcomeDead, reason
