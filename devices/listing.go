@@ -2,6 +2,7 @@ package devices
 
 import (
 	"cmp"
+	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -69,6 +70,21 @@ var AmendSource string
 // this build does not know, because a newer one wrote them, are kept.
 func (r *Registry) Amend(user int64, before, after Device) (keys []string, args []any) {
 	return []string{r.keys.devices(user)}, []any{before.ID, before.listed, encode(after, before.listed)}
+}
+
+// Change is [Registry.Amend], done at once. It returns the device as it is listed then, and
+// whether it was changed.
+func (r *Registry) Change(ctx context.Context, user int64, before, after Device) (Device, bool, error) {
+	keys, args := r.Amend(user, before, after)
+	done, err := r.runBool(ctx, amendScript, keys, args...)
+	if err != nil {
+		return before, false, fmt.Errorf("change a listed device: %w", err)
+	}
+	if !done {
+		return before, false, nil
+	}
+	after.listed = encode(after, before.listed)
+	return after, true, nil
 }
 
 // encode returns a device as JSON, with the members of the former listing that it does not

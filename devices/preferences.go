@@ -75,8 +75,7 @@ func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token str
 		}
 		d := seen
 		change(&d.Preferences)
-		keys, args := r.Amend(user, seen, d)
-		done, err := r.runBool(ctx, amendScript, keys, args...)
+		_, done, err := r.Change(ctx, user, seen, d)
 		if err != nil {
 			return Preferences{}, fmt.Errorf("set preferences: %w", err)
 		}

@@ -210,14 +210,12 @@ func (l *lane) takeTrial(ctx context.Context, j *job, now time.Time) bool {
 	}
 	tried := j.device
 	tried.TriedAt = now.UnixMilli()
-	amended, err := l.w.Devices.Try(ctx, j.task.entry.User, j.device, tried)
+	tried, changed, err := l.w.Devices.Change(ctx, j.task.entry.User, j.device, tried)
 	if err != nil {
 		l.w.Log.Warn("a suspended device cannot be tried", "platform", j.device.Platform, "error", err)
 	}
-	if amended {
-		j.device = tried
-	}
-	return amended
+	j.device = tried
+	return changed
 }
 
 // noteForgotten notes that the device of a push that waited for its recheck was forgotten.

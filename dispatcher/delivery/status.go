@@ -27,8 +27,8 @@ type ReceiverStatus struct {
 
 // A DeviceStatus is the delivery status of an event on one device.
 type DeviceStatus struct {
-	Device     string // the device's id, never its token
-	Platform   devices.Platform
+	Device   string // the device's id, never its token
+	Platform devices.Platform
 	// Outcome is "accepted", "refused", "unsendable", "forgotten", "moved", "dead", "read",
 	// "superseded", "muted" or "expired"; or, while the push waits, "retrying",
 	// "waiting_for_retry_after", "suspect", "circuit_open" or "quiet".
