@@ -169,7 +169,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	defer b.Close()
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context){
-		func(ctx context.Context) { d.Outbox.ReturnDue(ctx, b) },
+		func(ctx context.Context) { d.Outbox.ReturnDue(ctx, b, func(string) bool { return false }) },
 		d.Outbox.TrimDead,
 		d.Chat.Run,
 		d.Janitor.Run,
