@@ -101,6 +101,7 @@ func (o *Outbox) Requeue(ctx context.Context, id string) error {
 	}
 	until := o.now().Add(o.retryFor).UnixMilli()
 	e.Attempt, e.Until, e.Expires = 0, until, max(e.Expires, until)
+	e.Recheck, e.Waits = false, ""
 	return o.removeLetter(ctx, id, func(p int) string { return o.StreamKey(p, l) }, e.Value())
 }
 

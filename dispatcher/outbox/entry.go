@@ -23,6 +23,8 @@ type Entry struct {
 	From     string `json:"f,omitzero"` // name of a message's sender
 	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
 	Quiet    bool   `json:"q,omitzero"` // delayed to the end of quiet hours
+	Recheck  bool   `json:"k,omitzero"` // it is the recheck of a suspect device
+	Waits    string `json:"w,omitzero"` // why it was delayed without an attempt, such as "circuit_open"; "" when it was not
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone
 	// Service is the service that published the event, if it wants reports; EventID and
 	// Source are the id and source that the service gave the event.
@@ -56,10 +58,12 @@ func (e *Entry) Line() string { return e.Header() + e.ID + headerEnd }
 func (e *Entry) Value() string { return e.Line() + "\n" + e.Body }
 
 // Retry returns the entry for the one device that is still owed the push, after a number
-// of attempts.
+// of attempts. It is no recheck, and nothing is said about why it waits: set both if it is
+// so.
 func (e *Entry) Retry(device string, attempts int) *Entry {
 	again := *e
 	again.Owed, again.Attempt, again.Quiet = device, attempts, false
+	again.Recheck, again.Waits = false, ""
 	return &again
 }
 

@@ -16,11 +16,11 @@ func TestEntryRoundTrip(t *testing.T) {
 		"all members": {
 			Entry{
 				User: 66, Event: "digest", Type: "transaction", Tag: "transaction:1", Expires: 2, Until: 3, Attempt: 4,
-				Owed: "device", From: `Me & "Ow"`, State: true, Category: "buyer", Service: "shop", EventID: "e1", Source: "/shop",
+				Owed: "device", From: `Me & "Ow"`, State: true, Quiet: true, Recheck: true, Waits: "suspect", Category: "buyer", Service: "shop", EventID: "e1", Source: "/shop",
 				ID: id, Body: `{"type":"transaction"}`,
 			},
 			`{"u":66,"e":"digest","y":"transaction","g":"transaction:1","x":2,"r":3,"a":4,"o":"device","f":"Me & \"Ow\"","s":true,` +
-				`"c":"buyer","h":"shop","i":"e1","z":"/shop","n":"52e0b9e37a12000000000000"}` + "\n" + `{"type":"transaction"}`,
+				`"q":true,"k":true,"w":"suspect","c":"buyer","h":"shop","i":"e1","z":"/shop","n":"52e0b9e37a12000000000000"}` + "\n" + `{"type":"transaction"}`,
 		},
 		"few members": {
 			Entry{User: 66, Type: "reminder", Expires: 2, Until: 3, ID: id, Body: "{}"},
@@ -68,12 +68,12 @@ func TestParseEntryRefuses(t *testing.T) {
 
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	e := Entry{User: 66, Type: "nego", Attempt: 1, ID: "n1", Body: "{}"}
+	e := Entry{User: 66, Type: "nego", Attempt: 1, Quiet: true, Recheck: true, Waits: "suspect", ID: "n1", Body: "{}"}
 	want := Entry{User: 66, Type: "nego", Attempt: 2, Owed: "device", ID: "n1", Body: "{}"}
 	if diff := cmp.Diff(&want, e.Retry("device", 2)); diff != "" {
 		t.Error(diff)
 	}
-	if e.Owed != "" || e.Attempt != 1 {
+	if e.Owed != "" || e.Attempt != 1 || !e.Recheck || e.Waits == "" {
 		t.Errorf("the entry itself became %+v", e)
 	}
 }

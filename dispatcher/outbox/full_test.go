@@ -64,13 +64,23 @@ func TestFullMemory(t *testing.T) {
 		t.Parallel()
 		w := newOwnWorld(t)
 		w.delay(p, l, "v")
+		w.wait(p, l, "ios", "w", far)
 		w.fillMemory()
-		c := dueScript.Command(ctx, []string{w.DelayedKey(p, l), w.StreamKey(p, l)}, maxDue)
-		if err := w.batcher.Do(ctx, c); err != nil {
-			t.Fatal(err)
-		}
-		if got := w.values(w.StreamKey(p, l)); !slices.Equal(got, []string{"v"}) || w.redis.ZCard(ctx, w.DelayedKey(p, l)).Val() != 0 {
+		w.returnDueOnce()
+		if got := w.values(w.StreamKey(p, l)); !slices.Equal(got, []string{"v", "w"}) || w.delayed(p, l) != 0 {
 			t.Errorf("returned %v", got)
+		}
+	})
+	t.Run("release a probe", func(t *testing.T) {
+		t.Parallel()
+		w := newOwnWorld(t)
+		w.wait(p, l, "ios", "v", far)
+		w.fillMemory()
+		if n, err := w.Release(ctx, w.batcher, "ios", 1); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if got := w.values(w.StreamKey(p, l)); !slices.Equal(got, []string{"v"}) || w.delayed(p, l) != 0 {
+			t.Errorf("released %v", got)
 		}
 	})
 	t.Run("dead letters", func(t *testing.T) {
@@ -124,13 +134,14 @@ func TestFullMemory(t *testing.T) {
 		held := w.hold(p, l, "v")
 		w.queue(p, l, "another")
 		w.delay(p, l, "v")
+		w.wait(p, l, "ios", "v", far)
 		w.bury(p, now, l, "v")
 		w.fillMemory()
 		if err := w.DropEntries(ctx, p, func(string) bool { return true }); err != nil {
 			t.Fatal(err)
 		}
 		left := append(w.values(w.StreamKey(p, l)), w.values(w.deadKey(p))...)
-		if len(left) != 0 || w.pending(w.StreamKey(p, l)) != 0 {
+		if len(left) != 0 || w.pending(w.StreamKey(p, l)) != 0 || w.delayed(p, l) != 0 {
 			t.Errorf("%v are left, %d held", left, w.pending(w.StreamKey(p, l)))
 		}
 		if held, _ := w.settleEntry(&Settlement{Key: held, Lane: l}); held {
@@ -145,6 +156,7 @@ func TestSettleChecksTypes(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]func(w *world, s *Settlement) string{
 		"delayed":              func(w *world, s *Settlement) string { return w.DelayedKey(s.Key.Partition, s.Lane) },
+		"waiting":              func(w *world, s *Settlement) string { return w.WaitingKey(s.Key.Partition, s.Lane, "ios") },
 		"dead":                 func(w *world, s *Settlement) string { return w.deadKey(s.Key.Partition) },
 		"record":               func(_ *world, s *Settlement) string { return s.Record },
 		"fragment's first key": func(_ *world, s *Settlement) string { return s.Additions[0].Keys[0] },

@@ -90,7 +90,7 @@ func newWorldAt(t *testing.T, addr string) *world {
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
 	w := &world{t: t, Outbox: New(Options{
 		Redis: client, Batcher: b, Partitions: rdb.NewPartitions(prefix, 4), Bodies: bodies{"b1": `{"type":"discount"}`},
-		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Fragments: fragments,
+		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Apps: []string{"android", "ios"}, Fragments: fragments,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() time.Time { return now },
 	})}
 	for _, l := range push.Lanes {
@@ -130,6 +130,15 @@ func (w *world) hold(partition int, l push.Lane, value string) Key {
 func (w *world) delay(partition int, l push.Lane, value string) {
 	w.t.Helper()
 	if err := w.redis.ZAdd(w.t.Context(), w.DelayedKey(partition, l), redis.Z{Member: value}).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// wait adds an entry to a waiting set, to be returned at the given moment at the latest.
+func (w *world) wait(partition int, l push.Lane, app, value string, until time.Time) {
+	w.t.Helper()
+	z := redis.Z{Member: value, Score: float64(until.UnixMilli())}
+	if err := w.redis.ZAdd(w.t.Context(), w.WaitingKey(partition, l, app), z).Err(); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -17,7 +17,7 @@ const scrapeTimeout = 2 * time.Second
 
 var (
 	entriesDesc = prometheus.NewDesc("kabar_outbox_entries", "Entries in the outbox, those being sent included.", []string{"lane"}, nil)
-	delayedDesc = prometheus.NewDesc("kabar_delayed_entries", "Entries waiting for another attempt.", []string{"lane"}, nil)
+	delayedDesc = prometheus.NewDesc("kabar_delayed_entries", "Entries waiting for another attempt, those waiting for a circuit included.", []string{"lane"}, nil)
 	oldestDesc  = prometheus.NewDesc("kabar_outbox_oldest_seconds", "Age of the oldest entry in the outbox.", []string{"lane"}, nil)
 	deadDesc    = prometheus.NewDesc("kabar_dead_letters", "Dead letters that are kept.", nil, nil)
 )
@@ -44,7 +44,9 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 	for p := range o.partitions.Len() {
 		for _, l := range push.Lanes {
 			depth[l] = append(depth[l], pipe.XLen(ctx, o.StreamKey(p, l)))
-			delayed[l] = append(delayed[l], pipe.ZCard(ctx, o.DelayedKey(p, l)))
+			for _, key := range o.delayedKeys(p, l) {
+				delayed[l] = append(delayed[l], pipe.ZCard(ctx, key))
+			}
 			first[l] = append(first[l], pipe.XRangeN(ctx, o.StreamKey(p, l), "-", "+", 1))
 		}
 		letters = append(letters, pipe.XLen(ctx, o.deadKey(p)))
@@ -56,19 +58,19 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
 	for _, l := range push.Lanes {
-		gauge(entriesDesc, sum(depth[l]), l.String())
-		gauge(delayedDesc, sum(delayed[l]), l.String())
+		gauge(entriesDesc, float64(sum(depth[l])), l.String())
+		gauge(delayedDesc, float64(sum(delayed[l])), l.String())
 		gauge(oldestDesc, oldest(first[l], o.now()).Seconds(), l.String())
 	}
-	gauge(deadDesc, sum(letters))
+	gauge(deadDesc, float64(sum(letters)))
 }
 
-func sum(replies []*redis.IntCmd) float64 {
+func sum(replies []*redis.IntCmd) int64 {
 	var n int64
 	for _, r := range replies {
 		n += r.Val()
 	}
-	return float64(n)
+	return n
 }
 
 // oldest returns the age of the oldest first entry: stream ids begin with the time.

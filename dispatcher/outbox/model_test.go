@@ -2,15 +2,20 @@ package outbox
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"testing"
 )
 
 // This is a model of one push to one device. It is published, perhaps again. Two workers
 // read, attempt, settle, return and take over its entry. Workers may crash or pause, Redis
-// may be away or refuse writes, answers and replies may be lost, and the device may pass to
-// another user. Each script is one step. TestModel visits every state that any interleaving
+// may be away or refuse writes, answers and replies may be lost, the circuit of the app may
+// open and close, and the device may pass to another user. Each script is one step. TestModel visits every state that any interleaving
 // of the steps can reach, and checks the guarantees in each.
+//
+// The circuit is no part of the state: a worker may find it open whenever it asks, and what
+// waits for it may be returned at any time, because it has closed, as a probe, or because it
+// has waited for long enough.
 //
 // Limits bound the crashes, pauses and losses. Steps without a limit, such as reading or
 // renewing, may happen in any state that allows them.
@@ -23,7 +28,7 @@ const (
 	maxLostAnswers = 1 // of the provider, to an attempt
 	maxLostReads   = 1 // of Redis' replies that gave an entry to a worker
 	maxLostReplies = 1 // of Redis' replies to settling
-	maxLaters      = 1 // answers of the provider that mean "later"
+	maxLaters      = 1 // answers of the provider that mean "later", and open circuits
 	maxPublished   = 2
 	modelPoison    = 2 // an entry with more deliveries becomes a dead letter
 )
@@ -49,6 +54,7 @@ const (
 	attempted // the provider was asked
 	accepted  // this and the next three are outcomes that are not written yet
 	retried
+	parked // it is to wait for the circuit of the app
 	refused
 	poisoned
 	acked // in a mutation: the entry is removed, and the outcome not written yet
@@ -66,9 +72,11 @@ type modelWorker struct {
 type modelState struct {
 	published                     int8 // how often the storing script ran
 	queued, delayed, dead, sealed int8 // numbers of copies; sealed copies are settled for good
+	parked                        int8 // number of copies that wait for the circuit of the app
 	holder, left                  int8 // which consumer holds the entry, and how long it was idle
 	deliveries                    int8 // of the entry in the stream
-	returning                     int8 // in a mutation: removed from the delayed set, and not added to the stream yet
+	returning                     int8 // in a mutation: removed from its set, and not added to the stream yet
+	releasing                     int8 // in a mutation: added to the stream, and not removed from its set yet
 	workers                       [2]modelWorker
 	away                          bool // Redis executes nothing
 	moved                         bool // the device belongs to another user
@@ -86,7 +94,9 @@ type modelRules struct {
 	ackOnRead       bool // reading removes the entry
 	ackFirst        bool // settling removes the entry before another step writes the outcome
 	settleUnheld    bool // settling does not check who holds the entry
-	removeFirst     bool // an entry leaves the delayed set before another step adds it to the stream
+	removeFirst     bool // an entry leaves its set before another step adds it to the stream
+	releaseFirst    bool // a probe is added to the stream before another step removes it from its set
+	neverRelease    bool // what waits for a circuit is never returned
 	giveUp          bool // after a lease without a successful write the outcome is given up
 	takeFromLiving  bool // entries are taken over although their leases have not ended
 	takeAtOnce      bool // entries are taken over right after an outage
@@ -198,14 +208,33 @@ func (r modelRules) shared(s modelState, step modelStep) {
 			s.published++
 		})
 	}
-	if s.delayed > 0 && r.removeFirst {
-		step("remove what is due", func(s *modelState) { s.delayed--; s.returning++ })
-	}
+	r.due(s, add, step)
+}
+
+// due lists the scripts that return what was delayed or waits for the circuit.
+func (r modelRules) due(s modelState, add func(s *modelState), step modelStep) {
 	if s.returning > 0 {
 		step("add what is due", func(s *modelState) { s.returning--; add(s) })
 	}
-	if s.delayed > 0 && !r.removeFirst {
-		step("return what is due", func(s *modelState) { s.delayed--; add(s) })
+	if s.releasing > 0 {
+		step("remove the probe", func(s *modelState) { s.releasing--; s.parked-- })
+	}
+	move := func(name string, remove func(s *modelState)) {
+		if r.removeFirst {
+			step("remove "+name, func(s *modelState) { remove(s); s.returning++ })
+			return
+		}
+		step("return "+name, func(s *modelState) { remove(s); add(s) })
+	}
+	if s.delayed > 0 {
+		move("what is due", func(s *modelState) { s.delayed-- })
+	}
+	switch {
+	case s.parked == 0 || s.releasing > 0 || r.neverRelease:
+	case r.releaseFirst:
+		step("add a probe", func(s *modelState) { s.releasing++; add(s) })
+	default:
+		move("what waits for the circuit", func(s *modelState) { s.parked-- })
 	}
 }
 
@@ -269,6 +298,9 @@ func (r modelRules) work(s modelState, w int8, step modelStep) {
 		does("drops the push", accepted, nothing)
 	case me.does == waiting: // reads the owner and starts the attempt, without a wait in between
 		does("attempts", attempted, func(s *modelState) { s.formerOwner = s.formerOwner || s.moved })
+		if s.laters < maxLaters {
+			does("finds the circuit open", parked, func(s *modelState) { s.laters++ })
+		}
 	case me.does == attempted:
 		does("is told accepted", accepted, func(s *modelState) { s.screens++ })
 		does("is told refused", refused, nothing)
@@ -301,6 +333,8 @@ func (r modelRules) settle(s modelState, w int8, step modelStep) {
 			s.sealed++
 		case retried:
 			s.delayed++
+		case parked:
+			s.parked++
 		case refused, poisoned:
 			s.dead++
 			s.byPoison = s.byPoison || outcome == poisoned
@@ -334,7 +368,7 @@ func (r modelRules) settle(s modelState, w int8, step modelStep) {
 // broken returns the first guarantee that a state breaks and whose name starts with only,
 // or "".
 func (s *modelState) broken(only string) string {
-	copies := s.queued + s.delayed + s.dead + s.sealed
+	copies := s.queued + s.delayed + s.parked + s.dead + s.sealed
 	if s.holder != nobody {
 		copies++
 	}
@@ -362,9 +396,8 @@ func (s *modelState) ended() bool { return s.dead+s.sealed > 0 }
 // A modelRun is the result of a search.
 type modelRun struct {
 	states int
-	broken string   // the first broken guarantee
-	path   []string // the steps to that state
-	stuck  int      // number of states from which no end can be reached
+	broken string   // the first broken guarantee, or that no end can be reached from some states
+	path   []string // the steps to the state that breaks the guarantee
 }
 
 // search visits the states by increasing number of steps, until one breaks a guarantee; see
@@ -409,7 +442,11 @@ func (r modelRules) search(only string) modelRun {
 			ends = append(ends, into[i]...)
 		}
 	}
-	return modelRun{states: len(states), stuck: len(states) - reached}
+	run := modelRun{states: len(states)}
+	if stuck := len(states) - reached; stuck > 0 {
+		run.broken = fmt.Sprintf("stuck: no end can be reached from %d states", stuck)
+	}
+	return run
 }
 
 // The guarantees hold in every interleaving of two workers, and from every state the push
@@ -420,9 +457,6 @@ func TestModel(t *testing.T) {
 	t.Logf("%d states", run.states)
 	if run.broken != "" {
 		t.Errorf("%s:\n%s", run.broken, strings.Join(run.path, "\n"))
-	}
-	if run.stuck > 0 {
-		t.Errorf("no end can be reached from %d states", run.stuck)
 	}
 }
 
@@ -438,6 +472,8 @@ func TestModelNeedsItsRules(t *testing.T) {
 		"acknowledge before writing":   {modelRules{ackFirst: true}, "G1"},
 		"settle what others hold":      {modelRules{settleUnheld: true}, "G2"},
 		"remove before adding":         {modelRules{removeFirst: true}, "G1"},
+		"add a probe before removing":  {modelRules{releaseFirst: true}, "G2"},
+		"never release":                {modelRules{neverRelease: true}, "stuck"},
 		"give outcomes up":             {modelRules{giveUp: true}, "G3"},
 		"take over from the living":    {modelRules{takeFromLiving: true}, "G3"},
 		"take over after an outage":    {modelRules{takeAtOnce: true}, "G3"},

@@ -20,7 +20,7 @@ type Bodies interface {
 	Get(ctx context.Context, user int64, keys ...string) (map[string]inbox.Text, error)
 }
 
-// Options configure an Outbox. All but Cluster and Fragments are required.
+// Options configure an Outbox. All but Apps, Cluster and Fragments are required.
 type Options struct {
 	Redis redis.UniversalClient
 	// Batcher carries the operator's commands.
@@ -33,6 +33,9 @@ type Options struct {
 	Lease time.Duration
 	// RetryFor is how long a requeued dead letter is retried.
 	RetryFor time.Duration
+	// Apps are the names of the apps that entries may wait for; see Delayed. They are part
+	// of keys: never rename one.
+	Apps []string
 	// Cluster says that one read cannot span the streams of all partitions.
 	Cluster bool
 	// Fragments are the Lua fragments that settling may run for packages above.
@@ -50,6 +53,7 @@ type Outbox struct {
 	consumer   string
 	lease      time.Duration
 	retryFor   time.Duration
+	apps       []string
 	cluster    bool
 	log        *slog.Logger
 	now        func() time.Time
@@ -61,7 +65,7 @@ type Outbox struct {
 func New(o Options) *Outbox {
 	out := &Outbox{
 		redis: o.Redis, batcher: o.Batcher, partitions: o.Partitions, bodies: o.Bodies, consumer: o.Consumer,
-		lease: o.Lease, retryFor: o.RetryFor, cluster: o.Cluster, log: o.Log, now: o.Now,
+		lease: o.Lease, retryFor: o.RetryFor, apps: o.Apps, cluster: o.Cluster, log: o.Log, now: o.Now,
 		settle: settleScript(o.Fragments),
 	}
 	for l := range out.wake {
@@ -107,32 +111,8 @@ func (w *waker) nudged() <-chan struct{} {
 // KeepDead is how long dead letters are kept.
 const KeepDead = 30 * 24 * time.Hour
 
-const (
-	dueEvery = 250 * time.Millisecond
-	maxDue   = 50        // entries of one lane and partition returned by one script
-	trimDead = time.Hour // how often old dead letters are dropped
-)
-
-// ReturnDue moves delayed entries that are due back to their streams until ctx ends.
-func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher) {
-	failing := false
-	for rdb.Sleep(ctx, dueEvery) {
-		commands := make([]*rdb.Command, o.partitions.Len())
-		for p := range commands {
-			var keys []string
-			for _, l := range push.Lanes {
-				keys = append(keys, o.DelayedKey(p, l), o.StreamKey(p, l))
-			}
-			commands[p] = dueScript.Command(ctx, keys, maxDue)
-		}
-		err := b.Do(ctx, commands...)
-		if err != nil && !failing && ctx.Err() == nil {
-			o.log.Warn("delayed pushes cannot be returned to the outbox", "error", err)
-		}
-		failing = err != nil
-		o.NudgeAll() // for the partitions that answered
-	}
-}
+// trimDead is how often old dead letters are dropped.
+const trimDead = time.Hour
 
 // TrimDead drops dead letters that are older than 30 days until ctx ends.
 func (o *Outbox) TrimDead(ctx context.Context) {
@@ -148,14 +128,18 @@ func (o *Outbox) TrimDead(ctx context.Context) {
 }
 
 // Backlog returns how many entries of a partition's lane are to be sent or due before a
-// moment, and how many are delayed in all.
+// moment, and how many are delayed in all. Those that wait for an app are among the delayed
+// ones only: nobody knows when they are sent.
 func (o *Outbox) Backlog(ctx context.Context, partition int, l push.Lane, before time.Time) (soon, delayed int64, err error) {
 	pipe := o.redis.Pipeline()
 	queued := pipe.XLen(ctx, o.StreamKey(partition, l))
 	due := pipe.ZCount(ctx, o.DelayedKey(partition, l), "-inf", fmt.Sprint(before.UnixMilli()))
-	all := pipe.ZCard(ctx, o.DelayedKey(partition, l))
+	var all []*redis.IntCmd
+	for _, key := range o.delayedKeys(partition, l) {
+		all = append(all, pipe.ZCard(ctx, key))
+	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return 0, 0, fmt.Errorf("measure the outbox: %w", err)
 	}
-	return queued.Val() + due.Val(), all.Val(), nil
+	return queued.Val() + due.Val(), sum(all), nil
 }

@@ -22,14 +22,11 @@ const (
 )
 
 var (
-	//go:embed due.lua
-	dueSource string
 	//go:embed renew.lua
 	renewSource string
 	//go:embed create_group.lua
 	createGroupSource string
 
-	dueScript   = rdb.NewScript(dueSource)
 	renewScript = rdb.NewScript(renewSource)
 )
 

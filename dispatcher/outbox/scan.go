@@ -16,16 +16,18 @@ var dropSource string
 // scanPage is how many entries of a stream are read together.
 const scanPage = 200
 
-// DropEntries drops the entries of a partition that match: dead letters, delayed and
-// queued ones, in the direction in which entries move, so that none is missed. A worker
+// DropEntries drops the entries of a partition that match: dead letters, delayed, waiting
+// and queued ones, in the direction in which entries move, so that none is missed. A worker
 // that holds one finds nothing to settle.
 func (o *Outbox) DropEntries(ctx context.Context, partition int, match func(value string) bool) error {
 	if err := o.scanStream(ctx, o.deadKey(partition), match); err != nil {
 		return err
 	}
 	for _, l := range push.Lanes {
-		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), match); err != nil {
-			return err
+		for _, set := range o.delayedKeys(partition, l) {
+			if err := rdb.DropMembers(ctx, o.redis, set, match); err != nil {
+				return err
+			}
 		}
 		if err := o.scanStream(ctx, o.StreamKey(partition, l), match); err != nil {
 			return err
@@ -34,7 +36,7 @@ func (o *Outbox) DropEntries(ctx context.Context, partition int, match func(valu
 	return nil
 }
 
-// EachEntry calls f with every queued and delayed entry of a partition and the name of
+// EachEntry calls f with every queued, delayed and waiting entry of a partition and the name of
 // the set that it is in.
 func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value string)) error {
 	for _, l := range push.Lanes {
@@ -49,6 +51,11 @@ func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value
 		}
 		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), visit("delayed:"+l.String())); err != nil {
 			return err
+		}
+		for _, app := range o.apps {
+			if err := rdb.DropMembers(ctx, o.redis, o.WaitingKey(partition, l, app), visit("delayed:"+l.String()+":"+app)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

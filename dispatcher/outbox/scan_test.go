@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// fill adds entries to drop and entries to keep, in turn, to every stream and delayed set
-// of a partition. The chat lane gets more than a page. It returns the number of each kind,
+// fill adds entries to drop and entries to keep, in turn, to every stream, delayed set and
+// waiting set of a partition. The chat lane gets more than a page. It returns the number of each kind,
 // by the name of the set.
 func (w *world) fill(partition int) map[string]int {
 	n := make(map[string]int)
@@ -26,9 +26,10 @@ func (w *world) fill(partition int) map[string]int {
 			for _, what := range []string{"drop", "keep"} {
 				w.queue(partition, l, fmt.Sprint(what, " queued ", i))
 				w.delay(partition, l, fmt.Sprint(what, " delayed ", i))
+				w.wait(partition, l, "ios", fmt.Sprint(what, " waiting ", i), far)
 			}
 		}
-		n["out:"+l.String()], n["delayed:"+l.String()] = of, of
+		n["out:"+l.String()], n["delayed:"+l.String()], n["delayed:"+l.String()+":ios"] = of, of, of
 	}
 	for i, what := range []string{"drop", "keep"} {
 		w.bury(partition, now.Add(time.Duration(i)*time.Second), push.Chat, what+" dead")

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,10 @@ func settleScript(fragments []Fragment) *rdb.Script {
 type Delayed struct {
 	Entry *Entry
 	By    time.Duration
+	// App is the app whose circuit the entry waits for. The entry is returned as soon as
+	// that circuit is closed, and after By at the latest. When App is empty, or none of
+	// Options.Apps, the entry is returned after By.
+	App string
 }
 
 // A Dead is an entry that is not tried any more.
@@ -84,11 +89,16 @@ func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command 
 	if record == "" {
 		record = stream
 	}
-	keys := []string{stream, o.DelayedKey(s.Key.Partition, s.Lane), o.deadKey(s.Key.Partition), record}
-	args := make([]any, 0, 10+2*len(s.Delayed)+3*len(s.Dead))
+	keys := []string{stream, o.deadKey(s.Key.Partition), record}
+	args := make([]any, 0, 10+3*len(s.Delayed)+3*len(s.Dead))
 	args = append(args, group, o.consumer, s.Key.ID, s.Lane.String(), s.Lines)
 	args = append(args, len(s.Delayed))
 	for _, d := range s.Delayed {
+		set := o.DelayedKey(s.Key.Partition, s.Lane)
+		if slices.Contains(o.apps, d.App) {
+			set = o.WaitingKey(s.Key.Partition, s.Lane, d.App)
+		}
+		keys = append(keys, set)
 		args = append(args, d.By.Milliseconds(), d.Entry.Value())
 	}
 	args = append(args, len(s.Dead))

@@ -6,8 +6,9 @@
 -- It works at maxmemory; see doc.go. The entry is removed last: after an error the consumer
 -- still holds it and can settle it again.
 --
--- KEYS  1 stream  2 delayed set  3 dead letters  4 the event's record (or the stream
---       again: none)  5… keys of the fragments, one after another
+-- KEYS  1 stream  2 dead letters  3 the event's record (or the stream again: none)
+--       next: for each delayed entry the delayed or waiting set that it goes to
+--       next: keys of the fragments, one after another
 -- ARGV  1 consumer group  2 consumer  3 id of the entry  4 lane
 --       5 lines for the record, or ''
 --       6 number of delayed entries, then delay in ms and entry of each
@@ -17,7 +18,7 @@
 -- Reply {1, what each fragment returned, …}, or {0} when another consumer holds the
 --       entry; an error when a key has the wrong type
 
-local stream, delayed, dead, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local stream, dead, record = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, id, lane, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 if #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 0 then return {0} end
@@ -26,16 +27,16 @@ local i = 5
 local function next_arg() i = i + 1; return ARGV[i] end
 local function next_number() return tonumber(next_arg()) end
 
-local waiting, letters, calls = {}, {}, {}
-for n = 1, next_number() do waiting[n] = {delay = next_number(), entry = next_arg()} end
+local k = 3
+local function next_key() k = k + 1; return KEYS[k] end
+
+local delayed, letters, calls = {}, {}, {}
+for n = 1, next_number() do delayed[n] = {set = next_key(), delay = next_number(), entry = next_arg()} end
 for n = 1, next_number() do letters[n] = {device = next_arg(), reason = next_arg(), entry = next_arg()} end
-local next_key = 5
 for n = 1, next_number() do
   local call = {name = next_arg(), keys = {}, args = {}}
   local key_count, arg_count = next_number(), next_number()
-  for k = 1, key_count do
-    call.keys[k], next_key = KEYS[next_key], next_key + 1
-  end
+  for c = 1, key_count do call.keys[c] = next_key() end
   for a = 1, arg_count do call.args[a] = next_arg() end
   calls[n] = call
 end
@@ -46,7 +47,7 @@ local function exists(key, want)
   if is ~= 'none' and is ~= want then wrong = 'WRONGTYPE ' .. key .. ' is a ' .. is .. ', not a ' .. want end
   return is ~= 'none'
 end
-if #waiting > 0 then exists(delayed, 'zset') end
+for _, d in ipairs(delayed) do exists(d.set, 'zset') end
 if #letters > 0 then exists(dead, 'stream') end
 local noted = lines ~= '' and exists(record, 'string') -- the record may have expired
 for _, call in ipairs(calls) do
@@ -57,11 +58,7 @@ if wrong then return redis.error_reply(wrong) end
 
 redis.call('XDEL', stream, '0-0') -- no-op: a script whose first write Redis permits at maxmemory may write on
 if noted then redis.call('APPEND', record, lines) end
-if #waiting > 0 then
-  for _, w in ipairs(waiting) do
-    redis.call('ZADD', delayed, due_at(delayed, w.delay), w.entry)
-  end
-end
+for _, d in ipairs(delayed) do redis.call('ZADD', d.set, due_at(d.set, d.delay), d.entry) end
 for _, l in ipairs(letters) do
   redis.call('XADD', dead, '*', 'lane', lane, 'device', l.device, 'reason', l.reason, 'e', l.entry)
 end

@@ -43,8 +43,9 @@ func (w *world) full(key Key, l push.Lane, suffix string) *Settlement {
 	return &Settlement{
 		Key: key, Lane: l, Record: name("record"), Lines: "one\ntwo\n",
 		Delayed: []Delayed{
-			{&Entry{User: 66, Owed: "d1", ID: "n1", Body: "{}"}, time.Hour},
-			{&Entry{User: 66, Owed: "d2", ID: "n1", Body: "{}"}, 0},
+			{Entry: &Entry{User: 66, Owed: "d1", ID: "n1", Body: "{}"}, By: time.Hour},
+			{Entry: &Entry{User: 66, Owed: "d2", ID: "n1", Body: "{}"}},
+			{Entry: &Entry{User: 66, Owed: "d3", ID: "n1", Waits: "circuit_open", Body: "{}"}, By: time.Minute, App: "ios"},
 		},
 		Dead: []Dead{{"d3", "refused", "v3"}, {"", "expired", "v4"}},
 		Additions: []Addition{
@@ -61,15 +62,18 @@ func (w *world) full(key Key, l push.Lane, suffix string) *Settlement {
 func (w *world) checkFull(s *Settlement, suffix string, earliest, latest float64) {
 	w.t.Helper()
 	ctx, p := w.t.Context(), s.Key.Partition
-	delayed := w.redis.ZRangeWithScores(ctx, w.DelayedKey(p, s.Lane), 0, -1).Val()
-	slices.SortFunc(s.Delayed, func(a, b Delayed) int { return int(a.By - b.By) })
-	if len(delayed) != len(s.Delayed) {
-		w.t.Fatalf("delayed %v", delayed)
+	if n := w.delayed(p, s.Lane); n != len(s.Delayed) {
+		w.t.Errorf("%d delayed", n)
 	}
-	for i, d := range s.Delayed {
+	for _, d := range s.Delayed {
+		key := w.DelayedKey(p, s.Lane)
+		if d.App != "" {
+			key = w.WaitingKey(p, s.Lane, d.App)
+		}
 		wait := float64(d.By.Milliseconds())
-		if at := delayed[i].Score; delayed[i].Member != d.Entry.Value() || at < earliest+wait || at > latest+wait {
-			w.t.Errorf("delayed %v, want %+v", delayed[i], d)
+		at, err := w.redis.ZScore(ctx, key, d.Entry.Value()).Result()
+		if err != nil || at < earliest+wait || at > latest+wait {
+			w.t.Errorf("delayed until %v, %v; want %+v", at, err, d)
 		}
 	}
 	var dead []Dead
@@ -161,7 +165,7 @@ func TestSettleWithoutHolding(t *testing.T) {
 			if record := w.redis.Get(t.Context(), s.Record).Val(); record != "before\n" {
 				t.Errorf("record %q", record)
 			}
-			written := []string{w.DelayedKey(2, push.Chat), w.deadKey(2)}
+			written := append(w.delayedKeys(2, push.Chat), w.deadKey(2))
 			for _, a := range s.Additions {
 				written = append(written, a.Keys...)
 			}
