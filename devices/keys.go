@@ -16,6 +16,12 @@ func (k keys) owner(p Platform, token string) string {
 	return k.parts.Key(k.parts.Of(token), "owner:"+string(p)+":"+token)
 }
 
+// rate is a string with the budgets of a device's pushes; see admit.lua. Kept until they are
+// full again, for little more than an hour at most.
+func (k keys) rate(p Platform, token string) string {
+	return k.parts.Key(k.parts.Of(token), "rate:"+string(p)+":"+token)
+}
+
 // devices is a hash from device id to [Device] as JSON: what a user has
 // registered. Kept until the last device is removed.
 func (k keys) devices(user int64) string {

@@ -27,6 +27,8 @@ var (
 	suspendLua string
 	//go:embed disown.lua
 	disownLua string
+	//go:embed admit.lua
+	admitLua string
 
 	claimScript   = rdb.NewScript(claimLua)
 	enlistScript  = rdb.NewScript(enlistLua)
@@ -35,6 +37,7 @@ var (
 	suspendScript = rdb.NewScript(suspendLua)
 	amendScript   = rdb.NewScript("local keys, args = KEYS, ARGV\n" + AmendSource)
 	disownScript  = rdb.NewScript(disownLua)
+	admitScript   = rdb.NewScript(admitLua)
 )
 
 // runBool runs a script that replies 1 or 0. It returns the reply also with
