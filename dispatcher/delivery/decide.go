@@ -84,9 +84,10 @@ func decide(r *push.Result, f facts) decision {
 func decideDead(d *decision, r *push.Result, f facts) {
 	if !r.At.IsZero() && !r.At.After(f.device.RegisteredAt()) {
 		// The token was registered after that: once more after a minute.
-		d.fate, d.outcome, d.delay = retry, outcomeRetrying, recheckAfter
 		if f.attempts > 1 {
 			d.fate, d.outcome = bury, outcomeDead
+		} else {
+			d.fate, d.outcome, d.delay = retry, outcomeRetrying, recheckAfter
 		}
 		return
 	}

@@ -230,11 +230,14 @@ type waitError struct {
 
 func (e *waitError) Error() string { return "not yet: " + string(e.reason) }
 
+// spare is how many pushes of a device's budget each lane leaves for those above it.
+var spare = [len(push.Lanes)]int{push.Urgent: 0, push.Chat: 20, push.Bulk: 60}
+
 // check returns an error unless the device still belongs to the receiver (G4) and may be
 // pushed to now. Concurrent checks share a round trip.
 func (l *line) check(ctx context.Context, j *job) error {
 	w, user := l.lane.w, j.task.entry.User
-	c := w.Devices.AdmitCommand(ctx, user, j.device)
+	c := w.Devices.AdmitCommand(ctx, user, j.device, spare[l.lane.lane])
 	_ = l.batcher.Do(ctx, c) // the command holds its error
 	owner, wait, err := devices.ReadAdmission(c)
 	switch {
