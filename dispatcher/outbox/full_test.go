@@ -21,7 +21,9 @@ func newOwnWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	return newWorldAt(t, server.Addr())
+	w := newWorldAt(t, server.Addr())
+	w.server = server
+	return w
 }
 
 // fillMemory makes Redis refuse every command that may need memory.

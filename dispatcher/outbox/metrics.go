@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -10,10 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/scrape"
 )
-
-// scrapeTimeout bounds the calls to Redis of one scrape.
-const scrapeTimeout = 2 * time.Second
 
 var (
 	entriesDesc = prometheus.NewDesc("kabar_outbox_entries", "Entries in the outbox, those being sent included.", []string{"lane"}, nil)
@@ -22,21 +21,13 @@ var (
 	deadDesc    = prometheus.NewDesc("kabar_dead_letters", "Dead letters that are kept.", nil, nil)
 )
 
-// A Collector reads the depth of an outbox from Redis at each scrape.
-type Collector struct{ Outbox *Outbox }
-
-// Describe implements prometheus.Collector.
-func (Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{entriesDesc, delayedDesc, oldestDesc, deadDesc} {
-		ch <- desc
-	}
+// NewCollector returns a collector of the depth and age of an outbox.
+func NewCollector(o *Outbox) prometheus.Collector {
+	return scrape.New("outbox", o.now, o.gauges, entriesDesc, delayedDesc, oldestDesc, deadDesc)
 }
 
-// Collect implements prometheus.Collector. It collects nothing while Redis does not answer.
-func (c Collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	o := c.Outbox
+// gauges reads the depth and age of the outbox from Redis.
+func (o *Outbox) gauges(ctx context.Context) ([]prometheus.Metric, error) {
 	pipe := o.redis.Pipeline()
 	var depth, delayed [len(push.Lanes)][]*redis.IntCmd
 	var first [len(push.Lanes)][]*redis.XMessageSliceCmd
@@ -52,10 +43,11 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 		letters = append(letters, pipe.XLen(ctx, o.deadKey(p)))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return
+		return nil, fmt.Errorf("measure the outbox: %w", err)
 	}
+	var all []prometheus.Metric
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+		all = append(all, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...))
 	}
 	for _, l := range push.Lanes {
 		gauge(entriesDesc, float64(sum(depth[l])), l.String())
@@ -63,6 +55,7 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(oldestDesc, oldest(first[l], o.now()).Seconds(), l.String())
 	}
 	gauge(deadDesc, float64(sum(letters)))
+	return all, nil
 }
 
 func sum(replies []*redis.IntCmd) int64 {
