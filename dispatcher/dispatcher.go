@@ -131,7 +131,7 @@ func New(o Options) *Dispatcher {
 		RetryFor: o.RetryFor, Cluster: o.Cluster, Apps: apps(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
 		Log: o.Log, Now: o.Now,
 	})
-	o.Metrics.MustRegister(outbox.Collector{Outbox: d.Outbox})
+	o.Metrics.MustRegister(outbox.NewCollector(d.Outbox))
 	d.reports = report.New(report.Options{
 		Redis: o.Redis, Partitions: o.Partitions, Hooks: o.Hooks, Timeout: o.Lease / 3,
 		Location: o.Location, Log: o.Log, Metrics: o.Metrics, Now: o.Now,

@@ -2,13 +2,11 @@ package broadcast
 
 import (
 	"context"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// scrapeTimeout bounds the calls to Redis of one scrape.
-const scrapeTimeout = 2 * time.Second
+	"github.com/kabar-gateway/kabar/dispatcher/scrape"
+)
 
 // newMetrics registers the metrics of broadcasts and returns the counter of the users that
 // this process walks.
@@ -17,7 +15,7 @@ func newMetrics(reg prometheus.Registerer, b *Broadcasts) (walked *prometheus.Co
 		Name: "kabar_broadcast_walked_total",
 		Help: "Users reached by broadcasts in this process, by what came of it: sent or skipped.",
 	}, []string{"outcome"})
-	reg.MustRegister(walked, collector{b})
+	reg.MustRegister(walked, scrape.New("broadcasts", b.now, b.gauges, usersDesc, pushesDesc, rateDesc, leftDesc, openDesc))
 	return walked
 }
 
@@ -33,27 +31,16 @@ var (
 	openDesc = prometheus.NewDesc("kabar_broadcasts", "Broadcasts that are not over, by state.", []string{"state"}, nil)
 )
 
-// A collector reads the progress of the broadcasts that are not over from Redis at each
-// scrape, so that no labels of ended broadcasts accumulate.
-type collector struct{ b *Broadcasts }
-
-// Describe implements prometheus.Collector.
-func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{usersDesc, pushesDesc, rateDesc, leftDesc, openDesc} {
-		ch <- desc
-	}
-}
-
-// Collect implements prometheus.Collector. It collects nothing while Redis does not answer.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	open, err := c.b.open(ctx)
+// gauges returns the progress of the broadcasts that are not over, read from Redis, so that
+// no labels of ended broadcasts accumulate.
+func (b *Broadcasts) gauges(ctx context.Context) ([]prometheus.Metric, error) {
+	open, err := b.open(ctx)
 	if err != nil {
-		return
+		return nil, err
 	}
+	var all []prometheus.Metric
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+		all = append(all, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...))
 	}
 	states := map[State]int{Scheduled: 0, Running: 0, Paused: 0}
 	for _, s := range open {
@@ -77,4 +64,5 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range states {
 		gauge(openDesc, float64(n), string(state))
 	}
+	return all, nil
 }

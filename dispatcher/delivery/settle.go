@@ -187,7 +187,7 @@ func (l *lane) release(settled []*ending) {
 
 // settlement returns the settlement of a task's entry.
 func (l *lane) settlement(t *task) outbox.Settlement {
-	s := outbox.Settlement{Key: t.key, Lane: l.lane, Delayed: t.delayed, Dead: t.dead}
+	s := outbox.Settlement{Key: t.key, Lane: l.lane, Entry: t.entry, Delayed: t.delayed, Dead: t.dead}
 	if t.entry == nil {
 		return s
 	}

@@ -101,7 +101,7 @@ func (o *Outbox) Requeue(ctx context.Context, id string) error {
 	}
 	until := o.now().Add(o.retryFor).UnixMilli()
 	e.Attempt, e.Until, e.Expires = 0, until, max(e.Expires, until)
-	e.Recheck, e.Waits = false, ""
+	e.Since, e.Recheck, e.Waits = o.now().UnixMilli(), false, ""
 	return o.removeLetter(ctx, id, func(p int) string { return o.StreamKey(p, l) }, e.Value())
 }
 
@@ -148,15 +148,12 @@ func isNumber(s string) bool {
 func newDeadLetter(partition int, m redis.XMessage) DeadLetter {
 	text := func(name string) string { s, _ := m.Values[name].(string); return s }
 	l := DeadLetter{
-		ID:     strconv.Itoa(partition) + "-" + m.ID,
-		Lane:   text("lane"),
-		Device: text("device"),
-		Reason: text("reason"),
-		value:  text(EntryField),
-	}
-	ms, _, _ := strings.Cut(m.ID, "-")
-	if at, err := strconv.ParseInt(ms, 10, 64); err == nil {
-		l.BuriedAt = time.UnixMilli(at)
+		ID:       strconv.Itoa(partition) + "-" + m.ID,
+		BuriedAt: idTime(m.ID),
+		Lane:     text("lane"),
+		Device:   text("device"),
+		Reason:   text("reason"),
+		value:    text(EntryField),
 	}
 	if e, err := ParseEntry(l.value); err == nil {
 		l.Receiver, l.Type, l.Attempts, l.Body = e.User, e.Type, e.Attempt, e.Body

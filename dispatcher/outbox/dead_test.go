@@ -78,6 +78,7 @@ func TestRequeue(t *testing.T) {
 			}
 			want := *e
 			want.Attempt, want.Until, want.Expires = 0, now.Add(time.Hour).UnixMilli(), c.want.UnixMilli()
+			want.Since = now.UnixMilli()
 			if diff := cmp.Diff([]string{want.Value()}, w.values(w.StreamKey(1, push.Urgent))); diff != "" {
 				t.Errorf("queued: %s", diff)
 			}

@@ -28,8 +28,11 @@ var (
 // closed. It asks open for each of Options.Apps several times a second.
 func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher, open func(app string) bool) {
 	failing := false
-	for rdb.Sleep(ctx, dueEvery) {
+	for round := 1; rdb.Sleep(ctx, dueEvery); round++ {
 		err := o.returnDue(ctx, b, open)
+		if round%int(sweepEvery/dueEvery) == 0 {
+			err = errors.Join(err, o.sweepUnsent(ctx, b))
+		}
 		if err != nil && !failing && ctx.Err() == nil {
 			o.log.Warn("delayed pushes cannot be returned to the outbox", "error", err)
 		}
@@ -99,18 +102,18 @@ func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, app string, n int)
 
 // waiting returns how many entries wait for an app, by lane and partition. With an error it
 // counts the partitions that answered.
-func (o *Outbox) waiting(ctx context.Context, b *rdb.Batcher, app string) (counts [len(push.Lanes)][]int, err error) {
+func (k *keys) waiting(ctx context.Context, b *rdb.Batcher, app string) (counts [len(push.Lanes)][]int, err error) {
 	var commands []*rdb.Command
 	for _, l := range push.Lanes {
-		for p := range o.partitions.Len() {
-			commands = append(commands, rdb.NewCommand(ctx, "zcard", o.WaitingKey(p, l, app)))
+		for p := range k.partitions.Len() {
+			commands = append(commands, rdb.NewCommand(ctx, "zcard", k.WaitingKey(p, l, app)))
 		}
 	}
 	err = b.Do(ctx, commands...)
 	for _, l := range push.Lanes {
-		counts[l] = make([]int, o.partitions.Len())
+		counts[l] = make([]int, k.partitions.Len())
 		for p := range counts[l] {
-			counts[l][p], _ = commands[int(l)*o.partitions.Len()+p].Int()
+			counts[l][p], _ = commands[int(l)*k.partitions.Len()+p].Int()
 		}
 	}
 	return counts, err

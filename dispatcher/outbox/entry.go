@@ -3,9 +3,12 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // An Entry is one receiver's push in the outbox, in the delayed set or among the dead
@@ -25,6 +28,7 @@ type Entry struct {
 	Quiet    bool   `json:"q,omitzero"` // delayed to the end of quiet hours
 	Recheck  bool   `json:"k,omitzero"` // it is the recheck of a suspect device
 	Waits    string `json:"w,omitzero"` // why it was delayed without an attempt, such as "circuit_open"; "" when it was not
+	Since    int64  `json:"d,omitzero"` // from when the age of a push that was delayed counts, ms by Redis' clock; see since
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone
 	// Service is the service that published the event, if it wants reports; EventID and
 	// Source are the id and source that the service gave the event.
@@ -66,6 +70,22 @@ func (e *Entry) Retry(device string, attempts int) *Entry {
 	again.Recheck, again.Waits = false, ""
 	return &again
 }
+
+// since returns the moment in milliseconds from which the age of the push counts: the
+// acceptance of the event; or the end of the quiet hours that it has waited for; or the
+// moment at which it was requeued. It is 0 when the entry has no valid id.
+func (e *Entry) since() int64 {
+	if e.Since != 0 {
+		return e.Since
+	}
+	if at, err := model.IDTime(e.ID); err == nil {
+		return at.UnixMilli()
+	}
+	return 0
+}
+
+// unsent returns the member that stands for the push in the index of unsent pushes.
+func (e *Entry) unsent() string { return strconv.FormatInt(e.User, 10) + " " + e.ID + " " + e.Owed }
 
 var errNoBody = errors.New("outbox entry has no body")
 

@@ -16,11 +16,11 @@ func TestEntryRoundTrip(t *testing.T) {
 		"all members": {
 			Entry{
 				User: 66, Event: "digest", Type: "transaction", Tag: "transaction:1", Expires: 2, Until: 3, Attempt: 4,
-				Owed: "device", From: `Me & "Ow"`, State: true, Quiet: true, Recheck: true, Waits: "suspect", Category: "buyer", Service: "shop", EventID: "e1", Source: "/shop",
+				Owed: "device", From: `Me & "Ow"`, State: true, Quiet: true, Recheck: true, Waits: "suspect", Since: 5, Category: "buyer", Service: "shop", EventID: "e1", Source: "/shop",
 				ID: id, Body: `{"type":"transaction"}`,
 			},
 			`{"u":66,"e":"digest","y":"transaction","g":"transaction:1","x":2,"r":3,"a":4,"o":"device","f":"Me & \"Ow\"","s":true,` +
-				`"q":true,"k":true,"w":"suspect","c":"buyer","h":"shop","i":"e1","z":"/shop","n":"52e0b9e37a12000000000000"}` + "\n" + `{"type":"transaction"}`,
+				`"q":true,"k":true,"w":"suspect","d":5,"c":"buyer","h":"shop","i":"e1","z":"/shop","n":"52e0b9e37a12000000000000"}` + "\n" + `{"type":"transaction"}`,
 		},
 		"few members": {
 			Entry{User: 66, Type: "reminder", Expires: 2, Until: 3, ID: id, Body: "{}"},

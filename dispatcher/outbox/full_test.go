@@ -21,7 +21,9 @@ func newOwnWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	return newWorldAt(t, server.Addr())
+	w := newWorldAt(t, server.Addr())
+	w.server = server
+	return w
 }
 
 // fillMemory makes Redis refuse every command that may need memory.
@@ -157,6 +159,8 @@ func TestSettleChecksTypes(t *testing.T) {
 	for name, key := range map[string]func(w *world, s *Settlement) string{
 		"delayed":              func(w *world, s *Settlement) string { return w.DelayedKey(s.Key.Partition, s.Lane) },
 		"waiting":              func(w *world, s *Settlement) string { return w.WaitingKey(s.Key.Partition, s.Lane, "ios") },
+		"index of unsent":      func(w *world, s *Settlement) string { return w.unsentKey(s.Key.Partition, s.Lane) },
+		"index by due time":    func(w *world, s *Settlement) string { return w.unsentKey(s.Key.Partition, s.Lane) + ":due" },
 		"dead":                 func(w *world, s *Settlement) string { return w.deadKey(s.Key.Partition) },
 		"record":               func(_ *world, s *Settlement) string { return s.Record },
 		"fragment's first key": func(_ *world, s *Settlement) string { return s.Additions[0].Keys[0] },

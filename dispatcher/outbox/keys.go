@@ -1,6 +1,9 @@
 package outbox
 
-import "github.com/kabar-gateway/kabar/dispatcher/push"
+import (
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+)
 
 // group is the name of the one consumer group of each stream.
 const group = "workers"
@@ -8,37 +11,52 @@ const group = "workers"
 // EntryField is the one field of a stream's entries.
 const EntryField = "e"
 
+// keys name the keys of an outbox.
+type keys struct {
+	partitions *rdb.Partitions
+	apps       []string
+}
+
 // StreamKey is a stream, kept until its entries are settled: the outbox of a partition's
 // lane. Entries have one field, e.
-func (o *Outbox) StreamKey(partition int, l push.Lane) string {
-	return o.partitions.Key(partition, "out:"+l.String())
+func (k *keys) StreamKey(partition int, l push.Lane) string {
+	return k.partitions.Key(partition, "out:"+l.String())
 }
 
 // DelayedKey is a sorted set, kept until its members are due: entries that wait for
 // another attempt, scored with the moment in milliseconds.
-func (o *Outbox) DelayedKey(partition int, l push.Lane) string {
-	return o.partitions.Key(partition, "delayed:"+l.String())
+func (k *keys) DelayedKey(partition int, l push.Lane) string {
+	return k.partitions.Key(partition, "delayed:"+l.String())
 }
 
 // WaitingKey is a sorted set, kept until its members are due or the circuit of the app is
 // closed: entries that wait for an app, scored with the moment in milliseconds at which they
 // are returned even if its circuit is still open. app is one of Options.Apps.
-func (o *Outbox) WaitingKey(partition int, l push.Lane, app string) string {
-	return o.DelayedKey(partition, l) + ":" + app
+func (k *keys) WaitingKey(partition int, l push.Lane, app string) string {
+	return k.DelayedKey(partition, l) + ":" + app
 }
 
 // delayedKeys returns the delayed set of a partition's lane and then its waiting sets, in
 // the order of Options.Apps.
-func (o *Outbox) delayedKeys(partition int, l push.Lane) []string {
-	keys := []string{o.DelayedKey(partition, l)}
-	for _, app := range o.apps {
-		keys = append(keys, o.WaitingKey(partition, l, app))
+func (k *keys) delayedKeys(partition int, l push.Lane) []string {
+	keys := []string{k.DelayedKey(partition, l)}
+	for _, app := range k.apps {
+		keys = append(keys, k.WaitingKey(partition, l, app))
 	}
 	return keys
 }
 
+// unsentKey is a sorted set, kept while pushes of a partition's lane are delayed: those
+// that were ever delayed and are still to be sent, scored with the moment in milliseconds
+// from which their age counts; see Entry.unsent. The sorted set KEY:due has the same members,
+// scored with the moment at which each is returned at the latest; KEY:swept is a string,
+// see sweep.lua.
+func (k *keys) unsentKey(partition int, l push.Lane) string {
+	return k.partitions.Key(partition, "unsent:"+l.String())
+}
+
 // deadKey is a stream, trimmed to KeepDead by its ids: the dead letters of a partition.
 // Entries have the fields e, lane, device and reason.
-func (o *Outbox) deadKey(partition int) string {
-	return o.partitions.Key(partition, "dead")
+func (k *keys) deadKey(partition int) string {
+	return k.partitions.Key(partition, "dead")
 }

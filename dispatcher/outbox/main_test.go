@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,7 +71,9 @@ var fragments = []Fragment{
 // A world is an outbox with keys of its own.
 type world struct {
 	*Outbox
-	t *testing.T
+	t      *testing.T
+	server *localredis.Server // its own one, or nil
+	passed atomic.Int64       // how much later than now it is for the outbox, in ns
 }
 
 func newWorld(t *testing.T) *world {
@@ -88,11 +91,12 @@ func newWorldAt(t *testing.T, addr string) *world {
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
-	w := &world{t: t, Outbox: New(Options{
+	w := &world{t: t}
+	w.Outbox = New(Options{
 		Redis: client, Batcher: b, Partitions: rdb.NewPartitions(prefix, 4), Bodies: bodies{"b1": `{"type":"discount"}`},
 		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Apps: []string{"android", "ios"}, Fragments: fragments,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() time.Time { return now },
-	})}
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() time.Time { return now.Add(time.Duration(w.passed.Load())) },
+	})
 	for _, l := range push.Lanes {
 		if err := w.CreateGroups(t.Context(), l); err != nil {
 			t.Fatal(err)

@@ -46,26 +46,25 @@ type Options struct {
 
 // An Outbox holds the entries of all partitions and lanes.
 type Outbox struct {
-	redis      redis.UniversalClient
-	batcher    *rdb.Batcher
-	partitions *rdb.Partitions
-	bodies     Bodies
-	consumer   string
-	lease      time.Duration
-	retryFor   time.Duration
-	apps       []string
-	cluster    bool
-	log        *slog.Logger
-	now        func() time.Time
-	settle     *rdb.Script
-	wake       [len(push.Lanes)]waker // nudges: readers may find entries
+	keys
+	redis    redis.UniversalClient
+	batcher  *rdb.Batcher
+	bodies   Bodies
+	consumer string
+	lease    time.Duration
+	retryFor time.Duration
+	cluster  bool
+	log      *slog.Logger
+	now      func() time.Time
+	settle   *rdb.Script
+	wake     [len(push.Lanes)]waker // nudges: readers may find entries
 }
 
 // New returns an outbox. It does not talk to Redis yet.
 func New(o Options) *Outbox {
 	out := &Outbox{
-		redis: o.Redis, batcher: o.Batcher, partitions: o.Partitions, bodies: o.Bodies, consumer: o.Consumer,
-		lease: o.Lease, retryFor: o.RetryFor, apps: o.Apps, cluster: o.Cluster, log: o.Log, now: o.Now,
+		keys: keys{partitions: o.Partitions, apps: o.Apps}, redis: o.Redis, batcher: o.Batcher, bodies: o.Bodies,
+		consumer: o.Consumer, lease: o.Lease, retryFor: o.RetryFor, cluster: o.Cluster, log: o.Log, now: o.Now,
 		settle: settleScript(o.Fragments),
 	}
 	for l := range out.wake {

@@ -24,12 +24,25 @@ func (o *Outbox) DropEntries(ctx context.Context, partition int, match func(valu
 		return err
 	}
 	for _, l := range push.Lanes {
+		var dropped []any // members of the index of unsent pushes
+		matched := func(value string) bool {
+			if !match(value) {
+				return false
+			}
+			if e, err := ParseEntry(value); err == nil && e.Since != 0 {
+				dropped = append(dropped, e.unsent())
+			}
+			return true
+		}
 		for _, set := range o.delayedKeys(partition, l) {
-			if err := rdb.DropMembers(ctx, o.redis, set, match); err != nil {
+			if err := rdb.DropMembers(ctx, o.redis, set, matched); err != nil {
 				return err
 			}
 		}
-		if err := o.scanStream(ctx, o.StreamKey(partition, l), match); err != nil {
+		if err := o.scanStream(ctx, o.StreamKey(partition, l), matched); err != nil {
+			return err
+		}
+		if err := o.forgetUnsent(ctx, o.redis, partition, l, dropped); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -62,6 +63,18 @@ type Delayed struct {
 	App string
 }
 
+// entry returns the entry as it is stored. A push that waits for the end of quiet hours has
+// no age until then.
+func (d *Delayed) entry(now time.Time) *Entry {
+	e := *d.Entry
+	e.Quiet = e.Quiet && d.App == ""
+	e.Since = cmp.Or(e.since(), now.UnixMilli())
+	if e.Quiet {
+		e.Since = now.Add(d.By).UnixMilli()
+	}
+	return &e
+}
+
 // A Dead is an entry that is not tried any more.
 type Dead struct {
 	Device string // its id; "" when the push was for all of the user's
@@ -75,6 +88,7 @@ type Settlement struct {
 	Lane   push.Lane
 	Record string // key of the event's record; "": it has none
 	Lines  string // for the record
+	Entry  *Entry // the entry as it was read; nil when it cannot be read
 	// Delayed and Dead are what remains of the entry, for single devices or for all.
 	Delayed   []Delayed
 	Dead      []Dead
@@ -90,16 +104,29 @@ func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command 
 		record = stream
 	}
 	keys := []string{stream, o.deadKey(s.Key.Partition), record}
-	args := make([]any, 0, 10+3*len(s.Delayed)+3*len(s.Dead))
+	args := make([]any, 0, 10+4*len(s.Delayed)+3*len(s.Dead))
 	args = append(args, group, o.consumer, s.Key.ID, s.Lane.String(), s.Lines)
-	args = append(args, len(s.Delayed))
+	settled := ""
+	if s.Entry != nil && s.Entry.Since != 0 { // it was delayed before
+		settled = s.Entry.unsent()
+	}
+	if settled != "" || len(s.Delayed) > 0 {
+		keys = append(keys, o.unsentKey(s.Key.Partition, s.Lane))
+	}
+	args = append(args, settled, len(s.Delayed))
 	for _, d := range s.Delayed {
 		set := o.DelayedKey(s.Key.Partition, s.Lane)
 		if slices.Contains(o.apps, d.App) {
 			set = o.WaitingKey(s.Key.Partition, s.Lane, d.App)
 		}
 		keys = append(keys, set)
-		args = append(args, d.By.Milliseconds(), d.Entry.Value())
+		e := d.entry(o.now())
+		args = append(args, d.By.Milliseconds(), e.Value())
+		if e.Quiet {
+			args = append(args, "", 0)
+		} else {
+			args = append(args, e.unsent(), e.Since)
+		}
 	}
 	args = append(args, len(s.Dead))
 	for _, d := range s.Dead {

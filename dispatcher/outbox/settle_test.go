@@ -71,7 +71,9 @@ func (w *world) checkFull(s *Settlement, suffix string, earliest, latest float64
 			key = w.WaitingKey(p, s.Lane, d.App)
 		}
 		wait := float64(d.By.Milliseconds())
-		at, err := w.redis.ZScore(ctx, key, d.Entry.Value()).Result()
+		stored := *d.Entry
+		stored.Since = now.UnixMilli()
+		at, err := w.redis.ZScore(ctx, key, stored.Value()).Result()
 		if err != nil || at < earliest+wait || at > latest+wait {
 			w.t.Errorf("delayed until %v, %v; want %+v", at, err, d)
 		}

@@ -2,10 +2,12 @@ package report
 
 import (
 	"context"
-	"time"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/scrape"
 )
 
 // metrics are the counters of reports. Their labels are the service and, where noted, the
@@ -22,7 +24,7 @@ func newMetrics(reg prometheus.Registerer, r *Reports) *metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	reg.MustRegister(collector{r})
+	reg.MustRegister(scrape.New("reports", r.now, r.gauges, queuedDesc))
 	return &metrics{
 		sent:    counter("kabar_reports_sent_total", "Reports that services' webhooks took.", "service"),
 		retried: counter("kabar_report_retries_total", "Reports put off for another attempt.", "service", "reason"),
@@ -30,39 +32,30 @@ func newMetrics(reg prometheus.Registerer, r *Reports) *metrics {
 	}
 }
 
-// scrapeTimeout bounds the calls to Redis of one scrape.
-const scrapeTimeout = 2 * time.Second
-
 var queuedDesc = prometheus.NewDesc("kabar_reports", "Reports waiting for their service's webhook.", []string{"service"}, nil)
 
-// A collector counts the reports that wait in Redis at each scrape.
-type collector struct{ r *Reports }
-
-// Describe implements prometheus.Collector.
-func (collector) Describe(ch chan<- *prometheus.Desc) { ch <- queuedDesc }
-
-// Collect implements prometheus.Collector. It collects nothing while Redis does not answer.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	if len(c.r.senders) == 0 {
-		return
+// gauges counts the reports that wait in Redis.
+func (r *Reports) gauges(ctx context.Context) ([]prometheus.Metric, error) {
+	if len(r.senders) == 0 {
+		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	pipe := c.r.redis.Pipeline()
+	pipe := r.redis.Pipeline()
 	queued := make(map[string][]*redis.IntCmd)
-	for service := range c.r.senders {
-		for p := range c.r.partitions.Len() {
-			queued[service] = append(queued[service], pipe.XLen(ctx, c.r.streamKey(p, service)))
+	for service := range r.senders {
+		for p := range r.partitions.Len() {
+			queued[service] = append(queued[service], pipe.XLen(ctx, r.streamKey(p, service)))
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return
+		return nil, fmt.Errorf("count reports: %w", err)
 	}
+	var all []prometheus.Metric
 	for service, replies := range queued {
 		var n int64
 		for _, reply := range replies {
 			n += reply.Val()
 		}
-		ch <- prometheus.MustNewConstMetric(queuedDesc, prometheus.GaugeValue, float64(n), service)
+		all = append(all, prometheus.MustNewConstMetric(queuedDesc, prometheus.GaugeValue, float64(n), service))
 	}
+	return all, nil
 }
