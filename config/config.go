@@ -30,6 +30,7 @@ type Config struct {
 	FCM         FCM         `yaml:"fcm"`
 	APNs        APNs        `yaml:"apns"`
 	Push        Push        `yaml:"push"`
+	Devices     Devices     `yaml:"devices"`
 	Dedupe      Dedupe      `yaml:"dedupe"`
 	Attachments Attachments `yaml:"attachments"`
 	Timezone    string      `yaml:"timezone" doc:"zone of the times in answers, an IANA name"`
@@ -55,6 +56,7 @@ func Default() *Config {
 			RetryFor:  Duration(24 * time.Hour),
 			Lease:     Duration(30 * time.Second),
 		},
+		Devices:     Devices{PerUser: 60, PerAddress: 6000},
 		Dedupe:      Dedupe{Window: 7 * day},
 		Attachments: Attachments{URL: "file://./attachments"},
 		Timezone:    "Asia/Jakarta",
@@ -79,6 +81,7 @@ func (c *Config) problems() problems {
 	c.FCM.validate(&p)
 	c.APNs.validate(&p)
 	c.Push.validate(&p)
+	c.Devices.validate(&p)
 	c.Dedupe.validate(&p)
 	c.Attachments.validate(&p)
 	if _, err := location(c.Timezone); err != nil {

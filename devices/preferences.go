@@ -55,11 +55,11 @@ func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, toke
 	return d.Preferences, err
 }
 
-// maxPreferTries is how often Prefer tries to change a list entry that others change at
-// the same time. Each try that fails means that one of them succeeded.
-const maxPreferTries = 20
+// maxAmendTries is how often Prefer and Unsuspend try to change a listing that others change
+// at the same time. Each try that fails means that one of them succeeded.
+const maxAmendTries = 20
 
-// errBusy says that maxPreferTries was not enough.
+// errBusy says that maxAmendTries was not enough.
 var errBusy = errors.New("the device is registered over and over")
 
 // Prefer changes the preferences of the user's device that has the token, and returns
@@ -68,7 +68,7 @@ var errBusy = errors.New("the device is registered over and over")
 //
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token string, change func(*Preferences)) (Preferences, error) {
-	for range maxPreferTries {
+	for range maxAmendTries {
 		seen, err := r.entryOf(ctx, user, p, token)
 		if err != nil {
 			return Preferences{}, err

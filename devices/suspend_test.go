@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -39,6 +40,25 @@ func TestSuspend(t *testing.T) {
 		if got := reason(); got != "MISMATCH" {
 			t.Errorf("suspended with %q", got)
 		}
+
+		before := only(t, r, 1)
+		tried := before
+		tried.TriedAt, tried.AcceptedDay = 1764353700123, 20420
+		if !amend(t, r, 1, before, tried) {
+			t.Error("not amended")
+		}
+		for i, want := range []bool{true, false} {
+			if got, err := r.Unsuspend(ctx, 1, first.ID); got != want || err != nil {
+				t.Errorf("call %d: %t, %v", i+1, got, err)
+			}
+		}
+		tried.Suspended, tried.TriedAt = "", 0
+		wantList(t, r, 1, tried)
+		if _, err := r.Unsuspend(ctx, 2, first.ID); !errors.Is(err, ErrNotRegistered) {
+			t.Errorf("another user's device: %v", err)
+		}
+
+		check(t, r.Suspend(ctx, 1, first, "MISMATCH"))
 		_, err = r.Replace(ctx, 1, Android, "A", "B")
 		check(t, err)
 		if got := reason(); got != "" {

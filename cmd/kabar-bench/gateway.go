@@ -113,6 +113,8 @@ func (o gatewayOptions) variables(key string) []string {
 		"KABAR_ADMIN_LISTEN=" + anyPort,
 		"KABAR_REDIS_URL=" + o.redisURL,
 		"KABAR_SERVICES=bench:" + hex.EncodeToString(sum[:]),
+		"KABAR_DEVICES_PER_USER=0", // all users register from one machine
+		"KABAR_DEVICES_PER_ADDRESS=0",
 		"KABAR_FCM_PROJECT_ID=" + project,
 		"KABAR_FCM_ENDPOINT=" + p.FCM,
 		"KABAR_FCM_CA_FILE=" + p.CAFile,

@@ -80,6 +80,7 @@ func newSiteWith(t *testing.T, o sandbox.Options, redisArgs ...string) *site {
 		"KABAR_ADMIN_LISTEN=127.0.0.1:0",
 		"KABAR_REDIS_URL=" + redis.URL(),
 		"KABAR_SERVICES=shop:" + hex.EncodeToString(sum[:]),
+		"KABAR_DEVICES_PER_USER=0", // loads register a few users over and over
 		"KABAR_FCM_PROJECT_ID=demo",
 		"KABAR_FCM_ENDPOINT=" + box.FCM.Endpoint(),
 		"KABAR_FCM_CA_FILE=" + ca,

@@ -33,7 +33,7 @@ type grammar struct {
 	ConfigCmd   configCmd      `cmd:"" name:"config" help:"Look at the configuration."`
 	Send        sendCmd        `cmd:"" help:"Publish events from a file or standard input (JSON, an array, or one a line)."`
 	Event       eventCmd       `cmd:"" help:"Tell what became of an event."`
-	Devices     devicesCmd     `cmd:"" help:"List a user's devices."`
+	Devices     devicesCmd     `cmd:"" help:"List a user's devices, or unsuspend them."`
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, and requeue or drop them."`
 	Audit       auditCmd       `cmd:"" help:"Recompute the counters of a user, or of all, and report differences."`
 	Broadcast   broadcastCmd   `cmd:"" help:"Follow, pause, resume or cancel broadcasts."`

@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/event"
-	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 type sendCmd struct {
@@ -128,54 +127,6 @@ func (c eventCmd) Run(e *env) error {
 		}
 	}
 	return nil
-}
-
-type devicesCmd struct {
-	User string `arg:"" help:"The user's id."`
-}
-
-// Run implements the command.
-func (c devicesCmd) Run(e *env) error {
-	user, err := model.ParseUser(c.User)
-	if err != nil {
-		return fmt.Errorf("user %w", err)
-	}
-	core, err := e.core()
-	if err != nil {
-		return err
-	}
-	defer core.Close()
-	list, err := core.Devices.List(e.ctx, user)
-	if err != nil {
-		return err
-	}
-	owners, err := core.Devices.Owners(e.ctx, list)
-	if err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE\tPLATFORM\tTOKEN\tREGISTERED\tMODEL\tOFF\tPRIVATE\tSTATE")
-	for i, d := range list {
-		state := "receives"
-		switch {
-		case !owners[i].Owns(user, d):
-			state = "has another owner"
-		case d.Suspended != "":
-			state = "suspended: " + d.Suspended
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%t\t%s\n", d.ID, d.Platform, abbreviate(d.Token), stamp(d.RegisteredAt()),
-			cmp.Or(d.Model, "-"), cmp.Or(d.Preferences.Off, "-"), d.Preferences.Private, state)
-	}
-	return w.Flush()
-}
-
-// abbreviate shows enough of a token to recognise it, and too little to use it.
-func abbreviate(token string) string {
-	const shown = 6
-	if len(token) <= 2*shown {
-		return token[:len(token)/2] + "…"
-	}
-	return token[:shown] + "…"
 }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05.000 MST") }

@@ -111,6 +111,43 @@ func TestOperatorsCommands(t *testing.T) {
 	}
 }
 
+func TestUnsuspendingDevices(t *testing.T) {
+	s := newSite(t)
+	p := s.serve()
+	p.user(66)
+	tokens := []string{"firstphoneofthisuser", "secondphoneofthisuser"}
+	for _, token := range tokens {
+		p.device(66, "android", "reg_id", token)
+		s.sandbox.FCM.Fail(token, 1, sandbox.Response{Reason: "SENDER_ID_MISMATCH"})
+	}
+	s.must(dompetEvent("one", 66), "send")
+	suspended := regexp.MustCompile(`(?m)^([0-9a-f]{16}) .*suspended: SENDER_ID_MISMATCH`)
+	var found [][]string
+	s.arrive("suspended devices", func() bool {
+		found = suspended.FindAllStringSubmatch(s.must("", "devices", "66"), -1)
+		return len(found) == 2
+	})
+	for _, c := range []struct{ args, want string }{
+		{"66 " + found[0][1], "1 unsuspended"}, {"66 " + found[0][1], "0 unsuspended"}, {"66", "1 unsuspended"}, {"67", "0 unsuspended"},
+	} {
+		if out := s.must("", append([]string{"devices", "unsuspend"}, strings.Fields(c.args)...)...); !strings.Contains(out, c.want) {
+			t.Errorf("devices unsuspend %s: %s", c.args, out)
+		}
+	}
+	if out := s.must("", "devices", "66"); strings.Count(out, "receives") != 2 {
+		t.Errorf("devices: %s", out)
+	}
+	for _, args := range []string{"66 0123456789abcdef", "066"} {
+		if out, err := s.kabar("", append([]string{"devices", "unsuspend"}, strings.Fields(args)...)...); err == nil {
+			t.Errorf("devices unsuspend %s: %s", args, out)
+		}
+	}
+	s.must(dompetEvent("two", 66), "send")
+	for _, token := range tokens {
+		s.arrive("a push to "+token, func() bool { return len(s.count(token)) == 1 })
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	s := newSite(t)
 	out := s.must("", "doctor")

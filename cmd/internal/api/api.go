@@ -90,6 +90,12 @@ type Devices interface {
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
 }
 
+// A Limiter limits registrations and removals of devices. [devices.Limiter] implements it
+// and documents the method and its errors.
+type Limiter interface {
+	Allow(ctx context.Context, a devices.Action, user int64, address string) error
+}
+
 // Credentials holds users' credentials, and tickets. [credentials.Store] implements it and
 // documents the methods and their errors.
 type Credentials interface {
@@ -174,6 +180,8 @@ type Options struct {
 
 	Devices     Devices
 	Credentials Credentials
+	// Limiter limits registrations and removals of devices; nil: they are not limited.
+	Limiter Limiter
 	// Publisher to Eraser are parts of a [dispatcher.Dispatcher].
 	Publisher  Publisher
 	Deliveries Deliveries
@@ -260,15 +268,19 @@ func newAPI(opts Options) *api {
 	auth := newAuthentication(signIn, opts.Services)
 	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
 	fails := &failures{language: words, log: opts.Log}
+	metrics := newMetrics(opts.Metrics)
 	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location}
 	a := &api{
-		router: &router{mux: chi.NewRouter(), failures: fails, metrics: newMetrics(opts.Metrics), log: opts.Log},
+		router: &router{mux: chi.NewRouter(), failures: fails, metrics: metrics, log: opts.Log},
 		auth:   auth,
 		notifications: &notifications{
 			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
 			language: words, location: opts.Location, promo: opts.Types.Promos(),
 		},
-		registration: &registration{devices: opts.Devices, publisher: opts.Publisher, language: words},
+		registration: &registration{
+			devices: opts.Devices, limiter: opts.Limiter, refused: metrics.refused,
+			publisher: opts.Publisher, language: words,
+		},
 		preferences: &preferences{
 			devices: opts.Devices, profiles: opts.Profiles, deliveries: opts.Deliveries,
 			language: words, location: opts.Location, mutable: opts.Types.Mutable(),

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 )
@@ -49,8 +51,23 @@ func (p platform) blame(err error) error {
 // registration serves the endpoints that register and remove devices.
 type registration struct {
 	devices   Devices
+	limiter   Limiter // nil: none
+	refused   *prometheus.CounterVec
 	publisher Publisher
 	language  *language
+}
+
+// allow counts a request against the limits of its user and address.
+func (reg *registration) allow(r *http.Request, a devices.Action, user int64) error {
+	if reg.limiter == nil {
+		return nil
+	}
+	err := reg.limiter.Allow(r.Context(), a, user, peer(r))
+	var limit *devices.LimitError
+	if errors.As(err, &limit) {
+		reg.refused.WithLabelValues(limit.By).Inc()
+	}
+	return err
 }
 
 // addDevice: POST /v2/notifications/android.json, …/ios.json
@@ -70,6 +87,9 @@ func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply
 			OperatingSystem: in.text("operating_system"),
 		}
 		if err = in.err(); err == nil {
+			err = reg.allow(r, devices.Registering, user)
+		}
+		if err == nil {
 			_, err = reg.devices.Register(r.Context(), user, d, reg.publisher.Reminder(user))
 		}
 		if err != nil {
@@ -88,6 +108,9 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 		}
 		before, after := in.text("old_"+p.token), in.text("new_"+p.token)
 		if err = in.err(); err == nil {
+			err = reg.allow(r, devices.Registering, user)
+		}
+		if err == nil {
 			_, err = reg.devices.Replace(r.Context(), user, p.name, before, after)
 		}
 		if err != nil {
@@ -106,6 +129,9 @@ func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (re
 		}
 		token := in.text(p.token)
 		if err = in.err(); err == nil {
+			err = reg.allow(r, devices.Removing, user)
+		}
+		if err == nil {
 			err = reg.devices.Remove(r.Context(), user, p.name, token)
 		}
 		switch {
@@ -143,6 +169,9 @@ func (reg *registration) logOut(r *http.Request, user int64) (reply, error) {
 		in.reject(android.token, "or token is required")
 	}
 	if err = in.err(); err == nil {
+		err = reg.allow(r, devices.Removing, user)
+	}
+	if err == nil {
 		err = reg.devices.Remove(r.Context(), user, p.name, token)
 	}
 	switch {

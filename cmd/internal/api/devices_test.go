@@ -1,10 +1,17 @@
 package api
 
 import (
+	"fmt"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 const (
@@ -51,6 +58,82 @@ func TestInvalidDevices(t *testing.T) {
 		t.Errorf("message %q", e.Message)
 	}
 	w.fails(w.do(call{method: "POST", path: androidPath, auth: ani, media: typeJSON, body: `{"reg_id":{}}`}), 422, invalid, "reg_id")
+}
+
+// Registrations and removals are limited by user and by address, apart from each other.
+func TestRegistrationsAreLimited(t *testing.T) {
+	w := newWorld(t, nil)
+	w.server.Close()
+	batcher := rdb.NewBatcher(w.redis, 0)
+	t.Cleanup(batcher.Close)
+	w.options.Limiter = devices.NewLimiter(batcher, rdb.NewPartitions(w.prefix, 4), devices.Limits{PerUser: 4, PerAddress: 6})
+	w.metrics = prometheus.NewRegistry()
+	w.options.Metrics = w.metrics
+	handler := New(w.options)
+	w.server = httptest.NewServer(handler)
+
+	// Of 4 in an hour, 2 are permitted at once.
+	w.must(w.basic(ani, "POST", androidPath, "reg_id=A"), 200)
+	w.must(w.basic(ani, "PATCH", androidPath, "old_reg_id=A&new_reg_id=B"), 200)
+	for _, c := range []struct{ method, path, form string }{
+		{"POST", androidPath, "reg_id=C"}, {"POST", iosPath, "token=C"}, {"PATCH", androidPath, "old_reg_id=B&new_reg_id=C"},
+	} {
+		got := w.basic(ani, c.method, c.path, c.form)
+		e := w.fails(got, 429, rateLimited)
+		if want := saying(text.Indonesian, textOfCode+string(rateLimited)); e.Message != want {
+			t.Errorf("message %q, want %q", e.Message, want)
+		}
+		if s, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || s < 1 || s > 1800 {
+			t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
+		}
+	}
+	w.must(w.basic(ani, "DELETE", logoutPath, "reg_id=B"), 200)
+	w.must(w.basic(ani, "DELETE", androidPath, "reg_id=B"), 200)
+	w.fails(w.basic(ani, "DELETE", androidPath, "reg_id=B"), 429, rateLimited)
+	w.fails(w.basic(ani, "DELETE", logoutPath, "reg_id=B"), 429, rateLimited)
+
+	// Of an address 3 are permitted at once.
+	from := func(user int, address string) int {
+		t.Helper()
+		auth := fmt.Sprint(user, ":tok3n")
+		w.must(w.bearer(directory, "PUT", fmt.Sprintf("/v2/users/%d.json", user), `{"token":"tok3n"}`), 200)
+		r := httptest.NewRequest("POST", androidPath, strings.NewReader(fmt.Sprint("reg_id=R", user)))
+		name, token, _ := strings.Cut(auth, ":")
+		r.SetBasicAuth(name, token)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RemoteAddr = address
+		answered := httptest.NewRecorder()
+		handler.ServeHTTP(answered, r)
+		return answered.Code
+	}
+	for i, want := range []int{200, 200, 200, 429} {
+		if got := from(100+i, fmt.Sprint("192.0.2.1:", 5000+i)); got != want {
+			t.Errorf("user %d behind one address: %d, want %d", i+1, got, want)
+		}
+	}
+	if got := from(200, "192.0.2.2:5000"); got != 200 {
+		t.Errorf("behind another address: %d", got)
+	}
+	for by, want := range map[string]float64{"user": 5, "address": 1} {
+		if got := refusals(t, w.metrics, by); got != want {
+			t.Errorf("%v refused by %s, want %v", got, by, want)
+		}
+	}
+}
+
+// refusals returns the count of registrations refused.
+func refusals(t *testing.T, reg *prometheus.Registry, by string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	check(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "kabar_registrations_refused_total" && m.GetLabel()[0].GetValue() == by {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return -1
 }
 
 func TestDeviceNames(t *testing.T) {

@@ -167,6 +167,7 @@ func failureOf(err error) *failure {
 		event   *event.InvalidError
 		locked  *credentials.LockedOutError
 		limit   *chat.LimitError
+		many    *devices.LimitError
 		network net.Error
 	)
 	switch {
@@ -180,6 +181,8 @@ func failureOf(err error) *failure {
 		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(locked.RetryAfter)}}
 	case errors.As(err, &limit):
 		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(limit.RetryAfter)}}
+	case errors.As(err, &many):
+		return &failure{code: rateLimited, header: map[string]string{"Retry-After": seconds(many.RetryAfter)}}
 	}
 	for _, known := range errorCodes {
 		if errors.Is(err, known.err) {

@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, status
 	seconds  *prometheus.HistogramVec // by route, method
+	refused  *prometheus.CounterVec   // by whose limit
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -25,7 +26,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"route", "method"}),
 	}
-	reg.MustRegister(m.requests, m.seconds)
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_registrations_refused_total",
+		Help: "Registrations and removals of devices refused because of a limit.",
+	}, []string{"by"})
+	for _, by := range []string{"user", "address"} {
+		m.refused.WithLabelValues(by)
+	}
+	reg.MustRegister(m.requests, m.seconds, m.refused)
 	return m
 }
 

@@ -139,6 +139,7 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Profiles:      a.core.Inbox.Profiles,
 		Contacts:      a.core.Inbox.Contacts,
 		Devices:       a.core.Devices,
+		Limiter:       a.core.Limiter,
 		Credentials:   a.core.Credentials,
 		Publisher:     a.core.Dispatcher,
 		Deliveries:    a.core.Dispatcher.Delivery,

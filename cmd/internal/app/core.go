@@ -30,6 +30,7 @@ type Core struct {
 	Redis       redis.UniversalClient
 	Inbox       *inbox.Store
 	Devices     *devices.Registry
+	Limiter     *devices.Limiter // of registrations
 	Credentials *credentials.Store
 	Dispatcher  *dispatcher.Dispatcher
 	Texts       *text.Catalogue
@@ -78,6 +79,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	// Signing in must not wait until replicas have confirmed the writes of other users.
 	c.signIns = rdb.NewBatcher(redisClient, 0)
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
+	c.Limiter = devices.NewLimiter(c.signIns, parts, devices.Limits{PerUser: cfg.Devices.PerUser, PerAddress: cfg.Devices.PerAddress})
 	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
