@@ -65,9 +65,14 @@ func (l *limiter) mayGrow() bool {
 // grow opens connections for the waiting requests. The caller holds mu.
 func (l *limiter) grow() {
 	for l.opening < min(len(l.waiting), l.free) && l.mayGrow() {
-		l.opening++
-		l.running.Go(func() { l.open() })
+		l.startOpening()
 	}
+}
+
+// startOpening opens a connection in the background. The caller holds mu.
+func (l *limiter) startOpening() {
+	l.opening++
+	l.running.Go(func() { l.open() })
 }
 
 // open opens a connection and starts the requests that wait for it. If that fails and there

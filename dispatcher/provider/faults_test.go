@@ -156,7 +156,7 @@ func TestWaitingUsesNoTimeout(t *testing.T) {
 	}
 }
 
-// After a request was reset, the next one takes another connection.
+// After a request was reset, another connection is opened, and the next request takes it.
 func TestLostRequestIsFollowedByAnotherConnection(t *testing.T) {
 	var second atomic.Int32
 	arrived, release := make(chan struct{}), make(chan struct{})
@@ -182,6 +182,11 @@ func TestLostRequestIsFollowedByAnotherConnection(t *testing.T) {
 	close(release)
 	if a := <-lost; !a.Lost {
 		t.Errorf("got %+v", a)
+	}
+	for open := 0; open < 2; runtime.Gosched() {
+		p.limiter.mu.Lock()
+		open = len(p.limiter.conns)
+		p.limiter.mu.Unlock()
 	}
 	postMany(t, p, s.url, 1)
 	if second.Load() != 1 {

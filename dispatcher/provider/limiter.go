@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// avoidFor is how long other connections are preferred to one that lost a request.
+	// avoidFor is how long other connections are preferred to one that lost a request. It is
+	// longer than delivery waits before its first retry.
 	avoidFor = 5 * time.Second
 	// dialPause is how long no connection is opened after one failed to open, as long as
 	// there are others.
@@ -141,17 +142,28 @@ func (l *limiter) release(p permission, r connResult) {
 	case answered:
 		c.answers++
 	case refused:
-		c.avoidTill = time.Now().Add(avoidFor)
+		l.avoid(c)
 	case gone:
 		l.retire(c)
 	case lost:
-		c.avoidTill = time.Now().Add(avoidFor)
 		if c.answers == p.answers {
 			l.retire(c) // it may still answer pings, but no requests
+		} else {
+			l.avoid(c)
 		}
 	}
 	l.closeIfDone(c)
 	l.dispatch()
+}
+
+// avoid makes others preferred to a connection for a while, and opens one if there is none,
+// so that the next attempt does not meet the same fault. The caller holds mu.
+func (l *limiter) avoid(c *connection) {
+	c.avoidTill = time.Now().Add(avoidFor)
+	fit := func(c *connection) bool { return !c.avoided() }
+	if l.opening == 0 && l.mayGrow() && !slices.ContainsFunc(l.conns, fit) {
+		l.startOpening()
+	}
 }
 
 // retire keeps new requests from a connection. The caller holds mu and calls closeIfDone.
@@ -203,7 +215,7 @@ func (l *limiter) pick() (permission, bool) {
 			}
 		}
 		switch {
-		case best == nil, best.avoided() && l.mayGrow():
+		case best == nil:
 			return permission{}, false
 		case best.cc.Reserve() == nil:
 			best.inFlight++
