@@ -193,3 +193,31 @@ func TestLostRequestIsFollowedByAnotherConnection(t *testing.T) {
 		t.Error("the first connection got the next request")
 	}
 }
+
+// A connection is open when the provider has answered over HTTP/2: a check that changes its
+// mind while that takes long is obeyed.
+func TestStalledPreface(t *testing.T) {
+	errMoved := errors.New("moved")
+	s := newServer(t, 100, func(c *conn, stream uint32) { c.answer(stream, 200, "") })
+	s.greet = make(chan struct{})
+	p := newPool(t, s, 2, 2)
+	var moved atomic.Bool
+	done := make(chan Attempt)
+	go func() {
+		done <- checked(t.Context(), p, s.url, func(context.Context) error {
+			if moved.Load() {
+				return errMoved
+			}
+			return nil
+		})
+	}()
+	for len(s.connections()) == 0 { // TLS is done and our preface has arrived
+		runtime.Gosched()
+	}
+	moved.Store(true)
+	close(s.greet)
+	if a := <-done; a.Unsent != errMoved {
+		t.Errorf("got %+v", a)
+	}
+	postMany(t, p, s.url, 1)
+}

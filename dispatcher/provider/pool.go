@@ -84,7 +84,7 @@ func NewPool(o Options) *Pool {
 		o.Timeout = DefaultTimeout
 	}
 	closed, cancel := context.WithCancel(context.Background())
-	return &Pool{limiter: newLimiter(closed, dialer(o), o.InFlight, o.PerConn), timeout: o.Timeout, close: cancel}
+	return &Pool{limiter: newLimiter(closed, opener(o), o.InFlight, o.PerConn), timeout: o.Timeout, close: cancel}
 }
 
 // Close ends waits for a connection, and later requests, with [ErrClosed]. It waits for

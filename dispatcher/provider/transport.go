@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// openTimeout bounds the opening of a connection: TCP, a proxy if there is one, TLS.
+	// openTimeout bounds the opening of a connection: TCP, a proxy if there is one, TLS,
+	// HTTP/2.
 	openTimeout = 10 * time.Second
 	// A connection that received nothing for pingAfter is sent a PING frame, and
 	// closed when it is not answered within pingTimeout.
@@ -23,6 +24,9 @@ const (
 	// writeTimeout closes a connection on which nothing can be written for so long.
 	writeTimeout = 10 * time.Second
 )
+
+// dialer opens TCP connections.
+var dialer = net.Dialer{KeepAlive: 15 * time.Second}
 
 // errUnprocessed means that the provider certainly did not process the request.
 var errUnprocessed = errors.New("the provider did not process the request")
@@ -37,7 +41,7 @@ func newTransport(o Options) *http.Transport {
 	}
 	return &http.Transport{
 		Proxy:              http.ProxyFromEnvironment,
-		DialContext:        (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:        dial,
 		TLSClientConfig:    config,
 		DisableCompression: true,
 		Protocols:          &protocols,
@@ -49,9 +53,10 @@ func newTransport(o Options) *http.Transport {
 	}
 }
 
-// dialer returns a function that opens a connection to the provider, through the
-// environment's proxy if there is one. No request is sent on it.
-func dialer(o Options) func(context.Context) (*http.ClientConn, error) {
+// opener returns a function that opens a connection to the provider, through the
+// environment's proxy if there is one, and waits until the provider has answered the HTTP/2
+// preface. No request is sent on it.
+func opener(o Options) func(context.Context) (*http.ClientConn, error) {
 	transport := newTransport(o)
 	return func(ctx context.Context) (*http.ClientConn, error) {
 		u, err := url.Parse(o.URL)
@@ -64,9 +69,14 @@ func dialer(o Options) func(context.Context) (*http.ClientConn, error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
-		cc, err := transport.NewClientConn(ctx, "https", net.JoinHostPort(u.Hostname(), port))
+		var g greeting
+		cc, err := transport.NewClientConn(g.with(ctx), "https", net.JoinHostPort(u.Hostname(), port))
 		if err != nil {
 			return nil, fmt.Errorf("connect: %w", err)
+		}
+		if err := g.wait(ctx); err != nil {
+			cc.Close()
+			return nil, fmt.Errorf("connect: no answer over HTTP/2: %w", err)
 		}
 		return cc, nil
 	}
