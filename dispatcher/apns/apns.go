@@ -48,6 +48,8 @@ type Options struct {
 	// InFlight bounds the requests in flight of each lane; it is
 	// [provider.DefaultInFlight] for lanes without an entry.
 	InFlight map[push.Lane]int
+	// Timeout bounds one request on the wire; [provider.DefaultTimeout] when zero.
+	Timeout time.Duration
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -88,7 +90,9 @@ func New(o Options) (*Sender, error) {
 			return nil, fmt.Errorf("apns: provider token: %w", err)
 		}
 	}
-	s.pools = provider.NewPools(provider.Options{URL: endpoint, RootCAs: o.RootCAs, Certificate: o.Certificate}, o.InFlight)
+	s.pools = provider.NewPools(provider.Options{
+		URL: endpoint, RootCAs: o.RootCAs, Certificate: o.Certificate, Timeout: o.Timeout,
+	}, o.InFlight)
 	for l, pool := range s.pools {
 		s.clients[l] = &apns2.Client{Host: endpoint, HTTPClient: provider.Client(pool)}
 	}
@@ -107,38 +111,40 @@ func checkEndpoint(s string) (string, error) {
 	return "https://" + u.Host, nil
 }
 
-// Send implements [push.Sender]. If APNs calls the provider token expired, and so did not
-// process the push, it repeats the request with a new token.
+// Send implements [push.Sender]. If APNs refuses the provider token, and so did not process
+// the push, it repeats the request with a new token.
 func (s *Sender) Send(ctx context.Context, d *push.Delivery) push.Result {
 	// The token was validated when it was registered. It is validated again because the
 	// SDK puts it into the URL without escaping.
 	if !isDeviceToken(d.Token) {
 		return push.Result{Outcome: push.Refused, Reason: apns2.ReasonBadDeviceToken}
 	}
-	return s.push(ctx, d.Lane, newNotification(d, s.topic))
+	return s.push(ctx, d.Lane, provider.Attempt{Check: d.Check}, newNotification(d, s.topic))
 }
 
-// push makes one attempt, with the current provider token unless there is a certificate.
-func (s *Sender) push(ctx context.Context, l push.Lane, n *apns2.Notification) push.Result {
+// push makes one attempt, with the current provider token unless there is a certificate,
+// and another one with a renewed token if the first was refused.
+func (s *Sender) push(ctx context.Context, l push.Lane, a provider.Attempt, n *apns2.Notification) push.Result {
 	if s.signer == nil {
-		return s.attempt(ctx, l, n, "")
+		return s.request(ctx, l, a, n)
 	}
 	token, err := s.signer.current()
 	if err != nil {
-		return push.Result{Outcome: push.Ambiguous, Reason: "provider_token", Backoff: provider.Backoff}
+		return push.Result{Outcome: push.CredentialsRefused, Reason: "provider_token", Backoff: provider.Backoff}
 	}
-	r := s.attempt(ctx, l, n, token.header)
-	if r.Reason == apns2.ReasonExpiredProviderToken {
+	a.Authorization = token.header
+	r := s.request(ctx, l, a, n)
+	if r.Reason == apns2.ReasonExpiredProviderToken || r.Reason == apns2.ReasonInvalidProviderToken {
 		if fresh, ok := s.signer.replace(token); ok {
-			r = s.attempt(ctx, l, n, fresh.header)
+			a.Authorization = fresh.header
+			r = s.request(ctx, l, a, n)
 		}
 	}
 	return r
 }
 
-// attempt makes one request.
-func (s *Sender) attempt(ctx context.Context, l push.Lane, n *apns2.Notification, authorization string) push.Result {
-	a := provider.Attempt{Authorization: authorization}
+// request makes one request through the SDK.
+func (s *Sender) request(ctx context.Context, l push.Lane, a provider.Attempt, n *apns2.Notification) push.Result {
 	_, err := s.clients[l].PushWithContext(provider.WithAttempt(ctx, &a), n)
 	if err != nil && !a.Answered() && a.Err == nil {
 		// The SDK made no request, because the payload is not JSON.
@@ -160,7 +166,7 @@ var noDeviceToken = strings.Repeat("0", 64)
 // Probe implements [push.Sender]. It sends a push to a device that does not exist: if APNs
 // rejects only the device token, the connection, the credentials and the topic work.
 func (s *Sender) Probe(ctx context.Context) push.Result {
-	r := s.push(ctx, push.Urgent, &apns2.Notification{
+	r := s.push(ctx, push.Urgent, provider.Attempt{Cancel: true}, &apns2.Notification{
 		DeviceToken: noDeviceToken,
 		Topic:       s.topic,
 		PushType:    apns2.PushTypeBackground,

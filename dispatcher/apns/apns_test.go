@@ -79,6 +79,7 @@ func TestRows(t *testing.T) {
 	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
+	slow := push.Result{Outcome: push.SlowDown, Scope: push.ScopeDevice, Reason: "TooManyRequests", Backoff: 10 * time.Second}
 	asked := func(r push.Result) push.Result { r.RetryAfter = 90 * time.Second; return r }
 	for _, test := range []struct {
 		answer sandbox.Response
@@ -89,15 +90,16 @@ func TestRows(t *testing.T) {
 		{sandbox.Response{Reason: "BadDeviceToken"}, push.Result{Outcome: push.DeadToken, Reason: "BadDeviceToken"}},
 		{sandbox.Response{Reason: "DeviceTokenNotForTopic"}, push.Result{Outcome: push.DeadToken, Reason: "DeviceTokenNotForTopic"}},
 		{sandbox.Response{Reason: "BadPriority"}, push.Result{Outcome: push.Refused, Reason: "BadPriority"}},
-		{sandbox.Response{Reason: "InvalidProviderToken"}, push.Result{Outcome: push.Ambiguous, Reason: "InvalidProviderToken", Backoff: 10 * time.Second}},
+		{sandbox.Response{Reason: "BadCertificate"}, push.Result{Outcome: push.CredentialsRefused, Reason: "BadCertificate", Backoff: 10 * time.Second}},
+		{sandbox.Response{Reason: "Forbidden"}, push.Result{Outcome: push.Ambiguous, Reason: "Forbidden", Backoff: 10 * time.Second}},
 		{sandbox.Response{Reason: "PayloadTooLarge"}, push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}},
-		{sandbox.Response{Reason: "TooManyRequests"}, later("TooManyRequests")},
-		{sandbox.Response{Reason: "TooManyRequests", RetryAfter: 90 * time.Second}, asked(later("TooManyRequests"))},
+		{sandbox.Response{Reason: "TooManyRequests"}, slow},
+		{sandbox.Response{Reason: "TooManyRequests", RetryAfter: 90 * time.Second}, asked(slow)},
 		{sandbox.Response{Reason: "TooManyProviderTokenUpdates"}, later("TooManyProviderTokenUpdates")},
 		{sandbox.Response{Reason: "InternalServerError"}, later("InternalServerError")},
 		{sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 90 * time.Second}, asked(later("ServiceUnavailable"))},
 		{sandbox.Response{Reason: "Shutdown"}, later("Shutdown")},
-		{sandbox.Response{Lost: true}, later("connection")},
+		{sandbox.Response{Lost: true}, push.Result{Outcome: push.Later, Reason: "connection", Backoff: 10 * time.Second, Lost: true}},
 	} {
 		t.Run(string(test.want.Reason), func(t *testing.T) {
 			sb, s := start(t, sandbox.Options{History: 10}, nil)
@@ -129,13 +131,12 @@ func TestRetryIsTheSamePush(t *testing.T) {
 
 // An expired provider token is replaced once for all pushes, and each push is retried once.
 func TestExpiredProviderToken(t *testing.T) {
-	c := &clock{time.Now().Add(-25 * time.Minute)}
+	c := &clock{time.Now()}
 	sb, s := start(t, sandbox.Options{LimitTokenUpdates: true}, func(o *Options) { o.Now = c.now })
 	ctx := testContext(t)
 	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
 		t.Fatalf("got %+v", r)
 	}
-	c.t = time.Now()
 	sb.APNs.ExpireTokens()
 	var wg sync.WaitGroup
 	for range 50 {
@@ -149,7 +150,7 @@ func TestExpiredProviderToken(t *testing.T) {
 
 	// The new token is too young to have expired, so the clocks must differ.
 	sb.APNs.ExpireTokens()
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Ambiguous || r.Reason != "ExpiredProviderToken" {
+	if r := s.Send(ctx, delivery()); r.Outcome != push.CredentialsRefused || r.Reason != "ExpiredProviderToken" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -189,17 +190,33 @@ func TestHugePushArrives(t *testing.T) {
 	}
 }
 
-func TestDeadlineAndCancellation(t *testing.T) {
-	sb, s := start(t, sandbox.Options{}, nil)
+// A request that was made has its own timeout, whatever becomes of the context.
+func TestTimeout(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.Timeout = 50 * time.Millisecond })
 	sb.APNs.Hang(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "timeout" {
+	want := push.Result{Outcome: push.Later, Reason: "timeout", Backoff: 10 * time.Second, Lost: true}
+	if r := s.Send(testContext(t), delivery()); r != want {
 		t.Errorf("got %+v", r)
 	}
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "canceled" {
+	ctx, cancel := context.WithCancel(testContext(t))
+	d := delivery()
+	d.Check = func(context.Context) error { cancel(); return nil }
+	if r := s.Send(ctx, d); r != want {
+		t.Errorf("canceled while the request was on the wire: got %+v", r)
+	}
+	d.Check = func(context.Context) error { t.Error("checked"); return nil }
+	if r := s.Send(ctx, d); r.Outcome != push.Later || r.Reason != "canceled" || r.Lost {
+		t.Errorf("canceled before: got %+v", r)
+	}
+}
+
+// A probe ends with its context.
+func TestProbeEnds(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.Timeout = time.Hour })
+	sb.APNs.Hang(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if r := s.Probe(ctx); r.Outcome != push.Later || r.Reason != "timeout" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -302,18 +319,39 @@ func TestWarm(t *testing.T) {
 func TestProbe(t *testing.T) {
 	sb, s := start(t, sandbox.Options{}, nil)
 	ctx := testContext(t)
-	for reason, works := range map[string]bool{
-		"BadDeviceToken": true, "Unregistered": true,
-		"InvalidProviderToken": false, "TopicDisallowed": false, "ServiceUnavailable": false,
+	for reason, want := range map[string]push.Outcome{
+		"BadDeviceToken": push.Accepted, "Unregistered": push.Accepted,
+		"BadCertificate": push.CredentialsRefused, "TopicDisallowed": push.Ambiguous, "ServiceUnavailable": push.Later,
 	} {
 		sb.APNs.Fail(noDeviceToken, 1, sandbox.Response{Reason: reason})
 		r := s.Probe(ctx)
-		if (r.Outcome == push.Accepted) != works || !works && string(r.Reason) != reason {
+		if r.Outcome != want || want != push.Accepted && string(r.Reason) != reason {
 			t.Errorf("%s: %+v", reason, r)
 		}
 	}
 	if r := s.Probe(ctx); r.Outcome != push.Accepted {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A refused provider token is renewed and the request repeated at once. If APNs refuses the
+// new one as well, the credentials are wrong, and no third request follows.
+func TestRefusedProviderToken(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, nil)
+	ctx := testContext(t)
+	sb.APNs.Fail(noDeviceToken, 1, sandbox.Response{Reason: "InvalidProviderToken"})
+	if r := s.Probe(ctx); r.Outcome != push.Accepted {
+		t.Errorf("%+v", r)
+	}
+	sb, s = start(t, sandbox.Options{History: 10}, nil)
+	sb.APNs.Fail(deviceToken, -1, sandbox.Response{Reason: "InvalidProviderToken"})
+	for i, requests := range []int{2, 3} {
+		if r := s.Send(ctx, delivery()); r.Outcome != push.CredentialsRefused || r.Reason != "InvalidProviderToken" {
+			t.Errorf("%+v", r)
+		}
+		if n := len(sb.Pushes()); n != requests {
+			t.Errorf("%d requests after push %d, want %d", n, i, requests)
+		}
 	}
 }
 

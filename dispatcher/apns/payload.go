@@ -29,12 +29,13 @@ func newNotification(d *push.Delivery, topic string) *apns2.Notification {
 		Expiration:  d.Expires,
 		Priority:    apns2.PriorityLow,
 		Payload:     payload(d),
-		// A silent push has the type alert as well, because one of type background must
-		// not have a badge. Priority 5 is allowed with both types ("Sending notification
-		// requests to APNs", "Pushing background updates to your App").
-		PushType: apns2.PushTypeAlert,
+		PushType:    apns2.PushTypeAlert,
 	}
-	if !d.Silent() && d.Lane != push.Bulk {
+	switch {
+	case d.Silent():
+		// Priority 10 is not allowed ("Pushing background updates to your App").
+		n.PushType = apns2.PushTypeBackground
+	case d.Lane != push.Bulk:
 		n.Priority = apns2.PriorityHigh
 	}
 	if expired := time.Unix(1, 0); n.Expiration.Before(expired) {
@@ -74,7 +75,9 @@ func payload(d *push.Delivery) []byte {
 	return build(d, c)
 }
 
-// build writes {"aps":{…},"data":{…}}.
+// build writes {"aps":{…},"data":{…}}. A silent push has neither alert, sound, badge nor
+// category ("Pushing background updates to your App"): they would make it a visible one, and
+// a badge of 0 removes what is on the screen. The app finds the numbers in the data.
 func build(d *push.Delivery, c provider.Content) []byte {
 	size := 256 + len(c.Title) + len(c.Body) + len(d.Thread)
 	for _, f := range c.Data {
@@ -82,17 +85,18 @@ func build(d *push.Delivery, c provider.Content) []byte {
 	}
 	b := make([]byte, 0, size)
 	b = append(b, `{"aps":{`...)
-	if !d.Silent() {
-		b = appendAlert(b, c.Title, c.Body)
-		b = append(b, `"sound":"default",`...)
-	} else {
+	silent := d.Silent()
+	if silent {
 		b = append(b, `"content-available":1,`...)
+	} else {
+		b = appendAlert(b, c.Title, c.Body)
+		b = append(b, `"sound":"default","badge":`...)
+		b = strconv.AppendInt(b, int64(d.Badge), 10)
+		b = append(b, ',')
 	}
-	b = append(b, `"badge":`...)
-	b = strconv.AppendInt(b, int64(d.Badge), 10)
-	b = append(b, `,"thread-id":`...)
+	b = append(b, `"thread-id":`...)
 	b = provider.AppendString(b, d.Thread)
-	if d.Category != "" {
+	if d.Category != "" && !silent {
 		b = append(b, `,"category":`...)
 		b = provider.AppendString(b, d.Category)
 	}

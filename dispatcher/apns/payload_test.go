@@ -50,8 +50,12 @@ func TestPayload(t *testing.T) {
 			`{"aps":{"alert":{"body":"Anda mendapatkan tawaran nego dari Me Ow"},"sound":"default","badge":7,"thread-id":"nego"},` + data},
 		{"without body", func(d *push.Delivery) { d.Body, d.Category = "", "" },
 			`{"aps":{"alert":{"title":"Nego"},"sound":"default","badge":7,"thread-id":"nego"},` + data},
-		{"silent", func(d *push.Delivery) { d.Title, d.Body, d.Category, d.Badge = "", "", "", 0 },
-			`{"aps":{"content-available":1,"badge":0,"thread-id":"nego"},` + data},
+		{"silent", func(d *push.Delivery) { d.Title, d.Body, d.Badge = "", "", 0 },
+			`{"aps":{"content-available":1,"thread-id":"nego"},` + data},
+		{"silent with unread", func(d *push.Delivery) { d.Title, d.Body = "", "" },
+			`{"aps":{"content-available":1,"thread-id":"nego"},` + data},
+		{"only white space", func(d *push.Delivery) { d.Title, d.Body = " ", "\n \u00a0\t" },
+			`{"aps":{"content-available":1,"thread-id":"nego"},` + data},
 		{"what needs escaping", func(d *push.Delivery) { d.Title, d.Body, d.Data = `"A"`, "b\n", nil },
 			`{"aps":{"alert":{"title":"\"A\"","body":"b\n"},"sound":"default","badge":7,"thread-id":"nego","category":"nego.waiting"},"data":{}}`},
 	} {
@@ -96,8 +100,12 @@ func TestPriority(t *testing.T) {
 		if test.silent {
 			d.Title, d.Body = "", ""
 		}
-		if n := newNotification(d, "t"); n.Priority != test.want {
-			t.Errorf("%v, silent %v: priority %d, want %d", test.lane, test.silent, n.Priority, test.want)
+		wantType := apns2.PushTypeAlert
+		if test.silent {
+			wantType = apns2.PushTypeBackground
+		}
+		if n := newNotification(d, "t"); n.Priority != test.want || n.PushType != wantType {
+			t.Errorf("%v, silent %v: priority %d and type %s, want %d and %s", test.lane, test.silent, n.Priority, n.PushType, test.want, wantType)
 		}
 	}
 }

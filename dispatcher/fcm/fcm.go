@@ -43,6 +43,8 @@ type Options struct {
 	// InFlight bounds the requests in flight of each lane; it is
 	// [provider.DefaultInFlight] for lanes without an entry.
 	InFlight map[push.Lane]int
+	// Timeout bounds one request on the wire; [provider.DefaultTimeout] when zero.
+	Timeout time.Duration
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -81,7 +83,7 @@ func New(ctx context.Context, o Options) (*Sender, error) {
 	case strings.HasSuffix(endpoint.Hostname(), "googleapis.com"):
 		return nil, errors.New("fcm: Google's endpoint needs credentials")
 	}
-	s.pools = provider.NewPools(provider.Options{URL: o.Endpoint, RootCAs: o.RootCAs}, o.InFlight)
+	s.pools = provider.NewPools(provider.Options{URL: o.Endpoint, RootCAs: o.RootCAs, Timeout: o.Timeout}, o.InFlight)
 	for l, pool := range s.pools {
 		if s.clients[l], err = newClient(ctx, o, pool); err != nil {
 			s.Close()
@@ -126,37 +128,45 @@ func (n noRetry) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// Send implements [push.Sender].
+// Send implements [push.Sender]. If FCM refuses the access token, and so did not process the
+// push, it repeats the request with a new one.
 func (s *Sender) Send(ctx context.Context, d *push.Delivery) push.Result {
-	return s.attempt(ctx, func(ctx context.Context) (string, error) {
-		return s.clients[d.Lane].Send(ctx, message(d, s.now()))
+	return s.push(ctx, provider.Attempt{Check: d.Check}, func(ctx context.Context) error {
+		_, err := s.clients[d.Lane].Send(ctx, message(d, s.now()))
+		return err
 	})
 }
 
-// attempt makes one request through the SDK.
-func (s *Sender) attempt(ctx context.Context, send func(context.Context) (string, error)) push.Result {
-	var a provider.Attempt
-	if s.tokens != nil {
+// push makes one attempt, and another one with a new access token if the first was refused.
+func (s *Sender) push(ctx context.Context, a provider.Attempt, send func(context.Context) error) push.Result {
+	if s.tokens == nil {
+		return s.request(ctx, a, send)
+	}
+	for renewed := false; ; renewed = true {
 		token, err := s.tokens.get(ctx)
 		if err != nil {
 			return noToken(err)
 		}
 		a.Authorization = "Bearer " + token
+		r := s.request(ctx, a, send)
+		if r.Outcome != push.CredentialsRefused {
+			return r
+		}
+		s.tokens.drop(token) // it may have been revoked
+		if renewed {
+			return r
+		}
 	}
-	name, err := send(provider.WithAttempt(ctx, &a))
+}
+
+// request makes one request through the SDK.
+func (s *Sender) request(ctx context.Context, a provider.Attempt, send func(context.Context) error) push.Result {
+	err := send(provider.WithAttempt(ctx, &a))
 	if err != nil && !a.Answered() && a.Err == nil {
 		// The SDK rejected the message and made no request.
 		return push.Result{Outcome: push.Refused, Reason: "invalid_message"}
 	}
-	r := classify(&a, s.now())
-	switch {
-	case r.Outcome == push.Accepted:
-		r.ProviderID = name
-	case r.Reason == unauthenticated && s.tokens != nil:
-		// The token may have been revoked: the next attempt fetches a new one.
-		s.tokens.drop(strings.TrimPrefix(a.Authorization, "Bearer "))
-	}
-	return r
+	return classify(&a, s.now())
 }
 
 // Warm opens the connections of all lanes and fetches an access token before the first
@@ -182,8 +192,9 @@ func (s *Sender) Close() {
 // exist (validate_only): if FCM rejects only the token, the connection, the credentials and
 // the project work.
 func (s *Sender) Probe(ctx context.Context) push.Result {
-	r := s.attempt(ctx, func(ctx context.Context) (string, error) {
-		return s.clients[push.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "probe"}})
+	r := s.push(ctx, provider.Attempt{Cancel: true}, func(ctx context.Context) error {
+		_, err := s.clients[push.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "probe"}})
+		return err
 	})
 	if r.Outcome == push.DeadToken {
 		return push.Result{Outcome: push.Accepted}

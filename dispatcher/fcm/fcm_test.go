@@ -69,7 +69,7 @@ func TestRows(t *testing.T) {
 	later := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Later, Reason: reason, Backoff: 10 * time.Second}
 	}
-	broken := func(reason push.Reason) push.Result {
+	unclear := func(reason push.Reason) push.Result {
 		return push.Result{Outcome: push.Ambiguous, Reason: reason, Backoff: 10 * time.Second}
 	}
 	slow := func(reason push.Reason, retryAfter time.Duration) push.Result {
@@ -86,16 +86,19 @@ func TestRows(t *testing.T) {
 		{"token in words", sandbox.Response{Reason: "INVALID_ARGUMENT", NoDetails: true}, push.Result{Outcome: push.DeadToken, Reason: "INVALID_ARGUMENT"}},
 		{"payload", sandbox.Response{Reason: "INVALID_ARGUMENT", Field: "message.data"}, push.Result{Outcome: push.Refused, Reason: "INVALID_ARGUMENT"}},
 		{"sender", sandbox.Response{Reason: "SENDER_ID_MISMATCH"}, push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}},
-		{"third party", sandbox.Response{Reason: "THIRD_PARTY_AUTH_ERROR"}, broken("THIRD_PARTY_AUTH_ERROR")},
-		{"forbidden", sandbox.Response{Status: 403, NoDetails: true}, broken("PERMISSION_DENIED")},
-		{"unauthenticated", sandbox.Response{Status: 401, NoDetails: true}, broken("UNAUTHENTICATED")},
+		{"third party", sandbox.Response{Reason: "THIRD_PARTY_AUTH_ERROR"}, push.Result{
+			Outcome: push.Later, Reason: "THIRD_PARTY_AUTH_ERROR", Backoff: time.Minute}},
+		{"forbidden", sandbox.Response{Status: 403, NoDetails: true}, unclear("PERMISSION_DENIED")},
+		{"unauthenticated", sandbox.Response{Status: 401, NoDetails: true}, push.Result{
+			Outcome: push.CredentialsRefused, Reason: "UNAUTHENTICATED", Backoff: 10 * time.Second}},
 		{"quota", sandbox.Response{Reason: "QUOTA_EXCEEDED"}, slow("QUOTA_EXCEEDED", 0)},
 		{"quota with time", sandbox.Response{Reason: "QUOTA_EXCEEDED", RetryAfter: 90 * time.Second}, slow("QUOTA_EXCEEDED", 90*time.Second)},
 		{"quota without details", sandbox.Response{Status: 429, NoDetails: true}, slow("RESOURCE_EXHAUSTED", 0)},
 		{"unavailable", sandbox.Response{Reason: "UNAVAILABLE"}, later("UNAVAILABLE")},
 		{"unavailable with time", sandbox.Response{Reason: "UNAVAILABLE", RetryAfter: 90 * time.Second}, asked(later("UNAVAILABLE"))},
 		{"internal", sandbox.Response{Reason: "INTERNAL"}, later("INTERNAL")},
-		{"lost", sandbox.Response{Lost: true}, later("connection")},
+		{"lost", sandbox.Response{Lost: true}, push.Result{
+			Outcome: push.Later, Reason: "connection", Backoff: 10 * time.Second, Lost: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sb, s := start(t, sandbox.Options{History: 10}, nil)
@@ -123,17 +126,33 @@ func TestHugePushArrives(t *testing.T) {
 	}
 }
 
-func TestDeadlineAndCancellation(t *testing.T) {
-	sb, s := start(t, sandbox.Options{}, nil)
+// A request that was made has its own timeout, whatever becomes of the context.
+func TestTimeout(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.Timeout = 50 * time.Millisecond })
 	sb.FCM.Hang(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "timeout" {
+	want := push.Result{Outcome: push.Later, Reason: "timeout", Backoff: 10 * time.Second, Lost: true}
+	if r := s.Send(testContext(t), delivery()); r != want {
 		t.Errorf("got %+v", r)
 	}
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Later || r.Reason != "canceled" {
+	ctx, cancel := context.WithCancel(testContext(t))
+	d := delivery()
+	d.Check = func(context.Context) error { cancel(); return nil }
+	if r := s.Send(ctx, d); r != want {
+		t.Errorf("canceled while the request was on the wire: got %+v", r)
+	}
+	d.Check = func(context.Context) error { t.Error("checked"); return nil }
+	if r := s.Send(ctx, d); r.Outcome != push.Later || r.Reason != "canceled" || r.Lost {
+		t.Errorf("canceled before: got %+v", r)
+	}
+}
+
+// A probe ends with its context.
+func TestProbeEnds(t *testing.T) {
+	sb, s := start(t, sandbox.Options{}, func(o *Options) { o.Timeout = time.Hour })
+	sb.FCM.Hang(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if r := s.Probe(ctx); r.Outcome != push.Later || r.Reason != "timeout" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -221,6 +240,8 @@ type fakeGoogle struct {
 	*httptest.Server
 	tokens atomic.Int32
 	status atomic.Int32 // answer of the token endpoint, unless 0
+
+	refuses atomic.Bool // FCM refuses all access tokens
 }
 
 func newGoogle(t *testing.T) *fakeGoogle {
@@ -235,7 +256,7 @@ func newGoogle(t *testing.T) *fakeGoogle {
 		fmt.Fprintf(w, `{"access_token":"t%d","token_type":"Bearer","expires_in":3600}`, g.tokens.Add(1))
 	})
 	mux.HandleFunc("POST /v1/projects/kabar-test/messages:send", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != fmt.Sprintf("Bearer t%d", g.tokens.Load()) {
+		if g.refuses.Load() || r.Header.Get("Authorization") != fmt.Sprintf("Bearer t%d", g.tokens.Load()) {
 			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprint(w, body("No.", "UNAUTHENTICATED"))
 			return
@@ -283,20 +304,33 @@ func TestAccessToken(t *testing.T) {
 		t.Errorf("%d access tokens, want one for all lanes", n)
 	}
 
-	// When the access token is revoked, one push fails and the next one has a new token.
-	g.tokens.Add(1)
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Ambiguous || r.Reason != "UNAUTHENTICATED" {
+	// When the access token is revoked, the push is repeated with a new one at once. So is a
+	// probe.
+	for _, send := range []func() push.Result{
+		func() push.Result { return s.Send(ctx, delivery()) },
+		func() push.Result { return s.Probe(ctx) },
+	} {
+		g.tokens.Add(1)
+		if r := send(); r.Outcome != push.Accepted {
+			t.Errorf("got %+v", r)
+		}
+	}
+
+	// If FCM refuses the new one as well, the credentials are wrong.
+	g.refuses.Store(true)
+	before := g.tokens.Load()
+	if r := s.Send(ctx, delivery()); r.Outcome != push.CredentialsRefused || r.Reason != "UNAUTHENTICATED" {
 		t.Errorf("got %+v", r)
 	}
-	if r := s.Send(ctx, delivery()); r.Outcome != push.Accepted {
-		t.Errorf("got %+v", r)
+	if n := g.tokens.Load() - before; n != 1 {
+		t.Errorf("%d new access tokens, want 1", n)
 	}
 }
 
 func TestAccessTokenIsRefused(t *testing.T) {
 	g := newGoogle(t)
 	s := g.sender(t)
-	for status, want := range map[int32]push.Outcome{400: push.Ambiguous, 401: push.Ambiguous, 503: push.Later} {
+	for status, want := range map[int32]push.Outcome{400: push.CredentialsRefused, 401: push.CredentialsRefused, 503: push.Later} {
 		g.status.Store(status)
 		if r := s.Send(testContext(t), delivery()); r.Outcome != want {
 			t.Errorf("%d: got %+v, want %v", status, r, want)

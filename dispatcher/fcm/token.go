@@ -182,7 +182,7 @@ func (t *tokenCache) close() {
 // retried.
 func noToken(err error) push.Result {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return provider.Unanswered(err) // the attempt's context ended first
+		return provider.Unanswered(&provider.Attempt{Err: err}) // the attempt's context ended first
 	}
 	r := push.Result{Outcome: push.Later, Reason: "access_token", Backoff: provider.Backoff}
 	var refused *oauth2.RetrieveError
@@ -190,8 +190,8 @@ func noToken(err error) push.Result {
 		switch status := refused.Response.StatusCode; status {
 		case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		default:
-			if status < 500 {
-				r.Outcome, r.Reason = push.Ambiguous, "credentials"
+			if status >= 400 && status < 500 {
+				r.Outcome, r.Reason = push.CredentialsRefused, "credentials"
 			}
 		}
 	}

@@ -142,8 +142,8 @@ func TestNoToken(t *testing.T) {
 		outcome push.Outcome
 		reason  push.Reason
 	}{
-		{refused(400), push.Ambiguous, "credentials"},
-		{refused(401), push.Ambiguous, "credentials"},
+		{refused(400), push.CredentialsRefused, "credentials"},
+		{refused(401), push.CredentialsRefused, "credentials"},
 		{refused(429), push.Later, "access_token"},
 		{refused(503), push.Later, "access_token"},
 		{errors.New("no route"), push.Later, "access_token"},

@@ -52,22 +52,24 @@ func ParseRetryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// Unanswered returns the result of an attempt that ended with err and without an answer.
-// The push may or may not have arrived, and is tried again after a backoff. A certificate
-// that does not verify is Broken: our configuration is wrong, or somebody intercepts the
-// connection.
-func Unanswered(err error) push.Result {
-	r := push.Result{Outcome: push.Later, Reason: "connection", Backoff: Backoff}
+// Unanswered returns the result of an attempt that got no answer. If a request was made, the
+// push may have arrived (Lost). A certificate that does not verify is Ambiguous: our
+// configuration is wrong, or somebody intercepts the connection.
+func Unanswered(a *Attempt) push.Result {
+	if a.Unsent != nil {
+		return push.Result{Outcome: push.Unsent, Err: a.Unsent}
+	}
+	r := push.Result{Outcome: push.Later, Reason: "connection", Backoff: Backoff, Lost: a.Lost}
 	var verification *tls.CertificateVerificationError
 	var network net.Error
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(a.Err, context.Canceled):
 		r.Reason = "canceled"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(a.Err, context.DeadlineExceeded):
 		r.Reason = "timeout"
-	case errors.As(err, &verification):
+	case errors.As(a.Err, &verification):
 		r.Outcome, r.Reason = push.Ambiguous, "tls_certificate"
-	case errors.As(err, &network) && network.Timeout():
+	case errors.As(a.Err, &network) && network.Timeout():
 		r.Reason = "timeout"
 	}
 	return r

@@ -55,7 +55,7 @@ func TestUnanswered(t *testing.T) {
 		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")},
 			push.Result{Outcome: push.Ambiguous, Reason: "tls_certificate", Backoff: Backoff}},
 	} {
-		if got := Unanswered(test.err); got != test.want {
+		if got := Unanswered(&Attempt{Err: test.err}); got != test.want {
 			t.Errorf("%v: got %+v, want %+v", test.err, got, test.want)
 		}
 	}

@@ -18,6 +18,13 @@ const maxBody = 64 << 10
 type Attempt struct {
 	// Authorization is the value of the Authorization header to send; none if empty.
 	Authorization string
+	// Check, unless nil, is called each time right before the request goes onto a
+	// connection, with the request's context. If it fails, the request is not made, and
+	// Unsent is its error.
+	Check func(context.Context) error
+	// Cancel says that the request ends with its context, instead of after
+	// [Options.Timeout] alone.
+	Cancel bool
 
 	// Status is the answer's HTTP status code; zero without an answer.
 	Status int
@@ -27,6 +34,11 @@ type Attempt struct {
 	Body []byte
 	// Err is why there is no answer, or why its body broke off; nil otherwise.
 	Err error
+	// Lost says that there is no answer, or only a part of it, to a request that the
+	// provider may have processed.
+	Lost bool
+	// Unsent is the error of Check if that ended the attempt; nil otherwise.
+	Unsent error
 }
 
 // Answered reports whether the provider answered.
@@ -40,15 +52,17 @@ func WithAttempt(ctx context.Context, a *Attempt) context.Context {
 	return context.WithValue(ctx, attemptKey{}, a)
 }
 
-// attemptOf returns the attempt of a request's context, or nil.
+// attemptOf returns the attempt of a request's context, or a new one.
 func attemptOf(ctx context.Context) *Attempt {
-	a, _ := ctx.Value(attemptKey{}).(*Attempt)
-	return a
+	if a, ok := ctx.Value(attemptKey{}).(*Attempt); ok {
+		return a
+	}
+	return new(Attempt)
 }
 
 // authorize returns the header with the attempt's Authorization added.
 func (a *Attempt) authorize(h http.Header) http.Header {
-	if a == nil || a.Authorization == "" {
+	if a.Authorization == "" {
 		return h
 	}
 	h = h.Clone() // a RoundTripper leaves the caller's request alone
@@ -56,11 +70,17 @@ func (a *Attempt) authorize(h http.Header) http.Header {
 	return h
 }
 
+// check calls Check.
+func (a *Attempt) check(ctx context.Context) error {
+	if a.Check == nil {
+		return nil
+	}
+	a.Unsent = a.Check(ctx)
+	return a.Unsent
+}
+
 // record stores the answer.
 func (a *Attempt) record(resp *http.Response, body []byte, err error) {
-	if a == nil {
-		return
-	}
 	a.Status, a.Header, a.Body, a.Err = 0, nil, body, err
 	if resp != nil {
 		a.Status, a.Header = resp.StatusCode, resp.Header

@@ -25,6 +25,12 @@ func targets(t *testing.T) map[string]target {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sb.Close() })
+	return targetsAt(t, sb, sb.FCM.Endpoint(), sb.APNs.Endpoint())
+}
+
+// targetsAt returns senders to a sandbox whose services they find at other addresses.
+func targetsAt(t *testing.T, sb *sandbox.Sandbox, google, apple string) map[string]target {
+	t.Helper()
 	file, keyID, teamID, err := sb.APNs.WriteKey(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -35,18 +41,30 @@ func targets(t *testing.T) map[string]target {
 	}
 	toApple, err := apns.New(apns.Options{
 		KeyPEM: key, KeyID: keyID, TeamID: teamID, Topic: "com.example.app",
-		Endpoint: sb.APNs.Endpoint(), RootCAs: sb.CAPool(),
+		Endpoint: apple, RootCAs: sb.CAPool(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(toApple.Close)
-	toGoogle, err := fcm.New(t.Context(), fcm.Options{ProjectID: "kabar-test", Endpoint: sb.FCM.Endpoint(), RootCAs: sb.CAPool()})
+	toGoogle, err := fcm.New(t.Context(), fcm.Options{ProjectID: "kabar-test", Endpoint: google, RootCAs: sb.CAPool()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(toGoogle.Close)
 	return map[string]target{"apns": {toApple, sb.APNs.Provider}, "fcm": {toGoogle, sb.FCM}}
+}
+
+// delivery returns a push.
+func delivery() *push.Delivery {
+	return &push.Delivery{
+		ID:      "123e4567-e89b-42d3-a456-426655440000",
+		Token:   "ASD223SDA",
+		Body:    "Transaksi baru",
+		Tag:     "t",
+		Thread:  "t",
+		Expires: time.Now().Add(time.Hour),
+	}
 }
 
 // TestRetryMatrix checks that both senders treat statuses alike: which ones are retried,
@@ -65,15 +83,10 @@ func TestRetryMatrix(t *testing.T) {
 		push.Later:      later,
 		push.SlowDown:   later,
 		push.Ambiguous:  ours,
+
+		push.CredentialsRefused: ours,
 	}
-	d := &push.Delivery{
-		ID:      "123e4567-e89b-42d3-a456-426655440000",
-		Token:   "ASD223SDA",
-		Body:    "Transaksi baru",
-		Tag:     "t",
-		Thread:  "t",
-		Expires: time.Now().Add(time.Hour),
-	}
+	d := delivery()
 	for name, s := range targets(t) {
 		t.Run(name, func(t *testing.T) {
 			for status, want := range map[int]string{

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 )
@@ -21,6 +20,9 @@ const (
 	// that we reset still counts until the provider has processed the reset.
 	DefaultPerConn = 90
 
+	// DefaultTimeout is the default of [Options.Timeout].
+	DefaultTimeout = 10 * time.Second
+
 	// maxTries bounds how often one request is sent when the provider does not
 	// process it.
 	maxTries = 5
@@ -31,14 +33,17 @@ var ErrClosed = errors.New("the provider's connections are closed")
 
 // Options configure a [Pool]. URL is required.
 type Options struct {
-	// URL is the provider's address. Only Warm uses it, and only its scheme, host
-	// and port: requests bring their own URL.
+	// URL is the provider's address, of which only host and port matter. All requests go
+	// there.
 	URL string
 	// InFlight bounds the requests in flight; DefaultInFlight when zero.
 	InFlight int
 	// PerConn bounds the requests in flight on one connection; DefaultPerConn when
 	// zero.
 	PerConn int
+	// Timeout bounds one request on the wire, from its start to the end of the answer;
+	// DefaultTimeout when zero. It does not depend on how long the request waited before.
+	Timeout time.Duration
 	// RootCAs verify the provider's certificate; the system's when nil.
 	RootCAs *x509.CertPool
 	// Certificate is the client certificate; none when nil.
@@ -50,20 +55,20 @@ type Options struct {
 // [http.RoundTripper] for an SDK, safe for concurrent use, and differs from an
 // [http.Transport] in that
 //
-//   - requests in flight are bounded, and a request above the bound waits until
-//     another one ends or its context does;
+//   - a request waits, as long as its context allows, for a place and for a connection that
+//     is open and has a free stream; only then [Attempt.Check] is called, and the request is
+//     sent with a timeout of its own;
 //   - a new connection carries one request until that was answered;
+//   - a connection on which a request got no answer, and no other request either in that
+//     time, takes no more requests;
 //   - a request that the provider did not process (GOAWAY, REFUSED_STREAM; RFC 9113,
-//     section 8.7) is sent again at once, within the same bounds, and no other
+//     section 8.7) is sent again at once, after the same wait and check, and no other
 //     request is;
 //   - the whole answer is read before RoundTrip returns it, so that its body needs no
 //     closing, and recorded in the request's [Attempt].
 type Pool struct {
-	url     string
 	limiter *limiter
-	conns   []*http.Transport
-	dialer  net.Dialer
-	closed  context.Context
+	timeout time.Duration
 	close   context.CancelFunc
 }
 
@@ -75,60 +80,31 @@ func NewPool(o Options) *Pool {
 	if o.PerConn <= 0 {
 		o.PerConn = DefaultPerConn
 	}
-	p := &Pool{url: o.URL, dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}}
-	p.closed, p.close = context.WithCancel(context.Background())
-
-	var slots []http.RoundTripper
-	for range (o.InFlight + o.PerConn - 1) / o.PerConn {
-		t := p.newTransport(o)
-		p.conns = append(p.conns, t)
-		slots = append(slots, t)
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
 	}
-	p.limiter = newLimiter(slots, o.InFlight, o.PerConn)
-	return p
+	closed, cancel := context.WithCancel(context.Background())
+	return &Pool{limiter: newLimiter(closed, opener(o), o.InFlight, o.PerConn), timeout: o.Timeout, close: cancel}
 }
 
-// Close closes the idle connections and cancels dials; later requests fail with
-// [ErrClosed]. It does not end requests in flight: call it when there are none.
+// Close ends waits for a connection, and later requests, with [ErrClosed]. It waits for
+// requests in flight, and closes the connections.
 func (p *Pool) Close() {
 	p.close()
-	for _, t := range p.conns {
-		t.CloseIdleConnections()
-	}
+	p.limiter.close()
 }
 
-// Warm opens all connections with a HEAD request for the provider's root, so that the
-// first pushes need not wait for the TLS and HTTP/2 handshakes. The answers do not
-// matter: a connection still carries a single push until that was answered. The error
-// joins those of the connections that could not be opened.
-func (p *Pool) Warm(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.url, nil)
-	if err != nil {
-		return fmt.Errorf("warm up: %w", err)
-	}
-	req.URL.Path, req.URL.RawQuery = "/", ""
-
-	errs := make(chan error, len(p.conns))
-	for _, t := range p.conns {
-		go func() {
-			resp, err := t.RoundTrip(req.WithContext(withDialPermit(ctx)))
-			if err == nil {
-				resp.Body.Close()
-			}
-			errs <- err
-		}()
-	}
-	for range p.conns {
-		err = errors.Join(err, <-errs)
-	}
-	return err
-}
+// Warm opens all connections, so that the first pushes need not wait for the handshakes. A
+// connection still carries a single push until that was answered. The error joins those of
+// the connections that could not be opened.
+func (p *Pool) Warm(ctx context.Context) error { return p.limiter.warm(ctx) }
 
 // RoundTrip implements [http.RoundTripper]: it sends the request and reads the whole
-// answer, up to 64 KiB of it. Its error is the context's if that ended first, and
-// [ErrClosed] after Close.
+// answer, up to 64 KiB of it. Its error is the context's if that ended before the request
+// was sent, that of [Attempt.Check], and [ErrClosed] after Close.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	attempt := attemptOf(req.Context())
+	attempt.Lost, attempt.Unsent = false, nil
 	resp, body, err := p.send(req, attempt)
 	attempt.record(resp, body, err)
 	if err != nil {
@@ -145,81 +121,71 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // returns both a response and an error, the body broke off.
 func (p *Pool) send(req *http.Request, attempt *Attempt) (*http.Response, []byte, error) {
 	ctx := req.Context()
-	out := req.WithContext(ctx)
-	out.Header = attempt.authorize(req.Header)
-	out.GetBody = refuseReplay
-	for tries := 0; ; {
-		if p.closed.Err() != nil {
-			closeBody(out)
-			return nil, nil, ErrClosed
-		}
+	header := attempt.authorize(req.Header)
+	body := req.Body
+	for tries := 1; ; tries++ {
 		permission, err := p.limiter.acquire(ctx)
+		if err == nil {
+			if err = attempt.check(ctx); err != nil {
+				p.limiter.release(permission, unused)
+			}
+		}
 		if err != nil {
-			closeBody(out)
+			if body != nil {
+				body.Close()
+			}
 			return nil, nil, err
 		}
-		resp, body, err := permission.roundTrip(out)
-		switch {
-		case resp != nil:
-			p.limiter.release(permission, answered)
-		case ctx.Err() != nil:
-			p.limiter.release(permission, unknown)
-			err = ctx.Err()
-		default:
-			p.limiter.release(permission, lost)
+		resp, answer, err := p.roundTrip(permission, req, header, body, attempt.Cancel)
+		result := resultOf(err)
+		p.limiter.release(permission, result)
+		if result == answered || result == lost {
+			attempt.Lost = result == lost
+			return resp, answer, err
 		}
-		unsent := errors.Is(err, errNoConnection)
-		if !unsent || permission.probe {
-			tries++ // the request used the connection, or dialled one
+		if tries == maxTries {
+			return nil, nil, errUnprocessed
 		}
-		again := unsent || errors.Is(err, errUnprocessed)
-		if !again || tries == maxTries || ctx.Err() != nil {
-			return resp, body, err
-		}
-		if out, err = rewind(out, req); err != nil {
+		if body, err = rewind(req); err != nil {
 			return nil, nil, err
 		}
 	}
 }
 
-// roundTrip sends the request on the permission's connection and reads the answer's
-// body.
-func (p permission) roundTrip(req *http.Request) (*http.Response, []byte, error) {
-	if p.probe {
-		req = req.WithContext(withDialPermit(req.Context()))
+// roundTrip sends the request on the permission's connection and reads the answer's body.
+// It has the pool's timeout, and ends with the request's context only if cancel is set.
+func (p *Pool) roundTrip(to permission, req *http.Request, header http.Header, body io.ReadCloser, cancel bool) (*http.Response, []byte, error) {
+	ctx := req.Context()
+	if !cancel {
+		ctx = context.WithoutCancel(ctx)
 	}
-	resp, err := p.slot.conn.RoundTrip(req)
+	ctx, end := context.WithTimeout(ctx, p.timeout)
+	defer end()
+	out := req.WithContext(ctx)
+	out.Header, out.Body = header, body
+	resp, err := to.conn.cc.RoundTrip(out)
 	if err != nil {
 		return nil, nil, err
 	}
+	defer resp.Body.Close()
 	if resp.ContentLength == 0 {
-		resp.Body.Close()
 		return resp, nil, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	resp.Body.Close()
-	return resp, body, err
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	return resp, answer, err
 }
 
-// rewind returns the request with its body from the start again.
-func rewind(sent, original *http.Request) (*http.Request, error) {
-	if original.Body == nil || original.Body == http.NoBody {
-		return sent, nil
+// rewind returns the request's body from the start again.
+func rewind(req *http.Request) (io.ReadCloser, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req.Body, nil
 	}
-	if original.GetBody == nil {
+	if req.GetBody == nil {
 		return nil, errUnprocessed
 	}
-	body, err := original.GetBody()
+	body, err := req.GetBody()
 	if err != nil {
 		return nil, fmt.Errorf("send again: %w", err)
 	}
-	fresh := sent.WithContext(sent.Context())
-	fresh.Body = body
-	return fresh, nil
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		req.Body.Close()
-	}
+	return body, nil
 }

@@ -45,7 +45,7 @@ func TestGoAway(t *testing.T) {
 		}
 	}
 	(<-held)()
-	if a := <-results; a.Answered() || Unanswered(a.Err).Reason != "connection" {
+	if a := <-results; a.Answered() || Unanswered(&a).Reason != "connection" {
 		t.Errorf("a request that may have been processed got %d, %v; want a lost connection", a.Status, a.Err)
 	}
 	if n := anew.Load(); n != 19 {

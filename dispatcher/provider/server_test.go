@@ -24,7 +24,8 @@ type server struct {
 	certificate tls.Certificate // its own certificate
 
 	t       *testing.T
-	streams uint32 // how many streams a new connection allows
+	streams uint32        // how many streams a new connection allows
+	greet   chan struct{} // no connection gets anything over HTTP/2 until it is closed; unless nil
 	serve   func(*conn, uint32)
 
 	accepted atomic.Int32 // number of connections, including those that sent nothing
@@ -89,6 +90,9 @@ func (s *server) talk(nc net.Conn, n int) {
 	s.mu.Lock()
 	s.conns = append(s.conns, c)
 	s.mu.Unlock()
+	if s.greet != nil {
+		<-s.greet
+	}
 	c.allow(s.streams)
 	for {
 		f, err := c.fr.ReadFrame()

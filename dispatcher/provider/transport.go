@@ -4,38 +4,35 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"net/url"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 const (
-	dialTimeout      = 10 * time.Second
-	handshakeTimeout = 10 * time.Second
+	// openTimeout bounds the opening of a connection: TCP, a proxy if there is one, TLS,
+	// HTTP/2.
+	openTimeout = 10 * time.Second
 	// A connection that received nothing for pingAfter is sent a PING frame, and
-	// closed when it is not answered within pingTimeout. Both together are no longer
-	// than an attempt's deadline.
+	// closed when it is not answered within pingTimeout.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
 	// writeTimeout closes a connection on which nothing can be written for so long.
 	writeTimeout = 10 * time.Second
 )
 
-var (
-	// errNoConnection means that the request needed a new connection and had no
-	// permit to dial one. Nothing was sent.
-	errNoConnection = errors.New("the connection takes no more requests")
-	// errUnprocessed means that the provider certainly did not process the request.
-	errUnprocessed = errors.New("the provider did not process the request")
-)
+// dialer opens TCP connections.
+var dialer = net.Dialer{KeepAlive: 15 * time.Second}
 
-// newTransport returns a transport for one slot's connection. It dials only for requests
-// with a permit, which are the slot's probes. (If a provider allows fewer streams than
-// the slot's bound, another probe adds a second connection, and so on until there are
-// enough streams.)
-func (p *Pool) newTransport(o Options) *http.Transport {
+// errUnprocessed means that the provider certainly did not process the request.
+var errUnprocessed = errors.New("the provider did not process the request")
+
+// newTransport returns the transport that opens the pool's connections.
+func newTransport(o Options) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	config := &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}
@@ -43,12 +40,11 @@ func (p *Pool) newTransport(o Options) *http.Transport {
 		config.Certificates = []tls.Certificate{*o.Certificate}
 	}
 	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         p.dial,
-		TLSClientConfig:     config,
-		TLSHandshakeTimeout: handshakeTimeout,
-		DisableCompression:  true,
-		Protocols:           &protocols,
+		Proxy:              http.ProxyFromEnvironment,
+		DialContext:        dial,
+		TLSClientConfig:    config,
+		DisableCompression: true,
+		Protocols:          &protocols,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout:  pingAfter,
 			PingTimeout:      pingTimeout,
@@ -57,31 +53,56 @@ func (p *Pool) newTransport(o Options) *http.Transport {
 	}
 }
 
-// A dialPermit lets a request dial one connection.
-type dialPermit struct{ used atomic.Bool }
-
-type dialPermitKey struct{}
-
-func withDialPermit(ctx context.Context) context.Context {
-	return context.WithValue(ctx, dialPermitKey{}, new(dialPermit))
-}
-
-// dial opens a connection for a request that has a permit. The transport gives it the
-// values of the request's context but not its cancellation, so that the connection can
-// serve the next request; Close cancels it.
-func (p *Pool) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	permit, _ := ctx.Value(dialPermitKey{}).(*dialPermit)
-	if permit == nil || !permit.used.CompareAndSwap(false, true) {
-		return nil, errNoConnection
+// opener returns a function that opens a connection to the provider, through the
+// environment's proxy if there is one, and waits until the provider has answered the HTTP/2
+// preface. No request is sent on it.
+func opener(o Options) func(context.Context) (*http.ClientConn, error) {
+	transport := newTransport(o)
+	return func(ctx context.Context) (*http.ClientConn, error) {
+		u, err := url.Parse(o.URL)
+		if err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		port := u.Port()
+		if port == "" {
+			port = "443"
+		}
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		var g greeting
+		cc, err := transport.NewClientConn(g.with(ctx), "https", net.JoinHostPort(u.Hostname(), port))
+		if err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		if err := g.wait(ctx); err != nil {
+			cc.Close()
+			return nil, fmt.Errorf("connect: no answer over HTTP/2: %w", err)
+		}
+		return cc, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(p.closed, cancel)()
-	return p.dialer.DialContext(ctx, network, address)
 }
 
-// refuseReplay is the GetBody of every request. The HTTP/2 transport calls GetBody
-// exactly when it knows that the provider did not process the request (GOAWAY with a
-// lower stream id, or REFUSED_STREAM), to send it again without asking the limiter. The
-// error makes it return errUnprocessed instead.
-func refuseReplay() (io.ReadCloser, error) { return nil, errUnprocessed }
+// endings are the errors of net/http for a request that the provider did not process since
+// its connection got a GOAWAY with a lower stream, or could not be used any more. net/http
+// exports neither these errors nor a way to tell them from others; TestGoAway fails if a new
+// Go version changes them.
+var endings = map[string]bool{
+	"http2: Transport received Server's graceful shutdown GOAWAY": true,
+	"http2: client conn not usable":                               true,
+	"http2: client conn could not be established":                 true,
+}
+
+// resultOf returns what the error of a request showed about its connection: refused or gone
+// if the provider certainly did not process the request (RFC 9113, section 8.7).
+func resultOf(err error) connResult {
+	var stream http2.StreamError
+	switch {
+	case err == nil:
+		return answered
+	case errors.As(err, &stream) && stream.Code == http2.ErrCodeRefusedStream:
+		return refused
+	case endings[err.Error()]:
+		return gone
+	}
+	return lost
+}

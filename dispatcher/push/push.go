@@ -5,6 +5,7 @@ package push
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -30,7 +31,7 @@ type Delivery struct {
 	// type, receiver_id, message, details and so on; details is an object.
 	Data []Field
 	// Title and Body are the texts that the phone shows. If both are empty the push is
-	// silent: it carries only data and badge.
+	// silent: it carries only data.
 	Title, Body string
 	// Tag identifies the notification on the screen that this push replaces: a retry,
 	// and a newer push about the same subject, have the same one. It is never empty and
@@ -50,8 +51,11 @@ type Delivery struct {
 	Check func(ctx context.Context) error
 }
 
-// Silent reports whether the push shows nothing on the phone.
-func (d *Delivery) Silent() bool { return d.Title == "" && d.Body == "" }
+// Silent reports whether the push shows nothing on the phone. Texts of only white space
+// show nothing.
+func (d *Delivery) Silent() bool {
+	return strings.TrimSpace(d.Title) == "" && strings.TrimSpace(d.Body) == ""
+}
 
 // An Outcome is what a provider's answer means for a push. Package delivery decides what
 // follows from it.
