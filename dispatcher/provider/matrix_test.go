@@ -46,7 +46,7 @@ func targets(t *testing.T) map[string]target {
 		t.Fatal(err)
 	}
 	t.Cleanup(toGoogle.Close)
-	return map[string]target{"apns": {toApple, sb.APNs.Provider}, "fcm": {toGoogle, sb.FCM}}
+	return map[string]target{"apns": {toApple, sb.APNs.Provider}, "fcm": {toGoogle, sb.FCM.Provider}}
 }
 
 // TestRetryMatrix checks that both senders treat statuses alike: which ones are retried,
