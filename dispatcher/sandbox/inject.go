@@ -157,19 +157,18 @@ func refuseConnections(p *Provider, _ int) (end func(), err error) {
 	return func() { p.Refuse(false) }, nil // fails if another process has taken the port
 }
 
-// expireAccessTokens expires FCM's access tokens once.
-func expireAccessTokens(p *Provider, _ int) (end func(), err error) {
+// expireAccessTokens expires FCM's access tokens at once, and again and again.
+func expireAccessTokens(p *Provider, times int) (end func(), err error) {
 	tokens := p.api.(*fcmAPI).tokens
 	if !tokens.required.Load() {
 		return nil, errNoCredentials
 	}
-	tokens.expireAll()
-	return func() {}, nil
+	return p.repeat(times, tokens.expireAll), nil
 }
 
 // refuseGrants expires FCM's access tokens, and gives out no new ones.
-func refuseGrants(p *Provider, times int) (end func(), err error) {
-	if _, err := expireAccessTokens(p, times); err != nil {
+func refuseGrants(p *Provider, _ int) (end func(), err error) {
+	if _, err := expireAccessTokens(p, 1); err != nil {
 		return nil, err
 	}
 	tokens := p.api.(*fcmAPI).tokens
