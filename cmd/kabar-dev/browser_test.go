@@ -44,6 +44,8 @@ func browse(t *testing.T, url string) *browser {
 	}
 	args := []string{
 		"--headless", "--remote-debugging-port=0", "--user-data-dir=" + profile, "--window-size=1400,1000",
+		// The window may never get the focus; its timers and drawing must not slow down for that.
+		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 		"--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-extensions",
 	}
 	if os.Geteuid() == 0 {

@@ -26,6 +26,7 @@ type guide struct {
 	PublicInstead, AdminInstead, PageInstead string // why the port is not the preset one
 	Redis, Data                              string
 	FCM, APNs                                string
+	Faults                                   []string
 	Key                                      string
 	People                                   []person
 	Welcome                                  string // id of the welcome notification
@@ -48,6 +49,7 @@ func (p *playground) guide(cfg *config.Config, welcome string) *guide {
 		Data:          p.data(),
 		FCM:           cfg.FCM.Endpoint,
 		APNs:          cfg.APNs.Endpoint,
+		Faults:        describeFaults(p.Fault),
 		Key:           demoKey,
 		People:        people,
 		Welcome:       welcome,

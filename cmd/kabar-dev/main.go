@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -21,11 +22,12 @@ var stopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
 // flags is the command line.
 type flags struct {
-	Listen      string `help:"Address of the gateway; ${listen}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
-	AdminListen string `help:"Address of metrics and health; ${admin}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
-	PageListen  string `help:"Address of the page to look at; ${page}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
-	Data        string `help:"Folder that keeps Redis' data for the next run; ${default} unless set." default:"./kabar-data" placeholder:"DIR"`
-	InMemory    bool   `help:"Use the embedded Redis even where redis-server is installed, and keep nothing."`
+	Listen      string      `help:"Address of the gateway; ${listen}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
+	AdminListen string      `help:"Address of metrics and health; ${admin}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
+	PageListen  string      `help:"Address of the page to look at; ${page}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
+	Data        string      `help:"Folder that keeps Redis' data for the next run; ${default} unless set." default:"./kabar-data" placeholder:"DIR"`
+	Fault       []faultFlag `help:"Let the fake FCM and APNs misbehave: NAME for all devices, NAME=0.3 for that share of them, NAME=2x twice; of one service with fcm:NAME or apns:NAME. Repeatable. --fault list prints the names." placeholder:"FAULT" sep:"none"`
+	InMemory    bool        `help:"Use the embedded Redis even where redis-server is installed, and keep nothing."`
 }
 
 // errUsage reports a command line that is wrong.
@@ -85,7 +87,8 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	}
 }
 
-// parse reads the command line. It returns nil without an error after printing help.
+// parse reads the command line. It returns nil without an error after printing help or the
+// faults.
 func parse(stdout, stderr io.Writer, args []string) (*flags, error) {
 	f := &flags{}
 	helped := false
@@ -105,6 +108,8 @@ func parse(stdout, stderr io.Writer, args []string) (*flags, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("%w (%w)", err, errUsage)
+	case slices.ContainsFunc(f.Fault, faultFlag.lists):
+		return nil, printFaults(stdout)
 	}
 	return f, nil
 }

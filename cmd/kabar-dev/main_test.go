@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // waitTimeout is the longest that a test waits for one thing.
-const waitTimeout = time.Minute
+const waitTimeout = 2 * time.Minute
 
 // A console collects the output of a playground. Tests can wait for a text in it.
 type console struct {

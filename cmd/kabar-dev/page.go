@@ -48,6 +48,7 @@ const (
 // sockets of another Origin than its own.
 type page struct {
 	board   *board
+	faults  []string // of the fake providers
 	gateway *url.URL
 
 	listener  net.Listener
@@ -59,14 +60,14 @@ type page struct {
 	served    chan struct{} // closed when the server has ended
 }
 
-// openPage binds the page's address. Close the page, even if it was never served.
-func openPage(address string, b *board) (*page, error) {
+// openPage binds the address of a page that shows a board and names the faults. Close the page, even if it was never served.
+func openPage(address string, b *board, faults []string) (*page, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("serve the page: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &page{board: b, listener: l, transport: &http.Transport{}, cancel: cancel, served: make(chan struct{})}
+	p := &page{board: b, faults: faults, listener: l, transport: &http.Transport{}, cancel: cancel, served: make(chan struct{})}
 	p.server = &http.Server{
 		ReadHeaderTimeout: pageHeaderTimeout,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -115,7 +116,7 @@ func (p *page) handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(files))
-	mux.HandleFunc("GET /setup.json", setup)
+	mux.HandleFunc("GET /setup.json", p.setup)
 	mux.HandleFunc("GET /pushes", p.pushes)
 	mux.HandleFunc("POST /publish/{sample}", p.publish)
 	mux.Handle("/v2/", p.proxy())
@@ -160,13 +161,14 @@ type player struct {
 	Phones []phoneView `json:"phones"`
 }
 
-// setup tells the page its users and samples.
-func setup(w http.ResponseWriter, _ *http.Request) {
+// setup tells the page its users, samples and faults.
+func (p *page) setup(w http.ResponseWriter, _ *http.Request) {
 	body, err := json.Marshal(struct {
 		Buyer   player   `json:"buyer"`
 		Seller  player   `json:"seller"`
 		Samples []string `json:"samples"`
-	}{playerOf(buyerID), playerOf(sellerID), sampleNames()})
+		Faults  []string `json:"faults"`
+	}{playerOf(buyerID), playerOf(sellerID), sampleNames(), p.faults})
 	if err != nil {
 		panic(err) // plain strings always marshal
 	}

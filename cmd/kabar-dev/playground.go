@@ -119,7 +119,7 @@ func (p *playground) showOnPage(s *screen) error {
 		return err
 	}
 	board := newBoard()
-	if p.page, err = openPage(listen, board); err != nil {
+	if p.page, err = openPage(listen, board, describeFaults(p.Fault)); err != nil {
 		return err
 	}
 	p.closing(p.page.close)
@@ -182,11 +182,19 @@ func (p *playground) startProviders(cfg *config.Config, keys string, onPush func
 		return fmt.Errorf("start the providers: %w", err)
 	}
 	cfg.FCM = config.FCM{ProjectID: "kabar-demo", Endpoint: providers.FCM.Endpoint(), CAFile: ca}
+	if cfg.FCM.CredentialsFile, err = providers.FCM.WriteCredentials(keys); err != nil {
+		return fmt.Errorf("start the providers: %w", err)
+	}
 	cfg.APNs.Topic = "com.example.kabar"
 	cfg.APNs.Endpoint, cfg.APNs.CAFile = providers.APNs.Endpoint(), ca
 	cfg.APNs.KeyFile, cfg.APNs.KeyID, cfg.APNs.TeamID, err = providers.APNs.WriteKey(keys)
 	if err != nil {
 		return fmt.Errorf("start the providers: %w", err)
+	}
+	for _, f := range p.Fault {
+		if _, err := providers.Inject(f.name, f.options); err != nil { // it lasts as long as they do
+			return err
+		}
 	}
 	return nil
 }

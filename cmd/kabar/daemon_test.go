@@ -311,7 +311,7 @@ func dompetEvent(id string, user int) string {
 func (s *site) count(token string) map[string]int {
 	n := make(map[string]int)
 	for _, p := range s.pushesTo(token) {
-		if p.Answer == http.StatusOK {
+		if p.Accepted() {
 			var message struct{ Data map[string]any }
 			if json.Unmarshal(p.Body, &message) == nil {
 				if text, ok := message.Data["message"].(string); ok {

@@ -324,7 +324,7 @@ func listEntries(answer map[string]any) []listEntry {
 
 // phone records a push when the sandbox accepts it, before the gateway gets the answer.
 func (c *checker) phone(p *sandbox.Push) {
-	if p.Answer != http.StatusOK {
+	if !p.Accepted() {
 		return
 	}
 	var body struct {

@@ -52,7 +52,7 @@ func targetsAt(t *testing.T, sb *sandbox.Sandbox, google, apple string) map[stri
 		t.Fatal(err)
 	}
 	t.Cleanup(toGoogle.Close)
-	return map[string]target{"apns": {toApple, sb.APNs.Provider}, "fcm": {toGoogle, sb.FCM}}
+	return map[string]target{"apns": {toApple, sb.APNs.Provider}, "fcm": {toGoogle, sb.FCM.Provider}}
 }
 
 // delivery returns a push.

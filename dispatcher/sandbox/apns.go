@@ -19,6 +19,10 @@ const (
 	apnsTokenLimit    = 200 // of letters and digits, as in Kabar's API
 )
 
+// noDevice is a well-formed token that no device has: the answer is BadDeviceToken unless a
+// script says otherwise, and the request is not recorded as a push.
+const noDevice = "0000000000000000000000000000000000000000000000000000000000000000"
+
 // APNs is the fake Apple Push Notification service. Its methods are safe for concurrent
 // use.
 type APNs struct {
@@ -56,7 +60,7 @@ func (a *apnsAPI) read(r *http.Request) (*Push, answer, error) {
 	}
 	authorization := r.Header.Get("Authorization")
 	r.Header.Del("Authorization") // Push.Header does not contain it
-	p := &Push{Platform: PlatformAPNs, Token: token, ID: r.Header.Get("Apns-Id"), Header: r.Header}
+	p := &Push{Platform: PlatformAPNs, Token: token, ID: r.Header.Get("Apns-Id"), Header: r.Header, dryRun: token == noDevice}
 	limit := apnsPayloadLimit
 	if p.Header.Get("Apns-Push-Type") == "voip" {
 		limit = apnsVoIPLimit
@@ -151,7 +155,7 @@ func (a *apnsAPI) accept(p *Push) answer { return answer{status: http.StatusOK, 
 func (a *apnsAPI) refuse(p *Push, r Response) answer {
 	status, reason := findAPNsReason(r.Status, r.Reason)
 	body := apnsError{Reason: reason}
-	if status == http.StatusGone {
+	if status == http.StatusGone && !r.NoDetails {
 		body.Timestamp = time.Now().UnixMilli()
 		if !r.Timestamp.IsZero() {
 			body.Timestamp = r.Timestamp.UnixMilli()

@@ -18,19 +18,26 @@
 //	broken              500 INTERNAL                 500 InternalServerError
 //	unavailable         503 UNAVAILABLE              503 ServiceUnavailable
 //
-// # Scripting faults
+// # Faults
 //
-// A test sets answers with [Provider.Fail] and [Provider.Answer], the latency with
-// [Provider.SetLatency], makes requests hang with [Provider.Hang], and breaks
+// [Sandbox.Inject] starts one of [Faults] by its name, for all devices, for a share of them
+// or for those that a function chooses. docs/faults.md describes them.
+//
+// A test can also set answers with [Provider.Fail] and [Provider.Answer] and the latency
+// with [Provider.SetLatency], make requests hang with [Provider.Hang], and break
 // connections with [Provider.GoAway], [Provider.DropConnections], [Provider.Refuse]
-// and [Provider.Outage]. Scripted answers apply only to requests that the real service
-// would accept; others get the service's own error.
+// and [Provider.Outage].
+//
+// Answers of either kind apply only to requests that the real service would accept; others
+// get the service's own error.
 //
 // # Differences from the real services
 //
-// FCM requires no OAuth access token. APNs allows its full number of streams from the
-// start of a connection, whereas the real one allows a single stream until the first
-// authenticated push succeeded, and its GOAWAY frames carry no reason: net/http lets a
-// server do neither. Apple documents no reason for a payload that is not JSON; the
-// answer is PayloadEmpty.
+// FCM requires an OAuth access token only after [FCM.WriteCredentials], APNs a provider
+// token only after [APNs.WriteKey]. Google documents the subjects and descriptions of
+// FCM's QuotaFailure only in words; those of the sandbox are made up. APNs allows its
+// full number of streams from the start of a connection, whereas the real one allows a
+// single stream until the first authenticated push succeeded, and its GOAWAY frames
+// carry no reason: net/http lets a server do neither. Apple documents no reason for a
+// payload that is not JSON; the answer is PayloadEmpty.
 package sandbox

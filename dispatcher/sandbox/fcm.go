@@ -16,11 +16,16 @@ const fcmBodyLimit = 1 << 20
 
 // fcmAPI is FCM's HTTP v1 API: POST /v1/projects/{project}/messages:send.
 type fcmAPI struct {
-	names atomic.Uint64 // number of names given, which makes them unique
+	names  atomic.Uint64 // number of names given, which makes them unique
+	tokens *accessTokens
 }
 
 // read implements api.
 func (f *fcmAPI) read(r *http.Request) (*Push, answer, error) {
+	if r.URL.Path == tokenPath && r.Method == http.MethodPost && f.tokens.required.Load() {
+		ans, err := f.tokens.grant(r)
+		return nil, ans, err
+	}
 	project, ok := sendPath(r.URL.Path)
 	if !ok || r.Method != http.MethodPost {
 		return nil, fcmNotFound, nil
@@ -36,6 +41,9 @@ func (f *fcmAPI) read(r *http.Request) (*Push, answer, error) {
 		Body:     c.message,
 		project:  project,
 		dryRun:   c.validateOnly,
+	}
+	if !f.tokens.valid(r.Header.Get("Authorization")) {
+		return p, f.refuse(p, Response{Status: http.StatusUnauthorized, NoDetails: true, Message: badCredentials}), nil
 	}
 	if c.bad != nil {
 		return p, c.bad.answer(), nil
@@ -100,15 +108,19 @@ func (f *fcmAPI) accept(p *Push) answer {
 // refuse implements api.
 func (f *fcmAPI) refuse(_ *Push, r Response) answer {
 	e := findFCMError(r.Status, r.Reason)
+	if e.code == codeInvalidArgument && r.Field != "" && r.Field != tokenField {
+		e.message = "Request contains an invalid argument."
+	}
+	e.message = cmp.Or(r.Message, e.message)
 	if r.NoDetails || e.code == "" {
 		return e.answer(nil)
 	}
 	details := []fcmDetail{{Type: typeFCMError, ErrorCode: e.code}}
-	if e.code == codeInvalidArgument {
-		if r.Field != "" && r.Field != tokenField {
-			e.message = "Request contains an invalid argument."
-		}
+	if e.code == codeInvalidArgument && (r.Field != "" || r.Message == "") {
 		details = append(details, fieldDetail(cmp.Or(r.Field, tokenField), e.message))
+	}
+	if r.QuotaSubject != "" {
+		details = append(details, fcmDetail{Type: typeQuota, Violations: []quotaViolation{{r.QuotaSubject, e.message}}})
 	}
 	return e.answer(details)
 }

@@ -9,6 +9,7 @@ const (
 	typeJSON       = "application/json; charset=UTF-8"
 	typeFCMError   = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 	typeBadRequest = "type.googleapis.com/google.rpc.BadRequest"
+	typeQuota      = "type.googleapis.com/google.rpc.QuotaFailure"
 )
 
 const (
@@ -50,8 +51,13 @@ func findFCMError(status int, code string) fcmError {
 			found = e
 		}
 	}
-	if status != 0 {
+	if status != 0 && status != found.http {
 		found.http = status
+		for _, e := range fcmErrors {
+			if e.http == status {
+				found.status = e.status
+			}
+		}
 	}
 	if code != "" {
 		found.code = code
@@ -87,10 +93,16 @@ type fcmDetail struct {
 	Type            string           `json:"@type"`
 	ErrorCode       string           `json:"errorCode,omitempty"`
 	FieldViolations []fieldViolation `json:"fieldViolations,omitempty"`
+	Violations      []quotaViolation `json:"violations,omitempty"`
 }
 
 type fieldViolation struct {
 	Field       string `json:"field,omitempty"`
+	Description string `json:"description"`
+}
+
+type quotaViolation struct {
+	Subject     string `json:"subject"`
 	Description string `json:"description"`
 }
 

@@ -39,12 +39,17 @@ type Push struct {
 	// Answer is the HTTP status of the answer; 0 if there was none because the client
 	// gave up or the connection was lost.
 	Answer int
-	// Reason is the FCM error code or APNs reason; empty if the push was accepted.
+	// Reason is the FCM error code or APNs reason; empty if the push was accepted, and
+	// "unreadable" if the answer was a scripted body alone.
 	Reason string
 
 	project string // of an FCM message
-	dryRun  bool   // FCM: validate_only
+	dryRun  bool   // nothing is sent: FCM's validate_only, or APNs' token of zeros
+	conn    *connection
 }
+
+// Accepted reports whether the service accepted the push.
+func (p *Push) Accepted() bool { return p.Answer == http.StatusOK && p.Reason == "" }
 
 // A journal keeps the newest pushes of each service, and notifies subscribers and waiters.
 type journal struct {

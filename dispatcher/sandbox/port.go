@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,7 @@ const retryInterval = 20 * time.Millisecond
 type port struct {
 	addr      string
 	newServer func() *http.Server
+	changed   func()        // called when a connection was accepted or closed
 	conns     chan net.Conn // from the listener to the current server
 
 	running    context.Context // ends when the port closes
@@ -31,11 +33,15 @@ type port struct {
 	calls    int          // of Refuse and Outage: a later call cancels an outage
 	server   *http.Server
 	open     map[*conn]struct{}
+	stalled  *stall // nil while connections are passed on at once
 	closed   bool
+
+	silent atomic.Pointer[chan struct{}] // closed to end the silence; nil without one
 }
 
-// openPort listens on addr and starts a server.
-func openPort(addr string, newServer func() *http.Server) (*port, error) {
+// openPort listens on addr and starts a server. It calls changed whenever a connection was
+// accepted or closed.
+func openPort(addr string, newServer func() *http.Server, changed func()) (*port, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -43,6 +49,7 @@ func openPort(addr string, newServer func() *http.Server) (*port, error) {
 	p := &port{
 		addr:      listener.Addr().String(),
 		newServer: newServer,
+		changed:   changed,
 		conns:     make(chan net.Conn),
 		open:      make(map[*conn]struct{}),
 	}
@@ -73,12 +80,29 @@ func (p *port) acceptFrom(listener net.Listener) {
 	})
 }
 
-// forward passes an accepted connection to the server.
+// forward passes an accepted connection to the server, after a stall if there is one.
 func (p *port) forward(accepted net.Conn) {
-	c := &conn{TCPConn: accepted.(*net.TCPConn), port: p}
+	c := &conn{TCPConn: accepted.(*net.TCPConn), port: p, closed: make(chan struct{})}
 	p.mu.Lock()
 	p.open[c] = struct{}{}
+	stalled := p.stalled.take()
 	p.mu.Unlock()
+	p.changed()
+	if stalled == nil {
+		p.pass(c)
+		return
+	}
+	p.goroutines.Go(func() {
+		select {
+		case <-stalled:
+		case <-p.running.Done():
+		}
+		p.pass(c)
+	})
+}
+
+// pass passes a connection to the server, or closes it if the port has closed.
+func (p *port) pass(c *conn) {
 	select {
 	case p.conns <- c:
 	case <-p.running.Done():
@@ -242,15 +266,43 @@ func (p *port) close() error {
 // A conn is an accepted connection. It is in its port's set until it is closed.
 type conn struct {
 	*net.TCPConn
-	port *port
+	port   *port
+	once   sync.Once
+	closed chan struct{}
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
+	c.once.Do(func() { close(c.closed) })
 	c.port.mu.Lock()
 	delete(c.port.open, c)
 	c.port.mu.Unlock()
+	defer c.port.changed()
 	return c.TCPConn.Close()
+}
+
+// Read implements net.Conn. What arrives during a silence is returned after it.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	c.awaitSound()
+	return n, err
+}
+
+// Write implements net.Conn. What is written during a silence is sent after it.
+func (c *conn) Write(b []byte) (int, error) {
+	c.awaitSound()
+	return c.TCPConn.Write(b)
+}
+
+// awaitSound waits for the end of a silence, or until the connection or the port closes.
+func (c *conn) awaitSound() {
+	if silent := c.port.silent.Load(); silent != nil {
+		select {
+		case <-*silent:
+		case <-c.closed:
+		case <-c.port.running.Done():
+		}
+	}
 }
 
 // A connListener is the net.Listener of one server. It returns the connections that the

@@ -1,11 +1,13 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -25,6 +27,7 @@ type Provider struct {
 	api      api
 	journal  *journal
 
+	streams  atomic.Uint32                 // concurrent streams on a new connection
 	latency  atomic.Int64                  // nanoseconds
 	hanging  atomic.Pointer[chan struct{}] // closed to release hanging requests; nil when none hang
 	pending  atomic.Int64
@@ -49,14 +52,30 @@ type api interface {
 
 // A service is the configuration of one fake service.
 type service struct {
-	platform    string
-	addr        string
-	root        string
-	http1       bool
-	streams     uint32
-	latency     time.Duration
-	tls         *tls.Config
-	connContext func(context.Context, net.Conn) context.Context // as in http.Server
+	platform string
+	addr     string
+	root     string
+	http1    bool
+	streams  uint32
+	latency  time.Duration
+	tls      *tls.Config
+}
+
+// A connection is what a service remembers of one connection. It is in the context of its
+// requests.
+type connection struct {
+	token tokenUse
+}
+
+type connectionKey struct{}
+
+// withConnection is the http.Server.ConnContext that adds a connection.
+func withConnection(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, new(connection))
+}
+
+func connectionOf(ctx context.Context) *connection {
+	return ctx.Value(connectionKey{}).(*connection)
 }
 
 // An answer is the response to a request. The zero value means none yet.
@@ -67,12 +86,15 @@ type answer struct {
 	body        []byte
 	id          string // apns-id
 	retryAfter  time.Duration
-	lost        bool // the stream is reset instead of answered
+	header      http.Header     // more fields; usually nil
+	lost        bool            // the stream is reset instead of answered
+	release     <-chan struct{} // the answer waits until it is closed, unless it is nil
 }
 
 func startProvider(api api, j *journal, s service) (*Provider, error) {
 	p := &Provider{platform: s.platform, root: s.root, api: api, journal: j}
 	p.latency.Store(int64(s.latency))
+	p.streams.Store(s.streams)
 
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
@@ -81,14 +103,14 @@ func startProvider(api api, j *journal, s service) (*Provider, error) {
 	p.port, err = openPort(s.addr, func() *http.Server {
 		return &http.Server{
 			Handler:           http.HandlerFunc(p.handle),
-			TLSConfig:         s.tls,
+			TLSConfig:         s.tls.Clone(), // the server changes it
 			Protocols:         protocols,
-			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: int(s.streams)},
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: int(p.streams.Load())},
 			ReadHeaderTimeout: 10 * time.Second,
-			ConnContext:       s.connContext,
+			ConnContext:       withConnection,
 			ErrorLog:          log.New(io.Discard, "", 0), // tests cause errors on purpose
 		}
-	})
+	}, j.notify)
 	return p, err
 }
 
@@ -136,12 +158,12 @@ func (p *Provider) handle(w http.ResponseWriter, r *http.Request) {
 	push, ans, err := p.api.read(r)
 	if err == nil {
 		if push != nil {
-			push.At = arrived
+			push.At, push.conn = arrived, connectionOf(r.Context())
 		}
 		if ans.status == 0 {
 			ans = p.decide(push)
 		}
-		err = p.hold(r.Context(), arrived)
+		err = p.hold(r.Context(), arrived, ans.release)
 	}
 	if err != nil {
 		ans = answer{lost: true}
@@ -166,41 +188,53 @@ func (p *Provider) decide(push *Push) answer {
 		return p.api.accept(push)
 	}
 	var ans answer
-	if r.accepts() {
+	switch {
+	case r.Body != nil:
+		ans = answer{status: cmp.Or(r.Status, http.StatusOK), reason: cmp.Or(r.Reason, reasonUnreadable), body: r.Body}
+	case r.accepts():
 		ans = p.api.accept(push)
-	} else {
+	default:
 		ans = p.api.refuse(push, *r)
 	}
-	ans.retryAfter, ans.lost = r.RetryAfter, r.Lost
+	ans.retryAfter, ans.header, ans.lost, ans.release = r.RetryAfter, r.Header, r.Lost, r.release
 	return ans
 }
 
 var errClosing = errors.New("the sandbox is closing")
 
-// hold waits for the latency and while requests hang. It fails if the client gives up or
-// the sandbox closes first.
-func (p *Provider) hold(ctx context.Context, arrived time.Time) error {
+// hold waits for the latency, for release unless it is nil, and while requests hang. It
+// fails if the client gives up or the sandbox closes first.
+func (p *Provider) hold(ctx context.Context, arrived time.Time, release <-chan struct{}) error {
 	if latency := time.Duration(p.latency.Load()); latency > 0 {
 		timer := time.NewTimer(latency - time.Since(arrived))
 		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.running.Done():
-			return errClosing
+		if err := until(ctx, p.running, timer.C); err != nil {
+			return err
 		}
 	}
-	for release := p.hanging.Load(); release != nil; release = p.hanging.Load() {
-		select {
-		case <-*release:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.running.Done():
-			return errClosing
+	if release != nil {
+		if err := until(ctx, p.running, release); err != nil {
+			return err
+		}
+	}
+	for hang := p.hanging.Load(); hang != nil; hang = p.hanging.Load() {
+		if err := until(ctx, p.running, *hang); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// until waits for event. It fails if the client gives up or the sandbox closes first.
+func until[T any](ctx, running context.Context, event <-chan T) error {
+	select {
+	case <-event:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-running.Done():
+		return errClosing
+	}
 }
 
 // finish counts a request that is about to be answered, and records its push.
@@ -214,7 +248,7 @@ func (p *Provider) finish(push *Push, ans answer) {
 	if ans.status != 0 {
 		p.answered.Add(1)
 	}
-	if ans.status == http.StatusOK {
+	if push.Accepted() {
 		p.accepted.Add(1)
 	}
 	p.journal.record(push)
@@ -223,6 +257,7 @@ func (p *Provider) finish(push *Push, ans answer) {
 // write sends the answer.
 func (a *answer) write(w http.ResponseWriter) {
 	h := w.Header()
+	maps.Copy(h, a.header)
 	if a.id != "" {
 		h["Apns-Id"] = []string{a.id}
 	}

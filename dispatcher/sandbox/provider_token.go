@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,7 +81,7 @@ func (v *verifier) check(ctx context.Context, authorization string) string {
 	if token == nil {
 		return "InvalidProviderToken"
 	}
-	use := ctx.Value(tokenUseKey{}).(*tokenUse)
+	use := &connectionOf(ctx).token
 	if token.expired || v.now().Sub(token.issued) > maxTokenAge {
 		*use = tokenUse{} // the next token is not an early update
 		return "ExpiredProviderToken"
@@ -180,13 +179,6 @@ func (v *verifier) writeKey(dir string) (keyFile, keyID, teamID string, err erro
 type tokenUse struct {
 	bearer string
 	since  time.Time
-}
-
-type tokenUseKey struct{}
-
-// withTokenUse is the http.Server.ConnContext that adds a tokenUse to a new connection.
-func withTokenUse(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, tokenUseKey{}, new(tokenUse))
 }
 
 // update stores the token of a request, or returns false if the last change is too recent.

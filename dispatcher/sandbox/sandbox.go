@@ -45,7 +45,7 @@ const (
 // A Sandbox is a running fake FCM and APNs. Its methods are safe for concurrent use.
 type Sandbox struct {
 	// FCM replaces fcm.googleapis.com.
-	FCM *Provider
+	FCM *FCM
 	// APNs replaces api.push.apple.com.
 	APNs *APNs
 
@@ -62,7 +62,8 @@ func Start(opts Options) (*Sandbox, error) {
 	}
 	s := &Sandbox{authority: authority, journal: newJournal(opts.History, opts.OnPush)}
 
-	s.FCM, err = startProvider(new(fcmAPI), s.journal, service{
+	access := newAccessTokens()
+	fcm, err := startProvider(&fcmAPI{tokens: access}, s.journal, service{
 		platform: PlatformFCM,
 		addr:     cmp.Or(opts.FCMAddr, "127.0.0.1:0"),
 		root:     "/v1",
@@ -74,15 +75,15 @@ func Start(opts Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: FCM: %w", err)
 	}
+	s.FCM = &FCM{Provider: fcm, tokens: access}
 
 	tokens := newVerifier(opts.ProviderKey, opts.LimitTokenUpdates)
 	apns, err := startProvider(&apnsAPI{tokens: tokens}, s.journal, service{
-		platform:    PlatformAPNs,
-		addr:        cmp.Or(opts.APNsAddr, "127.0.0.1:0"),
-		streams:     cmp.Or(opts.MaxStreams, apnsStreams),
-		latency:     opts.Latency,
-		tls:         authority.serverConfig(),
-		connContext: withTokenUse,
+		platform: PlatformAPNs,
+		addr:     cmp.Or(opts.APNsAddr, "127.0.0.1:0"),
+		streams:  cmp.Or(opts.MaxStreams, apnsStreams),
+		latency:  opts.Latency,
+		tls:      authority.serverConfig(),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox: APNs: %w", err), s.FCM.close())
@@ -117,9 +118,9 @@ func (s *Sandbox) Pushes() []Push { return s.journal.pushes(PlatformFCM, Platfor
 // channel is closed when the subscription ends or the sandbox closes.
 func (s *Sandbox) Subscribe(buffer int) (<-chan Push, func()) { return s.journal.subscribe(buffer) }
 
-// Wait returns nil once met returns true. It calls met immediately and whenever a request
-// has arrived or been answered; met may call Pushes and a Provider's Count, Accepted and
-// Pending. If ctx ends first, the error wraps ctx.Err().
+// Wait returns nil once met returns true. It calls met immediately and whenever a connection
+// has been accepted or closed, or a request has arrived or been answered; met may call Pushes and a
+// Provider's Count, Accepted, Pending and Connections. If ctx ends first, the error wraps ctx.Err().
 func (s *Sandbox) Wait(ctx context.Context, met func() bool) error {
 	return s.journal.wait(ctx, met)
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 const AnyToken = ""
 
 // A Response is a scripted answer. If only Status or only Reason is set, the other one
-// follows from it. If neither is set, the push is accepted.
+// follows from it. If neither is set, and no Body, the push is accepted.
 type Response struct {
 	// Status is the HTTP status.
 	Status int
@@ -21,36 +22,54 @@ type Response struct {
 	Reason string
 	// RetryAfter, unless zero, is sent as Retry-After in whole seconds, rounded up.
 	RetryAfter time.Duration
-	// Field is the field that FCM names with INVALID_ARGUMENT; message.token if empty.
+	// Message is the text of FCM's error; that of the error code if empty.
+	Message string
+	// Field is the field that FCM names with INVALID_ARGUMENT; if empty, message.token, or
+	// none if Message is set.
 	Field string
-	// NoDetails leaves the details out of FCM's error, which contain the error code.
-	// The HTTP status and the google.rpc.Code remain.
+	// QuotaSubject, unless empty, is what FCM names in a google.rpc.QuotaFailure, such as
+	// "project:kabar-demo". Message describes the quota.
+	QuotaSubject string
+	// NoDetails leaves the details out: of FCM's error, which contain the error code (the
+	// HTTP status and the google.rpc.Code remain), and the timestamp out of APNs' 410.
 	NoDetails bool
+	// Body, unless nil, is sent instead of the service's own JSON, with Status, or 200 if
+	// that is zero. It accepts no push: Push.Reason is Reason or "unreadable".
+	Body []byte
+	// Header holds more header fields of the answer.
+	Header http.Header
 	// Timestamp is the timestamp of APNs' 410, when the token became invalid; now if
 	// zero.
 	Timestamp time.Time
 	// Lost makes the service process the push and then reset the stream instead of
 	// answering.
 	Lost bool
+
+	release <-chan struct{} // the answer waits until it is closed, unless it is nil
 }
+
+// reasonUnreadable is the reason of pushes answered with a Response's Body alone.
+const reasonUnreadable = "unreadable"
 
 // accepts reports whether the response accepts the push.
 func (r *Response) accepts() bool {
-	return r.Status == http.StatusOK || r.Status == 0 && r.Reason == ""
+	return r.Body == nil && (r.Status == http.StatusOK || r.Status == 0 && r.Reason == "")
 }
 
 // A script holds the answers that tests have set for a service.
 type script struct {
 	answer atomic.Pointer[func(Push) *Response]
 
-	failing atomic.Int32 // the number of entries in faults
-	mu      sync.Mutex
-	faults  map[string]*fault // by device token
+	failing  atomic.Int32 // the number of entries in failures and injected
+	mu       sync.Mutex
+	failures map[string]*failure // by device token
+	injected []*failure          // the oldest first
 }
 
-// A fault is the response to pushes to a device.
-type fault struct {
-	times    int // how many pushes it is for; negative: all
+// A failure is the response to pushes to a device, or to those that it applies to.
+type failure struct {
+	applies  func(p *Push) bool // nil in script.failures
+	times    int                // how many pushes it is for; negative: all
 	response Response
 }
 
@@ -71,15 +90,40 @@ func (s *script) Answer(f func(p Push) *Response) {
 func (s *script) Fail(token string, times int, r Response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.faults, token)
+	delete(s.failures, token)
 	if times != 0 {
-		if s.faults == nil {
-			s.faults = make(map[string]*fault)
+		if s.failures == nil {
+			s.failures = make(map[string]*failure)
 		}
-		s.faults[token] = &fault{times: times, response: r}
+		s.failures[token] = &failure{times: times, response: r}
 	}
-	s.failing.Store(int32(len(s.faults)))
+	s.count()
 }
+
+// inject answers the next pushes that applies chooses, times of them, with r, unless Answer
+// or Fail answers them; all of them if times is negative. applies is called with the
+// script's lock held. It returns a function that ends this.
+func (s *script) inject(applies func(p *Push) bool, times int, r Response) (remove func()) {
+	f := &failure{applies: applies, times: times, response: r}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.injected = append(s.injected, f)
+	s.count()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.drop(f)
+	}
+}
+
+// drop removes an injected failure. The caller holds the lock.
+func (s *script) drop(f *failure) {
+	s.injected = slices.DeleteFunc(s.injected, func(other *failure) bool { return other == f })
+	s.count()
+}
+
+// count updates failing. The caller holds the lock.
+func (s *script) count() { s.failing.Store(int32(len(s.failures) + len(s.injected))) }
 
 // next returns the scripted response to a push, or nil.
 func (s *script) next(p *Push) *Response {
@@ -93,23 +137,32 @@ func (s *script) next(p *Push) *Response {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	token := p.Token
-	f, ok := s.faults[token]
-	if !ok {
-		token = AnyToken
-		f, ok = s.faults[token]
+	for _, token := range [...]string{p.Token, AnyToken} {
+		if f := s.failures[token]; f != nil {
+			if f.use() {
+				delete(s.failures, token)
+				s.count()
+			}
+			return &f.response
+		}
 	}
-	if !ok {
-		return nil
+	for _, f := range s.injected {
+		if f.applies(p) {
+			if f.use() {
+				s.drop(f)
+			}
+			return &f.response
+		}
 	}
+	return nil
+}
+
+// use counts a push that the failure answers. It returns true if it was the last one.
+func (f *failure) use() (last bool) {
 	if f.times > 0 {
 		f.times--
 	}
-	if f.times == 0 {
-		delete(s.faults, token)
-		s.failing.Store(int32(len(s.faults)))
-	}
-	return &f.response
+	return f.times == 0
 }
 
 // A magicToken is a prefix of device tokens, and the reason for which each service refuses
@@ -132,6 +185,9 @@ var magicTokens = [...]magicToken{
 }
 
 func findMagic(token string) *magicToken {
+	if token == noDevice {
+		return &magicToken{"", codeInvalidArgument, "BadDeviceToken"}
+	}
 	for i := range magicTokens {
 		if strings.HasPrefix(token, magicTokens[i].prefix) {
 			return &magicTokens[i]

@@ -6,6 +6,7 @@ import { Phones } from "./phones.js";
 const byID = (id) => document.getElementById(id);
 
 const setup = await (await fetch("setup.json")).json();
+if (setup.faults.length > 0) byID("faults").textContent = `The fake providers misbehave: ${setup.faults.join(", ")}`;
 const log = new FrameLog(byID("log"), byID("follow"), byID("clear"));
 const phones = new Phones(byID("phones"));
 for (const person of [setup.buyer, setup.seller]) phones.add(person);
