@@ -25,18 +25,8 @@ func (o Owner) Owns(user int64, d Device) bool {
 }
 
 // OwnerKey returns the key of the owner record of a device's token, a string that
-// [ReadOwner] reads. Only Platform and Token of the device matter.
+// [ReadAdmission] reads. Only Platform and Token of the device matter.
 func (r *Registry) OwnerKey(d Device) string { return r.keys.owner(d.Platform, d.Token) }
-
-// ReadOwner returns the owner in the reply to GET of its record.
-func ReadOwner(c *rdb.Command) (Owner, error) {
-	s, err := c.Text()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return Owner{}, fmt.Errorf("read device owner: %w", err)
-	}
-	rec, err := parseRecord(s)
-	return rec.Owner, err
-}
 
 // Owners returns who owns each device's token now, in the order of ds, in one
 // round trip. Only Platform and Token of the devices matter.

@@ -281,6 +281,7 @@ func TestBroadcastFailures(t *testing.T) {
 	w.register(5, devices.IOS, "iphone")
 	w.run()
 	w.start(`{"id":"x","message":"Promo"}`)
+	w.recheck(1)
 	want := map[string]int64{"UNREGISTERED": 1, "INVALID_ARGUMENT": 1, "off": 1}
 	s := w.reaches("x", "all settled", func(s broadcast.Status) bool { return s.Pushed == 2 && len(s.Failed) == 3 })
 	if diff := cmp.Diff(want, s.Failed); diff != "" || s.Sent != 5 {

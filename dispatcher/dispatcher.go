@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -128,7 +127,7 @@ func New(o Options) *Dispatcher {
 	d.parser = event.NewParser(event.Options{Types: d.types, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
 	d.Outbox = outbox.New(outbox.Options{
 		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
-		RetryFor: o.RetryFor, Cluster: o.Cluster, Apps: apps(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
+		RetryFor: o.RetryFor, Cluster: o.Cluster, Apps: []string{string(devices.Android), string(devices.IOS)}, Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
 		Log: o.Log, Now: o.Now,
 	})
 	o.Metrics.MustRegister(outbox.NewCollector(d.Outbox))
@@ -162,19 +161,9 @@ func New(o Options) *Dispatcher {
 	return d
 }
 
-// apps returns the names of the apps, of which each platform has one.
-func apps(senders map[devices.Platform]push.Sender) []string {
-	names := make([]string, 0, len(senders))
-	for p := range senders {
-		names = append(names, string(p))
-	}
-	slices.Sort(names)
-	return names
-}
-
 // Run delivers until ctx ends. Then it finishes the attempts that are under way, hands the
-// rest back to the outbox, and returns; that takes as long as an attempt at most, a third
-// of a lease.
+// rest back to the outbox, and returns; that takes as long as an attempt at most, less than
+// half a lease.
 func (d *Dispatcher) Run(ctx context.Context) {
 	b := rdb.NewBatcher(d.opts.Redis, 0)
 	defer b.Close()

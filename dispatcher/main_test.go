@@ -168,6 +168,35 @@ func (w *world) makeDue(key string) {
 	}
 }
 
+// suspect waits until a user's device is suspect, and returns it.
+func (w *world) suspect(user int64) (d devices.Device) {
+	w.t.Helper()
+	w.eventually("a suspect device", func() bool {
+		listed, err := w.opts.Devices.List(context.Background(), user)
+		if err != nil || len(listed) != 1 {
+			w.t.Fatal(listed, err)
+		}
+		d = listed[0]
+		return d.Suspect != nil
+	})
+	return d
+}
+
+// recheck has the recheck of a user's suspect device happen now, as if two minutes had
+// passed since the first verdict.
+func (w *world) recheck(user int64) {
+	w.t.Helper()
+	d := w.suspect(user)
+	aged, now := d, time.Now()
+	aged.Suspect = &devices.Suspect{Since: now.Add(-2 * time.Minute).UnixMilli(), Next: now.UnixMilli(), Reason: d.Suspect.Reason}
+	if _, ok, err := w.opts.Devices.Change(context.Background(), user, d, aged); err != nil || !ok {
+		w.t.Fatalf("the device has changed: %v", err)
+	}
+	for _, l := range push.Lanes {
+		w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(user), l))
+	}
+}
+
 // audit fails the test if the data in Redis is inconsistent.
 func (w *world) audit() {
 	ctx := context.Background()

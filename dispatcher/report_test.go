@@ -12,7 +12,6 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
-	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/report"
@@ -170,23 +169,19 @@ func TestReportOfForgottenDevice(t *testing.T) {
 	}
 	w.register(66, devices.Android, "A")
 	w.run()
-	again <- "A"
 	w.publish(promo)
-	w.status("promo-1", func(s delivery.ReceiverStatus) bool {
-		return len(s.Devices) == 1 && s.Devices[0].Outcome == "forgotten"
-	})
-	w.settled()
-	if n := w.waiting("test"); n != 0 {
+	w.suspect(66)
+	again <- "A"
+	w.recheck(66)
+	w.eventually("the second verdict", func() bool { return len(w.android.wait(t, "", count(0))) >= 3 })
+	if n := w.waiting("test") + int64(len(client.reports())); n != 0 {
 		t.Errorf("%d reports of a device that is registered", n)
 	}
-	listed, err := w.opts.Devices.List(context.Background(), 66)
-	if err != nil || len(listed) != 1 {
-		t.Fatal(listed, err)
-	}
-	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
+	device := w.suspect(66).ID
+	w.recheck(66)
 	w.eventually("a report", func() bool { return len(client.reports()) == 1 })
 	read := readReport(t, client.reports()[0])
-	if d := read.Data; read.Type != report.DeviceForgotten || d.EventID != "promo-2" || d.UserID != 66 || d.Device != listed[0].ID ||
+	if d := read.Data; read.Type != report.DeviceForgotten || d.EventID != "promo-1" || d.UserID != 66 || d.Device != device ||
 		d.Platform != "android" || d.Reason != "UNREGISTERED" {
 		t.Errorf("report %+v", read)
 	}
@@ -205,7 +200,9 @@ func TestDeviceStaysWithoutItsReport(t *testing.T) {
 	w.android.answer = func(*push.Delivery) push.Result { return push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"} }
 	w.run()
 	w.publish(promo)
-	w.settled()
+	w.recheck(66)
+	w.android.wait(t, "the second verdict", count(2))
+	w.eventually("the push waits again", func() bool { out, delayed, _ := w.left(); return out == 0 && delayed == 1 })
 	if listed, err := w.opts.Devices.List(context.Background(), 66); err != nil || len(listed) != 1 || listed[0].ID != device.ID {
 		t.Errorf("devices %v, %v", listed, err)
 	}

@@ -103,5 +103,6 @@ func (w *Workers) Open(app string) bool {
 	return a != nil && a.open()
 }
 
-// attemptTimeout is the deadline of one attempt, shorter than half a lease (G3).
-func (w *Workers) attemptTimeout() time.Duration { return w.Outbox.Lease() / 3 }
+// waitTimeout is how long an attempt waits for a place, a connection and a token of ours.
+// Together with the senders' timeout of a request it is shorter than half a lease (G3).
+func (w *Workers) waitTimeout() time.Duration { return w.Outbox.Lease() / 8 }

@@ -32,9 +32,13 @@ func (l *lane) answered(j *job, r push.Result) {
 	switch {
 	case d.outcome == outcomeSuspect && j.device.Suspect == nil:
 		w.metrics.suspects.WithLabelValues(platform, string(r.Reason)).Inc()
-	case d.fate == forget && !l.forget(t, j.device, r.Reason):
-		// It was registered anew, or cannot be forgotten now.
-		d.fate, d.outcome, d.delay = retry, outcomeRetrying, behind
+	case d.fate == forget:
+		if gone, err := l.forget(t, j.device, r.Reason); err != nil {
+			l.w.Log.Error("a dead device cannot be forgotten yet", "platform", platform, "error", err)
+			d.fate, d.outcome, d.delay, d.recheck = retry, outcomeSuspect, recheckAfter, true
+		} else if !gone { // it was registered anew
+			d.fate, d.outcome, d.delay = retry, outcomeRetrying, registeringDelay
+		}
 	}
 	l.settleJob(j, &r, d, f.attempts)
 }
@@ -126,23 +130,21 @@ func (l *lane) delay(t *task, device devices.Device, again *outbox.Entry, by tim
 
 // forget removes a registration whose token is dead: only the generation that was used. It
 // reports whether the device is gone.
-func (l *lane) forget(t *task, device devices.Device, reason push.Reason) bool {
+func (l *lane) forget(t *task, device devices.Device, reason push.Reason) (gone bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	withdraw, err := l.w.Reports.Forgotten(ctx, l.batcher, t.entry, device.ID, string(device.Platform), string(reason))
 	if err != nil {
-		l.w.Log.Error("a dead device cannot be reported", "platform", device.Platform, "error", err)
-		return false
+		return false, err
 	}
-	forgotten, err := l.w.Devices.Forget(ctx, t.entry.User, device)
+	gone, err = l.w.Devices.Forget(ctx, t.entry.User, device)
 	switch {
 	case err != nil && !errors.Is(err, rdb.ErrReplicas): // a failover may restore the device; its next push forgets it again
-		l.w.Log.Error("a dead device cannot be forgotten", "platform", device.Platform, "error", err)
-		return false
-	case !forgotten:
+		return false, err
+	case !gone:
 		withdraw(ctx)
-		return false
+		return false, nil
 	}
 	l.w.metrics.forgotten.WithLabelValues(string(device.Platform), string(reason)).Inc()
-	return true
+	return true, nil
 }

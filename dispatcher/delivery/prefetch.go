@@ -72,7 +72,9 @@ func (t *task) postpone(stopping bool, now time.Time) {
 	case now.UnixMilli() > t.entry.Until:
 		t.bury(t.entry.Owed, push.ReasonExpired, t.entry.Value())
 	default:
-		t.delay(outbox.Delayed{Entry: t.entry, By: redisPause})
+		again := *t.entry
+		again.Quiet = false // it waits for Redis now
+		t.delay(outbox.Delayed{Entry: &again, By: redisPause})
 	}
 }
 

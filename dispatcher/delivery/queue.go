@@ -196,7 +196,7 @@ func (l *line) attempt(ctx context.Context, j *job) {
 	}
 	// The context bounds what the attempt waits for. A request that was made is finished
 	// even when the process is to stop.
-	wait, cancel := context.WithTimeout(ctx, w.attemptTimeout())
+	wait, cancel := context.WithTimeout(ctx, w.waitTimeout())
 	r := l.app.sender.Send(wait, &j.delivery)
 	cancel()
 	endCheck()
