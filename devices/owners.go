@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // Owner says who owns a device token. The zero Owner is nobody.

@@ -14,7 +14,6 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
-	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -26,7 +25,7 @@ type doctorCmd struct{}
 type check struct {
 	name   string
 	run    func(ctx context.Context) (result string, err error)
-	remedy string // what to do when it fails
+	remedy string // what to do when it fails, unless the error is a finding
 }
 
 // Run implements the command. A failed check is an error; a risk is only printed.
@@ -48,7 +47,11 @@ func (doctorCmd) Run(e *env) error {
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(e.out, "✗ %s: %v\n    → %s\n", c.name, err, c.remedy)
+			remedy := c.remedy
+			if f := (*finding)(nil); errors.As(err, &f) {
+				remedy = f.remedy
+			}
+			fmt.Fprintf(e.out, "✗ %s: %v\n    → %s\n", c.name, err, remedy)
 			continue
 		}
 		fmt.Fprintf(e.out, "✓ %s: %s\n", c.name, result)
@@ -122,49 +125,6 @@ func authCheck(cfg *config.Config) check {
 		}[cfg.Auth.Mode], nil
 	}
 	return c
-}
-
-func providerChecks(cfg *config.Config) []check {
-	off := func(why string) func(context.Context) (string, error) {
-		return func(context.Context) (string, error) { return "off: " + why, nil }
-	}
-	fcm := check{"fcm", off("fcm.project_id is not set"), ""}
-	apns := check{"apns", off("neither apns.key_file nor apns.certificate_file is set"), ""}
-	if cfg.FCM.Enabled() {
-		fcm.run = func(ctx context.Context) (string, error) {
-			only := *cfg
-			only.APNs = config.APNs{}
-			s, err := app.NewSenders(ctx, &only)
-			if err != nil {
-				return "", err
-			}
-			defer s.Close()
-			return "a dry run was accepted for project " + cfg.FCM.ProjectID, probed(s.FCM.Probe(ctx))
-		}
-		fcm.remedy = "check that fcm.credentials_file is a service account of fcm.project_id with the role \"Firebase Cloud Messaging API Admin\", and that this machine reaches the endpoint"
-	}
-	if cfg.APNs.Enabled() {
-		apns.run = func(ctx context.Context) (string, error) {
-			only := *cfg
-			only.FCM = config.FCM{}
-			s, err := app.NewSenders(ctx, &only)
-			if err != nil {
-				return "", err
-			}
-			defer s.Close()
-			return "APNs accepts our credentials for " + cfg.APNs.Topic, probed(s.APNs.Probe(ctx))
-		}
-		apns.remedy = "check apns.key_id, apns.team_id, apns.topic and apns.environment against Apple's developer pages, and that this machine reaches port 443 of the endpoint"
-	}
-	return []check{fcm, apns}
-}
-
-// probed returns why a provider does not accept our pushes, or nil.
-func probed(r push.Result) error {
-	if r.Outcome == push.Accepted {
-		return nil
-	}
-	return fmt.Errorf("%s (%s)", r.Reason, r.Outcome)
 }
 
 type healthcheckCmd struct{}

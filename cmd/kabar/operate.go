@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
@@ -120,13 +122,22 @@ func (c eventCmd) Run(e *env) error {
 		w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
 		for _, d := range s.Devices {
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tattempts: %d\t%s\t%s\n",
-				d.Device, d.Platform, d.Outcome, cmp.Or(d.Reason, "-"), d.Attempts, stamp(d.At), d.ProviderID)
+				d.Device, d.Platform, d.Outcome, cmp.Or(d.Reason, "-"), d.Attempts, stamp(d.At), cmp.Or(d.ProviderID, waiting(d)))
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// waiting says since when a push waits, and why; it is empty for one that waits neither for
+// its device's recheck nor for a circuit.
+func waiting(d delivery.DeviceStatus) string {
+	if d.Since.IsZero() {
+		return string(d.Why)
+	}
+	return strings.TrimSpace(fmt.Sprintf("since %s %s", stamp(d.Since), d.Why))
 }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05.000 MST") }

@@ -87,14 +87,22 @@ func (tr *trial) sizes() (memory, goroutines, descriptors int) {
 // metrics returns the values of a gateway's metrics by name and labels.
 func (p *process) metrics() map[string]float64 {
 	p.t.Helper()
-	resp, err := http.Get(p.admin + "/metrics")
+	values, err := p.tryMetrics()
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	return values
+}
+
+func (p *process) tryMetrics() (map[string]float64, error) {
+	resp, err := http.Get(p.admin + "/metrics")
+	if err != nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		p.t.Fatal(err)
+		return nil, err
 	}
 	values := make(map[string]float64)
 	for line := range strings.Lines(string(text)) {
@@ -102,5 +110,5 @@ func (p *process) metrics() map[string]float64 {
 			values[name], _ = strconv.ParseFloat(value, 64)
 		}
 	}
-	return values
+	return values, nil
 }

@@ -42,6 +42,10 @@ type app struct {
 func newApp(w *Workers, platform devices.Platform, sender push.Sender) *app {
 	name := string(platform)
 	w.metrics.circuit.WithLabelValues(name).Set(0)
+	w.metrics.storm.WithLabelValues(name).Set(0)
+	for _, l := range push.Lanes {
+		w.metrics.paused.WithLabelValues(name, l.String()).Set(0)
+	}
 	return &app{
 		platform: platform, sender: sender, keys: appKeys{w.Partitions, name}, batcher: rdb.NewBatcher(w.Redis, 0),
 		release: func(ctx context.Context, b *rdb.Batcher, n int) (int, error) {

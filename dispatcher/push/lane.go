@@ -1,6 +1,9 @@
 package push
 
-import "fmt"
+import (
+	"fmt"
+	"log/slog"
+)
 
 // A Lane is one of three separate paths from the outbox to the providers. Lanes share
 // neither queues, workers, limits of requests in flight nor connections (guarantee G5),
@@ -23,6 +26,10 @@ var laneNames = [...]string{"urgent", "chat", "bulk"}
 // String returns the lane's name in Redis keys, metrics and the configuration. It panics
 // for a value that is none of [Lanes].
 func (l Lane) String() string { return laneNames[l] }
+
+// LogValue implements [slog.LogValuer]: every handler logs the lane's name. The JSON handler
+// would log its number otherwise.
+func (l Lane) LogValue() slog.Value { return slog.StringValue(l.String()) }
 
 // ParseLane is the inverse of [Lane.String].
 func ParseLane(s string) (Lane, error) {

@@ -267,6 +267,8 @@ type deviceOutcome struct {
 	ProviderID *string          `json:"provider_id"`
 	Attempts   int              `json:"attempts"`
 	At         string           `json:"at"`
+	Since      string           `json:"since,omitempty"`
+	Why        string           `json:"why,omitempty"`
 }
 
 func (es *events) receiver(st delivery.ReceiverStatus) receiver {
@@ -282,7 +284,10 @@ func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 		re.Devices[i] = deviceOutcome{
 			Device: d.Device, Platform: d.Platform, Outcome: d.Outcome,
 			Reason: orNull(string(d.Reason)), ProviderID: orNull(d.ProviderID),
-			Attempts: d.Attempts, At: timestamp(d.At, es.location),
+			Attempts: d.Attempts, At: timestamp(d.At, es.location), Why: string(d.Why),
+		}
+		if !d.Since.IsZero() {
+			re.Devices[i].Since = timestamp(d.Since, es.location)
 		}
 	}
 	return re

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -246,6 +249,32 @@ func TestShowEvent(t *testing.T) {
 	}
 	w.fails(w.bearer(shop2, "GET", "/v2/events/e.json", ""), 404, notFound) // it belongs to another service
 	w.fails(w.bearer(shop, "GET", "/v2/events/x.json", ""), 404, notFound)
+}
+
+// A push that waits says since when and why; members that do not apply are absent.
+func TestShowWhyAPushWaits(t *testing.T) {
+	at := time.Date(2026, 3, 1, 7, 30, 0, 0, time.UTC)
+	h := New(Options{Services: services, Location: time.UTC, Deliveries: fakeDeliveries{statuses: []delivery.ReceiverStatus{{
+		Receiver: 66, NotificationID: "69a3ecd81a2b3c4d5e6f7081", StoredAt: at, Push: "retrying",
+		Devices: []delivery.DeviceStatus{
+			{
+				Device: "9f86d081884c7d65", Platform: devices.Android, Outcome: "circuit_open", Reason: push.ReasonCircuitOpen, Attempts: 1,
+				At: at.Add(time.Minute), Since: at, Why: "UNAUTHENTICATED",
+			},
+			{Device: "b5bb9d8014a0f9b1", Platform: devices.IOS, Outcome: "retrying", Reason: "ServiceUnavailable", Attempts: 2, At: at},
+		},
+	}}}})
+	got := requestAsShop(h, "GET", "/v2/events/e.json", "")
+	const want = `{"status":"OK","id":"e","receivers":[{"receiver_id":66,"notification_id":"69a3ecd81a2b3c4d5e6f7081",` +
+		`"stored_at":"2026-03-01T07:30:00.000Z","live":false,"push":"retrying","devices":[` +
+		`{"device":"9f86d081884c7d65","platform":"android","outcome":"circuit_open","reason":"circuit_open","provider_id":null,` +
+		`"attempts":1,"at":"2026-03-01T07:31:00.000Z","since":"2026-03-01T07:30:00.000Z","why":"UNAUTHENTICATED"},` +
+		`{"device":"b5bb9d8014a0f9b1","platform":"ios","outcome":"retrying","reason":"ServiceUnavailable","provider_id":null,` +
+		`"attempts":2,"at":"2026-03-01T07:30:00.000Z"}]}],"message":null}`
+	if got.body != want {
+		t.Errorf("answered %s\nwant     %s", got.body, want)
+	}
+	conforms(t, got)
 }
 
 func TestEventIDsInPaths(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
+	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
@@ -51,6 +52,16 @@ func (f fakeCounters) Unreads(context.Context, int64) (model.Unreads, error) {
 		panic(f.panic)
 	}
 	return model.Unreads{}, f.err
+}
+
+// fakeDeliveries returns its statuses for every event.
+type fakeDeliveries struct {
+	Deliveries
+	statuses []delivery.ReceiverStatus
+}
+
+func (f fakeDeliveries) Status(context.Context, string, string) ([]delivery.ReceiverStatus, error) {
+	return f.statuses, nil
 }
 
 // fakeSender accepts every push.

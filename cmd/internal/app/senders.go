@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -82,10 +83,21 @@ func (s *Senders) Close() {
 	}
 }
 
+// FCMEndpoint returns the base URL of FCM's API that the configuration chooses.
+func FCMEndpoint(c config.FCM) string { return cmp.Or(c.Endpoint, fcm.Google) }
+
+// APNsEndpoint returns the base URL of APNs that the configuration chooses.
+func APNsEndpoint(c config.APNs) string {
+	if c.Endpoint == "" && c.Environment == config.APNsDevelopment {
+		return apns.Development
+	}
+	return cmp.Or(c.Endpoint, apns.Production)
+}
+
 func newFCM(ctx context.Context, cfg *config.Config) (*fcm.Sender, error) {
 	o := fcm.Options{
 		ProjectID: cfg.FCM.ProjectID,
-		Endpoint:  cfg.FCM.Endpoint,
+		Endpoint:  FCMEndpoint(cfg.FCM),
 		InFlight:  inFlight(cfg.Push.InFlight),
 	}
 	var err error
@@ -104,11 +116,8 @@ func newAPNs(cfg *config.Config) (*apns.Sender, error) {
 		KeyID:    c.KeyID,
 		TeamID:   c.TeamID,
 		Topic:    c.Topic,
-		Endpoint: c.Endpoint,
+		Endpoint: APNsEndpoint(c),
 		InFlight: inFlight(cfg.Push.InFlight),
-	}
-	if o.Endpoint == "" && c.Environment == config.APNsDevelopment {
-		o.Endpoint = apns.Development
 	}
 	var err error
 	if o.KeyPEM, err = readFile(c.KeyFile); err != nil {

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/oauth2"
+
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
+	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/apns"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
+)
+
+// A finding is the error of a check that knows what to do about it.
+type finding struct{ fault, remedy string }
+
+func (f *finding) Error() string { return f.fault }
+
+// A prober is a sender of which the doctor asks why it cannot push.
+type prober interface {
+	Probe(ctx context.Context) push.Result
+	Warm(ctx context.Context) error
+}
+
+func providerChecks(cfg *config.Config) []check {
+	off := func(why string) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return "off: " + why, nil }
+	}
+	fcm := check{"fcm", off("fcm.project_id is not set"), ""}
+	apns := check{"apns", off("neither apns.key_file nor apns.certificate_file is set"), ""}
+	if cfg.FCM.Enabled() {
+		fcm.run = func(ctx context.Context) (string, error) {
+			only := *cfg
+			only.APNs = config.APNs{}
+			s, err := app.NewSenders(ctx, &only)
+			if err != nil {
+				return "", err
+			}
+			defer s.Close()
+			account := fcmAccount(cfg.FCM)
+			return "a dry run was accepted at " + app.FCMEndpoint(cfg.FCM) + " for " + account,
+				probe(ctx, s.FCM, app.FCMEndpoint(cfg.FCM), account, fcmReasons)
+		}
+		fcm.remedy = "check fcm.credentials_file"
+	}
+	if cfg.APNs.Enabled() {
+		apns.run = func(ctx context.Context) (string, error) {
+			only := *cfg
+			only.FCM = config.FCM{}
+			s, err := app.NewSenders(ctx, &only)
+			if err != nil {
+				return "", err
+			}
+			defer s.Close()
+			account := apnsAccount(cfg.APNs)
+			return app.APNsEndpoint(cfg.APNs) + " accepts " + account,
+				probe(ctx, s.APNs, app.APNsEndpoint(cfg.APNs), account, apnsReasons)
+		}
+		apns.remedy = "check apns.key_file, or apns.certificate_file and apns.certificate_password"
+	}
+	return []check{fcm, apns}
+}
+
+// fcmAccount says as whom we push: the project and the service account.
+func fcmAccount(c config.FCM) string {
+	account := "project " + c.ProjectID
+	if c.CredentialsFile == "" {
+		return account + " without credentials"
+	}
+	var file struct {
+		Email   string `json:"client_email"`
+		Key     string `json:"private_key_id"`
+		Project string `json:"project_id"`
+	}
+	text, err := os.ReadFile(c.CredentialsFile)
+	if err != nil || json.Unmarshal(text, &file) != nil || file.Email == "" {
+		return account + " with " + c.CredentialsFile
+	}
+	account += ", service account " + file.Email
+	if file.Key != "" {
+		account += ", key " + file.Key
+	}
+	if file.Project != "" && file.Project != c.ProjectID {
+		account += ", which belongs to project " + file.Project
+	}
+	return account
+}
+
+// apnsAccount says as whom we push: the topic and the key or the certificate.
+func apnsAccount(c config.APNs) string {
+	if c.CertificateFile == "" {
+		return fmt.Sprintf("topic %s, team %s, key %s", c.Topic, c.TeamID, c.KeyID)
+	}
+	account := "topic " + c.Topic + ", certificate " + c.CertificateFile
+	loaded, err := apns.LoadCertificate(c.CertificateFile, c.CertificatePassword.Reveal())
+	if err != nil || len(loaded.Certificate) == 0 {
+		return account
+	}
+	leaf, err := x509.ParseCertificate(loaded.Certificate[0])
+	if err != nil {
+		return account
+	}
+	return fmt.Sprintf("%s (%s, valid until %s)", account, leaf.Subject.CommonName, leaf.NotAfter.Format("2006-01-02"))
+}
+
+// probe asks a provider whether it accepts our pushes. If it does not, the error says who
+// refused whom, why, and what to do.
+func probe(ctx context.Context, p prober, endpoint, account string, reasons map[push.Reason]explanation) error {
+	r := p.Probe(ctx)
+	if r.Outcome == push.Accepted {
+		return nil
+	}
+	why, ok := reasons[r.Reason]
+	if !ok {
+		why, ok = unansweredReasons[r.Reason]
+	}
+	if !ok {
+		why = explanation{
+			word: r.Reason, meaning: "no answer that the provider documents",
+			remedy: "see that the endpoint in the configuration is the provider's, and that no proxy answers in its place",
+		}
+	}
+	if !why.unanswered {
+		return &finding{fmt.Sprintf("%s refuses %s: %s, %s", endpoint, account, why.said(r.Reason), why.meaning), why.remedy}
+	}
+	fault := fmt.Sprintf("%s at %s: %s", account, endpoint, why.meaning)
+	if err := firstError(p.Warm(ctx)); err != nil {
+		detail, remedy := explainError(err)
+		if fault += ": " + detail; remedy != "" {
+			why.remedy = remedy
+		}
+	}
+	return &finding{fault, why.remedy}
+}
+
+// firstError returns the first of joined errors: those of several connections are alike.
+func firstError(err error) error {
+	for {
+		joined, ok := err.(interface{ Unwrap() []error })
+		if !ok || len(joined.Unwrap()) == 0 {
+			return err
+		}
+		err = joined.Unwrap()[0]
+	}
+}
+
+// explainToken is explainError for an answer of Google's token endpoint.
+func explainToken(refused *oauth2.RetrieveError) (detail, remedy string) {
+	var body struct {
+		Error       string
+		Description string `json:"error_description"`
+	}
+	detail = fmt.Sprint("the token endpoint answers ", refused.Response.StatusCode)
+	if json.Unmarshal(refused.Body, &body) != nil || body.Error == "" {
+		return detail, ""
+	}
+	detail = strings.TrimSpace(detail + " " + body.Error + " " + body.Description)
+	if why, ok := tokenReasons[body.Error]; ok {
+		return detail + ", " + why.meaning, why.remedy
+	}
+	return detail, ""
+}
+
+// explainError returns what went wrong, in one line, and what to do about it if that is more
+// than what the reason alone says.
+func explainError(err error) (detail, remedy string) {
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) && refused.Response != nil {
+		return explainToken(refused)
+	}
+	var name *net.DNSError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &name):
+		remedy = "see that this machine resolves " + name.Name
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
+		remedy = "nothing accepts connections there: see the endpoint in the configuration, and firewalls on the way"
+	case errors.As(err, &unknown):
+		remedy = "the certificate is of an authority that this machine does not trust: install the system's ca-certificates, set ca_file, or find out who intercepts the connection"
+	case errors.As(err, &host):
+		remedy = "the certificate is for another host: correct the endpoint in the configuration"
+	case errors.As(err, &invalid):
+		remedy = "the certificate is not valid: see this machine's clock first"
+	}
+	return strings.ReplaceAll(err.Error(), "\n", " "), remedy
+}
