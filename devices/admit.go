@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,17 +24,26 @@ import (
 // 4,900 in any hour, 2,500 of them at once. APNs publishes no such limit.
 func (r *Registry) AdmitCommand(ctx context.Context, user int64, d Device, spare int) *rdb.Command {
 	owner := r.keys.owner(d.Platform, d.Token)
+	until := r.keys.putOff(d.Platform, d.Token)
 	if d.Platform != Android {
-		return rdb.NewCommand(ctx, "get", owner)
+		return rdb.NewCommand(ctx, "mget", owner, until)
 	}
-	return admitScript.Command(ctx, []string{owner, r.keys.rate(d.Platform, d.Token)},
+	return admitScript.Command(ctx, []string{owner, r.keys.rate(d.Platform, d.Token), until},
 		fmt.Sprintf("%d %d ", user, d.Generation), spare)
+}
+
+// PutOffCommand returns the command that has [Registry.AdmitCommand] admit no push to a
+// device until a moment, because its provider asked for that. now is the time by Redis'
+// clock.
+func (r *Registry) PutOffCommand(ctx context.Context, d Device, now, until time.Time) *rdb.Command {
+	return rdb.NewCommand(ctx, "set", r.keys.putOff(d.Platform, d.Token), until.UnixMilli(), "px", max(1, until.Sub(now).Milliseconds()))
 }
 
 // ReadAdmission reads the reply to [Registry.AdmitCommand]. The push may go to the device
 // if the owner is its user (see [Owner.Owns]) and wait is 0. Otherwise nothing was taken
-// from the device's budget; wait is how long it takes until there is something to take.
-func ReadAdmission(c *rdb.Command) (owner Owner, wait time.Duration, err error) {
+// from the device's budget; wait is how long it takes until there is something to take, or
+// until the device is not put off any more. now is the time by Redis' clock.
+func ReadAdmission(c *rdb.Command, now time.Time) (owner Owner, wait time.Duration, err error) {
 	reply, err := c.Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return Owner{}, 0, fmt.Errorf("read device owner: %w", err)
@@ -42,8 +52,15 @@ func ReadAdmission(c *rdb.Command) (owner Owner, wait time.Duration, err error) 
 		if len(values) != 2 {
 			return Owner{}, 0, fmt.Errorf("read device owner: %w: %d values, not 2", rdb.ErrReply, len(values))
 		}
-		ms, _ := values[1].(int64)
-		reply, wait = values[0], time.Duration(ms)*time.Millisecond
+		switch second := values[1].(type) {
+		case int64: // of the script
+			wait = time.Duration(second) * time.Millisecond
+		case string: // of MGET
+			if until, err := strconv.ParseInt(second, 10, 64); err == nil {
+				wait = max(0, time.UnixMilli(until).Sub(now))
+			}
+		}
+		reply = values[0]
 	}
 	text, _ := reply.(string)
 	rec, err := parseRecord(text)

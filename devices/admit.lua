@@ -13,17 +13,22 @@
 --
 -- KEYS[1]  string: the token's owner record
 -- KEYS[2]  string: the device's budgets
+-- KEYS[3]  string: exists while the device is put off
 -- ARGV[1]  "user generation " as the record must begin
 -- ARGV[2]  how many pushes must be left over in each budget
 --
 -- Reply: the record, or nil; or { the record, ms to wait } when nothing was taken because
--- a budget is used up
-local owner_key, budgets_key = KEYS[1], KEYS[2]
+-- a budget is used up or the device is put off
+local owner_key, budgets_key, put_off_key = KEYS[1], KEYS[2], KEYS[3]
 local holder, spare = ARGV[1], ARGV[2]
 
 local record = redis.call('GET', owner_key)
 if not record or string.sub(record, 1, #holder) ~= holder then
   return record
+end
+local put_off = redis.call('PTTL', put_off_key)
+if put_off > 0 then
+  return { record, put_off }
 end
 local minute_burst, minute_interval = 110, 500
 local hour_burst, hour_interval = 2500, 1500

@@ -25,7 +25,7 @@ func (s store) admit(t testing.TB, r *Registry, user int64, d Device, spare int)
 	t.Helper()
 	c := r.AdmitCommand(t.Context(), user, d, spare)
 	_ = s.Batcher.Do(t.Context(), c) // the command holds its error
-	o, wait, err := ReadAdmission(c)
+	o, wait, err := ReadAdmission(c, time.Now())
 	check(t, err)
 	return o, wait
 }
@@ -71,7 +71,7 @@ func TestAdmissionNamesTheOwner(t *testing.T) {
 		check(t, s.Client.Set(t.Context(), r.OwnerKey(d), "what?", 0).Err())
 		c := r.AdmitCommand(t.Context(), ani, d, 0)
 		_ = s.Batcher.Do(t.Context(), c)
-		if o, _, err := ReadAdmission(c); err == nil {
+		if o, _, err := ReadAdmission(c, time.Now()); err == nil {
 			t.Errorf("malformed record: owner %+v", o)
 		}
 	})
@@ -106,7 +106,7 @@ func TestADevicesRate(t *testing.T) {
 				defer b.Close()
 				c := r.AdmitCommand(context.Background(), ani, d, 0)
 				_ = b.Do(context.Background(), c)
-				o, wait, err := ReadAdmission(c)
+				o, wait, err := ReadAdmission(c, time.Now())
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -236,4 +236,23 @@ func redisCPU(b *testing.B, s store) time.Duration {
 		sum += d
 	}
 	return sum
+}
+
+// A device that is put off gets no push until then, and nobody else is put off.
+func TestPutOff(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		for _, p := range []Platform{Android, IOS} {
+			d := register(t, r, ani, Device{Platform: p, Token: "A"})
+			other := register(t, r, ani, Device{Platform: p, Token: "B"})
+			now := time.Now()
+			check(t, s.Batcher.Do(t.Context(), r.PutOffCommand(t.Context(), d, now, now.Add(time.Hour))))
+			if o, wait := s.admit(t, r, ani, d, 0); !o.Owns(ani, d) || wait < 50*time.Minute || wait > time.Hour {
+				t.Errorf("%s: owner %+v, waits for %v", p, o, wait)
+			}
+			if o, wait := s.admit(t, r, ani, other, 0); !o.Owns(ani, other) || wait != 0 {
+				t.Errorf("%s: owner %+v, another device waits for %v", p, o, wait)
+			}
+		}
+	})
 }

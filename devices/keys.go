@@ -38,3 +38,9 @@ func (k keys) networkLimit(a Action, network string) string {
 func (k keys) devices(user int64) string {
 	return k.parts.Key(k.parts.OfUser(user), "devices:"+strconv.FormatInt(user, 10))
 }
+
+// putOff is a string, the moment in ms until which nothing is pushed to a device, because
+// its provider asked for that. Kept until then.
+func (k keys) putOff(p Platform, token string) string {
+	return k.parts.Key(k.parts.Of(token), "putoff:"+string(p)+":"+token)
+}

@@ -138,6 +138,7 @@ func TestReportsWanted(t *testing.T) {
 	w.register(66, devices.Android, "B")
 	stop := w.run()
 	w.publish(promo)
+	w.recheck(66)
 	w.settled()
 	w.start(`{"id":"b1","message":"m"}`)
 	w.becomes("b1", broadcast.Done)
@@ -174,7 +175,7 @@ func TestReportOfForgottenDevice(t *testing.T) {
 	again <- "A"
 	w.recheck(66)
 	w.eventually("the second verdict", func() bool { return len(w.android.wait(t, "", count(0))) >= 3 })
-	if n := w.waiting("test") + int64(len(client.reports())); n != 0 {
+	if n := w.waiting("test") + len(client.reports()); n != 0 {
 		t.Errorf("%d reports of a device that is registered", n)
 	}
 	device := w.suspect(66).ID

@@ -114,8 +114,6 @@ func TestOutcomes(t *testing.T) {
 		dead, retriedSoon bool
 	}{
 		{push.Result{Outcome: push.Accepted}, "accepted", true, false, false},
-		{push.Result{Outcome: push.DeadToken, Reason: "UNREGISTERED"}, "forgotten", false, false, false},
-		{push.Result{Outcome: push.DeadToken, Reason: "Unregistered", At: time.Now().Add(-time.Hour)}, "forgotten", true, false, false},
 		{push.Result{Outcome: push.Refused, Reason: "PayloadTooLarge"}, "refused", true, true, false},
 		{push.Result{Outcome: push.Unsendable, Reason: "SENDER_ID_MISMATCH"}, "unsendable", true, true, false},
 		{push.Result{Outcome: push.Later, Reason: "UNAVAILABLE", RetryAfter: 50 * time.Millisecond}, "accepted", true, false, true},

@@ -142,7 +142,7 @@ func (l *lane) send(ctx context.Context, t *task) {
 	case t.superseded(l.lane):
 		t.skip("superseded")
 	case l.w.redisNow(t).UnixMilli() > e.Until:
-		t.bury(e.Owed, push.Reason(cmp.Or(e.Waits, string(push.ReasonExpired))), e.Value())
+		t.expire(l.w.Now())
 	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})
 	default:
@@ -150,6 +150,14 @@ func (l *lane) send(ctx context.Context, t *task) {
 		return
 	}
 	l.finished <- t
+}
+
+// expire buries a push whose time is over, with what it waited for as the reason.
+func (t *task) expire(now time.Time) {
+	e := t.entry
+	reason := push.Reason(cmp.Or(e.Waits, string(push.ReasonExpired)))
+	t.note(e.Owed, deviceOutcome{Outcome: outcomeDead, Reason: reason, Attempts: e.Attempt, At: now.UnixMilli()})
+	t.bury(e.Owed, reason, e.Value())
 }
 
 // start renders the push and queues a job for each device that wants it, unless it has

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -216,7 +217,21 @@ func (l *line) attempt(ctx context.Context, j *job) {
 			w.metrics.latency.WithLabelValues(l.lane.lane.String()).Observe(w.redisNow(j.task).Sub(at).Seconds())
 		}
 	}
+	if r.Outcome == push.SlowDown && r.Scope != push.ScopeProject {
+		l.putOff(j, &r)
+	}
 	l.lane.answered(j, r)
+}
+
+// putOff has other pushes to the device wait, too: the provider asked to send it less.
+func (l *line) putOff(j *job, r *push.Result) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	now := l.lane.w.redisNow(j.task)
+	c := l.lane.w.Devices.PutOffCommand(ctx, j.device, now, now.Add(cmp.Or(r.RetryAfter, r.Backoff)))
+	if err := l.batcher.Do(ctx, c); err != nil {
+		l.lane.w.Log.Warn("a device cannot be put off", "platform", j.device.Platform, "error", err)
+	}
 }
 
 // errMoved reports that the device belongs to another user, or to a newer registration.
@@ -239,7 +254,7 @@ func (l *line) check(ctx context.Context, j *job) error {
 	w, user := l.lane.w, j.task.entry.User
 	c := w.Devices.AdmitCommand(ctx, user, j.device, spare[l.lane.lane])
 	_ = l.batcher.Do(ctx, c) // the command holds its error
-	owner, wait, err := devices.ReadAdmission(c)
+	owner, wait, err := devices.ReadAdmission(c, w.redisNow(j.task))
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
