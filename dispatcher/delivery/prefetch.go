@@ -70,7 +70,7 @@ func (t *task) postpone(stopping bool, now time.Time) {
 	case stopping:
 		t.delay(outbox.Delayed{Entry: t.entry})
 	case now.UnixMilli() > t.entry.Until:
-		t.bury(t.entry.Owed, push.ReasonExpired, t.entry.Value())
+		t.expire(now)
 	default:
 		again := *t.entry
 		again.Quiet = false // it waits for Redis now
