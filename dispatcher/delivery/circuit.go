@@ -22,6 +22,7 @@ const (
 	maxProbe     = time.Minute      // how long it waits for a later one at most
 	probeTimeout = 15 * time.Second // of a probe, with the pushes that are tried for it
 	trials       = 3                // pushes that are tried when a circuit is half-open
+	othersFirst  = 2 * time.Second  // before pushes to those who have opened it are tried
 )
 
 // evidence is what all gateways have seen of an app within the window.
