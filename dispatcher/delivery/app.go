@@ -32,8 +32,12 @@ type app struct {
 	mu       sync.Mutex
 	observed observed
 	shared   sharedState
+	syncs    int64                // with Redis
+	ahead    time.Duration        // Redis' clock minus this process'
 	why      push.Reason          // of the newest evidence
-	trial    *trial               // nil unless this gateway tries pushes for a half-open circuit
+	accepted bool                 // some push was accepted, as far as this process knows
+	opened   bool                 // this gateway has opened the circuit: its credentials were refused
+	differs  time.Time            // when others were accepted with credentials that this gateway lacks
 	second   int64                // of sent
 	sent     [len(push.Lanes)]int // attempts in this second
 }
@@ -55,39 +59,23 @@ func newApp(w *Workers, platform devices.Platform, sender push.Sender) *app {
 	}
 }
 
-// A trial lets a few pushes through a half-open circuit, each to another user.
-type trial struct {
-	circuit *circuit
-	anyone  bool // also those who have opened it
-	left    int
-	users   map[int64]bool
-	done    chan bool // receives whether the provider recognised us; has room for all
-}
-
 // An admission is what admit has decided.
 type admission struct {
 	wait   time.Duration // 0: attempt it now
 	reason push.Reason
-	open   *circuit // the open circuit that it waits for
-	trial  *trial   // it is tried for a half-open circuit
 }
 
-// admit reports whether a push may be attempted now.
-func (a *app) admit(l push.Lane, user int64) admission {
+// admit reports whether a push may be attempted now. released says that it has waited for
+// the circuit: a gateway that probes, or knows that the circuit is closed, has made it due.
+func (a *app) admit(l push.Lane, user int64, released bool) admission {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.now()
+	now := a.clock()
 	if c := a.shared.circuit; c != nil {
-		t := a.trial
-		switch {
-		case t != nil && t.left > 0 && !t.users[user] && (t.anyone || !t.circuit.excludes(user)):
-			t.left--
-			t.users[user] = true
-			return admission{trial: t}
-		case c.contestable(user):
+		if released && c.tries(user) || c.contestable(user) {
 			return admission{}
 		}
-		return admission{wait: maxProbe, reason: push.ReasonCircuitOpen, open: c}
+		return admission{wait: maxProbe, reason: push.ReasonCircuitOpen}
 	}
 	if wait := a.shared.slowdown.wait(l, now); wait > 0 {
 		return admission{wait: wait + rand.N(reopenFor), reason: push.ReasonSlowedDown}
@@ -116,9 +104,11 @@ type attempt struct {
 	lane    push.Lane
 	user    int64
 	device  devices.Device
-	started time.Time
-	trial   *trial
+	started time.Time // by this process' clock
 }
+
+// clock returns the time by Redis' clock, which all gateways share. The caller holds mu.
+func (a *app) clock() time.Time { return a.now().Add(a.ahead) }
 
 // report notes the answer to an attempt.
 func (a *app) report(t attempt, r *push.Result) {
@@ -129,52 +119,67 @@ func (a *app) report(t attempt, r *push.Result) {
 	if len(o.attempted) < maxAttempted {
 		add(&o.attempted, t.user)
 	}
-	current := isCurrent(t.device, a.now(), a.shared.since)
-	known, anyAccepted := current || t.device.AcceptedDay != 0, o.accepted || !a.shared.evidence.accepted.IsZero()
+	current := isCurrent(t.device, a.clock(), a.shared.since)
+	known, anyAccepted := wasAccepted(t.device, a.shared.since), a.accepted
 	if current {
-		o.seen = append(o.seen, t.device.ID)
+		addDevice(&o.seen, t.device.ID)
 		if r.Outcome == push.DeadToken {
-			o.dead = append(o.dead, t.device.ID)
+			addDevice(&o.dead, t.device.ID)
 		}
 	}
 	urgent := false
 	switch {
 	case r.Outcome == push.Accepted:
-		o.accepted = true
+		o.accepted, a.accepted = true, true
 		delete(o.blaming, t.user)
 		if len(a.shared.evidence.blaming) > 0 {
 			add(&o.cleared, t.user)
 		}
 	case r.Outcome == push.CredentialsRefused:
-		o.refused = r.Reason
-		if a.shared.circuit == nil { // before Redis knows, so that no more pushes try
-			a.shared.circuit = openCircuit(a.now(), r.Reason, nil)
-			a.showCircuit(nil, a.shared.circuit)
-		}
-		urgent = true
+		urgent = a.noteRefused(r.Reason)
 	case r.Outcome == push.SlowDown && r.Scope != push.ScopeDevice:
 		urgent = a.noteSlow(t, r)
 	case blames(r, known, anyAccepted):
 		add(&o.blaming, t.user)
 		a.why, o.asksProbe, urgent = r.Reason, true, true
 	}
-	if t.trial != nil {
-		t.trial.done <- recognises(r)
+	if recognises(r) {
+		o.recognised = true
+		urgent = urgent || a.shared.circuit != nil
 	}
 	if urgent {
 		a.share()
 	}
 }
 
+// differsFor is how long a gateway whose credentials are refused, while others' are accepted,
+// opens no circuit for that.
+const differsFor = 10 * time.Minute
+
+// noteRefused notes that our credentials were refused. It reports whether to share that at
+// once. The caller holds mu.
+func (a *app) noteRefused(reason push.Reason) bool {
+	if a.clock().Sub(a.differs) < differsFor {
+		return false
+	}
+	a.observed.refused = reason
+	if a.shared.circuit == nil { // before Redis knows, so that no more pushes try
+		a.shared.circuit, a.opened = openCircuit(a.clock(), reason, nil), true
+		a.showCircuit(nil, a.shared.circuit)
+	}
+	return true
+}
+
 // noteSlow notes an answer that asks to slow down, unless the lane pauses since the push was
 // sent. It reports whether to share it at once. The caller holds mu.
 func (a *app) noteSlow(t attempt, r *push.Result) bool {
-	if t.started.UnixMilli() <= a.shared.slowdown.Pauses[push.Bulk].Since {
+	started := t.started.Add(a.ahead)
+	if started.UnixMilli() <= a.shared.slowdown.Pauses[push.Bulk].Since {
 		return false
 	}
 	o := &a.observed
 	add(&o.slowed, t.user)
-	o.slowLane, o.slowStarted, o.slowFor = t.lane, t.started, r.RetryAfter
+	o.slowLane, o.slowStarted, o.slowFor = t.lane, started, r.RetryAfter
 	o.slowProject = o.slowProject || r.Scope == push.ScopeProject
 	return true
 }
@@ -189,7 +194,8 @@ func (a *app) share() {
 
 const (
 	shareEvery = time.Second
-	minPause   = 20 * time.Millisecond // between two calls to Redis
+	watchEvery = 250 * time.Millisecond // while the circuit is open
+	minPause   = 20 * time.Millisecond  // between two calls to Redis
 )
 
 // run shares what this gateway sees, and probes the provider while the circuit is open,
@@ -199,9 +205,6 @@ func (a *app) run(ctx context.Context) {
 	defer probing.Wait()
 	busy := make(chan struct{}, 1) // one probe at a time
 	failing := false
-	a.mu.Lock()
-	a.observed.asksState = true
-	a.mu.Unlock()
 	for {
 		work, err := a.sync(ctx, len(busy) == 0)
 		if err != nil && !failing && ctx.Err() == nil {
@@ -220,7 +223,11 @@ func (a *app) run(ctx context.Context) {
 		if !rdb.Sleep(ctx, minPause) {
 			return
 		}
-		timer := time.NewTimer(shareEvery)
+		every := shareEvery
+		if a.open() {
+			every = watchEvery
+		}
+		timer := time.NewTimer(every)
 		select {
 		case <-a.kick:
 		case <-timer.C:

@@ -118,11 +118,14 @@ func (p *platformTest) until(what string, ok func() bool) {
 // have.
 func (p *platformTest) told(a *app) {
 	p.Helper()
-	a.askState()
+	a.mu.Lock()
+	before := a.syncs
+	a.mu.Unlock()
 	p.until("observations shared", func() bool {
+		a.share()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.observed.empty()
+		return a.syncs >= before+2 // the first one may have begun before
 	})
 }
 
@@ -140,7 +143,7 @@ func TestRefusedCredentials(t *testing.T) {
 	first, second := p.gateway(), p.gateway()
 	p.prober.set(refused)
 	p.answer(first, 1, refused)
-	if adm := first.admit(push.Urgent, 2); adm.wait == 0 || adm.reason != push.ReasonCircuitOpen {
+	if adm := first.admit(push.Urgent, 2, false); adm.wait == 0 || adm.reason != push.ReasonCircuitOpen {
 		t.Errorf("another push is attempted: %+v", adm)
 	}
 	p.until("open everywhere", func() bool { p.told(second); return first.open() && second.open() })
@@ -181,12 +184,13 @@ func TestEvidenceOfDistinctUsers(t *testing.T) {
 		p.answer(first, user, accepted)
 	}
 	p.told(first)
-	p.pass(contradicts + time.Second)
+	facts := first.keys.facts()
+	p.redis.HSet(t.Context(), facts, "accepted", time.Now().Add(-contradicts-time.Second).UnixMilli())
 	for range 50 {
 		p.answer(first, 1, ambiguous)
 	}
 	for user := range int64(300) {
-		p.answerTo(first, 1000+user, devices.Device{ID: "made up"}, push.Result{Outcome: push.DeadToken, Reason: "BadDeviceToken"})
+		p.answerTo(first, 1000+user, devices.Device{ID: "made up", Generation: p.now().UnixMicro()}, push.Result{Outcome: push.DeadToken, Reason: "BadDeviceToken"})
 	}
 	p.answer(second, 2, ambiguous)
 	for _, a := range []*app{first, second} {
@@ -199,26 +203,25 @@ func TestEvidenceOfDistinctUsers(t *testing.T) {
 	p.until("open everywhere", func() bool { p.told(first); return first.open() && second.open() })
 }
 
-// While the circuit is half-open, a push to somebody else is tried, and its acceptance
-// closes the circuit.
+// While the circuit is half-open, pushes to others are tried by any gateway, and an
+// acceptance closes the circuit. Those who have opened it are tried less often.
 func TestTrialClosesTheCircuit(t *testing.T) {
 	t.Parallel()
 	p := newPlatformTest(t)
-	a := p.gateway()
+	first, second := p.gateway(), p.gateway()
 	var tried atomic.Int64
-	p.waiting = func() {
-		for _, user := range []int64{1, 2, 3, 4, 4} {
-			if adm := a.admit(push.Urgent, user); adm.wait == 0 {
-				tried.Store(user)
-				a.report(attempt{lane: push.Urgent, user: user, device: p.known("d"), started: p.now(), trial: adm.trial}, &accepted)
+	p.waiting = func() { // the other gateway reads what was made due
+		for _, user := range []int64{1, 2, 3, 4} {
+			if second.admit(push.Urgent, user, true).wait == 0 && tried.CompareAndSwap(0, user) {
+				p.answer(second, user, accepted)
 			}
 		}
 	}
 	for user := range int64(3) {
-		p.answer(a, user+1, ambiguous)
+		p.answer(first, user+1, ambiguous)
 	}
-	p.until("open", a.open)
-	p.until("closed", func() bool { return !a.open() })
+	p.until("open", first.open)
+	p.until("closed everywhere", func() bool { return !first.open() && !second.open() })
 	if user := tried.Load(); user != 4 {
 		t.Errorf("user %d was tried", user)
 	}
@@ -230,13 +233,36 @@ func TestTrialOfThoseWhoOpenedTheCircuit(t *testing.T) {
 	p := newPlatformTest(t)
 	a := p.gateway()
 	p.waiting = func() {
-		if adm := a.admit(push.Urgent, 1); adm.wait == 0 {
-			a.report(attempt{lane: push.Urgent, user: 1, device: p.known("d"), started: p.now(), trial: adm.trial}, &accepted)
+		if a.admit(push.Urgent, 1, true).wait == 0 {
+			p.answer(a, 1, accepted)
 		}
 	}
 	p.answer(a, 1, ambiguous)
 	p.until("open", a.open)
 	p.until("closed", func() bool { return !a.open() })
+}
+
+// A gateway with bad credentials, while those of others are accepted, stops nobody for long.
+func TestCredentialsOfOneGateway(t *testing.T) {
+	t.Parallel()
+	p := newPlatformTest(t)
+	good, bad := p.gateway(), p.gateway()
+	bad.sender = &prober{answer: refused}
+	opened := 0
+	p.until("the bad gateway knows", func() bool {
+		p.answer(bad, 1, refused)
+		p.until("closed", func() bool { return !good.open() && !bad.open() })
+		opened++
+		bad.mu.Lock()
+		defer bad.mu.Unlock()
+		return !bad.differs.IsZero()
+	})
+	p.answer(bad, 2, refused)
+	p.told(bad)
+	p.told(good)
+	if good.open() || bad.open() {
+		t.Error("the gateway opens the circuit again")
+	}
 }
 
 // Distinct users who are told to slow down slow the project down: bulk first.
@@ -245,7 +271,7 @@ func TestSlowDown(t *testing.T) {
 	p := newPlatformTest(t)
 	first, second := p.gateway(), p.gateway()
 	slow := push.Result{Outcome: push.SlowDown, Reason: "QUOTA_EXCEEDED"}
-	paused := func(a *app, l push.Lane) bool { return a.admit(l, 9).wait > 0 }
+	paused := func(a *app, l push.Lane) bool { return a.admit(l, 9, false).wait > 0 }
 	device := slow
 	device.Scope = push.ScopeDevice
 	for user := range int64(5) {

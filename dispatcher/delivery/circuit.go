@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
@@ -21,8 +22,8 @@ const (
 	firstProbe   = time.Second      // to twice as long: an open circuit waits so for its first probe
 	maxProbe     = time.Minute      // how long it waits for a later one at most
 	probeTimeout = 15 * time.Second // of a probe, with the pushes that are tried for it
-	trials       = 3                // pushes that are tried when a circuit is half-open
-	othersFirst  = 2 * time.Second  // before pushes to those who have opened it are tried
+	trials       = 3                // pushes of each lane that are tried when a circuit is half-open
+	trialTime    = 3 * time.Second  // for the answers to them
 )
 
 // evidence is what all gateways have seen of an app within the window.
@@ -79,6 +80,7 @@ type circuit struct {
 	Why         push.Reason `json:"why"`
 	Credentials bool        `json:"credentials,omitempty"` // the credentials were refused; otherwise evidence has opened it
 	Users       []int64     `json:"users,omitempty"`       // whose pushes were the evidence, a quorum at most
+	Anyone      bool        `json:"anyone,omitempty"`      // pushes to these users are tried, too, in this probe
 	Delay       int64       `json:"delay"`                 // ms between the last two probes
 	Probe       int64       `json:"probe"`                 // ms: when to probe next
 }
@@ -102,28 +104,30 @@ func (c *circuit) claimed(now time.Time) *circuit {
 	return &next
 }
 
-// failed returns the circuit after a probe without success.
-func (c *circuit) failed(now time.Time) *circuit {
+// failed returns the circuit after a probe without success. tried says that something
+// waited that could be tried; otherwise the circuit stays ready for what comes.
+func (c *circuit) failed(now time.Time, tried bool) *circuit {
 	next := *c
-	next.Delay = min(2*c.Delay, maxProbe.Milliseconds())
-	next.Probe = now.UnixMilli() + next.Delay
+	next.Anyone = !c.Anyone
+	if tried {
+		next.Delay = min(2*c.Delay, maxProbe.Milliseconds())
+		next.Probe = now.UnixMilli() + next.Delay
+	} else {
+		next.Probe = now.Add(firstProbe).UnixMilli()
+	}
 	return &next
 }
 
-// excludes reports whether a user must not be tried while the circuit is half-open: one of
-// those who have opened it.
-func (c *circuit) excludes(user int64) bool {
-	for _, u := range c.Users {
-		if u == user {
-			return true
-		}
-	}
-	return false
+// tries reports whether a push to a user that was made due may be attempted: to those who
+// have opened the circuit only in every other probe, so that they do not stand in the way
+// of others.
+func (c *circuit) tries(user int64) bool {
+	return !c.Credentials && (c.Anyone || !slices.Contains(c.Users, user))
 }
 
 // contestable reports whether a push to the user may be attempted at once: fewer than a
 // quorum have opened the circuit, and the user is none of them. So one user cannot stop
 // others on a quiet platform.
 func (c *circuit) contestable(user int64) bool {
-	return !c.Credentials && len(c.Users) < quorum && !c.excludes(user)
+	return !c.Credentials && len(c.Users) < quorum && !slices.Contains(c.Users, user)
 }

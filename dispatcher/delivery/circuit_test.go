@@ -86,7 +86,7 @@ func TestProbesGetRarer(t *testing.T) {
 		if c.claimed(now).due(now.Add(probeTimeout)) {
 			t.Fatal("two gateways may probe at the same time")
 		}
-		c = c.failed(now)
+		c = c.failed(now, true)
 		wait := time.UnixMilli(c.Probe).Sub(now)
 		if wait < last || wait > maxProbe {
 			t.Errorf("a probe comes %v after the last one, which had waited %v", wait, last)

@@ -91,7 +91,7 @@ func decideDead(d *decision, r *push.Result, f facts) {
 		}
 		return
 	}
-	after, dead := judge(f.device, string(r.Reason), f.started, f.now, f.storm)
+	after, dead := judgeDevice(f.device, string(r.Reason), f.started, f.now, f.storm)
 	if dead {
 		d.fate, d.outcome = forget, outcomeForgotten
 		return
@@ -107,6 +107,8 @@ func decideDead(d *decision, r *push.Result, f facts) {
 func backoff(r *push.Result, attempts int) time.Duration {
 	delay := r.RetryAfter
 	switch {
+	case delay > 0 && r.Outcome == push.SlowDown && r.Scope == push.ScopeProject:
+		delay = min(delay, maxSlow) // as long as a lane pauses at most
 	case delay > 0:
 	case r.Lost && attempts <= 1:
 		delay = lostBackoff
@@ -120,8 +122,8 @@ func backoff(r *push.Result, attempts int) time.Duration {
 		}
 		delay = min(delay, MaxBackoff)
 	}
-	if delay <= 0 {
-		return 0
+	if delay <= 0 || r.Reason == push.ReasonSuspect { // these follow the recheck closely
+		return max(delay, 0)
 	}
 	return delay + rand.N(delay/4+1)
 }

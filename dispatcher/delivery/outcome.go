@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
@@ -36,8 +37,8 @@ func (l *lane) answered(j *job, r push.Result) {
 		if gone, err := l.forget(t, j.device, r.Reason); err != nil {
 			l.w.Log.Error("a dead device cannot be forgotten yet", "platform", platform, "error", err)
 			d.fate, d.outcome, d.delay, d.recheck = retry, outcomeSuspect, recheckAfter, true
-		} else if !gone { // it was registered anew
-			d.fate, d.outcome, d.delay = retry, outcomeRetrying, registeringDelay
+		} else if !gone { // it has changed meanwhile: another push was accepted, or it was registered anew
+			d.fate, d.outcome, d.delay, d.recheck = retry, outcomeSuspect, registeringDelay, true
 		}
 	}
 	l.settleJob(j, &r, d, f.attempts)
@@ -72,7 +73,8 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 		Attempts: attempts, At: l.w.Now().UnixMilli(),
 	}
 	if d.device != j.device {
-		t.amend(l.w.Devices.Amend(t.entry.User, j.device, d.device))
+		keys, args := l.w.Devices.Amend(t.entry.User, j.device, d.device)
+		t.amend(amendment{j.device, r.Outcome == push.Accepted}, keys, args)
 	}
 	switch d.fate {
 	case done:
@@ -133,6 +135,14 @@ func (w *Workers) delay(t *task, device devices.Device, again *outbox.Entry, by 
 func (l *lane) forget(t *task, device devices.Device, reason push.Reason) (gone bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
+	// Only as it was judged: a push that was accepted since has cleared it.
+	judged, suspect := device, *device.Suspect
+	suspect.Next = l.w.redisNow(t).Add(recheckAfter).UnixMilli()
+	judged.Suspect = &suspect
+	device, unchanged, err := l.w.Devices.Change(ctx, t.entry.User, device, judged)
+	if err != nil || !unchanged {
+		return false, err
+	}
 	withdraw, err := l.w.Reports.Forgotten(ctx, l.batcher, t.entry, device.ID, string(device.Platform), string(reason))
 	if err != nil {
 		return false, err
@@ -147,4 +157,27 @@ func (l *lane) forget(t *task, device devices.Device, reason push.Reason) (gone 
 	}
 	l.w.metrics.forgotten.WithLabelValues(string(device.Platform), string(reason)).Inc()
 	return true, nil
+}
+
+// clear notes an acceptance for a device whose listing has changed meanwhile, unless it was
+// registered anew.
+func (w *Workers) clear(user int64, device devices.Device) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	for done := false; !done; {
+		listed, err := w.Devices.List(ctx, user)
+		i := slices.IndexFunc(listed, func(d devices.Device) bool {
+			return d.ID == device.ID && d.Token == device.Token && d.Generation == device.Generation
+		})
+		if err == nil && i < 0 {
+			return
+		}
+		if err == nil {
+			_, done, err = w.Devices.Change(ctx, user, listed[i], cleared(listed[i], w.Now()))
+		}
+		if err != nil {
+			w.Log.Warn("an acceptance cannot be noted", "platform", device.Platform, "error", err)
+			return
+		}
+	}
 }

@@ -29,7 +29,9 @@ func (l *lane) wanting(t *task) []devices.Device {
 	e := t.entry
 	includes := l.audience(t)
 	wanting, muted := t.devices[:0], false
+	t.gone = e.Owed != ""
 	for _, device := range t.devices {
+		t.gone = t.gone && device.ID != e.Owed
 		switch {
 		case e.Owed != "" && device.ID != e.Owed, !includes(device):
 		case l.w.muted(device.Preferences, e.Type):

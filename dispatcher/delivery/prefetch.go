@@ -164,8 +164,8 @@ func (t *task) expire(now time.Time) {
 // to wait.
 func (l *lane) start(ctx context.Context, t *task) {
 	wanting := l.wanting(t)
-	if len(wanting) == 0 {
-		t.noteForgotten(l.w.Now())
+	if t.gone {
+		t.noteGone(l.w.Now())
 	}
 	if len(wanting) == 0 || l.quiet(t) {
 		l.finished <- t
@@ -228,11 +228,16 @@ func (w *Workers) takeTrial(ctx context.Context, j *job, now time.Time) bool {
 	return changed
 }
 
-// noteForgotten notes that the device of a push that waited for its recheck was forgotten.
-func (t *task) noteForgotten(now time.Time) {
-	if e := t.entry; e.Owed != "" && (e.Recheck || e.Waits == string(push.ReasonSuspect)) {
-		t.note(e.Owed, deviceOutcome{Outcome: outcomeForgotten, Reason: push.ReasonSuspect, Attempts: e.Attempt, At: now.UnixMilli()})
+// noteGone notes that the device that is owed the push is not listed any more: it was
+// forgotten if the push waited for its recheck, and otherwise moved, or its user removed it.
+func (t *task) noteGone(now time.Time) {
+	e := t.entry
+	o := deviceOutcome{Outcome: outcomeMoved, Reason: push.ReasonMoved, Attempts: e.Attempt, At: now.UnixMilli()}
+	if e.Recheck || e.Waits == string(push.ReasonSuspect) {
+		o.Outcome, o.Reason = outcomeForgotten, push.ReasonSuspect
 	}
+	t.note(e.Owed, o)
+	t.fail(o.Reason)
 }
 
 // attemptID is the UUID of a push to a device. It follows from both, so that every

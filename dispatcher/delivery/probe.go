@@ -8,22 +8,29 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // sync tells Redis what this gateway has seen and judges what all have seen. It returns work
 // that asks the provider, if there is any and free is true: it takes long, and needs its own
 // goroutine.
 func (a *app) sync(ctx context.Context, free bool) (work func(context.Context), err error) {
-	o, idle := a.take()
-	if idle {
-		return nil, nil
-	}
+	a.mu.Lock()
+	o := a.observed
+	a.observed = observed{asksProbe: o.asksProbe && !free}
+	a.mu.Unlock()
+	o.asksProbe = o.asksProbe && free
 	s, err := a.observe(ctx, &o)
+	if err == nil {
+		a.mu.Lock()
+		a.ahead, a.syncs = s.now.Sub(a.now()), a.syncs+1
+		a.mu.Unlock()
+		work, err = a.judge(ctx, &s, &o, free)
+	}
 	if err != nil {
 		a.giveBack(&o)
 		return nil, err
 	}
-	work, err = a.judge(ctx, &s, &o, free)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s.circuit == nil && a.observed.refused != "" { // since observe
@@ -31,20 +38,8 @@ func (a *app) sync(ctx context.Context, free bool) (work func(context.Context), 
 	}
 	a.showCircuit(a.shared.circuit, s.circuit)
 	a.showPauses(s.slowdown)
-	a.shared = s
-	return work, err
-}
-
-// take returns what was seen since the last call. idle is true if there is nothing to tell
-// and nothing to wait for.
-func (a *app) take() (o observed, idle bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.observed.empty() && a.shared.circuit == nil && a.shared.slowdown.over(a.now()) {
-		return o, true
-	}
-	o, a.observed = a.observed, observed{}
-	return o, false
+	a.shared, a.accepted = s, a.accepted || !s.evidence.accepted.IsZero()
+	return work, nil
 }
 
 // giveBack keeps what could not be told, for the next time.
@@ -59,25 +54,26 @@ func (a *app) giveBack(o *observed) {
 			add(to, user)
 		}
 	}
-	now.accepted = now.accepted || o.accepted
-	now.asksProbe, now.asksState = now.asksProbe || o.asksProbe, true
+	now.accepted, now.recognised = now.accepted || o.accepted, now.recognised || o.recognised
+	now.asksProbe = now.asksProbe || o.asksProbe
 	now.slowProject = now.slowProject || o.slowProject
-	now.slowLane, now.slowStarted, now.slowFor = o.slowLane, o.slowStarted, o.slowFor
+	if o.slowStarted.After(now.slowStarted) {
+		now.slowLane, now.slowStarted, now.slowFor = o.slowLane, o.slowStarted, o.slowFor
+	}
 	if now.refused == "" {
 		now.refused = o.refused
 	}
-	if len(now.seen)+len(o.seen) <= maxKept { // else the shares are what counts, and they stay
-		now.seen, now.dead = append(now.seen, o.seen...), append(now.dead, o.dead...)
+	for to, from := range map[*map[string]bool]map[string]bool{&now.seen: o.seen, &now.dead: o.dead} {
+		for device := range from {
+			addDevice(to, device)
+		}
 	}
 }
-
-// maxKept bounds the devices that are kept while Redis is away.
-const maxKept = 100_000
 
 // judge opens the circuit or slows lanes down where the evidence says so, and returns work
 // that asks the provider.
 func (a *app) judge(ctx context.Context, s *sharedState, o *observed, free bool) (work func(context.Context), err error) {
-	now := a.now()
+	now := s.now
 	switch c := s.circuit; {
 	case c == nil && o.refused != "":
 		err = a.change(ctx, s, openCircuit(now, o.refused, nil))
@@ -86,7 +82,7 @@ func (a *app) judge(ctx context.Context, s *sharedState, o *observed, free bool)
 		err = a.change(ctx, s, openCircuit(now, a.newestWhy(), s.evidence.blaming))
 	case c == nil && s.probe && free:
 		work = a.ask
-	case c != nil && !c.Credentials && s.evidence.accepted.UnixMilli() > c.Since:
+	case c != nil && !c.Credentials && s.recognised.UnixMilli() > c.Since:
 		err = a.change(ctx, s, nil)
 	case c != nil && !c.Credentials && len(c.Users) < min(quorum, len(s.evidence.blaming)):
 		more := *c
@@ -123,24 +119,16 @@ func (a *app) change(ctx context.Context, s *sharedState, c *circuit) error {
 		return err
 	}
 	if !swapped {
-		a.askState()
+		a.share()
 		return nil
 	}
 	s.circuit, s.circuitText = c, text
 	return nil
 }
 
-// askState has run read the shared state soon.
-func (a *app) askState() {
-	a.mu.Lock()
-	a.observed.asksState = true
-	a.mu.Unlock()
-	a.share()
-}
-
 // slow pauses a lane.
 func (a *app) slow(ctx context.Context, s *sharedState, o *observed) error {
-	next, lane, ok := s.slowdown.slowed(a.now(), o.slowLane, o.slowStarted, o.slowFor)
+	next, lane, ok := s.slowdown.slowed(s.now, o.slowLane, o.slowStarted, o.slowFor)
 	if !ok {
 		return nil
 	}
@@ -164,10 +152,9 @@ func (a *app) slow(ctx context.Context, s *sharedState, o *observed) error {
 func (a *app) ask(ctx context.Context) {
 	if r := a.askProvider(ctx); r.Outcome == push.CredentialsRefused {
 		a.mu.Lock()
-		a.observed.refused = r.Reason
+		a.noteRefused(r.Reason)
 		a.mu.Unlock()
 	}
-	a.askState()
 }
 
 func (a *app) askProvider(ctx context.Context) push.Result {
@@ -177,46 +164,51 @@ func (a *app) askProvider(ctx context.Context) push.Result {
 }
 
 // probe finds out whether an open circuit may be closed: it asks the provider without a
-// device and then, if evidence has opened the circuit, tries a few of the pushes that wait.
+// device and then, if evidence has opened the circuit, makes a few of the pushes due that
+// wait. Any gateway may attempt them; see admit. An answer that recognises us closes the
+// circuit; see judge.
 func (a *app) probe(ctx context.Context, c *circuit) {
 	r := a.askProvider(ctx)
-	var next *circuit // nil: closed
-	switch {
-	case r.Outcome == push.Accepted && c.Credentials:
-	case r.Outcome == push.Accepted, r.Outcome == push.Ambiguous && !c.Credentials:
-		recognised, tried := a.try(ctx, c)
-		switch {
-		case recognised:
-		case tried:
-			next = c.failed(a.now())
-		default: // nothing waits: be ready for what comes
-			next = c.failed(a.now())
-			next.Delay = c.Delay
-			next.Probe = a.now().Add(2 * firstProbe).UnixMilli()
-		}
-	default:
-		next = c.failed(a.now())
+	if r.Outcome == push.Accepted && c.Credentials {
+		a.finishProbe(ctx, c, nil)
+		return
 	}
+	tried := true
+	if !c.Credentials && (r.Outcome == push.Accepted || r.Outcome == push.Ambiguous) {
+		n, err := a.release(ctx, a.batcher, trials)
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("no push can be tried", "platform", a.platform, "error", err)
+		}
+		tried = n > 0
+		if !rdb.Sleep(ctx, trialTime) || !a.open() {
+			return
+		}
+	}
+	a.mu.Lock()
+	next := c.failed(a.clock(), tried)
+	a.mu.Unlock()
 	a.finishProbe(ctx, c, next)
 }
 
-// finishProbe replaces the claimed circuit.
+// finishProbe replaces the claimed circuit, unless another gateway has changed it meanwhile.
 func (a *app) finishProbe(ctx context.Context, c, next *circuit) {
 	a.mu.Lock()
 	s := a.shared
 	a.mu.Unlock()
 	if s.circuit == nil || s.circuit.Since != c.Since {
-		return // another gateway took over
+		return
 	}
 	if err := a.change(ctx, &s, next); err != nil {
 		a.log.Warn("the outcome of a probe cannot be shared between gateways", "platform", a.platform, "error", err)
 		return
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
+	if next == nil {
+		a.opened = false // our credentials are the ones that are accepted
+	}
 	a.showCircuit(a.shared.circuit, s.circuit)
 	a.shared.circuit, a.shared.circuitText = s.circuit, s.circuitText
-	a.mu.Unlock()
-	a.askState()
 }
 
 // newestWhy returns the reason of the newest evidence that this gateway has seen.
@@ -224,57 +216,6 @@ func (a *app) newestWhy() push.Reason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return cmp.Or(a.why, push.ReasonOthers)
-}
-
-// try lets a few pushes through a half-open circuit, each to another user; to those who have
-// opened it only when there is nobody else. It reports whether one of the answers recognises
-// us, and whether any push was tried.
-func (a *app) try(ctx context.Context, c *circuit) (recognised, tried bool) {
-	t := &trial{circuit: c, left: trials, users: make(map[int64]bool), done: make(chan bool, trials)}
-	a.setTrial(t)
-	defer a.setTrial(nil)
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	if recognised, tried = a.tryFor(ctx, t, othersFirst); tried {
-		return recognised, true
-	}
-	a.mu.Lock()
-	t.anyone = true
-	a.mu.Unlock()
-	return a.tryFor(ctx, t, probeTimeout)
-}
-
-func (a *app) setTrial(t *trial) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.trial = t
-}
-
-// tryFor makes some of the pushes due that wait, and waits for the answers to those that
-// were let through: for the first one for a while at most.
-func (a *app) tryFor(ctx context.Context, t *trial, first time.Duration) (recognised, tried bool) {
-	n, err := a.release(ctx, a.batcher, 2*trials) // some may be to users who are not tried
-	if err != nil {
-		if ctx.Err() == nil {
-			a.log.Warn("no push can be tried", "platform", a.platform, "error", err)
-		}
-		return false, false
-	}
-	timeout := time.NewTimer(first)
-	defer timeout.Stop()
-	for answers := 0; answers < min(trials, max(n, 1)); answers++ {
-		select {
-		case recognised := <-t.done:
-			if tried = true; recognised {
-				return true, true
-			}
-		case <-timeout.C:
-			return false, tried
-		case <-ctx.Done():
-			return false, tried
-		}
-	}
-	return false, tried
 }
 
 // showCircuit logs and shows a circuit that opens or closes. The caller holds mu.
@@ -287,8 +228,13 @@ func (a *app) showCircuit(was, is *circuit) {
 			"platform", a.platform, "reason", is.Why, "credentials_refused", is.Credentials)
 	case was != nil && is == nil:
 		gauge.Set(0)
+		if a.opened { // another gateway has closed it
+			a.opened, a.differs = false, a.clock()
+			a.log.Error("the provider refuses the credentials of this gateway and accepts those of others: check its configuration and clock",
+				"platform", a.platform, "reason", was.Why)
+		}
 		a.log.Info("the provider accepts our pushes again", "platform", a.platform,
-			"after", a.now().Sub(time.UnixMilli(was.Since)).Round(time.Second))
+			"after", a.clock().Sub(time.UnixMilli(was.Since)).Round(time.Second))
 	}
 }
 
@@ -296,7 +242,7 @@ func (a *app) showCircuit(was, is *circuit) {
 func (a *app) showPauses(s slowdown) {
 	for _, l := range push.Lanes {
 		v := 0.0
-		if s.wait(l, a.now()) > 0 {
+		if s.wait(l, a.clock()) > 0 {
 			v = 1
 		}
 		a.metrics.paused.WithLabelValues(string(a.platform), l.String()).Set(v)

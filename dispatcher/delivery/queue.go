@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
@@ -17,7 +18,10 @@ const (
 	queueTimeout = 500 * time.Millisecond // how long the reader waits for a full queue, once
 	// registeringDelay is how long a push waits for its device's registration.
 	registeringDelay = 500 * time.Millisecond
-	busyDelay        = 10 * time.Second // how long a push waits that a full queue turned away
+	// maxRateWait bounds how long pushes wait that find a device's budget used up: the
+	// longer, the older they are, so that many of them cost little.
+	maxRateWait = time.Minute
+	busyDelay   = 10 * time.Second // how long a push waits that a full queue turned away
 )
 
 // A job is one push to one device.
@@ -26,7 +30,6 @@ type job struct {
 	device   devices.Device
 	app      *app // nil without a sender
 	delivery push.Delivery
-	trial    *trial    // see app.admit
 	started  time.Time // of the newest request, by Redis' clock; zero: none was made
 }
 
@@ -50,7 +53,8 @@ type line struct {
 	*queue
 	jobs     chan *job
 	attempts sync.WaitGroup
-	checking int // attempts that have not passed their check; guarded by the queue's mu
+	logged   atomic.Int64 // the second of the newest log line about owners
+	checking int          // attempts that have not passed their check; guarded by the queue's mu
 
 	mu    sync.Mutex // held by enqueue, which readers and the claimer call
 	stuck bool       // the line stayed full for longer than queueTimeout
@@ -151,12 +155,12 @@ func (l *line) run(ctx context.Context) {
 			l.giveBack(j, stopping)
 			continue
 		}
-		a := l.app.admit(l.lane.lane, j.task.entry.User)
+		e := j.task.entry
+		a := l.app.admit(l.lane.lane, e.User, e.Waits == string(push.ReasonCircuitOpen))
 		if a.wait > 0 {
 			l.giveBack(j, push.Result{Outcome: push.Later, Reason: a.reason, RetryAfter: a.wait})
 			continue
 		}
-		j.trial = a.trial
 		l.beginCheck()
 		l.attempts.Go(func() { l.attempt(ctx, j) })
 	}
@@ -204,23 +208,27 @@ func (l *line) attempt(ctx context.Context, j *job) {
 	<-l.slots
 	if r.Outcome == push.Unsent || j.started.IsZero() && ctx.Err() != nil {
 		l.lane.unsent(j, l.unsentResult(ctx, r.Err))
-		if j.trial != nil {
-			j.trial.done <- false
-		}
 		return
 	}
 	l.app.report(attempt{
-		lane: l.lane.lane, user: j.task.entry.User, device: j.device, started: j.started.Add(-j.task.ahead), trial: j.trial,
+		lane: l.lane.lane, user: j.task.entry.User, device: j.device, started: j.started.Add(-j.task.ahead),
 	}, &r)
 	if r.Outcome == push.Accepted {
-		if at, err := model.IDTime(j.task.entry.ID); err == nil {
-			w.metrics.latency.WithLabelValues(l.lane.lane.String()).Observe(w.redisNow(j.task).Sub(at).Seconds())
-		}
+		w.metrics.latency.WithLabelValues(l.lane.lane.String()).Observe(w.age(j.task).Seconds())
 	}
 	if r.Outcome == push.SlowDown && r.Scope != push.ScopeProject {
 		l.putOff(j, &r)
 	}
 	l.lane.answered(j, r)
+}
+
+// age returns how long ago the push of a task was accepted.
+func (w *Workers) age(t *task) time.Duration {
+	at, err := model.IDTime(t.entry.ID)
+	if err != nil {
+		return 0
+	}
+	return w.redisNow(t).Sub(at)
 }
 
 // putOff has other pushes to the device wait, too: the provider asked to send it less.
@@ -257,14 +265,14 @@ func (l *line) check(ctx context.Context, j *job) error {
 	owner, wait, err := devices.ReadAdmission(c, w.redisNow(j.task))
 	switch {
 	case err != nil:
-		if ctx.Err() == nil {
-			w.Log.Error("the owner of a device cannot be read", "lane", l.lane.lane.String(), "error", err)
+		if second := w.Now().Unix(); ctx.Err() == nil && l.logged.Swap(second) != second {
+			w.Log.Error("owners of devices cannot be read", "lane", l.lane.lane.String(), "error", err)
 		}
 		return err
 	case !owner.Owns(user, j.device):
 		return l.disowned(ctx, j, owner)
 	case wait > 0:
-		return &waitError{push.ReasonRate, wait}
+		return &waitError{push.ReasonRate, max(wait, min(w.age(j.task)/4, maxRateWait))}
 	}
 	j.started = w.redisNow(j.task)
 	return nil

@@ -12,6 +12,7 @@ import (
 const (
 	unreachableAfter = 3           // attempts in a row without an answer
 	repeatLog        = time.Minute // between two log lines while a provider is unreachable
+	forgetLost       = 2 * MaxBackoff
 )
 
 // A reach knows whether a provider answers this gateway. It says so with one log line when
@@ -20,13 +21,14 @@ const (
 type reach struct {
 	gauge interface{ Set(float64) }
 
-	mu      sync.Mutex
-	lost    int       // attempts without an answer since the last answer
-	since   time.Time // of the first of them
-	reason  push.Reason
-	down    bool
-	logged  time.Time
-	changed bool // since the last log line
+	mu       sync.Mutex
+	lost     int       // attempts without an answer since the last answer
+	since    time.Time // of the first of them
+	reason   push.Reason
+	lastLost time.Time
+	down     bool
+	logged   time.Time
+	changed  bool // since the last log line
 }
 
 func newReach(m *metrics, app string) *reach {
@@ -54,7 +56,7 @@ func (r *reach) note(now time.Time, result *push.Result) {
 		r.since = now
 	}
 	r.lost++
-	r.reason = result.Reason
+	r.reason, r.lastLost = result.Reason, now
 	if r.lost >= unreachableAfter && !r.down {
 		r.down, r.changed = true, true
 		r.gauge.Set(1)
@@ -65,6 +67,10 @@ func (r *reach) note(now time.Time, result *push.Result) {
 func (r *reach) log(log *slog.Logger, now time.Time, platform devices.Platform) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.down && now.Sub(r.lastLost) > forgetLost { // nothing is sent: nobody knows
+		r.down, r.changed, r.lost = false, false, 0
+		r.gauge.Set(0)
+	}
 	switch {
 	case r.down && (r.changed || now.Sub(r.logged) >= repeatLog):
 		log.Error("the provider does not answer: pushes wait for their retries", "platform", platform,

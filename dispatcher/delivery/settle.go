@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -200,6 +201,7 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 	if key, ok := t.broadcast(); ok {
 		s.Additions = append(s.Additions, l.w.Broadcasts.Tally(t.key.Partition, key, t.accepted, t.failed))
 	}
+	s.Additions = slices.DeleteFunc(s.Additions, func(a outbox.Addition) bool { return a.Fragment == "" })
 	return s
 }
 
@@ -221,9 +223,27 @@ func (l *lane) count(e *ending, held bool, results []int64) {
 	if e.entry == nil {
 		return
 	}
-	dropped := 0
-	if additions := e.settlement.Additions; held && len(additions) > 0 && additions[0].Fragment == report.Fragment.Name {
-		dropped = int(results[0])
+	if held {
+		l.w.Reports.Queued(e.entry.Service, l.applied(e, results))
+	} else {
+		l.w.Reports.Queued(e.entry.Service, 0)
 	}
-	l.w.Reports.Queued(e.entry.Service, dropped)
+}
+
+// applied reads the results of a settlement's additions. It returns how many reports were
+// dropped, and clears devices whose listing has changed before an acceptance was noted.
+func (l *lane) applied(e *ending, results []int64) (dropped int) {
+	amended := e.amended
+	for i, a := range e.settlement.Additions {
+		switch a.Fragment {
+		case report.Fragment.Name:
+			dropped = int(results[i])
+		case amendFragment.Name:
+			if results[i] == 0 && amended[0].accepted {
+				l.w.clear(e.entry.User, amended[0].device)
+			}
+			amended = amended[1:]
+		}
+	}
+	return dropped
 }

@@ -5,6 +5,8 @@ import (
 	_ "embed" // the scripts
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,7 +21,8 @@ const (
 	keepState    = 24 * time.Hour // a circuit or a slowdown that no gateway renews
 	maxAttempted = 16             // users that are told as attempted: a quorum suffices
 	probeLease   = 10 * time.Second
-	maxObserved  = 500 // members of a list in one script
+	maxDevices   = 100_000 // devices that are kept until Redis knows them
+	maxObserved  = 500     // members of a list in one script
 )
 
 var (
@@ -43,7 +46,8 @@ func (k appKeys) key(name string) string {
 }
 
 // facts is a hash, kept for ever, with times in ms: since is when gateways began to note what
-// was accepted, accepted that of the newest acceptance.
+// was accepted, accepted that of the newest acceptance, recognised that of the newest answer
+// which shows that the provider accepts our credentials and configuration.
 func (k appKeys) facts() string { return k.key("facts") }
 
 // attempted is a sorted set, kept for the window: users, by the time of a push to them.
@@ -63,7 +67,7 @@ func (k appKeys) lease() string { return k.key("probe") }
 // circuit is a string, a circuit as JSON, kept while the circuit is open.
 func (k appKeys) circuit() string { return k.key("circuit") }
 
-// slowdown is a string, a slowdown as JSON, kept until its pauses are over.
+// slowdown is a string, a slowdown as JSON, kept for keepState.
 func (k appKeys) slowdown() string { return k.key("slowdown") }
 
 // devices is a HyperLogLog, kept for twice the window: current devices that were attempted,
@@ -79,20 +83,15 @@ const (
 
 // observed is what this gateway has seen of an app since it told Redis.
 type observed struct {
-	accepted                            bool
-	attempted, blaming, cleared, slowed map[int64]bool // users
-	seen, dead                          []string       // current devices
-	asksProbe, asksState                bool
+	accepted, recognised                bool            // a push was accepted; we were recognised, see recognises
+	attempted, blaming, cleared, slowed map[int64]bool  // users
+	seen, dead                          map[string]bool // current devices
+	asksProbe                           bool
 	slowLane                            push.Lane // of the newest answer that asks to slow down
 	slowStarted                         time.Time
 	slowFor                             time.Duration
 	slowProject                         bool
 	refused                             push.Reason // why the credentials were refused, or ""
-}
-
-func (o *observed) empty() bool {
-	return !o.accepted && len(o.attempted)+len(o.blaming)+len(o.cleared)+len(o.slowed)+len(o.seen)+len(o.dead) == 0 &&
-		!o.asksProbe && !o.asksState && o.refused == "" && !o.slowProject
 }
 
 // add adds a user to a list that observe.lua takes whole.
@@ -105,33 +104,48 @@ func add(users *map[int64]bool, user int64) {
 	}
 }
 
+// addDevice adds a device to a list, unless it is very long because Redis is away: then the
+// shares are what counts, and they stay.
+func addDevice(devices *map[string]bool, id string) {
+	if *devices == nil {
+		*devices = make(map[string]bool)
+	}
+	if len(*devices) < maxDevices {
+		(*devices)[id] = true
+	}
+}
+
 // sharedState is what all gateways have seen of an app.
 type sharedState struct {
-	now      time.Time // by Redis' clock
-	since    time.Time // when gateways began to note what was accepted
-	evidence evidence
-	slowed   int  // distinct users, within slowWindow
-	probe    bool // this gateway is to probe the provider
-	circuit  *circuit
-	slowdown slowdown
+	now        time.Time // by Redis' clock
+	since      time.Time // when gateways began to note what was accepted
+	evidence   evidence
+	recognised time.Time // when a provider's answer last showed that it accepts our credentials
+	slowed     int       // distinct users, within slowWindow
+	probe      bool      // this gateway is to probe the provider
+	circuit    *circuit
+	slowdown   slowdown
 
 	circuitText, slowdownText string // as they are stored
 }
 
 // observe tells Redis what this gateway has seen, and returns what all have.
 func (a *app) observe(ctx context.Context, o *observed) (s sharedState, err error) {
-	minute := a.now().Unix() / 60
+	a.mu.Lock()
+	minute := a.clock().Unix() / 60
+	a.mu.Unlock()
 	keys := []string{
 		a.keys.facts(), a.keys.attempted(), a.keys.blaming(), a.keys.slowed(), a.keys.lease(),
 		a.keys.devices(seenDevices, minute), a.keys.devices(deadDevices, minute), a.keys.circuit(), a.keys.slowdown(),
 	}
+	allSeen, allDead := slices.Collect(maps.Keys(o.seen)), slices.Collect(maps.Keys(o.dead))
 	for {
-		seen, dead := cut(&o.seen), cut(&o.dead)
+		seen, dead := cut(&allSeen), cut(&allDead)
 		lease := int64(0)
 		if o.asksProbe {
 			lease = probeLease.Milliseconds()
 		}
-		args := []any{window.Milliseconds(), slowWindow.Milliseconds(), flag(o.accepted), lease}
+		args := []any{window.Milliseconds(), slowWindow.Milliseconds(), flag(o.accepted), flag(o.recognised), lease}
 		for _, users := range []map[int64]bool{o.attempted, o.blaming, o.cleared, o.slowed} {
 			args = append(args, len(users))
 			for u := range users {
@@ -146,7 +160,6 @@ func (a *app) observe(ctx context.Context, o *observed) (s sharedState, err erro
 		}
 		c := observeScript.Command(ctx, keys, args...)
 		if err := a.batcher.Do(ctx, c); err != nil {
-			o.seen, o.dead = append(o.seen, seen...), append(o.dead, dead...)
 			return s, fmt.Errorf("share what was seen of an app: %w", err)
 		}
 		taken := s.probe
@@ -154,7 +167,7 @@ func (a *app) observe(ctx context.Context, o *observed) (s sharedState, err erro
 			return s, err
 		}
 		s.probe = s.probe || taken
-		if len(o.seen)+len(o.dead) == 0 {
+		if len(allSeen)+len(allDead) == 0 {
 			return s, nil
 		}
 	}
@@ -181,7 +194,7 @@ func readShared(c *rdb.Command) (s sharedState, err error) {
 	if err != nil {
 		return s, fmt.Errorf("share what was seen of an app: %w", err)
 	}
-	const fixed = 8
+	const fixed = 9
 	if len(reply) < fixed {
 		return s, fmt.Errorf("share what was seen of an app: %w", rdb.ErrReply)
 	}
@@ -198,6 +211,7 @@ func readShared(c *rdb.Command) (s sharedState, err error) {
 		}
 	}
 	s.circuitText, s.slowdownText, s.since = text(5), text(6), time.UnixMilli(number(7))
+	s.recognised = time.UnixMilli(number(8))
 	if s.circuitText != "" {
 		s.circuit = new(circuit)
 		if err := json.Unmarshal([]byte(s.circuitText), s.circuit); err != nil {
@@ -224,7 +238,9 @@ func (a *app) swap(ctx context.Context, key, seen, replacement string, others ..
 
 // countStorm reads how many current devices were attempted and called dead.
 func (a *app) countStorm(ctx context.Context) (s storm, err error) {
-	minute := a.now().Unix() / 60
+	a.mu.Lock()
+	minute := a.clock().Unix() / 60
+	a.mu.Unlock()
 	count := func(what string) *rdb.Command {
 		args := []any{"pfcount"}
 		for m := minute - int64(window/time.Minute); m <= minute+1; m++ {

@@ -43,7 +43,7 @@ func (a *app) stormNow(ctx context.Context) storm {
 func (a *app) countNow(ctx context.Context) (storm, error) {
 	a.mu.Lock()
 	o := observed{seen: a.observed.seen, dead: a.observed.dead, accepted: a.observed.accepted}
-	a.observed.seen, a.observed.dead = nil, nil
+	a.observed.seen, a.observed.dead, a.observed.accepted = nil, nil, false
 	a.mu.Unlock()
 	shared, err := a.observe(ctx, &o)
 	if err != nil {

@@ -29,6 +29,8 @@ type task struct {
 	shared    inbox.Text          // body and audience of a broadcast
 	ahead     time.Duration       // Redis' clock minus this process's
 
+	gone bool // the one device that is owed the push is not listed any more
+
 	left atomic.Int32 // jobs that are not finished
 
 	mu         sync.Mutex
@@ -36,6 +38,7 @@ type task struct {
 	outcomes   []byte // lines for the event's record
 	delayed    []outbox.Delayed
 	dead       []outbox.Dead
+	amended    []amendment       // beside amendments
 	amendments []outbox.Addition // to the listings of devices
 	accepted   int               // by providers, of a broadcast's pushes
 	failed     map[string]int    // of a broadcast's pushes, by reason
@@ -89,10 +92,17 @@ func (t *task) delay(d outbox.Delayed) {
 
 // amend changes the listing of a device when the task is settled, unless it has changed by
 // then.
-func (t *task) amend(keys []string, args []any) {
+func (t *task) amend(a amendment, keys []string, args []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.amended = append(t.amended, a)
 	t.amendments = append(t.amendments, outbox.Addition{Fragment: amendFragment.Name, Keys: keys, Args: args})
+}
+
+// An amendment is the device whose listing changes when its task is settled.
+type amendment struct {
+	device   devices.Device
+	accepted bool // because a push to it was accepted
 }
 
 // accept counts an accepted push.

@@ -19,6 +19,7 @@ const (
 	current      = 30 * 24 * time.Hour // devices that were accepted within this time count in storms
 	trialEvery   = 24 * time.Hour      // between two pushes to a suspended device
 	few          = 5
+	settling     = 5 * time.Second // acceptances from before an outage may be noted so late
 )
 
 // A storm is how many devices of an app were attempted in the last ten minutes, and how
@@ -52,12 +53,18 @@ func isCurrent(d devices.Device, now, since time.Time) bool {
 	return devices.Day(now)-d.AcceptedDay <= int(current/(24*time.Hour))
 }
 
+// wasAccepted reports whether the provider has ever accepted a push to the device, or may
+// have before gateways began to note that.
+func wasAccepted(d devices.Device, since time.Time) bool {
+	return d.AcceptedDay != 0 || d.RegisteredAt().Before(since)
+}
+
 // judge returns the device after a provider has called its token dead in an attempt that
 // began at started, and whether the device is to be forgotten. A first verdict makes the
 // device suspect. A second one counts if its attempt began late enough after the first.
-// Devices that are not current are judged regardless of a storm, so that made-up and
-// old tokens go whatever their share is.
-func judge(d devices.Device, reason string, started, now time.Time, s storm) (after devices.Device, forget bool) {
+// Devices that were never accepted are judged regardless of a storm, so that made-up tokens
+// go whatever their share is.
+func judgeDevice(d devices.Device, reason string, started, now time.Time, s storm) (after devices.Device, forget bool) {
 	if d.Suspect == nil {
 		d.Suspect = &devices.Suspect{
 			Since: now.UnixMilli(), Next: now.Add(recheckAfter).UnixMilli(), Reason: reason,
@@ -65,7 +72,7 @@ func judge(d devices.Device, reason string, started, now time.Time, s storm) (af
 		return d, false
 	}
 	since := time.UnixMilli(d.Suspect.Since)
-	if started.Sub(since) >= patience(isCurrent(d, now, s.since), since, s) {
+	if started.Sub(since) >= patience(wasAccepted(d, s.since), since, s) {
 		return d, true
 	}
 	suspect := *d.Suspect
@@ -77,15 +84,15 @@ func judge(d devices.Device, reason string, started, now time.Time, s storm) (af
 
 // patience returns how long after the first verdict an attempt must begin for its verdict to
 // count.
-func patience(current bool, since time.Time, s storm) time.Duration {
+func patience(accepted bool, since time.Time, s storm) time.Duration {
 	switch {
-	case !current:
+	case !accepted:
 		return recheckAfter
 	case s.everybody():
 		return math.MaxInt64
 	case s.lasts():
 		return stormRecheck
-	case s.everybodyOfFew(), !s.accepted.After(since): // nothing shows that the provider knows any token
+	case s.everybodyOfFew(), !s.accepted.After(since.Add(settling)): // nothing shows that the provider knows any token
 		return fewRecheck
 	}
 	return recheckAfter

@@ -19,7 +19,7 @@ func suspectSince(since time.Time, acceptedDay int) devices.Device {
 func TestSecondVerdict(t *testing.T) {
 	began := ago(20 * 24 * time.Hour)
 	yesterday, never, longAgo := devices.Day(noon)-1, 0, devices.Day(noon)-40
-	healthy := ago(time.Second)
+	healthy := noon
 	calm, stormy, everybody := storm{1000, 6, healthy, began}, storm{100, 20, healthy, began}, storm{200, 200, ago(time.Hour), began}
 	for _, c := range []struct {
 		name        string
@@ -33,7 +33,8 @@ func TestSecondVerdict(t *testing.T) {
 		{"a storm, after a minute", yesterday, stormy, recheckAfter, false},
 		{"a storm, after an hour", yesterday, stormy, stormRecheck, true},
 		{"a storm, a device that was never accepted", never, stormy, recheckAfter, true},
-		{"a storm, a device that was accepted long ago", longAgo, stormy, recheckAfter, true},
+		{"a storm, a device that was accepted long ago", longAgo, stormy, recheckAfter, false},
+		{"no storm, a device that was accepted long ago", longAgo, calm, recheckAfter, true},
 		{"everybody is called dead", yesterday, everybody, 10 * 24 * time.Hour, false},
 		{"everybody, a device that was never accepted", never, everybody, recheckAfter, true},
 		{"all of four", yesterday, storm{4, 4, healthy, began}, 23 * time.Hour, false},
@@ -44,7 +45,7 @@ func TestSecondVerdict(t *testing.T) {
 		{"the same after a day", yesterday, storm{10, 5, ago(25 * time.Hour), began}, 24 * time.Hour, true},
 	} {
 		since := ago(c.after)
-		after, forget := judge(suspectSince(since, c.acceptedDay), "UNREGISTERED", noon, noon.Add(time.Second), c.storm)
+		after, forget := judgeDevice(suspectSince(since, c.acceptedDay), "UNREGISTERED", noon, noon.Add(time.Second), c.storm)
 		if forget != c.forget {
 			t.Errorf("%s: forgotten %v", c.name, forget)
 		}
@@ -54,10 +55,10 @@ func TestSecondVerdict(t *testing.T) {
 	}
 	registeredBefore := suspectSince(ago(recheckAfter), never)
 	registeredBefore.Generation = began.Add(-time.Hour).UnixMicro()
-	if _, forget := judge(registeredBefore, "UNREGISTERED", noon, noon, stormy); forget {
+	if _, forget := judgeDevice(registeredBefore, "UNREGISTERED", noon, noon, stormy); forget {
 		t.Error("a storm: a device that was registered before acceptances were noted was forgotten")
 	}
-	first, forget := judge(devices.Device{ID: "d"}, "UNREGISTERED", noon, noon, calm)
+	first, forget := judgeDevice(devices.Device{ID: "d"}, "UNREGISTERED", noon, noon, calm)
 	if forget || first.Suspect == nil || first.Suspect.Next != noon.Add(recheckAfter).UnixMilli() {
 		t.Errorf("a first verdict: %+v, forgotten %v", first.Suspect, forget)
 	}
@@ -131,7 +132,7 @@ func TestMonth(t *testing.T) {
 		if current {
 			called[p.device.ID] = now
 		}
-		p.device, p.forgotten = judge(p.device, "UNREGISTERED", now, now, count(now))
+		p.device, p.forgotten = judgeDevice(p.device, "UNREGISTERED", now, now, count(now))
 	}
 	for day := range days {
 		for _, p := range phones {

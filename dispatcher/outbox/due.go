@@ -63,22 +63,21 @@ func (o *Outbox) returnDue(ctx context.Context, b *rdb.Batcher, open func(app st
 	return b.Do(ctx, commands...)
 }
 
-// Release moves up to n entries that wait for an app to their streams, although the app's
+// Release moves up to n entries of each lane that wait for an app to their streams, although the app's
 // circuit is open, and returns how many it has moved: for the probes of a half-open
-// circuit. It takes urgent entries first, then chat, then bulk, from as many partitions as
-// possible, and from each set those that would be returned first. With an error it may also
+// circuit. It takes urgent entries first, then chat, then bulk, of each lane from as many
+// partitions as possible, and from each set those that would be returned first. With an error it may also
 // have moved some, in the partitions that answered.
 func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, app string, n int) (int, error) {
 	waiting, err := o.waiting(ctx, b, app)
 	var commands []*rdb.Command
-	start, left := rand.IntN(o.partitions.Len()), n
+	start := rand.IntN(o.partitions.Len())
 	for _, l := range push.Lanes {
-		take := shares(waiting[l], start, left)
+		take := shares(waiting[l], start, n)
 		for p, count := range take {
 			if count == 0 {
 				continue
 			}
-			left -= count
 			keys := []string{o.StreamKey(p, l), o.WaitingKey(p, l, app)}
 			commands = append(commands, dueScript.Command(ctx, keys, count, 1, 1))
 		}
