@@ -146,6 +146,9 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	for _, f := range change {
 		f(&opts)
 	}
+	for _, app := range []string{"app:android", "app:ios"} { // as if acceptances had been noted for ever
+		redisClient.HSetNX(t.Context(), parts.Key(parts.Of(app), app+":facts"), "since", 1)
+	}
 	w.Dispatcher = New(opts)
 	t.Cleanup(func() { b.Close(); w.audit(); redisClient.Close() })
 	return w

@@ -156,7 +156,7 @@ func pasteAll(t *testing.T, g *game) {
 		"APNs, priority 10, collapse id transaction:52001, badge 2",
 		"type=transaction receiver_id=66",
 		"id=52001 transaction={id=52001 state=paid}",
-		"APNs, priority 5, collapse id reminder, badge ",
+		"APNs, priority 5, collapse id reminder",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing shows %q:\n%s", want, text)

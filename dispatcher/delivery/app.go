@@ -32,10 +32,10 @@ type app struct {
 	mu       sync.Mutex
 	observed observed
 	shared   sharedState
-	trial    *trial                // nil unless this gateway tries pushes for a half-open circuit
-	second   int64                 // of sent
-	sent     [len(push.Lanes)]int  // attempts in this second
-	paused   [len(push.Lanes)]bool // as the metric says
+	why      push.Reason          // of the newest evidence
+	trial    *trial               // nil unless this gateway tries pushes for a half-open circuit
+	second   int64                // of sent
+	sent     [len(push.Lanes)]int // attempts in this second
 }
 
 // newApp returns an app. Run must run, so that gateways share what they see.
@@ -125,9 +125,12 @@ func (a *app) report(t attempt, r *push.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	o := &a.observed
-	add(&o.attempted, t.user)
-	known, anyAccepted := t.device.AcceptedDay != 0, o.accepted || !a.shared.evidence.accepted.IsZero()
-	if isCurrent(t.device, a.now()) {
+	if len(o.attempted) < maxAttempted {
+		add(&o.attempted, t.user)
+	}
+	current := isCurrent(t.device, a.now(), a.shared.since)
+	known, anyAccepted := current || t.device.AcceptedDay != 0, o.accepted || !a.shared.evidence.accepted.IsZero()
+	if current {
 		o.seen = append(o.seen, t.device.ID)
 		if r.Outcome == push.DeadToken {
 			o.dead = append(o.dead, t.device.ID)
@@ -152,7 +155,7 @@ func (a *app) report(t attempt, r *push.Result) {
 		urgent = a.noteSlow(t, r)
 	case blames(r, known, anyAccepted):
 		add(&o.blaming, t.user)
-		o.why, o.asksProbe, urgent = r.Reason, true, true
+		a.why, o.asksProbe, urgent = r.Reason, true, true
 	}
 	if t.trial != nil {
 		t.trial.done <- recognises(r)
@@ -199,7 +202,7 @@ func (a *app) run(ctx context.Context) {
 	a.observed.asksState = true
 	a.mu.Unlock()
 	for {
-		work, err := a.sync(ctx)
+		work, err := a.sync(ctx, len(busy) == 0)
 		if err != nil && !failing && ctx.Err() == nil {
 			a.log.Warn("the state of a provider cannot be shared between gateways", "platform", a.platform, "error", err)
 		}

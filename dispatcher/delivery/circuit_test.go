@@ -80,9 +80,9 @@ func TestProbesGetRarer(t *testing.T) {
 	if c.due(noon) || !c.due(noon.Add(first)) {
 		t.Error("the probe is not due when it should be")
 	}
-	now, last := noon, time.Duration(0)
+	last := time.Duration(0)
 	for range 20 {
-		now = time.UnixMilli(c.Probe)
+		now := time.UnixMilli(c.Probe)
 		if c.claimed(now).due(now.Add(probeTimeout)) {
 			t.Fatal("two gateways may probe at the same time")
 		}

@@ -13,7 +13,7 @@
 --       remove from KEYS 3, for KEYS 4, and for the devices of KEYS 6 and 7
 -- Reply {Redis' clock in ms, time of the newest acceptance in ms or 0, users of KEYS 2,
 --       users of KEYS 4, 1 if the lease was taken, the circuit or '', the slowdown or '',
---       users of KEYS 3, up to three of them}
+--       when the first observation was noted in ms, users of KEYS 3, up to three of them}
 
 local facts, attempted, blaming, slowed, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local window, slow_window, accepted, lease_for = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
@@ -51,6 +51,7 @@ for _, key in ipairs({KEYS[6], KEYS[7]}) do
     redis.call('PEXPIRE', key, 2 * window)
   end
 end
+redis.call('HSETNX', facts, 'since', digits(now))
 if accepted then redis.call('HSET', facts, 'accepted', digits(now)) end
 local took = 0
 if lease_for > 0 and redis.call('SET', lease, '1', 'NX', 'PX', lease_for) then took = 1 end
@@ -58,6 +59,7 @@ if lease_for > 0 and redis.call('SET', lease, '1', 'NX', 'PX', lease_for) then t
 local reply = {
   now, tonumber(redis.call('HGET', facts, 'accepted') or 0), redis.call('ZCARD', attempted), redis.call('ZCARD', slowed), took,
   redis.call('GET', KEYS[8]) or '', redis.call('GET', KEYS[9]) or '',
+  tonumber(redis.call('HGET', facts, 'since')),
 }
 for _, user in ipairs(redis.call('ZREVRANGE', blaming, 0, 2)) do reply[#reply + 1] = user end
 return reply

@@ -86,7 +86,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 	case wait:
 		again.Waits = string(push.ReasonCircuitOpen)
 		o.Since, o.Why = j.app.openSince()
-		l.delay(t, j.device, again, time.UnixMilli(again.Until).Sub(l.w.redisNow(t)), r.Reason)
+		l.w.delay(t, j.device, again, time.UnixMilli(again.Until).Sub(l.w.redisNow(t)), r.Reason)
 	case retry:
 		again.Recheck = d.recheck
 		if waits[r.Reason] {
@@ -96,7 +96,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 		if s := d.device.Suspect; s != nil && d.outcome == outcomeSuspect {
 			o.Since, o.Why, reason = s.Since, push.Reason(s.Reason), push.ReasonSuspect
 		}
-		if !l.delay(t, j.device, again, d.delay, reason) {
+		if !l.w.delay(t, j.device, again, d.delay, reason) {
 			o.Outcome, o.Reason = outcomeDead, reason
 		}
 	}
@@ -115,16 +115,16 @@ var waits = map[push.Reason]bool{push.ReasonSuspect: true, push.ReasonRate: true
 // delay delays a push to a device, or buries it when its time is over by then, and reports
 // whether it delayed it. A push that waits for a circuit waits in its app's own set, until
 // its time is over at the latest.
-func (l *lane) delay(t *task, device devices.Device, again *outbox.Entry, by time.Duration, reason push.Reason) bool {
+func (w *Workers) delay(t *task, device devices.Device, again *outbox.Entry, by time.Duration, reason push.Reason) bool {
 	d := outbox.Delayed{Entry: again, By: max(by, 0)}
 	if again.Waits == string(push.ReasonCircuitOpen) {
 		d.App = string(device.Platform)
-	} else if l.w.redisNow(t).Add(by).UnixMilli() > again.Until {
+	} else if w.redisNow(t).Add(by).UnixMilli() > again.Until {
 		t.bury(device.ID, reason, again.Value())
 		return false
 	}
 	t.delay(d)
-	l.w.metrics.retries.WithLabelValues(string(device.Platform), string(reason)).Inc()
+	w.metrics.retries.WithLabelValues(string(device.Platform), string(reason)).Inc()
 	return true
 }
 

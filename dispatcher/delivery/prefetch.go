@@ -204,7 +204,7 @@ func (l *lane) ready(ctx context.Context, j *job) (r push.Result, ok bool) {
 	switch {
 	case j.app == nil:
 		return push.Result{Outcome: push.Refused, Reason: push.ReasonOff}, false
-	case j.device.Suspended != "" && t.entry.Owed == "" && !l.takeTrial(ctx, j, now):
+	case j.device.Suspended != "" && t.entry.Owed == "" && !l.w.takeTrial(ctx, j, now):
 		return push.Result{Outcome: push.Unsendable, Reason: push.Reason(j.device.Suspended)}, false
 	}
 	if wait := suspectWait(j.device, t.entry.Recheck, now); wait > 0 {
@@ -214,15 +214,15 @@ func (l *lane) ready(ctx context.Context, j *job) (r push.Result, ok bool) {
 }
 
 // takeTrial reports whether a push may be tried to a suspended device: one a day.
-func (l *lane) takeTrial(ctx context.Context, j *job, now time.Time) bool {
+func (w *Workers) takeTrial(ctx context.Context, j *job, now time.Time) bool {
 	if !trialDue(j.device, now) {
 		return false
 	}
 	tried := j.device
 	tried.TriedAt = now.UnixMilli()
-	tried, changed, err := l.w.Devices.Change(ctx, j.task.entry.User, j.device, tried)
+	tried, changed, err := w.Devices.Change(ctx, j.task.entry.User, j.device, tried)
 	if err != nil {
-		l.w.Log.Warn("a suspended device cannot be tried", "platform", j.device.Platform, "error", err)
+		w.Log.Warn("a suspended device cannot be tried", "platform", j.device.Platform, "error", err)
 	}
 	j.device = tried
 	return changed

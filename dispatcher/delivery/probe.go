@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,8 +11,9 @@ import (
 )
 
 // sync tells Redis what this gateway has seen and judges what all have seen. It returns work
-// that asks the provider, if there is any: it takes long, and needs its own goroutine.
-func (a *app) sync(ctx context.Context) (work func(context.Context), err error) {
+// that asks the provider, if there is any and free is true: it takes long, and needs its own
+// goroutine.
+func (a *app) sync(ctx context.Context, free bool) (work func(context.Context), err error) {
 	o, idle := a.take()
 	if idle {
 		return nil, nil
@@ -21,9 +23,12 @@ func (a *app) sync(ctx context.Context) (work func(context.Context), err error) 
 		a.giveBack(&o)
 		return nil, err
 	}
-	work, err = a.judge(ctx, &s, &o)
+	work, err = a.judge(ctx, &s, &o, free)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s.circuit == nil && a.observed.refused != "" { // since observe
+		s.circuit = a.shared.circuit
+	}
 	a.showCircuit(a.shared.circuit, s.circuit)
 	a.showPauses(s.slowdown)
 	a.shared = s
@@ -61,9 +66,6 @@ func (a *app) giveBack(o *observed) {
 	if now.refused == "" {
 		now.refused = o.refused
 	}
-	if now.why == "" {
-		now.why = o.why
-	}
 	if len(now.seen)+len(o.seen) <= maxKept { // else the shares are what counts, and they stay
 		now.seen, now.dead = append(now.seen, o.seen...), append(now.dead, o.dead...)
 	}
@@ -74,15 +76,15 @@ const maxKept = 100_000
 
 // judge opens the circuit or slows lanes down where the evidence says so, and returns work
 // that asks the provider.
-func (a *app) judge(ctx context.Context, s *sharedState, o *observed) (work func(context.Context), err error) {
+func (a *app) judge(ctx context.Context, s *sharedState, o *observed, free bool) (work func(context.Context), err error) {
 	now := a.now()
 	switch c := s.circuit; {
 	case c == nil && o.refused != "":
 		err = a.change(ctx, s, openCircuit(now, o.refused, nil))
 	case c == nil && s.evidence.opens(now) && !s.probe:
 		// With the lease of a probe, the provider is asked first.
-		err = a.change(ctx, s, openCircuit(now, o.why, s.evidence.blaming))
-	case c == nil && s.probe:
+		err = a.change(ctx, s, openCircuit(now, a.newestWhy(), s.evidence.blaming))
+	case c == nil && s.probe && free:
 		work = a.ask
 	case c != nil && !c.Credentials && s.evidence.accepted.UnixMilli() > c.Since:
 		err = a.change(ctx, s, nil)
@@ -90,7 +92,7 @@ func (a *app) judge(ctx context.Context, s *sharedState, o *observed) (work func
 		more := *c
 		more.Users = s.evidence.blaming
 		err = a.change(ctx, s, &more)
-	case c != nil && c.due(now):
+	case c != nil && free && c.due(now):
 		claimed := c.claimed(now)
 		if err = a.change(ctx, s, claimed); err == nil && s.circuit == claimed {
 			work = func(ctx context.Context) { a.probe(ctx, claimed) }
@@ -212,9 +214,16 @@ func (a *app) finishProbe(ctx context.Context, c, next *circuit) {
 	}
 	a.mu.Lock()
 	a.showCircuit(a.shared.circuit, s.circuit)
-	a.shared = s
+	a.shared.circuit, a.shared.circuitText = s.circuit, s.circuitText
 	a.mu.Unlock()
 	a.askState()
+}
+
+// newestWhy returns the reason of the newest evidence that this gateway has seen.
+func (a *app) newestWhy() push.Reason {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return cmp.Or(a.why, push.ReasonOthers)
 }
 
 // try lets a few pushes through a half-open circuit, each to another user and none to those

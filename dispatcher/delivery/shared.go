@@ -16,9 +16,10 @@ import (
 // forgets nothing.
 
 const (
-	keepState   = 24 * time.Hour // a circuit or a slowdown that no gateway renews
-	probeLease  = 10 * time.Second
-	maxObserved = 500 // members of a list in one script
+	keepState    = 24 * time.Hour // a circuit or a slowdown that no gateway renews
+	maxAttempted = 16             // users that are told as attempted: a quorum suffices
+	probeLease   = 10 * time.Second
+	maxObserved  = 500 // members of a list in one script
 )
 
 var (
@@ -41,8 +42,8 @@ func (k appKeys) key(name string) string {
 	return k.parts.Key(k.parts.Of("app:"+k.app), "app:"+k.app+":"+name)
 }
 
-// facts is a hash, kept for ever: the field accepted is the time of the newest acceptance,
-// in ms.
+// facts is a hash, kept for ever, with times in ms: since is when gateways began to note what
+// was accepted, accepted that of the newest acceptance.
 func (k appKeys) facts() string { return k.key("facts") }
 
 // attempted is a sorted set, kept for the window: users, by the time of a push to them.
@@ -87,7 +88,6 @@ type observed struct {
 	slowFor                             time.Duration
 	slowProject                         bool
 	refused                             push.Reason // why the credentials were refused, or ""
-	why                                 push.Reason // of the newest evidence
 }
 
 func (o *observed) empty() bool {
@@ -108,6 +108,7 @@ func add(users *map[int64]bool, user int64) {
 // sharedState is what all gateways have seen of an app.
 type sharedState struct {
 	now      time.Time // by Redis' clock
+	since    time.Time // when gateways began to note what was accepted
 	evidence evidence
 	slowed   int  // distinct users, within slowWindow
 	probe    bool // this gateway is to probe the provider
@@ -180,7 +181,7 @@ func readShared(c *rdb.Command) (s sharedState, err error) {
 	if err != nil {
 		return s, fmt.Errorf("share what was seen of an app: %w", err)
 	}
-	const fixed = 7
+	const fixed = 8
 	if len(reply) < fixed {
 		return s, fmt.Errorf("share what was seen of an app: %w", rdb.ErrReply)
 	}
@@ -196,7 +197,7 @@ func readShared(c *rdb.Command) (s sharedState, err error) {
 			s.evidence.blaming = append(s.evidence.blaming, u)
 		}
 	}
-	s.circuitText, s.slowdownText = text(5), text(6)
+	s.circuitText, s.slowdownText, s.since = text(5), text(6), time.UnixMilli(number(7))
 	if s.circuitText != "" {
 		s.circuit = new(circuit)
 		if err := json.Unmarshal([]byte(s.circuitText), s.circuit); err != nil {

@@ -32,7 +32,7 @@ func (a *app) stormNow(ctx context.Context) storm {
 		if ctx.Err() == nil {
 			a.log.Warn("devices that were called dead cannot be counted: no device is forgotten", "platform", a.platform, "error", err)
 		}
-		return storm{attempted: few + 1, dead: few + 1}
+		return storm{attempted: few + 1, dead: few + 1, since: now}
 	}
 	c.at, c.storm = now, s
 	a.showStorm()
@@ -51,7 +51,7 @@ func (a *app) countNow(ctx context.Context) (storm, error) {
 		return storm{}, err
 	}
 	s, err := a.countStorm(ctx)
-	s.accepted = shared.evidence.accepted
+	s.accepted, s.since = shared.evidence.accepted, shared.since
 	return s, err
 }
 

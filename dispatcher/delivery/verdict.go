@@ -27,6 +27,7 @@ const (
 type storm struct {
 	attempted, dead int
 	accepted        time.Time
+	since           time.Time // when gateways began to note what was accepted
 }
 
 // lasts reports whether so many devices are called dead that the fault may be the
@@ -43,8 +44,12 @@ func (s storm) everybodyOfFew() bool {
 }
 
 // isCurrent reports whether the provider has accepted a push to the device within 30 days.
-func isCurrent(d devices.Device, now time.Time) bool {
-	return d.AcceptedDay != 0 && devices.Day(now)-d.AcceptedDay <= int(current/(24*time.Hour))
+// It assumes so of a device that was registered before gateways began to note that.
+func isCurrent(d devices.Device, now, since time.Time) bool {
+	if d.AcceptedDay == 0 {
+		return d.RegisteredAt().Before(since) && now.Sub(since) < current
+	}
+	return devices.Day(now)-d.AcceptedDay <= int(current/(24*time.Hour))
 }
 
 // judge returns the device after a provider has called its token dead in an attempt that
@@ -60,7 +65,7 @@ func judge(d devices.Device, reason string, started, now time.Time, s storm) (af
 		return d, false
 	}
 	since := time.UnixMilli(d.Suspect.Since)
-	if started.Sub(since) >= patience(isCurrent(d, now), since, s) {
+	if started.Sub(since) >= patience(isCurrent(d, now, s.since), since, s) {
 		return d, true
 	}
 	suspect := *d.Suspect

@@ -10,16 +10,17 @@ import (
 )
 
 func suspectSince(since time.Time, acceptedDay int) devices.Device {
-	return devices.Device{ID: "d", AcceptedDay: acceptedDay, Suspect: &devices.Suspect{
+	return devices.Device{ID: "d", Generation: noon.Add(-240 * time.Hour).UnixMicro(), AcceptedDay: acceptedDay, Suspect: &devices.Suspect{
 		Since: since.UnixMilli(), Next: since.Add(recheckAfter).UnixMilli(), Reason: "UNREGISTERED",
 	}}
 }
 
 // TestSecondVerdict says when a second verdict has a device forgotten.
 func TestSecondVerdict(t *testing.T) {
+	began := ago(20 * 24 * time.Hour)
 	yesterday, never, longAgo := devices.Day(noon)-1, 0, devices.Day(noon)-40
 	healthy := ago(time.Second)
-	calm, stormy, everybody := storm{1000, 6, healthy}, storm{100, 20, healthy}, storm{200, 200, ago(time.Hour)}
+	calm, stormy, everybody := storm{1000, 6, healthy, began}, storm{100, 20, healthy, began}, storm{200, 200, ago(time.Hour), began}
 	for _, c := range []struct {
 		name        string
 		acceptedDay int
@@ -35,12 +36,12 @@ func TestSecondVerdict(t *testing.T) {
 		{"a storm, a device that was accepted long ago", longAgo, stormy, recheckAfter, true},
 		{"everybody is called dead", yesterday, everybody, 10 * 24 * time.Hour, false},
 		{"everybody, a device that was never accepted", never, everybody, recheckAfter, true},
-		{"all of four", yesterday, storm{4, 4, healthy}, 23 * time.Hour, false},
-		{"all of four, after a day", yesterday, storm{4, 4, healthy}, 24 * time.Hour, true},
-		{"one of four", yesterday, storm{4, 1, healthy}, recheckAfter, true},
-		{"five of five", yesterday, storm{5, 5, healthy}, recheckAfter, false},
-		{"five of ten, nothing was accepted since the first verdict", yesterday, storm{10, 5, ago(5 * time.Minute)}, recheckAfter, false},
-		{"the same after a day", yesterday, storm{10, 5, ago(25 * time.Hour)}, 24 * time.Hour, true},
+		{"all of four", yesterday, storm{4, 4, healthy, began}, 23 * time.Hour, false},
+		{"all of four, after a day", yesterday, storm{4, 4, healthy, began}, 24 * time.Hour, true},
+		{"one of four", yesterday, storm{4, 1, healthy, began}, recheckAfter, true},
+		{"five of five", yesterday, storm{5, 5, healthy, began}, recheckAfter, false},
+		{"five of ten, nothing was accepted since the first verdict", yesterday, storm{10, 5, ago(5 * time.Minute), began}, recheckAfter, false},
+		{"the same after a day", yesterday, storm{10, 5, ago(25 * time.Hour), began}, 24 * time.Hour, true},
 	} {
 		since := ago(c.after)
 		after, forget := judge(suspectSince(since, c.acceptedDay), "UNREGISTERED", noon, noon.Add(time.Second), c.storm)
@@ -50,6 +51,11 @@ func TestSecondVerdict(t *testing.T) {
 		if !forget && (after.Suspect.Since != since.UnixMilli() || after.Suspect.Next <= noon.UnixMilli()) {
 			t.Errorf("%s: %+v", c.name, after.Suspect)
 		}
+	}
+	registeredBefore := suspectSince(ago(recheckAfter), never)
+	registeredBefore.Generation = began.Add(-time.Hour).UnixMicro()
+	if _, forget := judge(registeredBefore, "UNREGISTERED", noon, noon, stormy); forget {
+		t.Error("a storm: a device that was registered before acceptances were noted was forgotten")
 	}
 	first, forget := judge(devices.Device{ID: "d"}, "UNREGISTERED", noon, noon, calm)
 	if forget || first.Suspect == nil || first.Suspect.Next != noon.Add(recheckAfter).UnixMilli() {
@@ -114,7 +120,7 @@ func TestMonth(t *testing.T) {
 		return s
 	}
 	attempt := func(p *phone, now time.Time, outage bool) {
-		current := isCurrent(p.device, now)
+		current := isCurrent(p.device, now, start)
 		if current {
 			attempted[p.device.ID] = now
 		}

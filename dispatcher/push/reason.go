@@ -19,5 +19,6 @@ const (
 	ReasonCircuitOpen Reason = "circuit_open" // the circuit breaker is open
 	ReasonSuspect     Reason = "suspect"      // the provider has called the device's token dead once
 	ReasonRate        Reason = "rate"         // as many pushes went to the device as the provider allows
+	ReasonOthers      Reason = "others"       // evidence that other gateways have seen
 	ReasonSlowedDown  Reason = "slowed_down"  // the lane pauses because the provider asked to slow down
 )
