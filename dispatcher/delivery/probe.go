@@ -11,8 +11,8 @@ import (
 )
 
 // sync tells Redis what this gateway has seen and judges what all have seen. It returns work
-// that asks the provider, if there is any and free is true: it takes long, and needs its own
-// goroutine.
+// that asks the provider, if there is any and free is true. The work takes seconds, and needs
+// a goroutine of its own.
 func (a *app) sync(ctx context.Context, free bool) (work func(context.Context), err error) {
 	o, idle := a.take()
 	if idle {
@@ -71,7 +71,7 @@ func (a *app) giveBack(o *observed) {
 	}
 }
 
-// maxKept bounds the devices that are kept while Redis is away.
+// maxKept is how many devices a gateway keeps for the count of a storm while Redis is away.
 const maxKept = 100_000
 
 // judge opens the circuit or slows lanes down where the evidence says so, and returns work
@@ -138,7 +138,7 @@ func (a *app) askState() {
 	a.share()
 }
 
-// slow pauses a lane.
+// slow pauses a lane, because the provider asks to send less.
 func (a *app) slow(ctx context.Context, s *sharedState, o *observed) error {
 	next, lane, ok := s.slowdown.slowed(a.now(), o.slowLane, o.slowStarted, o.slowFor)
 	if !ok {
@@ -227,8 +227,8 @@ func (a *app) newestWhy() push.Reason {
 }
 
 // try lets a few pushes through a half-open circuit, each to another user and none to those
-// who have opened it. It reports whether one of the answers recognises us, and whether any
-// push was tried.
+// who have opened it. It reports whether one of the answers shows that the provider
+// recognises us, and whether any push was tried.
 func (a *app) try(ctx context.Context, c *circuit) (recognised, tried bool) {
 	t := &trial{circuit: c, left: trials, users: make(map[int64]bool), done: make(chan bool, trials)}
 	a.mu.Lock()
