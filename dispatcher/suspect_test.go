@@ -152,7 +152,7 @@ func TestOutageForgetsNobody(t *testing.T) {
 	}
 	w.android.set(nil, push.Result{})
 	for user := range int64(users) {
-		w.recheck(user + 1)
+		w.makeAllDue(user + 1)
 	}
 	for user := range int64(users) {
 		w.status("outage-"+string(rune('A'+user)), is("accepted"))

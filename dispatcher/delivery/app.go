@@ -58,6 +58,7 @@ func newApp(w *Workers, platform devices.Platform, sender push.Sender) *app {
 // A trial lets a few pushes through a half-open circuit, each to another user.
 type trial struct {
 	circuit *circuit
+	anyone  bool // also those who have opened it
 	left    int
 	users   map[int64]bool
 	done    chan bool // receives whether the provider recognised us; has room for all
@@ -79,7 +80,7 @@ func (a *app) admit(l push.Lane, user int64) admission {
 	if c := a.shared.circuit; c != nil {
 		t := a.trial
 		switch {
-		case t != nil && t.left > 0 && !t.users[user] && !t.circuit.excludes(user):
+		case t != nil && t.left > 0 && !t.users[user] && (t.anyone || !t.circuit.excludes(user)):
 			t.left--
 			t.users[user] = true
 			return admission{trial: t}

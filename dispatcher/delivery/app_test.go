@@ -224,6 +224,21 @@ func TestTrialClosesTheCircuit(t *testing.T) {
 	}
 }
 
+// When only the users who have opened the circuit get pushes, theirs are tried.
+func TestTrialOfThoseWhoOpenedTheCircuit(t *testing.T) {
+	t.Parallel()
+	p := newPlatformTest(t)
+	a := p.gateway()
+	p.waiting = func() {
+		if adm := a.admit(push.Urgent, 1); adm.wait == 0 {
+			a.report(attempt{lane: push.Urgent, user: 1, device: p.known("d"), started: p.now(), trial: adm.trial}, &accepted)
+		}
+	}
+	p.answer(a, 1, ambiguous)
+	p.until("open", a.open)
+	p.until("closed", func() bool { return !a.open() })
+}
+
 // Distinct users who are told to slow down slow the project down: bulk first.
 func TestSlowDown(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,7 @@ const (
 	maxProbe     = time.Minute      // between two probes at most
 	probeTimeout = 15 * time.Second // for asking the provider, and as long again for trials
 	trials       = 3                // pushes that are tried when a circuit is half-open
+	othersFirst  = 2 * time.Second  // how long trials are kept for others than those who opened the circuit
 )
 
 // evidence is what all gateways have seen of an app within the window.
@@ -110,8 +111,8 @@ func (c *circuit) failed(now time.Time) *circuit {
 	return &next
 }
 
-// excludes reports whether no push to a user may be tried while the circuit is half-open: it
-// is one of those whose answers were the evidence.
+// excludes reports whether a user's answers were the evidence. While the circuit is half-open,
+// pushes to others are tried first.
 func (c *circuit) excludes(user int64) bool {
 	for _, u := range c.Users {
 		if u == user {

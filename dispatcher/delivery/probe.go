@@ -226,25 +226,41 @@ func (a *app) newestWhy() push.Reason {
 	return cmp.Or(a.why, push.ReasonOthers)
 }
 
-// try lets a few pushes through a half-open circuit, each to another user and none to those
-// who have opened it. It reports whether one of the answers shows that the provider
-// recognises us, and whether any push was tried.
+// try lets a few pushes through a half-open circuit, each to another user; to those who have
+// opened it only when there is nobody else. It reports whether one of the answers shows that
+// the provider recognises us, and whether any push was tried.
 func (a *app) try(ctx context.Context, c *circuit) (recognised, tried bool) {
 	t := &trial{circuit: c, left: trials, users: make(map[int64]bool), done: make(chan bool, trials)}
+	a.setTrial(t)
+	defer a.setTrial(nil)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if recognised, tried = a.tryFor(ctx, t, othersFirst); tried {
+		return recognised, true
+	}
 	a.mu.Lock()
-	a.trial = t
+	t.anyone = true
 	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		a.trial = nil
-		a.mu.Unlock()
-	}()
-	n, err := a.release(ctx, a.batcher, 2*trials) // some may be to users who are excluded
+	return a.tryFor(ctx, t, probeTimeout)
+}
+
+func (a *app) setTrial(t *trial) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.trial = t
+}
+
+// tryFor makes some of the pushes due that wait, and waits for the answers to those that
+// were let through: for the first one for a while at most.
+func (a *app) tryFor(ctx context.Context, t *trial, first time.Duration) (recognised, tried bool) {
+	n, err := a.release(ctx, a.batcher, 2*trials) // some may be to users who are not tried
 	if err != nil {
-		a.log.Warn("no push can be tried", "platform", a.platform, "error", err)
+		if ctx.Err() == nil {
+			a.log.Warn("no push can be tried", "platform", a.platform, "error", err)
+		}
 		return false, false
 	}
-	timeout := time.NewTimer(probeTimeout)
+	timeout := time.NewTimer(first)
 	defer timeout.Stop()
 	for answers := 0; answers < min(trials, max(n, 1)); answers++ {
 		select {
