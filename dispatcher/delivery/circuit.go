@@ -8,8 +8,8 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// The rules for circuits: pure functions of what all gateways have seen of an app. The app
-// and environment at a provider is one circuit; see doc.go.
+// The rules for circuits: pure functions of what all gateways have seen of an app. Each app
+// and environment at a provider has one circuit; see doc.go.
 
 const (
 	// window is how long evidence counts.
@@ -30,11 +30,12 @@ const (
 type evidence struct {
 	accepted  time.Time // of the newest acceptance; zero: nothing was ever accepted
 	attempted int       // distinct users to whom pushes were attempted
-	blaming   []int64   // distinct users whose newest answer leaves open whose fault it is
+	blaming   []int64   // distinct users whose newest answer is evidence, a quorum at most; see blames
 }
 
-// opens reports whether evidence alone opens the circuit: distinct users are affected, and
-// nobody's push is accepted. A user or two suffice where nobody else got a push.
+// opens reports whether evidence alone opens the circuit: a quorum of distinct users is
+// affected, or everybody to whom a push was attempted if they are fewer, and no push was
+// accepted within the last minute.
 func (e evidence) opens(now time.Time) bool {
 	n := len(e.blaming)
 	return n > 0 && n >= min(quorum, e.attempted) && now.Sub(e.accepted) > contradicts
@@ -125,9 +126,9 @@ func (c *circuit) tries(user int64) bool {
 	return !c.Credentials && (c.Anyone || !slices.Contains(c.Users, user))
 }
 
-// contestable reports whether a push to the user may be attempted at once: fewer than a
-// quorum have opened the circuit, and the user is none of them. So one user cannot stop
-// others on a quiet platform.
+// contestable reports whether a push to the user may be attempted although the circuit is
+// open: fewer users than a quorum have opened it, and this user is none of them. So one user
+// cannot stop others on a quiet platform.
 func (c *circuit) contestable(user int64) bool {
 	return !c.Credentials && len(c.Users) < quorum && !slices.Contains(c.Users, user)
 }

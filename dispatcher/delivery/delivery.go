@@ -78,8 +78,8 @@ func New(o Options) *Workers {
 }
 
 // Run delivers pushes until ctx ends. Then it finishes the attempts in flight, hands the
-// other entries back to the outbox, and returns. That takes at most as long as an attempt,
-// two thirds of a lease, plus 5 s while Redis refuses writes, or 15 s while it does not answer.
+// other entries back to the outbox, and returns. That takes at most as long as an attempt (see
+// waitTimeout), plus 5 s while Redis refuses writes, or 15 s while it does not answer.
 func (w *Workers) Run(ctx context.Context) {
 	sharing, stop := context.WithCancel(context.Background())
 	var apps, lanes sync.WaitGroup
@@ -104,5 +104,5 @@ func (w *Workers) Open(app string) bool {
 }
 
 // waitTimeout is how long an attempt waits for a place, a connection and a token of ours.
-// Together with the senders' timeout of a request it is shorter than half a lease (G3).
+// Together with a request's timeout of 10 s it is shorter than half of the default lease (G3).
 func (w *Workers) waitTimeout() time.Duration { return w.Outbox.Lease() / 8 }

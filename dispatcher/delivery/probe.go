@@ -12,8 +12,8 @@ import (
 )
 
 // sync tells Redis what this gateway has seen and judges what all have seen. It returns work
-// that asks the provider, if there is any and free is true: it takes long, and needs its own
-// goroutine.
+// that asks the provider, if there is any and free is true. The work takes seconds, and needs
+// a goroutine of its own.
 func (a *app) sync(ctx context.Context, free bool) (work func(context.Context), err error) {
 	a.mu.Lock()
 	o := a.observed

@@ -18,7 +18,7 @@ import (
 // forgets nothing.
 
 const (
-	keepState    = 24 * time.Hour // a circuit or a slowdown that no gateway renews
+	keepState    = 24 * time.Hour // how long a circuit or a slowdown is kept that nobody writes
 	maxAttempted = 16             // users that are told as attempted: a quorum suffices
 	probeLease   = 10 * time.Second
 	maxDevices   = 100_000 // devices that are kept until Redis knows them
@@ -64,7 +64,8 @@ func (k appKeys) slowed() string { return k.key("slowed") }
 // lease is a string, kept for probeLease: a gateway probes the provider without a device.
 func (k appKeys) lease() string { return k.key("probe") }
 
-// circuit is a string, a circuit as JSON, kept while the circuit is open.
+// circuit is a string, a circuit as JSON. It is deleted when the circuit closes, and kept for
+// keepState after it was last written.
 func (k appKeys) circuit() string { return k.key("circuit") }
 
 // slowdown is a string, a slowdown as JSON, kept for keepState.
@@ -227,7 +228,7 @@ func readShared(c *rdb.Command) (s sharedState, err error) {
 }
 
 // swap replaces a string that gateways share, if it still is as it was seen, and reports
-// whether it did. With it the given other keys are deleted.
+// whether it did. It then deletes the other keys.
 func (a *app) swap(ctx context.Context, key, seen, replacement string, others ...string) (bool, error) {
 	c := swapScript.Command(ctx, append([]string{key}, others...), seen, replacement, keepState.Milliseconds())
 	if err := a.batcher.Do(ctx, c); err != nil {

@@ -11,9 +11,9 @@ import (
 const (
 	slowFor     = time.Minute      // how long a lane pauses when the provider does not say
 	maxSlow     = 5 * time.Minute  // how long it pauses at most
-	slowWindow  = 30 * time.Second // within which answers to distinct users mean the project
+	slowWindow  = 30 * time.Second // answers to a quorum of users within it mean the project
 	reopenFirst = 5                // pushes a second and gateway after a pause; doubles each second
-	reopenFor   = 10 * time.Second // until there is no limit any more
+	reopenFor   = 10 * time.Second // after which there is no limit any more
 )
 
 // A slowdown is the state of an app whose provider asks to send less, as Redis keeps it for
@@ -29,7 +29,7 @@ type pause struct {
 }
 
 // slowed returns the state after the provider has asked to slow down, in an answer to a push
-// of a lane that was sent at the given time, and the lane that pauses; ok is false if none
+// of lane l whose request began at started, and the lane that pauses; ok is false if none
 // does. Bulk pauses first. Chat pauses when a push that was sent after bulk had paused is
 // still told so. Urgent never pauses: a push that was told so waits alone.
 func (s slowdown) slowed(now time.Time, l push.Lane, started time.Time, retryAfter time.Duration) (next slowdown, paused push.Lane, ok bool) {

@@ -190,7 +190,10 @@ func noToken(err error) push.Result {
 		switch status := refused.Response.StatusCode; status {
 		case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		default:
-			if status >= 400 && status < 500 {
+			switch {
+			case status >= 400 && status < 500 && refused.ErrorCode == "":
+				r.Outcome = push.Ambiguous // not OAuth's answer: a proxy's, perhaps
+			case status >= 400 && status < 500:
 				r.Outcome, r.Reason = push.CredentialsRefused, "credentials"
 			}
 		}
