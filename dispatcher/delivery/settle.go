@@ -224,7 +224,7 @@ func (l *lane) count(e *ending, held bool, results []int64) {
 		return
 	}
 	if held {
-		l.w.Reports.Queued(e.entry.Service, l.applied(e, results))
+		l.w.Reports.Queued(e.entry.Service, l.w.applied(e, results))
 	} else {
 		l.w.Reports.Queued(e.entry.Service, 0)
 	}
@@ -232,7 +232,7 @@ func (l *lane) count(e *ending, held bool, results []int64) {
 
 // applied reads the results of a settlement's additions. It returns how many reports were
 // dropped, and clears devices whose listing has changed before an acceptance was noted.
-func (l *lane) applied(e *ending, results []int64) (dropped int) {
+func (w *Workers) applied(e *ending, results []int64) (dropped int) {
 	amended := e.amended
 	for i, a := range e.settlement.Additions {
 		switch a.Fragment {
@@ -240,7 +240,7 @@ func (l *lane) applied(e *ending, results []int64) (dropped int) {
 			dropped = int(results[i])
 		case amendFragment.Name:
 			if results[i] == 0 && amended[0].accepted {
-				l.w.clear(e.entry.User, amended[0].device)
+				w.clear(e.entry.User, amended[0].device)
 			}
 			amended = amended[1:]
 		}

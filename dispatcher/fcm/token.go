@@ -191,7 +191,7 @@ func noToken(err error) push.Result {
 		case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		default:
 			switch {
-			case status >= 400 && status < 500 && refused.ErrorCode == "":
+			case refused.ErrorCode == "" && (status == http.StatusForbidden || status == http.StatusNotFound):
 				r.Outcome = push.Ambiguous // not OAuth's answer: a proxy's, perhaps
 			case status >= 400 && status < 500:
 				r.Outcome, r.Reason = push.CredentialsRefused, "credentials"

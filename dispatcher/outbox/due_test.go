@@ -134,8 +134,8 @@ func TestReturnDueWhenACircuitCloses(t *testing.T) {
 	}
 }
 
-// Probes are taken from the most important lane that has some, from as many partitions as
-// possible.
+// Probes are taken from each lane, so that none waits for another's, and from as many
+// partitions as possible.
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), t.Context()
@@ -160,15 +160,13 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	release(0, 0)
-	release(2, 2)
+	release(2, 6)
 	check(1, push.Urgent, "urgent 0")
 	check(3, push.Urgent, "urgent 0")
-	release(5, 5)
+	check(0, push.Chat, "chat 0", "chat 1")
+	check(2, push.Bulk, "bulk 0", "bulk 1")
+	release(100, 6)
 	check(1, push.Urgent, "urgent 0", "urgent 1", "urgent 2")
-	check(3, push.Urgent, "urgent 0", "urgent 1", "urgent 2")
-	check(0, push.Chat, "chat 0")
-	check(2, push.Bulk)
-	release(100, 5)
 	check(0, push.Chat, "chat 0", "chat 1", "chat 2")
 	check(2, push.Bulk, "bulk 0", "bulk 1", "bulk 2")
 	release(1, 0)
