@@ -23,7 +23,7 @@ import (
 const (
 	firstQuiet, quiet = 501, 8
 	firstVictim       = 601
-	victimTokens      = "victim-" // the beginning of all victims' tokens
+	victimTokens      = "victim" // the beginning of all victims' tokens
 )
 
 // A healthy is what happens to devices without a fault in a trial of providers' faults.
@@ -70,6 +70,10 @@ func TestFaultsOfProviders(t *testing.T) {
 // them.
 var slowToHeal = []string{"unregistered", "gone", "quota-project"}
 
+// aboutAll are answers that concern everyone even when a single device gets them: they
+// refuse our credentials, or name the quota of the whole project.
+var aboutAll = []string{"unauthenticated", "expired-provider-token", "invalid-provider-token", "quota-project"}
+
 // providerFaults are all faults of the sandbox: those that can be limited to some devices
 // for a few victims, the others and some more for everyone.
 func providerFaults(long bool) (table []fault) {
@@ -81,7 +85,7 @@ func providerFaults(long bool) (table []fault) {
 		everyone = append(everyone, slowToHeal...)
 	}
 	for _, f := range sandbox.Faults() {
-		if f.Devices {
+		if f.Devices && !slices.Contains(aboutAll, f.Name) {
 			table = append(table, fault{name: f.Name + " of two users", inject: func(tr *trial) func() { return tr.victimise(f) }})
 		}
 		if !f.Devices || slices.Contains(everyone, f.Name) {
@@ -224,7 +228,7 @@ func (tr *trial) inject(name string, o sandbox.FaultOptions) (remove func()) {
 	return remove
 }
 
-func victimToken(user, n int) string { return fmt.Sprint(victimTokens, user, "-", n) }
+func victimToken(user, n int) string { return fmt.Sprintf("%s%dx%d", victimTokens, user, n) }
 
 // newVictim makes a user of a victim.
 func (tr *trial) newVictim() int {
