@@ -45,7 +45,9 @@ func (s *site) unsettled(client *redis.Client) int {
 	s.t.Helper()
 	n := s.size(client, "kabar:*:out:*", client.XLen)
 	for _, l := range push.Lanes {
-		n += s.size(client, "kabar:*:delayed:"+l.String()+"*", client.ZCard) // also those that wait for a circuit
+		for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
+			n += s.size(client, "kabar:*:delayed:"+l.String()+app, client.ZCard)
+		}
 	}
 	return n
 }
