@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func TestFaultsOfProviders(t *testing.T) {
 	tr.rdb = client
 	tr.begin(func() {
 		tr.chat()
-		faults := tr.choose(long, providerFaults(long > 0))
+		faults := tr.choose(long, providerFaults(long > 0 || os.Getenv(faultVariable) != ""))
 		if long == 0 {
 			faults = faults[:min(fewProviderFaults, len(faults))]
 		}
@@ -72,30 +73,24 @@ func TestFaultsOfProviders(t *testing.T) {
 	tr.compare(long > 0)
 }
 
-// slowToHeal are faults for everyone after which pushes wait for a minute: for the recheck
-// of suspect devices, or because the provider has asked to send less. Only long trials have
-// them.
-var slowToHeal = []string{"unregistered", "gone", "quota-project"}
-
 // aboutAll are answers that concern everyone even when a single device gets them: they
 // refuse our credentials, or name the quota of the whole project.
 var aboutAll = []string{"unauthenticated", "expired-provider-token", "invalid-provider-token", "quota-project"}
 
 // providerFaults are all faults of the sandbox: those that can be limited to some devices
-// for a few victims, the others and some more for everyone.
+// for two users; and, unless the trial is short, the others and some more for everyone:
+// after these, pushes wait for their retries, for a minute at most.
 func providerFaults(long bool) (table []fault) {
 	everyone := []string{
 		"hang", "reset", "unavailable", "internal", "html-502", "html", "redirect", "not-found", "forbidden",
 		"third-party-auth", "empty-200", "unauthenticated", "expired-provider-token", "invalid-provider-token", "bad-topic", "shutdown",
-	}
-	if long {
-		everyone = append(everyone, slowToHeal...)
+		"unregistered", "gone", "quota-project",
 	}
 	for _, f := range sandbox.Faults() {
 		if f.Devices && !slices.Contains(aboutAll, f.Name) {
 			table = append(table, fault{name: f.Name + " of two users", inject: func(tr *trial) func() { return tr.victimise(f) }})
 		}
-		if !f.Devices || slices.Contains(everyone, f.Name) {
+		if long && (!f.Devices || slices.Contains(everyone, f.Name)) {
 			table = append(table, fault{name: f.Name + " for everyone", inject: func(tr *trial) func() { return tr.harmAll(f) }})
 		}
 	}
