@@ -29,9 +29,13 @@ const (
 
 // A healthy is what happens to devices without a fault in a trial of providers' faults.
 type healthy struct {
-	meter          *meter
-	victims        int // users that were made
-	before, during lateness
+	meter   *meter
+	long    bool
+	victims int // users that were made
+
+	// How long pushes took without a fault, to the platform of a fault of some devices, and
+	// to the other platform meanwhile.
+	before, during, beside lateness
 }
 
 // fewProviderFaults is how many faults a short trial injects.
@@ -47,7 +51,9 @@ func TestFaultsOfProviders(t *testing.T) {
 	t.Parallel()
 	long := faultTime(t, 5)
 	tr := newTrial(t, "--appendfsync", "everysec")
-	tr.healthy = &healthy{meter: newMeter(), before: make(lateness), during: make(lateness)}
+	tr.healthy = &healthy{
+		meter: newMeter(), long: long > 0, before: make(lateness), during: make(lateness), beside: make(lateness),
+	}
 	tr.checker.meter = tr.healthy.meter
 	credentials, err := tr.sandbox.FCM.WriteCredentials(t.TempDir())
 	if err != nil {
@@ -70,7 +76,7 @@ func TestFaultsOfProviders(t *testing.T) {
 			tr.suffer(&f)
 		}
 	})
-	tr.compare(long > 0)
+	tr.compare()
 }
 
 // aboutAll are answers that concern everyone even when a single device gets them: they
@@ -154,7 +160,7 @@ func (tr *trial) victimise(f sandbox.Fault) (heal func()) {
 	stop := tr.pushTo(users)
 	return func() {
 		stop()
-		tr.judgePhase(during, waits)
+		tr.judgePhase(during, waits, platform)
 		remove()
 		tr.erase(users)
 	}
@@ -184,7 +190,7 @@ func (tr *trial) flood() (heal func()) {
 		over.Store(true)
 		registering.Wait()
 		stopPushes()
-		tr.judgePhase(during, waits)
+		tr.judgePhase(during, waits, "android", "ios")
 		removeAndroid()
 		removeIOS()
 		tr.erase([]int{user})
@@ -203,13 +209,15 @@ func (tr *trial) harmAll(f sandbox.Fault) (heal func()) {
 	waits := tr.waits(platforms[other])
 	remove := tr.inject(f.Name, sandbox.FaultOptions{Service: service})
 	return func() {
-		tr.healthy.meter.begin("after " + during.name)
+		recovery := tr.healthy.meter.begin("recovery from " + during.name)
 		tr.arrives(during, platforms[other])
 		if n := tr.waits(platforms[other]) - waits; n != 0 {
 			tr.t.Errorf("%s: %v pushes to %s waited for a circuit or a pause", during.name, n, platforms[other])
 		}
 		remove()
 		tr.arrives(during, platforms[service])
+		tr.healthy.meter.begin("after " + during.name)
+		tr.arrives(recovery, "android", "ios")
 		late, superseded := tr.healthy.meter.taken(during)
 		tr.t.Logf("%s at %s; messages that were overtaken %v\n%s", during.name, service, superseded, late)
 	}
@@ -274,9 +282,13 @@ func (tr *trial) erase(users []int) {
 	}
 }
 
-// startPhase ends the phase without a fault and begins the one with it.
+// startPhase ends the phase without a fault, which lasts for two seconds at least in a long
+// trial, and begins the one with it.
 func (tr *trial) startPhase(name string) *phase {
 	h := tr.healthy
+	if h.long {
+		tr.load.pause(tr.t.Context(), 2*time.Second)
+	}
 	h.meter.mu.Lock()
 	before := h.meter.phase
 	h.meter.mu.Unlock()
@@ -317,8 +329,9 @@ func (tr *trial) allWaits() map[string]float64 {
 }
 
 // judgePhase ends the phase of a fault of some devices, before the fault ends. All other
-// pushes arrive, and none has waited for a circuit or a pausing lane.
-func (tr *trial) judgePhase(during *phase, waits map[string]float64) {
+// pushes arrive, and none has waited for a circuit or a pausing lane. affected are the
+// platforms of the devices.
+func (tr *trial) judgePhase(during *phase, waits map[string]float64, affected ...string) {
 	tr.t.Helper()
 	h := tr.healthy
 	h.meter.begin("after " + during.name)
@@ -329,7 +342,13 @@ func (tr *trial) judgePhase(during *phase, waits map[string]float64) {
 		}
 	}
 	late, superseded := h.meter.taken(during)
-	h.during.add(late)
+	for kind, took := range late {
+		to := h.beside
+		if slices.Contains(affected, kind.platform) {
+			to = h.during
+		}
+		to[kind] = append(to[kind], took...)
+	}
 	for platform, n := range superseded {
 		if n > 0 {
 			tr.t.Errorf("%s: %d messages to %s waited until newer ones overtook them", during.name, n, platform)
@@ -338,7 +357,7 @@ func (tr *trial) judgePhase(during *phase, waits map[string]float64) {
 	tr.t.Logf("%s\n%s", during.name, late)
 }
 
-// Pushes to healthy devices may be late by late more than without a fault. Their 99th
+// Pushes to healthy devices may take lateBy longer than without a fault. Their 99th
 // percentile may be ratio times as long, of what is long enough to be measured.
 const (
 	lateBy    = 2 * time.Second
@@ -346,23 +365,30 @@ const (
 	tooLittle = 25 * time.Millisecond
 )
 
-// compare compares how long healthy devices waited during faults of some devices with how
-// long they waited between the faults. It prints both, and judges only long trials: a few
-// seconds on a busy machine show nothing.
-func (tr *trial) compare(judge bool) {
+// compare compares how long pushes to healthy devices took during faults of some devices
+// with how long they took between the faults, and with those to the other platform at the
+// same time: other work on the machine delays these, too. It prints all, and judges only
+// long trials: a few seconds show nothing.
+func (tr *trial) compare() {
 	h := tr.healthy
-	tr.t.Logf("without a fault\n%sduring faults of some devices\n%s", h.before, h.during)
-	if !judge {
+	tr.t.Logf("without a fault\n%sduring faults of some devices of the platform\n%sduring faults of some devices of the other platform\n%s", h.before, h.during, h.beside)
+	if !h.long {
 		return
 	}
 	for _, k := range h.during.kinds() {
-		_, before, mostBefore := h.before.quantiles(k)
-		_, during, most := h.during.quantiles(k)
-		if most > mostBefore+lateBy {
-			tr.t.Errorf("a push to %s in lane %s took %s, without a fault at most %s", k.platform, k.lane, most, mostBefore)
+		other := pushKind{"ios", k.lane}
+		if k.platform == other.platform {
+			other.platform = "android"
 		}
-		if limit := max(time.Duration(ratio*float64(before)), before+tooLittle); during > limit {
-			tr.t.Errorf("pushes to %s in lane %s: p99 %s during faults, %s without", k.platform, k.lane, during, before)
+		_, during, most := h.during.quantiles(k)
+		_, before, mostBefore := h.before.quantiles(k)
+		_, beside, mostBeside := h.beside.quantiles(other)
+		if usual := max(mostBefore, mostBeside); most > usual+lateBy {
+			tr.t.Errorf("a push to %s in lane %s took %s, without a fault %s at most", k.platform, k.lane, most, usual)
+		}
+		usual := max(before, beside)
+		if limit := max(time.Duration(ratio*float64(usual)), usual+tooLittle); during > limit {
+			tr.t.Errorf("pushes to %s in lane %s: p99 %s during faults, %s without", k.platform, k.lane, during, usual)
 		}
 	}
 }
