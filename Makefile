@@ -45,7 +45,7 @@ bench: ## measure pushes and live sockets, beside the bare limits of the same ru
 	go run ./cmd/kabar-bench live
 
 .PHONY: faults
-faults: tools ## real processes under load for ten minutes, while Redis and they themselves fail; TEST_SEED repeats a run
+faults: tools ## real processes under load for 15 minutes, while Redis, FCM, APNs and they themselves fail; TEST_SEED repeats a run
 	TEST_FAULTS=10m go test -race -count=1 -timeout 60m -v -run TestFaults ./cmd/kabar
 
 .PHONY: soak

@@ -237,7 +237,7 @@ func newAlertSite(t *testing.T, f alertFault) *alertSite {
 	}
 	for user := range alertUsers {
 		s.first.user(userOf(user))
-		s.first.device(userOf(user), "android", "reg_id", phoneOf(user))
+		s.first.device(userOf(user), "android", phoneOf(user))
 	}
 	for _, lane := range []string{"urgent", "chat", "bulk"} {
 		s.until(fmt.Sprintf("kabar_outbox_entries{lane=%q}", lane), func(v float64) bool { return v == 0 })

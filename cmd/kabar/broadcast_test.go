@@ -66,7 +66,7 @@ func testBroadcast(t *testing.T, s *site) {
 	p := s.serve()
 	for user := 1; user <= users; user++ {
 		p.user(user)
-		p.device(user, "android", "reg_id", fmt.Sprint("A", user))
+		p.device(user, "android", fmt.Sprint("A", user))
 	}
 	// The rate is low enough that the process is killed in the middle.
 	progress := p.broadcast("promo", `,"rate":10`)

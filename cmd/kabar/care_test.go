@@ -104,8 +104,8 @@ func TestErase(t *testing.T) {
 	p.user(erased)
 	p.user(15)
 	p.call("PUT", fmt.Sprintf("/v2/users/%d.json", erased), serviceKey, asJSON, `{"name":"Nama XYZZY"}`)
-	p.device(erased, "ios", "token", "PHONEXYZZY")
-	p.device(15, "ios", "token", "PHONE15")
+	p.device(erased, "ios", "PHONEXYZZY")
+	p.device(15, "ios", "PHONE15")
 	say := func(from, to int, body string) {
 		t.Helper()
 		text := fmt.Sprintf(`{"instant_message":{"receiver_id":%d,"category":0,"body_bb":%q}}`, to, body)

@@ -86,7 +86,7 @@ func TestChat(t *testing.T) {
 	first, second := s.serve(), s.serve()
 	first.user(66)
 	first.user(15)
-	first.device(66, "ios", "token", "PHONE66")
+	first.device(66, "ios", "PHONE66")
 
 	seller, buyer := second.dial(66, ""), first.dial(15, "")
 	hello, _ := seller.next("hello")

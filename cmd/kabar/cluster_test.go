@@ -156,7 +156,7 @@ func TestCluster(t *testing.T) {
 	const users = 24
 	for user := 1; user <= users; user++ {
 		p.user(user)
-		p.device(user, "android", "reg_id", fmt.Sprint("A", user))
+		p.device(user, "android", fmt.Sprint("A", user))
 	}
 	s.sandbox.FCM.Hang(true)
 	for user := 1; user <= users; user++ {

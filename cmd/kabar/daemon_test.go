@@ -259,13 +259,19 @@ func (p *process) user(id int) {
 }
 
 // device registers a device of a user and waits for its reminder.
-func (p *process) device(user int, platform, field, token string) {
+func (p *process) device(user int, platform, token string) {
 	p.t.Helper()
-	status, answer := p.call("POST", "/v2/notifications/"+platform+".json", fmt.Sprint(user, ":t"), asForm, field+"="+token)
-	if status != 200 {
+	p.register(user, platform, token)
+	p.arrive("reminder for "+token, func() bool { return len(p.pushesTo(token)) > 0 })
+}
+
+// register registers a device of a user.
+func (p *process) register(user int, platform, token string) {
+	p.t.Helper()
+	field := map[string]string{"android": "reg_id", "ios": "token"}[platform]
+	if status, answer := p.call("POST", "/v2/notifications/"+platform+".json", fmt.Sprint(user, ":t"), asForm, field+"="+token); status != 200 {
 		p.t.Fatal(status, answer)
 	}
-	p.arrive("reminder for "+token, func() bool { return len(p.pushesTo(token)) > 0 })
 }
 
 func (s *site) pushesTo(token string) []sandbox.Push {

@@ -14,6 +14,7 @@ type checker struct {
 	// failsOver: a failover may lose data that was not acknowledged. mayLose: it may lose
 	// acknowledged data, too.
 	failsOver, mayLose bool
+	meter              *meter // unless nil, measures when pushes arrive
 
 	mu       sync.Mutex
 	events   map[eventKey]*eventAccount
@@ -183,6 +184,9 @@ func (c *checker) sendEvent(id string, at time.Time, probe bool, receivers ...in
 	defer c.mu.Unlock()
 	for _, user := range receivers {
 		c.events[eventKey{id, user}] = &eventAccount{sent: at, probe: probe, pushes: make(map[string]int)}
+		for _, token := range c.stable[user] {
+			c.meter.expect(token, id, laneOf(id), at)
+		}
 	}
 }
 
@@ -241,6 +245,7 @@ func (c *checker) pushed(token string, receiver int, event, tag string, at time.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total.pushes++
+	c.meter.arrived(token, event, at)
 	if t := c.tokens[token]; t != nil {
 		t.pushes = append(t.pushes, tokenPush{eventKey{event, receiver}, at})
 	} else if !slices.Contains(c.stable[receiver], token) {

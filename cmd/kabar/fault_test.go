@@ -40,6 +40,7 @@ type trial struct {
 	checker *checker
 	proxy   *proxy                // in front of the single Redis
 	rdb     redis.UniversalClient // without the proxy
+	healthy *healthy              // in a trial of providers' faults
 	away    []int                 // users of the shard that is away
 	suffers []suffered
 	begun   time.Time
@@ -278,8 +279,10 @@ func (tr *trial) leftovers() (left []string) {
 		for _, lane := range push.Lanes {
 			key := partitions.Key(i, "out:"+lane.String())
 			counts[key] = pipe.XLen(ctx, key)
-			key = partitions.Key(i, "delayed:"+lane.String())
-			counts[key] = pipe.ZCard(ctx, key)
+			for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
+				key = partitions.Key(i, "delayed:"+lane.String()+app)
+				counts[key] = pipe.ZCard(ctx, key)
+			}
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {

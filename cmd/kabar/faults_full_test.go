@@ -45,7 +45,9 @@ func (s *site) unsettled(client *redis.Client) int {
 	s.t.Helper()
 	n := s.size(client, "kabar:*:out:*", client.XLen)
 	for _, l := range push.Lanes {
-		n += s.size(client, "kabar:*:delayed:"+l.String(), client.ZCard)
+		for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
+			n += s.size(client, "kabar:*:delayed:"+l.String()+app, client.ZCard)
+		}
 	}
 	return n
 }
@@ -75,7 +77,7 @@ func TestFullRedis(t *testing.T) {
 	first := s.serve()
 	s.serve()
 	first.user(66)
-	first.device(66, "android", "reg_id", "A")
+	first.device(66, "android", "A")
 	client := s.connect()
 
 	s.sandbox.FCM.SetLatency(100 * time.Millisecond)
@@ -114,7 +116,7 @@ func TestOutcomesSurviveAnOutage(t *testing.T) {
 	s.vars = append(s.vars, "KABAR_PUSH_LEASE=6s")
 	processes := []*process{s.serve(), s.serve()}
 	processes[0].user(66)
-	processes[0].device(66, "android", "reg_id", "A")
+	processes[0].device(66, "android", "A")
 
 	const events = 60
 	var accepting atomic.Bool

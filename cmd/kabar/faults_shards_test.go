@@ -81,7 +81,7 @@ func TestShardsThatAreAwayDelayTheirOwnUsersOnly(t *testing.T) {
 	tokens[halfway] = s.tokenOn(hung, "Half")
 	for user, token := range tokens {
 		p.user(user)
-		p.device(user, "android", "reg_id", token)
+		p.device(user, "android", token)
 	}
 
 	resume := localredistest.Stop(t, s.masters[hung])
@@ -135,8 +135,8 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 	s.vars = append(s.vars, "KABAR_REDIS_WAIT_REPLICAS=1")
 	p := s.serve()
 	p.user(66)
-	p.device(66, "android", "reg_id", "A")
-	p.device(66, "android", "reg_id", "B")
+	p.device(66, "android", "A")
+	p.device(66, "android", "B")
 	resume := localredistest.Stop(t, replica)
 	requests := []struct{ what, method, path, auth, media, body string }{
 		{"register", "POST", "/v2/notifications/android.json", "66:t", asForm, "reg_id=C"},

@@ -55,7 +55,7 @@ func TestOperatorsCommands(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
 	p.user(66)
-	p.device(66, "android", "reg_id", "longenoughtobeabbreviated")
+	p.device(66, "android", "longenoughtobeabbreviated")
 
 	out := s.must(dompetEvent("one", 66)+"\n["+dompetEvent("two", 66)+","+dompetEvent("three", 66)+"]", "send")
 	if strings.Count(out, "accepted") != 3 {
@@ -117,7 +117,7 @@ func TestUnsuspendingDevices(t *testing.T) {
 	p.user(66)
 	tokens := []string{"firstphoneofthisuser", "secondphoneofthisuser"}
 	for _, token := range tokens {
-		p.device(66, "android", "reg_id", token)
+		p.device(66, "android", token)
 		s.sandbox.FCM.Fail(token, 1, sandbox.Response{Reason: "SENDER_ID_MISMATCH"})
 	}
 	s.must(dompetEvent("one", 66), "send")

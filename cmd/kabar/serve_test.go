@@ -21,8 +21,8 @@ func TestPublishToPush(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
 	p.user(66)
-	p.device(66, "android", "reg_id", "ASD223SDA")
-	p.device(66, "ios", "token", "RAG2314EN")
+	p.device(66, "android", "ASD223SDA")
+	p.device(66, "ios", "RAG2314EN")
 	raw, err := os.ReadFile(filepath.Join("..", "..", "dispatcher", "testdata", "samples", "transaction.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestKillBetweenAcceptanceAndPush(t *testing.T) {
 	s := newSite(t)
 	first := s.serve()
 	first.user(66)
-	first.device(66, "android", "reg_id", "A")
+	first.device(66, "android", "A")
 	s.sandbox.FCM.Hang(true) // the provider receives pushes and never answers
 	const events = 300
 	for i := range events {
@@ -115,7 +115,7 @@ func TestKillRedis(t *testing.T) {
 	s := newSite(t, "--appendfsync", "always")
 	p := s.serve()
 	p.user(66)
-	p.device(66, "android", "reg_id", "A")
+	p.device(66, "android", "A")
 	var accepted sync.Map
 	var failed atomic.Int32
 	var wg sync.WaitGroup
@@ -152,7 +152,7 @@ func TestTermUnderLoad(t *testing.T) {
 	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no lease ends during the test
 	first, second := s.serve(), s.serve()
 	first.user(66)
-	first.device(66, "android", "reg_id", "A")
+	first.device(66, "android", "A")
 	var accepted sync.Map
 	var wg sync.WaitGroup
 	for w := range 8 {
@@ -190,7 +190,7 @@ func TestProviderOutage(t *testing.T) {
 	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no push is repeated because its lease has ended
 	p := s.serve()
 	p.user(66)
-	p.device(66, "ios", "token", "A")
+	p.device(66, "ios", "A")
 	s.sandbox.APNs.Fail(sandbox.AnyToken, 5, sandbox.Response{Reason: "ServiceUnavailable", RetryAfter: 1})
 	for i := range 20 {
 		p.publish(dompetEvent(fmt.Sprint("e", i), 66))
@@ -256,7 +256,7 @@ func TestAdmin(t *testing.T) {
 		return resp.StatusCode, string(body)
 	}
 	p.user(66)
-	p.device(66, "android", "reg_id", "A")
+	p.device(66, "android", "A")
 	p.publish(dompetEvent("e", 66))
 	s.arrive("push", func() bool { return len(s.count("A")) == 1 })
 	s.arrive("it is counted", func() bool {

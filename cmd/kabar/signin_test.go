@@ -104,7 +104,7 @@ func TestUpstream(t *testing.T) {
 		t.Errorf("doctor:\n%s", out)
 	}
 	p := s.serve()
-	p.device(66, "android", "reg_id", "A") // signs in as 66:t
+	p.device(66, "android", "A") // signs in as 66:t
 	for auth, want := range map[string]int{"66:t": 200, "66:x": 401, "67:t": 401} {
 		if status, answer := p.call("GET", "/v2/notifications/unreads.json", auth, "", ""); status != want {
 			t.Errorf("%s: %d %v", auth, status, answer)

@@ -88,7 +88,7 @@ func (s *site) useEverything() {
 	p := s.serve()
 	for user := 1; user <= 8; user++ {
 		p.user(user)
-		p.device(user, "android", "reg_id", fmt.Sprint("A", user))
+		p.device(user, "android", fmt.Sprint("A", user))
 	}
 	socket := p.dial(1, "")
 	socket.next("hello")
