@@ -39,8 +39,8 @@ type Device struct {
 	// more than the last generation where the clock has run back.
 	Generation int64 `json:"g"`
 
-	// Suspended says why pushes must not go to this registration, or is empty;
-	// see [Registry.Suspend].
+	// Suspended says why pushes do not go to this registration, or is empty: its provider
+	// says that the token belongs to another project. A push a day is tried.
 	Suspended string `json:"s,omitempty"`
 	// TriedAt is when a push was last tried on the suspended device, in milliseconds since
 	// 1970, or 0.

@@ -23,8 +23,6 @@ var (
 	releaseLua string
 	//go:embed unlist.lua
 	unlistLua string
-	//go:embed suspend.lua
-	suspendLua string
 	//go:embed disown.lua
 	disownLua string
 	//go:embed admit.lua
@@ -36,7 +34,6 @@ var (
 	enlistScript  = rdb.NewScript(enlistLua)
 	releaseScript = rdb.NewScript(releaseLua)
 	unlistScript  = rdb.NewScript(unlistLua)
-	suspendScript = rdb.NewScript(suspendLua)
 	amendScript   = rdb.NewScript("local keys, args = KEYS, ARGV\n" + AmendSource)
 	disownScript  = rdb.NewScript(disownLua)
 	admitScript   = rdb.NewScript(admitLua)

@@ -3,9 +3,23 @@ package devices
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// Suspend suspends a device as delivery does, if it is still of the generation of d.
+func (r *Registry) Suspend(ctx context.Context, user int64, d Device, reason string) error {
+	listed, err := r.List(ctx, user)
+	i := slices.IndexFunc(listed, func(l Device) bool { return l.ID == d.ID && l.Generation == d.Generation })
+	if err != nil || i < 0 {
+		return err
+	}
+	after := listed[i]
+	after.Suspended = reason
+	_, _, err = r.Change(ctx, user, listed[i], after)
+	return err
+}
 
 // A suspended registration stays suspended until the device registers again.
 func TestSuspend(t *testing.T) {

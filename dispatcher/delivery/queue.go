@@ -210,6 +210,10 @@ func (l *line) attempt(ctx context.Context, j *job) {
 		l.lane.unsent(j, l.unsentResult(ctx, r.Err))
 		return
 	}
+	if r.Outcome == push.Refused && j.started.IsZero() { // by the SDK: the provider said nothing
+		l.lane.answered(j, r)
+		return
+	}
 	l.app.report(attempt{
 		lane: l.lane.lane, user: j.task.entry.User, device: j.device, started: j.started.Add(-j.task.ahead),
 	}, &r)

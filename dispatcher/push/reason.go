@@ -16,7 +16,7 @@ const (
 	ReasonBusy        Reason = "busy"         // the queue to the provider is full
 	ReasonStopping    Reason = "stopping"     // the process is shutting down
 	ReasonRedis       Reason = "redis"        // Redis did not answer
-	ReasonCircuitOpen Reason = "circuit_open" // the circuit breaker is open
+	ReasonCircuitOpen Reason = "circuit_open" // the circuit is open
 	ReasonSuspect     Reason = "suspect"      // the provider has called the device's token dead once
 	ReasonRate        Reason = "rate"         // as many pushes went to the device as the provider allows
 	ReasonOthers      Reason = "others"       // evidence that other gateways have seen
