@@ -363,6 +363,7 @@ const (
 	lateBy    = 2 * time.Second
 	ratio     = 1.2
 	tooLittle = 25 * time.Millisecond
+	enough    = 1000 // pushes for which a 99th percentile means something
 )
 
 // compare compares how long pushes to healthy devices took during faults of some devices
@@ -385,6 +386,9 @@ func (tr *trial) compare() {
 		_, beside, mostBeside := h.beside.quantiles(other)
 		if usual := max(mostBefore, mostBeside); most > usual+lateBy {
 			tr.t.Errorf("a push to %s in lane %s took %s, without a fault %s at most", k.platform, k.lane, most, usual)
+		}
+		if min(len(h.during[k]), len(h.before[k])) < enough {
+			continue
 		}
 		usual := max(before, beside)
 		if limit := max(time.Duration(ratio*float64(usual)), usual+tooLittle); during > limit {
