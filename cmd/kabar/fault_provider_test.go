@@ -59,7 +59,9 @@ func TestFaultsOfProviders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.vars = append(tr.vars, "KABAR_FCM_CREDENTIALS_FILE="+credentials)
+	// No gateway fails here. With the other trials' short lease an attempt may wait for a
+	// connection for a quarter of a second only, which a busy machine exceeds.
+	tr.vars = append(tr.vars, "KABAR_FCM_CREDENTIALS_FILE="+credentials, "KABAR_PUSH_LEASE=16s")
 	client := redis.NewClient(&redis.Options{Addr: tr.redis.Addr()})
 	t.Cleanup(func() { client.Close() })
 	tr.rdb = client
@@ -363,6 +365,7 @@ const (
 	lateBy    = 2 * time.Second
 	ratio     = 1.2
 	tooLittle = 25 * time.Millisecond
+	enough    = 1000 // pushes for which a 99th percentile means something
 )
 
 // compare compares how long pushes to healthy devices took during faults of some devices
@@ -385,6 +388,9 @@ func (tr *trial) compare() {
 		_, beside, mostBeside := h.beside.quantiles(other)
 		if usual := max(mostBefore, mostBeside); most > usual+lateBy {
 			tr.t.Errorf("a push to %s in lane %s took %s, without a fault %s at most", k.platform, k.lane, most, usual)
+		}
+		if min(len(h.during[k]), len(h.before[k])) < enough {
+			continue
 		}
 		usual := max(before, beside)
 		if limit := max(time.Duration(ratio*float64(usual)), usual+tooLittle); during > limit {
