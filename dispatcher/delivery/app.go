@@ -38,6 +38,7 @@ type app struct {
 	accepted bool                 // some push was accepted, as far as this process knows
 	opened   bool                 // this gateway has opened the circuit: its credentials were refused
 	differs  time.Time            // when others were accepted with credentials that this gateway lacks
+	vouched  time.Time            // when a probe of this gateway was accepted, after its credentials were refused
 	second   int64                // of sent
 	sent     [len(push.Lanes)]int // attempts in this second
 }
@@ -136,7 +137,7 @@ func (a *app) report(t attempt, r *push.Result) {
 			add(&o.cleared, t.user)
 		}
 	case r.Outcome == push.CredentialsRefused:
-		urgent = a.noteRefused(r.Reason)
+		urgent = a.noteRefused(r.Reason, false)
 	case r.Outcome == push.SlowDown && r.Scope != push.ScopeDevice:
 		urgent = a.noteSlow(t, r)
 	case blames(r, known, anyAccepted):
@@ -152,15 +153,19 @@ func (a *app) report(t attempt, r *push.Result) {
 	}
 }
 
-// differsFor is how long a gateway whose credentials are refused, while others' are accepted,
-// opens no circuit for that.
-const differsFor = 10 * time.Minute
+// doubtFor is how long a refusal of our credentials does not open the circuit alone, after
+// others' were accepted, or a probe with ours.
+const doubtFor = 10 * time.Minute
 
-// noteRefused notes that our credentials were refused. It reports whether to share that at
-// once. The caller holds mu.
-func (a *app) noteRefused(reason push.Reason) bool {
-	if a.clock().Sub(a.differs) < differsFor {
+// noteRefused notes that our credentials were refused; probed says that a probe was, not a
+// push. It reports whether to share that at once. The caller holds mu.
+func (a *app) noteRefused(reason push.Reason, probed bool) bool {
+	switch now := a.clock(); {
+	case now.Sub(a.differs) < doubtFor:
 		return false
+	case now.Sub(a.vouched) < doubtFor && !probed: // a single token, perhaps
+		a.observed.asksProbe = true
+		return true
 	}
 	a.observed.refused = reason
 	if a.shared.circuit == nil { // before Redis knows, so that no more pushes try

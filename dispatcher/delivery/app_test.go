@@ -242,6 +242,26 @@ func TestTrialOfThoseWhoOpenedTheCircuit(t *testing.T) {
 	p.until("closed", func() bool { return !a.open() })
 }
 
+// One token for which our credentials are always refused stops nobody: after a probe was
+// accepted, the next refusal asks the provider first.
+func TestCredentialsRefusedForOneToken(t *testing.T) {
+	t.Parallel()
+	p := newPlatformTest(t)
+	a := p.gateway()
+	p.answer(a, 1, refused)
+	if !a.open() {
+		t.Fatal("the first refusal does not open the circuit")
+	}
+	p.until("closed", func() bool { return !a.open() })
+	for range 3 {
+		p.answer(a, 1, refused)
+		p.told(a)
+		if a.open() {
+			t.Fatal("the token opens the circuit again")
+		}
+	}
+}
+
 // A gateway with bad credentials, while those of others are accepted, stops nobody for long.
 func TestCredentialsOfOneGateway(t *testing.T) {
 	t.Parallel()

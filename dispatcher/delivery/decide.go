@@ -16,6 +16,10 @@ const MaxBackoff = 15 * time.Minute
 // answer.
 const lostBackoff = time.Second
 
+// refusedBackoff is the first step of the backoff of a push whose credentials were refused
+// while the circuit stays closed.
+const refusedBackoff = 10 * time.Second
+
 // A fate is what becomes of a push to a device after an attempt.
 type fate uint8
 

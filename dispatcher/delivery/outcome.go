@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -31,6 +32,9 @@ func (l *lane) answered(j *job, r push.Result) {
 	}
 	d := decide(&r, f)
 	switch {
+	case d.fate == wait && !j.app.open(): // the circuit stays closed: it is this device's or this gateway's fault
+		r.Backoff = cmp.Or(r.Backoff, refusedBackoff)
+		d.fate, d.outcome, d.delay = retry, outcomeRetrying, backoff(&r, f.attempts)
 	case d.outcome == outcomeSuspect && j.device.Suspect == nil:
 		w.metrics.suspects.WithLabelValues(platform, string(r.Reason)).Inc()
 	case d.fate == forget:

@@ -88,7 +88,7 @@ func (a *app) judge(ctx context.Context, s *sharedState, o *observed, free bool)
 		more := *c
 		more.Users = s.evidence.blaming
 		err = a.change(ctx, s, &more)
-	case c != nil && free && c.due(now):
+	case c != nil && free && c.due(now.Add(-a.defers())):
 		claimed := c.claimed(now)
 		if err = a.change(ctx, s, claimed); err == nil && s.circuit == claimed {
 			work = func(ctx context.Context) { a.probe(ctx, claimed) }
@@ -152,7 +152,7 @@ func (a *app) slow(ctx context.Context, s *sharedState, o *observed) error {
 func (a *app) ask(ctx context.Context) {
 	if r := a.askProvider(ctx); r.Outcome == push.CredentialsRefused {
 		a.mu.Lock()
-		a.noteRefused(r.Reason)
+		a.noteRefused(r.Reason, true)
 		a.mu.Unlock()
 	}
 }
@@ -205,10 +205,21 @@ func (a *app) finishProbe(ctx context.Context, c, next *circuit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if next == nil {
-		a.opened = false // our credentials are the ones that are accepted
+		a.opened, a.vouched = false, a.clock() // our credentials are accepted
 	}
 	a.showCircuit(a.shared.circuit, s.circuit)
 	a.shared.circuit, a.shared.circuitText = s.circuit, s.circuitText
+}
+
+// defers returns how long this gateway leaves a due probe to others: if it has opened the
+// circuit, its credentials may be bad and those of others good.
+func (a *app) defers() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.opened {
+		return 2 * watchEvery
+	}
+	return 0
 }
 
 // newestWhy returns the reason of the newest evidence that this gateway has seen.

@@ -210,6 +210,9 @@ func (l *line) attempt(ctx context.Context, j *job) {
 		l.lane.unsent(j, l.unsentResult(ctx, r.Err))
 		return
 	}
+	if r.Outcome == push.Later && j.started.IsZero() {
+		r.Lost = true // so that it waits shortly: it only waited for a place or a connection
+	}
 	if r.Outcome == push.Refused && j.started.IsZero() { // by the SDK: the provider said nothing
 		l.lane.answered(j, r)
 		return

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	unreachableAfter = 3           // attempts in a row without an answer
-	repeatLog        = time.Minute // between two log lines while a provider is unreachable
+	unreachableAfter = 3               // attempts in a row without an answer
+	unreachableFor   = 5 * time.Second // and no answer for so long
+	repeatLog        = time.Minute     // between two log lines while a provider is unreachable
 	forgetLost       = 2 * MaxBackoff
 )
 
@@ -57,7 +58,7 @@ func (r *reach) note(now time.Time, result *push.Result) {
 	}
 	r.lost++
 	r.reason, r.lastLost = result.Reason, now
-	if r.lost >= unreachableAfter && !r.down {
+	if r.lost >= unreachableAfter && now.Sub(r.since) >= unreachableFor && !r.down {
 		r.down, r.changed = true, true
 		r.gauge.Set(1)
 	}
