@@ -41,7 +41,7 @@ func TestRollingRestart(t *testing.T) {
 	var all []*watcher
 	for user := 1; user <= users; user++ {
 		f.at(0).user(user)
-		f.at(0).device(user, "android", fmt.Sprint("R", user))
+		f.at(0).device(user, "ios", fmt.Sprint("R", user))
 		w := &watcher{user: user, fleet: f, rand: rand.New(rand.NewPCG(seed, uint64(user))), more: make(chan struct{}, 1)}
 		all = append(all, w)
 		wg.Go(func() { w.listen(ctx) })

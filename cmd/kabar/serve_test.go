@@ -90,15 +90,15 @@ func TestKillBetweenAcceptanceAndPush(t *testing.T) {
 	s := newSite(t)
 	first := s.serve()
 	first.user(66)
-	first.device(66, "android", "A")
-	s.sandbox.FCM.Hang(true) // the provider receives pushes and never answers
+	first.device(66, "ios", "A")
+	s.sandbox.APNs.Hang(true) // the provider receives pushes and never answers
 	const events = 300
 	for i := range events {
 		first.publish(dompetEvent(fmt.Sprint("e", i), 66))
 	}
-	s.arrive("pushes under way", func() bool { return s.sandbox.FCM.Pending() > 0 })
+	s.arrive("pushes under way", func() bool { return s.sandbox.APNs.Pending() > 0 })
 	first.kill()
-	s.sandbox.FCM.Hang(false)
+	s.sandbox.APNs.Hang(false)
 	second := s.serve()
 	s.arrive("everything delivered", func() bool { return len(s.count("A")) == events })
 	_, list := second.call("GET", "/v2/notifications/list.json?type=dompet&per_page=100&page=3", "66:t", "", "")
@@ -115,7 +115,7 @@ func TestKillRedis(t *testing.T) {
 	s := newSite(t, "--appendfsync", "always")
 	p := s.serve()
 	p.user(66)
-	p.device(66, "android", "A")
+	p.device(66, "ios", "A")
 	var accepted sync.Map
 	var failed atomic.Int32
 	var wg sync.WaitGroup
@@ -152,7 +152,7 @@ func TestTermUnderLoad(t *testing.T) {
 	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no lease ends during the test
 	first, second := s.serve(), s.serve()
 	first.user(66)
-	first.device(66, "android", "A")
+	first.device(66, "ios", "A")
 	var accepted sync.Map
 	var wg sync.WaitGroup
 	for w := range 8 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
@@ -99,6 +100,7 @@ func newFCM(ctx context.Context, cfg *config.Config) (*fcm.Sender, error) {
 		ProjectID: cfg.FCM.ProjectID,
 		Endpoint:  FCMEndpoint(cfg.FCM),
 		InFlight:  inFlight(cfg.Push.InFlight),
+		Timeout:   requestTimeout(cfg),
 	}
 	var err error
 	if o.CredentialsJSON, err = readFile(cfg.FCM.CredentialsFile); err != nil {
@@ -118,6 +120,7 @@ func newAPNs(cfg *config.Config) (*apns.Sender, error) {
 		Topic:    c.Topic,
 		Endpoint: APNsEndpoint(c),
 		InFlight: inFlight(cfg.Push.InFlight),
+		Timeout:  requestTimeout(cfg),
 	}
 	var err error
 	if o.KeyPEM, err = readFile(c.KeyFile); err != nil {
@@ -157,6 +160,10 @@ func readCAs(name string) (*x509.CertPool, error) {
 	}
 	return pool, nil
 }
+
+// requestTimeout returns how long one request to a provider may last: a third of a lease, so
+// that it ends within half a lease together with what it waits for (G3).
+func requestTimeout(cfg *config.Config) time.Duration { return time.Duration(cfg.Push.Lease) / 3 }
 
 func inFlight(c config.InFlight) map[push.Lane]int {
 	return map[push.Lane]int{push.Urgent: c.Urgent, push.Chat: c.Chat, push.Bulk: c.Bulk}
