@@ -121,6 +121,7 @@ func TestAlerts(t *testing.T) {
 	rules := readAlertRules(t)
 	for _, f := range alertFaults {
 		t.Run(f.alert, func(t *testing.T) {
+			t.Parallel()
 			s := newAlertSite(t, f)
 			before := s.scrape()
 			f.inject(t, s)
