@@ -17,7 +17,7 @@ setup: ## install what the tests need: a C compiler, redis-server, promtool, cur
 
 .PHONY: test
 test: tools lint ## everything that must hold: formatting, vet, staticcheck, all tests with the race detector
-	go test -race -timeout 20m ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: lint
 lint: lint-api ## formatting, vet, staticcheck, the documents of the APIs
