@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/app"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -17,17 +18,23 @@ type devicesCmd struct {
 	Unsuspend devicesUnsuspendCmd `cmd:"" help:"Let pushes go to suspended devices again."`
 }
 
+// coreFor parses a user's id and connects to Redis. The caller closes the core.
+func (e *env) coreFor(id string) (int64, *app.Core, error) {
+	user, err := model.ParseUser(id)
+	if err != nil {
+		return 0, nil, fmt.Errorf("user %w", err)
+	}
+	core, err := e.core()
+	return user, core, err
+}
+
 type devicesListCmd struct {
 	User string `arg:"" help:"The user's id."`
 }
 
 // Run implements the command.
 func (c devicesListCmd) Run(e *env) error {
-	user, err := model.ParseUser(c.User)
-	if err != nil {
-		return fmt.Errorf("user %w", err)
-	}
-	core, err := e.core()
+	user, core, err := e.coreFor(c.User)
 	if err != nil {
 		return err
 	}
@@ -85,11 +92,7 @@ type devicesUnsuspendCmd struct {
 
 // Run implements the command.
 func (c devicesUnsuspendCmd) Run(e *env) error {
-	user, err := model.ParseUser(c.User)
-	if err != nil {
-		return fmt.Errorf("user %w", err)
-	}
-	core, err := e.core()
+	user, core, err := e.coreFor(c.User)
 	if err != nil {
 		return err
 	}
