@@ -24,7 +24,7 @@ type finding struct{ fault, remedy string }
 
 func (f *finding) Error() string { return f.fault }
 
-// A prober is a sender of which the doctor asks why it cannot push.
+// A prober is a sender that the doctor checks.
 type prober interface {
 	Probe(ctx context.Context) push.Result
 	Warm(ctx context.Context) error

@@ -30,7 +30,8 @@ type owedPush struct {
 	phase *phase
 }
 
-// A phase is a part of a trial. A push belongs to the phase in which it was published.
+// A phase is a part of a trial: before, during or after a fault. A push is counted in the
+// phase in which it was published.
 type phase struct {
 	name       string
 	owed       map[string]int // pushes that have not arrived, by platform

@@ -19,11 +19,11 @@ const (
 	// contradicts is how long an acceptance contradicts evidence.
 	contradicts = time.Minute
 
-	firstProbe   = time.Second      // to twice as long: an open circuit waits so for its first probe
-	maxProbe     = time.Minute      // how long it waits for a later one at most
-	probeTimeout = 15 * time.Second // of a probe, with the pushes that are tried for it
-	trials       = 3                // pushes of each lane that are tried when a circuit is half-open
-	trialTime    = 3 * time.Second  // for the answers to them
+	firstProbe   = time.Second      // the first probe comes after this to twice as long
+	maxProbe     = time.Minute      // between two probes at most
+	probeTimeout = 15 * time.Second // for asking the provider
+	trials       = 3                // pushes of each lane that are made due when a circuit is half-open
+	trialTime    = 3 * time.Second  // how long a probe waits for the answers to them
 )
 
 // evidence is what all gateways have seen of an app within the window.
@@ -41,8 +41,8 @@ func (e evidence) opens(now time.Time) bool {
 	return n > 0 && n >= min(quorum, e.attempted) && now.Sub(e.accepted) > contradicts
 }
 
-// blames reports whether an answer is evidence against the app. An answer to a token that
-// was never accepted is none, unless the app has accepted nothing yet: everybody can
+// blames reports whether an answer is evidence against the app. known says that a push to
+// the device was accepted before. An answer to a token that was never accepted is none, unless the app has accepted nothing yet: everybody can
 // register a made-up token.
 func blames(r *push.Result, known, anyAccepted bool) bool {
 	switch r.Outcome {

@@ -114,8 +114,8 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 	}
 }
 
-// waits are the reasons of delays without an attempt that end with a newer push of the same
-// tag: only the newest waits.
+// waits are the reasons for which pushes wait without an attempt, and of each tag only the
+// newest: an older one is dropped when it is due; see task.superseded.
 var waits = map[push.Reason]bool{push.ReasonSuspect: true, push.ReasonRate: true, push.ReasonSlowedDown: true}
 
 // delay delays a push to a device, or buries it when its time is over by then, and reports

@@ -10,7 +10,7 @@ import (
 // The rules for devices whose token a provider calls dead (guarantee G11): pure functions.
 
 const (
-	recheckAfter = time.Minute         // between the first verdict and the attempt whose verdict counts
+	recheckAfter = time.Minute         // between the first verdict and an attempt whose verdict counts, at least
 	stormRecheck = time.Hour           // the same during a storm of verdicts
 	fewRecheck   = 24 * time.Hour      // the same when nothing else was accepted since the first verdict
 	maxRecheck   = time.Hour           // between two rechecks at most

@@ -62,7 +62,8 @@ type apiError struct {
 	Details []detail
 }
 
-// A detail is one of several kinds, of which it has the members.
+// A detail is one entry of an error's details. It holds the members of all kinds that are
+// read; those of other kinds stay empty.
 type detail struct {
 	ErrorCode       string                                  // of google.firebase.fcm.v1.FcmError
 	FieldViolations []struct{ Field string }                // of google.rpc.BadRequest

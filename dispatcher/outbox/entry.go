@@ -73,7 +73,7 @@ func (e *Entry) Retry(device string, attempts int) *Entry {
 
 // since returns the moment in milliseconds from which the age of the push counts: the
 // acceptance of the event; or the end of the quiet hours that it has waited for; or the
-// moment at which it was requeued. It is 0 when the entry has no valid id.
+// moment at which it was requeued. It is 0 for an entry without a valid id.
 func (e *Entry) since() int64 {
 	if e.Since != 0 {
 		return e.Since

@@ -33,8 +33,7 @@ var ErrClosed = errors.New("the provider's connections are closed")
 
 // Options configure a [Pool]. URL is required.
 type Options struct {
-	// URL is the provider's address, of which only host and port matter. All requests go
-	// there.
+	// URL is the provider's address. All requests go to its host and port.
 	URL string
 	// InFlight bounds the requests in flight; DefaultInFlight when zero.
 	InFlight int
