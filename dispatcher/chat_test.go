@@ -105,7 +105,7 @@ func TestGrace(t *testing.T) {
 			}
 			w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // do not wait for an hour
 			w.settled()
-			if n := len(w.android.sent); (n == 1) != c.pushed {
+			if n := len(w.android.pushes()); (n == 1) != c.pushed {
 				t.Errorf("%d pushes", n)
 			}
 		})
@@ -129,10 +129,10 @@ func TestGraceOfARunOfMessages(t *testing.T) {
 	w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(66), push.Chat)) // do not wait for an hour
 	w.run()
 	w.settled()
-	if len(w.android.sent) != 1 || w.android.sent[0].Body != "3 pesan dari Me Ow" {
-		t.Fatalf("%d pushes", len(w.android.sent))
+	if len(w.android.pushes()) != 1 || w.android.pushes()[0].Body != "3 pesan dari Me Ow" {
+		t.Fatalf("%d pushes", len(w.android.pushes()))
 	}
-	if d := string(dataJSON(w.android.sent[0].Data)); !strings.Contains(d, newest) {
+	if d := string(dataJSON(w.android.pushes()[0].Data)); !strings.Contains(d, newest) {
 		t.Errorf("it does not show the newest: %s", d)
 	}
 }

@@ -86,7 +86,7 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bo
 	timeout := time.After(patient)
 	for {
 		p.mu.Lock()
-		sent, change := append([]push.Delivery(nil), p.sent...), p.change
+		sent, change := slices.Clone(p.sent), p.change
 		p.mu.Unlock()
 		if ok(sent) {
 			return sent
@@ -97,6 +97,13 @@ func (p *phone) wait(t *testing.T, what string, ok func(sent []push.Delivery) bo
 			t.Fatalf("%s: condition not met after %v, %d pushes", what, patient, len(sent))
 		}
 	}
+}
+
+// pushes returns the deliveries so far.
+func (p *phone) pushes() []push.Delivery {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.sent)
 }
 
 func count(n int) func([]push.Delivery) bool {
@@ -318,17 +325,35 @@ func (w *world) eventually(what string, ok func() bool) {
 	}
 }
 
-// left returns the numbers of queued, delayed and dead entries.
+// left returns the numbers of queued, delayed and dead entries. It counts them in one
+// transaction, so that it misses no entry that moves between a stream and a delayed set.
 func (w *world) left() (out, delayed, dead int) {
+	w.t.Helper()
+	var streams, sets, letters []*redis.IntCmd
 	ctx := context.Background()
-	for p := range w.opts.Partitions.Len() {
-		for _, l := range push.Lanes {
-			out += int(w.rdb.XLen(ctx, w.Outbox.StreamKey(p, l)).Val())
-			delayed += int(w.rdb.ZCard(ctx, w.Outbox.DelayedKey(p, l)).Val())
+	_, err := w.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		for p := range w.opts.Partitions.Len() {
+			for _, l := range push.Lanes {
+				streams = append(streams, tx.XLen(ctx, w.Outbox.StreamKey(p, l)))
+				for _, app := range []string{"", ":android", ":ios"} { // the latter wait for a circuit
+					sets = append(sets, tx.ZCard(ctx, w.Outbox.DelayedKey(p, l)+app))
+				}
+			}
+			letters = append(letters, tx.XLen(ctx, w.opts.Partitions.Key(p, "dead")))
 		}
-		dead += int(w.rdb.XLen(ctx, w.opts.Partitions.Key(p, "dead")).Val())
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return out, delayed, dead
+	return sum(streams), sum(sets), sum(letters)
+}
+
+func sum(counts []*redis.IntCmd) (n int) {
+	for _, c := range counts {
+		n += int(c.Val())
+	}
+	return n
 }
 
 func (w *world) settled() {

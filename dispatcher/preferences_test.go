@@ -93,7 +93,7 @@ func TestMutedTypes(t *testing.T) {
 				}
 			}
 			w.settled()
-			if a, i := len(w.android.sent), len(w.ios.sent); a != len(c.push) || i != len(c.push)+len(c.mute) {
+			if a, i := len(w.android.pushes()), len(w.ios.pushes()); a != len(c.push) || i != len(c.push)+len(c.mute) {
 				t.Errorf("%d pushes to android, %d to ios", a, i)
 			}
 			n, err := w.opts.Inbox.Counters.Unreads(t.Context(), 66)
@@ -113,7 +113,7 @@ func TestMutedEverywhere(t *testing.T) {
 	w.publish(promo)
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "muted" && s.Devices[0].Outcome == "muted" })
 	w.settled()
-	if n := len(w.android.sent); n != 0 {
+	if n := len(w.android.pushes()); n != 0 {
 		t.Errorf("%d pushes", n)
 	}
 }
@@ -210,7 +210,7 @@ func TestPromotionsWaitForTheMorning(t *testing.T) {
 		w.publish(fmt.Sprintf(`{"id":"%[1]s","type":"%[1]s","receiver_id":66,"message":"m","details":{"id":1}}`, typ))
 		w.status(typ, func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	}
-	if n, late := len(w.android.sent), len(w.delayed()); n != 4 || late != 1 {
+	if n, late := len(w.android.pushes()), len(w.delayed()); n != 4 || late != 1 {
 		t.Errorf("%d pushes, %d delayed", n, late)
 	}
 	n, err := w.opts.Inbox.Counters.Unreads(t.Context(), 66)
@@ -247,7 +247,7 @@ func TestRetriesWaitForTheMorning(t *testing.T) {
 	w.release(w.morning.Add(time.Hour))
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
-	if a, i := len(w.android.sent), len(w.ios.sent); a != 2 || i != 1 {
+	if a, i := len(w.android.pushes()), len(w.ios.pushes()); a != 2 || i != 1 {
 		t.Errorf("%d pushes to android, %d to ios", a, i)
 	}
 }
@@ -265,8 +265,8 @@ func TestStaleByTheMorning(t *testing.T) {
 	w.release(w.morning.Add(morningSpread))
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "done" })
 	w.settled()
-	if _, _, dead := w.left(); dead != 0 || len(w.android.sent) != 1 {
-		t.Errorf("%d dead letters, %d pushes", dead, len(w.android.sent))
+	if _, _, dead := w.left(); dead != 0 || len(w.android.pushes()) != 1 {
+		t.Errorf("%d dead letters, %d pushes", dead, len(w.android.pushes()))
 	}
 }
 

@@ -77,7 +77,7 @@ func TestOutcomeThatCannotBeWritten(t *testing.T) {
 	}
 	rename(record+":aside", record)
 	w.settled()
-	if n := len(w.android.sent); n != 3 {
+	if n := len(w.android.pushes()); n != 3 {
 		t.Errorf("%d attempts, want 3", n)
 	}
 	if s := w.status("promo-1", func(s delivery.ReceiverStatus) bool { return true }); s.Push != "done" {

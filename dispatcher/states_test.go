@@ -170,7 +170,7 @@ func statesInAnyOrder(t *testing.T, rnd *rand.Rand) {
 	w.run()
 	w.settled()
 	sent := make(map[string]int)
-	for _, d := range w.android.sent {
+	for _, d := range w.android.pushes() {
 		sent[fmt.Sprintf("%s %s %s", d.Data[1].Value, d.Tag, d.Body)]++
 	}
 	if diff := cmp.Diff(pushes, sent); diff != "" {
@@ -229,7 +229,7 @@ func TestSupersededPushesAreDropped(t *testing.T) {
 			w.run()
 			w.settled()
 			var sent []string
-			for _, d := range w.android.sent {
+			for _, d := range w.android.pushes() {
 				sent = append(sent, d.Body)
 			}
 			slices.Sort(sent)
@@ -296,7 +296,7 @@ func TestQuietStatesSupersede(t *testing.T) {
 	}
 	w.run()
 	w.settled()
-	if n := len(w.android.sent); n != 0 {
+	if n := len(w.android.pushes()); n != 0 {
 		t.Errorf("%d pushes", n)
 	}
 }

@@ -67,7 +67,7 @@ func TestPoisonBecomesADeadLetter(t *testing.T) {
 	if err != nil || len(letters) != 1 || letters[0].Reason != "poison" {
 		t.Errorf("dead letters %+v, %v", letters, err)
 	}
-	if n := len(w.android.sent); n != 0 {
+	if n := len(w.android.pushes()); n != 0 {
 		t.Errorf("%d attempts", n)
 	}
 }
@@ -114,7 +114,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 	w.settled()
 	cancel()
 	wg.Wait()
-	if n := len(w.android.sent); n != 1 {
+	if n := len(w.android.pushes()); n != 1 {
 		t.Errorf("%d attempts", n)
 	}
 }
@@ -142,7 +142,7 @@ func TestStopHandsBack(t *testing.T) {
 	stop()
 	close(release)
 	wg.Wait()
-	first := len(w.android.sent)
+	first := len(w.android.pushes())
 	if out, delayed, _ := w.left(); out+delayed != events-first || first == events {
 		t.Fatalf("%d sent, %d + %d left of %d", first, out, delayed, events)
 	}
@@ -153,10 +153,10 @@ func TestStopHandsBack(t *testing.T) {
 	stop()
 	wg.Wait()
 	seen := make(map[string]int)
-	for _, d := range w.android.sent {
+	for _, d := range w.android.pushes() {
 		seen[d.ID]++
 	}
-	if len(seen) != events || len(w.android.sent) != events {
-		t.Errorf("%d different of %d pushes, want %d", len(seen), len(w.android.sent), events)
+	if len(seen) != events || len(w.android.pushes()) != events {
+		t.Errorf("%d different of %d pushes, want %d", len(seen), len(w.android.pushes()), events)
 	}
 }

@@ -171,7 +171,7 @@ func TestUnsendableDevicesAreLeftAlone(t *testing.T) {
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
 	w.publish(strings.Replace(promo, "promo-1", "promo-2", 1))
 	w.status("promo-2", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
-	if n := len(w.android.sent); n != 1 {
+	if n := len(w.android.pushes()); n != 1 {
 		t.Errorf("%d attempts", n)
 	}
 	w.android.answer = nil
@@ -197,7 +197,7 @@ func TestRetriesNameOnlyTheDevicesOwed(t *testing.T) {
 	w.run()
 	w.publish(promo)
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 2 && s.Push == "done" && w.settledNow() })
-	if a, i := len(w.android.sent), len(w.ios.sent); a != 1 || i != 3 {
+	if a, i := len(w.android.pushes()), len(w.ios.pushes()); a != 1 || i != 3 {
 		t.Errorf("%d pushes to android, %d to ios", a, i)
 	}
 }
@@ -230,7 +230,7 @@ func TestSupersededRetriesAreDropped(t *testing.T) {
 		return len(s.Devices) == 1 && s.Devices[0].Outcome == "superseded"
 	})
 	w.settled()
-	if n := len(w.android.sent); n != 2 {
+	if n := len(w.android.pushes()); n != 2 {
 		t.Errorf("%d pushes", n)
 	}
 }
@@ -354,8 +354,8 @@ func TestReminder(t *testing.T) {
 	}
 	w.settled()
 	sent := w.android.wait(t, "reminder", count(1))
-	if len(sent) != 1 || len(w.ios.sent) != 1 {
-		t.Fatalf("%d reminders, %d to the other device", len(sent), len(w.ios.sent)-1)
+	if len(sent) != 1 || len(w.ios.pushes()) != 1 {
+		t.Fatalf("%d reminders, %d to the other device", len(sent), len(w.ios.pushes())-1)
 	}
 	var got strings.Builder
 	for _, f := range sent[0].Data {

@@ -270,31 +270,47 @@ var partitions = rdb.NewPartitions("kabar", 16)
 
 func (tr *trial) leftovers() (left []string) {
 	tr.t.Helper()
-	pipe := tr.rdb.Pipeline()
-	counts := make(map[string]*redis.IntCmd)
-	ctx := tr.t.Context()
-	for i := range partitions.Len() {
-		key := partitions.Key(i, "handoffs")
-		counts[key] = pipe.ZCard(ctx, key)
-		for _, lane := range push.Lanes {
-			key := partitions.Key(i, "out:"+lane.String())
-			counts[key] = pipe.XLen(ctx, key)
-			for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
-				key = partitions.Key(i, "delayed:"+lane.String()+app)
-				counts[key] = pipe.ZCard(ctx, key)
-			}
-		}
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	counts, err := unfinished(tr.t.Context(), tr.rdb)
+	if err != nil {
 		return []string{err.Error()}
 	}
 	for key, n := range counts {
-		if n.Val() > 0 {
-			left = append(left, fmt.Sprintf("%s: %d", key, n.Val()))
-		}
+		left = append(left, fmt.Sprintf("%s: %d", key, n))
 	}
 	slices.Sort(left)
 	return left
+}
+
+// unfinished returns how much each key holds of what is still to be done: pushes, queued
+// and delayed, and handed-over messages. It counts a partition's keys in one transaction,
+// so that it misses nothing that moves between them.
+func unfinished(ctx context.Context, client redis.UniversalClient) (map[string]int64, error) {
+	left := make(map[string]int64)
+	for i := range partitions.Len() {
+		counts := make(map[string]*redis.IntCmd)
+		_, err := client.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+			key := partitions.Key(i, "handoffs")
+			counts[key] = tx.ZCard(ctx, key)
+			for _, lane := range push.Lanes {
+				key := partitions.Key(i, "out:"+lane.String())
+				counts[key] = tx.XLen(ctx, key)
+				for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
+					key = partitions.Key(i, "delayed:"+lane.String()+app)
+					counts[key] = tx.ZCard(ctx, key)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for key, n := range counts {
+			if n.Val() > 0 {
+				left[key] = n.Val()
+			}
+		}
+	}
+	return left, nil
 }
 
 // judge gives the checker the final state, and reports its violations.

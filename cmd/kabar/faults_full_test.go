@@ -12,7 +12,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -41,13 +40,14 @@ func (s *site) size(client *redis.Client, pattern string, size func(ctx context.
 }
 
 // unsettled returns how many pushes are in the outbox or delayed.
-func (s *site) unsettled(client *redis.Client) int {
+func (s *site) unsettled(client *redis.Client) (n int) {
 	s.t.Helper()
-	n := s.size(client, "kabar:*:out:*", client.XLen)
-	for _, l := range push.Lanes {
-		for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
-			n += s.size(client, "kabar:*:delayed:"+l.String()+app, client.ZCard)
-		}
+	counts, err := unfinished(s.t.Context(), client)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, left := range counts {
+		n += int(left)
 	}
 	return n
 }
