@@ -58,7 +58,7 @@ func Default() *Config {
 		},
 		Devices:     Devices{PerUser: 60, PerAddress: 6000},
 		Dedupe:      Dedupe{Window: 7 * day},
-		Attachments: Attachments{URL: "file://./attachments"},
+		Attachments: Attachments{URL: "file://./attachments", PerUser: 120, PerAddress: 6000, Quota: 1024},
 		Timezone:    "Asia/Jakarta",
 		Locale:      "id",
 		Retention:   Retention{Notifications: 90 * day, MaxNotifications: 1000},

@@ -16,8 +16,11 @@ func (c Dedupe) validate(p *problems) {
 
 // Attachments configures where files sent in chats are kept.
 type Attachments struct {
-	URL       URL    `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
-	PublicURL string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files; empty: as the request did"`
+	URL        URL    `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
+	PerUser    int    `yaml:"per_user" doc:"files that a user may upload in any hour, half of them at once; 0 to 100000, 0 is no limit"`
+	PerAddress int    `yaml:"per_address" doc:"the same for all users of one public IP address (of IPv6 the /64); 0 to 1000000, 0 is no limit"`
+	Quota      int    `yaml:"quota" doc:"MiB that the files of a user may take; 0 to 1048576, 0 is no limit"`
+	PublicURL  string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files; empty: as the request did"`
 }
 
 var bucketURL = regexp.MustCompile(`^(mem://|[a-z][a-z0-9+.-]*://.)`)
@@ -26,6 +29,9 @@ func (c Attachments) validate(p *problems) {
 	if !bucketURL.MatchString(c.URL.Reveal()) {
 		p.add("attachments.url", "must be a bucket URL, like file://./attachments or s3://bucket")
 	}
+	p.between("attachments.per_user", c.PerUser, 0, 100_000)
+	p.between("attachments.per_address", c.PerAddress, 0, 1_000_000)
+	p.between("attachments.quota", c.Quota, 0, 1<<20)
 	if c.PublicURL != "" {
 		p.url("attachments.public_url", c.PublicURL, "http", "https")
 	}

@@ -22,17 +22,6 @@ func (k keys) rate(p Platform, token string) string {
 	return k.parts.Key(k.parts.Of(token), "rate:"+string(p)+":"+token)
 }
 
-// userLimit and networkLimit are strings without content: their expiry says how much of a
-// limit is used; see limit.lua. Kept for an hour at most.
-func (k keys) userLimit(a Action, user int64) string {
-	return k.parts.Key(k.parts.OfUser(user), "limit:"+string(a)+":"+strconv.FormatInt(user, 10))
-}
-
-func (k keys) networkLimit(a Action, network string) string {
-	id := digest(network)
-	return k.parts.Key(k.parts.Of(id), "limit:"+string(a)+":address:"+id)
-}
-
 // devices is a hash from device id to [Device] as JSON: what a user has
 // registered. Kept until the last device is removed.
 func (k keys) devices(user int64) string {

@@ -27,8 +27,6 @@ var (
 	disownLua string
 	//go:embed admit.lua
 	admitLua string
-	//go:embed limit.lua
-	limitLua string
 
 	claimScript   = rdb.NewScript(claimLua)
 	enlistScript  = rdb.NewScript(enlistLua)
@@ -37,7 +35,6 @@ var (
 	amendScript   = rdb.NewScript("local keys, args = KEYS, ARGV\n" + AmendSource)
 	disownScript  = rdb.NewScript(disownLua)
 	admitScript   = rdb.NewScript(admitLua)
-	limitScript   = rdb.NewScript(limitLua)
 )
 
 // runBool runs a script that replies 1 or 0. It returns the reply also with

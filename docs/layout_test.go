@@ -120,20 +120,22 @@ func TestImportsGoOneWay(t *testing.T) {
 // the module, and who may use net/http and a Redis client.
 func TestWhatEachLayerMayImport(t *testing.T) {
 	only := map[string][]string{
-		"inbox":               {"inbox/bbcode", "inbox/model", "inbox/rdb"},
-		"inbox/model":         nil,
-		"inbox/rdb":           nil,
-		"inbox/bbcode":        nil,
-		"inbox/attachments":   nil,
-		"devices":             {"devices/account", "inbox/rdb"},
-		"devices/credentials": {"devices/account", "inbox/rdb"},
-		"devices/account":     nil,
-		"dispatcher/jsonscan": nil,
-		"dispatcher/text":     nil,
-		"dispatcher/push":     nil,
-		"dispatcher/provider": {"dispatcher/jsonscan", "dispatcher/push"},
-		"dispatcher/fcm":      {"dispatcher/provider", "dispatcher/push"},
-		"dispatcher/apns":     {"dispatcher/provider", "dispatcher/push"},
+		"inbox":                      {"inbox/bbcode", "inbox/model", "inbox/rdb"},
+		"inbox/model":                nil,
+		"inbox/rdb":                  nil,
+		"inbox/bbcode":               nil,
+		"inbox/attachments/metadata": nil,
+		"inbox/attachments":          {"inbox/attachments/metadata", "inbox/rdb"},
+		"devices/ratelimit":          {"inbox/rdb"},
+		"devices":                    {"devices/account", "inbox/rdb"},
+		"devices/credentials":        {"devices/account", "inbox/rdb"},
+		"devices/account":            nil,
+		"dispatcher/jsonscan":        nil,
+		"dispatcher/text":            nil,
+		"dispatcher/push":            nil,
+		"dispatcher/provider":        {"dispatcher/jsonscan", "dispatcher/push"},
+		"dispatcher/fcm":             {"dispatcher/provider", "dispatcher/push"},
+		"dispatcher/apns":            {"dispatcher/provider", "dispatcher/push"},
 	}
 	noRedis := []string{"event", "content", "push", "provider", "fcm", "apns"}
 	withHTTP := []string{"apns", "fcm", "live", "provider", "sandbox", "webhook"}

@@ -49,13 +49,15 @@ type decision struct {
 	outcome string // for the event's record
 	delay   time.Duration
 	recheck bool           // the push is the recheck of a suspect device
+	older   bool           // the token was called dead as of a time before its registration
 	device  devices.Device // as it is from now on
 }
 
 // facts are what a decision depends on besides the answer. Times are by Redis' clock.
 type facts struct {
 	device       devices.Device
-	attempts     int // of this push, this one included
+	attempts     int  // of this push, this one included
+	older        bool // an attempt before has met a verdict that is older than the registration
 	started, now time.Time
 	storm        storm // needed when a suspect device is called dead
 }
@@ -88,10 +90,10 @@ func decide(r *push.Result, f facts) decision {
 func decideDead(d *decision, r *push.Result, f facts) {
 	if !r.At.IsZero() && !r.At.After(f.device.RegisteredAt()) {
 		// The token was registered after that: once more after a minute.
-		if f.attempts > 1 {
+		if f.older {
 			d.fate, d.outcome = bury, outcomeDead
 		} else {
-			d.fate, d.outcome, d.delay = retry, outcomeRetrying, recheckAfter
+			d.fate, d.outcome, d.delay, d.older = retry, outcomeRetrying, recheckAfter, true
 		}
 		return
 	}

@@ -39,7 +39,7 @@ func TestDecide(t *testing.T) {
 		{"dead, second verdict", dead, suspect, 2, forget, "forgotten", 0, 0},
 		{"410 newer than the registration", newer, plain, 1, retry, "suspect", recheckAfter, recheckAfter},
 		{"410 older than the registration", old, plain, 1, retry, "retrying", recheckAfter, recheckAfter},
-		{"410 older than the registration, again", old, plain, 2, bury, "dead", 0, 0},
+		{"410 older than the registration, after another failure", old, plain, 2, retry, "retrying", recheckAfter, recheckAfter},
 		{"unavailable", unavailable, plain, 1, retry, "retrying", 10 * time.Second, 13 * time.Second},
 		{"unavailable again", unavailable, plain, 3, retry, "retrying", 40 * time.Second, 50 * time.Second},
 		{"unavailable for long", unavailable, plain, 30, retry, "retrying", MaxBackoff, MaxBackoff * 5 / 4},
@@ -54,12 +54,25 @@ func TestDecide(t *testing.T) {
 		if d.fate != c.fate || d.outcome != c.outcome || d.delay < c.from || d.delay > c.to {
 			t.Errorf("%s: fate %d, %s, delay %v; want fate %d, %s, delay %v to %v", c.name, d.fate, d.outcome, d.delay, c.fate, c.outcome, c.from, c.to)
 		}
+		if d.older != (c.result == old) {
+			t.Errorf("%s: older %v", c.name, d.older)
+		}
 		if c.result.Outcome == push.Accepted && d.device != plain {
 			t.Errorf("%s leaves %+v", c.name, d.device)
 		}
 		if d.recheck != (c.outcome == "suspect") {
 			t.Errorf("%s: recheck %v", c.name, d.recheck)
 		}
+	}
+}
+
+// A push that meets two verdicts that are older than the registration is buried.
+func TestOlderVerdictTwice(t *testing.T) {
+	registered := ago(24 * time.Hour)
+	old := push.Result{Outcome: push.DeadToken, Reason: "Unregistered", At: registered.Add(-time.Hour)}
+	d := decide(&old, facts{device: devices.Device{Generation: registered.UnixMicro()}, attempts: 3, older: true, started: noon, now: noon})
+	if d.fate != bury || d.outcome != "dead" {
+		t.Errorf("fate %d, %s", d.fate, d.outcome)
 	}
 }
 

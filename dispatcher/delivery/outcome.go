@@ -24,7 +24,7 @@ func (l *lane) answered(j *job, r push.Result) {
 	w, t := l.w, j.task
 	platform := string(j.device.Platform)
 	w.metrics.attempts.WithLabelValues(platform, r.Outcome.String(), string(r.Reason)).Inc()
-	f := facts{device: j.device, attempts: t.entry.Attempt + 1, started: j.started, now: w.redisNow(t)}
+	f := facts{device: j.device, attempts: t.entry.Attempt + 1, older: t.entry.Older, started: j.started, now: w.redisNow(t)}
 	if r.Outcome == push.DeadToken {
 		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 		f.storm = j.app.stormNow(ctx)
@@ -94,7 +94,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 		o.Since, o.Why = j.app.openSince()
 		l.w.delay(t, j.device, again, time.UnixMilli(again.Until).Sub(l.w.redisNow(t)), r.Reason)
 	case retry:
-		again.Recheck = d.recheck
+		again.Recheck, again.Older = d.recheck, again.Older || d.older
 		if waits[r.Reason] {
 			again.Waits = string(r.Reason)
 		}

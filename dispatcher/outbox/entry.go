@@ -27,6 +27,7 @@ type Entry struct {
 	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
 	Quiet    bool   `json:"q,omitzero"` // delayed to the end of quiet hours
 	Recheck  bool   `json:"k,omitzero"` // it is the recheck of a suspect device
+	Older    bool   `json:"l,omitzero"` // a provider has called the token dead as of a time before its registration
 	Waits    string `json:"w,omitzero"` // why it was delayed without an attempt, such as "circuit_open"; "" when it was not
 	Since    int64  `json:"d,omitzero"` // from when the age of a push that was delayed counts, ms by Redis' clock; see since
 	Category string `json:"c,omitzero"` // names the buttons on an iPhone

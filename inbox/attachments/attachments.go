@@ -1,9 +1,7 @@
 package attachments
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,7 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/kabar-gateway/kabar/inbox/attachments/metadata"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file://
 	_ "gocloud.dev/blob/memblob"  // mem://
@@ -30,7 +29,29 @@ var (
 	ErrNotFound = errors.New("there is no such file")
 	// ErrErased reports that the user was erased before or during the upload.
 	ErrErased = errors.New("the user was erased")
+	// ErrDamaged reports a file whose metadata cannot be removed, because its parts cannot
+	// be told apart.
+	ErrDamaged = metadata.ErrDamaged
 )
+
+// A QuotaError reports that a user's files take so much that one more does not fit.
+type QuotaError struct {
+	Taken, Quota int64 // bytes
+}
+
+// Error says how much is taken and permitted.
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("does not fit: your files take %d bytes of %d", e.Taken, e.Quota)
+}
+
+// A BucketError is an error of the bucket.
+type BucketError struct{ err error }
+
+// Error returns the bucket's words.
+func (e *BucketError) Error() string { return "bucket: " + e.err.Error() }
+
+// Unwrap returns the bucket's error.
+func (e *BucketError) Unwrap() error { return e.err }
 
 // MaxSize is the maximum size of a file, in bytes.
 const MaxSize = 10 << 20
@@ -45,10 +66,11 @@ const (
 type Options struct {
 	// URL is the address of the bucket.
 	URL string
-	// Redis holds the counter of files and the set of each user's files; their keys begin
-	// with Prefix.
-	Redis  redis.UniversalClient
-	Prefix string
+	// Batcher and Partitions keep the counter of files and what each user has sent.
+	Batcher    *rdb.Batcher
+	Partitions *rdb.Partitions
+	// Quota is how much the files of a user may take, in bytes; 0 is no limit.
+	Quota int64
 	// Erased reports whether a user was erased and has not become known again since. It is
 	// called concurrently.
 	Erased func(ctx context.Context, user int64) (bool, error)
@@ -56,10 +78,12 @@ type Options struct {
 
 // A Store keeps files. It is safe for concurrent use.
 type Store struct {
-	bucket *blob.Bucket
-	redis  redis.UniversalClient
-	prefix string
-	erased func(ctx context.Context, user int64) (bool, error)
+	bucket   *blob.Bucket
+	batcher  *rdb.Batcher
+	keys     keys
+	quota    int64
+	erased   func(ctx context.Context, user int64) (bool, error)
+	cleaning chan struct{} // holds a value for each file that loses its metadata
 }
 
 // Open opens the bucket. It creates a missing folder; an unreachable S3 is noticed only
@@ -73,21 +97,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket for attachments: %w", err)
 	}
-	return &Store{bucket: bucket, redis: opts.Redis, prefix: opts.Prefix, erased: opts.Erased}, nil
+	return &Store{
+		bucket: bucket, batcher: opts.Batcher, keys: keys{opts.Partitions}, quota: opts.Quota, erased: opts.Erased,
+		cleaning: make(chan struct{}, cleaners),
+	}, nil
 }
-
-// counter is a string, kept for ever: the id of the newest file.
-func (s *Store) counter() string { return s.prefix + ":attachments" }
-
-// files is a set, kept until the user is erased: the paths, in the bucket, of the files
-// that the user has sent.
-func (s *Store) files(user int64) string {
-	return s.counter() + ":" + strconv.FormatInt(user, 10)
-}
-
-// times is a sorted set that is kept until the user is erased: the members of files, scored
-// with the time in milliseconds at which the user sent each.
-func (s *Store) times(user int64) string { return s.files(user) + ":times" }
 
 // bucketURL adds defaults to the address of a folder: create it when missing, and write
 // temporary files inside it, because /tmp may be another file system.
@@ -120,93 +134,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// An Attachment is a stored file.
-type Attachment struct {
-	ID   int64  // from the counter
-	Key  string // 32 random hex digits
-	Name string // safe in a URL
-	Type string // its media type
-	Size int64  // bytes
-}
-
-// Put stores a file that a user sends, under a safe form of its name. When it fails,
-// nothing is stored; the error is ErrType, ErrTooLarge or ErrErased, or comes from r, the
-// bucket or Redis.
-func (s *Store) Put(ctx context.Context, user int64, name string, r io.Reader) (Attachment, error) {
-	head := make([]byte, headSize)
-	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return Attachment{}, fmt.Errorf("read file: %w", err)
-	}
-	head = head[:n]
-	t, ok := detect(head)
-	if !ok {
-		return Attachment{}, ErrType
-	}
-	if err := s.refuseErased(ctx, user); err != nil {
-		return Attachment{}, err
-	}
-	id, err := s.redis.Incr(ctx, s.counter()).Result()
-	if err != nil {
-		return Attachment{}, fmt.Errorf("number attachment: %w", err)
-	}
-	a := Attachment{ID: id, Key: newKey(), Name: safeName(name, t), Type: t.media}
-	// The path is listed before the file is written: Erase finds only listed files.
-	if err := s.note(ctx, user, &a); err != nil {
-		return Attachment{}, err
-	}
-	a.Size, err = s.write(ctx, &a, user, io.MultiReader(bytes.NewReader(head), r))
-	if err == nil {
-		if err = s.confirm(ctx, user, &a); err == nil {
-			return a, nil
-		}
-	}
-	// If this fails, too, the path stays listed, and Erase deletes the file with its user.
-	return a, errors.Join(err, s.drop(context.WithoutCancel(ctx), user, path(a.Key, a.Name)))
-}
-
-// refuseErased returns ErrErased when the user was erased.
-func (s *Store) refuseErased(ctx context.Context, user int64) error {
-	erased, err := s.erased(ctx, user)
-	if err != nil {
-		return fmt.Errorf("store attachment: %w", err)
-	}
-	if erased {
-		return ErrErased
-	}
-	return nil
-}
-
-// note lists the path of a file, so that Erase and Expire find the file.
-func (s *Store) note(ctx context.Context, user int64, a *Attachment) error {
-	pipe := s.redis.Pipeline()
-	pipe.SAdd(ctx, s.files(user), path(a.Key, a.Name))
-	pipe.ZAdd(ctx, s.times(user), now(path(a.Key, a.Name)))
-	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("note attachment: %w", err)
-	}
-	return nil
-}
-
-// confirm checks again, after the file was written, whether its user was erased meanwhile.
-// An Erase that ran before the write may have unlisted the path without finding a file to
-// delete, so the path is listed again first: an Erase that begins later finds it.
-func (s *Store) confirm(ctx context.Context, user int64, a *Attachment) error {
-	if err := s.note(ctx, user, a); err != nil {
-		return err
-	}
-	return s.refuseErased(ctx, user)
-}
-
 // drop deletes a file, if it exists, and then unlists its path.
 func (s *Store) drop(ctx context.Context, user int64, path string) error {
 	if err := s.bucket.Delete(ctx, path); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("erase attachment: %w", err)
+		return fmt.Errorf("erase attachment: %w", &BucketError{err})
 	}
-	pipe := s.redis.Pipeline()
-	pipe.ZRem(ctx, s.times(user), path)
-	pipe.SRem(ctx, s.files(user), path)
-	if _, err := pipe.Exec(ctx); err != nil {
+	if err := s.batcher.Do(ctx, dropScript.Command(ctx, s.keys.both(user), path)); err != nil {
 		return fmt.Errorf("erase attachment: %w", err)
 	}
 	return nil
@@ -220,7 +153,11 @@ const eraseMost = 100
 // errors come from the bucket or Redis.
 func (s *Store) Erase(ctx context.Context, user int64) error {
 	for {
-		paths, err := s.redis.SRandMemberN(ctx, s.files(user), eraseMost).Result()
+		list := rdb.NewCommand(ctx, "zrange", s.keys.files(user), 0, eraseMost-1)
+		if err := s.batcher.Do(ctx, list); err != nil {
+			return fmt.Errorf("list attachments: %w", err)
+		}
+		paths, err := list.StringSlice()
 		if err != nil {
 			return fmt.Errorf("list attachments: %w", err)
 		}
@@ -234,44 +171,6 @@ func (s *Store) Erase(ctx context.Context, user int64) error {
 		}
 	}
 }
-
-// write stores a file whole or not at all.
-func (s *Store) write(ctx context.Context, a *Attachment, user int64, r io.Reader) (int64, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w, err := s.bucket.NewWriter(ctx, path(a.Key, a.Name), &blob.WriterOptions{
-		ContentType: a.Type,
-		Metadata:    map[string]string{"user": strconv.FormatInt(user, 10), "id": strconv.FormatInt(a.ID, 10)},
-	})
-	if err != nil {
-		return 0, fmt.Errorf("store attachment: %w", err)
-	}
-	size, err := io.Copy(w, io.LimitReader(r, MaxSize+1))
-	if err == nil && size > MaxSize {
-		err = ErrTooLarge
-	}
-	if err != nil {
-		cancel() // before Close, which then discards the file
-	}
-	closeErr := w.Close()
-	switch {
-	case errors.Is(err, ErrTooLarge):
-		return 0, err
-	case err != nil:
-		return 0, fmt.Errorf("store attachment: %w", err)
-	case closeErr != nil:
-		return 0, fmt.Errorf("store attachment: %w", closeErr)
-	}
-	return size, nil
-}
-
-func newKey() string {
-	var key [keySize]byte
-	rand.Read(key[:]) // never fails
-	return hex.EncodeToString(key[:])
-}
-
-func path(key, name string) string { return folder + key + "/" + name }
 
 // A File is an open file. Close it.
 type File struct {
@@ -292,7 +191,7 @@ func (s *Store) Get(ctx context.Context, key, name string) (*File, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open attachment: %w", err)
+		return nil, fmt.Errorf("open attachment: %w", &BucketError{err})
 	}
 	if !isKept(r.ContentType()) { // not stored by Put
 		return nil, errors.Join(ErrNotFound, r.Close())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
@@ -13,16 +14,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 func picture(t *testing.T, encode func(io.Writer, image.Image) error) string {
 	t.Helper()
@@ -33,10 +36,13 @@ func picture(t *testing.T, encode func(io.Writer, image.Image) error) string {
 	return b.String()
 }
 
+// pdf is a file whose bytes are kept as they are.
+const pdf = "%PDF-1.7\n"
+
 func pngPicture(t *testing.T) string { return picture(t, png.Encode) }
 
 // onEveryBucket runs a test with a bucket in a folder and with one in memory.
-func onEveryBucket(t *testing.T, test func(t *testing.T, s *Store, folder string)) {
+func onEveryBucket(t *testing.T, test func(t *testing.T, s *testStore, folder string)) {
 	t.Run("folder", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "made", "when missing")
 		test(t, open(t, "file://"+dir), dir)
@@ -47,22 +53,51 @@ func onEveryBucket(t *testing.T, test func(t *testing.T, s *Store, folder string
 // nobody reports that no user is erased.
 func nobody(context.Context, int64) (bool, error) { return false, nil }
 
-func open(t *testing.T, url string) *Store {
+func open(t *testing.T, url string) *testStore {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-	s, err := Open(t.Context(), Options{URL: url, Redis: rdb, Prefix: "kabar", Erased: nobody})
+	server, err := localredis.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	batcher := rdb.NewBatcher(client, 0)
+	prefix := fmt.Sprint(t.Name(), ".", stores.Add(1))
+	s, err := Open(t.Context(), Options{URL: url, Batcher: batcher, Partitions: rdb.NewPartitions(prefix, 4), Erased: nobody})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(s.Close(), rdb.Close()); err != nil {
+		batcher.Close()
+		if err := errors.Join(s.Close(), client.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
+	return &testStore{s, client}
 }
 
-func read(t *testing.T, s *Store, a Attachment) (*File, string) {
+// stores counts the stores: each has keys of its own.
+var stores atomic.Int64
+
+// A testStore is a store with the client of its Redis.
+type testStore struct {
+	*Store
+	redis *redis.Client
+}
+
+// listed fails the test unless Redis lists as much of a user as there is in the bucket.
+func (s *testStore) listed(t *testing.T, user int64, files int, bytes int64) {
+	t.Helper()
+	n := s.redis.ZCard(t.Context(), s.keys.files(user)).Val()
+	total, _ := s.redis.HGet(t.Context(), s.keys.sizes(user), "total").Int64()
+	if int(n) != files || total != bytes {
+		t.Errorf("%d files of %d bytes are listed, want %d of %d", n, total, files, bytes)
+	}
+	if left := s.redis.Exists(t.Context(), s.keys.both(user)...).Val(); files == 0 && left != 0 {
+		t.Errorf("%d keys are left", left)
+	}
+}
+
+func read(t *testing.T, s *testStore, a Attachment) (*File, string) {
 	t.Helper()
 	f, err := s.Get(t.Context(), a.Key, a.Name)
 	if err != nil {
@@ -77,15 +112,15 @@ func read(t *testing.T, s *Store, a Attachment) (*File, string) {
 }
 
 func TestFilesComeBackAsTheyWere(t *testing.T) {
-	onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
-		content := pngPicture(t) + strings.Repeat("x", 1<<20)
+	onEveryBucket(t, func(t *testing.T, s *testStore, _ string) {
+		content := pdf + strings.Repeat("x", 1<<20)
 		var keys []string
 		for id := int64(1); id <= 3; id++ {
-			a, err := s.Put(t.Context(), 66, "foto.jpg", iotest.HalfReader(strings.NewReader(content[:len(content)/int(id)])))
+			a, err := s.Put(t.Context(), 66, "struk.png", iotest.HalfReader(strings.NewReader(content[:len(content)/int(id)])))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a.ID != id || a.Name != "foto.png" || a.Type != "image/png" || a.Size != int64(len(content)/int(id)) || len(a.Key) != 32 {
+			if a.ID != id || a.Name != "struk.pdf" || a.Type != "application/pdf" || a.Size != int64(len(content)/int(id)) || len(a.Key) != 32 {
 				t.Errorf("%+v", a)
 			}
 			f, got := read(t, s, a)
@@ -139,8 +174,8 @@ func TestTypes(t *testing.T) {
 
 func TestNothingIsKeptOfWhatFails(t *testing.T) {
 	broken := errors.New("broken")
-	onEveryBucket(t, func(t *testing.T, s *Store, dir string) {
-		content := pngPicture(t)
+	onEveryBucket(t, func(t *testing.T, s *testStore, dir string) {
+		content := pdf
 		for name, c := range map[string]struct {
 			r    io.Reader
 			want error
@@ -210,11 +245,11 @@ func TestErasedDuringAnUpload(t *testing.T) {
 		"and known anew already": {},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
+			onEveryBucket(t, func(t *testing.T, s *testStore, _ string) {
 				erased, fails := c.before, error(nil)
 				s.erased = func(context.Context, int64) (bool, error) { return erased, fails }
 				_, err := s.Put(t.Context(), 66, "a.png", io.MultiReader(
-					strings.NewReader(pngPicture(t)+strings.Repeat("x", headSize)),
+					strings.NewReader(pdf+strings.Repeat("x", headSize)),
 					last(func() {
 						erased, fails = c.after, c.fails
 						if err := s.Erase(t.Context(), 66); err != nil {
@@ -236,16 +271,14 @@ func TestErasedDuringAnUpload(t *testing.T) {
 				if left := stored(t, s); len(left) > 0 {
 					t.Errorf("left are %q", left)
 				}
-				if n := s.redis.Exists(t.Context(), s.files(66)).Val(); n != 0 {
-					t.Error("files are still listed")
-				}
+				s.listed(t, 66, 0, 0)
 			})
 		})
 	}
 }
 
 // stored returns the paths of all files in the bucket.
-func stored(t *testing.T, s *Store) []string {
+func stored(t *testing.T, s *testStore) []string {
 	t.Helper()
 	var paths []string
 	for files := s.bucket.List(nil); ; {
@@ -261,7 +294,7 @@ func stored(t *testing.T, s *Store) []string {
 }
 
 func TestFilesThatAreNotThere(t *testing.T) {
-	onEveryBucket(t, func(t *testing.T, s *Store, dir string) {
+	onEveryBucket(t, func(t *testing.T, s *testStore, dir string) {
 		a, err := s.Put(t.Context(), 66, "a.png", strings.NewReader(pngPicture(t)))
 		if err != nil {
 			t.Fatal(err)
@@ -307,10 +340,9 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
-// Expire deletes the files that are old enough, of all given users, and gives a time to
-// files that an earlier version stored without one.
+// Expire deletes the files that are old enough, of all given users.
 func TestExpire(t *testing.T) {
-	onEveryBucket(t, func(t *testing.T, s *Store, _ string) {
+	onEveryBucket(t, func(t *testing.T, s *testStore, _ string) {
 		ctx := t.Context()
 		put := func(user int64) Attachment {
 			a, err := s.Put(ctx, user, "x.png", strings.NewReader(pngPicture(t)))
@@ -338,25 +370,76 @@ func TestExpire(t *testing.T) {
 			}
 			return n
 		}
-		old, fresh, others, undated := put(66), put(66), put(15), put(66)
+		old, fresh, others := put(66), put(66), put(15)
 		cut := time.Now().Add(time.Hour)
-		if err := s.redis.ZAdd(ctx, s.times(66), redis.Z{Score: float64(cut.UnixMilli()), Member: path(fresh.Key, fresh.Name)}).Err(); err != nil {
+		if err := s.redis.ZAdd(ctx, s.keys.files(66), redis.Z{Score: float64(cut.UnixMilli()), Member: path(fresh.Key, fresh.Name)}).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.redis.ZRem(ctx, s.times(66), path(undated.Key, undated.Name)).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if n := expire(time.Now().Add(-time.Hour)); n != 0 || !kept(old) || !kept(others) || !kept(undated) {
+		if n := expire(time.Now().Add(-time.Hour)); n != 0 || !kept(old) || !kept(others) {
 			t.Fatalf("%d files that are not old enough were deleted", n)
 		}
-		if n := expire(cut); n != 3 || kept(old) || kept(others) || kept(undated) || !kept(fresh) {
-			t.Errorf("%d deleted; old %v, others' %v, undated %v, fresh %v", n, kept(old), kept(others), kept(undated), kept(fresh))
+		if n := expire(cut); n != 2 || kept(old) || kept(others) || !kept(fresh) {
+			t.Errorf("%d deleted; old %v, others' %v, fresh %v", n, kept(old), kept(others), kept(fresh))
 		}
 		if err := s.Erase(ctx, 66); err != nil {
 			t.Fatal(err)
 		}
-		if left, err := s.redis.Keys(ctx, "*:66*").Result(); err != nil || len(left) > 0 {
-			t.Errorf("left after erasing: %v, %v", left, err)
-		}
+		s.listed(t, 66, 0, 0)
+		s.listed(t, 15, 0, 0)
 	})
+}
+
+// The files of a user take no more than their quota; what goes makes room again.
+func TestQuota(t *testing.T) {
+	s := open(t, "mem://")
+	s.quota = 100
+	put := func(user int64, size int) (Attachment, error) {
+		return s.Put(t.Context(), user, "a.pdf", strings.NewReader(pdf+strings.Repeat("x", size-len(pdf))))
+	}
+	first, err := put(66, 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := put(66, 40); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{20, 200} {
+		_, err = put(66, size)
+		if q, ok := errors.AsType[*QuotaError](err); !ok || *q != (QuotaError{Taken: 100, Quota: 100}) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	s.listed(t, 66, 2, 100)
+	if n := len(stored(t, s)); n != 2 {
+		t.Errorf("%d files are stored", n)
+	}
+	if _, err := put(15, 100); err != nil {
+		t.Errorf("another user: %v", err)
+	}
+	if err := s.drop(t.Context(), 66, path(first.Key, first.Name)); err != nil {
+		t.Fatal(err)
+	}
+	s.listed(t, 66, 1, 40)
+	if _, err := put(66, 60); err != nil {
+		t.Errorf("after a file has gone: %v", err)
+	}
+}
+
+// Metadata does not reach the bucket; a file in which it cannot be found is refused.
+func TestMetadataIsRemoved(t *testing.T) {
+	s := open(t, "mem://")
+	photo := picture(t, func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, nil) })
+	const secret = "6.2088S 106.8456E"
+	tagged := photo[:2] + "\xff\xfe\x00" + string(rune(2+len(secret))) + secret + photo[2:]
+	a, err := s.Put(t.Context(), 66, "a.jpg", strings.NewReader(tagged))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, got := read(t, s, a); strings.Contains(got, secret) || got != photo || f.Size != a.Size {
+		t.Errorf("%d bytes, with the comment %v", len(got), strings.Contains(got, secret))
+	}
+	if _, err := s.Put(t.Context(), 66, "a.jpg", strings.NewReader(photo[:20])); !errors.Is(err, ErrDamaged) {
+		t.Errorf("damaged: %v", err)
+	}
+	s.listed(t, 66, 1, a.Size)
 }

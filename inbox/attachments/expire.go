@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // expireBatch is the number of files of a user that one round deletes.
@@ -18,16 +18,13 @@ const expireBatch = 100
 // concurrently with itself. An error of the bucket or of Redis belongs to one user: the
 // files of the others expire.
 func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (deleted int, err error) {
-	failed := []error{s.adopt(ctx, users)}
+	var failed []error
 	for len(users) > 0 {
-		pipe := s.redis.Pipeline()
-		due := make([]*redis.StringSliceCmd, len(users))
+		due := make([]*rdb.Command, len(users))
 		for i, user := range users {
-			due[i] = pipe.ZRangeByScore(ctx, s.times(user), &redis.ZRangeBy{
-				Min: "-inf", Max: "(" + strconv.FormatInt(before.UnixMilli(), 10), Count: expireBatch,
-			})
+			due[i] = rdb.NewCommand(ctx, "zrangebyscore", s.keys.files(user), "-inf", "("+strconv.FormatInt(before.UnixMilli(), 10), "limit", 0, expireBatch)
 		}
-		_, _ = pipe.Exec(ctx) // each reply holds its own error
+		_ = s.batcher.Do(ctx, due...) // each reply holds its own error
 		var more []int64
 		for i, user := range users {
 			n, err := s.dropAll(ctx, user, due[i])
@@ -46,8 +43,8 @@ func (s *Store) Expire(ctx context.Context, users []int64, before time.Time) (de
 
 // dropAll deletes the files of a user that Redis listed, as far as it can, and returns how
 // many it deleted.
-func (s *Store) dropAll(ctx context.Context, user int64, listed *redis.StringSliceCmd) (deleted int, err error) {
-	paths, err := listed.Result()
+func (s *Store) dropAll(ctx context.Context, user int64, listed *rdb.Command) (deleted int, err error) {
+	paths, err := listed.StringSlice()
 	if err != nil {
 		return 0, fmt.Errorf("list old attachments: %w", err)
 	}
@@ -60,44 +57,4 @@ func (s *Store) dropAll(ctx context.Context, user int64, listed *redis.StringSli
 		deleted++
 	}
 	return deleted, errors.Join(failed...)
-}
-
-// adopt sets the time of files without one to now: an earlier version stored them, or the
-// process died between storing and note.
-func (s *Store) adopt(ctx context.Context, users []int64) error {
-	pipe := s.redis.Pipeline()
-	files, times := make([]*redis.IntCmd, len(users)), make([]*redis.IntCmd, len(users))
-	for i, user := range users {
-		files[i], times[i] = pipe.SCard(ctx, s.files(user)), pipe.ZCard(ctx, s.times(user))
-	}
-	_, _ = pipe.Exec(ctx) // each reply holds its own error
-	var failed []error
-	for i, user := range users {
-		err := errors.Join(files[i].Err(), times[i].Err())
-		if err == nil && files[i].Val() != times[i].Val() {
-			err = s.adoptAll(ctx, user)
-		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("date attachments: %w", err))
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// adoptAll sets the time of a user's files without one to now.
-func (s *Store) adoptAll(ctx context.Context, user int64) error {
-	paths, err := s.redis.SMembers(ctx, s.files(user)).Result()
-	if err != nil || len(paths) == 0 {
-		return err
-	}
-	members := make([]redis.Z, len(paths))
-	for i, p := range paths {
-		members[i] = now(p)
-	}
-	return s.redis.ZAddNX(ctx, s.times(user), members...).Err()
-}
-
-// now returns the member of times for a file that is sent now.
-func now(path string) redis.Z {
-	return redis.Z{Score: float64(time.Now().UnixMilli()), Member: path}
 }

@@ -90,12 +90,6 @@ type Devices interface {
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
 }
 
-// A Limiter limits registrations and removals of devices. [devices.Limiter] implements it
-// and documents the method and its errors.
-type Limiter interface {
-	Allow(ctx context.Context, a devices.Action, user int64, address string) error
-}
-
 // Credentials holds users' credentials, and tickets. [credentials.Store] implements it and
 // documents the methods and their errors.
 type Credentials interface {
@@ -180,8 +174,7 @@ type Options struct {
 
 	Devices     Devices
 	Credentials Credentials
-	// Limiter limits registrations and removals of devices; nil: they are not limited.
-	Limiter Limiter
+	Limits      Limits
 	// Publisher to Eraser are parts of a [dispatcher.Dispatcher].
 	Publisher  Publisher
 	Deliveries Deliveries
@@ -278,7 +271,9 @@ func newAPI(opts Options) *api {
 			language: words, location: opts.Location, promo: opts.Types.Promos(),
 		},
 		registration: &registration{
-			devices: opts.Devices, limiter: opts.Limiter, refused: metrics.refused,
+			devices:   opts.Devices,
+			added:     limited{opts.Limits.Registrations, metrics.refused},
+			removed:   limited{opts.Limits.Removals, metrics.refused},
 			publisher: opts.Publisher, language: words,
 		},
 		preferences: &preferences{
@@ -291,7 +286,7 @@ func newAPI(opts Options) *api {
 		},
 		messages: &messages{conversations: opts.Conversations, chat: opts.Chat, viewer: viewer, language: words},
 		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles},
-		files:    &files{attachments: opts.Attachments, url: opts.PublicURL},
+		files:    &files{attachments: opts.Attachments, uploads: limited{opts.Limits.Uploads, metrics.uploadsRefused}, url: opts.PublicURL},
 		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
 		events: &events{
 			parser: &eventParser{opts.Publisher}, publisher: opts.Publisher, deliveries: opts.Deliveries,

@@ -30,12 +30,16 @@ func extend(w http.ResponseWriter, d time.Duration) {
 	_ = errors.Join(c.SetReadDeadline(until), c.SetWriteDeadline(until)) // fails only for writers without deadlines
 }
 
+// byQuota is the label of uploads that a user's quota refused.
+const byQuota = "quota"
+
 const attachmentsPath = "/v2/chat_attachments/"
 
 // files serves the endpoints of attachments.
 type files struct {
 	attachments Attachments // nil when none are kept
-	url         string      // see Options.PublicURL
+	uploads     limited
+	url         string // see Options.PublicURL
 }
 
 // attach: POST /v2/chat_attachments.json, /v2/users/chat_attachments.json
@@ -57,11 +61,15 @@ func (f *files) attach(r *http.Request, user int64) (reply, error) {
 
 // keep stores the file that a form brings.
 func (f *files) keep(r *http.Request, user int64) (attachments.Attachment, error) {
+	if err := f.uploads.allow(r, user); err != nil {
+		return attachments.Attachment{}, err
+	}
 	file, name, err := formFile(r)
 	if err != nil {
 		return attachments.Attachment{}, err
 	}
 	kept, err := f.attachments.Put(r.Context(), user, name, file)
+	var quota *attachments.QuotaError
 	switch {
 	case err == nil:
 	case errors.Is(err, attachments.ErrType):
@@ -72,6 +80,11 @@ func (f *files) keep(r *http.Request, user int64) (attachments.Attachment, error
 		err = &failure{code: tooLarge, fields: map[string]string{
 			"file": fmt.Sprintf("is larger than %d bytes", attachments.MaxSize),
 		}}
+	case errors.Is(err, attachments.ErrDamaged):
+		err = wrong("file", "is damaged")
+	case errors.As(err, &quota):
+		f.uploads.refused.WithLabelValues(byQuota).Inc()
+		err = &failure{code: tooLarge, fields: map[string]string{"file": quota.Error()}}
 	case file.err != nil:
 		err = unsent(file.err)
 	}

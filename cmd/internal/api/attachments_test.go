@@ -8,12 +8,17 @@ import (
 	"image/gif"
 	"image/png"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/kabar-gateway/kabar/devices/ratelimit"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -122,6 +127,41 @@ func TestFilesOfOtherTypesAreRefused(t *testing.T) {
 	}
 }
 
+// Uploads are limited by user and address; what is stored of a user by a quota.
+func TestUploadsAreLimited(t *testing.T) {
+	w := newWorld(t, nil)
+	w.server.Close()
+	batcher := rdb.NewBatcher(w.redis, 0)
+	t.Cleanup(batcher.Close)
+	parts := rdb.NewPartitions(w.prefix, 4)
+	files, err := attachments.Open(t.Context(), attachments.Options{
+		URL: "mem://", Batcher: batcher, Partitions: parts, Quota: int64(len(pdf)), Erased: w.inbox.Eraser.Erased,
+	})
+	check(t, err)
+	t.Cleanup(func() { check(t, files.Close()) })
+	w.options.Attachments = files
+	w.options.Limits.Uploads = ratelimit.New(batcher, parts, "uploads", ratelimit.Limits{PerUser: 4})
+	w.metrics = prometheus.NewRegistry()
+	w.options.Metrics = w.metrics
+	w.server = httptest.NewServer(New(w.options))
+
+	w.must(w.upload("a.pdf", pdf), 200)
+	e := w.fails(w.upload("b.pdf", pdf), 413, tooLarge, "file")
+	if want := fmt.Sprintf("does not fit: your files take %d bytes of %d", len(pdf), len(pdf)); e.Errors["file"] != want {
+		t.Errorf("%q, want %q", e.Errors["file"], want)
+	}
+	got := w.upload("c.pdf", pdf) // of 4 in an hour, 2 are permitted at once
+	w.fails(got, 429, rateLimited)
+	if s, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || s < 1 || s > 1800 {
+		t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
+	}
+	for by, want := range map[string]float64{"quota": 1, "user": 1, "address": 0} {
+		if n := refusals(t, w.metrics, "kabar_uploads_refused_total", by); n != want {
+			t.Errorf("%v uploads refused by %s, want %v", n, by, want)
+		}
+	}
+}
+
 func TestUploadsThatCannotBeRead(t *testing.T) {
 	w := newWorld(t, nil)
 	png := uploads[".png"]
@@ -137,6 +177,7 @@ func TestUploadsThatCannotBeRead(t *testing.T) {
 		"another part":    {boundary, filePart("foto", "a.png", png) + "--XX--", 422, invalid, "file"},
 		"an empty form":   {boundary, "--XX--", 422, invalid, "file"},
 		"cut off":         {boundary, strings.TrimSuffix(filePart("file", "a.png", png+large[:5000]), "\r\n"), 400, malformed, "body"},
+		"damaged":         {boundary, filePart("file", "a.png", png[:40]) + "--XX--", 422, invalid, "file"},
 		"cut off at once": {boundary, "--XX\r\nContent-Dis", 400, malformed, "body"},
 		"too large":       {boundary, filePart("file", "a.png", png+large) + "--XX--", 413, tooLarge, "file"},
 		"far too large":   {boundary, part("x", large) + filePart("file", "a.png", png+large) + "--XX--", 413, tooLarge, "body"},

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 )
@@ -51,23 +49,10 @@ func (p platform) blame(err error) error {
 // registration serves the endpoints that register and remove devices.
 type registration struct {
 	devices   Devices
-	limiter   Limiter // nil: none
-	refused   *prometheus.CounterVec
+	added     limited
+	removed   limited
 	publisher Publisher
 	language  *language
-}
-
-// allow counts a request against the limits of its user and address.
-func (reg *registration) allow(r *http.Request, a devices.Action, user int64) error {
-	if reg.limiter == nil {
-		return nil
-	}
-	err := reg.limiter.Allow(r.Context(), a, user, peer(r))
-	var limit *devices.LimitError
-	if errors.As(err, &limit) {
-		reg.refused.WithLabelValues(limit.By).Inc()
-	}
-	return err
 }
 
 // addDevice: POST /v2/notifications/android.json, …/ios.json
@@ -87,7 +72,7 @@ func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply
 			OperatingSystem: in.text("operating_system"),
 		}
 		if err = in.err(); err == nil {
-			err = reg.allow(r, devices.Registering, user)
+			err = reg.added.allow(r, user)
 		}
 		if err == nil {
 			_, err = reg.devices.Register(r.Context(), user, d, reg.publisher.Reminder(user))
@@ -108,7 +93,7 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 		}
 		before, after := in.text("old_"+p.token), in.text("new_"+p.token)
 		if err = in.err(); err == nil {
-			err = reg.allow(r, devices.Registering, user)
+			err = reg.added.allow(r, user)
 		}
 		if err == nil {
 			_, err = reg.devices.Replace(r.Context(), user, p.name, before, after)
@@ -129,7 +114,7 @@ func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (re
 		}
 		token := in.text(p.token)
 		if err = in.err(); err == nil {
-			err = reg.allow(r, devices.Removing, user)
+			err = reg.removed.allow(r, user)
 		}
 		if err == nil {
 			err = reg.devices.Remove(r.Context(), user, p.name, token)
@@ -169,7 +154,7 @@ func (reg *registration) logOut(r *http.Request, user int64) (reply, error) {
 		in.reject(android.token, "or token is required")
 	}
 	if err = in.err(); err == nil {
-		err = reg.allow(r, devices.Removing, user)
+		err = reg.removed.allow(r, user)
 	}
 	if err == nil {
 		err = reg.devices.Remove(r.Context(), user, p.name, token)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/ratelimit"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -66,7 +66,9 @@ func TestRegistrationsAreLimited(t *testing.T) {
 	w.server.Close()
 	batcher := rdb.NewBatcher(w.redis, 0)
 	t.Cleanup(batcher.Close)
-	w.options.Limiter = devices.NewLimiter(batcher, rdb.NewPartitions(w.prefix, 4), devices.Limits{PerUser: 4, PerAddress: 6})
+	parts, few := rdb.NewPartitions(w.prefix, 4), ratelimit.Limits{PerUser: 4, PerAddress: 6}
+	w.options.Limits.Registrations = ratelimit.New(batcher, parts, "registrations", few)
+	w.options.Limits.Removals = ratelimit.New(batcher, parts, "removals", few)
 	w.metrics = prometheus.NewRegistry()
 	w.options.Metrics = w.metrics
 	handler := New(w.options)
@@ -115,20 +117,20 @@ func TestRegistrationsAreLimited(t *testing.T) {
 		t.Errorf("behind another address: %d", got)
 	}
 	for by, want := range map[string]float64{"user": 5, "address": 1} {
-		if got := refusals(t, w.metrics, by); got != want {
+		if got := refusals(t, w.metrics, "kabar_registrations_refused_total", by); got != want {
 			t.Errorf("%v refused by %s, want %v", got, by, want)
 		}
 	}
 }
 
-// refusals returns the count of registrations refused.
-func refusals(t *testing.T, reg *prometheus.Registry, by string) float64 {
+// refusals returns the count of requests refused because of a limit.
+func refusals(t *testing.T, reg *prometheus.Registry, metric, by string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
 	check(t, err)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if f.GetName() == "kabar_registrations_refused_total" && m.GetLabel()[0].GetValue() == by {
+			if f.GetName() == metric && m.GetLabel()[0].GetValue() == by {
 				return m.GetCounter().GetValue()
 			}
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
 	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/devices/ratelimit"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
@@ -167,7 +168,7 @@ func failureOf(err error) *failure {
 		event   *event.InvalidError
 		locked  *credentials.LockedOutError
 		limit   *chat.LimitError
-		many    *devices.LimitError
+		many    *ratelimit.LimitError
 		network net.Error
 	)
 	switch {

@@ -9,9 +9,10 @@ import (
 
 // metrics holds the metrics of the handler.
 type metrics struct {
-	requests *prometheus.CounterVec   // by route, method, status
-	seconds  *prometheus.HistogramVec // by route, method
-	refused  *prometheus.CounterVec   // by whose limit
+	requests       *prometheus.CounterVec   // by route, method, status
+	seconds        *prometheus.HistogramVec // by route, method
+	refused        *prometheus.CounterVec   // registrations and removals, by whose limit
+	uploadsRefused *prometheus.CounterVec   // by whose limit
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -33,7 +34,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, by := range []string{"user", "address"} {
 		m.refused.WithLabelValues(by)
 	}
-	reg.MustRegister(m.requests, m.seconds, m.refused)
+	m.uploadsRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_uploads_refused_total",
+		Help: "Uploads refused because of a limit: the rate of a user or an address, or the quota of a user.",
+	}, []string{"by"})
+	for _, by := range []string{"user", "address", byQuota} {
+		m.uploadsRefused.WithLabelValues(by)
+	}
+	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused)
 	return m
 }
 

@@ -105,7 +105,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 		Senders: senders, Location: jakarta, Log: log, Now: clock,
 		Types: []event.Type{{Name: "flash_sale", Lane: push.Bulk, Message: "Flash sale!"}},
 	})
-	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Redis: w.redis, Prefix: t.Name(), Erased: w.inbox.Eraser.Erased})
+	w.files, err = attachments.Open(t.Context(), attachments.Options{URL: "mem://", Batcher: batcher, Partitions: parts, Erased: w.inbox.Eraser.Erased})
 	check(t, err)
 	w.options = Options{
 		Attachments:   w.files,

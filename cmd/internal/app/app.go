@@ -97,8 +97,8 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		a.closing(a.signIn.Close)
 	}
 	files, err := attachments.Open(ctx, attachments.Options{
-		URL: cfg.Attachments.URL.Reveal(), Redis: a.core.Redis, Prefix: cfg.Redis.Prefix,
-		Erased: a.core.Inbox.Eraser.Erased,
+		URL: cfg.Attachments.URL.Reveal(), Batcher: a.core.Batcher, Partitions: a.core.partitions,
+		Quota: int64(cfg.Attachments.Quota) << 20, Erased: a.core.Inbox.Eraser.Erased,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attachments: %w", err)
@@ -139,7 +139,7 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Profiles:      a.core.Inbox.Profiles,
 		Contacts:      a.core.Inbox.Contacts,
 		Devices:       a.core.Devices,
-		Limiter:       a.core.Limiter,
+		Limits:        a.core.limits,
 		Credentials:   a.core.Credentials,
 		Publisher:     a.core.Dispatcher,
 		Deliveries:    a.core.Dispatcher.Delivery,

@@ -10,10 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/devices/ratelimit"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
@@ -30,7 +32,6 @@ type Core struct {
 	Redis       redis.UniversalClient
 	Inbox       *inbox.Store
 	Devices     *devices.Registry
-	Limiter     *devices.Limiter // of registrations
 	Credentials *credentials.Store
 	Dispatcher  *dispatcher.Dispatcher
 	Texts       *text.Catalogue
@@ -38,6 +39,8 @@ type Core struct {
 	Batcher *rdb.Batcher // writes wait for replicas: callers are told that they succeeded
 	Sharded bool         // pub/sub is that of a cluster
 
+	partitions *rdb.Partitions
+	limits   api.Limits
 	checker  *redischeck.Checker
 	signIns  *rdb.Batcher // writes do not wait for replicas
 	webhooks []*webhook.Client
@@ -75,11 +78,11 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		_ = redisClient.Close() // the first error says what is wrong
 		return nil, err
 	}
-	c := &Core{Redis: redisClient, checker: checker, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
+	c := &Core{Redis: redisClient, partitions: parts, checker: checker, Texts: texts, webhooks: clients, Batcher: rdb.NewBatcher(redisClient, cfg.Redis.WaitReplicas), Sharded: cluster}
 	// Signing in must not wait until replicas have confirmed the writes of other users.
 	c.signIns = rdb.NewBatcher(redisClient, 0)
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
-	c.Limiter = devices.NewLimiter(c.signIns, parts, devices.Limits{PerUser: cfg.Devices.PerUser, PerAddress: cfg.Devices.PerAddress})
+	c.limits = newLimits(c.signIns, parts, cfg)
 	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
@@ -95,6 +98,16 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	})
 	c.Dispatcher = c.newDispatcher(cfg, parts, senders, hooks, log, reg)
 	return c, nil
+}
+
+func newLimits(b *rdb.Batcher, p *rdb.Partitions, cfg *config.Config) api.Limits {
+	devices := ratelimit.Limits{PerUser: cfg.Devices.PerUser, PerAddress: cfg.Devices.PerAddress}
+	uploads := ratelimit.Limits{PerUser: cfg.Attachments.PerUser, PerAddress: cfg.Attachments.PerAddress}
+	return api.Limits{
+		Registrations: ratelimit.New(b, p, "registrations", devices),
+		Removals:      ratelimit.New(b, p, "removals", devices),
+		Uploads:       ratelimit.New(b, p, "uploads", uploads),
+	}
 }
 
 func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders map[devices.Platform]push.Sender, hooks map[string]report.Hook, log *slog.Logger, reg prometheus.Registerer) *dispatcher.Dispatcher {

@@ -1,17 +1,26 @@
-package devices
+package ratelimit
 
 import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/kabar-gateway/kabar/devices/internal/redistest"
 )
 
+const (
+	ani  int64 = 66
+	budi int64 = 67
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
 func TestLimiter(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, s store) {
-		allow := func(l Limits, a Action, user int64, address string) string {
+	redistest.OnEvery(t, func(t *testing.T, s redistest.Store) {
+		allow := func(l Limits, a string, user int64, address string) string {
 			t.Helper()
 			// A new limiter each time: another process counts on.
-			err := NewLimiter(s.Batcher, s.Partitions, l).Allow(t.Context(), a, user, address)
+			err := New(s.Batcher, s.Partitions, a, l).Allow(t.Context(), user, address)
 			var limit *LimitError
 			if err == nil {
 				return ""
@@ -30,39 +39,40 @@ func TestLimiter(t *testing.T) {
 		// So few in an hour that none comes back while the test runs.
 		few := Limits{PerUser: 6, PerAddress: 8}
 		for range 3 {
-			expect("", allow(few, Registering, ani, "192.0.2.1"))
+			expect("", allow(few, "registrations", ani, "192.0.2.1"))
 		}
 		for range 10 {
-			expect("user", allow(few, Registering, ani, "192.0.2.1"))
-			expect("user", allow(few, Registering, ani, "192.0.2.2"))
+			expect("user", allow(few, "registrations", ani, "192.0.2.1"))
+			expect("user", allow(few, "registrations", ani, "192.0.2.2"))
 		}
-		expect("", allow(few, Removing, ani, "192.0.2.1")) // has its own count
-		expect("", allow(few, Registering, budi, "192.0.2.1"))
-		expect("address", allow(few, Registering, budi, "192.0.2.1"))
-		expect("", allow(few, Registering, budi, "192.0.2.2"))
+		expect("", allow(few, "removals", ani, "192.0.2.1")) // has its own count
+		expect("", allow(few, "registrations", budi, "192.0.2.1"))
+		expect("address", allow(few, "registrations", budi, "192.0.2.1"))
+		expect("", allow(few, "registrations", budi, "192.0.2.2"))
 		for user := range int64(4) {
-			expect("", allow(few, Registering, 100+user, "2001:db8::1"))
+			expect("", allow(few, "registrations", 100+user, "2001:db8::1"))
 		}
-		expect("address", allow(few, Registering, 104, "2001:db8::2"))
-		expect("", allow(few, Registering, 105, "2001:db8:0:1::2"))
+		expect("address", allow(few, "registrations", 104, "2001:db8::2"))
+		expect("", allow(few, "registrations", 105, "2001:db8:0:1::2"))
 		for user, address := range map[int64]string{200: "2001:db8:0:1::3", 201: "::ffff:192.0.2.2"} {
-			expect("", allow(few, Registering, user, address))
+			expect("", allow(few, "registrations", user, address))
 		}
-		expect("", allow(few, Registering, 202, "192.0.2.2"))
-		expect("", allow(few, Registering, 203, "192.0.2.2"))
-		expect("address", allow(few, Registering, 204, "::ffff:192.0.2.2"))
+		expect("", allow(few, "registrations", 202, "192.0.2.2"))
+		expect("", allow(few, "registrations", 203, "192.0.2.2"))
+		expect("address", allow(few, "registrations", 204, "::ffff:192.0.2.2"))
 		for i, address := range []string{"127.0.0.1", "10.1.2.3", "192.168.0.1", "100.64.0.1", "::1", "fd00::1", "fe80::1%eth0", "", "@"} {
 			for user := range int64(10) { // of a proxy
-				expect("", allow(few, Registering, 300+10*int64(i)+user, address))
+				expect("", allow(few, "registrations", 300+10*int64(i)+user, address))
 			}
 		}
 		for range 100 {
-			expect("", allow(Limits{}, Registering, ani, "192.0.2.1"))
+			expect("", allow(Limits{}, "registrations", ani, "192.0.2.1"))
 		}
 
 		// All keys expire within the hour, whoever has hammered.
+		l := New(s.Batcher, s.Partitions, "registrations", few)
 		for _, key := range []string{
-			s.keys().userLimit(Registering, ani), s.keys().networkLimit(Registering, "192.0.2.1"),
+			l.userKey(ani), l.networkKey("192.0.2.1"),
 		} {
 			if ttl := s.Client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > time.Hour {
 				t.Errorf("%s stays for %v", key, ttl)
@@ -73,15 +83,15 @@ func TestLimiter(t *testing.T) {
 
 // A limit gives one back after the other, and a clock that stepped back keeps nobody out.
 func TestLimitComesBack(t *testing.T) {
-	onEveryRedis(t, func(t *testing.T, s store) {
-		l := NewLimiter(s.Batcher, s.Partitions, Limits{PerUser: 4})
-		key := s.keys().userLimit(Registering, ani)
+	redistest.OnEvery(t, func(t *testing.T, s redistest.Store) {
+		l := New(s.Batcher, s.Partitions, "registrations", Limits{PerUser: 4})
+		key := l.userKey(ani)
 		for _, tc := range []struct {
 			left    time.Duration // until the burst of 2 is permitted; one comes back in 30 minutes
 			refused bool
 		}{{10 * time.Minute, false}, {29 * time.Minute, false}, {35 * time.Minute, true}, {48 * time.Hour, true}} {
-			check(t, s.Client.Set(t.Context(), key, "", tc.left).Err())
-			err := l.Allow(t.Context(), Registering, ani, "192.0.2.1")
+			redistest.Check(t, s.Client.Set(t.Context(), key, "", tc.left).Err())
+			err := l.Allow(t.Context(), ani, "192.0.2.1")
 			var limit *LimitError
 			if errors.As(err, &limit) != tc.refused || (err != nil && !tc.refused) {
 				t.Errorf("%v left: %v", tc.left, err)
@@ -92,5 +102,3 @@ func TestLimitComesBack(t *testing.T) {
 		}
 	})
 }
-
-func (s store) keys() keys { return keys{s.Partitions} }
