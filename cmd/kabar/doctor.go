@@ -14,6 +14,7 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/cmd/internal/signin"
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -37,7 +38,7 @@ func (doctorCmd) Run(e *env) error {
 	}
 	fmt.Fprintln(e.out, "✓ configuration: valid")
 	failed := 0
-	for _, c := range slices.Concat(redisChecks(cfg), []check{authCheck(cfg)}, providerChecks(cfg)) {
+	for _, c := range slices.Concat(redisChecks(cfg), []check{authCheck(cfg), bucketCheck(cfg)}, providerChecks(cfg)) {
 		ctx, cancel := context.WithTimeout(e.ctx, checkTimeout)
 		result, err := c.run(ctx)
 		cancel()
@@ -125,6 +126,18 @@ func authCheck(cfg *config.Config) check {
 		}[cfg.Auth.Mode], nil
 	}
 	return c
+}
+
+func bucketCheck(cfg *config.Config) check {
+	run := func(ctx context.Context) (_ string, err error) {
+		files, err := attachments.Open(ctx, attachments.Options{URL: cfg.Attachments.URL.Reveal()})
+		if err != nil {
+			return "", err
+		}
+		defer func() { err = errors.Join(err, files.Close()) }()
+		return "a file was written, read and deleted in " + cfg.Attachments.URL.String(), files.Check(ctx)
+	}
+	return check{"attachments", run, "correct attachments.url; the gateway has to write, read and delete there"}
 }
 
 type healthcheckCmd struct{}

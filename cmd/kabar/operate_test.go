@@ -151,7 +151,7 @@ func TestUnsuspendingDevices(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	s := newSite(t)
 	out := s.must("", "doctor")
-	for _, name := range []string{"configuration", "redis", "rights", "durability", "replicas", "clock", "auth", "fcm", "apns"} {
+	for _, name := range []string{"configuration", "redis", "rights", "durability", "replicas", "clock", "auth", "attachments", "fcm", "apns"} {
 		if !strings.Contains(out, "✓ "+name) {
 			t.Errorf("%s is not reported as healthy:\n%s", name, out)
 		}
@@ -159,11 +159,12 @@ func TestDoctor(t *testing.T) {
 	s.sandbox.APNs.Refuse(true)
 	s.sandbox.FCM.Refuse(true)
 	s.redis.Kill()
+	s.vars = append(s.vars, "KABAR_ATTACHMENTS_URL=file:///dev/null/no-folder")
 	out, err := s.kabar("", "doctor")
 	if err == nil {
 		t.Error("the doctor finds nothing wrong")
 	}
-	for _, name := range []string{"redis", "fcm", "apns"} {
+	for _, name := range []string{"redis", "attachments", "fcm", "apns"} {
 		if !strings.Contains(out, "✗ "+name) || !strings.Contains(out, "→") {
 			t.Errorf("%s is not reported as unhealthy:\n%s", name, out)
 		}

@@ -298,3 +298,45 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("publishing without Redis: %d %v", status, answer)
 	}
 }
+
+// While Redis is away the log has a line at the start, one a minute, and one at the end,
+// though all parts of the gateway and its clients notice.
+func TestLogsOfAnOutage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.serve()
+	p.user(66)
+	if err := s.redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.arrive("the gateway notices", func() bool { status, _ := p.ready(); return status == http.StatusServiceUnavailable })
+	for range 20 {
+		if status, _ := p.call("GET", "/v2/notifications/unreads.json", "66:t", "", ""); status != http.StatusServiceUnavailable {
+			t.Errorf("status %d while Redis is away", status)
+		}
+	}
+	s.restartRedis(t)
+	s.arrive("the gateway is back", func() bool { status, _ := p.ready(); return status == http.StatusOK })
+	if err := p.term(); err != nil {
+		t.Error(err)
+	}
+	begin, end, others := 0, 0, 0
+	for line := range strings.Lines(p.logs()) {
+		switch {
+		case strings.Contains(line, "still nothing can be stored"): // on a machine that takes minutes
+		case strings.Contains(line, "nothing can be stored on a shard of Redis"):
+			begin++
+		case strings.Contains(line, "a shard of Redis stores again"):
+			end++
+			if strings.Contains(line, `"records_dropped":0`) {
+				t.Errorf("nothing was dropped: %s", line)
+			}
+		case strings.Contains(line, `"level":"WARN"`), strings.Contains(line, `"level":"ERROR"`):
+			others++
+			t.Errorf("also logged: %s", line)
+		}
+	}
+	if begin != 1 || end != 1 {
+		t.Errorf("%d lines at the start, %d at the end", begin, end)
+	}
+}

@@ -45,13 +45,13 @@ func (e *QuotaError) Error() string {
 }
 
 // A BucketError is an error of the bucket.
-type BucketError struct{ err error }
+type BucketError struct{ Err error }
 
 // Error returns the bucket's words.
-func (e *BucketError) Error() string { return "bucket: " + e.err.Error() }
+func (e *BucketError) Error() string { return "bucket: " + e.Err.Error() }
 
 // Unwrap returns the bucket's error.
-func (e *BucketError) Unwrap() error { return e.err }
+func (e *BucketError) Unwrap() error { return e.Err }
 
 // MaxSize is the maximum size of a file, in bytes.
 const MaxSize = 10 << 20
@@ -137,7 +137,7 @@ func (s *Store) Close() error {
 // drop deletes a file, if it exists, and then unlists its path.
 func (s *Store) drop(ctx context.Context, user int64, path string) error {
 	if err := s.bucket.Delete(ctx, path); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("erase attachment: %w", &BucketError{err})
+		return fmt.Errorf("erase attachment: %w", &BucketError{Err: err})
 	}
 	if err := s.batcher.Do(ctx, dropScript.Command(ctx, s.keys.both(user), path)); err != nil {
 		return fmt.Errorf("erase attachment: %w", err)
@@ -191,7 +191,7 @@ func (s *Store) Get(ctx context.Context, key, name string) (*File, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open attachment: %w", &BucketError{err})
+		return nil, fmt.Errorf("open attachment: %w", &BucketError{Err: err})
 	}
 	if !isKept(r.ContentType()) { // not stored by Put
 		return nil, errors.Join(ErrNotFound, r.Close())

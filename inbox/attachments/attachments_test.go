@@ -443,3 +443,23 @@ func TestMetadataIsRemoved(t *testing.T) {
 	}
 	s.listed(t, 66, 1, a.Size)
 }
+
+// Check says what a bucket does not let us do.
+func TestCheck(t *testing.T) {
+	onEveryBucket(t, func(t *testing.T, s *testStore, dir string) {
+		if err := s.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if left := stored(t, s); len(left) > 0 {
+			t.Errorf("left are %q", left)
+		}
+	})
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	away := open(t, "s3://bucket?region=ap-southeast-3&endpoint=http://127.0.0.1:9&use_path_style=true")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, ok := errors.AsType[*BucketError](away.Check(ctx)); !ok {
+		t.Errorf("a bucket that is away: %v", away.Check(ctx))
+	}
+}

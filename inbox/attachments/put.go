@@ -176,7 +176,7 @@ func (s *Store) write(ctx context.Context, a *Attachment, user int64, content []
 		Metadata:    map[string]string{"user": strconv.FormatInt(user, 10), "id": strconv.FormatInt(a.ID, 10)},
 	})
 	if err != nil {
-		return fmt.Errorf("store attachment: %w", &BucketError{err})
+		return fmt.Errorf("store attachment: %w", &BucketError{Err: err})
 	}
 	return nil
 }
@@ -188,3 +188,23 @@ func newKey() string {
 }
 
 func path(key, name string) string { return folder + key + "/" + name }
+
+// Check writes a small file, reads it and deletes it. The error is a [*BucketError].
+func (s *Store) Check(ctx context.Context) error {
+	const content = "kabar doctor"
+	name := path(newKey(), "doctor.txt")
+	if err := s.bucket.WriteAll(ctx, name, []byte(content), &blob.WriterOptions{ContentType: "text/plain"}); err != nil {
+		return fmt.Errorf("write: %w", &BucketError{Err: err})
+	}
+	got, err := s.bucket.ReadAll(ctx, name)
+	if err == nil && string(got) != content {
+		err = errors.New("another content came back")
+	}
+	if err != nil {
+		err = fmt.Errorf("read: %w", &BucketError{Err: err})
+	}
+	if deleted := s.bucket.Delete(context.WithoutCancel(ctx), name); deleted != nil {
+		err = errors.Join(err, fmt.Errorf("delete: %w", &BucketError{Err: deleted}))
+	}
+	return err
+}

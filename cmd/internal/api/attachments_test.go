@@ -2,11 +2,13 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
 	"image/gif"
 	"image/png"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -255,5 +257,31 @@ func TestWithoutABucketThereAreNoAttachments(t *testing.T) {
 		if got := request(h, c.method, c.path, ""); got.status != 404 {
 			t.Errorf("%s %s: %d", c.method, c.path, got.status)
 		}
+	}
+}
+
+// An awayBucket is a store whose bucket is away.
+type awayBucket struct{ Attachments }
+
+func (awayBucket) Put(context.Context, int64, string, io.Reader) (attachments.Attachment, error) {
+	return attachments.Attachment{}, fmt.Errorf("store attachment: %w", &attachments.BucketError{Err: io.ErrUnexpectedEOF})
+}
+
+// A bucket that is away is said to be that, whatever else is away.
+func TestBucketAway(t *testing.T) {
+	w := newWorld(t, nil)
+	w.server.Close()
+	w.options.Attachments, w.options.Metrics = awayBucket{w.files}, nil
+	w.server = httptest.NewServer(New(w.options))
+	for range 2 {
+		if got := w.upload("a.pdf", pdf); got.header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		} else {
+			w.fails(got, 503, unavailable)
+		}
+	}
+	const line = `"msg":"the bucket of attachments is unavailable","route":"/v2/chat_attachments.json"`
+	if log := w.log.String(); strings.Count(log, line) != 1 || strings.Contains(log, "Redis is") {
+		t.Errorf("logged:\n%s", log)
 	}
 }

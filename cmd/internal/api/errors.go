@@ -190,6 +190,9 @@ func failureOf(err error) *failure {
 			return newFailure(known.code, err)
 		}
 	}
+	if _, ok := errors.AsType[*attachments.BucketError](err); ok {
+		return newFailure(unavailable, err)
+	}
 	hasPrefix := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }
 	if errors.As(err, &network) || slices.ContainsFunc(redisUnavailable, hasPrefix) {
 		return newFailure(unavailable, err)
@@ -234,7 +237,7 @@ func (f *failure) textID() string {
 type failures struct {
 	language *language
 	log      *slog.Logger
-	outages  throttle // of log lines about something that is unavailable
+	outages  throttles // of log lines about something that is unavailable
 }
 
 // fail returns the reply to an error. It logs the cause of failures that are not the
@@ -259,19 +262,26 @@ func (fs *failures) report(pattern string, f *failure) {
 	switch {
 	case f.code == internal:
 		fs.log.Error("request failed", "route", pattern, "error", f.cause)
-	case f.code == unavailable && !errors.Is(f.cause, context.Canceled) && fs.outages.pass(time.Now()):
-		what := "Redis is unavailable"
+	case f.code == unavailable && !errors.Is(f.cause, context.Canceled):
+		what, throttle := "Redis is unavailable", &fs.outages.redis
 		if errors.Is(f.cause, signin.ErrUnavailable) {
-			what = "the sign-in service is unavailable"
+			what, throttle = "the sign-in service is unavailable", &fs.outages.signIn
+		} else if _, ok := errors.AsType[*attachments.BucketError](f.cause); ok {
+			what, throttle = "the bucket of attachments is unavailable", &fs.outages.bucket
 		}
-		fs.log.Warn(what, "route", pattern, "error", f.cause)
+		if throttle.pass(time.Now()) {
+			fs.log.Warn(what, "route", pattern, "error", f.cause)
+		}
 	}
 }
 
-// A throttle lets something pass once a second.
+// throttles are those of what may be unavailable, so that no outage hides another one.
+type throttles struct{ redis, signIn, bucket throttle }
+
+// A throttle lets something pass once a minute.
 type throttle struct{ next atomic.Int64 }
 
 func (t *throttle) pass(now time.Time) bool {
 	next := t.next.Load()
-	return now.UnixNano() >= next && t.next.CompareAndSwap(next, now.Add(time.Second).UnixNano())
+	return now.UnixNano() >= next && t.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano())
 }

@@ -62,7 +62,10 @@ type listener struct {
 // New binds the addresses, reads the keys and connects to Redis. It serves nothing yet. When
 // it fails, it closes what it has opened.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err error) {
+	quiet := redischeck.NewQuiet(log.Handler(), notRedis)
+	log = slog.New(quiet)
 	a := &App{cfg: cfg, log: log}
+	a.closing(quiet.Close)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"time"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/signin"
+	"github.com/kabar-gateway/kabar/inbox/attachments"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 )
@@ -84,4 +87,11 @@ func (h *redisHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 		h.pipeline.Observe(time.Since(start).Seconds())
 		return err
 	}
+}
+
+// notRedis reports whether an error is about something else than Redis, though it may look
+// like one of Redis.
+func notRedis(err error) bool {
+	var bucket *attachments.BucketError
+	return errors.As(err, &bucket) || errors.Is(err, signin.ErrUnavailable)
 }

@@ -19,6 +19,7 @@ const (
 	lookTimeout  = time.Second            // for one shard
 	waitReplicas = 500 * time.Millisecond // of lookTimeout
 	clockEvery   = 10 * time.Second
+	remindEvery  = time.Minute // that a shard does not store
 	readyName    = "ready" // key in a partition: a string that expires after readyTTL
 	readyTTL     = time.Minute
 )
@@ -32,6 +33,8 @@ type Shard struct {
 	at        master
 	partition int // a partition on this shard
 	clocked   bool
+	since     time.Time // when Err was first seen
+	told      time.Time // when that was last logged
 }
 
 // Reason names why writes fail: OOM, READONLY, MISCONF or another error code of Redis, or
@@ -41,7 +44,8 @@ func (s Shard) Reason() (reason, meaning string) { return reasonOf(s.Err) }
 // A Monitor writes to each shard once a second and remembers the result. It compares the
 // clocks every 10 seconds. Shards may be called from any goroutine.
 type Monitor struct {
-	c *Checker
+	c     *Checker
+	quiet *quietState
 
 	clocks time.Time // when the clocks were last compared; only Look uses it
 
@@ -49,8 +53,15 @@ type Monitor struct {
 	shards []Shard // sorted by name
 }
 
-// NewMonitor returns a Monitor without results.
-func NewMonitor(c *Checker) *Monitor { return &Monitor{c: c} }
+// NewMonitor returns a Monitor without results. If the checker logs to a [Quiet], the
+// Monitor tells it what it sees.
+func NewMonitor(c *Checker) *Monitor {
+	m := &Monitor{c: c, quiet: &quietState{}}
+	if q, ok := c.Log.Handler().(*Quiet); ok {
+		m.quiet = q.state
+	}
+	return m
+}
 
 // Run calls Look once a second until ctx ends.
 func (m *Monitor) Run(ctx context.Context) {
@@ -73,6 +84,7 @@ func (m *Monitor) Look(ctx context.Context) {
 	if clocks {
 		m.clocks = m.c.now()
 	}
+	m.quiet.begin()
 	before := m.Shards()
 	shards := m.find(ctx, before)
 	var wg sync.WaitGroup
@@ -82,7 +94,7 @@ func (m *Monitor) Look(ctx context.Context) {
 			var was *Shard
 			if n := slices.IndexFunc(before, func(b Shard) bool { return b.Name == s.Name }); n >= 0 {
 				was = &before[n]
-				s.Offset, s.clocked = was.Offset, was.clocked
+				s.Offset, s.clocked, s.since, s.told = was.Offset, was.clocked, was.since, was.told
 			}
 			m.look(ctx, s, was, clocks)
 		})
@@ -98,12 +110,13 @@ func (m *Monitor) Look(ctx context.Context) {
 		}
 	}
 	m.c.ahead.Store(int64(largest))
+	m.quiet.looked(slices.ContainsFunc(shards, func(s Shard) bool { return s.Err != nil }))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.shards = shards
 }
 
-// look checks one shard, and logs each change of its state.
+// look checks one shard, and logs what tell says.
 func (m *Monitor) look(ctx context.Context, s, before *Shard, clock bool) {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -114,14 +127,30 @@ func (m *Monitor) look(ctx context.Context, s, before *Shard, clock bool) {
 	if ctx.Err() != nil {
 		return
 	}
-	log := m.c.Log.With("shard", s.Name)
-	switch {
-	case s.Err != nil && (before == nil || before.Err == nil):
-		reason, meaning := s.Reason()
-		log.Warn("nothing can be stored on a shard of Redis: "+meaning, "reason", reason, "error", s.Err)
-	case s.Err == nil && before != nil && before.Err != nil:
-		log.Info("a shard of Redis stores again")
+	m.tell(ctx, s, before)
+	if s.Err == nil && before != nil && before.Err != nil {
 		m.checkAgain(ctx, s)
+	}
+}
+
+// tell logs when a shard stops to store, once a minute while it does not, and when it stores
+// again.
+func (m *Monitor) tell(ctx context.Context, s, before *Shard) {
+	ctx = withAloud(ctx)
+	log, now := m.c.Log.With("shard", s.Name), m.c.now()
+	failed := before != nil && before.Err != nil
+	reason, meaning := s.Reason()
+	switch {
+	case s.Err != nil && !failed:
+		s.since, s.told = now, now
+		log.WarnContext(ctx, "nothing can be stored on a shard of Redis: "+meaning, "reason", reason, "error", s.Err)
+	case s.Err != nil && now.Sub(s.told) >= remindEvery:
+		s.told = now
+		log.WarnContext(ctx, "still nothing can be stored on a shard of Redis: "+meaning, "reason", reason, "error", s.Err,
+			"for", now.Sub(s.since).Round(time.Second).String(), "records_dropped", m.quiet.take())
+	case s.Err == nil && failed:
+		log.InfoContext(ctx, "a shard of Redis stores again",
+			"after", now.Sub(s.since).Round(time.Second).String(), "records_dropped", m.quiet.take())
 	}
 }
 

@@ -1,6 +1,12 @@
 package redischeck
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -8,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
 // The Monitor sees a shard that answers but refuses writes, reports Redis' error code, and
@@ -114,3 +122,62 @@ func TestClocks(t *testing.T) {
 		t.Error("the clocks are compared each time")
 	}
 }
+
+// While a shard does not serve, the Monitor speaks for all: once at the start, once a minute
+// and once at the end. What others say about Redis meanwhile is dropped, all else is kept.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	var b strings.Builder
+	quiet := NewQuiet(slog.NewTextHandler(&b, nil), func(err error) bool { return errors.Is(err, errBucket) })
+	log := slog.New(quiet)
+	c, _ := checker(t, server.URL())
+	c.Log = log
+	now := time.Now()
+	c.now = func() time.Time { return now }
+	m := NewMonitor(c)
+	refused := &net.OpError{Op: "dial", Err: errors.New("refused")}
+	log.Warn("before the first look", "error", refused)
+	m.Look(t.Context())
+
+	log.Warn("a lost connection", "error", refused)
+	log.With("lane", "chat").Error("a timeout", "error", context.DeadlineExceeded)
+	if strings.Contains(b.String(), "lost") {
+		t.Error("a record did not wait")
+	}
+	m.Look(t.Context()) // Redis serves: it was something else
+	check(t, server.Kill())
+	for range 3 {
+		log.Warn("noise", "error", fmt.Errorf("read outbox: %w", refused))
+		log.Warn("of Redis' words", "error", redis.ErrPoolTimeout)
+		log.Info("noise is no failure")
+		log.Warn("no bucket", "error", errors.Join(errBucket, refused))
+		log.Error("a bug", "error", errors.New("division by zero"))
+		m.Look(t.Context())
+	}
+	now = now.Add(remindEvery)
+	m.Look(t.Context())
+	_, port, _ := strings.Cut(server.Addr(), ":")
+	number, err := strconv.Atoi(port)
+	check(t, err)
+	again, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir(), Port: number})
+	check(t, err)
+	t.Cleanup(func() { again.Close() })
+	m.Look(t.Context())
+	log.Warn("at the end", "error", refused)
+	check(t, quiet.Close())
+	log.Warn("after the end", "error", refused)
+
+	for line, want := range map[string]int{
+		`msg="before the first look"`: 1, `msg="a lost connection"`: 1, `msg="a timeout" lane=chat`: 1,
+		"msg=noise": 0, "of Redis' words": 0, "noise is no failure": 3, "no bucket": 3, "a bug": 3,
+		`msg="nothing can be stored on a shard of Redis`: 1, `msg="still nothing can be stored`: 1, "records_dropped=6": 1,
+		"stores again": 1, "after=1m0s records_dropped=0": 1, "at the end": 1, "after the end": 1,
+	} {
+		if n := strings.Count(b.String(), line); n != want {
+			t.Errorf("%s: %d times, want %d\n%s", line, n, want, b.String())
+		}
+	}
+}
+
+var errBucket = errors.New("bucket")
