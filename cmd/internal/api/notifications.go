@@ -53,7 +53,7 @@ func (ns *notifications) list(r *http.Request, user int64) (reply, error) {
 	}
 	page := in.number("page", 1)
 	perPage := min(in.number("per_page", presetPerPage), maxPerPage)
-	types := in.all("type")
+	types := in.names("type")
 	if len(types) > maxTypes {
 		in.reject("type", fmt.Sprintf("must name at most %d types", maxTypes))
 	}
