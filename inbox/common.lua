@@ -61,6 +61,20 @@ local function drop_stale_news(counted, meta, unread)
   return dropped
 end
 
+-- read_field returns the field of bodies that says when a message was read.
+local function read_field(id) return 'r' .. id end
+
+-- note_read notes when messages were read by their receiver, in seconds. There is at least
+-- one message.
+local function note_read(bodies, ids, read_at)
+  local fields = {}
+  for _, id in ipairs(ids) do
+    fields[#fields + 1] = read_field(id)
+    fields[#fields + 1] = read_at
+  end
+  redis.call('HSET', bodies, unpack(fields))
+end
+
 -- log_frame adds a frame that is not in the list of notifications to the replay log.
 -- body is empty where the body is kept elsewhere under the id.
 local function log_frame(log, seq, prev, kind, id, body, max_frames, ttl_ms)

@@ -26,13 +26,17 @@ type InstantMessage struct {
 	UpdatedAt      string `json:"updated_at"`
 }
 
-// View returns a message as both its users are shown it, with times in the given zone.
+// View returns a message as both its users are shown it, with times in the given zone. A
+// message is updated when its receiver reads it.
 func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMessage {
-	at := m.CreatedAt.In(zone).Format(MessageTime)
+	updated := m.CreatedAt
+	if m.ReadAt.After(updated) {
+		updated = m.ReadAt
+	}
 	return InstantMessage{
 		ID:             m.ID,
 		Body:           bbcode.HTML(m.Body),
-		CreatedAt:      at,
+		CreatedAt:      m.CreatedAt.In(zone).Format(MessageTime),
 		InboxID:        m.Conversation,
 		Read:           m.Read,
 		ReceiverID:     strconv.FormatInt(m.Receiver, 10),
@@ -41,7 +45,7 @@ func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMes
 		SenderID:       strconv.FormatInt(m.Sender, 10),
 		SenderName:     sender.DisplayName(m.Sender),
 		SenderAvatar:   sender.avatar(),
-		UpdatedAt:      at,
+		UpdatedAt:      updated.In(zone).Format(MessageTime),
 	}
 }
 

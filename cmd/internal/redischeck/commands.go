@@ -20,7 +20,7 @@ var (
 		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
 		"xrange KEY - +", "xreadgroup GROUP g c STREAMS KEY >", "xrevrange KEY + -", "xtrim KEY MAXLEN 1",
 		"zadd KEY 0 m", "zcard KEY", "zcount KEY 0 0", "zlexcount KEY - +", "zmscore KEY m", "zpopmin KEY", "zrange KEY 0 0",
-		"zrangebylex KEY - +", "zrangebyscore KEY 0 0", "zrem KEY m", "zremrangebylex KEY - +",
+		"zrangebylex KEY - +", "zrangebyscore KEY 0 0", "zrem KEY m",
 		"zremrangebyrank KEY 0 0", "zremrangebyscore KEY 0 0", "zrevrange KEY 0 0", "zrevrangebylex KEY + -", "zscan KEY 0", "zscore KEY m",
 		"client|setname kabar",
 	}
