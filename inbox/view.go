@@ -24,6 +24,7 @@ type InstantMessage struct {
 	SenderName     string `json:"sender_name"`
 	SenderAvatar   string `json:"sender_avatar"`
 	UpdatedAt      string `json:"updated_at"`
+	ProductID      string `json:"product_id,omitempty"`
 }
 
 // View returns a message as both its users are shown it, with times in the given zone. A
@@ -46,6 +47,7 @@ func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMes
 		SenderName:     sender.DisplayName(m.Sender),
 		SenderAvatar:   sender.avatar(),
 		UpdatedAt:      updated.In(zone).Format(MessageTime),
+		ProductID:      m.Product,
 	}
 }
 

@@ -70,7 +70,7 @@ func (c *Chat) body(m *inbox.Message, profiles map[int64]inbox.Profile) []byte {
 		Type:         eventType,
 		Message:      words,
 		Translations: others,
-		Details:      content.MessageDetails(m.ID, m.Conversation, m.Sender, preview(m.Body)),
+		Details:      content.MessageDetails(m.ID, m.Conversation, m.Sender, preview(m.Body), m.Product),
 	}
 	return b.Stored()
 }

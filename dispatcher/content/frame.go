@@ -94,14 +94,18 @@ func UnreadsJSON(u model.Unreads) []byte {
 }
 
 // MessageDetails are the details of a chat message's push, as documented. Preview is
-// its text, without BBCode.
-func MessageDetails(id, conversation string, sender int64, preview string) []byte {
+// its text, without BBCode; product is the id of the product that it asks about, or "".
+func MessageDetails(id, conversation string, sender int64, preview, product string) []byte {
 	b := []byte(`{"id":`)
 	b = jsonscan.AppendString(b, id)
 	b = append(b, `,"inbox_id":`...)
 	b = jsonscan.AppendString(b, conversation)
 	b = fmt.Appendf(b, `,"sender_id":%d,"message":`, sender)
 	b = jsonscan.AppendString(b, preview)
+	if product != "" {
+		b = append(b, `,"product_id":`...)
+		b = jsonscan.AppendString(b, product)
+	}
 	return append(b, '}')
 }
 

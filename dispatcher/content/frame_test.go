@@ -81,8 +81,12 @@ func TestFrames(t *testing.T) {
 			`{"op":"read","conversation_id":"c0ffee","user_id":"66","message_id":"52e0b9e37a12000000000000"}`,
 		},
 		"details of a message": {
-			string(MessageDetails(noteID, "c0ffee", 15, `"halo" \o/`)),
+			string(MessageDetails(noteID, "c0ffee", 15, `"halo" \o/`, "")),
 			`{"id":"52e0b9e37a12000000000000","inbox_id":"c0ffee","sender_id":15,"message":"\"halo\" \\o/"}`,
+		},
+		"details of a message about a product": {
+			string(MessageDetails(noteID, "c0ffee", 15, "halo", `m"w`)),
+			`{"id":"52e0b9e37a12000000000000","inbox_id":"c0ffee","sender_id":15,"message":"halo","product_id":"m\"w"}`,
 		},
 		"unreads": {
 			string(UnreadsJSON(unreads)),
@@ -121,7 +125,7 @@ func TestMessageSender(t *testing.T) {
 	t.Parallel()
 	message := Body{
 		Type: "message", Message: "halo", Translations: jsontext.Value(`{"en":"hello"}`),
-		Details: MessageDetails(noteID, "c0ffee", 15, `{"sender_id":66}`),
+		Details: MessageDetails(noteID, "c0ffee", 15, `{"sender_id":66}`, "66"),
 	}
 	for name, c := range map[string]struct {
 		stored string
