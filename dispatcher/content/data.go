@@ -28,7 +28,7 @@ func (n *Notification) Data(unreads model.Unreads, zone *time.Location) ([]push.
 	if n.Promo {
 		return n.promoData(zone)
 	}
-	details := fillUnreadItems(n.Details, unreadItems(n.Type, unreads))
+	details := fillUnreadItems(n.Details, unreadItems(n.Type, &unreads))
 	fields := []push.Field{
 		{Name: "type", Value: quoted(n.Type)},
 		{Name: "receiver_id", Value: number(n.Receiver)},
@@ -79,7 +79,7 @@ func fillUnreadItems(details, items []byte) []byte {
 
 // unreadItems returns the receiver's counts in the form of the samples; only a
 // transaction's has unread_notifications.
-func unreadItems(eventType string, n model.Unreads) []byte {
+func unreadItems(eventType string, n *model.Unreads) []byte {
 	b := make([]byte, 0, 256)
 	add := func(name string, n int) {
 		b = append(b, '"')

@@ -275,7 +275,7 @@ func newAPI(opts Options) *api {
 		auth:   auth,
 		notifications: &notifications{
 			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
-			language: words, location: opts.Location, promo: opts.Types.Promos(),
+			language: words, location: opts.Location, types: opts.Types, promo: opts.Types.Promos(),
 		},
 		registration: &registration{
 			devices: opts.Devices, limiter: opts.Limiter, refused: metrics.refused,
