@@ -99,7 +99,7 @@ func (c *Chat) frame(m *inbox.Message, body []byte, profiles map[int64]inbox.Pro
 		ID: m.ID, Receiver: m.Receiver,
 		Body: b.In(text.Preferred(profiles[m.Receiver].Locale, c.locale)),
 	}
-	shown, err := n.EventJSON(c.location)
+	shown, err := n.EventJSON(nil, c.location) // the hub fills in the counts
 	if err != nil {
 		return nil, fmt.Errorf("frame of message %s: %w", m.ID, err)
 	}

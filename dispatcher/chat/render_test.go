@@ -66,7 +66,7 @@ func TestMessageMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	live, err := model.ParseFrame(message.Payload)
-	if err != nil || live.ID != id {
+	if err != nil || live.ID != id || live.Unreads == nil || *live.Unreads != (model.Unreads{Messages: 1}) {
 		t.Fatalf("%+v, %v", live, err)
 	}
 	if diff := cmp.Diff(live.Body, string(members[id])); diff != "" {
