@@ -17,7 +17,7 @@ func (c Dedupe) validate(p *problems) {
 // Attachments configures where files sent in chats are kept.
 type Attachments struct {
 	URL       URL    `yaml:"url" doc:"bucket for files sent in chats: file://./folder, file:///folder, s3://bucket?region=… or mem://"`
-	PublicURL string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files; empty: as the request did"`
+	PublicURL string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files and of the default avatar; empty: as the request did"`
 }
 
 var bucketURL = regexp.MustCompile(`^(mem://|[a-z][a-z0-9+.-]*://.)`)

@@ -27,8 +27,8 @@ type InstantMessage struct {
 	ProductID      string `json:"product_id,omitempty"`
 }
 
-// View returns a message as both its users are shown it, with times in the given zone. A
-// message is updated when its receiver reads it.
+// View returns a message as both its users are shown it, with times in the given zone. An
+// avatar that is not set is empty. A message is updated when its receiver reads it.
 func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMessage {
 	updated := m.CreatedAt
 	if m.ReadAt.After(updated) {

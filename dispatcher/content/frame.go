@@ -80,6 +80,17 @@ func FillMessageUnreads(members []byte, unreads *model.Unreads) []byte {
 	return append(filled, after...)
 }
 
+// FillAvatars returns the frame of a chat message with an address in place of each avatar that
+// is not set.
+func FillAvatars(frame []byte, url string) []byte {
+	// No text contains these bytes: JSON escapes the quotes in it.
+	const notSet = `_avatar":""`
+	if url == "" || !bytes.Contains(frame, []byte(notSet)) {
+		return frame
+	}
+	return bytes.ReplaceAll(frame, []byte(notSet), jsonscan.AppendString([]byte(`_avatar":`), url))
+}
+
 // ReadMembers are the members of the frame that tells a sender up to which message the
 // partner has read.
 func ReadMembers(conversation string, reader int64, upTo string) []byte {

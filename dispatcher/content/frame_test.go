@@ -157,6 +157,23 @@ func TestFillMessageUnreads(t *testing.T) {
 	}
 }
 
+func TestFillAvatars(t *testing.T) {
+	t.Parallel()
+	const url = "https://kabar.example/v2/default_avatar.png"
+	for name, c := range map[string]struct{ frame, url, want string }{
+		"both":    {`{"receiver_avatar":"","sender_avatar":""}`, url, `{"receiver_avatar":"` + url + `","sender_avatar":"` + url + `"}`},
+		"one":     {`{"receiver_avatar":"https://a/b","sender_avatar":""}`, url, `{"receiver_avatar":"https://a/b","sender_avatar":"` + url + `"}`},
+		"none":    {`{"receiver_avatar":"https://a/b"}`, url, `{"receiver_avatar":"https://a/b"}`},
+		"a text":  {`{"body":"\"sender_avatar\":\"\""}`, url, `{"body":"\"sender_avatar\":\"\""}`},
+		"no url":  {`{"sender_avatar":""}`, "", `{"sender_avatar":""}`},
+		"escaped": {`{"sender_avatar":""}`, `https://"/`, `{"sender_avatar":"https://\"/"}`},
+	} {
+		if got := string(FillAvatars([]byte(c.frame), c.url)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 func TestMessageSender(t *testing.T) {
 	t.Parallel()
 	message := Body{

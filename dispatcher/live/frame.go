@@ -32,6 +32,7 @@ func unreadsFrame(u model.Unreads) []byte {
 type frame struct {
 	Seq, Prev int64  // 0 for frames that are not logged
 	Text      []byte // JSON
+	message   bool   // it holds a chat message, whose avatars may be empty
 	// others has the frame in the languages other than Text's, by language.
 	others map[text.Locale][]byte
 }
@@ -63,7 +64,7 @@ func (b *frameBuilder) newFrame(user int64, f model.Frame) (frame, error) {
 		if f.Unreads != nil {
 			members = content.FillMessageUnreads(members, f.Unreads)
 		}
-		made.Text = content.EventFrame(f.Seq, f.Prev, members)
+		made.Text, made.message = content.EventFrame(f.Seq, f.Prev, members), true
 	case f.Kind == model.FrameEvent:
 		return made, b.fillEvent(&made, user, f)
 	default:

@@ -68,6 +68,7 @@ func TestNewFrame(t *testing.T) {
 			continue
 		}
 		want := frame{Seq: c.logged.Seq, Prev: c.logged.Prev, Text: []byte(c.want)}
+		want.message = c.logged.Kind == model.FrameMessage && c.logged.Body != ""
 		if c.english != "" {
 			want.others = map[text.Locale][]byte{text.English: []byte(c.english)}
 		}
