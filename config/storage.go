@@ -20,7 +20,7 @@ type Attachments struct {
 	PerUser    int    `yaml:"per_user" doc:"files that a user may upload in any hour, half of them at once; 0 to 100000, 0 is no limit"`
 	PerAddress int    `yaml:"per_address" doc:"the same for all users of one public IP address (of IPv6 the /64); 0 to 1000000, 0 is no limit"`
 	Quota      int    `yaml:"quota" doc:"MiB that the files of a user may take; 0 to 1048576, 0 is no limit"`
-	PublicURL  string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files; empty: as the request did"`
+	PublicURL  string `yaml:"public_url" doc:"where clients reach Kabar, such as https://chat.example.com, for the addresses of files and of the default avatar; empty: as the request did"`
 }
 
 var bucketURL = regexp.MustCompile(`^(mem://|[a-z][a-z0-9+.-]*://.)`)

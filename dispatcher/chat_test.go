@@ -57,6 +57,7 @@ func TestMessageIsPushed(t *testing.T) {
 				"offers_need_action_as_seller": 0.0, "offers_need_action_as_buyer": 0.0,
 			},
 		},
+		"notification_id": first, // a message's own id
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -28,6 +28,11 @@ var asks = map[string][2]func(*model.Unreads){
 	"transaction paid":            {func(n *model.Unreads) { n.SellerTransactions++ }, func(n *model.Unreads) { n.TransactionNews++ }},
 	"transaction delivered":       {nil, func(n *model.Unreads) { n.BuyerTransactions++ }},
 	"transaction received":        {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction remitted":        {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction rejected":        {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction cancelled":       {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction expired":         {nil, func(n *model.Unreads) { n.TransactionNews++ }},
+	"transaction refunded":        {nil, func(n *model.Unreads) { n.TransactionNews++ }},
 	"nego waiting":                {func(n *model.Unreads) { n.SellerOffers++ }, nil},
 	"nego accepted":               {nil, func(n *model.Unreads) { n.BuyerOffers++ }},
 }

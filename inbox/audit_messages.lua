@@ -36,7 +36,10 @@ for i = FIRST_ID, #ARGV do
     if repair then is_message = false end
   end
   if has_body and not is_message and not purging and not just_arrived then
-    report('bodies', id, 'is in no conversation', 'HDEL', bodies, id)
+    report('bodies', id, 'is in no conversation', 'HDEL', bodies, id, read_field(id))
+  end
+  if not has_body and redis.call('HEXISTS', bodies, read_field(id)) == 1 then
+    report('bodies', read_field(id), 'is of no message', 'HDEL', bodies, read_field(id))
   end
   for set, key in pairs({unread = received_unread, unseen = sent_unread}) do
     if not is_message and redis.call('ZSCORE', key, id) then

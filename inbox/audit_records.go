@@ -119,7 +119,10 @@ func (u *userAudit) recordedIDs(ctx context.Context) (map[string]bool, error) {
 func (u *userAudit) messageRecords(ctx context.Context) error {
 	var messages []Message
 	err := u.scan(ctx, u.k.bodies(), func(id, body string) error {
-		m, err := parseMessage(id, body, false)
+		if strings.HasPrefix(id, readPrefix) {
+			return nil
+		}
+		m, err := parseMessage(id, body, "", false)
 		if err == nil && u.recent(id) {
 			messages = append(messages, m)
 		}

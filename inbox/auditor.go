@@ -150,8 +150,8 @@ func (u *userAudit) messages(ctx context.Context) error {
 	return nil
 }
 
-// conversations collects all messages by conversation. Counted messages of no
-// conversation are under "".
+// conversations collects all messages by conversation. Messages that are counted or read and
+// in no conversation are under "".
 func (u *userAudit) conversations(ctx context.Context) (map[string]*auditedConversation, error) {
 	conversations := make(map[string]*auditedConversation)
 	of := func(id string) *auditedConversation {
@@ -161,8 +161,13 @@ func (u *userAudit) conversations(ctx context.Context) (map[string]*auditedConve
 		return conversations[id]
 	}
 	stored := make(map[string]bool)
+	var read []string
 	err := u.scan(ctx, u.k.bodies(), func(id, body string) error {
-		m, err := parseMessage(id, body, false)
+		if id, ok := strings.CutPrefix(id, readPrefix); ok {
+			read = append(read, id)
+			return nil
+		}
+		m, err := parseMessage(id, body, "", false)
 		if err != nil {
 			return err
 		}
@@ -198,7 +203,7 @@ func (u *userAudit) conversations(ctx context.Context) (map[string]*auditedConve
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range counted {
+	for _, id := range append(read, counted...) {
 		if !stored[id] {
 			of("").ids[id] = true
 		}

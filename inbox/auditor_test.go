@@ -39,6 +39,9 @@ func TestAudit(t *testing.T) {
 		{"a body without a conversation", "bodies", func(ctx context.Context, s *Store, k userKeys, _, m string) {
 			s.redis.ZRem(ctx, k.messages(model.ConversationID(user, partner)), m)
 		}},
+		{"a reading of no message", "is of no message", func(ctx context.Context, s *Store, k userKeys, _, _ string) {
+			s.redis.HSet(ctx, k.bodies(), readPrefix+model.NewID(time.Now()), 1)
+		}},
 		{"an unread message that is not counted", "is unread and not counted", func(ctx context.Context, s *Store, k userKeys, _, m string) {
 			s.redis.ZRem(ctx, k.counted(), m)
 		}},

@@ -61,6 +61,57 @@ local function drop_stale_news(counted, meta, unread)
   return dropped
 end
 
+-- sizes_of returns the sizes of the counters, by counter.
+local function sizes_of(counted)
+  local size = {0, 0, 0, 0, 0, 0}
+  local total = redis.call('ZCARD', counted)
+  if total > 32 then
+    for counter = 1, 6 do size[counter] = redis.call('ZCOUNT', counted, counter, counter) end
+  elseif total > 0 then -- one call costs less than six
+    local members = redis.call('ZRANGE', counted, 0, -1, 'WITHSCORES')
+    for i = 2, #members, 2 do
+      local counter = tonumber(members[i])
+      size[counter] = (size[counter] or 0) + 1
+    end
+  end
+  return size
+end
+
+-- is_heard reports whether any process is subscribed to the channel, or true when Redis does
+-- not say.
+local function is_heard(publish_command, channel)
+  local reply
+  if publish_command == 'spublish' then
+    reply = redis.pcall('PUBSUB', 'SHARDNUMSUB', channel)
+  else
+    reply = redis.pcall('PUBSUB', 'NUMSUB', channel)
+  end
+  return reply.err ~= nil or reply[2] > 0
+end
+
+-- frame_unreads returns the user's counts in the form in which a frame carries them: those
+-- that pushes show. It returns nil, without counting, when nobody gets the frame. unread
+-- holds the user's unread notifications.
+local function frame_unreads(publish_command, channel, counted, unread)
+  if not is_heard(publish_command, channel) then return nil end
+  local size = sizes_of(counted)
+  return table.concat({size[MESSAGE], size[SELLER], redis.call('ZCARD', unread), size[BUYER], size[OFFER_SELLER], size[OFFER_BUYER]}, ',')
+end
+
+-- read_field returns the field of bodies that says when a message was read.
+local function read_field(id) return 'r' .. id end
+
+-- note_read notes when messages were read by their receiver, in seconds. There is at least
+-- one message.
+local function note_read(bodies, ids, read_at)
+  local fields = {}
+  for _, id in ipairs(ids) do
+    fields[#fields + 1] = read_field(id)
+    fields[#fields + 1] = read_at
+  end
+  redis.call('HSET', bodies, unpack(fields))
+end
+
 -- log_frame adds a frame that is not in the list of notifications to the replay log.
 -- body is empty where the body is kept elsewhere under the id.
 local function log_frame(log, seq, prev, kind, id, body, max_frames, ttl_ms)
@@ -74,9 +125,12 @@ local live_error = ''
 -- publish sends a frame to the user's live sockets and returns how many processes received
 -- it. Frames that are not logged have the sequence numbers 0. publish must not fail: it
 -- runs after writes, and the Redis user may lack the right to the channel. Sockets read the
--- frames that they missed from the list and the log.
-local function publish(publish_command, channel, kind, seq, prev, id, body)
-  local listening = redis.pcall(publish_command, channel, kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id .. '\n' .. body)
+-- frames that they missed from the list and the log. unreads are the user's counts as
+-- frame_unreads returns them, or nil for frames that show none.
+local function publish(publish_command, channel, kind, seq, prev, id, body, unreads)
+  local head = kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id
+  if unreads then head = head .. ' ' .. unreads end
+  local listening = redis.pcall(publish_command, channel, head .. '\n' .. body)
   if type(listening) == 'number' then return listening end
   live_error = listening.err
   return 0

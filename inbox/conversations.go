@@ -79,15 +79,16 @@ func readPage(c *rdb.Command) ([]Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read conversation: %w", err)
 	}
-	page := make([]Message, 0, len(reply)/3)
-	for i := 0; i+2 < len(reply); i += 3 {
+	page := make([]Message, 0, len(reply)/4)
+	for i := 0; i+3 < len(reply); i += 4 {
 		id, _ := reply[i].(string)
 		read, _ := reply[i+1].(int64)
-		stored, ok := reply[i+2].(string)
+		readAt, _ := reply[i+2].(string)
+		stored, ok := reply[i+3].(string)
 		if !ok {
 			continue // a message without a body cannot be shown
 		}
-		m, err := parseMessage(id, stored, read == 1)
+		m, err := parseMessage(id, stored, readAt, read == 1)
 		if err != nil {
 			return nil, err
 		}
@@ -114,14 +115,19 @@ func (c *Conversations) Messages(ctx context.Context, user int64, conversation s
 // Message returns one message of a user's, or ErrNotFound.
 func (c *Conversations) Message(ctx context.Context, user int64, id string) (Message, error) {
 	k := c.keys(user)
-	stored, err := c.redis.HGet(ctx, k.bodies(), id).Result()
-	if errors.Is(err, redis.Nil) || !model.ValidID(id) {
+	if !model.ValidID(id) {
 		return Message{}, ErrNotFound
 	}
+	fields, err := c.redis.HMGet(ctx, k.bodies(), id, readPrefix+id).Result()
 	if err != nil {
 		return Message{}, fmt.Errorf("read message: %w", err)
 	}
-	m, err := parseMessage(id, stored, false)
+	stored, ok := fields[0].(string)
+	if !ok {
+		return Message{}, ErrNotFound
+	}
+	readAt, _ := fields[1].(string) // else nil: it is unread
+	m, err := parseMessage(id, stored, readAt, false)
 	if err != nil {
 		return Message{}, err
 	}
@@ -171,7 +177,7 @@ func (c *Conversations) MessagesByID(ctx context.Context, user int64, ids []stri
 	messages := make(map[string]Message, len(ids))
 	for i, v := range stored {
 		if text, ok := v.(string); ok {
-			if messages[ids[i]], err = parseMessage(ids[i], text, false); err != nil {
+			if messages[ids[i]], err = parseMessage(ids[i], text, "", false); err != nil {
 				return nil, err
 			}
 		}

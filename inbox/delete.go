@@ -125,7 +125,7 @@ func (c *Conversations) purgeMessages(ctx context.Context, k userKeys, key strin
 		}
 		for i, body := range bodies {
 			if stored, ok := body.(string); ok {
-				m, err := parseMessage(ids[i], stored, true)
+				m, err := parseMessage(ids[i], stored, "", true)
 				if err != nil {
 					return err
 				}
@@ -193,7 +193,7 @@ func (c *Conversations) bodiesOf(ctx context.Context, k userKeys, ids []string) 
 	for i, body := range bodies {
 		messages[i].ID = ids[i]
 		if stored, ok := body.(string); ok {
-			if messages[i], err = parseMessage(ids[i], stored, false); err != nil {
+			if messages[i], err = parseMessage(ids[i], stored, "", false); err != nil {
 				return nil, err
 			}
 		}

@@ -20,7 +20,7 @@ local deleted, unread = 0, 0
 for i = FIRST_ID, first_posting - 1 do
   local id = ARGV[i]
   deleted = deleted + redis.call('ZREM', messages, id)
-  redis.call('HDEL', bodies, id)
+  redis.call('HDEL', bodies, id, read_field(id))
   redis.call('ZREM', sent_unread, id)
   if redis.call('ZREM', received_unread, id) == 1 then
     redis.call('ZREM', counted, id)

@@ -147,7 +147,8 @@ func (k userKeys) minGeneration(conversation string) string {
 	return k.conversation(conversation) + ":generation"
 }
 
-// bodies is a hash, kept for ever: message id to storedMessage as JSON.
+// bodies is a hash, kept for ever: message id to storedMessage as JSON, and for a message
+// that its receiver has read "r" and the id to when that was, in seconds.
 func (k userKeys) bodies() string { return string(k) + "messages" }
 
 // words is a sorted set, kept for ever, all scores 0: a posting, "WORD\x00ID

@@ -1,6 +1,6 @@
 -- Marks messages of a conversation as read by their receiver: one, or all up to one.
 --
--- KEYS  received_unread, counted, unread_conversations, handoffs
+-- KEYS  received_unread, counted, unread_conversations, handoffs, bodies
 -- ARGV  conversation_id
 --       id: of the one message, or '' for all
 --       up_to: the last id of all
@@ -8,10 +8,11 @@
 --       handoff: member of handoffs that carries the receipt to the sender
 --       handoff_delay: ms until another process takes it over
 --       publish_command, channel
+--       read_at: seconds
 -- Reply {how many were marked, 1 when more are left to mark}
 
-local received_unread, counted, unread_conversations, handoffs = unpack(KEYS)
-local conversation_id, id, up_to, max_messages, handoff, handoff_delay, publish_command, channel = unpack(ARGV)
+local received_unread, counted, unread_conversations, handoffs, bodies = unpack(KEYS)
+local conversation_id, id, up_to, max_messages, handoff, handoff_delay, publish_command, channel, read_at = unpack(ARGV)
 
 local ids
 if id ~= '' then
@@ -21,6 +22,8 @@ else
 end
 if #ids == 0 then return {0, 0} end
 expect('zset', counted, unread_conversations, handoffs)
+expect('hash', bodies)
+note_read(bodies, ids, read_at)
 redis.call('ZREM', received_unread, unpack(ids))
 redis.call('ZREM', counted, unpack(ids))
 if redis.call('EXISTS', received_unread) == 0 then redis.call('ZREM', unread_conversations, conversation_id) end

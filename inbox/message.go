@@ -24,6 +24,8 @@ type Message struct {
 	ClientID     string // the sender's own id for it, or ""
 	CreatedAt    time.Time
 	Read         bool // by its receiver
+	// ReadAt is when its receiver read it, to the second; zero while it is unread.
+	ReadAt time.Time `json:",omitzero"`
 	// Generation is how often the sender had been erased when the message was accepted. It
 	// is not stored with the message.
 	Generation int64 `json:",omitzero"`
@@ -56,7 +58,13 @@ func (m *Message) stored() string {
 	return string(b)
 }
 
-func parseMessage(id, stored string, read bool) (Message, error) {
+// readPrefix stands before a message's id in the field of the bodies that says when it was
+// read.
+const readPrefix = "r"
+
+// parseMessage reads a message from its stored form. readAt is when it was read, as the bodies
+// hold it, or "".
+func parseMessage(id, stored, readAt string, read bool) (Message, error) {
 	var s storedMessage
 	if err := json.Unmarshal([]byte(stored), &s); err != nil {
 		return Message{}, fmt.Errorf("message %s: %w", id, err)
@@ -65,10 +73,18 @@ func parseMessage(id, stored string, read bool) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	return Message{
+	m := Message{
 		ID: id, Conversation: s.Conversation, Sender: s.Sender, Receiver: s.Receiver, Body: s.Body,
 		Category: s.Category, Product: s.Product, ClientID: s.ClientID, CreatedAt: at, Read: read,
-	}, nil
+	}
+	if readAt != "" {
+		seconds, err := strconv.ParseInt(readAt, 10, 64)
+		if err != nil {
+			return Message{}, fmt.Errorf("message %s: when it was read: %w", id, err)
+		}
+		m.ReadAt = time.Unix(seconds, 0)
+	}
+	return m, nil
 }
 
 // score is a number that sorts as the id does, to the microsecond.

@@ -28,6 +28,7 @@ var (
 // A Notification is one entry of a user's list.
 type Notification struct {
 	ID        string
+	Type      string
 	CreatedAt time.Time
 	Read      bool
 	Body      json.RawMessage // as in NewNotification
@@ -110,12 +111,13 @@ func (n *Notifications) fillBodies(ctx context.Context, user int64, notes []Noti
 
 func newNotification(m redis.XMessage) (Notification, error) {
 	id, _ := m.Values["i"].(string)
+	kind, _ := m.Values["t"].(string)
 	body, _ := m.Values["b"].(string)
 	at, err := model.IDTime(id)
 	if err != nil {
 		return Notification{}, fmt.Errorf("list notifications: %w", err)
 	}
-	return Notification{ID: id, CreatedAt: at, Body: json.RawMessage(body)}, nil
+	return Notification{ID: id, Type: kind, CreatedAt: at, Body: json.RawMessage(body)}, nil
 }
 
 // fillRead sets Read of notifications.

@@ -239,7 +239,7 @@ func (o *Outbound) storeMessage(ctx context.Context, m *OutboundMessage, user in
 		k.messages(m.Conversation), unread, k.bodies(), k.words(), k.replayLog(), k.counted(),
 		devices, push.Stream, push.Delayed, users, k.heads(),
 		once, k.pending(m.Conversation), o.handoffs(o.parts.OfUser(user)),
-		k.recordIndex(), k.minGeneration(m.Conversation),
+		k.recordIndex(), k.minGeneration(m.Conversation), k.unread(),
 	}, append(args, m.postings()...)...)
 	if err != nil {
 		return 0, "", fmt.Errorf("store message: %w", err)

@@ -15,7 +15,7 @@ expect('set', trash)
 
 for i = FIRST_ID, first_posting - 1 do
   redis.call('ZREM', deleted_messages, ARGV[i])
-  redis.call('HDEL', bodies, ARGV[i])
+  redis.call('HDEL', bodies, ARGV[i], read_field(ARGV[i]))
 end
 for i = first_posting, #ARGV do redis.call('ZREM', words, ARGV[i]) end
 if redis.call('EXISTS', deleted_messages) == 0 then redis.call('SREM', trash, deleted_messages) end

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -27,6 +28,8 @@ type ReadReceipt struct {
 	Message      string // the only message that was read; or ""
 	UpTo         string // all up to this one were read, unless Message is set
 	Partner      int64  // the sender of the messages
+	// At is when the messages were read; to the second in both copies.
+	At time.Time `json:",omitzero"`
 	// Handoff is the member of the hand-offs that stands for the receipt until the
 	// partner's copy has it; not empty.
 	Handoff string `json:"-"`
@@ -40,12 +43,12 @@ const markReadBatch = 500
 func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error) {
 	k := c.keys(r.User)
 	keys := []string{
-		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)),
+		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)), k.bodies(),
 	}
 	total := 0
 	for {
 		cmd, err := c.batcher.Run(ctx, markMessagesReadScript, keys,
-			r.Conversation, r.Message, r.UpTo, markReadBatch, r.Handoff, handoffDelay.Milliseconds(), c.publish, k.channel())
+			r.Conversation, r.Message, r.UpTo, markReadBatch, r.Handoff, handoffDelay.Milliseconds(), c.publish, k.channel(), r.At.Unix())
 		if err != nil {
 			return total, fmt.Errorf("mark messages as read: %w", err)
 		}
@@ -74,23 +77,27 @@ func (c *Conversations) NewestUnread(ctx context.Context, user int64, conversati
 }
 
 // ApplyReceipt applies a partner's read receipt to a sender's copy. frame is what the
-// sender's sockets get, JSON. It may be repeated. The error is ErrPending when the copy
+// sender's sockets get, JSON, once for each 500 messages. It may be repeated. The error is ErrPending when the copy
 // lacks the messages, unless nothingPending says that they will never arrive.
 func (c *Conversations) ApplyReceipt(ctx context.Context, sender int64, r ReadReceipt, frame []byte, nothingPending bool) error {
 	k := c.keys(sender)
-	cmd, err := c.batcher.Run(ctx, applyReceiptScript, []string{k.sentUnread(r.Conversation), k.heads()},
-		r.Message, r.UpTo, c.publish, k.channel(), frame, r.Conversation, boolArg(nothingPending))
-	if err != nil {
-		return fmt.Errorf("apply read receipt: %w", err)
+	for {
+		cmd, err := c.batcher.Run(ctx, applyReceiptScript, []string{k.sentUnread(r.Conversation), k.heads(), k.bodies()},
+			r.Message, r.UpTo, c.publish, k.channel(), frame, r.Conversation, boolArg(nothingPending), r.At.Unix(), markReadBatch)
+		if err != nil {
+			return fmt.Errorf("apply read receipt: %w", err)
+		}
+		reply, err := cmd.Int64s(2)
+		if err != nil {
+			return fmt.Errorf("apply read receipt: %w", err)
+		}
+		if reply[0] < 0 {
+			return ErrPending
+		}
+		if more := reply[1] == 1; !more {
+			return nil
+		}
 	}
-	n, err := cmd.Int()
-	if err != nil {
-		return fmt.Errorf("apply read receipt: %w", err)
-	}
-	if n < 0 {
-		return ErrPending
-	}
-	return nil
 }
 
 // boolArg returns a boolean in the form that scripts take.

@@ -65,6 +65,76 @@ func TestMarkMessagesRead(t *testing.T) {
 	})
 }
 
+// Reading a message moves its updated_at in both copies, once. What is deleted leaves nothing
+// of that behind.
+func TestReadingMovesUpdatedAt(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		ctx := context.Background()
+		conversation := model.ConversationID(user, partner)
+		var ids []string
+		for i := range 3 {
+			ids = append(ids, carry(t, s, outbound(partner, user, strconv.Itoa(i))))
+		}
+		last, err := model.IDTime(ids[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := last.Truncate(time.Second).Add(time.Hour)
+		second := first.Add(time.Minute)
+		read := func(r ReadReceipt) {
+			t.Helper()
+			r.User, r.Conversation = user, conversation
+			if _, err := s.Conversations.MarkRead(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Conversations.ApplyReceipt(ctx, partner, r, []byte("{}"), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := func(who int64, times ...time.Time) {
+			t.Helper()
+			page, err := s.Conversations.Messages(ctx, who, conversation, 0, 10)
+			if err != nil || len(page) != len(times) {
+				t.Fatalf("%d messages, %v", len(page), err)
+			}
+			for i, m := range page {
+				alone, err := s.Conversations.Message(ctx, who, m.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				updated := times[i]
+				if updated.IsZero() {
+					updated = m.CreatedAt
+				}
+				for _, m := range []Message{m, alone} {
+					if got, want := m.View(Profile{}, Profile{}, time.UTC).UpdatedAt, updated.UTC().Format(MessageTime); got != want {
+						t.Errorf("message %d of user %d: updated_at %s, want %s", i, who, got, want)
+					}
+				}
+			}
+		}
+		want(user, time.Time{}, time.Time{}, time.Time{})
+		read(ReadReceipt{Message: ids[1], At: first})
+		read(ReadReceipt{Message: ids[1], At: second}) // it was read before
+		want(user, time.Time{}, first, time.Time{})
+		want(partner, time.Time{}, first, time.Time{})
+		read(ReadReceipt{UpTo: ids[2], At: second})
+		want(user, second, first, second)
+		want(partner, second, first, second)
+		if err := s.Conversations.DeleteMessage(ctx, user, ids[1]); err != nil {
+			t.Fatal(err)
+		}
+		want(user, second, second)
+		if err := s.Conversations.Delete(ctx, user, conversation); err != nil {
+			t.Fatal(err)
+		}
+		if left := rdb.HKeys(ctx, s.keys(user).bodies()).Val(); len(left) != 0 {
+			t.Errorf("%q stay behind", left)
+		}
+	})
+}
+
 // After random sends, reads and deletions, the number of unread messages equals that of a
 // simple model.
 func TestUnreadMessagesCannotDrift(t *testing.T) {

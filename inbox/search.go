@@ -215,7 +215,7 @@ func queueHas(ctx context.Context, pipe redis.Pipeliner, k userKeys, r wordRange
 	bodies := pipe.HMGet(ctx, k.bodies(), ids...)
 	return func(i int) bool {
 		body, _ := bodies.Val()[i].(string)
-		m, err := parseMessage(ids[i], body, false)
+		m, err := parseMessage(ids[i], body, "", false)
 		return err == nil && slices.ContainsFunc(wordsOf(m.Body), func(w string) bool {
 			return strings.HasPrefix(w, strings.TrimPrefix(r.min, "["))
 		})

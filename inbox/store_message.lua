@@ -14,6 +14,7 @@
 --       pending, handoffs: of the first copy; not used for the second one
 --       record_index
 --       min_generation: of the conversation
+--       unread_notifications
 -- ARGV  id
 --       record_ttl: ms
 --       message: storedMessage
@@ -44,7 +45,7 @@
 
 local record, meta, conversations, unread_conversations, conversation, messages, unread,
   bodies, words, log, counted, devices, outbox, delayed, users, heads, once, pending,
-  handoffs, record_index, min_generation = unpack(KEYS)
+  handoffs, record_index, min_generation, unread_notifications = unpack(KEYS)
 local id, record_ttl, message, conversation_id, partner, score, publish_command, channel,
   frame, log_ttl, log_frames, push_header, push_body, push_subject, grace, user_member,
   role, before, handoff, pointer, handoff_delay, event, once_event,
@@ -76,7 +77,7 @@ end
 local pushed = role == 'receiver' and push_header ~= '' and redis.call('EXISTS', devices) == 1
 expect('hash', conversation, bodies)
 expect('zset', conversations, messages, unread, words, users, unread_conversations, record_index)
-if role == 'receiver' then expect('zset', counted) end
+expect('zset', counted, unread_notifications)
 if is_first_copy then expect('zset', pending, handoffs) end
 if pushed then
   expect('stream', outbox)
@@ -98,24 +99,25 @@ redis.call('ZADD', messages, 0, id)
 redis.call('ZADD', unread, 0, id)
 redis.call('HSET', bodies, id, message)
 for i = FIRST_POSTING, #ARGV do redis.call('ZADD', words, 0, ARGV[i]) end
-local listening = publish(publish_command, channel, 'message', seq, prev, id, frame)
-
-local push = 'none'
 if role == 'sender' then
   redis.call('ZADD', unread_conversations, 'XX', 'GT', score, conversation_id) -- in the same order as conversations
 else
   redis.call('ZADD', unread_conversations, 'GT', score, conversation_id)
   redis.call('ZADD', counted, MESSAGE, id)
-  if pushed then
-    local entry = push_header .. '\n' .. push_body
-    if listening > 0 and tonumber(grace) > 0 then
-      redis.call('ZADD', delayed, due_at(delayed, grace), entry)
-    else
-      redis.call('XADD', outbox, '*', 'e', entry)
-    end
-    push = 'waiting'
-    redis.call('HSET', meta, 'r:' .. push_subject, '0 0 - ' .. id)
+end
+local listening = publish(publish_command, channel, 'message', seq, prev, id, frame,
+  frame_unreads(publish_command, channel, counted, unread_notifications))
+
+local push = 'none'
+if pushed then
+  local entry = push_header .. '\n' .. push_body
+  if listening > 0 and tonumber(grace) > 0 then
+    redis.call('ZADD', delayed, due_at(delayed, grace), entry)
+  else
+    redis.call('XADD', outbox, '*', 'e', entry)
   end
+  push = 'waiting'
+  redis.call('HSET', meta, 'r:' .. push_subject, '0 0 - ' .. id)
 end
 index_record(record_index, record_ttl, event)
 redis.call('SET', record, '- ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', record_ttl)

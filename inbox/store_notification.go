@@ -38,6 +38,8 @@ type NewNotification struct {
 	Cart     *int           // the number of items in the cart; nil for other events
 	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
 	Entry    *OutboxEntry   // nil when nothing is pushed
+	// Counts says that the live frame shows the receiver's unread counts, as the push does.
+	Counts bool
 	// Quiet says that the event only changes counters: it is in no list, and no live
 	// socket gets it.
 	Quiet bool
@@ -97,12 +99,9 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 	if p.Contact != nil {
 		field, contact = contactField(p.Contact), contactValue(p.Contact)
 	}
-	listed, cart, order, quiet := "", "", "", ""
+	listed, cart, order := "", "", ""
 	if !p.State.Order.IsZero() {
 		order = strconv.FormatInt(p.State.Order.UnixMicro(), 10)
-	}
-	if p.Quiet {
-		quiet = "1"
 	}
 	if p.Listed {
 		listed = p.Type
@@ -121,7 +120,7 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 		p.Subject, order, p.State.Rank, int(p.State.Counter), cart,
 		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
 		entry.Header, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(), expiryRenewInterval.Microseconds(), n.testTime(),
-		field, contact, maxContacts, member, p.Event, quiet,
+		field, contact, maxContacts, member, p.Event, boolArg(p.Quiet), boolArg(p.Counts),
 	}
 }
 

@@ -10,17 +10,7 @@
 local meta, unread, counted = unpack(KEYS)
 local subject, test_time = ARGV[1], ARGV[2]
 
-local size = {0, 0, 0, 0, 0, 0} -- by counter
-local total = redis.call('ZCARD', counted)
-if total > 32 then
-  for counter = 1, 6 do size[counter] = redis.call('ZCOUNT', counted, counter, counter) end
-elseif total > 0 then -- one call costs less than six
-  local members = redis.call('ZRANGE', counted, 0, -1, 'WITHSCORES')
-  for i = 2, #members, 2 do
-    local counter = tonumber(members[i])
-    size[counter] = size[counter] + 1
-  end
-end
+local size = sizes_of(counted)
 local cart, state
 if subject == '' then
   cart = redis.call('HGET', meta, 'cart')

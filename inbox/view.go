@@ -24,15 +24,20 @@ type InstantMessage struct {
 	SenderName     string `json:"sender_name"`
 	SenderAvatar   string `json:"sender_avatar"`
 	UpdatedAt      string `json:"updated_at"`
+	ProductID      string `json:"product_id,omitempty"`
 }
 
-// View returns a message as both its users are shown it, with times in the given zone.
+// View returns a message as both its users are shown it, with times in the given zone. An
+// avatar that is not set is empty. A message is updated when its receiver reads it.
 func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMessage {
-	at := m.CreatedAt.In(zone).Format(MessageTime)
+	updated := m.CreatedAt
+	if m.ReadAt.After(updated) {
+		updated = m.ReadAt
+	}
 	return InstantMessage{
 		ID:             m.ID,
 		Body:           bbcode.HTML(m.Body),
-		CreatedAt:      at,
+		CreatedAt:      m.CreatedAt.In(zone).Format(MessageTime),
 		InboxID:        m.Conversation,
 		Read:           m.Read,
 		ReceiverID:     strconv.FormatInt(m.Receiver, 10),
@@ -41,7 +46,8 @@ func (m *Message) View(sender, receiver Profile, zone *time.Location) InstantMes
 		SenderID:       strconv.FormatInt(m.Sender, 10),
 		SenderName:     sender.DisplayName(m.Sender),
 		SenderAvatar:   sender.avatar(),
-		UpdatedAt:      at,
+		UpdatedAt:      updated.In(zone).Format(MessageTime),
+		ProductID:      m.Product,
 	}
 }
 

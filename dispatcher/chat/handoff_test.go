@@ -2,6 +2,7 @@ package chat
 
 import (
 	"testing"
+	"time"
 
 	"github.com/kabar-gateway/kabar/inbox"
 )
@@ -11,14 +12,14 @@ const (
 	storedMessage = `{"m":{"ID":"","Conversation":"c","Sender":15,"Receiver":66,"Body":"halo","Category":0,` +
 		`"Product":"","ClientID":"","CreatedAt":"0001-01-01T00:00:00Z","Read":false}}`
 	storedPointer = `{"p":{"u":15,"c":"c"}}`
-	storedReceipt = `{"r":{"User":66,"Conversation":"c","Message":"","UpTo":"m","Partner":15}}`
+	storedReceipt = `{"r":{"User":66,"Conversation":"c","Message":"","UpTo":"m","Partner":15,"At":"2016-01-11T06:08:30Z"}}`
 )
 
 func TestHandoffsAsTheyAreStored(t *testing.T) {
 	for want, h := range map[string]handoff{
 		storedMessage: {Message: &inbox.Message{Conversation: "c", Sender: 15, Receiver: 66, Body: "halo"}},
 		storedPointer: {Pending: &pending{15, "c"}},
-		storedReceipt: {Receipt: &inbox.ReadReceipt{User: 66, Conversation: "c", UpTo: "m", Partner: 15, Handoff: "not stored"}},
+		storedReceipt: {Receipt: &inbox.ReadReceipt{User: 66, Conversation: "c", UpTo: "m", Partner: 15, At: time.Unix(1452492510, 0).UTC(), Handoff: "not stored"}},
 	} {
 		if got := h.String(); got != want {
 			t.Errorf("%s, want %s", got, want)

@@ -2,10 +2,10 @@ package chat
 
 import (
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const (
@@ -30,7 +30,7 @@ type OutgoingMessage struct {
 func (m *OutgoingMessage) check(sender int64) error {
 	v := &event.Validator{}
 	switch n := utf8.RuneCountInString(m.Body); {
-	case n == 0 || strings.TrimSpace(m.Body) == "":
+	case n <= MaxMessage && !model.Visible(m.Body):
 		v.Wrong("body_bb", "is required")
 	case n > MaxMessage:
 		v.Wrong("body_bb", fmt.Sprintf("must have at most %d characters", MaxMessage))

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -19,34 +20,44 @@ func (c *Chat) ReadConversation(ctx context.Context, user int64, conversation, u
 	if upTo == "" || upTo > newest {
 		upTo = newest
 	}
-	return c.markRead(ctx, inbox.ReadReceipt{User: user, Conversation: conversation, UpTo: upTo})
+	_, err = c.markRead(ctx, inbox.ReadReceipt{User: user, Conversation: conversation, UpTo: upTo})
+	return err
 }
 
-// ReadMessage marks one message as read when the user is its receiver, and tells the
-// sender.
+// ReadMessage marks one message as read when the user is its receiver, in m too, and tells
+// the sender.
 func (c *Chat) ReadMessage(ctx context.Context, user int64, m *inbox.Message) error {
 	if m.Receiver != user {
 		return nil
 	}
-	return c.markRead(ctx, inbox.ReadReceipt{User: user, Conversation: m.Conversation, Message: m.ID})
-}
-
-// markRead marks messages as read, which leaves a hand-off, and delivers the receipt.
-func (c *Chat) markRead(ctx context.Context, receipt inbox.ReadReceipt) error {
-	partner, err := c.inbox.Conversations.Partner(ctx, receipt.User, receipt.Conversation)
+	at, err := c.markRead(ctx, inbox.ReadReceipt{User: user, Conversation: m.Conversation, Message: m.ID})
 	if err != nil {
 		return err
 	}
-	receipt.Partner = partner
+	m.Read = true
+	if !at.IsZero() {
+		m.ReadAt = at
+	}
+	return nil
+}
+
+// markRead marks messages as read, which leaves a hand-off, and delivers the receipt. It
+// returns when they were read; the zero time when all had been read before.
+func (c *Chat) markRead(ctx context.Context, receipt inbox.ReadReceipt) (at time.Time, err error) {
+	partner, err := c.inbox.Conversations.Partner(ctx, receipt.User, receipt.Conversation)
+	if err != nil {
+		return at, err
+	}
+	receipt.Partner, receipt.At = partner, c.now().Truncate(time.Second)
 	receipt.Handoff = handoff{Receipt: &receipt}.String()
 	n, err := c.inbox.Conversations.MarkRead(ctx, receipt)
 	if err != nil || n == 0 {
-		return err
+		return at, err
 	}
 	if err := c.deliverReceipt(ctx, &receipt); err != nil {
 		c.log.Warn("a read receipt is handed over later", "error", err)
 	}
-	return nil
+	return receipt.At, nil
 }
 
 // deliverReceipt applies a receipt to the sender's copy, and removes the hand-off. If the

@@ -70,7 +70,7 @@ func (c *Chat) body(m *inbox.Message, profiles map[int64]inbox.Profile) []byte {
 		Type:         eventType,
 		Message:      words,
 		Translations: others,
-		Details:      content.MessageDetails(m.ID, m.Conversation, m.Sender, preview(m.Body)),
+		Details:      content.MessageDetails(m.ID, m.Conversation, m.Sender, preview(m.Body), m.Product),
 	}
 	return b.Stored()
 }
@@ -99,7 +99,7 @@ func (c *Chat) frame(m *inbox.Message, body []byte, profiles map[int64]inbox.Pro
 		ID: m.ID, Receiver: m.Receiver,
 		Body: b.In(text.Preferred(profiles[m.Receiver].Locale, c.locale)),
 	}
-	shown, err := n.EventJSON(c.location)
+	shown, err := n.EventJSON(nil, c.location) // the hub fills in the counts
 	if err != nil {
 		return nil, fmt.Errorf("frame of message %s: %w", m.ID, err)
 	}

@@ -66,7 +66,7 @@ func TestMessageMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	live, err := model.ParseFrame(message.Payload)
-	if err != nil || live.ID != id {
+	if err != nil || live.ID != id || live.Unreads == nil || *live.Unreads != (model.Unreads{Messages: 1}) {
 		t.Fatalf("%+v, %v", live, err)
 	}
 	if diff := cmp.Diff(live.Body, string(members[id])); diff != "" {
@@ -91,6 +91,54 @@ func TestMessageMembers(t *testing.T) {
 	}
 	if diff := cmp.Diff(details, got.Event.Details); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The product that a message asks about is in its push, its frame and the conversation. A
+// message about none has no such member.
+func TestProductOfAMessage(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	w.register(66)
+	for _, product := range []string{"mwza", ""} {
+		id, err := w.Send(ctx, 15, OutgoingMessage{Receiver: 66, Body: "masih ada?", Product: product})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members, err := w.MessageMembers(ctx, 66, []string{id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Event          struct{ Details map[string]any }
+			InstantMessage map[string]any `json:"instant_message"`
+		}
+		if err := json.Unmarshal([]byte("{"+string(members[id])+"}"), &got); err != nil {
+			t.Fatal(err)
+		}
+		m, err := w.inbox.Conversations.Message(ctx, 66, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conversation, err := json.Marshal(m.View(inbox.Profile{}, inbox.Profile{}, time.UTC))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pushes := w.entries()["out:chat"]
+		member := fmt.Sprintf(`"product_id":%q`, product)
+		if product == "" {
+			member = "product_id"
+		}
+		for where, text := range map[string]string{"push": pushes[len(pushes)-1].Value(), "conversation": string(conversation), "frame": string(members[id])} {
+			if strings.Contains(text, member) != (product != "") {
+				t.Errorf("product %q: %s %s", product, where, text)
+			}
+		}
+		for where, object := range map[string]map[string]any{"event": got.Event.Details, "message": got.InstantMessage} {
+			if object["product_id"] != any(product) && product != "" {
+				t.Errorf("product %q in the frame's %s: %v", product, where, object)
+			}
+		}
 	}
 }
 

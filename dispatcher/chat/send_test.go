@@ -23,6 +23,7 @@ func TestSendRefuses(t *testing.T) {
 		want any
 	}{
 		"no text":          {OutgoingMessage{Receiver: 15, Body: " \n"}, "body_bb is required"},
+		"nothing visible":  {OutgoingMessage{Receiver: 15, Body: "\u202e\u200b\u2069"}, "body_bb is required"},
 		"too long":         {OutgoingMessage{Receiver: 15, Body: strings.Repeat("é", MaxMessage+1)}, "body_bb must have at most 4000 characters"},
 		"to oneself":       {OutgoingMessage{Receiver: 66, Body: "m"}, "receiver_id must be somebody else"},
 		"a category":       {OutgoingMessage{Receiver: 15, Body: "m", Category: 7}, "category must be a number from 0 to 6"},
@@ -44,6 +45,35 @@ func TestSendRefuses(t *testing.T) {
 	}
 	if _, err := w.Send(context.Background(), 66, OutgoingMessage{Receiver: 1, Body: "m", Category: 1}); err != nil {
 		t.Errorf("to an administrator: %v", err)
+	}
+}
+
+// BBCode is kept, and compared under a client id, as it was sent. What readers see of it is
+// cleaned.
+func TestBodyIsKeptAsItWasSent(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	const sent, shown = "[b]\u202ehalo\u202c[/b] می\u200cخواهم 👩\u200d👧", "<strong>halo</strong> می\u200cخواهم 👩\u200d👧"
+	m := OutgoingMessage{Receiver: 66, Body: sent, ClientID: "c1"}
+	id, err := w.Send(ctx, 15, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []int64{15, 66} {
+		kept, err := w.inbox.Conversations.Message(ctx, user, id)
+		if err != nil || kept.Body != sent {
+			t.Errorf("kept for %d: %q, %v", user, kept.Body, err)
+		}
+		if got := kept.View(inbox.Profile{}, inbox.Profile{}, time.UTC).Body; got != shown {
+			t.Errorf("shown to %d: %q, want %q", user, got, shown)
+		}
+	}
+	if again, err := w.Send(ctx, 15, m); again != id || err != nil {
+		t.Errorf("a repeat is %s, %v", again, err)
+	}
+	m.Body = "[b]halo[/b] می\u200cخواهم 👩\u200d👧"
+	if _, err := w.Send(ctx, 15, m); !errors.Is(err, inbox.ErrConflict) {
+		t.Errorf("other BBCode that shows the same: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const (
@@ -114,8 +115,22 @@ func HasTranslations(stored []byte) bool { return bytes.HasPrefix(stored, []byte
 
 // AppendMembers appends the members of a stored body that clients are shown (type, title,
 // message, details), without braces. The message is in the given language if the body has
-// it.
-func AppendMembers(dst, stored []byte, l text.Locale) []byte {
+// it. unread_items of the details are the receiver's unread counts, in the form that they
+// have in a push of the event type; without counts, as for promotions, they are null.
+func AppendMembers(dst, stored []byte, eventType string, l text.Locale, unreads *model.Unreads) []byte {
+	dst = appendShown(dst, stored, l)
+	if unreads == nil {
+		return dst
+	}
+	counted, ok := bytes.CutSuffix(dst, []byte(noUnreadItems))
+	if !ok {
+		return dst
+	}
+	counted = append(counted, `"unread_items":`...)
+	return append(append(counted, unreadItems(eventType, unreads)...), '}')
+}
+
+func appendShown(dst, stored []byte, l text.Locale) []byte {
 	if !HasTranslations(stored) {
 		return append(dst, stored[1:len(stored)-1]...)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 func title(s string) *string { return &s }
@@ -119,16 +120,23 @@ func TestIn(t *testing.T) {
 func TestAppendMembers(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		stored string
-		locale text.Locale
-		want   string
+		stored  string
+		locale  text.Locale
+		unreads *model.Unreads
+		want    string
 	}{
-		"without translations": {untranslated, text.English, `"type":"nego","title":null,"message":"halo","details":{}`},
-		"its own language":     {translated, text.Indonesian, `"type":"message","title":null,"message":"halo","details":{"id":1,"unread_items":null}`},
-		"a translation":        {translated, text.English, `"type":"message","title":null,"message":"hello \"you\"","details":{"id":1,"unread_items":null}`},
+		"without translations": {untranslated, text.English, nil, `"type":"nego","title":null,"message":"halo","details":{}`},
+		"its own language":     {translated, text.Indonesian, nil, `"type":"message","title":null,"message":"halo","details":{"id":1,"unread_items":null}`},
+		"a translation":        {translated, text.English, nil, `"type":"message","title":null,"message":"hello \"you\"","details":{"id":1,"unread_items":null}`},
+		"with counts": {
+			translated, text.English, &unreads,
+			`"type":"message","title":null,"message":"hello \"you\"","details":{"id":1,"unread_items":{"messages":1,"transactions_need_action_as_seller":2,` +
+				`"transactions_need_action_as_buyer":5,"offers_need_action_as_seller":7,"offers_need_action_as_buyer":8}}`,
+		},
+		"no room for counts": {untranslated, text.Indonesian, &unreads, `"type":"nego","title":null,"message":"halo","details":{}`},
 	} {
 		dst := []byte(`{"id":"1",`)
-		if got, want := string(AppendMembers(dst, []byte(c.stored), c.locale)), `{"id":"1",`+c.want; got != want {
+		if got, want := string(AppendMembers(dst, []byte(c.stored), "nego", c.locale, c.unreads)), `{"id":"1",`+c.want; got != want {
 			t.Errorf("%s:\n%s, want\n%s", name, got, want)
 		}
 	}

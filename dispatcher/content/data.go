@@ -23,25 +23,38 @@ type Notification struct {
 }
 
 // Data lists the top-level keys of a push's data, in the samples' order, with the
-// receiver's unread counts. Times are in the given zone. The error reports a malformed id.
+// receiver's unread counts. Beside the documented keys it has the notification's id, by
+// which an app marks it as read, unless the type is kept in no list: a reminder. A
+// message's id is that of its notification. Times are in the given zone. The error reports
+// a malformed id.
 func (n *Notification) Data(unreads model.Unreads, zone *time.Location) ([]push.Field, error) {
+	return n.data(&unreads, zone)
+}
+
+// data is Data. Without counts, the members for them are null.
+func (n *Notification) data(unreads *model.Unreads, zone *time.Location) ([]push.Field, error) {
 	if n.Promo {
 		return n.promoData(zone)
 	}
-	details := fillUnreadItems(n.Details, unreadItems(n.Type, unreads))
 	fields := []push.Field{
 		{Name: "type", Value: quoted(n.Type)},
 		{Name: "receiver_id", Value: number(n.Receiver)},
 	}
+	details, notifications, messages := []byte(n.Details), []byte("null"), []byte("null")
+	if unreads != nil {
+		details = fillUnreadItems(n.Details, unreadItems(n.Type, unreads))
+		notifications, messages = number(int64(unreads.Notifications)), number(int64(unreads.Messages))
+	}
 	if n.Type == "reminder" {
 		return append(fields,
-			push.Field{Name: "unread_notifications", Value: number(int64(unreads.Notifications))},
-			push.Field{Name: "messages", Value: number(int64(unreads.Messages))},
+			push.Field{Name: "unread_notifications", Value: notifications},
+			push.Field{Name: "messages", Value: messages},
 			push.Field{Name: "details", Value: details}), nil
 	}
 	return append(fields,
 		push.Field{Name: "message", Value: quoted(n.Message)},
-		push.Field{Name: "details", Value: details}), nil
+		push.Field{Name: "details", Value: details},
+		n.idField()), nil
 }
 
 func (n *Notification) promoData(zone *time.Location) ([]push.Field, error) {
@@ -57,7 +70,12 @@ func (n *Notification) promoData(zone *time.Location) ([]push.Field, error) {
 		{Name: "title", Value: n.titleJSON()},
 		{Name: "message", Value: quoted(n.Message)},
 		{Name: "details", Value: []byte(n.Details)},
+		n.idField(),
 	}, nil
+}
+
+func (n *Notification) idField() push.Field {
+	return push.Field{Name: "notification_id", Value: quoted(n.ID)}
 }
 
 func quoted(s string) []byte { return jsonscan.AppendString(nil, s) }
@@ -79,7 +97,7 @@ func fillUnreadItems(details, items []byte) []byte {
 
 // unreadItems returns the receiver's counts in the form of the samples; only a
 // transaction's has unread_notifications.
-func unreadItems(eventType string, n model.Unreads) []byte {
+func unreadItems(eventType string, n *model.Unreads) []byte {
 	b := make([]byte, 0, 256)
 	add := func(name string, n int) {
 		b = append(b, '"')

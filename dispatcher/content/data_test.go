@@ -34,18 +34,18 @@ func TestData(t *testing.T) {
 			true,
 			Body{Type: "discount", Title: title("Diskon"), Message: "m", Details: jsontext.Value(`{"image_url":null}`)},
 			`{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
-				`"type":"discount","title":"Diskon","message":"m","details":{"image_url":null}}`,
+				`"type":"discount","title":"Diskon","message":"m","details":{"image_url":null},"notification_id":"52e0b9e37a12000000000000"}`,
 		},
 		"promo without a title": {
 			true,
 			Body{Type: "campaign", Message: "m", Details: jsontext.Value(`{"unread_items":null}`)},
 			`{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
-				`"type":"campaign","title":null,"message":"m","details":{"unread_items":null}}`,
+				`"type":"campaign","title":null,"message":"m","details":{"unread_items":null},"notification_id":"52e0b9e37a12000000000000"}`,
 		},
 		"transaction": {
 			false,
 			Body{Type: "transaction", Title: title("not shown"), Message: "m", Details: jsontext.Value(`{"transaction":{"id":1},"unread_items":null}`)},
-			`{"type":"transaction","receiver_id":66,"message":"m","details":{"transaction":{"id":1},"unread_items":{"unread_notifications":4,` + items + `}}`,
+			`{"type":"transaction","receiver_id":66,"message":"m","details":{"transaction":{"id":1},"unread_items":{"unread_notifications":4,` + items + `},"notification_id":"52e0b9e37a12000000000000"}`,
 		},
 		"reminder": {
 			false,
@@ -55,12 +55,12 @@ func TestData(t *testing.T) {
 		"any other type": {
 			false,
 			Body{Type: "nego", Message: `"m"`, Details: jsontext.Value(`{"id":1,"unread_items":null}`)},
-			`{"type":"nego","receiver_id":66,"message":"\"m\"","details":{"id":1,"unread_items":{` + items + `}}`,
+			`{"type":"nego","receiver_id":66,"message":"\"m\"","details":{"id":1,"unread_items":{` + items + `},"notification_id":"52e0b9e37a12000000000000"}`,
 		},
 		"details without room for counts": {
 			false,
 			Body{Type: "nego", Message: "m", Details: jsontext.Value(`{"id":1}`)},
-			`{"type":"nego","receiver_id":66,"message":"m","details":{"id":1}}`,
+			`{"type":"nego","receiver_id":66,"message":"m","details":{"id":1},"notification_id":"52e0b9e37a12000000000000"}`,
 		},
 	} {
 		n := Notification{ID: noteID, Receiver: 66, Promo: c.promo, Body: c.body}
@@ -76,6 +76,10 @@ func TestData(t *testing.T) {
 		if !jsontext.Value(got).IsValid() {
 			t.Errorf("%s: not JSON", name)
 		}
+		// A live event says what the push's data says.
+		if live, err := n.EventJSON(&unreads, jakarta); string(live) != c.want || err != nil {
+			t.Errorf("%s: live %s, %v, want\n%s", name, live, err, c.want)
+		}
 	}
 }
 
@@ -87,11 +91,11 @@ func TestDataOfAnInvalidID(t *testing.T) {
 		if fields, err := n.Data(unreads, jakarta); (err != nil) != promo {
 			t.Errorf("promo %t: data %s, %v", promo, object(fields), err)
 		}
-		if event, err := n.EventJSON(jakarta); (err != nil) != promo {
+		if event, err := n.EventJSON(nil, jakarta); (err != nil) != promo {
 			t.Errorf("promo %t: event %s, %v", promo, event, err)
 		}
 		n.Translations = jsontext.Value(`{"en":"hello"}`)
-		if members, _, err := n.Members(jakarta); (err != nil) != promo {
+		if members, _, err := n.Members(nil, jakarta); (err != nil) != promo {
 			t.Errorf("promo %t: members %s, %v", promo, members, err)
 		}
 	}

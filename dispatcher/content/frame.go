@@ -1,11 +1,11 @@
 package content
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
-	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -24,10 +24,11 @@ func DeletedMembers(id string) []byte {
 }
 
 // Members returns the members of a notification's frame in the language of its message, and
-// in the others that it has beside that. Times are in the given zone. The error reports a
-// malformed id.
-func (n *Notification) Members(zone *time.Location) (members []byte, others map[text.Locale][]byte, err error) {
-	event, err := n.EventJSON(zone)
+// in the others that it has beside that, with the receiver's unread counts as in [Notification.Data].
+// They are null without counts. Times are in the given zone. The error reports a malformed
+// id.
+func (n *Notification) Members(unreads *model.Unreads, zone *time.Location) (members []byte, others map[text.Locale][]byte, err error) {
+	event, err := n.EventJSON(unreads, zone)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,7 +41,7 @@ func (n *Notification) Members(zone *time.Location) (members []byte, others map[
 		if other.Body = n.Body.In(l); other.Message == n.Message {
 			continue
 		}
-		translated, err := other.EventJSON(zone)
+		translated, err := other.EventJSON(unreads, zone)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -51,28 +52,43 @@ func (n *Notification) Members(zone *time.Location) (members []byte, others map[
 
 func eventMember(event []byte) []byte { return append([]byte(`"event":`), event...) }
 
-// EventJSON returns the data of a notification's push as one object, without the receiver's
-// counts: they come in frames of their own.
-func (n *Notification) EventJSON(zone *time.Location) ([]byte, error) {
-	if n.Promo {
-		fields, err := n.promoData(zone)
-		if err != nil {
-			return nil, err
-		}
-		return object(fields), nil
+// EventJSON returns the data of a notification's push as one object. The members for the
+// receiver's unread counts are null without counts.
+func (n *Notification) EventJSON(unreads *model.Unreads, zone *time.Location) ([]byte, error) {
+	fields, err := n.data(unreads, zone)
+	if err != nil {
+		return nil, err
 	}
-	return object([]push.Field{
-		{Name: "type", Value: quoted(n.Type)},
-		{Name: "receiver_id", Value: number(n.Receiver)},
-		{Name: "message", Value: quoted(n.Message)},
-		{Name: "details", Value: []byte(n.Details)},
-	}), nil
+	return object(fields), nil
 }
 
 // MessageMembers are the members of a chat message's frame: the event as its push shows
 // it, and the message as the conversation endpoint shows it, as JSON.
 func MessageMembers(event, instantMessage []byte) []byte {
 	return fmt.Appendf(nil, `"event":%s,"instant_message":%s`, event, instantMessage)
+}
+
+// FillMessageUnreads returns the members of a chat message's frame with the receiver's
+// unread counts in place of the null that stands for them.
+func FillMessageUnreads(members []byte, unreads *model.Unreads) []byte {
+	// No text contains these bytes: JSON escapes the quotes in it.
+	before, after, ok := bytes.Cut(members, []byte(noUnreadItems))
+	if !ok {
+		return members
+	}
+	filled := fillUnreadItems(members[:len(before)+len(noUnreadItems)], unreadItems("message", unreads))
+	return append(filled, after...)
+}
+
+// FillAvatars returns the frame of a chat message with an address in place of each avatar that
+// is not set.
+func FillAvatars(frame []byte, url string) []byte {
+	// No text contains these bytes: JSON escapes the quotes in it.
+	const notSet = `_avatar":""`
+	if url == "" || !bytes.Contains(frame, []byte(notSet)) {
+		return frame
+	}
+	return bytes.ReplaceAll(frame, []byte(notSet), jsonscan.AppendString([]byte(`_avatar":`), url))
 }
 
 // ReadMembers are the members of the frame that tells a sender up to which message the
@@ -94,14 +110,18 @@ func UnreadsJSON(u model.Unreads) []byte {
 }
 
 // MessageDetails are the details of a chat message's push, as documented. Preview is
-// its text, without BBCode.
-func MessageDetails(id, conversation string, sender int64, preview string) []byte {
+// its text, without BBCode; product is the id of the product that it asks about, or "".
+func MessageDetails(id, conversation string, sender int64, preview, product string) []byte {
 	b := []byte(`{"id":`)
 	b = jsonscan.AppendString(b, id)
 	b = append(b, `,"inbox_id":`...)
 	b = jsonscan.AppendString(b, conversation)
 	b = fmt.Appendf(b, `,"sender_id":%d,"message":`, sender)
 	b = jsonscan.AppendString(b, preview)
+	if product != "" {
+		b = append(b, `,"product_id":`...)
+		b = jsonscan.AppendString(b, product)
+	}
 	return append(b, '}')
 }
 

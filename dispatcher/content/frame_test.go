@@ -13,10 +13,13 @@ import (
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	const (
-		nego  = `"event":{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}}`
-		hello = `"event":{"type":"nego","receiver_id":66,"message":"hello","details":{"id":1,"unread_items":null}}`
+		items = `{"messages":1,"transactions_need_action_as_seller":2,"transactions_need_action_as_buyer":5,` +
+			`"offers_need_action_as_seller":7,"offers_need_action_as_buyer":8}`
+		rest  = `"details":{"id":1,"unread_items":` + items + `},"notification_id":"52e0b9e37a12000000000000"}`
+		nego  = `"event":{"type":"nego","receiver_id":66,"message":"halo",` + rest
+		hello = `"event":{"type":"nego","receiver_id":66,"message":"hello",` + rest
 		promo = `"event":{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
-			`"type":"discount","title":"Diskon","message":"halo","details":{"image_url":null}}`
+			`"type":"discount","title":"Diskon","message":"halo","details":{"image_url":null},"notification_id":"52e0b9e37a12000000000000"}`
 	)
 	details := jsontext.Value(`{"id":1,"unread_items":null}`)
 	for name, c := range map[string]struct {
@@ -44,7 +47,7 @@ func TestMembers(t *testing.T) {
 		},
 	} {
 		c.n.ID, c.n.Receiver = noteID, 66
-		members, others, err := c.n.Members(jakarta)
+		members, others, err := c.n.Members(&unreads, jakarta)
 		if err != nil || string(members) != c.want {
 			t.Errorf("%s: %v\n%s, want\n%s", name, err, members, c.want)
 		}
@@ -81,8 +84,12 @@ func TestFrames(t *testing.T) {
 			`{"op":"read","conversation_id":"c0ffee","user_id":"66","message_id":"52e0b9e37a12000000000000"}`,
 		},
 		"details of a message": {
-			string(MessageDetails(noteID, "c0ffee", 15, `"halo" \o/`)),
+			string(MessageDetails(noteID, "c0ffee", 15, `"halo" \o/`, "")),
 			`{"id":"52e0b9e37a12000000000000","inbox_id":"c0ffee","sender_id":15,"message":"\"halo\" \\o/"}`,
+		},
+		"details of a message about a product": {
+			string(MessageDetails(noteID, "c0ffee", 15, "halo", `m"w`)),
+			`{"id":"52e0b9e37a12000000000000","inbox_id":"c0ffee","sender_id":15,"message":"halo","product_id":"m\"w"}`,
 		},
 		"unreads": {
 			string(UnreadsJSON(unreads)),
@@ -117,11 +124,61 @@ func TestReadFrameCopies(t *testing.T) {
 	}
 }
 
+// The counts replace the null of the event's details and nothing else: a text that looks like
+// it is left alone.
+func TestFillMessageUnreads(t *testing.T) {
+	t.Parallel()
+	n := Notification{ID: noteID, Receiver: 66, Body: Body{Type: "message", Message: "m"}}
+	n.Details = MessageDetails(noteID, "c0ffee", 15, `"unread_items":null}`, "")
+	stored, err := ParseBody(n.Stored())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Body = stored
+	without, err := n.EventJSON(nil, jakarta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, err := n.EventJSON(&unreads, jakarta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := []byte(`{"body":"\"unread_items\":null}"}`)
+	members := MessageMembers(without, view)
+	before := string(members)
+	if got, want := string(FillMessageUnreads(members, &unreads)), string(MessageMembers(with, view)); got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+	if string(members) != before {
+		t.Errorf("the members became %s", members)
+	}
+	if got := string(FillMessageUnreads(DeletedMembers(noteID), &unreads)); got != string(DeletedMembers(noteID)) {
+		t.Errorf("a deleted message became %s", got)
+	}
+}
+
+func TestFillAvatars(t *testing.T) {
+	t.Parallel()
+	const url = "https://kabar.example/v2/default_avatar.png"
+	for name, c := range map[string]struct{ frame, url, want string }{
+		"both":    {`{"receiver_avatar":"","sender_avatar":""}`, url, `{"receiver_avatar":"` + url + `","sender_avatar":"` + url + `"}`},
+		"one":     {`{"receiver_avatar":"https://a/b","sender_avatar":""}`, url, `{"receiver_avatar":"https://a/b","sender_avatar":"` + url + `"}`},
+		"none":    {`{"receiver_avatar":"https://a/b"}`, url, `{"receiver_avatar":"https://a/b"}`},
+		"a text":  {`{"body":"\"sender_avatar\":\"\""}`, url, `{"body":"\"sender_avatar\":\"\""}`},
+		"no url":  {`{"sender_avatar":""}`, "", `{"sender_avatar":""}`},
+		"escaped": {`{"sender_avatar":""}`, `https://"/`, `{"sender_avatar":"https://\"/"}`},
+	} {
+		if got := string(FillAvatars([]byte(c.frame), c.url)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 func TestMessageSender(t *testing.T) {
 	t.Parallel()
 	message := Body{
 		Type: "message", Message: "halo", Translations: jsontext.Value(`{"en":"hello"}`),
-		Details: MessageDetails(noteID, "c0ffee", 15, `{"sender_id":66}`),
+		Details: MessageDetails(noteID, "c0ffee", 15, `{"sender_id":66}`, "66"),
 	}
 	for name, c := range map[string]struct {
 		stored string

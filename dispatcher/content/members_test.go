@@ -17,7 +17,7 @@ func TestMembersOfAStoredNotification(t *testing.T) {
 		"the preset one":    {Body{"nego", nil, "apa", []byte(`{"en":"what"}`), details}, text.Indonesian, `"type":"nego","title":null,"message":"apa","details":{"a":1.10,"unread_items":null}`},
 		"another one":       {Body{"nego", &title, "apa", []byte(`{"en":"what"}`), details}, text.English, `"type":"nego","title":"T","message":"what","details":{"a":1.10,"unread_items":null}`},
 	} {
-		if got := string(AppendMembers(nil, c.body.Stored(), c.locale)); got != c.want {
+		if got := string(AppendMembers(nil, c.body.Stored(), c.body.Type, c.locale, nil)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}

@@ -38,6 +38,14 @@ func TestContactOfATransaction(t *testing.T) {
 			"transaction", `{"id":1,` + seller + `,"buyer":{"id":15,"name":["x"]},"products":{}}`, 66,
 			&model.Contact{Role: model.Buyer, Partner: 15, Transaction: "transaction:1"},
 		},
+		"names with overrides": {
+			"transaction", `{"id":1,` + seller + `,"buyer":{"id":15,"name":"\u202eMe\u202c \u2067Ow\u2069"},"products":[{"name":"\u202eBantal"},{"name":"\u2066 \u2069"}]}`, 66,
+			&model.Contact{Role: model.Buyer, Partner: 15, Transaction: "transaction:1", Name: "Me Ow", Items: []string{"Bantal"}},
+		},
+		"a name that shows nothing": {
+			"transaction", `{"id":1,` + seller + `,"buyer":{"id":15,"name":"\u200d\u3164"}}`, 66,
+			&model.Contact{Role: model.Buyer, Partner: 15, Transaction: "transaction:1"},
+		},
 		"a long name": {
 			"transaction", `{"id":1,` + seller + `,"buyer":{"id":15},"products":[{"name":"` + long + `éé"}]}`, 66,
 			&model.Contact{Role: model.Buyer, Partner: 15, Transaction: "transaction:1", Items: []string{long}},

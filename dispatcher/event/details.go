@@ -143,10 +143,10 @@ func readPerson(v jsontext.Value) (p person) {
 			p.id, _ = model.ParseUser(s)
 		case "name":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.name = Truncate(s, maxItem)
+			p.name = cleanName(s)
 		case "username":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.username = Truncate(s, maxItem)
+			p.username = cleanName(s)
 		case "avatar":
 			s, _ := jsonscan.Scalar(m.Value)
 			if len(s) <= maxAvatar && (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) {
@@ -155,6 +155,15 @@ func readPerson(v jsontext.Value) (p person) {
 		}
 	})
 	return p
+}
+
+// cleanName returns the name of a person or a product as it is shown, or "" when it shows
+// nothing.
+func cleanName(name string) string {
+	if name = model.CleanName(name); !model.Visible(name) {
+		return ""
+	}
+	return Truncate(name, maxItem)
 }
 
 // A product is the product that a report is about.
@@ -170,7 +179,7 @@ func readProduct(v jsontext.Value) (p product) {
 			p.id, _ = jsonscan.Scalar(m.Value)
 		case "name":
 			s, _ := jsonscan.Scalar(m.Value)
-			p.name = Truncate(s, maxItem)
+			p.name = cleanName(s)
 		case "seller_id":
 			p.seller = m.Value
 		}
@@ -212,7 +221,7 @@ func readItems(v jsontext.Value) (items []string) {
 				return
 			}
 			s, _ := jsonscan.Scalar(m.Value)
-			if name := Truncate(s, maxItem); name != "" && !slices.Contains(items, name) {
+			if name := cleanName(s); name != "" && !slices.Contains(items, name) {
 				items = append(items, name)
 			}
 		})

@@ -183,7 +183,8 @@ func (e *Event) derivedID() string {
 }
 
 // details returns the details in the form of the documented sample, with the actions of
-// one receiver.
+// one receiver. Those of a mutation also name the transaction that moved the money, if the
+// mutation does.
 func (b *rawResource) details(d *details, actions []string) []byte {
 	out := make([]byte, 0, len(b.object)+128)
 	out = append(out, '{')
@@ -204,6 +205,12 @@ func (b *rawResource) details(d *details, actions []string) []byte {
 		if b.resource == "mutation" {
 			out = append(out, `,"action":`...)
 			quoted(d.action)
+			for _, link := range []string{"transaction_id", "transaction_no"} {
+				v := b.member(link)
+				if _, given := jsonscan.Scalar(v); given {
+					out = append(append(out, `,"`+link+`":`...), v...)
+				}
+			}
 		} else {
 			out = append(out, `,"state":`...)
 			quoted(d.state)
@@ -212,7 +219,7 @@ func (b *rawResource) details(d *details, actions []string) []byte {
 	return append(out, '}')
 }
 
-// member returns a member of the resource. It must exist.
+// member returns a member of the resource, or nothing when there is none.
 func (b *rawResource) member(name string) (v jsontext.Value) {
 	_ = jsonscan.EachMember(b.object, func(m jsonscan.Member) { // it is an object
 		if string(m.Name()) == name {

@@ -18,7 +18,7 @@ const (
 	rawTransaction = `{"id":52001,"state":"paid","updated_at":"2014-01-23T13:48:51+07:00","buyer":{"id":52357,"name":"Liem Lie Wie"},"seller":{"id":66,"name":"Testing Account"},"actions":["receive"],"created_at":"2014-01-23T10:48:51+07:00"}`
 	rawOffer       = `{"id":51588,"state":"waiting","nego_price":100,"buyer":{"id":15,"name":"Me Ow"},"seller":{"id":66,"name":"Testing Account"}}`
 	rawProduct     = `{"id":"h","name":"g.kunci sinchan","seller_id":66,"created_at":"2015-09-02T13:42:56.000+07:00"}`
-	rawMutation    = `{"id":102,"type":"Deposit::Debit","action":"payment","amount":48000,"transaction_id":92,"created_at":"2016-01-08T11:34:18.000+07:00","updated_at":"2016-01-08T11:34:18.000+07:00"}`
+	rawMutation    = `{"id":102,"type":"Deposit::Debit","action":"payment","amount":48000,"transaction_id":92,"transaction_no":"160000000092","created_at":"2016-01-08T11:34:18.000+07:00","updated_at":"2016-01-08T11:34:18.000+07:00"}`
 	rawWithdrawal  = `{"amount":25000,"bank_account_id":1,"created_at":"2016-01-16T00:03:25.000+07:00","deposit_id":1,"id":5,"processed_at":null,"state":"processed","updated_at":"2016-01-17T00:03:25.000+07:00"}`
 )
 
@@ -70,11 +70,16 @@ func TestRawResources(t *testing.T) {
 		},
 		"a mutation": {
 			`{"receiver_id":66,"mutation":` + rawMutation + `}`, "mutation-102-payment-1452227658000", "dompet", "2016-01-08T11:34:18+07:00",
-			map[int64]rawContent{66: {Pushed, 0, "", `{"texts":{"en":"A payment of 48000 has been taken from your balance"},"type":"dompet","title":null,"message":"Pembayaran sebesar 48000 telah diambil dari saldo Anda","details":{"id":"102","amount":48000,"action":"payment",` + none}},
+			map[int64]rawContent{66: {Pushed, 0, "", `{"texts":{"en":"A payment of 48000 has been taken from your balance"},"type":"dompet","title":null,"message":"Pembayaran sebesar 48000 telah diambil dari saldo Anda","details":{"id":"102","amount":48000,"action":"payment","transaction_id":92,"transaction_no":"160000000092",` + none}},
 		},
 		"a mutation with its receiver": {
 			`{"receiver_id":66,` + rawMutation[1:], "mutation-102-payment-1452227658000", "dompet", "2016-01-08T11:34:18+07:00",
-			map[int64]rawContent{66: {Pushed, 0, "", `{"texts":{"en":"A payment of 48000 has been taken from your balance"},"type":"dompet","title":null,"message":"Pembayaran sebesar 48000 telah diambil dari saldo Anda","details":{"id":"102","amount":48000,"action":"payment",` + none}},
+			map[int64]rawContent{66: {Pushed, 0, "", `{"texts":{"en":"A payment of 48000 has been taken from your balance"},"type":"dompet","title":null,"message":"Pembayaran sebesar 48000 telah diambil dari saldo Anda","details":{"id":"102","amount":48000,"action":"payment","transaction_id":92,"transaction_no":"160000000092",` + none}},
+		},
+		"a mutation without a transaction": {
+			`{"receiver_id":66,"mutation":{"id":103,"action":"topup","amount":5000,"transaction_id":null,"transaction_no":{},"created_at":"2016-01-08T11:34:18.000+07:00"}}`,
+			"mutation-103-topup-1452227658000", "dompet", "2016-01-08T11:34:18+07:00",
+			map[int64]rawContent{66: {Pushed, 0, "", `{"texts":{"en":"A top-up of 5000 has been added to your balance"},"type":"dompet","title":null,"message":"Top up sebesar 5000 telah masuk ke saldo Anda","details":{"id":"103","amount":5000,"action":"topup",` + none}},
 		},
 		"a withdrawal": {
 			`{"receiver_id":66,"withdrawal":` + rawWithdrawal + `}`, "withdrawal-5-processed-1452963805000", "dompet", "2016-01-17T00:03:25+07:00",

@@ -35,8 +35,8 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
-// The rules have every documented state for every role. A state that ends something is in
-// no counter.
+// The rules have every documented state for every role. A state that ends something asks
+// nobody to act.
 func TestRulesCoverTheDictionaries(t *testing.T) {
 	for _, c := range []struct {
 		resource, states, ends string // in order of their ranks
@@ -63,10 +63,28 @@ func TestRulesCoverTheDictionaries(t *testing.T) {
 				rule := m.of(r)
 				if rule == nil {
 					t.Errorf("%s %s: nothing for the %s", c.resource, state, roleNames[r])
-				} else if slices.Contains(strings.Fields(c.ends), state) && rule.counter != none {
-					t.Errorf("%s enters a counter", rule.textID())
+				} else if slices.Contains(strings.Fields(c.ends), state) && (len(rule.actions) > 0 || rule.counter != none && rule.counter != model.TransactionNews) {
+					t.Errorf("%s asks for something", rule.textID())
 				}
 			}
+		}
+	}
+}
+
+// A state of a transaction either asks the buyer to act, or is news for the buyer. News is
+// listed, because it counts as long as its notification is unread.
+func TestEveryStateOfATransactionCountsForItsBuyer(t *testing.T) {
+	for state, m := range rulesByState["transaction"] {
+		rule := m.of(buyer)
+		want := model.TransactionNews
+		if len(rule.actions) > 0 {
+			want = model.BuyerTransactions
+		}
+		if rule.counter != want {
+			t.Errorf("%s enters counter %d, want %d", state, rule.counter, want)
+		}
+		if rule.counter == model.TransactionNews && rule.level == Counted {
+			t.Errorf("%s is news that no list shows", state)
 		}
 	}
 }

@@ -72,7 +72,10 @@ func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error)
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	ws.SetReadLimit(h.opts.MaxFrame)
-	s := &socket{ws: ws, conn: hj.conn, replayer: h.replayer, acceptLanguage: r.Header.Get("Accept-Language"), behind: true}
+	s := &socket{
+		ws: ws, conn: hj.conn, replayer: h.replayer, behind: true,
+		acceptLanguage: r.Header.Get("Accept-Language"), defaultAvatar: h.opts.DefaultAvatar(r),
+	}
 	s.queue = writeQueue{
 		ws: ws, conn: hj.conn, goroutines: h.goroutines, written: h.metrics.frames,
 		maxFrames: h.opts.QueueFrames, maxBytes: h.opts.QueueBytes,

@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,28 @@ func TestSend(t *testing.T) {
 	from.write(text) // a repeat returns the same message
 	if again := from.next("ack", "error"); again.ID != sent.ID {
 		t.Errorf("repeat %s", again.raw)
+	}
+}
+
+// Frames name a picture for each avatar that is not set, live and resumed.
+func TestAvatarsThatAreNotSet(t *testing.T) {
+	w := newWorld(t)
+	const picture = "https://kabar.example/default.png"
+	avatar := "https://kabar.example/66.png"
+	if err := w.Inbox.Profiles.Set(t.Context(), 66, inbox.Profile{Avatar: &avatar}); err != nil {
+		t.Fatal(err)
+	}
+	p := w.start(func(o *Options) { o.DefaultAvatar = func(*http.Request) string { return picture } })
+	live := p.dial(66)
+	since := live.next("hello").Seq
+	w.send(15, 66, `"sender_avatar":""`)
+	for how, c := range map[string]*client{"live": live, "resumed": p.dial(66, since)} {
+		f := c.next("event")
+		for _, want := range []string{`"receiver_avatar":"` + avatar + `"`, `"sender_avatar":"` + picture + `"`, `"body":"&#34;sender_avatar&#34;:&#34;&#34;"`} {
+			if !strings.Contains(f.raw, want) {
+				t.Errorf("%s: %s lacks %s", how, f.raw, want)
+			}
+		}
 	}
 }
 

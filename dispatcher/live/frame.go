@@ -32,6 +32,7 @@ func unreadsFrame(u model.Unreads) []byte {
 type frame struct {
 	Seq, Prev int64  // 0 for frames that are not logged
 	Text      []byte // JSON
+	message   bool   // it holds a chat message, whose avatars may be empty
 	// others has the frame in the languages other than Text's, by language.
 	others map[text.Locale][]byte
 }
@@ -59,7 +60,11 @@ func (b *frameBuilder) newFrame(user int64, f model.Frame) (frame, error) {
 	case f.Kind == model.FrameRead:
 		made.Text = content.ReadFrame([]byte(f.Body))
 	case f.Kind == model.FrameMessage:
-		made.Text = content.EventFrame(f.Seq, f.Prev, []byte(f.Body))
+		members := []byte(f.Body)
+		if f.Unreads != nil {
+			members = content.FillMessageUnreads(members, f.Unreads)
+		}
+		made.Text, made.message = content.EventFrame(f.Seq, f.Prev, members), true
 	case f.Kind == model.FrameEvent:
 		return made, b.fillEvent(&made, user, f)
 	default:
@@ -75,7 +80,7 @@ func (b *frameBuilder) fillEvent(made *frame, user int64, f model.Frame) error {
 		return fmt.Errorf("body of notification %s: %w", f.ID, err)
 	}
 	n := content.Notification{ID: f.ID, Receiver: user, Promo: b.types.Spec(body.Type).Promo, Body: body}
-	members, others, err := n.Members(b.location)
+	members, others, err := n.Members(f.Unreads, b.location)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,11 @@ func TestNewFrame(t *testing.T) {
 	t.Parallel()
 	h := New(Options{}).frames
 	const (
-		id   = "52e0b9e37a12000000000000"
-		head = `{"op":"event","seq":8,"prev":7,"event":`
+		id    = "52e0b9e37a12000000000000"
+		head  = `{"op":"event","seq":8,"prev":7,"event":`
+		note  = `,"notification_id":"52e0b9e37a12000000000000"}}`
+		items = `{"messages":3,"transactions_need_action_as_seller":0,"transactions_need_action_as_buyer":0,` +
+			`"offers_need_action_as_seller":0,"offers_need_action_as_buyer":0}`
 		nego = `{"type":"nego","title":null,"message":"halo","details":{"id":1,"unread_items":null}}`
 	)
 	for name, c := range map[string]struct {
@@ -23,17 +26,17 @@ func TestNewFrame(t *testing.T) {
 	}{
 		"an event": {
 			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: nego},
-			head + `{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}}}`, "",
+			head + `{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}` + note, "",
 		},
-		"an event in two languages": {
-			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: `{"texts":{"en":"hello"},` + nego[1:]},
-			head + `{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":null}}}`,
-			head + `{"type":"nego","receiver_id":66,"message":"hello","details":{"id":1,"unread_items":null}}}`,
+		"an event in two languages, with counts": {
+			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: `{"texts":{"en":"hello"},` + nego[1:], Unreads: &model.Unreads{Messages: 3}},
+			head + `{"type":"nego","receiver_id":66,"message":"halo","details":{"id":1,"unread_items":` + items + `}` + note,
+			head + `{"type":"nego","receiver_id":66,"message":"hello","details":{"id":1,"unread_items":` + items + `}` + note,
 		},
 		"a promotion": {
 			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id, Body: `{"type":"discount","title":"t","message":"m","details":{"image_url":null}}`},
 			head + `{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T06:42:43.500Z","read_state":false,` +
-				`"type":"discount","title":"t","message":"m","details":{"image_url":null}}}`, "",
+				`"type":"discount","title":"t","message":"m","details":{"image_url":null}` + note, "",
 		},
 		"an event that was deleted": {
 			model.Frame{Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: id},
@@ -42,6 +45,13 @@ func TestNewFrame(t *testing.T) {
 		"a message": {
 			model.Frame{Kind: model.FrameMessage, Seq: 8, Prev: 7, ID: id, Body: `"event":{},"instant_message":{}`},
 			head + `{},"instant_message":{}}`, "",
+		},
+		"a message with counts": {
+			model.Frame{
+				Kind: model.FrameMessage, Seq: 8, Prev: 7, ID: id, Unreads: &model.Unreads{Messages: 3},
+				Body: `"event":{"type":"message","details":{"id":"m","unread_items":null},"notification_id":"m"},"instant_message":{}`,
+			},
+			head + `{"type":"message","details":{"id":"m","unread_items":` + items + `},"notification_id":"m"},"instant_message":{}}`, "",
 		},
 		"a message that was deleted": {
 			model.Frame{Kind: model.FrameMessage, Seq: 8, Prev: 7, ID: id},
@@ -58,6 +68,7 @@ func TestNewFrame(t *testing.T) {
 			continue
 		}
 		want := frame{Seq: c.logged.Seq, Prev: c.logged.Prev, Text: []byte(c.want)}
+		want.message = c.logged.Kind == model.FrameMessage && c.logged.Body != ""
 		if c.english != "" {
 			want.others = map[text.Locale][]byte{text.English: []byte(c.english)}
 		}

@@ -52,7 +52,7 @@ func New(opts Options) *Hub {
 	h.users = newRegistry(opts.MaxSockets)
 	h.counts = newCountQueue(opts.Counters, opts.Log)
 	h.frames = &frameBuilder{types: opts.Types, location: opts.Location}
-	h.replayLog = newReplayLog(opts.Channels, opts.Chat, h.frames, h.goroutines)
+	h.replayLog = newReplayLog(&h.opts, h.frames, h.goroutines)
 	h.revocations = &revocations{batcher: opts.Batcher, channels: opts.Channels}
 	h.replayer = &replayer{
 		replayLog: h.replayLog, revocations: h.revocations, counts: h.counts,

@@ -81,6 +81,60 @@ func TestEventsReachEverySocketInOrder(t *testing.T) {
 	}
 }
 
+// A live event has the user's counts where its push has them, at the moment in which it
+// happens. A resumed one has those of the moment in which it is sent.
+func TestEventsShowTheCounts(t *testing.T) {
+	w := newWorld(t)
+	p := w.start()
+	c := p.dial(66)
+	since := c.next("hello").Seq
+	publish := func(event string) {
+		t.Helper()
+		e, err := w.Parse([]byte(event))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := w.Publish(t.Context(), "service:test", e)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	publish(`{"transaction":{"id":1,"state":"paid","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
+	publish(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
+	w.publish(66, "promo-1")
+	publish(`{"type":"reminder","receiver_id":66}`)
+	w.send(15, 66, "halo")
+	items := func(messages, seller, offers int) string {
+		return fmt.Sprintf(`"messages":%d,"transactions_need_action_as_seller":%d,"transactions_need_action_as_buyer":0,`+
+			`"offers_need_action_as_seller":%d,"offers_need_action_as_buyer":0}`, messages, seller, offers)
+	}
+	promo := `"details":{"image_url":null,"unread_items":null},"notification_id":`
+	live := []string{
+		`"unread_items":{"unread_notifications":1,` + items(0, 1, 0) + `},"notification_id":`,
+		`"unread_items":{` + items(0, 1, 1) + `},"notification_id":`,
+		promo,
+		`"unread_notifications":3,"messages":0,"details":{"unread_items":{` + items(0, 1, 1) + `}}}`,
+		`"unread_items":{` + items(1, 1, 1) + `},"notification_id":`,
+	}
+	resumed := []string{
+		`"unread_items":{"unread_notifications":3,` + items(1, 1, 1) + `},"notification_id":`,
+		`"unread_items":{` + items(1, 1, 1) + `},"notification_id":`,
+		promo,
+		`"unread_notifications":3,"messages":1,"details":{"unread_items":{` + items(1, 1, 1) + `}}}`,
+		`"unread_items":{` + items(1, 1, 1) + `},"notification_id":`,
+	}
+	for i, want := range live {
+		if f := c.next("event"); !strings.Contains(f.raw, want) {
+			t.Errorf("event %d: %s\nlacks %s", i, f.raw, want)
+		}
+	}
+	c = p.dial(66, since)
+	for i, want := range resumed {
+		if f := c.next("event"); !strings.Contains(f.raw, want) {
+			t.Errorf("resumed event %d: %s\nlacks %s", i, f.raw, want)
+		}
+	}
+}
+
 func TestResume(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()

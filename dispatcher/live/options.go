@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -98,6 +99,9 @@ type Options struct {
 	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
 	// [websocket.AcceptOptions].
 	OriginPatterns []string
+	// DefaultAvatar returns the address of the picture that stands for an avatar that is not
+	// set, for the client of a handshake. Frames leave such avatars empty when it is nil.
+	DefaultAvatar func(r *http.Request) string
 	// Compression offers permessage-deflate, without context takeover.
 	Compression bool
 	// Texts is the message catalogue: the built-in one when nil.
@@ -119,6 +123,9 @@ func (o *Options) defaults() {
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
 	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})
 	o.Location = cmp.Or(o.Location, time.UTC)
+	if o.DefaultAvatar == nil {
+		o.DefaultAvatar = func(*http.Request) string { return "" }
+	}
 	if o.Texts == nil {
 		o.Texts = text.Default()
 	}

@@ -11,14 +11,18 @@ const maxReads = 64 // concurrent reads of the replay log
 // A replayLog reads the frames that sockets have missed.
 type replayLog struct {
 	channels   Channels
+	counters   Counters
 	chat       Chat
 	frames     *frameBuilder
 	goroutines *goroutines
 	reads      chan struct{} // semaphore: one entry for each read
 }
 
-func newReplayLog(channels Channels, chat Chat, frames *frameBuilder, goroutines *goroutines) *replayLog {
-	return &replayLog{channels: channels, chat: chat, frames: frames, goroutines: goroutines, reads: make(chan struct{}, maxReads)}
+func newReplayLog(opts *Options, frames *frameBuilder, goroutines *goroutines) *replayLog {
+	return &replayLog{
+		channels: opts.Channels, counters: opts.Counters, chat: opts.Chat,
+		frames: frames, goroutines: goroutines, reads: make(chan struct{}, maxReads),
+	}
 }
 
 // readInTurn reads the log like read. At most maxReads calls do so at a time. The wait
@@ -36,16 +40,22 @@ func (l *replayLog) readInTurn(user, since int64) (frames []frame, newest int64,
 }
 
 // read returns the frames of a user after a sequence number, and the newest sequence
-// number. known is false when the gap is larger than the log.
+// number. known is false when the gap is larger than the log. The frames show the user's
+// present counts, as a push shows those of the moment in which it is sent.
 func (l *replayLog) read(ctx context.Context, user, since int64) (frames []frame, newest int64, known bool, err error) {
 	logged, newest, known, err := l.channels.Replay(ctx, user, since)
-	if err != nil || !known {
+	if err != nil || !known || len(logged) == 0 {
 		return nil, newest, known, err
+	}
+	unreads, err := l.counters.Unreads(ctx, user)
+	if err != nil {
+		return nil, 0, false, err
 	}
 	if err := l.fillMessages(ctx, user, logged); err != nil {
 		return nil, 0, false, err
 	}
 	for _, f := range logged {
+		f.Unreads = &unreads
 		made, err := l.frames.newFrame(user, f)
 		if err != nil {
 			return nil, 0, false, err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -29,6 +30,7 @@ type socket struct {
 	queue          writeQueue
 	replayer       *replayer
 	acceptLanguage string // header of the handshake
+	defaultAvatar  string // address that stands for an avatar that is not set
 	expiresAt      int64  // when the credential expires, Unix ms; 0: never
 
 	mu            mutex[socketLock]
@@ -82,8 +84,17 @@ func (s *socket) offer(f *frame) {
 		s.fallBehind()
 	default:
 		s.seq = f.Seq
-		s.queue.push(f.In(s.locale))
+		s.queue.push(s.text(f))
 	}
+}
+
+// text returns a frame as this socket's client gets it. s.mu is held.
+func (s *socket) text(f *frame) []byte {
+	text := f.In(s.locale)
+	if f.message {
+		text = content.FillAvatars(text, s.defaultAvatar)
+	}
+	return text
 }
 
 // fallBehind starts to send the missed frames from the log. s.mu is held.
@@ -164,7 +175,7 @@ func (s *socket) takeLogged(logged []frame) (texts [][]byte, more bool) {
 		}
 		if f.Seq > s.seq {
 			s.seq = f.Seq
-			texts = append(texts, f.In(s.locale))
+			texts = append(texts, s.text(&f))
 		}
 	}
 	return texts, false

@@ -72,6 +72,7 @@ func TestFitCutsTextsLast(t *testing.T) {
 			{Name: "title", Value: json.RawMessage(`"Pesan"`)},
 			{Name: "message", Value: quoted},
 			{Name: "details", Value: json.RawMessage(message)},
+			{Name: "notification_id", Value: json.RawMessage(`"56be34322"`)},
 		},
 		Title: "Pesan", Body: text,
 	}
@@ -90,8 +91,8 @@ func TestFitCutsTextsLast(t *testing.T) {
 				t.Errorf("limit %d: %q", limit, s)
 			}
 		}
-		if got.Title != "Pesan" || string(got.Data[0].Value) != `"message"` {
-			t.Errorf("limit %d: title %q, type %s", limit, got.Title, got.Data[0].Value)
+		if got.Title != "Pesan" || string(got.Data[0].Value) != `"message"` || string(got.Data[4].Value) != `"56be34322"` {
+			t.Errorf("limit %d: title %q, type %s, id %s", limit, got.Title, got.Data[0].Value, got.Data[4].Value)
 		}
 	}
 }

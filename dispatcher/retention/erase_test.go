@@ -268,7 +268,7 @@ func TestInterruptedErasure(t *testing.T) {
 }
 
 func TestEntryConcerns(t *testing.T) {
-	message := content.Body{Type: "message", Details: content.MessageDetails("m", "c", 15, "halo")}
+	message := content.Body{Type: "message", Details: content.MessageDetails("m", "c", 15, "halo", "")}
 	other := content.Body{Type: "discount", Details: []byte(`{"sender_id":15}`)}
 	for name, c := range map[string]struct {
 		entry *outbox.Entry

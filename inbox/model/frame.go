@@ -21,18 +21,42 @@ type Frame struct {
 	Seq, Prev int64  // sequence numbers of this frame and the one before; 0 when it is not logged
 	ID        string // of the notification or message
 	Body      string
+	// Unreads are the user's counts when the frame was published: those that pushes show,
+	// and nil when the frame carries none.
+	Unreads *Unreads
 }
 
 // ParseFrame parses the payload of a pub/sub message.
 func ParseFrame(payload string) (Frame, error) {
 	head, body, _ := strings.Cut(payload, "\n")
 	fields := strings.Split(head, " ")
-	if len(fields) != 4 {
-		return Frame{}, fmt.Errorf("frame %.40q has %d fields, not 4", head, len(fields))
+	if len(fields) != 4 && len(fields) != 5 {
+		return Frame{}, fmt.Errorf("frame %.40q has %d fields, not 4 or 5", head, len(fields))
 	}
 	f := Frame{Kind: fields[0], ID: fields[3], Body: body}
-	var err1, err2 error
+	var err1, err2, err3 error
 	f.Seq, err1 = strconv.ParseInt(fields[1], 10, 64)
 	f.Prev, err2 = strconv.ParseInt(fields[2], 10, 64)
-	return f, errors.Join(err1, err2)
+	if len(fields) == 5 {
+		f.Unreads, err3 = parseUnreads(fields[4])
+	}
+	return f, errors.Join(err1, err2, err3)
+}
+
+// parseUnreads parses the counts of a frame, as frame_unreads of common.lua writes them.
+func parseUnreads(text string) (*Unreads, error) {
+	var u Unreads
+	counts := []*int{&u.Messages, &u.SellerTransactions, &u.Notifications, &u.BuyerTransactions, &u.SellerOffers, &u.BuyerOffers}
+	numbers := strings.Split(text, ",")
+	if len(numbers) != len(counts) {
+		return nil, fmt.Errorf("frame with %d counts, not %d", len(numbers), len(counts))
+	}
+	for i, number := range numbers {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("counts of a frame: %w", err)
+		}
+		*counts[i] = n
+	}
+	return &u, nil
 }

@@ -262,13 +262,14 @@ func newAPI(opts Options) *api {
 	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
 	fails := &failures{language: words, log: opts.Log}
 	metrics := newMetrics(opts.Metrics)
-	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location}
+	avatar := DefaultAvatar(opts.PublicURL)
+	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location, defaultAvatar: avatar}
 	a := &api{
 		router: &router{mux: chi.NewRouter(), failures: fails, metrics: metrics, log: opts.Log},
 		auth:   auth,
 		notifications: &notifications{
 			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
-			language: words, location: opts.Location, promo: opts.Types.Promos(),
+			language: words, location: opts.Location, types: opts.Types, promo: opts.Types.Promos(),
 		},
 		registration: &registration{
 			devices:   opts.Devices,
@@ -285,7 +286,7 @@ func newAPI(opts Options) *api {
 			viewer: viewer, language: words, location: opts.Location,
 		},
 		messages: &messages{conversations: opts.Conversations, chat: opts.Chat, viewer: viewer, language: words},
-		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles},
+		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles, defaultAvatar: avatar},
 		files:    &files{attachments: opts.Attachments, uploads: limited{opts.Limits.Uploads, metrics.uploadsRefused}, url: opts.PublicURL},
 		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
 		events: &events{

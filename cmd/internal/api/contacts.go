@@ -16,8 +16,9 @@ type contact struct {
 
 // contacts serves the endpoint of contacts.
 type contacts struct {
-	contacts Contacts
-	profiles Profiles
+	contacts      Contacts
+	profiles      Profiles
+	defaultAvatar func(*http.Request) string
 }
 
 // contactList: GET /v2/users/contact_list.json
@@ -34,7 +35,7 @@ func (cs *contacts) contactList(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	shown := make([]contact, len(known))
+	shown, noAvatar := make([]contact, len(known)), cs.defaultAvatar(r)
 	for i, c := range known {
 		p := profiles[c.Partner] // preferred to the name in an old transaction
 		if c.Name != "" && (p.Name == nil || *p.Name == "") {
@@ -44,7 +45,7 @@ func (cs *contacts) contactList(r *http.Request, user int64) (reply, error) {
 			PartnerType:      c.Role,
 			PartnerID:        c.Partner,
 			PartnerName:      p.DisplayName(c.Partner),
-			PartnerAvatarURL: cmp.Or(avatarOf(p), c.Avatar),
+			PartnerAvatarURL: cmp.Or(avatarOf(p), c.Avatar, noAvatar),
 			Items:            append([]string{}, c.Items...),
 		}
 	}

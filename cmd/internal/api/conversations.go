@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -101,7 +102,7 @@ func (cs *conversations) inboxEntries(r *http.Request, user int64, conversations
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]inboxEntry, len(conversations))
+	entries, noAvatar := make([]inboxEntry, len(conversations)), cs.viewer.defaultAvatar(r)
 	for i, c := range conversations {
 		partner := profiles[c.Partner]
 		at := c.Last.CreatedAt.In(cs.location).Format(inbox.MessageTime)
@@ -110,7 +111,7 @@ func (cs *conversations) inboxEntries(r *http.Request, user int64, conversations
 			UpdatedAt:       at,
 			PartnerID:       strconv.FormatInt(c.Partner, 10),
 			PartnerName:     partner.DisplayName(c.Partner),
-			PartnerAvatar:   avatarOf(partner),
+			PartnerAvatar:   cmp.Or(avatarOf(partner), noAvatar),
 			UserID:          strconv.FormatInt(user, 10),
 			UserName:        profiles[user].DisplayName(user),
 			LastMessage:     oneLine(bbcode.Text(c.Last.Body)),
@@ -121,6 +122,7 @@ func (cs *conversations) inboxEntries(r *http.Request, user int64, conversations
 	return entries, nil
 }
 
+// avatarOf returns the address of a user's avatar, or "".
 func avatarOf(p inbox.Profile) string {
 	if p.Avatar == nil {
 		return ""
@@ -180,8 +182,9 @@ func (cs *conversations) readConversation(r *http.Request, user int64, id string
 
 // A messageViewer makes the messages that clients see, with the names of both users.
 type messageViewer struct {
-	profiles Profiles
-	location *time.Location
+	profiles      Profiles
+	location      *time.Location
+	defaultAvatar func(*http.Request) string
 }
 
 // views returns messages as clients see them.
@@ -194,9 +197,11 @@ func (v *messageViewer) views(r *http.Request, messages []inbox.Message) ([]inbo
 	if err != nil {
 		return nil, err
 	}
-	shown := make([]inbox.InstantMessage, len(messages))
+	shown, noAvatar := make([]inbox.InstantMessage, len(messages)), v.defaultAvatar(r)
 	for i, m := range messages {
-		shown[i] = m.View(profiles[m.Sender], profiles[m.Receiver], v.location)
+		s := m.View(profiles[m.Sender], profiles[m.Receiver], v.location)
+		s.SenderAvatar, s.ReceiverAvatar = cmp.Or(s.SenderAvatar, noAvatar), cmp.Or(s.ReceiverAvatar, noAvatar)
+		shown[i] = s
 	}
 	return shown, nil
 }

@@ -35,11 +35,8 @@ func (ms *messages) showMessage(r *http.Request, user int64) (reply, error) {
 	if err != nil {
 		return reply{}, notYours(err)
 	}
-	if m.Receiver == user {
-		if err := ms.chat.ReadMessage(r.Context(), user, &m); err != nil {
-			return reply{}, notYours(err)
-		}
-		m.Read = true
+	if err := ms.chat.ReadMessage(r.Context(), user, &m); err != nil {
+		return reply{}, notYours(err)
 	}
 	shown, err := ms.viewer.views(r, []inbox.Message{m})
 	if err != nil {

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // The documented texts of the notification endpoints, by id.
@@ -33,6 +35,7 @@ type notifications struct {
 	publisher     Publisher
 	language      *language
 	location      *time.Location
+	types         *event.Types
 	promo         []string // the types that list.json shows unless told
 }
 
@@ -53,7 +56,7 @@ func (ns *notifications) list(r *http.Request, user int64) (reply, error) {
 	}
 	page := in.number("page", 1)
 	perPage := min(in.number("per_page", presetPerPage), maxPerPage)
-	types := in.all("type")
+	types := in.names("type")
 	if len(types) > maxTypes {
 		in.reject("type", fmt.Sprintf("must name at most %d types", maxTypes))
 	}
@@ -73,12 +76,22 @@ func (ns *notifications) list(r *http.Request, user int64) (reply, error) {
 			return reply{}, err
 		}
 	}
-	return reply{status: http.StatusOK, body: ns.appendList(nil, notes, locale), tagged: true}, nil
+	var unreads model.Unreads
+	if slices.ContainsFunc(notes, ns.showsUnreads) {
+		if unreads, err = ns.counters.Unreads(r.Context(), user); err != nil {
+			return reply{}, err
+		}
+	}
+	return reply{status: http.StatusOK, body: ns.appendList(nil, notes, locale, &unreads), tagged: true}, nil
 }
+
+// showsUnreads reports whether a notification shows the receiver's unread counts, as its
+// push does: promotions do not.
+func (ns *notifications) showsUnreads(n inbox.Notification) bool { return !ns.types.Spec(n.Type).Promo }
 
 // appendList writes the answer of list.json. The members of stored bodies are copied as
 // they are, in one language.
-func (ns *notifications) appendList(b []byte, notes []inbox.Notification, locale text.Locale) []byte {
+func (ns *notifications) appendList(b []byte, notes []inbox.Notification, locale text.Locale, unreads *model.Unreads) []byte {
 	b = append(b, `{"status":"OK","data":[`...)
 	for i, n := range notes {
 		if i > 0 {
@@ -91,7 +104,11 @@ func (ns *notifications) appendList(b []byte, notes []inbox.Notification, locale
 		b = append(b, `","read_state":`...)
 		b = strconv.AppendBool(b, n.Read)
 		b = append(b, ',')
-		b = append(content.AppendMembers(b, n.Body, locale), '}')
+		shown := unreads
+		if !ns.showsUnreads(n) {
+			shown = nil
+		}
+		b = append(content.AppendMembers(b, n.Body, n.Type, locale, shown), '}')
 	}
 	return append(b, "]}"...)
 }

@@ -40,6 +40,10 @@ func TestListTypes(t *testing.T) {
 		"?type=dompet&type=nego":               {"dompet", "nego"},
 		"?type[]=report&type[]=transaction":    {"report", "transaction"},
 		"?type%5B%5D=discount&type=flash_sale": {"flash_sale", "discount"},
+		"?type[0]=nego":                        {"nego"},
+		"?type[0]=nego&type[1]=discount":       {"discount", "nego"},
+		"?type=nego,discount":                  {"discount", "nego"},
+		"?type[]=nego,discount&type[]=report":  {"discount", "report", "nego"},
 		"?type=message&type=reminder":          {},
 		"?type=unheard-of":                     {},
 		"?unknown=1&type=nego":                 {"nego"},
@@ -54,6 +58,7 @@ func TestListTypes(t *testing.T) {
 	}
 	w.must(w.get(listPath+"?"+strings.Repeat("type=x&", maxTypes)), 200)
 	w.fails(w.get(listPath+"?"+strings.Repeat("type=x&", maxTypes+1)), 422, invalid, "type")
+	w.fails(w.get(listPath+"?type=x"+strings.Repeat(",x", maxTypes)), 422, invalid, "type")
 }
 
 func TestListPages(t *testing.T) {

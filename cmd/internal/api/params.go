@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +18,8 @@ import (
 )
 
 // params are the parameters of one request, from the query string and from a form or a
-// JSON object in the body. The body takes precedence. "name[]" is the same as "name".
+// JSON object in the body. The body takes precedence. "name[]" and "name[0]" are the same as
+// "name".
 // Problems with the parameters that an endpoint reads are collected for err.
 type params struct {
 	values map[string][]string
@@ -72,14 +75,24 @@ func (p *params) readBody(r *http.Request, body []byte) error {
 }
 
 func (p *params) addAll(values url.Values) {
-	for name, list := range values {
-		p.add(name, list...)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		p.add(name, values[name]...)
 	}
 }
 
 func (p *params) add(name string, values ...string) {
-	name = strings.TrimSuffix(name, "[]")
+	name = withoutIndex(name)
 	p.values[name] = append(p.values[name], values...)
+}
+
+// withoutIndex returns the name of a list without the brackets that clients write after it:
+// "[]", or the index of an element, as in "type[0]".
+func withoutIndex(name string) string {
+	list, index, ok := strings.Cut(name, "[")
+	if index, closed := strings.CutSuffix(index, "]"); ok && closed && strings.Trim(index, "0123456789") == "" {
+		return list
+	}
+	return name
 }
 
 func (p *params) readMultipart(body []byte, boundary string) error {
@@ -137,7 +150,7 @@ func (p *params) addJSON(name string, value jsontext.Value) {
 		if p.nested == nil {
 			p.nested = make(map[string]bool)
 		}
-		p.nested[strings.TrimSuffix(name, "[]")] = true
+		p.nested[withoutIndex(name)] = true
 		if value.Kind() == '{' && !strings.Contains(name, "[") {
 			p.addMembers(name, value)
 		}
@@ -201,6 +214,19 @@ func (p *params) all(name string) []string {
 		}
 	}
 	return values
+}
+
+// names returns the names that a parameter lists, in several values or in one with commas.
+func (p *params) names(name string) []string {
+	var names []string
+	for _, v := range p.all(name) {
+		for part := range strings.SplitSeq(v, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				names = append(names, part)
+			}
+		}
+	}
+	return names
 }
 
 // given returns the value of a parameter, which may be empty, and whether there

@@ -31,6 +31,11 @@ func TestParametersAreEqual(t *testing.T) {
 	for name, tc := range map[string]struct{ query, media, body string }{
 		"query":               {"type[]=a&type[]=b&page=2&name=Ani+%26+Budi", "", ""},
 		"query, escaped":      {"type%5B%5D=a&type%5B%5D=b&page=2&name=Ani%20%26%20Budi", "", ""},
+		"query, indices":      {"type[0]=a&type[1]=b&page=2&name=Ani+%26+Budi", "", ""},
+		"query, commas":       {"type=a,b&page=2&name=Ani+%26+Budi", "", ""},
+		"form, commas":        {"", typeForm, "type[]=a,+b,&page=2&name=Ani+%26+Budi"},
+		"multipart, indices":  {"", boundary, part("type[0]", "a") + part("type[1]", "b") + part("page", "2") + part("name", "Ani & Budi") + "--XX--\r\n"},
+		"JSON, commas":        {"", typeJSON, `{"type":"a,b","page":2,"name":"Ani \u0026 Budi"}`},
 		"query, no brackets":  {"type=a&type=b&page=2&name=Ani+%26+Budi", "", ""},
 		"form":                {"", typeForm, "type[]=a&type[]=b&page=2&name=Ani+%26+Budi"},
 		"form with a charset": {"", typeForm + "; charset=UTF-8", "type=a&type=b&page=2&name=Ani+%26+Budi"},
@@ -45,7 +50,7 @@ func TestParametersAreEqual(t *testing.T) {
 			for _, method := range []string{"GET", "POST", "PATCH", "PUT", "DELETE"} {
 				p, err := read(method, tc.query, tc.media, tc.body)
 				check(t, err)
-				if diff := cmp.Diff([]string{"a", "b"}, p.all("type")); diff != "" {
+				if diff := cmp.Diff([]string{"a", "b"}, p.names("type")); diff != "" {
 					t.Errorf("%s: type (-want +got):\n%s", method, diff)
 				}
 				if n := p.number("page", 1); n != 2 {
@@ -106,6 +111,17 @@ func TestUnreadableParameters(t *testing.T) {
 				t.Errorf("repeats the input: %v", f.fields)
 			}
 		})
+	}
+}
+
+func TestWithoutIndex(t *testing.T) {
+	for name, want := range map[string]string{
+		"type": "type", "type[]": "type", "type[0]": "type", "type[10]": "type",
+		"config[promo]": "config[promo]", "type[0": "type[0", "type[0]]": "type[0]]", "type[0][1]": "type[0][1]", "[": "[",
+	} {
+		if got := withoutIndex(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 }
 

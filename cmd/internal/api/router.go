@@ -74,6 +74,7 @@ func (a *api) userRoutes() {
 		a.router.handle(upload, post)
 	}
 	a.small(a.files.showAttachment, attachmentsPath+"{key}/{name}", get)
+	a.small(showDefaultAvatar, defaultAvatarPath, get)
 	a.small(a.auth.forSession(a.sockets.ticket), "/v2/live/ticket.json", post)
 	a.router.handle(route{pattern: livePath, limit: smallBody, usual: http.StatusSwitchingProtocols, serve: a.sockets.openSocket}, get)
 }

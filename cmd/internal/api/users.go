@@ -50,6 +50,8 @@ func (u *users) setUser(r *http.Request, _ *Service) (reply, error) {
 	switch {
 	case hasToken && u.tokensElsewhere:
 		in.reject("token", "must not be set: users' tokens are kept elsewhere (auth.mode)")
+	case token != "" && !model.Visible(token):
+		in.reject("token", "must not be blank")
 	case len(token) > credentials.MaxToken:
 		in.reject("token", fmt.Sprintf("must have at most %d bytes", credentials.MaxToken))
 	}
@@ -142,7 +144,7 @@ func (u *users) setToken(ctx context.Context, user int64, token string) error {
 }
 
 // readProfile reads the given members of a profile and rejects invalid ones.
-// An empty name, username or avatar clears it.
+// An empty name, username or avatar clears it. Names are cleaned.
 func readProfile(in *params) inbox.Profile {
 	member := func(name string, problem func(string) string) *string {
 		value, ok := in.given(name)
@@ -154,9 +156,16 @@ func readProfile(in *params) inbox.Profile {
 		}
 		return &value
 	}
+	name := func(name string) *string {
+		value := member(name, nameProblem)
+		if value != nil {
+			*value = model.CleanName(*value)
+		}
+		return value
+	}
 	p := inbox.Profile{
-		Name:     member("name", nameProblem),
-		Username: member("username", nameProblem),
+		Name:     name("name"),
+		Username: name("username"),
 		Avatar:   member("avatar", avatarProblem),
 		Locale:   member("locale", localeProblem),
 		Timezone: member("timezone", timezoneProblem),
@@ -181,6 +190,8 @@ func nameProblem(s string) string {
 		return fmt.Sprintf("must have at most %d characters", maxName)
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "must not contain control characters"
+	case s != "" && !model.Visible(s): // what CleanName removes is not visible
+		return "must have a character that is visible"
 	}
 	return ""
 }

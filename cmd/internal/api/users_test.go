@@ -51,6 +51,8 @@ func TestSetUser(t *testing.T) {
 	set(`{"name":null,"unknown":{"a":[]}}`, all)
 	all["admin"], all["avatar"] = "false", ""
 	set(`{"admin":"false","avatar":""}`, all)
+	all["name"], all["username"] = "evil 👩\u200d👧", "می\u200cخواهم"
+	set(`{"name":"\u202eevil\u202c \u2067👩\u200d👧\u2069","username":"می\u200cخواهم"}`, all)
 
 	w.must(w.get(unreadsPath), 200) // the token has not changed
 	set(`{"token":"an0ther"}`, all)
@@ -67,6 +69,11 @@ func TestInvalidUser(t *testing.T) {
 		`{"name":"a\u0000"}`:               {"name"},
 		`{"username":"a\n"}`:               {"username"},
 		`{"name":["a",{}]}`:                {"name"},
+		`{"name":" "}`:                     {"name"},
+		`{"name":"\u202e\u2066 \u2069"}`:   {"name"},
+		`{"username":"\u200d\u3164"}`:      {"username"},
+		`{"token":" "}`:                    {"token"},
+		`{"token":"\t\u200b\n"}`:           {"token"},
 		`{"avatar":"javascript:alert(1)"}`: {"avatar"},
 		`{"avatar":"/a.jpg"}`:              {"avatar"},
 		`{"avatar":"https://"}`:            {"avatar"},

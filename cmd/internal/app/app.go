@@ -126,6 +126,7 @@ func (a *App) newHub(reg prometheus.Registerer) *live.Hub {
 		Counters:      a.core.Inbox.Counters,
 		Notifications: a.core.Inbox.Notifications,
 		Conversations: a.core.Inbox.Conversations,
+		DefaultAvatar: api.DefaultAvatar(a.cfg.Attachments.PublicURL),
 		Sharded:       a.core.Sharded,
 		Texts:         a.core.Texts,
 		Location:      a.cfg.Location(),

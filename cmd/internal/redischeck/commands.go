@@ -20,12 +20,12 @@ var (
 		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
 		"xrange KEY - +", "xreadgroup GROUP g c STREAMS KEY >", "xrevrange KEY + -", "xtrim KEY MAXLEN 1",
 		"zadd KEY 0 m", "zcard KEY", "zcount KEY 0 0", "zlexcount KEY - +", "zmscore KEY m", "zpopmin KEY", "zrange KEY 0 0",
-		"zrangebylex KEY - +", "zrangebyscore KEY 0 0", "zrem KEY m", "zremrangebylex KEY - +",
+		"zrangebylex KEY - +", "zrangebyscore KEY 0 0", "zrem KEY m",
 		"zremrangebyrank KEY 0 0", "zremrangebyscore KEY 0 0", "zrevrange KEY 0 0", "zrevrangebylex KEY + -", "zscan KEY 0", "zscore KEY m",
 		"client|setname kabar",
 	}
-	singleCommands  = []string{"publish CHANNEL m", "subscribe CHANNEL", "unsubscribe CHANNEL"}
-	clusterCommands = []string{"spublish CHANNEL m", "ssubscribe CHANNEL", "sunsubscribe CHANNEL", "asking", "cluster|slots"}
+	singleCommands  = []string{"publish CHANNEL m", "pubsub|numsub CHANNEL", "subscribe CHANNEL", "unsubscribe CHANNEL"}
+	clusterCommands = []string{"spublish CHANNEL m", "pubsub|shardnumsub CHANNEL", "ssubscribe CHANNEL", "sunsubscribe CHANNEL", "asking", "cluster|slots"}
 	selectCommand   = "select 1" // when the URL names a database
 	waitCommand     = "wait 0 0" // with redis.wait_replicas
 )
@@ -33,7 +33,7 @@ var (
 // newCommands maps commands that Redis 6.0 lacks to the version that added them.
 var newCommands = map[string]string{
 	"getdel": "6.2", "zmscore": "6.2",
-	"spublish": "7.0", "ssubscribe": "7.0", "sunsubscribe": "7.0",
+	"pubsub|shardnumsub": "7.0", "spublish": "7.0", "ssubscribe": "7.0", "sunsubscribe": "7.0",
 }
 
 // A command is a command that Kabar executes.
