@@ -12,6 +12,7 @@ type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, status
 	seconds  *prometheus.HistogramVec // by route, method
 	refused  *prometheus.CounterVec   // by whose limit
+	unknown  *prometheus.CounterVec   // by service, result
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -33,7 +34,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, by := range []string{"user", "address"} {
 		m.refused.WithLabelValues(by)
 	}
-	reg.MustRegister(m.requests, m.seconds, m.refused)
+	m.unknown = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_events_with_unknown_members_total",
+		Help: "Events with members that Kabar does not know, such as misspelt ones.",
+	}, []string{"service", "result"})
+	reg.MustRegister(m.requests, m.seconds, m.refused, m.unknown)
 	return m
 }
 
