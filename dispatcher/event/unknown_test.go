@@ -48,6 +48,7 @@ func TestUnknownMembers(t *testing.T) {
 		var refused *InvalidError
 		if errors.As(e.RefuseUnknown(), &refused) != (want != nil) {
 			t.Errorf("%s: refused %v", raw, refused)
+			continue
 		}
 		if want != nil && !slices.Equal(slices.Sorted(maps.Keys(refused.Fields)), slices.Sorted(slices.Values(want))) {
 			t.Errorf("%s: refused %v", raw, refused)

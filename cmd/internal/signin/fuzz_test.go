@@ -24,7 +24,7 @@ func FuzzToken(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	var claims string // of the token that is good
+	var good time.Time // until when the good one is
 	for _, c := range []map[string]any{
 		{"sub": "66", "exp": now.Add(time.Hour).Unix(), "aud": []string{"kabar"}},
 		{"sub": "66", "exp": 1e300},
@@ -44,7 +44,7 @@ func FuzzToken(f *testing.F) {
 			f.Fatal(err)
 		}
 		if j.verify(context.Background(), 66, token) == nil {
-			claims += strings.Split(token, ".")[1] + " "
+			_, good, _ = j.Claims(token) // it was verified
 		}
 		f.Add(token)
 	}
@@ -52,7 +52,7 @@ func FuzzToken(f *testing.F) {
 	f.Add(`{"payload":"","signatures":[]}`)
 	f.Add("..")
 	f.Fuzz(func(t *testing.T, token string) {
-		user, _, err := j.Claims(token)
+		user, until, err := j.Claims(token)
 		switch {
 		case err == nil && user <= 0:
 			t.Errorf("%q is user %d", token, user)
@@ -62,7 +62,7 @@ func FuzzToken(f *testing.F) {
 			return
 		}
 		err = j.verify(t.Context(), user, token)
-		if err == nil && !strings.Contains(claims, strings.Split(token, ".")[1]+" ") {
+		if err == nil && (user != 66 || !until.Equal(good)) {
 			t.Errorf("%q is good", token)
 		} else if err != nil && !errors.Is(err, credentials.ErrUnauthorized) {
 			t.Errorf("%q: %v", token, err)
