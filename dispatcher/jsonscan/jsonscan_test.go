@@ -131,7 +131,7 @@ func TestDigest(t *testing.T) {
 func BenchmarkDigestDeep(b *testing.B) {
 	for _, depth := range []int{1, 10, 100, 1000, 9000} {
 		one := strings.Repeat("[", depth) + strings.Repeat("]", depth)
-		value := []byte("[" + strings.Repeat(one+",", 18000/(2*depth+1)) + "0]")
+		value := []byte("[" + strings.Repeat(one+",", max(1, 18000/(2*depth+1))) + "0]")
 		b.Run(strconv.Itoa(depth), func(b *testing.B) {
 			b.SetBytes(int64(len(value)))
 			for b.Loop() {
