@@ -16,8 +16,9 @@ setup: ## install what the tests need: a C compiler, redis-server, promtool, cur
 	@sh ./.ci/setup
 
 .PHONY: test
-test: tools lint ## everything that must hold: formatting, vet, staticcheck, all tests with the race detector
+test: tools lint ## everything that must hold: formatting, vet, staticcheck, all tests with the race detector, some fuzzing
 	go test -race -timeout 30m ./...
+	@sh ./.ci/fuzz 2s
 
 .PHONY: lint
 lint: lint-api ## formatting, vet, staticcheck, the documents of the APIs
@@ -47,6 +48,10 @@ bench: ## measure pushes and live sockets, beside the bare limits of the same ru
 .PHONY: faults
 faults: tools ## real processes under load for 15 minutes, while Redis, FCM, APNs and they themselves fail; TEST_SEED repeats a run
 	TEST_FAULTS=10m go test -race -count=1 -timeout 60m -v -run TestFaults ./cmd/kabar
+
+.PHONY: fuzz
+fuzz: ## fuzz the parser of everything that comes from outside, each for five minutes; TEST_FUZZ sets another time
+	@sh ./.ci/fuzz $${TEST_FUZZ:-5m}
 
 .PHONY: soak
 soak: tools ## the same load for eight hours without faults, with a line a minute; TEST_SOAK sets another time

@@ -21,6 +21,7 @@ type Service struct {
 	Name      string   `yaml:"name" doc:"the service's name, 1 to 64 of a-z 0-9 _ -; event ids are unique within it"`
 	KeySHA256 string   `yaml:"key_sha256" doc:"SHA-256 of the service's key, 64 hex digits"`
 	Scopes    []string `yaml:"scopes,omitempty" doc:"what it may do: events, users, broadcasts; all of them when absent"`
+	Strict    bool     `yaml:"strict,omitempty" doc:"refuse its events that have unknown members, instead of accepting them with warnings"`
 	Webhook   Webhook  `yaml:"webhook,omitempty"`
 }
 

@@ -39,7 +39,7 @@ func TestBroadcastAudience(t *testing.T) {
 		users    []int64
 		pushes   []string
 	}{
-		{`null`, []int64{1, 2, 3, 4, 5}, []string{"android1", "android3", "ios2", "ios3"}},
+		{`"all"`, []int64{1, 2, 3, 4, 5}, []string{"android1", "android3", "ios2", "ios3"}},
 		{`{"platform":"android"}`, []int64{1, 3}, []string{"android1", "android3"}},
 		{`{"app_version":{"min":"1.3"}}`, []int64{2, 3}, []string{"ios2", "ios3"}},
 		{`{"app_version":{"max":"1.10"}}`, []int64{1}, []string{"android1"}},

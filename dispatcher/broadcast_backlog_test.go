@@ -32,7 +32,7 @@ func TestBroadcastWaitsForTheOutbox(t *testing.T) {
 	open := sync.OnceFunc(func() { close(gate) })
 	w.run()
 	t.Cleanup(open)
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","rate":%d}`, broadcast.MaxRate))
+	w.start(fmt.Sprintf(`{"audience":"all","id":"x","message":"m","rate":%d}`, broadcast.MaxRate))
 	full := func() bool {
 		for p := range w.opts.Partitions.Len() {
 			soon, _, err := w.Outbox.Backlog(context.Background(), p, push.Bulk, w.opts.Now().Add(time.Hour))
@@ -76,7 +76,7 @@ func TestQuietHoursDoNotHoldABroadcastUp(t *testing.T) {
 		}
 	}
 	w.run()
-	w.start(fmt.Sprintf(`{"id":"x","message":"m","ttl":"24h","rate":%d}`, broadcast.MaxRate))
+	w.start(fmt.Sprintf(`{"audience":"all","id":"x","message":"m","ttl":"24h","rate":%d}`, broadcast.MaxRate))
 	w.becomes("x", broadcast.Done)
 	w.reaches("x", "pushes", func(s broadcast.Status) bool { return s.Pushed == users-quiet })
 	w.eventually("the others wait", func() bool {

@@ -121,7 +121,7 @@ func TestBroadcastToEveryone(t *testing.T) {
 		w.register(user, devices.Android, fmt.Sprint("token", user))
 	}
 	w.run()
-	w.start(`{"id":"all","message":"Promo","title":"Hemat","details":{"url":"https://example.com"},"ttl":"2h"}`)
+	w.start(`{"audience":"all","id":"all","message":"Promo","title":"Hemat","details":{"url":"https://example.com"},"ttl":"2h"}`)
 	w.becomes("all", broadcast.Done)
 	s := w.reaches("all", "pushes", func(s broadcast.Status) bool { return s.Pushed == users })
 	if s.Total != users || s.Walked != users || s.Sent != users || s.Skipped != 0 || len(s.Failed) != 0 || s.Left != 0 {
@@ -163,7 +163,7 @@ func TestBroadcastSurvivesProcesses(t *testing.T) {
 	w.know(users)
 	ids := []string{"a", "b"}
 	for _, id := range ids {
-		w.start(fmt.Sprintf(`{"id":%q,"message":"m","rate":3000}`, id))
+		w.start(fmt.Sprintf(`{"audience":"all","id":%q,"message":"m","rate":3000}`, id))
 	}
 	over := func() bool {
 		return !slices.ContainsFunc(ids, func(id string) bool { return w.broadcast(id).State != broadcast.Done })
@@ -203,7 +203,7 @@ func TestBroadcastRateAndPause(t *testing.T) {
 	w := newWorld(t, still)
 	w.know(200)
 	w.run()
-	w.start(`{"id":"x","message":"m","rate":100}`)
+	w.start(`{"audience":"all","id":"x","message":"m","rate":100}`)
 	told := func(n int64) func(broadcast.Status) bool {
 		return func(s broadcast.Status) bool { return s.Sent >= n }
 	}
@@ -238,9 +238,9 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 	w := newWorld(t, still)
 	w.know(50)
 	w.run()
-	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q,"ttl":"1h","rate":10}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
-	w.start(fmt.Sprintf(`{"id":"paused","message":"m","at":%q,"ttl":"1h"}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
-	w.start(`{"id":"now","message":"m"}`)
+	w.start(fmt.Sprintf(`{"audience":"all","id":"later","message":"m","at":%q,"ttl":"1h","rate":10}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
+	w.start(fmt.Sprintf(`{"audience":"all","id":"paused","message":"m","at":%q,"ttl":"1h"}`, c.Now().Add(2*time.Hour).Format(time.RFC3339)))
+	w.start(`{"audience":"all","id":"now","message":"m"}`)
 	w.becomes("now", broadcast.Done) // so this process has also looked at the others
 	for _, id := range []string{"later", "paused"} {
 		if s := w.broadcast(id); s.State != broadcast.Scheduled || s.Walked != 0 || !s.StartedAt.IsZero() {
@@ -280,7 +280,7 @@ func TestBroadcastFailures(t *testing.T) {
 	}
 	w.register(5, devices.IOS, "iphone")
 	w.run()
-	w.start(`{"id":"x","message":"Promo"}`)
+	w.start(`{"audience":"all","id":"x","message":"Promo"}`)
 	w.recheck(1)
 	want := map[string]int64{"UNREGISTERED": 1, "INVALID_ARGUMENT": 1, "off": 1}
 	s := w.reaches("x", "all settled", func(s broadcast.Status) bool { return s.Pushed == 2 && len(s.Failed) == 3 })
@@ -316,10 +316,10 @@ func TestBroadcastMetrics(t *testing.T) {
 	w := newWorld(t, still)
 	w.know(30)
 	stop := w.run()
-	w.start(`{"id":"short","message":"m"}`)
+	w.start(`{"audience":"all","id":"short","message":"m"}`)
 	w.becomes("short", broadcast.Done)
-	w.start(`{"id":"long","message":"m","rate":10}`)
-	w.start(fmt.Sprintf(`{"id":"later","message":"m","at":%q}`, c.Now().Add(time.Hour).Format(time.RFC3339)))
+	w.start(`{"audience":"all","id":"long","message":"m","rate":10}`)
+	w.start(fmt.Sprintf(`{"audience":"all","id":"later","message":"m","at":%q}`, c.Now().Add(time.Hour).Format(time.RFC3339)))
 	w.reaches("long", "one was told", func(s broadcast.Status) bool { return s.Sent == 1 })
 	stop()
 	want := `

@@ -140,7 +140,7 @@ func TestReportsWanted(t *testing.T) {
 	w.publish(promo)
 	w.recheck(66)
 	w.settled()
-	w.start(`{"id":"b1","message":"m"}`)
+	w.start(`{"audience":"all","id":"b1","message":"m"}`)
 	w.becomes("b1", broadcast.Done)
 	w.settled()
 	w.eventually("a report", func() bool { return len(client.reports()) == 1 && w.waiting("test") == 0 })

@@ -180,7 +180,7 @@ func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Ti
 // startBroadcast starts a broadcast to everyone, with rate users a second.
 func (c *client) startBroadcast(ctx context.Context, id string, rate int) error {
 	body, err := json.Marshal(map[string]any{
-		"id": id, "type": "campaign", "title": "Promo Lebaran", "message": "Diskon sampai 50% hari ini", "rate": rate,
+		"id": id, "type": "campaign", "title": "Promo Lebaran", "message": "Diskon sampai 50% hari ini", "audience": "all", "rate": rate,
 	})
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
 
-// broadcast starts a broadcast and returns a function that reads its state and progress.
+// broadcast starts a broadcast with the members in rest, an audience among them, and returns a function that reads its state and progress.
 func (p *process) broadcast(id, rest string) func() (state string, progress map[string]any) {
 	p.t.Helper()
 	body := fmt.Sprintf(`{"id":%q,"message":"Promo"%s}`, id, rest)
@@ -69,7 +69,7 @@ func testBroadcast(t *testing.T, s *site) {
 		p.device(user, "android", fmt.Sprint("A", user))
 	}
 	// The rate is low enough that the process is killed in the middle.
-	progress := p.broadcast("promo", `,"rate":10`)
+	progress := p.broadcast("promo", `,"audience":"all","rate":10`)
 	s.arrive("some are told", func() bool {
 		_, now := progress()
 		sent, _ := now["sent"].(float64)
@@ -108,7 +108,7 @@ func TestBroadcastCommands(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
 	p.user(66)
-	p.broadcast("later", `,"at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"`)
+	p.broadcast("later", `,"audience":"all","at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"`)
 	for _, step := range []struct{ command, state string }{
 		{"pause", "paused"}, {"resume", "scheduled"}, {"cancel", "cancelled"},
 	} {

@@ -45,7 +45,7 @@ func (c sendCmd) Run(e *env) error {
 	failed := 0
 	var batch []*event.Event
 	flush := func() {
-		for _, r := range core.Dispatcher.Publish(e.ctx, event.ServiceSource(c.Service), batch...) {
+		for i, r := range core.Dispatcher.Publish(e.ctx, event.ServiceSource(c.Service), batch...) {
 			switch {
 			case r.Err != nil:
 				failed++
@@ -54,6 +54,9 @@ func (c sendCmd) Run(e *env) error {
 				fmt.Fprintf(e.out, "%s\tduplicate\n", r.ID)
 			default:
 				fmt.Fprintf(e.out, "%s\taccepted\n", r.ID)
+			}
+			for _, name := range batch[i].Unknown {
+				fmt.Fprintf(e.out, "%s\twarning: %q is not a member of an event, and was ignored\n", r.ID, name)
 			}
 		}
 		batch = batch[:0]

@@ -64,6 +64,10 @@ func TestOperatorsCommands(t *testing.T) {
 	if out := s.must(dompetEvent("one", 66), "send", "-"); !strings.Contains(out, "one\tduplicate") {
 		t.Errorf("send again: %s", out)
 	}
+	slip := strings.Replace(dompetEvent("one", 66), "{", `{"tittle":"t",`, 1)
+	if out := s.must(slip, "send"); !strings.Contains(out, "one\twarning: \"tittle\" is not a member of an event") {
+		t.Errorf("send an unknown member: %s", out)
+	}
 	file := filepath.Join(t.TempDir(), "events.json")
 	if err := os.WriteFile(file, []byte(dompetEvent("one", 67)+`{"type":"nonsense","receiver_id":1}`), 0o600); err != nil {
 		t.Fatal(err)

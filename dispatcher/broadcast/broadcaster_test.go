@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 			users    []int64
 			entries  int64
 		}{
-			{`null`, []int64{1, 2, 3, 4}, 2},
+			{`"all"`, []int64{1, 2, 3, 4}, 2},
 			{`{"platform":"android"}`, []int64{3}, 1},
 			{`{"app_version":{"min":"1.3"}}`, []int64{4}, 1},
 			{`{"locale":"en"}`, []int64{1}, 0},
@@ -106,7 +106,7 @@ func TestSet(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, sharedRedis(t))
 	at := time.Now().Add(time.Hour).Format(time.RFC3339)
-	g.start(fmt.Sprintf(`{"id":"x","message":"m","at":%q}`, at))
+	g.start(fmt.Sprintf(`{"audience":"all","id":"x","message":"m","at":%q}`, at))
 	for _, c := range []struct {
 		to, want State
 		err      error
@@ -136,7 +136,7 @@ func TestEndedBroadcastIsClosed(t *testing.T) {
 		})
 	})
 	g.know(3)
-	g.start(`{"id":"x","message":"m"}`)
+	g.start(`{"audience":"all","id":"x","message":"m"}`)
 	stop := g.run()
 	g.becomes("x", Done)
 	stop()

@@ -27,7 +27,7 @@ const (
 
 	day         = 24 * time.Hour
 	maxSchedule = 90 * day // how far ahead a broadcast may be scheduled
-	maxName     = 200      // characters of an unknown member's name in an error
+	maxName     = 64       // characters of an unknown member's name in an error
 )
 
 // A Broadcast is a validated promotion to an audience. It is not changed after parsing.
@@ -50,9 +50,10 @@ type wireBroadcast struct {
 	audience, at, rate, expires, ttl jsontext.Value
 }
 
-func readWire(raw []byte) (w wireBroadcast, err error) {
+// readWire takes the members of a broadcast, and notes any other one as wrong.
+func readWire(v *event.Validator, raw []byte) (w wireBroadcast, err error) {
 	err = jsonscan.EachMember(raw, func(m jsonscan.Member) {
-		switch string(m.Name()) {
+		switch name := string(m.Name()); name {
 		case "id":
 			w.promotion.ID = m.Value
 		case "type":
@@ -73,6 +74,8 @@ func readWire(raw []byte) (w wireBroadcast, err error) {
 			w.expires = m.Value
 		case "ttl":
 			w.ttl = m.Value
+		default:
+			v.Wrong(event.Truncate(name, maxName), "is not a member of a broadcast")
 		}
 	})
 	return w, err
@@ -95,8 +98,8 @@ func invalid(problem string) error {
 }
 
 // Parse reads a broadcast from JSON of at most MaxSize bytes. The error is an
-// *event.InvalidError. Unknown fields are ignored, except in the audience, where a
-// misspelt one would notify everyone.
+// *event.InvalidError. A member that it does not know is refused by its name, and everyone
+// is told only where the audience says "all": a slip must not reach a million phones.
 func (b *Broadcasts) Parse(raw []byte) (*Broadcast, error) {
 	return parse(b.parser, raw, b.now())
 }
@@ -105,14 +108,17 @@ func parse(parser *event.Parser, raw []byte, now time.Time) (*Broadcast, error) 
 	if len(raw) > MaxSize {
 		return nil, invalid(fmt.Sprintf("is larger than %d bytes", MaxSize))
 	}
+	if err := jsonscan.Bounded(raw); err != nil {
+		return nil, invalid(err.Error())
+	}
 	if !jsontext.Value(raw).IsValid() {
 		return nil, invalid("is not valid JSON")
 	}
-	w, err := readWire(raw)
+	v := &event.Validator{}
+	w, err := readWire(v, raw)
 	if err != nil {
 		return nil, invalid(err.Error())
 	}
-	v := &event.Validator{}
 	promotion := parser.Promotion(v, w.promotion)
 	b := &Broadcast{ID: promotion.ID, Type: promotion.Type, digest: w.digest()}
 	b.audience, b.named = readAudience(v, w.audience)
@@ -170,15 +176,22 @@ func readRate(v *event.Validator, value jsontext.Value) int {
 	return n
 }
 
-// readAudience reads the restrictions of an audience, and the users whom it names.
+// everyone is the audience without filters. It has to be said outright.
+const everyone = "all"
+
+// readAudience reads the filters of an audience, and the users whom it names. A filter that
+// is null is refused, as it would let everyone through.
 func readAudience(v *event.Validator, value jsontext.Value) (a Audience, named []int64) {
 	if jsonscan.Absent(value) {
+		v.Wrong("audience", `is required: "all", or an object with filters`)
 		return a, nil
 	}
+	if text, _ := jsonscan.Scalar(value); text == everyone && value.Kind() == '"' {
+		return a, nil
+	}
+	filters := 0
 	err := jsonscan.EachMember(value, func(m jsonscan.Member) {
-		if jsonscan.Absent(m.Value) {
-			return
-		}
+		filters++
 		text, _ := jsonscan.Scalar(m.Value)
 		switch name := string(m.Name()); name {
 		case "platform":
@@ -197,8 +210,11 @@ func readAudience(v *event.Validator, value jsontext.Value) (a Audience, named [
 			v.Wrong("audience."+event.Truncate(name, maxName), "is none of platform, app_version, locale, user_ids")
 		}
 	})
-	if err != nil {
-		v.Wrong("audience", "must be an object")
+	switch {
+	case err != nil:
+		v.Wrong("audience", `must be "all", or an object with filters`)
+	case filters == 0:
+		v.Wrong("audience", `has no filter: to tell everyone, say "all"`)
 	}
 	return a, named
 }
@@ -208,25 +224,27 @@ func readVersions(v *event.Validator, value jsontext.Value) (lowest, highest str
 	const field = "audience.app_version"
 	read := func(m jsonscan.Member) string {
 		s, _ := jsonscan.Scalar(m.Value)
-		if !jsonscan.Absent(m.Value) && !wholeVersion.MatchString(s) {
+		if !wholeVersion.MatchString(s) {
 			v.Wrong(field+"."+string(m.Name()), `must be a version: one to four numbers, as in "1.2"`)
 		}
 		return s
 	}
+	members := 0
 	err := jsonscan.EachMember(value, func(m jsonscan.Member) {
-		switch string(m.Name()) {
+		members++
+		switch name := string(m.Name()); name {
 		case "min":
 			lowest = read(m)
 		case "max":
 			highest = read(m)
 		default:
-			v.Wrong(field, "has members other than min and max")
+			v.Wrong(field+"."+event.Truncate(name, maxName), "is neither min nor max")
 		}
 	})
 	switch {
 	case err != nil:
 		v.Wrong(field, "must be an object")
-	case lowest == "" && highest == "":
+	case members == 0:
 		v.Wrong(field, "must have min or max")
 	case lowest != "" && highest != "" && compareVersions(lowest, highest) > 0:
 		v.Wrong(field, "has a min above its max")

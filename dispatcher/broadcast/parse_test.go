@@ -13,44 +13,65 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 )
 
+// deep returns an object whose members are nested n levels deep.
+func deep(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 	p := testParser(func() time.Time { return now })
 	long := "[" + strings.Repeat("1,", MaxNamed) + "1]"
 	for raw, fields := range map[string][]string{
-		`{"message":"m"}`:  nil,
-		`{"type":"flash"}`: nil,
-		`{"message":"m","rate":"10000","at":"2026-11-23T09:00:00Z","expires":"2026-12-21T09:00:00Z"}`: nil,
-		`{"message":"m","audience":{"platform":null,"user_ids":null}}`:                                nil,
-		`{"message":"m","unknown":1}`:          nil,
-		`[]`:                                   {"broadcast"},
-		`{"message":`:                          {"broadcast"},
-		`{}`:                                   {"message"},
-		`{"message":"m","type":"payout"}`:      {"type"},
-		`{"message":"m","type":"cart"}`:        {"type"},
-		`{"message":"m","id":"a b","title":7}`: {"id", "title"},
-		`{"message":"m","details":{"a":"` + strings.Repeat("x", event.MaxEventSize) + `"}}`: {"details"},
-		`{"message":"m","rate":10001}`:                                     {"rate"},
-		`{"message":"m","rate":1.5}`:                                       {"rate"},
-		`{"message":"m","at":"2027-11-22T09:00:00Z"}`:                      {"at"},
-		`{"message":"m","at":"soon","ttl":"500h","rate":{}}`:               {"at", "rate"},
-		`{"message":"m","ttl":"700h"}`:                                     {"ttl"},
-		`{"message":"m","expires":"2026-11-22T08:59:59Z"}`:                 {"expires"},
-		`{"message":"m","expires":"2026-12-21T09:00:00Z"}`:                 {"expires"},
-		`{"message":"m","ttl":60,"expires":"2026-11-22T10:00:00Z"}`:        {"expires"},
-		`{"message":"m","audience":[]}`:                                    {"audience"},
-		`{"message":"m","audience":{"platfrom":"ios","locale":"jv"}}`:      {"audience.platfrom", "audience.locale"},
-		`{"message":"m","audience":{"platform":"web"}}`:                    {"audience.platform"},
-		`{"message":"m","audience":{"app_version":{"min":"2","max":"1"}}}`: {"audience.app_version"},
-		`{"message":"m","audience":{"app_version":{"min":"v2"}}}`:          {"audience.app_version.min"},
-		`{"message":"m","audience":{"app_version":{"from":"2"}}}`:          {"audience.app_version"},
-		`{"message":"m","audience":{"app_version":"2"}}`:                   {"audience.app_version"},
-		`{"message":"m","audience":{"user_ids":[]}}`:                       {"audience.user_ids"},
-		`{"message":"m","audience":{"user_ids":7}}`:                        {"audience.user_ids"},
-		`{"message":"m","audience":{"user_ids":[1,"066",0]}}`:              {"audience.user_ids[1]"},
-		`{"message":"m","audience":{"user_ids":` + long + `}}`:             {"audience.user_ids"},
-		`{"message":"` + strings.Repeat("m", MaxSize) + `"}`:               {"broadcast"},
+		`{"audience":"all","message":"m"}`:  nil,
+		`{"audience":"all","type":"flash"}`: nil,
+		`{"audience":"all","message":"m","rate":"10000","at":"2026-11-23T09:00:00Z","expires":"2026-12-21T09:00:00Z"}`: nil,
+		`{"message":"m"}`:                                                   {"audience"},
+		`{"message":"m","audiense":{}}`:                                     {"audience", "audiense"},
+		`{"message":"m","audience":null}`:                                   {"audience"},
+		`{"message":"m","audience":{}}`:                                     {"audience"},
+		`{"message":"m","audience":"everyone"}`:                             {"audience"},
+		`{"message":"m","audience":true}`:                                   {"audience"},
+		`{"message":"m","audience":["all"]}`:                                {"audience"},
+		`{"message":"m","audience":{"all":true}}`:                           {"audience.all"},
+		`{"message":"m","audience":{"platform":null}}`:                      {"audience.platform"},
+		`{"message":"m","audience":{"platform":"ios","user_ids":null}}`:     {"audience.user_ids"},
+		`{"message":"m","audience":{"platform":"ios","locale":null}}`:       {"audience.locale"},
+		`{"message":"m","audience":{"locale":"id","app_version":null}}`:     {"audience.app_version"},
+		`{"message":"m","audience":{"app_version":{}}}`:                     {"audience.app_version"},
+		`{"message":"m","audience":{"app_version":{"min":null}}}`:           {"audience.app_version.min"},
+		`{"message":"m","audience":"all","rates":1,"Ttl":"1h"}`:             {"rates", "Ttl"},
+		`{"message":"m","audience":"all","receiver_id":1,"options":{}}`:     {"receiver_id", "options"},
+		`{"message":"m","audience":"all","details":{"n":1e999}}`:            {"broadcast"},
+		`{"message":"m","audience":"all","details":` + deep(64) + `}`:       {"broadcast"},
+		`{"message":"m","audience":"all","details":` + deep(63) + `}`:       nil,
+		`{"message":"m","audience":"all","details":{"n":9007199254740993}}`: nil,
+		`[]`:          {"broadcast"},
+		`{"message":`: {"broadcast"},
+		`{}`:          {"audience", "message"},
+		`{"audience":"all","message":"m","type":"payout"}`:                                                   {"type"},
+		`{"audience":"all","message":"m","type":"cart"}`:                                                     {"type"},
+		`{"audience":"all","message":"m","id":"a b","title":7}`:                                              {"id", "title"},
+		`{"audience":"all","message":"m","details":{"a":"` + strings.Repeat("x", event.MaxEventSize) + `"}}`: {"details"},
+		`{"audience":"all","message":"m","rate":10001}`:                                                      {"rate"},
+		`{"audience":"all","message":"m","rate":1.5}`:                                                        {"rate"},
+		`{"audience":"all","message":"m","at":"2027-11-22T09:00:00Z"}`:                                       {"at"},
+		`{"audience":"all","message":"m","at":"soon","ttl":"500h","rate":{}}`:                                {"at", "rate"},
+		`{"audience":"all","message":"m","ttl":"700h"}`:                                                      {"ttl"},
+		`{"audience":"all","message":"m","expires":"2026-11-22T08:59:59Z"}`:                                  {"expires"},
+		`{"audience":"all","message":"m","expires":"2026-12-21T09:00:00Z"}`:                                  {"expires"},
+		`{"audience":"all","message":"m","ttl":60,"expires":"2026-11-22T10:00:00Z"}`:                         {"expires"},
+		`{"message":"m","audience":[]}`:                                                                      {"audience"},
+		`{"message":"m","audience":{"platfrom":"ios","locale":"jv"}}`:                                        {"audience.platfrom", "audience.locale"},
+		`{"message":"m","audience":{"platform":"web"}}`:                                                      {"audience.platform"},
+		`{"message":"m","audience":{"app_version":{"min":"2","max":"1"}}}`:                                   {"audience.app_version"},
+		`{"message":"m","audience":{"app_version":{"min":"v2"}}}`:                                            {"audience.app_version.min"},
+		`{"message":"m","audience":{"app_version":{"from":"2"}}}`:                                            {"audience.app_version.from"},
+		`{"message":"m","audience":{"app_version":"2"}}`:                                                     {"audience.app_version"},
+		`{"message":"m","audience":{"user_ids":[]}}`:                                                         {"audience.user_ids"},
+		`{"message":"m","audience":{"user_ids":7}}`:                                                          {"audience.user_ids"},
+		`{"message":"m","audience":{"user_ids":[1,"066",0]}}`:                                                {"audience.user_ids[1]"},
+		`{"message":"m","audience":{"user_ids":` + long + `}}`:                                               {"audience.user_ids"},
+		`{"audience":"all","message":"` + strings.Repeat("m", MaxSize) + `"}`:                                {"broadcast"},
 	} {
 		_, err := parse(p, []byte(raw), now)
 		var bad *event.InvalidError
@@ -63,7 +84,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%.80s: wrong are %v, want %v (%v)", raw, got, fields, err)
 		}
 	}
-	b, err := parse(p, []byte(`{"message":"m","at":"2026-11-01T09:00:00Z"}`), now)
+	b, err := parse(p, []byte(`{"message":"m","audience":"all","at":"2026-11-01T09:00:00Z"}`), now)
 	if err != nil || b.Type != "broadcast" || !b.at.Equal(now) || !b.expires.Equal(now.Add(day)) || b.rate != DefaultRate || b.ID == "" {
 		t.Errorf("%+v %v", b, err)
 	}

@@ -37,8 +37,8 @@ func TestStartIsIdempotent(t *testing.T) {
 	}{
 		{source: "service:a", raw: `{"id":"x","message":"m","audience":{"user_ids":[1,2]}}`},
 		{source: "service:a", raw: `{"audience": {"user_ids": [1, 2]}, "message":"m", "id":"x"}`, duplicate: true},
-		{source: "service:a", raw: `{"id":"x","message":"m"}`, err: inbox.ErrConflict},
-		{source: "service:b", raw: `{"id":"x","message":"m"}`},
+		{source: "service:a", raw: `{"id":"x","message":"m","audience":"all"}`, err: inbox.ErrConflict},
+		{source: "service:b", raw: `{"id":"x","message":"m","audience":"all"}`},
 	} {
 		b, err := g.Parse([]byte(c.raw))
 		if err != nil {

@@ -16,7 +16,6 @@ type details struct {
 	object []byte
 
 	id            string         // of the resource, or ""
-	conversation  string         // inbox_id of a message, or ""
 	path          string         // where the resource stands, for errors
 	state         string         // of a transaction or offer, or ""
 	updatedAt     jsontext.Value // likewise
@@ -60,8 +59,6 @@ func parseDetails(raw jsontext.Value, promo bool) (details, error) {
 			product = m.Value
 		case "cart_items":
 			d.cartItems = m.Value
-		case "inbox_id":
-			d.conversation, _ = jsonscan.Scalar(m.Value)
 		}
 		out = append(append(out, m.Key...), ':')
 		out = append(jsonscan.AppendCompact(out, m.Value), ',')

@@ -38,6 +38,9 @@ type Event struct {
 	Digest    string  // of the content, to recognise a repeat with other content
 	Cart      *int    // the number of items, for a cart event
 	Push      bool    // false: in the inbox alone
+	// Unknown are the members that were ignored, because an event has no such member:
+	// "mesage", "options.tll", or "data.mesage" inside the wrapper. At most 16 are named.
+	Unknown []string
 
 	cloudSource string // of a CloudEvent; or ""
 
@@ -58,10 +61,11 @@ type wireEvent struct {
 	// Of resources that are sent in place of an event; see unwrap.
 	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
 
-	around *wireEvent // the object that holds the event as "data", or nil
+	around  *wireEvent // the object that holds the event as "data", or nil
+	unknown []string   // members that events do not have; see noteUnknown
 }
 
-// readWire takes the members of an event that Kabar knows.
+// readWire takes the members of an event that Kabar knows, and notes the others.
 func readWire(raw []byte) (w wireEvent, err error) {
 	w.whole = raw
 	err = jsonscan.EachMember(raw, func(m jsonscan.Member) {
@@ -96,10 +100,14 @@ func readWire(raw []byte) (w wireEvent, err error) {
 			w.mutation = m.Value
 		case "withdrawal":
 			w.withdrawal = m.Value
-		case "state":
+		case "state": // of a withdrawal alone, as the next ones; see unwrapTopLevel
 			w.state = m.Value
+			w.unknown = noteUnknown(w.unknown, "", "state")
 		case "bank_account_id", "deposit_id":
 			w.account = m.Value
+			w.unknown = noteUnknown(w.unknown, "", string(m.Name()))
+		default:
+			w.unknown = noteUnknown(w.unknown, "", string(m.Name()))
 		}
 	})
 	return w, err
@@ -145,7 +153,8 @@ func NewParser(o Options) *Parser {
 }
 
 // Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
-// *InvalidError. Unknown fields are ignored.
+// *InvalidError. Members that it does not know are ignored and named in Unknown; when the
+// event is refused, the error names them too, as they may be what is missing.
 func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if len(raw) > MaxEventSize {
 		return nil, invalid("event", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
@@ -158,6 +167,8 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 		around := w
 		w, err = readWire(around.data)
 		w.around = &around
+	} else if !jsonscan.Absent(w.data) {
+		w.unknown = noteUnknown(w.unknown, "", "data") // it holds an event only if none is around it
 	}
 	if err != nil {
 		return nil, invalid("event", err.Error())
@@ -165,8 +176,12 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	return p.parse(&w)
 }
 
-// validate returns an error that names the position unless raw is exactly one JSON value.
+// validate returns an error unless raw is exactly one JSON value within the bounds of
+// [jsonscan.Bounded]. It takes time in proportion to the length of raw.
 func validate(raw []byte) error {
+	if err := jsonscan.Bounded(raw); err != nil {
+		return invalid("event", err.Error())
+	}
 	if jsontext.Value(raw).IsValid() {
 		return nil
 	}
@@ -185,9 +200,10 @@ func validate(raw []byte) error {
 func (p *Parser) parse(w *wireEvent) (*Event, error) {
 	v := &Validator{}
 	e := &Event{raw: w.unwrap(v)}
+	e.Unknown = w.allUnknown()
 	known := p.readHead(v, e, w)
 	e.time = v.eventTime("time", w.time, p.now())
-	e.ttl, e.Push = v.options(w.options)
+	e.ttl, e.Push = v.options(e, w.options)
 	if e.raw != nil {
 		e.readRaw(v, p.now())
 		e.Receivers = e.rawReceivers(v, w.receiver, w.receivers)
@@ -202,7 +218,8 @@ func (p *Parser) parse(w *wireEvent) (*Event, error) {
 		p.fillContents(v, e)
 	}
 	if err := v.Err(); err != nil {
-		return nil, err
+		v.refuse(e.Unknown)
+		return nil, v.Err()
 	}
 	switch {
 	case e.ID != "":
@@ -222,6 +239,8 @@ func (p *Parser) readHead(v *Validator, e *Event, w *wireEvent) (known bool) {
 		v.Wrong("type", "is required")
 	} else if !known {
 		v.Wrong("type", "is not a known event type")
+	} else if e.Type == "message" {
+		v.Wrong("type", "must not be message: it is the sender who sends one, with POST /v2/messages.json; publish another type, such as announcement")
 	}
 	e.message = v.text("message", w.message, maxMessage)
 	if e.message == "" {
@@ -289,8 +308,6 @@ func (e *Event) Subject() string {
 	switch e.Type {
 	case "transaction", "nego":
 		return model.Subject(e.Type, e.details.id)
-	case "message":
-		return model.ConversationSubject(e.details.conversation)
 	case "reminder":
 		return "reminder"
 	}

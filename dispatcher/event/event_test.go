@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
@@ -44,6 +45,10 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		{with("id", `""`), map[string]string{"id": "must have 1 to 128 bytes"}},
 		{with("id", `"a b"`), map[string]string{"id": "must be printable, without spaces"}},
 		{`{"type":"nonsense","receiver_id":66,"message":"m"}`, map[string]string{"type": "is not a known event type"}},
+		{`{"type":"message","receiver_id":66,"message":"m"}`, map[string]string{"type": "must not be message: it is the sender who sends one, with POST /v2/messages.json; publish another type, such as announcement"}},
+		{with("details", `{"a":[1e400]}`), map[string]string{"event": "has a number at byte 66 that is too large"}},
+		{with("details", strings.Repeat(`[`, 64)+strings.Repeat(`]`, 64)), map[string]string{"event": "is nested deeper than 64 levels at byte 123"}},
+		{`{"type":"discount","reciever_id":66,"message":"m","options":{"puhs":false}}`, map[string]string{"receiver_id": "is required", "reciever_id": notAMember, "options.puhs": notAMember}},
 		{`{"type":7,"receiver_id":66,"message":"m"}`, map[string]string{"type": "must be a string"}},
 		{`{"type":"discount","receiver_id":"066","message":"m"}`, map[string]string{"receiver_id": "must be a user id: a positive whole number without leading zeros"}},
 		{`{"type":"discount","receiver_id":-1,"message":"m"}`, map[string]string{"receiver_id": "must be a user id: a positive whole number without leading zeros"}},
@@ -185,6 +190,7 @@ func TestContentDigest(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"type":"transaction","receiver_id":66,"message":"m","details":{"id":1,"transaction":{"state":"paid","seller":{"id":66}}}}`))
+	f.Add([]byte(`{"type":"reminder","receiver_id":"66","unread_notifications":1,"messages":2,"x":1,"options":{"ttl":"1h","tll":1}}`))
 	f.Add([]byte(`{"data":{"type":"discount","receiver_ids":[1,"2"],"message":"m"}}`))
 	f.Add([]byte(`{"transaction":` + rawTransaction + `}`))
 	f.Add([]byte(`{"negotiation":[` + rawOffer + `],"receiver_id":15}`))
@@ -195,10 +201,16 @@ func FuzzParse(f *testing.F) {
 		p := testParser()
 		e, err := p.Parse(raw)
 		if err != nil {
+			if bad := (*InvalidError)(nil); !errors.As(err, &bad) || len(bad.Fields) == 0 {
+				t.Errorf("%q: %v", raw, err)
+			}
 			return
 		}
-		if len(e.Receivers) == 0 || e.ID == "" {
-			t.Errorf("an event without receiver or id from %q", raw)
+		if len(e.Receivers) == 0 || e.ID == "" || e.Type == "message" || len(e.Unknown) > maxUnknown {
+			t.Errorf("%q became the event %+v", raw, e)
+		}
+		if again, err := p.Parse(jsonscan.AppendCompact(nil, raw)); err != nil || again.Digest != e.Digest {
+			t.Errorf("%q: without spaces %v", raw, err)
 		}
 		for _, receiver := range e.Receivers {
 			if c := e.ContentFor(receiver); c.Level != Counted && !jsonValue(c.Details).IsValid() {

@@ -63,13 +63,18 @@ func (w *wireEvent) unwrap(v *Validator) *rawResource {
 func (w *wireEvent) unwrapTopLevel(eventType string) *rawResource {
 	switch {
 	case eventType == "Deposit::Credit" || eventType == "Deposit::Debit":
-		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil // members of the resource, not of an event
+		w.dropOwn()
 		return &rawResource{eventType: "dompet", resource: "mutation", object: w.whole}
 	case jsonscan.Absent(w.eventType) && !jsonscan.Absent(w.account) && !jsonscan.Absent(w.state):
-		w.id, w.time, w.message, w.title, w.options = nil, nil, nil, nil, nil
+		w.dropOwn()
 		return &rawResource{eventType: "dompet", resource: "withdrawal", object: w.whole}
 	}
 	return nil
+}
+
+// dropOwn forgets the members of a resource at the top level: they are not an event's.
+func (w *wireEvent) dropOwn() {
+	w.id, w.time, w.message, w.title, w.options, w.unknown = nil, nil, nil, nil, nil, nil
 }
 
 // soleElement returns the element of a one-element array, the form in which the v2 API

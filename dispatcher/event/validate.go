@@ -36,13 +36,16 @@ func invalid(field, problem string) *InvalidError {
 // goroutine.
 type Validator struct{ fields map[string]string }
 
+// maxProblems is how many fields an error names: a receiver list may be wrong throughout.
+const maxProblems = MaxReceivers
+
 // Wrong notes a problem of a field. The problem continues a sentence that begins with
-// the field's name. The first problem of a field counts.
+// the field's name. The first problem of a field counts, and the first 1,000 fields.
 func (v *Validator) Wrong(field, problem string) {
 	if v.fields == nil {
 		v.fields = make(map[string]string)
 	}
-	if _, noted := v.fields[field]; !noted {
+	if _, noted := v.fields[field]; !noted && len(v.fields) < maxProblems {
 		v.fields[field] = problem
 	}
 }
@@ -175,8 +178,9 @@ func (v *Validator) eventTime(field string, value jsontext.Value, now time.Time)
 	return t
 }
 
-// options returns the time to live, 0 when there is none, and whether to push.
-func (v *Validator) options(value jsontext.Value) (ttl time.Duration, push bool) {
+// options returns the time to live, 0 when there is none, and whether to push. It notes
+// unknown options with the event.
+func (v *Validator) options(e *Event, value jsontext.Value) (ttl time.Duration, push bool) {
 	push = true
 	if jsonscan.Absent(value) {
 		return 0, push
@@ -191,6 +195,8 @@ func (v *Validator) options(value jsontext.Value) (ttl time.Duration, push bool)
 			} else {
 				push = kind != 'f'
 			}
+		default:
+			e.Unknown = noteUnknown(e.Unknown, "options.", string(m.Name()))
 		}
 	})
 	if err != nil {

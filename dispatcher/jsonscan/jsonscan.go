@@ -145,24 +145,63 @@ func AppendCompact(dst, value []byte) []byte {
 
 // Digest returns a digest (xxHash) of a value, which depends neither on the white space
 // between its tokens nor on the order of the members of its objects. It is 0 for an empty
-// value.
+// value. It reads each byte once, however deep the value is nested.
 func Digest(value []byte) uint64 {
-	value = bytes.TrimSpace(value)
-	switch {
-	case len(value) == 0:
+	i := skipSpace(value, 0)
+	if i == len(value) {
 		return 0
-	case value[0] == '{':
-		total := uint64(len("{}"))
-		_ = EachMember(value, func(m Member) { // the value is an object
-			total += Mix(xxhash.Sum64(m.Key), Digest(m.Value))
-		})
-		return Mix('{', total)
-	case value[0] == '[':
-		total := uint64(len("[]"))
-		EachElement(value, func(v jsontext.Value) { total = Mix(total, Digest(v)) })
-		return Mix('[', total)
 	}
-	return xxhash.Sum64(value)
+	sum, _ := digestAt(value, i)
+	return sum
+}
+
+// digestAt returns the digest of the value that begins at i, and the index after it.
+func digestAt(b []byte, i int) (sum uint64, end int) {
+	if i >= len(b) {
+		return 0, i
+	}
+	switch b[i] {
+	case '{':
+		return digestObject(b, i)
+	case '[':
+		return digestArray(b, i)
+	}
+	end = skipValue(b, i)
+	return xxhash.Sum64(b[i:end]), end
+}
+
+func digestObject(b []byte, i int) (sum uint64, end int) {
+	total := uint64(len("{}"))
+	for i = skipSpace(b, i+1); i < len(b) && b[i] != '}'; {
+		key := skipString(b, i)
+		value, next := digestAt(b, skipSpace(b, skipSpace(b, key)+1)) // past the colon
+		total += Mix(xxhash.Sum64(b[i:key]), value)
+		i = skipComma(b, next)
+	}
+	return Mix('{', total), min(i+1, len(b))
+}
+
+func digestArray(b []byte, i int) (sum uint64, end int) {
+	total := uint64(len("[]"))
+	for i = skipSpace(b, i+1); i < len(b) && b[i] != ']'; {
+		value, next := digestAt(b, i)
+		total = Mix(total, value)
+		if after := skipComma(b, next); after > i {
+			i = after
+			continue
+		}
+		break // not valid
+	}
+	return Mix('[', total), min(i+1, len(b))
+}
+
+// skipComma returns the index of the member or element that follows the one that ends at
+// i, or of the bracket.
+func skipComma(b []byte, i int) int {
+	if i = skipSpace(b, i); i < len(b) && b[i] == ',' {
+		i = skipSpace(b, i+1)
+	}
+	return i
 }
 
 // Mix combines two digests; Mix(a, b) differs from Mix(b, a).

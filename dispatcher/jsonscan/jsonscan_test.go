@@ -2,7 +2,11 @@ package jsonscan
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,6 +16,7 @@ import (
 func FuzzScan(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `[]`, `{"a":1,"b":[1,2,{"c":"}\\\"]"}],"d":{"e":null}}`, ` { "a" : [ ] , "b" : true } `, `[1,[2,[3]]]`, `"x"`, `-1.5e3`, `{"":{}}`, `{"`, `{"a`, `{"a":`, `{"a":"b`, `{"a" 1}`, `[1`, `[}`, `[,`, `{]`, `{}x`, `["\\`, `{"a":[{"b":"`,
+		`1e309`, `[-1e308,1E+400]`, `{"1e999":"1e999"}`, strings.Repeat("[", 65) + strings.Repeat("]", 65), `0e999999999`, `1e-999`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -20,7 +25,13 @@ func FuzzScan(f *testing.F) {
 			_ = EachMember(raw, func(Member) {})
 			Digest(raw)
 			AppendCompact(nil, raw)
+			_ = Bounded(raw)
 			return
+		}
+		if err := Bounded(raw); (err != nil) != exceeds(t, raw) {
+			t.Errorf("%q: %v", raw, err)
+		} else if err != nil {
+			return // the standard decoder refuses large numbers, too
 		}
 		if Digest(raw) != Digest(AppendCompact(nil, raw)) {
 			t.Errorf("%q: white space changes the digest", raw)
@@ -45,4 +56,87 @@ func FuzzScan(f *testing.F) {
 			t.Errorf("%q is taken for an object", raw)
 		}
 	})
+}
+
+// exceeds reports whether a valid value is out of bounds, as the decoder sees it.
+func exceeds(t *testing.T, raw []byte) bool {
+	dec := jsontext.NewDecoder(strings.NewReader(string(raw)))
+	for {
+		token, err := dec.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dec.StackDepth() > MaxDepth {
+			return true
+		}
+		if token.Kind() == '0' {
+			if _, err := strconv.ParseFloat(token.String(), 64); err != nil {
+				return true
+			}
+		}
+	}
+}
+
+func TestBounded(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat(`{"a":[`, n/2) + "1" + strings.Repeat(`]}`, n/2) }
+	for value, ok := range map[string]bool{
+		nested(MaxDepth):                true,
+		nested(MaxDepth + 2):            false,
+		`"` + nested(1000) + `"`:        true, // not JSON, but it must not be taken for deep in a string
+		`[[],[],{"a":{}},"[[[[\\"]`:     true,
+		strings.Repeat("[],", 1000):     true,
+		`1.7976931348623157e308`:        true,
+		`1.7976931348623159e308`:        false,
+		`-1e309`:                        false,
+		`1e-400`:                        true,
+		`0e999`:                         true,
+		`{"a":[1,{"b":2E+999}]}`:        false,
+		`"1e999"`:                       true,
+		`9007199254740993`:              true,
+		strings.Repeat("9", 308):        true,
+		strings.Repeat("9", 310):        false,
+		`0.` + strings.Repeat("1", 400): true,
+	} {
+		if err := Bounded([]byte(value)); (err == nil) != ok {
+			t.Errorf("%.60s: %v", value, err)
+		}
+	}
+}
+
+// A digest depends on neither order nor spacing, and on everything else.
+func TestDigest(t *testing.T) {
+	same := []string{`{"a":[1,{"b":null}],"c":"d"}`, ` {"c" : "d", "a":[ 1 ,{"b": null } ] } `}
+	for _, v := range same {
+		if Digest([]byte(v)) != Digest([]byte(same[0])) {
+			t.Errorf("%s has another digest", v)
+		}
+	}
+	seen := make(map[uint64]string)
+	for _, v := range []string{same[0], `{}`, `[]`, `[{}]`, `{"a":[]}`, `[1,2]`, `[2,1]`, `[[1],2]`, `[1,[2]]`, `"1"`, `1`, `{"a":{"b":1},"c":2}`, `{"a":{"b":1,"c":2}}`, `[1]`, `[[1]]`} {
+		d := Digest([]byte(v))
+		if first, ok := seen[d]; ok || d == 0 {
+			t.Errorf("%s has the digest of %q", v, first)
+		}
+		seen[d] = v
+	}
+	if d := Digest([]byte(" ")); d != 0 {
+		t.Errorf("nothing has the digest %d", d)
+	}
+}
+
+// BenchmarkDigestDeep shows that the time grows with the length and not with the depth.
+func BenchmarkDigestDeep(b *testing.B) {
+	for _, depth := range []int{1, 10, 100, 1000, 9000} {
+		one := strings.Repeat("[", depth) + strings.Repeat("]", depth)
+		value := []byte("[" + strings.Repeat(one+",", max(1, 18000/(2*depth+1))) + "0]")
+		b.Run(strconv.Itoa(depth), func(b *testing.B) {
+			b.SetBytes(int64(len(value)))
+			for b.Loop() {
+				Digest(value)
+			}
+		})
+	}
 }

@@ -160,6 +160,9 @@ type Service struct {
 	KeySHA256 [sha256.Size]byte
 	// Scopes are what it may do: everything when nil.
 	Scopes []string
+	// Strict refuses its events that have members which Kabar does not know. Otherwise
+	// they are accepted with warnings.
+	Strict bool
 }
 
 // Options configure the handler. The parts of the inbox, Devices, Credentials
@@ -291,7 +294,7 @@ func newAPI(opts Options) *api {
 		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
 		events: &events{
 			parser: &eventParser{opts.Publisher}, publisher: opts.Publisher, deliveries: opts.Deliveries,
-			language: words, failures: fails, location: opts.Location,
+			language: words, failures: fails, location: opts.Location, unknown: metrics.unknown,
 		},
 		broadcasts: &broadcasts{broadcasts: opts.Broadcasts, location: opts.Location},
 		users: &users{

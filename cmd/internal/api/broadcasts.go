@@ -44,7 +44,7 @@ func (bs *broadcasts) startBroadcast(r *http.Request, s *Service) (reply, error)
 	}
 	return reply{
 		status: http.StatusAccepted,
-		body:   appendPublished(nil, dispatcher.Published{ID: b.ID, Duplicate: duplicate}),
+		body:   appendPublished(nil, dispatcher.Published{ID: b.ID, Duplicate: duplicate}, nil),
 	}, nil
 }
 

@@ -56,7 +56,7 @@ func TestBroadcast(t *testing.T) {
 	if got := <-types; got != "reminder" {
 		t.Fatalf("a new device got %s", got)
 	}
-	w.must(w.start(`{"id":"promo","type":"campaign","title":"Promo","message":"Diskon"}`), 202)
+	w.must(w.start(`{"audience":"all","id":"promo","type":"campaign","title":"Promo","message":"Diskon"}`), 202)
 	if got := <-types; got != "campaign" {
 		t.Errorf("the phone got %s", got)
 	}
@@ -78,11 +78,11 @@ func TestBroadcast(t *testing.T) {
 	if len(list.Data) != 1 || list.Data[0].Message != "Diskon" {
 		t.Errorf("list %+v", list.Data)
 	}
-	again := w.must(w.start(`{"message":"Diskon","title":"Promo","type":"campaign","id":"promo"}`), 202).envelope(t)
+	again := w.must(w.start(`{"audience":"all","message":"Diskon","title":"Promo","type":"campaign","id":"promo"}`), 202).envelope(t)
 	if !*again.Duplicate || *again.ID != "promo" {
 		t.Errorf("a repeat: %+v", again)
 	}
-	w.fails(w.start(`{"id":"promo","type":"campaign","message":"Lain"}`), 409, conflict)
+	w.fails(w.start(`{"audience":"all","id":"promo","type":"campaign","message":"Lain"}`), 409, conflict)
 	if e := w.fails(w.steer("promo", "paused"), 409, conflict, "state"); !strings.Contains(e.Message, "berakhir") {
 		t.Errorf("message %q", e.Message)
 	}
@@ -92,7 +92,7 @@ func TestBroadcast(t *testing.T) {
 func TestBroadcastIsSteered(t *testing.T) {
 	w := newWorld(t, nil)
 	later := time.Now().Add(time.Hour).Format(time.RFC3339)
-	w.must(w.start(fmt.Sprintf(`{"id":"x","message":"m","at":%q}`, later)), 202)
+	w.must(w.start(fmt.Sprintf(`{"audience":"all","id":"x","message":"m","at":%q}`, later)), 202)
 	for _, step := range []struct{ to, state string }{
 		{"", "scheduled"}, {"running", "scheduled"}, {"paused", "paused"}, {"paused", "paused"},
 		{"running", "scheduled"}, {"paused", "paused"}, {"cancelled", "cancelled"}, {"cancelled", "cancelled"},
@@ -112,10 +112,17 @@ func TestBroadcastIsSteered(t *testing.T) {
 func TestBroadcastsAreRefused(t *testing.T) {
 	w := newWorld(t, nil)
 	for body, fields := range map[string][]string{
-		`{}`:                            {"message"},
-		`{"message":"m","type":"nego"}`: {"type"},
-		`{"message":"m","rate":0,"ttl":"1y","at":"tomorrow"}`: {"rate", "ttl", "at"},
-		`{"message":"m","audience":{"platfrom":"ios"}}`:       {"audience.platfrom"},
+		`{}`: {"message", "audience"},
+		`{"message":"m","type":"nego","audience":"all"}`:                                 {"type"},
+		`{"message":"m","audience":{"locale":"id"},"rate":0,"ttl":"1y","at":"tomorrow"}`: {"rate", "ttl", "at"},
+		`{"message":"m","audience":{"platfrom":"ios"}}`:                                  {"audience.platfrom"},
+		// Slips that would tell everyone.
+		`{"message":"m"}`:                        {"audience"},
+		`{"message":"m","audience":null}`:        {"audience"},
+		`{"message":"m","audience":{}}`:          {"audience"},
+		`{"message":"m","audiense":{}}`:          {"audience", "audiense"},
+		`{"message":"m","audience":"ALL"}`:       {"audience"},
+		`{"message":"m","audience":"all","x":1}`: {"x"},
 	} {
 		w.fails(w.start(body), 422, invalid, fields...)
 	}
@@ -126,7 +133,7 @@ func TestBroadcastsAreRefused(t *testing.T) {
 	w.fails(w.bearer(directory, "POST", "/v2/broadcasts.json", `{"message":"m"}`), 403, forbidden, "scope")
 	w.fails(w.bearer(marketing, "GET", "/v2/broadcasts/unknown.json", ""), 404, notFound)
 	// A broadcast of another service is not found.
-	w.must(w.start(`{"id":"mine","message":"m"}`), 202)
+	w.must(w.start(`{"audience":"all","id":"mine","message":"m"}`), 202)
 	w.fails(w.bearer(shop, "GET", "/v2/broadcasts/mine.json", ""), 404, notFound)
 }
 

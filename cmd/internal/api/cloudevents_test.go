@@ -97,25 +97,25 @@ func TestCloudEventIsFound(t *testing.T) {
 
 func TestCloudEventMapping(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte(`{"receiver_id":66,"message":"m"}`))
-	for name, tc := range map[string]struct{ attributes, listed string }{
-		"subject":               {`"type":"id.kabar.dompet","subject":"users/66","data":{"message":"m"}`, `"m"`},
-		"data before subject":   {`"type":"dompet","subject":"users/67","data":{"receiver_ids":[66],"message":"m"}`, `"m"`},
-		"base64":                {`"type":"dompet","data_base64":"` + encoded + `"`, `"m"`},
-		"base64 and type":       {`"datacontenttype":"application/json","type":"dompet","data_base64":"` + encoded + `"`, `"m"`},
-		"attributes overrule":   {`"type":"dompet","data":{"id":"y","type":"nego","receiver_id":66,"message":"m"}`, `"m"`},
-		"nulls are absent":      {`"type":"dompet","subject":null,"time":null,"x":null,"data":{"receiver_id":66,"message":"m"}`, `"m"`},
-		"a declared type":       {`"type":"com.example.flash_sale","subject":"users/66"`, `"Flash sale!"`},
-		"the type of the data":  {`"datacontenttype":"Application/JSON; charset=utf-8","type":"dompet","data":{"receiver_id":66,"message":"m"}`, `"m"`},
-		"extensions":            {`"type":"dompet","partitionkey":"p","n":1,"b":true,"data":{"receiver_id":66,"message":"m"}`, `"m"`},
-		"a subject of its own":  {`"type":"dompet","subject":"orders/67","data":{"receiver_id":66,"message":"m"}`, `"m"`},
-		"the time of the data":  {`"type":"dompet","data":{"time":"2014-01-23T13:48:51+07:00","receiver_id":66,"message":"m"}`, `"m"`},
-		"the event's own time":  {`"type":"dompet","time":"2014-01-23T13:48:51.5+07:00","data":{"time":"x","receiver_id":66,"message":"m"}`, `"m"`},
-		"members of the future": {`"type":"dompet","data":{"receiver_id":66,"message":"m","later":{"a":[1]}}`, `"m"`},
+	for name, tc := range map[string]struct{ attributes, listed, warnings string }{
+		"subject":               {`"type":"id.kabar.dompet","subject":"users/66","data":{"message":"m"}`, `"m"`, ""},
+		"data before subject":   {`"type":"dompet","subject":"users/67","data":{"receiver_ids":[66],"message":"m"}`, `"m"`, ""},
+		"base64":                {`"type":"dompet","data_base64":"` + encoded + `"`, `"m"`, ""},
+		"base64 and type":       {`"datacontenttype":"application/json","type":"dompet","data_base64":"` + encoded + `"`, `"m"`, ""},
+		"attributes overrule":   {`"type":"dompet","data":{"id":"y","type":"nego","receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"nulls are absent":      {`"type":"dompet","subject":null,"time":null,"x":null,"data":{"receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"a declared type":       {`"type":"com.example.flash_sale","subject":"users/66"`, `"Flash sale!"`, ""},
+		"the type of the data":  {`"datacontenttype":"Application/JSON; charset=utf-8","type":"dompet","data":{"receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"extensions":            {`"type":"dompet","partitionkey":"p","n":1,"b":true,"data":{"receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"a subject of its own":  {`"type":"dompet","subject":"orders/67","data":{"receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"the time of the data":  {`"type":"dompet","data":{"time":"2014-01-23T13:48:51+07:00","receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"the event's own time":  {`"type":"dompet","time":"2014-01-23T13:48:51.5+07:00","data":{"time":"x","receiver_id":66,"message":"m"}`, `"m"`, ""},
+		"members of the future": {`"type":"dompet","data":{"receiver_id":66,"message":"m","later":{"a":[1]}}`, `"m"`, `"warnings":{"later":"is not a member of an event, and was ignored"},`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
 			got := w.must(w.structured(shop, `{"id":"e","specversion":"1.0","source":"s",`+tc.attributes+`}`), 202)
-			if got.body != `{"status":"OK","id":"e","duplicate":false,"message":null}` {
+			if got.body != `{"status":"OK","id":"e","duplicate":false,`+tc.warnings+`"message":null}` {
 				t.Errorf("answered %s", got.body)
 			}
 			list := w.must(w.get("/v2/notifications/list.json?type[]=dompet&type[]=flash_sale"), 200)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
@@ -29,6 +30,7 @@ type events struct {
 	language   *language
 	failures   *failures
 	location   *time.Location
+	unknown    *prometheus.CounterVec // events with unknown members, by service and result
 }
 
 // publish: POST /v2/events.json
@@ -79,7 +81,7 @@ func (es *events) publish(r *http.Request, s *Service) (reply, error) {
 type parse func(raw []byte) (*event.Event, error)
 
 func (es *events) publishOne(r *http.Request, s *Service, raw []byte, parse parse) (reply, error) {
-	e, err := parse(raw)
+	e, err := es.read(s, raw, parse)
 	if err != nil {
 		return reply{}, withID("", err)
 	}
@@ -87,7 +89,22 @@ func (es *events) publishOne(r *http.Request, s *Service, raw []byte, parse pars
 	if p.Err != nil {
 		return reply{}, withID(p.ID, p.Err) // repeating with this id is safe
 	}
-	return reply{status: http.StatusAccepted, body: appendPublished(nil, p)}, nil
+	return reply{status: http.StatusAccepted, body: appendPublished(nil, p, e.Unknown)}, nil
+}
+
+// read reads one event of a service. It counts events with unknown members, and refuses
+// them if the service is strict.
+func (es *events) read(s *Service, raw []byte, parse parse) (*event.Event, error) {
+	e, err := parse(raw)
+	if err != nil || len(e.Unknown) == 0 {
+		return e, err
+	}
+	if s.Strict {
+		es.unknown.WithLabelValues(s.Name, "refused").Inc()
+		return nil, e.RefuseUnknown()
+	}
+	es.unknown.WithLabelValues(s.Name, "accepted").Inc()
+	return e, nil
 }
 
 // withID adds the event's id to a failure: null when the event could not be read.
@@ -98,15 +115,17 @@ func withID(id string, err error) error {
 // publishAll publishes the valid events in one call, and answers for every event.
 func (es *events) publishAll(r *http.Request, s *Service, raw [][]byte, parse parse) (reply, error) {
 	results := make([]dispatcher.Published, len(raw))
+	unknown := make([][]string, len(raw))
 	valid := make([]*event.Event, 0, len(raw))
 	places := make([]int, 0, len(raw)) // of the valid events in the request
 	for i, item := range raw {
-		e, err := parse(item)
+		e, err := es.read(s, item, parse)
 		if err != nil {
 			results[i].Err = err
 			continue
 		}
 		valid, places = append(valid, e), append(places, i)
+		unknown[i] = e.Unknown
 	}
 	if len(valid) > 0 {
 		for i, p := range es.publisher.Publish(r.Context(), s.source(), valid...) {
@@ -125,18 +144,28 @@ func (es *events) publishAll(r *http.Request, s *Service, raw [][]byte, parse pa
 			body = append(body, f.envelope(es.language.text(locale, f.textID()))...)
 			continue
 		}
-		body = appendPublished(body, p)
+		body = appendPublished(body, p, unknown[i])
 	}
 	return reply{status: http.StatusOK, body: append(body, "]}"...)}, nil
 }
 
-// appendPublished writes the answer to one event that was stored. It does without
-// reflection because it runs for every event.
-func appendPublished(b []byte, p dispatcher.Published) []byte {
+// appendPublished writes the answer to one event that was stored, with a warning for each
+// unknown member. It does without reflection because it runs for every event.
+func appendPublished(b []byte, p dispatcher.Published, unknown []string) []byte {
 	b = append(b, `{"status":"OK","id":`...)
 	b, _ = jsontext.AppendQuote(b, p.ID) // it is valid UTF-8: the dispatcher read it from JSON or generated it
 	b = append(b, `,"duplicate":`...)
 	b = strconv.AppendBool(b, p.Duplicate)
+	for i, name := range unknown {
+		if i == 0 {
+			b = append(b, `,"warnings":{`...)
+		}
+		b, _ = jsontext.AppendQuote(b, name) // likewise
+		b = append(b, `:"is not a member of an event, and was ignored",`...)
+	}
+	if len(unknown) > 0 {
+		b[len(b)-1] = '}' // in place of the last comma
+	}
 	return append(b, `,"message":null}`...)
 }
 

@@ -90,7 +90,7 @@ func (l aLanguage) answers(t *testing.T) {
 	}
 	w.must(w.publish(`{"id":"n","type":"discount","receiver_id":66,"message":"x","title":"x","details":{}}`), 202)
 	register(t, w, devices.Android, "first")
-	w.must(w.start(`{"id":"b","type":"announcement","title":"x","message":"x"}`), 202)
+	w.must(w.start(`{"audience":"all","id":"b","type":"announcement","title":"x","message":"x"}`), 202)
 	w.must(w.steer("b", "cancelled"), 200)
 	l.notifications(w)
 	l.messages(w)

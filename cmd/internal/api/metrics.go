@@ -13,6 +13,7 @@ type metrics struct {
 	seconds        *prometheus.HistogramVec // by route, method
 	refused        *prometheus.CounterVec   // registrations and removals, by whose limit
 	uploadsRefused *prometheus.CounterVec   // by whose limit
+	unknown        *prometheus.CounterVec   // by service, result
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -41,7 +42,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, by := range []string{"user", "address", byQuota} {
 		m.uploadsRefused.WithLabelValues(by)
 	}
-	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused)
+	m.unknown = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_events_with_unknown_members_total",
+		Help: "Events with members that Kabar does not know, such as misspelt ones.",
+	}, []string{"service", "result"})
+	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused, m.unknown)
 	return m
 }
 

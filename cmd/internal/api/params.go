@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 )
 
 // params are the parameters of one request, from the query string and from a form or a
@@ -116,6 +118,9 @@ func (p *params) readMultipart(body []byte, boundary string) error {
 }
 
 func (p *params) readJSON(body []byte) error {
+	if err := jsonscan.Bounded(body); err != nil {
+		return bodyProblem(invalid, err.Error())
+	}
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(body, &members); err != nil {
 		return jsonProblem(err)

@@ -38,11 +38,13 @@ const (
 	shop2     = "shop2-key" // may publish events
 	directory = "users-key" // may set users
 	marketing = "cast-key"  // may start broadcasts
+	strict    = "strict"    // has its slips refused
 )
 
 var services = []Service{
 	{Name: "shop", KeySHA256: sha256.Sum256([]byte(shop))},
 	{Name: "shop2", KeySHA256: sha256.Sum256([]byte(shop2)), Scopes: []string{ScopeEvents}},
+	{Name: "strict", KeySHA256: sha256.Sum256([]byte(strict)), Strict: true},
 	{Name: "directory", KeySHA256: sha256.Sum256([]byte(directory)), Scopes: []string{ScopeUsers}},
 	{Name: "marketing", KeySHA256: sha256.Sum256([]byte(marketing)), Scopes: []string{ScopeBroadcasts}},
 }

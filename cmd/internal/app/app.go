@@ -208,7 +208,7 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 func services(configured []config.Service) []api.Service {
 	services := make([]api.Service, len(configured))
 	for i, s := range configured {
-		services[i] = api.Service{Name: s.Name, KeySHA256: s.KeySum(), Scopes: s.Scopes}
+		services[i] = api.Service{Name: s.Name, KeySHA256: s.KeySum(), Scopes: s.Scopes, Strict: s.Strict}
 	}
 	return services
 }

@@ -40,10 +40,10 @@ type Core struct {
 	Sharded bool         // pub/sub is that of a cluster
 
 	partitions *rdb.Partitions
-	limits   api.Limits
-	checker  *redischeck.Checker
-	signIns  *rdb.Batcher // writes do not wait for replicas
-	webhooks []*webhook.Client
+	limits     api.Limits
+	checker    *redischeck.Checker
+	signIns    *rdb.Batcher // writes do not wait for replicas
+	webhooks   []*webhook.Client
 }
 
 // OpenCore connects to Redis, checks it, and creates the stores and the dispatcher. Senders

@@ -20,7 +20,7 @@ const (
 	waitReplicas = 500 * time.Millisecond // of lookTimeout
 	clockEvery   = 10 * time.Second
 	remindEvery  = time.Minute // that a shard does not store
-	readyName    = "ready" // key in a partition: a string that expires after readyTTL
+	readyName    = "ready"     // key in a partition: a string that expires after readyTTL
 	readyTTL     = time.Minute
 )
 
