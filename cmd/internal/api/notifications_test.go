@@ -26,7 +26,7 @@ func TestListTypes(t *testing.T) {
 	w := newWorld(t, nil)
 	var events []string
 	for _, kind := range []string{
-		"transaction", "nego", "dompet", "report", "message", "reminder", "discount", "category", "profile",
+		"transaction", "nego", "dompet", "report", "reminder", "discount", "category", "profile",
 		"product", "announcement", "campaign", "flash_sale",
 	} {
 		events = append(events, fmt.Sprintf(`{"type":%q,"receiver_id":66,"message":%q}`, kind, kind))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -182,7 +183,7 @@ func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
 func TestMembersOfAnObject(t *testing.T) {
-	deep := strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000)
+	deep := strings.Repeat(`{"a":`, jsonscan.MaxDepth-1) + "1" + strings.Repeat("}", jsonscan.MaxDepth-1)
 	p, err := read("POST", "im[d]=query", typeJSON, `{"im":{"a":"x","b":7,"c":null,"d":["y","z"],"e":{"f":1}},"im[g]":"h","list":[{"a":1}],"deep":`+deep+`}`)
 	check(t, err)
 	for name, want := range map[string]string{"im[a]": "x", "im[b]": "7", "im[c]": "", "im[g]": "h", "im[e][f]": "", "im": "", "deep[a]": ""} {
