@@ -48,7 +48,7 @@ func Default() *Config {
 		Listen:      ":8080",
 		AdminListen: "127.0.0.1:9090",
 		Redis:       Redis{URL: "redis://127.0.0.1:6379/0", Partitions: 16, Prefix: "kabar"},
-		Auth:        Auth{Mode: AuthStore},
+		Auth:        Auth{Mode: AuthStore, FailuresPerUser: 10, UsersPerAddress: 200, UpstreamPerAddress: 240},
 		APNs:        APNs{Environment: APNsProduction},
 		Push: Push{
 			InFlight:  InFlight{Urgent: 400, Chat: 300, Bulk: 300},

@@ -63,8 +63,8 @@ type LiveKeys struct {
 	// Watchers is a sorted set that expires: the users who are told when the user comes
 	// online or goes offline.
 	Watchers string
-	// Revoked is a string that expires after revokedTTL: when the user's sockets were
-	// revoked, in microseconds.
+	// Revoked is a string that expires after rdb.RevokedTTL: when what the user's
+	// credentials have vouched for was last revoked, in microseconds.
 	Revoked string
 	// Tombstone is a hash that has the field erased while the user is erased.
 	Tombstone string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -27,13 +28,14 @@ var (
 const joinTimeout = 10 * time.Second
 
 // Accept upgrades a request of an authenticated user to a websocket. If since is not
-// nil, the socket resumes after that frame. If until is not zero, the credential
-// expires then, and the socket is closed with 4001 within a ping interval. Accept
-// returns as soon as the handshake has ended; goroutines of the hub do the rest.
+// nil, the socket resumes after that frame. The socket is closed with 4001 when the user's
+// credentials were revoked since the session was vouched for, or are later, and within a
+// ping interval after the credential has expired. Accept returns as soon as the handshake
+// has ended; goroutines of the hub do the rest.
 //
 // The caller answers the request when the error is ErrSubprotocol or ErrClosed.
 // Accept has answered it when the error wraps ErrHandshake.
-func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error {
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, session credentials.Session, since *int64) error {
 	if !offers(r, Subprotocol) {
 		return ErrSubprotocol
 	}
@@ -45,10 +47,11 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 		h.admission.leave()
 		return err
 	}
-	if !until.IsZero() {
-		s.expiresAt = until.UnixMilli()
+	s.vouched = session.Vouched
+	if !session.Until.IsZero() {
+		s.expiresAt = session.Until.UnixMilli()
 	}
-	fresh, ok := h.users.add(s, user, h.opts.Channels.Channel(user))
+	fresh, ok := h.users.add(s, session.User, h.opts.Channels.Channel(session.User))
 	h.sockets.Add(1)
 	if h.admission.closed() { // Drain may have missed this socket
 		s.queue.close(codeRestart, reasonRestart)
@@ -102,6 +105,9 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 		s.queue.close(codeAway, "try again later")
 		return
 	}
+	if s.queue.closed() { // it was revoked
+		return
+	}
 	if more || !s.caughtUp() {
 		h.replayer.start(s)
 	}
@@ -135,7 +141,8 @@ func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (mo
 
 // greet waits until the user's channel is subscribed. Then it queues hello and the
 // frames that the socket has missed. The seq of hello is that of the last frame
-// before those. more is true when the socket has missed more frames than were queued.
+// before those. more is true when the socket has missed more frames than were queued. A
+// socket that was revoked is closed instead.
 func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, err error) {
 	u := s.user
 	if err := h.pubsub.await(ctx, u); err != nil {
@@ -144,6 +151,9 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	revoked, err := h.revocations.last(ctx, u.id)
 	if err != nil {
 		return false, err
+	}
+	if s.revoke(revoked) {
+		return false, nil
 	}
 	locale, err := h.opts.Locales.LocaleOf(ctx, u.id, s.acceptLanguage)
 	if err != nil {
@@ -166,7 +176,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if !known {
 		seq = newest
 	}
-	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, revoked, locale, missed)
+	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, locale, missed)
 	if !known && since != nil {
 		h.replayer.resync(s, newest)
 	}

@@ -115,10 +115,3 @@ func (h *Hub) Drain(ctx context.Context) {
 		}
 	}
 }
-
-// Kick closes the open sockets of a user with 4001, in every process. Call it after
-// the user's token was changed. A process that has lost its pub/sub connection closes
-// them when it has reconnected.
-func (h *Hub) Kick(ctx context.Context, user int64) error {
-	return h.opts.Channels.Revoke(ctx, user)
-}

@@ -41,7 +41,6 @@ type (
 		Keys(user int64) inbox.LiveKeys
 		Replay(ctx context.Context, user, since int64) (frames []model.Frame, newest int64, known bool, err error)
 		MarkSeen(ctx context.Context, user, seq int64) error
-		Revoke(ctx context.Context, user int64) error
 	}
 	// Counters returns unread counts; see [inbox.Counters].
 	Counters interface {

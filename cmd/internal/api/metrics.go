@@ -5,13 +5,17 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 // metrics holds the metrics of the handler.
 type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, status
 	seconds  *prometheus.HistogramVec // by route, method
-	refused  *prometheus.CounterVec   // by whose limit
+	refused  *prometheus.CounterVec   // registrations and removals, by whose limit
+
+	signInsRefused *prometheus.CounterVec // by limit
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -33,7 +37,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, by := range []string{"user", "address"} {
 		m.refused.WithLabelValues(by)
 	}
-	reg.MustRegister(m.requests, m.seconds, m.refused)
+	m.signInsRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_sign_ins_refused_total",
+		Help: "Sign-ins refused because too many from their address have failed: as one user, as too many users (address), or because the upstream was asked too often (upstream).",
+	}, []string{"limit"})
+	for _, limit := range []credentials.Limit{credentials.LimitFailures, credentials.LimitUsers, credentials.LimitCalls} {
+		m.signInsRefused.WithLabelValues(string(limit))
+	}
+	reg.MustRegister(m.signInsRefused, m.requests, m.seconds, m.refused)
 	return m
 }
 

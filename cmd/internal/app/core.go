@@ -80,7 +80,10 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	c.signIns = rdb.NewBatcher(redisClient, 0)
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
 	c.Limiter = devices.NewLimiter(c.signIns, parts, devices.Limits{PerUser: cfg.Devices.PerUser, PerAddress: cfg.Devices.PerAddress})
-	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})
+	c.Credentials = credentials.New(credentials.Options{
+		Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts, Sharded: cluster,
+		Lockout: credentials.Lockout{Failures: cfg.Auth.FailuresPerUser, Users: cfg.Auth.UsersPerAddress, Calls: cfg.Auth.UpstreamPerAddress},
+	})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
 		Batcher:          c.Batcher,
