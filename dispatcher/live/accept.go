@@ -127,9 +127,8 @@ func offers(r *http.Request, protocol string) bool {
 // join greets a socket, and retries until ctx ends. more is true when the socket has
 // missed more frames than were queued.
 func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (more bool, err error) {
-	u := s.user
 	if fresh {
-		h.goroutines.start(func() { h.presence.setOnline(u) })
+		h.presence.add(presenceUpdate{user: s.user, online: onlineTTL})
 	}
 	for delay := minRetryDelay; ; delay *= 2 {
 		more, err = h.greet(ctx, s, since)

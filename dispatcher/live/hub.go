@@ -61,7 +61,7 @@ func New(opts Options) *Hub {
 	publisher := &publisher{batcher: opts.Batcher, channels: opts.Channels, sharded: opts.Sharded}
 	h.presence = &presence{
 		process: process, batcher: opts.Batcher, channels: opts.Channels, publisher: publisher,
-		location: opts.Location, goroutines: h.goroutines, log: opts.Log,
+		location: opts.Location, log: opts.Log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 	}
 	h.pubsub = &pubsub{
 		redis: opts.Redis, sharded: opts.Sharded, process: process, heartbeat: opts.Heartbeat, linger: opts.Linger,
@@ -85,6 +85,7 @@ func (h *Hub) Run(ctx context.Context) {
 	h.goroutines.start(func() { h.tidyLoop(loops) })
 	h.goroutines.start(func() { h.counts.run(loops) })
 	h.goroutines.start(func() { h.pubsub.run(loops) })
+	h.goroutines.start(func() { h.presence.run(loops) })
 	<-ctx.Done()
 	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
 	defer stop()

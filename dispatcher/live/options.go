@@ -83,8 +83,9 @@ type Options struct {
 	// WriteTimeout is how long a client may take to receive one write, 64 KiB or so: 10 s
 	// unless set.
 	WriteTimeout time.Duration
-	// Linger is how long a user without sockets stays subscribed, and online, so
-	// that coming back is cheap: 30 s unless set.
+	// Linger is how long a user whose last connection was lost, or was closed by the hub
+	// for another reason than a revocation, stays subscribed and online, so that coming
+	// back is cheap: 3 s unless set. A user who closes the last socket leaves at once.
 	Linger time.Duration
 	// Heartbeat is the interval at which each pub/sub connection is tested with a message
 	// to itself: 5 s unless set.
@@ -113,7 +114,7 @@ func (o *Options) defaults() {
 	o.QueueFrames = cmp.Or(o.QueueFrames, 256)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
-	o.Linger = cmp.Or(o.Linger, 30*time.Second)
+	o.Linger = cmp.Or(o.Linger, 3*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
 	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})

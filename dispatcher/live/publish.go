@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -14,16 +13,12 @@ type publisher struct {
 	sharded  bool // through sharded pub/sub
 }
 
-// publish sends a frame to a user's sockets, in every process. body holds the
-// members after op.
-func (p *publisher) publish(ctx context.Context, user int64, kind, body string) error {
+// command returns the command that sends a frame to a user's sockets, in every process.
+// body holds the members after op.
+func (p *publisher) command(ctx context.Context, user int64, kind, body string) *rdb.Command {
 	command := "publish"
 	if p.sharded {
 		command = "spublish"
 	}
-	c := rdb.NewCommand(ctx, command, p.channels.Channel(user), kind+" 0 0 -\n"+body)
-	if err := p.batcher.Do(ctx, c); err != nil {
-		return fmt.Errorf("publish to a user: %w", err)
-	}
-	return nil
+	return rdb.NewCommand(ctx, command, p.channels.Channel(user), kind+" 0 0 -\n"+body)
 }

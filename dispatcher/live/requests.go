@@ -109,8 +109,9 @@ func (rs *requests) typing(ctx context.Context, user int64, r *request) *answer 
 	if failed != nil {
 		return failed
 	}
-	if err := rs.publisher.publish(ctx, partner, kindTyping, typingBody(r.Conversation, user)); err != nil {
-		return rs.unavailable(err)
+	frame := rs.publisher.command(ctx, partner, kindTyping, typingBody(r.Conversation, user))
+	if err := rs.publisher.batcher.Do(ctx, frame); err != nil {
+		return rs.unavailable(fmt.Errorf("tell that a user is typing: %w", err))
 	}
 	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
 }

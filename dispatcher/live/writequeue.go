@@ -14,6 +14,11 @@ import (
 
 const flushBytes = 64 << 10 // one write is at most this and one frame
 
+const (
+	causeClient  = "client" // of a socket that the client has closed with a close frame
+	causeRevoked = "4001"   // of a socket whose credential is not good any more
+)
+
 // emptyPing is a ping frame. It is written without coder/websocket, whose Ping blocks
 // a goroutine until the pong arrives.
 var emptyPing = []byte{0x89, 0x00}
@@ -112,7 +117,7 @@ func (q *writeQueue) ended(err error) {
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		q.end("1009")
 	case websocket.CloseStatus(err) != -1:
-		q.end("client")
+		q.end(causeClient)
 	default:
 		q.end("lost")
 	}
