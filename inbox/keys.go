@@ -66,6 +66,9 @@ type LiveKeys struct {
 	// Revoked is a string that expires after rdb.RevokedTTL: when what the user's
 	// credentials have vouched for was last revoked, in microseconds.
 	Revoked string
+	// Typing, with a user's id appended, is a string that expires within seconds: this
+	// user was just told that the other one is typing.
+	Typing string
 	// Tombstone is a hash that has the field erased while the user is erased.
 	Tombstone string
 }
@@ -74,7 +77,7 @@ func (k userKeys) live() LiveKeys {
 	channel := k.channel()
 	return LiveKeys{
 		Online: channel + ":online", Seen: channel + ":seen", Watchers: channel + ":watchers",
-		Revoked: channel + ":revoked", Tombstone: k.meta(),
+		Revoked: channel + ":revoked", Typing: channel + ":typing:", Tombstone: k.meta(),
 	}
 }
 

@@ -65,7 +65,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, session credentials
 // handshake upgrades the connection of a request. It writes to the network, so the
 // caller must not hold a mutex.
 func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
+	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout, control: h.opts.ControlFrames}
 	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.opts.OriginPatterns}
 	if h.opts.Compression {
 		opts.CompressionMode = websocket.CompressionNoContextTakeover

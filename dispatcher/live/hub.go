@@ -72,7 +72,7 @@ func New(opts Options) *Hub {
 	registerConnections(opts.Metrics, h.pubsub.count)
 	h.requests = &requests{
 		chat: opts.Chat, channels: opts.Channels, notifications: opts.Notifications, conversations: opts.Conversations,
-		presence: h.presence, publisher: publisher, log: opts.Log,
+		presence: h.presence, publisher: publisher, typingInterval: opts.Typing, repeats: h.metrics.typing, log: opts.Log,
 	}
 	return h
 }

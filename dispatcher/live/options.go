@@ -95,6 +95,13 @@ type Options struct {
 	// Frames is the rate limit of the frames that one socket sends: 20 a second and 60 at
 	// once unless set.
 	Frames chat.Rate
+	// ControlFrames is the rate limit of the pings, pongs and continuations of fragmented
+	// messages that one socket sends: 20 a second and 60 at once unless set. A socket that
+	// sends more is closed.
+	ControlFrames chat.Rate
+	// Typing is the interval in which one user's typing is told to one partner at most
+	// once, however many sockets and processes the user types through: 1 s unless set.
+	Typing time.Duration
 	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
 	// [websocket.AcceptOptions].
 	OriginPatterns []string
@@ -118,6 +125,8 @@ func (o *Options) defaults() {
 	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
 	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})
+	o.ControlFrames = cmp.Or(o.ControlFrames, chat.Rate{PerSecond: 20, Burst: 60})
+	o.Typing = cmp.Or(o.Typing, time.Second)
 	o.Location = cmp.Or(o.Location, time.UTC)
 	if o.Texts == nil {
 		o.Texts = text.Default()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
@@ -100,5 +101,48 @@ func TestLostConnectionLingers(t *testing.T) {
 	}
 	if linger := New(w.options()).opts.Linger; linger < time.Second || linger > 5*time.Second {
 		t.Errorf("lingers for %v", linger)
+	}
+}
+
+// However often, and through however many sockets and processes, a user types: a partner is
+// told once in Options.Typing.
+func TestTypingIsToldOnce(t *testing.T) {
+	const repeats = 5
+	w := newWorld(t)
+	w.makeKnown(16)
+	w.send(15, 66, "halo")
+	w.send(16, 66, "halo")
+	rarely := func(o *Options) { o.Typing = time.Hour }
+	one, two := w.start(rarely), w.start(rarely)
+	to := one.dial(66)
+	to.next("hello")
+	told := make(map[string]int)
+	for _, user := range []int64{15, 16} {
+		for _, p := range []*process{one, one, two, two} {
+			c := p.dial(user)
+			for range repeats {
+				c.write(fmt.Sprintf(`{"op":"typing","conversation_id":%q}`, model.ConversationID(user, 66)))
+				if f := c.next("ack", "error"); f.Op != "ack" {
+					t.Error(f.raw)
+				}
+			}
+		}
+	}
+	last := w.send(15, 66, "sudah")
+	for {
+		f := to.next("typing", "event")
+		if f.Op == "event" && f.InstantMessage.ID == last { // published after all typing
+			break
+		}
+		if f.Op == "typing" {
+			told[f.UserID]++
+		}
+	}
+	if told["15"] != 1 || told["16"] != 1 {
+		t.Errorf("told %v", told)
+	}
+	repeated := testutil.ToFloat64(one.metrics.typing) + testutil.ToFloat64(two.metrics.typing)
+	if want := float64(2*4*repeats - 2); repeated != want {
+		t.Errorf("%v repeats were counted, want %v", repeated, want)
 	}
 }

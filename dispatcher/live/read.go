@@ -45,7 +45,9 @@ func (h *Hub) read(s *socket) {
 	for {
 		kind, frame, err := s.ws.Read(context.Background())
 		if err != nil {
-			s.queue.ended(err)
+			if code, reason := s.queue.ended(err); code != 0 {
+				_ = s.ws.Close(code, reason) // has a timeout
+			}
 			return
 		}
 		rd.handle(kind, frame)

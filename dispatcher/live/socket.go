@@ -9,7 +9,8 @@ import (
 )
 
 // Close codes tell the client whether to reconnect: at once (restart, too slow), later
-// (unavailable, too many), or not with this credential (revoked).
+// (unavailable, too many), or not with this credential (revoked). A client that gets
+// codeProtocol is faulty.
 const (
 	codeProtocol = websocket.StatusProtocolError  // 1002
 	codeRestart  = websocket.StatusServiceRestart // 1012
