@@ -30,6 +30,7 @@ type Config struct {
 	FCM         FCM         `yaml:"fcm"`
 	APNs        APNs        `yaml:"apns"`
 	Push        Push        `yaml:"push"`
+	Live        Live        `yaml:"live"`
 	Devices     Devices     `yaml:"devices"`
 	Dedupe      Dedupe      `yaml:"dedupe"`
 	Attachments Attachments `yaml:"attachments"`
@@ -48,7 +49,7 @@ func Default() *Config {
 		Listen:      ":8080",
 		AdminListen: "127.0.0.1:9090",
 		Redis:       Redis{URL: "redis://127.0.0.1:6379/0", Partitions: 16, Prefix: "kabar"},
-		Auth:        Auth{Mode: AuthStore},
+		Auth:        Auth{Mode: AuthStore, FailuresPerUser: 10, UsersPerAddress: 200, UpstreamPerAddress: 240},
 		APNs:        APNs{Environment: APNsProduction},
 		Push: Push{
 			InFlight:  InFlight{Urgent: 400, Chat: 300, Bulk: 300},
@@ -56,6 +57,7 @@ func Default() *Config {
 			RetryFor:  Duration(24 * time.Hour),
 			Lease:     Duration(30 * time.Second),
 		},
+		Live:        Live{Frames: 20, ControlFrames: 20, Typing: Duration(time.Second)},
 		Devices:     Devices{PerUser: 60, PerAddress: 6000},
 		Dedupe:      Dedupe{Window: 7 * day},
 		Attachments: Attachments{URL: "file://./attachments", PerUser: 120, PerAddress: 6000, Quota: 1024},
@@ -81,6 +83,7 @@ func (c *Config) problems() problems {
 	c.FCM.validate(&p)
 	c.APNs.validate(&p)
 	c.Push.validate(&p)
+	c.Live.validate(&p)
 	c.Devices.validate(&p)
 	c.Dedupe.validate(&p)
 	c.Attachments.validate(&p)

@@ -51,7 +51,7 @@ func (w *world) fill(user int64, mark string) {
 	w.register(user, devices.Android, "phone"+mark)
 	w.register(user, devices.IOS, "iphone"+mark)
 	w.register(partner, devices.Android, "partners")
-	_, err := w.opts.Credentials.Issue(ctx, user, time.Time{})
+	_, err := w.opts.Credentials.Issue(ctx, credentials.Session{User: user})
 	check(err)
 
 	for i, state := range []string{"pending", "paid"} {

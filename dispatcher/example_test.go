@@ -37,7 +37,7 @@ func ExampleDispatcher_Publish() {
 	})
 	d := dispatcher.New(dispatcher.Options{
 		Redis: client, Partitions: partitions, Inbox: store, Devices: registry,
-		Credentials: credentials.New(credentials.Options{Redis: client, Batcher: batcher, Partitions: partitions}),
+		Credentials: credentials.New(credentials.Options{Batcher: batcher, Partitions: partitions}),
 	}) // Run would deliver the pushes, but publishing does not need it
 
 	ctx := context.Background()

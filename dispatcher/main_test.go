@@ -139,7 +139,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
 	opts := Options{
 		Redis: redisClient, Partitions: parts, Devices: registry,
-		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
+		Credentials: credentials.New(credentials.Options{Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,

@@ -63,9 +63,12 @@ type LiveKeys struct {
 	// Watchers is a sorted set that expires: the users who are told when the user comes
 	// online or goes offline.
 	Watchers string
-	// Revoked is a string that expires after revokedTTL: when the user's sockets were
-	// revoked, in microseconds.
+	// Revoked is a string that expires after rdb.RevokedTTL: when what the user's
+	// credentials have vouched for was last revoked, in microseconds.
 	Revoked string
+	// Typing, with a user's id appended, is a string that expires within seconds: this
+	// user was just told that the other one is typing.
+	Typing string
 	// Tombstone is a hash that has the field erased while the user is erased.
 	Tombstone string
 }
@@ -74,7 +77,7 @@ func (k userKeys) live() LiveKeys {
 	channel := k.channel()
 	return LiveKeys{
 		Online: channel + ":online", Seen: channel + ":seen", Watchers: channel + ":watchers",
-		Revoked: channel + ":revoked", Tombstone: k.meta(),
+		Revoked: channel + ":revoked", Typing: channel + ":typing:", Tombstone: k.meta(),
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -29,8 +29,7 @@ var (
 const (
 	// maxReplay bounds the frames of the list, and those of the log, that a replay
 	// reads. It is more than the log keeps, so that a larger gap is noticed.
-	maxReplay  = 2 * replayFrames
-	revokedTTL = 24 * time.Hour // longer than a pub/sub connection may be away
+	maxReplay = 2 * replayFrames
 )
 
 // Live serves live sockets: the pub/sub channel of a user's frames, and the replay log, in
@@ -136,12 +135,12 @@ func (l *Live) MarkSeen(ctx context.Context, user, seq int64) error {
 	return nil
 }
 
-// Revoke tells a user's live sockets, in every process, that the token with which they
-// signed in was revoked. A process that misses the message finds it in Redis for
-// revokedTTL.
+// Revoke revokes what a user's credentials have vouched for: it closes the user's live
+// sockets in every process, and tickets are refused. A process that misses the message
+// finds it in Redis for [rdb.RevokedTTL].
 func (l *Live) Revoke(ctx context.Context, user int64) error {
 	k := l.keys(user)
-	if _, err := l.batcher.Run(ctx, revokeScript, []string{k.live().Revoked}, revokedTTL.Milliseconds(), l.publish, k.channel()); err != nil {
+	if _, err := l.batcher.Run(ctx, revokeScript, []string{k.live().Revoked}, rdb.RevokedTTL.Milliseconds(), l.publish, k.channel()); err != nil {
 		return fmt.Errorf("revoke sockets: %w", err)
 	}
 	return nil

@@ -3,102 +3,112 @@ package credentials
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// Lockout limits failed sign-ins as one user from one address.
-type Lockout struct {
-	// Failures is how many are allowed in a window. 10 when zero.
-	Failures int
-	// Window is counted from the first failure, in whole milliseconds.
-	// 5 minutes when zero.
-	Window time.Duration
-}
+// Limits of the credentials that are known to be good.
+const (
+	knownTTL     = 30 * 24 * time.Hour // since the last success
+	knownRenewal = 24 * time.Hour      // how old the time of the last success may become
+	maxKnown     = 64                  // of one user
+)
 
-// LockedOutError says that an attempt was refused without being verified.
-type LockedOutError struct {
-	// RetryAfter is how long that will last.
-	RetryAfter time.Duration
-}
-
-// Error says so, and for how long.
-func (e *LockedOutError) Error() string {
-	return fmt.Sprintf("too many failed sign-ins, try again in %v", e.RetryAfter)
-}
+// States in the reply of sign_in.lua.
+const (
+	signInKnown = 0
+	signInRight = 1
+)
 
 // Authenticate verifies that token is the one that the user signs in with. address is where
-// the attempt comes from: failures are counted by it and the user together. It is one round
-// trip when the credential is right, and takes as long for a user without a token as for
-// one with another token.
+// the attempt comes from. A credential that was right from this address within the last 30
+// days is known to be good: it costs one round trip, and the failures of others do not lock
+// it out. Any other one takes two round trips, and one more when it is right.
 //
-// It returns [ErrUnauthorized]; a [*LockedOutError] after too many failures, unless the
-// credential was right from this address, in this process, within the last hour; or Redis'
-// error.
-func (s *Store) Authenticate(ctx context.Context, user int64, token, address string) error {
-	in := signIn{user, sha256.Sum256([]byte(token)), sha256.Sum256([]byte(address))}
-	if s.successes.has(in, time.Now()) {
-		right, err := s.stillRight(ctx, in)
-		if err != nil {
-			return err
-		}
-		if right {
-			s.successes.add(in, time.Now())
-			return nil
-		}
-		s.successes.remove(in)
+// vouched is when the user's credentials had last been revoked when the token was right, as
+// [Session] wants it.
+//
+// The error is [ErrUnauthorized], a [*LockedOutError] after too many failures, whether the
+// token is right or not, or Redis'.
+func (s *Store) Authenticate(ctx context.Context, user int64, token, address string) (vouched int64, err error) {
+	c := newCredential(user, token, address)
+	keys := []string{s.keys.credential(user), s.keys.known(user), s.keys.revoked(user)}
+	cmd, err := s.signIns.Run(ctx, signInScript, keys,
+		c.token[:], c.member(), knownTTL.Milliseconds(), knownRenewal.Milliseconds())
+	if err != nil {
+		return 0, fmt.Errorf("verify sign-in: %w", err)
 	}
-	if err := s.attempt(ctx, in); err != nil {
-		return err
+	reply, err := cmd.Int64s(2)
+	if err != nil {
+		return 0, fmt.Errorf("verify sign-in: %w", err)
 	}
-	s.successes.add(in, time.Now())
+	state, vouched := reply[0], reply[1]
+	if state == signInKnown {
+		return vouched, nil
+	}
+	right := state == signInRight
+	if err := s.count(ctx, user, c.address, attempt{failed: !right}); err != nil {
+		return 0, err
+	}
+	if !right {
+		return 0, ErrUnauthorized
+	}
+	return vouched, s.remember(ctx, c)
+}
+
+// A credential is a token that is presented as a user's from an address, without the
+// secret itself.
+type credential struct {
+	user           int64
+	token, address [digestSize]byte // digests
+}
+
+func newCredential(user int64, token, address string) credential {
+	return credential{user, sha256.Sum256([]byte(token)), sha256.Sum256([]byte(address))}
+}
+
+// member is the credential's member in keys.known.
+func (c credential) member() []byte {
+	sum := sha256.Sum256(append(c.token[:], c.address[:]...))
+	return sum[:16]
+}
+
+// LastSuccess returns how long ago [Store.Remember] was called for a credential. known is
+// false when that was never, or more than 30 days ago.
+func (s *Store) LastSuccess(ctx context.Context, user int64, token, address string) (ago time.Duration, known bool, err error) {
+	cmd, err := s.signIns.Run(ctx, lastSuccessScript, []string{s.keys.known(user)}, newCredential(user, token, address).member())
+	if err != nil {
+		return 0, false, fmt.Errorf("look for a known credential: %w", err)
+	}
+	ms, err := cmd.Int64()
+	if err != nil {
+		return 0, false, fmt.Errorf("look for a known credential: %w", err)
+	}
+	ago = time.Duration(ms) * time.Millisecond
+	return ago, ms >= 0 && ago < knownTTL, nil
+}
+
+// Remember stores that a credential, which is kept elsewhere, was found to be good now when
+// it came from this address. Every process knows it then, for 30 days.
+func (s *Store) Remember(ctx context.Context, user int64, token, address string) error {
+	return s.remember(ctx, newCredential(user, token, address))
+}
+
+func (s *Store) remember(ctx context.Context, c credential) error {
+	_, err := s.signIns.Run(ctx, rememberScript, []string{s.keys.known(c.user)}, c.member(), knownTTL.Milliseconds(), maxKnown)
+	if err != nil {
+		return fmt.Errorf("remember a credential: %w", err)
+	}
 	return nil
 }
 
-// stillRight compares a credential without counting.
-func (s *Store) stillRight(ctx context.Context, in signIn) (bool, error) {
-	stored, err := s.digest(ctx, in.user)
-	if err != nil {
-		return false, fmt.Errorf("verify sign-in: %w", err)
+// Forget takes back [Store.Remember]: the credential is not good any more.
+func (s *Store) Forget(ctx context.Context, user int64, token, address string) error {
+	remove := rdb.NewCommand(ctx, "zrem", s.keys.known(user), newCredential(user, token, address).member())
+	if err := s.signIns.Do(ctx, remove); err != nil {
+		return fmt.Errorf("forget a credential: %w", err)
 	}
-	return subtle.ConstantTimeCompare(stored, in.token[:]) == 1, nil
-}
-
-// States in the reply of sign_in.lua; anything else is a lockout.
-const (
-	signInRight = 0
-	signInWrong = 1
-)
-
-// attempt compares a credential, unless there were too many failures, and
-// counts a failure.
-func (s *Store) attempt(ctx context.Context, in signIn) error {
-	keys := []string{s.keys.credential(in.user), s.keys.failures(in.user, in.address)}
-	cmd, err := s.signIns.Run(ctx, signInScript, keys, in.token[:], s.lockout.Failures, s.lockout.Window.Milliseconds())
-	if err != nil {
-		return fmt.Errorf("verify sign-in: %w", err)
-	}
-	reply, err := cmd.Int64Slice()
-	if err != nil {
-		return fmt.Errorf("verify sign-in: %w", err)
-	}
-	if len(reply) != 2 {
-		return fmt.Errorf("verify sign-in: %w: %d values, not 2", rdb.ErrReply, len(reply))
-	}
-	switch reply[0] {
-	case signInRight:
-		return nil
-	case signInWrong:
-		return ErrUnauthorized
-	default:
-		return lockedOut(reply[1])
-	}
-}
-
-// lockedOut is the error while a window lasts for some milliseconds more.
-func lockedOut(ms int64) *LockedOutError {
-	return &LockedOutError{RetryAfter: max(time.Duration(ms)*time.Millisecond, time.Millisecond)}
+	return nil
 }

@@ -1,8 +1,8 @@
 package credentials
 
 import (
-	"crypto/sha256"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,16 +24,22 @@ const (
 // wantSignIn checks the result of a sign-in.
 func wantSignIn(t *testing.T, s *Store, user int64, token, address string, want error) {
 	t.Helper()
-	err := s.Authenticate(t.Context(), user, token, address)
-	var locked *LockedOutError
+	_, err := s.Authenticate(t.Context(), user, token, address)
 	if want == errLocked {
-		if !errors.As(err, &locked) || locked.RetryAfter <= 0 || locked.RetryAfter > s.lockout.Window {
-			t.Errorf("signed in: %v, want to be locked out", err)
-		}
+		wantLocked(t, s, err, LimitFailures)
 		return
 	}
 	if !errors.Is(err, want) {
 		t.Errorf("signed in: %v, want %v", err, want)
+	}
+}
+
+// wantLocked checks that a limit was reached, and that the error says how long to wait.
+func wantLocked(t *testing.T, s *Store, err error, limit Limit) {
+	t.Helper()
+	var locked *LockedOutError
+	if !errors.As(err, &locked) || locked.Limit != limit || locked.RetryAfter <= 0 || locked.RetryAfter > s.lockout.Window {
+		t.Errorf("%v, want the limit %s to be reached", err, limit)
 	}
 }
 
@@ -45,18 +51,8 @@ func TestAuthenticate(t *testing.T) {
 		s, other := r.store(Options{}), r.store(Options{})
 		ctx := t.Context()
 		wantSignIn(t, s, ani, "tok3ntok3n", home, ErrUnauthorized)
-		is := func(token string, want bool) {
-			t.Helper()
-			if got, err := s.TokenIs(ctx, ani, token); got != want || err != nil {
-				t.Errorf("token is %q: %v, %v", token, got, err)
-			}
-		}
-		is("", true)
 		check(t, s.SetToken(ctx, ani, "tok3ntok3n"))
-		is("tok3ntok3n", true)
-		is("another", false)
-		is("", false)
-		for range 2 { // the first is verified, the second is remembered
+		for range 2 { // the second is known to be good
 			wantSignIn(t, other, ani, "tok3ntok3n", home, nil)
 		}
 		wantSignIn(t, s, ani, "tok3ntok3N", home, ErrUnauthorized)
@@ -92,7 +88,7 @@ func TestErase(t *testing.T) {
 		ctx := t.Context()
 		check(t, s.SetToken(ctx, ani, "right"))
 		check(t, s.SetToken(ctx, budi, "right"))
-		ticket, err := s.Issue(ctx, ani, time.Time{})
+		ticket, err := s.Issue(ctx, Session{User: ani})
 		check(t, err)
 		r.Tombstone(t, ani, true)
 		for range 2 {
@@ -100,7 +96,7 @@ func TestErase(t *testing.T) {
 		}
 		wantSignIn(t, s, ani, "right", home, ErrUnauthorized)
 		wantSignIn(t, s, budi, "right", home, nil)
-		if _, _, err := s.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
+		if _, err := s.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
 			t.Errorf("a ticket from before: %v", err)
 		}
 		if err := s.SetToken(ctx, ani, "right"); !errors.Is(err, account.ErrErased) {
@@ -114,33 +110,37 @@ func TestErase(t *testing.T) {
 	})
 }
 
-func TestARightSignInIsOneRoundTrip(t *testing.T) {
+func TestAKnownSignInIsOneRoundTrip(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
 		s := r.store(Options{})
 		check(t, s.SetToken(t.Context(), ani, "right"))
-		wantSignIn(t, s, budi, "loads the script", home, ErrUnauthorized)
-		_, err := s.TokenIs(t.Context(), ani, "right") // opens the connection that single reads use
-		check(t, err)
+		wantSignIn(t, s, ani, "right", home, nil) // loads the scripts
 		trips := r.CountTrips(t)
-		for want := 1; want <= 2; want++ { // the first is verified, the second is remembered
-			wantSignIn(t, s, ani, "right", home, nil)
-			if trips.N != want {
-				t.Errorf("%d round trips for %d sign-ins", trips.N, want)
-			}
+		cost := func(user int64, token, address string, want error) (n int) {
+			t.Helper()
+			before := trips.N
+			wantSignIn(t, s, user, token, address, want)
+			return trips.N - before
 		}
-		trips.N = 0
-		wantSignIn(t, s, ani, "wrong", home, ErrUnauthorized)
-		wrong := trips.N
-		wantSignIn(t, s, budi, "wrong", home, ErrUnauthorized)
-		if unknown := trips.N - wrong; unknown != wrong {
+		if n := cost(ani, "right", home, nil); n != 1 {
+			t.Errorf("%d round trips for a credential that is known", n)
+		}
+		if n := cost(ani, "right", cafe, nil); n != 3 {
+			t.Errorf("%d round trips for the first time from an address", n)
+		}
+		wrong, unknown := cost(ani, "wrong", home, ErrUnauthorized), cost(budi, "wrong", home, ErrUnauthorized)
+		if wrong != 2 || unknown != wrong {
 			t.Errorf("%d round trips for a wrong token, %d for an unknown user", wrong, unknown)
 		}
 	})
 }
 
+// Failures as one user from one address lock out that user's credentials from there, apart
+// from those that are known to be good, in every process.
 func TestLockout(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
-		s := r.store(Options{Lockout: Lockout{Failures: 3, Window: time.Minute}})
+		o := Options{Lockout: Lockout{Failures: 3, Window: time.Minute}}
+		s, other := r.store(o), r.store(o) // like a process before, or beside it
 		check(t, s.SetToken(t.Context(), ani, "right"))
 		check(t, s.SetToken(t.Context(), budi, "right"))
 		wantSignIn(t, s, ani, "right", home, nil)
@@ -150,18 +150,109 @@ func TestLockout(t *testing.T) {
 			}
 			wantSignIn(t, s, ani, "wrong", address, errLocked)
 		}
-		wantSignIn(t, s, ani, "right", cafe, errLocked) // refused without being verified
-		wantSignIn(t, s, ani, "right", home, nil)       // remembered as good
+		wantSignIn(t, s, ani, "right", cafe, errLocked) // a guess may not learn that it is right
 		wantSignIn(t, s, ani, "right", "elsewhere", nil)
 		wantSignIn(t, s, budi, "right", cafe, nil)
+		for _, process := range []*Store{s, other} {
+			wantSignIn(t, process, ani, "right", home, nil) // known to be good
+		}
 
-		// A token that was remembered as good but is no longer valid is locked out like any
-		// other.
+		// A token that was known to be good and is no longer valid is locked out like any
+		// other, and so is one that was valid before and is again.
 		check(t, s.SetToken(t.Context(), ani, "new"))
 		wantSignIn(t, s, ani, "right", home, errLocked)
+		check(t, s.SetToken(t.Context(), ani, "right"))
+		wantSignIn(t, s, ani, "right", home, errLocked)
+	})
+}
 
-		// A token that one process remembers is not known to another process.
-		wantSignIn(t, r.store(Options{Lockout: s.lockout}), ani, "new", home, errLocked)
+// Whoever guesses for ever more users leaves one key of a bounded size, and locks out no
+// credential that is known to be good.
+func TestGuessesForManyUsers(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, r server) {
+		const users = 5
+		o := Options{Lockout: Lockout{Users: users, Window: time.Minute}}
+		s, other := r.store(o), r.store(o)
+		check(t, s.SetToken(t.Context(), ani, "right"))
+		check(t, s.SetToken(t.Context(), budi, "right"))
+		wantSignIn(t, s, ani, "right", home, nil)
+		before := len(r.Client.Keys(t.Context(), r.Prefix+":*").Val())
+		for user := int64(1000); user < 1000+users; user++ {
+			wantSignIn(t, s, user, "guess", home, ErrUnauthorized)
+		}
+		for user := int64(2000); user < 2030; user++ {
+			_, err := s.Authenticate(t.Context(), user, "guess", home)
+			wantLocked(t, s, err, LimitUsers)
+		}
+		wantSignIn(t, s, 1000, "guess", home, ErrUnauthorized) // counted by user
+		if keys := r.Client.Keys(t.Context(), r.Prefix+":*").Val(); len(keys) != before+1 {
+			t.Errorf("keys %q, %d of them from before", keys, before)
+		}
+		failures := s.keys.failures(newCredential(0, "", home).address)
+		if n := r.Client.HLen(t.Context(), failures).Val(); n != users {
+			t.Errorf("%d users are kept", n)
+		}
+		wantSignIn(t, other, ani, "right", home, nil)
+		wantSignIn(t, other, budi, "right", cafe, nil)
+		_, err := other.Authenticate(t.Context(), budi, "right", home)
+		wantLocked(t, s, err, LimitUsers)
+	})
+}
+
+// A user who travels is known at the newest addresses.
+func TestKnownCredentialsAreBounded(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, r server) {
+		s := r.store(Options{})
+		for i := range maxKnown + 10 {
+			check(t, s.Remember(t.Context(), ani, "right", fmt.Sprint(i)))
+		}
+		key := s.keys.known(ani)
+		if n := r.Client.ZCard(t.Context(), key).Val(); n != maxKnown {
+			t.Errorf("%d are kept", n)
+		}
+		if life := r.Client.PTTL(t.Context(), key).Val(); life <= knownTTL-time.Hour || life > knownTTL {
+			t.Errorf("for %v", life)
+		}
+		for token, want := range map[string]bool{"right": true, "wrong": false} {
+			ago, known, err := s.LastSuccess(t.Context(), ani, token, fmt.Sprint(maxKnown+9))
+			if err != nil || known != want || ago < 0 && known {
+				t.Errorf("%s: known %v, %v ago, %v", token, known, ago, err)
+			}
+		}
+		check(t, s.Forget(t.Context(), ani, "right", fmt.Sprint(maxKnown+9)))
+		if _, known, err := s.LastSuccess(t.Context(), ani, "right", fmt.Sprint(maxKnown+9)); known || err != nil {
+			t.Errorf("known after it was forgotten, %v", err)
+		}
+	})
+}
+
+// The time of the last success is renewed once a day, and ends after 30 days.
+func TestKnownCredentialsAreRenewed(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, r server) {
+		s := r.store(Options{Lockout: Lockout{Failures: 1}})
+		check(t, s.SetToken(t.Context(), ani, "right"))
+		wantSignIn(t, s, ani, "right", home, nil)
+		wantSignIn(t, s, ani, "wrong", home, ErrUnauthorized)
+		key, member := s.keys.known(ani), string(newCredential(ani, "right", home).member())
+		score := func() time.Time { return time.UnixMilli(int64(r.Client.ZScore(t.Context(), key, member).Val())) }
+		now := score()
+		for _, tc := range []struct {
+			age     time.Duration
+			want    error
+			renewed bool
+		}{
+			{time.Hour, nil, false},
+			{knownRenewal + time.Hour, nil, true},
+			{knownTTL - time.Hour, nil, true},
+			{knownTTL + time.Hour, errLocked, false},
+		} {
+			at := now.Add(-tc.age)
+			check(t, r.Client.ZAdd(t.Context(), key, redis.Z{Score: float64(at.UnixMilli()), Member: member}).Err())
+			wantSignIn(t, s, ani, "right", home, tc.want)
+			if renewed := !score().Equal(at); renewed != tc.renewed {
+				t.Errorf("%v after the last success: renewed %v", tc.age, renewed)
+			}
+		}
 	})
 }
 
@@ -171,7 +262,7 @@ func TestLockoutEndsWithItsWindow(t *testing.T) {
 		check(t, s.SetToken(t.Context(), ani, "right"))
 		wantSignIn(t, s, ani, "wrong", home, ErrUnauthorized)
 		wantSignIn(t, s, ani, "right", home, errLocked)
-		failures := s.keys.failures(ani, sha256.Sum256([]byte(home)))
+		failures := s.keys.failures(newCredential(0, "", home).address)
 		if left := r.Client.PTTL(t.Context(), failures).Val(); left <= 0 || left > s.lockout.Window {
 			t.Errorf("the window ends in %v", left)
 		}
@@ -180,7 +271,10 @@ func TestLockoutEndsWithItsWindow(t *testing.T) {
 		} else {
 			check(t, r.Client.PExpire(t.Context(), failures, time.Millisecond).Err()) // do not wait for an hour
 		}
-		check(t, redistest.Poll(func() bool { return s.Authenticate(t.Context(), ani, "right", home) == nil }))
+		check(t, redistest.Poll(func() bool {
+			_, err := s.Authenticate(t.Context(), ani, "right", home)
+			return err == nil
+		}))
 	})
 }
 
@@ -191,7 +285,7 @@ func TestAttemptsAtOnceDoNotSlipPastTheLimit(t *testing.T) {
 		var verified atomic.Int32
 		for range 100 {
 			wg.Go(func() {
-				if errors.Is(s.Authenticate(t.Context(), ani, "guess", home), ErrUnauthorized) {
+				if _, err := s.Authenticate(t.Context(), ani, "guess", home); errors.Is(err, ErrUnauthorized) {
 					verified.Add(1)
 				}
 			})
@@ -212,15 +306,22 @@ func TestOnlyADigestIsKept(t *testing.T) {
 
 		keys, err := r.Client.Keys(t.Context(), r.Prefix+":*").Result()
 		check(t, err)
-		if len(keys) != 2 {
+		if len(keys) != 3 {
 			t.Fatalf("keys %q", keys)
 		}
 		for _, key := range keys {
-			value, err := r.Client.Get(t.Context(), key).Result()
-			check(t, err)
+			var value any
+			switch kind := r.Client.Type(t.Context(), key).Val(); kind {
+			case "string":
+				value = r.Client.Get(t.Context(), key).Val()
+			case "hash":
+				value = r.Client.HGetAll(t.Context(), key).Val()
+			case "zset":
+				value = r.Client.ZRange(t.Context(), key, 0, -1).Val()
+			}
 			for _, secret := range []string{"s3cret", home} {
-				if strings.Contains(key+value, secret) {
-					t.Errorf("%q = %q holds %q", key, value, secret)
+				if shown := fmt.Sprint(key, value); strings.Contains(shown, secret) {
+					t.Errorf("%q holds %q", shown, secret)
 				}
 			}
 		}
@@ -232,43 +333,10 @@ func TestRedisAwayIsNeitherRightNorWrong(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	batcher := rdb.NewBatcher(client, 0)
 	defer batcher.Close()
-	s := New(Options{Redis: client, Batcher: batcher, Partitions: rdb.NewPartitions("away", 1)})
+	s := New(Options{Batcher: batcher, Partitions: rdb.NewPartitions("away", 1)})
 	check(t, client.Close())
 	var locked *LockedOutError
-	if err := s.Authenticate(t.Context(), ani, "t", home); !errors.Is(err, redis.ErrClosed) || errors.Is(err, ErrUnauthorized) || errors.As(err, &locked) {
+	if _, err := s.Authenticate(t.Context(), ani, "t", home); !errors.Is(err, redis.ErrClosed) || errors.Is(err, ErrUnauthorized) || errors.As(err, &locked) {
 		t.Errorf("signed in: %v", err)
-	}
-}
-
-func TestSuccessCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	var c successCache
-	start := time.Now()
-	in := func(user int) signIn { return signIn{user: int64(user)} }
-	for user := range 3 * minSuccesses {
-		c.add(in(user), start)
-	}
-	if n := len(c.recent) + len(c.older); n > 2*minSuccesses {
-		t.Errorf("remembers %d sign-ins", n)
-	}
-	last := in(3*minSuccesses - 1)
-	for name, tc := range map[string]struct {
-		in   signIn
-		at   time.Time
-		want bool
-	}{
-		"the last one":           {last, start, true},
-		"one of the newest half": {in(2 * minSuccesses), start, true},
-		"the first one":          {in(0), start, false},
-		"almost an hour later":   {last, start.Add(successTTL - 1), true},
-		"an hour later":          {last, start.Add(successTTL), false},
-	} {
-		if got := c.has(tc.in, tc.at); got != tc.want {
-			t.Errorf("%s: %v, want %v", name, got, tc.want)
-		}
-	}
-	c.remove(last)
-	if c.has(last, start) {
-		t.Error("remembers what was removed")
 	}
 }

@@ -1,7 +1,6 @@
 package credentials
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,10 +10,11 @@ import (
 func wantCounted(t *testing.T, s *Store, user int64, address string, want bool) {
 	t.Helper()
 	err := s.CountFailure(t.Context(), user, address)
-	var locked *LockedOutError
-	if want && err != nil || !want && (!errors.As(err, &locked) || locked.RetryAfter <= 0 || locked.RetryAfter > s.lockout.Window) {
-		t.Errorf("counting: %v, want it counted: %v", err, want)
+	if want {
+		check(t, err)
+		return
 	}
+	wantLocked(t, s, err, LimitFailures)
 }
 
 // CountFailure and Authenticate share one limit.
@@ -48,6 +48,40 @@ func TestForgivingLeavesNothing(t *testing.T) {
 		}
 		if keys := r.Client.Keys(t.Context(), r.Prefix+":*:failures:*").Val(); len(keys) != 0 {
 			t.Errorf("left %q", keys)
+		}
+	})
+}
+
+// The budget of upstream calls is that of an address, whoever its users are, and is shared by
+// all processes. Failures that are only counted do not use it.
+func TestCallsHaveABudget(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, r server) {
+		o := Options{Lockout: Lockout{Calls: 6, Users: 100}}
+		s, other := r.store(o), r.store(o)
+		for i := range int64(3) { // half of them at once
+			check(t, s.CountCall(t.Context(), 1000+i, home))
+			check(t, s.Forgive(t.Context(), 1000+i, home)) // gives back nothing of the budget
+		}
+		for i := range int64(3) {
+			wantLocked(t, s, other.CountCall(t.Context(), 2000+i, home), LimitCalls)
+		}
+		if n := r.Client.HLen(t.Context(), s.keys.failures(newCredential(0, "", home).address)).Val(); n != 0 {
+			t.Errorf("%d users were counted", n)
+		}
+		check(t, other.CountCall(t.Context(), ani, cafe))
+		wantCounted(t, other, ani, home, true)
+		if left := r.Client.PTTL(t.Context(), s.keys.calls(newCredential(0, "", home).address)).Val(); left <= 0 || left > time.Minute {
+			t.Errorf("the whole budget is back in %v", left)
+		}
+		if r.Mini != nil {
+			r.Mini.FastForward(20 * time.Second)
+			check(t, s.CountCall(t.Context(), 3000, home))
+			wantLocked(t, s, s.CountCall(t.Context(), 3001, home), LimitCalls)
+		}
+
+		unlimited := r.store(Options{Lockout: Lockout{Users: 100}})
+		for i := range int64(50) {
+			check(t, unlimited.CountCall(t.Context(), 4000+i, "elsewhere"))
 		}
 	})
 }

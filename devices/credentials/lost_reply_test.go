@@ -3,7 +3,6 @@ package credentials
 import (
 	"errors"
 	"testing"
-	"time"
 )
 
 // Every write may be repeated after a lost reply. At worst a failure counts twice, one
@@ -11,7 +10,7 @@ import (
 func TestLostReplies(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, r server) {
 		ctx := t.Context()
-		s := New(Options{Redis: r.Client, Batcher: r.LoseReplies(t), Partitions: r.Partitions, Lockout: Lockout{Failures: 3}})
+		s := New(Options{Batcher: r.LoseReplies(t), Partitions: r.Partitions, Lockout: Lockout{Failures: 3}})
 		check(t, s.SetToken(ctx, ani, "right"))
 		wantSignIn(t, s, ani, "right", home, nil)
 		wantSignIn(t, s, ani, "wrong", home, ErrUnauthorized)
@@ -20,9 +19,9 @@ func TestLostReplies(t *testing.T) {
 		wantCounted(t, s, ani, home, true)
 		wantSignIn(t, s, ani, "right", home, nil)
 
-		ticket, err := s.Issue(ctx, ani, time.Time{})
+		ticket, err := s.Issue(ctx, Session{User: ani})
 		check(t, err)
-		if _, _, err := s.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
+		if _, err := s.Redeem(ctx, ticket); !errors.Is(err, ErrUnauthorized) {
 			t.Errorf("redeemed a ticket again: %v", err)
 		}
 		check(t, s.Erase(ctx, ani))

@@ -26,7 +26,7 @@ type server struct{ redistest.Store }
 
 // store returns a store of credentials on this Redis.
 func (r server) store(o Options) *Store {
-	o.Redis, o.Batcher, o.Partitions = r.Client, r.Batcher, r.Partitions
+	o.Batcher, o.Partitions = r.Batcher, r.Partitions
 	return New(o)
 }
 

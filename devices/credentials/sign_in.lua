@@ -1,25 +1,23 @@
--- Verifies a credential and counts the failure, in one step, so that attempts
--- made at once cannot slip past the limit together.
+-- Verifies a credential, and says whether it is known: whether it was right from this
+-- address before.
 --
--- Safe to repeat: a right credential changes nothing, and a wrong one is counted once
--- more after a lost reply, which lets one guess fewer through until the window ends.
+-- Safe to repeat.
 --
 -- KEYS[1]  string: the digest of the user's token
--- KEYS[2]  counter: failed attempts from this address
+-- KEYS[2]  sorted set: credentials that are known, with the time of their last success
+-- KEYS[3]  string: when the user's credentials were last revoked
 -- ARGV[1]  the digest of the token that was presented, 32 bytes
--- ARGV[2]  failures allowed in a window
--- ARGV[3]  the window in milliseconds
+-- ARGV[2]  the member of the token and the address in KEYS[2]
+-- ARGV[3]  how long a credential is known after a success, in ms
+-- ARGV[4]  how old the time of the last success may become before it is renewed, in ms
 --
--- Reply: { state, milliseconds until the window ends }. The state is
---   0  the credential is right
---   1  it is wrong, or the user has none; the failure was counted
---   2  too many failures: it was not verified
-local credential_key, failures_key = KEYS[1], KEYS[2]
-local presented, max_failures, window = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-
-if tonumber(redis.call('GET', failures_key) or 0) >= max_failures then
-  return { 2, redis.call('PTTL', failures_key) }
-end
+-- Reply: { state, when the user's credentials were last revoked (Unix µs; 0 for never) }.
+-- The state is
+--   0  the credential is right, and known
+--   1  it is right, but not known
+--   2  it is wrong, or the user has none
+local credential_key, known_key, revoked_key = KEYS[1], KEYS[2], KEYS[3]
+local presented, member, life, renewal = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 -- Every byte is compared, whatever the first ones say. A user without a credential is
 -- compared with zeros, which are the digest of no token.
@@ -28,11 +26,17 @@ local difference = 0
 for i = 1, 32 do
   difference = difference + math.abs(string.byte(stored, i) - string.byte(presented, i))
 end
-if difference == 0 then
-  return { 0, 0 }
+if difference ~= 0 then
+  return { 2, 0 }
 end
 
-if redis.call('INCR', failures_key) == 1 then
-  redis.call('PEXPIRE', failures_key, window)
+local revoked = tonumber(redis.call('GET', revoked_key) or '0')
+local age = known_age(known_key, member)
+if not age or age >= life then
+  return { 1, revoked }
 end
-return { 1, redis.call('PTTL', failures_key) }
+if age >= renewal then
+  redis.call('ZADD', known_key, digits(millis()), member)
+  redis.call('PEXPIRE', known_key, life)
+end
+return { 0, revoked }

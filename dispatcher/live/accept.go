@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -27,13 +28,14 @@ var (
 const joinTimeout = 10 * time.Second
 
 // Accept upgrades a request of an authenticated user to a websocket. If since is not
-// nil, the socket resumes after that frame. If until is not zero, the credential
-// expires then, and the socket is closed with 4001 within a ping interval. Accept
-// returns as soon as the handshake has ended; goroutines of the hub do the rest.
+// nil, the socket resumes after that frame. The socket is closed with 4001 when the user's
+// credentials were revoked since the session was vouched for, or are later, and within a
+// ping interval after the credential has expired. Accept returns as soon as the handshake
+// has ended; goroutines of the hub do the rest.
 //
 // The caller answers the request when the error is ErrSubprotocol or ErrClosed.
 // Accept has answered it when the error wraps ErrHandshake.
-func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error {
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, session credentials.Session, since *int64) error {
 	if !offers(r, Subprotocol) {
 		return ErrSubprotocol
 	}
@@ -45,10 +47,11 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 		h.admission.leave()
 		return err
 	}
-	if !until.IsZero() {
-		s.expiresAt = until.UnixMilli()
+	s.vouched = session.Vouched
+	if !session.Until.IsZero() {
+		s.expiresAt = session.Until.UnixMilli()
 	}
-	fresh, ok := h.users.add(s, user, h.opts.Channels.Channel(user))
+	fresh, ok := h.users.add(s, session.User, h.opts.Channels.Channel(session.User))
 	h.sockets.Add(1)
 	if h.admission.closed() { // Drain may have missed this socket
 		s.queue.close(codeRestart, reasonRestart)
@@ -62,7 +65,7 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request, user int64, until t
 // handshake upgrades the connection of a request. It writes to the network, so the
 // caller must not hold a mutex.
 func (h *Hub) handshake(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
+	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout, control: h.opts.ControlFrames}
 	opts := &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.opts.OriginPatterns}
 	if h.opts.Compression {
 		opts.CompressionMode = websocket.CompressionNoContextTakeover
@@ -105,6 +108,9 @@ func (h *Hub) begin(s *socket, fresh, admitted bool, since *int64) {
 		s.queue.close(codeAway, "try again later")
 		return
 	}
+	if s.queue.closed() { // it was revoked
+		return
+	}
 	if more || !s.caughtUp() {
 		h.replayer.start(s)
 	}
@@ -124,9 +130,8 @@ func offers(r *http.Request, protocol string) bool {
 // join greets a socket, and retries until ctx ends. more is true when the socket has
 // missed more frames than were queued.
 func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (more bool, err error) {
-	u := s.user
 	if fresh {
-		h.goroutines.start(func() { h.presence.setOnline(u) })
+		h.presence.add(presenceUpdate{user: s.user, online: onlineTTL})
 	}
 	for delay := minRetryDelay; ; delay *= 2 {
 		more, err = h.greet(ctx, s, since)
@@ -138,7 +143,8 @@ func (h *Hub) join(ctx context.Context, s *socket, fresh bool, since *int64) (mo
 
 // greet waits until the user's channel is subscribed. Then it queues hello and the
 // frames that the socket has missed. The seq of hello is that of the last frame
-// before those. more is true when the socket has missed more frames than were queued.
+// before those. more is true when the socket has missed more frames than were queued. A
+// socket that was revoked is closed instead.
 func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, err error) {
 	u := s.user
 	if err := h.pubsub.await(ctx, u); err != nil {
@@ -147,6 +153,9 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	revoked, err := h.revocations.last(ctx, u.id)
 	if err != nil {
 		return false, err
+	}
+	if s.revoke(revoked) {
+		return false, nil
 	}
 	locale, err := h.opts.Locales.LocaleOf(ctx, u.id, s.acceptLanguage)
 	if err != nil {
@@ -169,7 +178,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if !known {
 		seq = newest
 	}
-	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, revoked, locale, missed)
+	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, locale, missed)
 	if !known && since != nil {
 		h.replayer.resync(s, newest)
 	}

@@ -162,6 +162,7 @@ func TestDocumentHasWhatClientsMayAsk(t *testing.T) {
 
 func TestDocumentHasEveryCloseCode(t *testing.T) {
 	want := []int{
+		int(codeProtocol),
 		int(websocket.StatusMessageTooBig), // sent by the library when a frame exceeds MaxFrame
 		int(codeRestart), int(codeAway), int(codeRevoked), int(codeTooSlow), int(codeTooMany),
 	}

@@ -135,16 +135,14 @@ func TestLargeFrame(t *testing.T) {
 	}
 }
 
-func TestKick(t *testing.T) {
+func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	one, two := w.start(), w.start()
 	a, b, other := one.dial(66), two.dial(66), one.dial(15)
 	for _, c := range []*client{a, b, other} {
 		c.next("hello")
 	}
-	if err := one.Kick(t.Context(), 66); err != nil {
-		t.Fatal(err)
-	}
+	w.revoke(66)
 	for _, c := range []*client{a, b} {
 		if code := c.closed(); code != codeRevoked {
 			t.Errorf("closed with %d", code)
@@ -157,16 +155,14 @@ func TestKick(t *testing.T) {
 }
 
 // When pub/sub has lost a revocation, the hub notices it on renewing the connection.
-// Sockets that were opened after the revocation stay open.
-func TestKickThatWasLost(t *testing.T) {
+// Sockets that were vouched for after the revocation stay open.
+func TestRevocationThatWasLost(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) { o.Heartbeat = time.Hour })
 	old := p.dial(66)
 	old.next("hello")
 	hear := p.deafen(66)
-	if err := p.Kick(t.Context(), 66); err != nil {
-		t.Fatal(err)
-	}
+	w.revoke(66)
 	fresh := p.dial(66)
 	fresh.next("hello")
 	hear()

@@ -89,9 +89,7 @@ func TestCluster(t *testing.T) {
 	if n := len(p.pubsub.conns); n != 2 {
 		t.Errorf("%d connections to 2 masters", n)
 	}
-	if err := p.Kick(t.Context(), 1000); err != nil {
-		t.Fatal(err)
-	}
+	w.revoke(1000)
 	if code := clients[0].closed(); code != codeRevoked {
 		t.Errorf("closed with %d", code)
 	}

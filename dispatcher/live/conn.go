@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 )
 
 // Sizes of the buffers that coder/websocket keeps for each socket. Those of net/http
@@ -29,20 +31,46 @@ type conn struct {
 	timeout  time.Duration // of a write
 	early    []byte        // what the client sent together with its handshake
 	lastRead atomic.Int64  // when something was last read, Unix ms
+	meter    meter         // of control frames
+	flooded  atomic.Bool   // the client has sent too many of them
 
 	mu     mutex[connLock] // held during a write, so that writes do not mix
 	buffer *bytes.Buffer   // not nil while writes are collected
 }
 
-func (c *conn) Read(p []byte) (int, error) {
-	if len(c.early) > 0 {
-		n := copy(p, c.early)
-		c.early = c.early[n:]
-		return n, nil
+// Read returns errFlood once when the client has sent too many control frames. Afterwards
+// it drops what the client sends, until the connection ends.
+func (c *conn) Read(p []byte) (n int, err error) {
+	if c.flooded.Load() {
+		return 0, c.drain(p)
 	}
-	n, err := c.Conn.Read(p)
-	c.lastRead.Store(time.Now().UnixMilli())
+	if len(c.early) > 0 {
+		n = copy(p, c.early)
+		c.early = c.early[n:]
+	} else {
+		n, err = c.Conn.Read(p)
+		c.lastRead.Store(time.Now().UnixMilli())
+	}
+	if passed := c.meter.pass(p[:n]); passed < n {
+		c.flooded.Store(true)
+		return passed, errFlood
+	}
 	return n, err
+}
+
+// drainInterval is the time between two reads of a connection that is drained.
+const drainInterval = 20 * time.Millisecond
+
+// drain reads and drops what the client sends until the connection ends. It reads slowly,
+// so that a flood costs nothing, but it does read: closing a connection with unread data
+// resets it, and the client might lose the close frame.
+func (c *conn) drain(p []byte) error {
+	for {
+		if _, err := c.Conn.Read(p); err != nil {
+			return err
+		}
+		time.Sleep(drainInterval)
+	}
 }
 
 func (c *conn) Write(p []byte) (int, error) {
@@ -85,7 +113,8 @@ func (c *conn) flush() error {
 type hijacker struct {
 	http.ResponseWriter
 	timeout time.Duration
-	conn    *conn // nil until Hijack has returned
+	control chat.Rate // of control frames
+	conn    *conn     // nil until Hijack has returned
 }
 
 // Hijack implements http.Hijacker. It copies what the server has read ahead into the
@@ -96,7 +125,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, fmt.Errorf("hijack the connection: %w", err)
 	}
 	early, _ := buffers.Reader.Peek(buffers.Reader.Buffered())
-	h.conn = &conn{Conn: network, timeout: h.timeout, early: bytes.Clone(early)}
+	h.conn = &conn{Conn: network, timeout: h.timeout, early: bytes.Clone(early), meter: newMeter(h.control)}
 	h.conn.lastRead.Store(time.Now().UnixMilli())
 	return h.conn, bufio.NewReadWriter(
 		bufio.NewReaderSize(h.conn, readBuffer), bufio.NewWriterSize(h.conn, writeBuffer)), nil

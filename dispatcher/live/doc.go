@@ -21,7 +21,8 @@
 //	frameBuilder  makes frames of published or logged ones
 //	replayLog     reads the frames that a socket has missed
 //	replayer      sends them to the socket
-//	revocations   reads when a user's sockets were revoked
+//	revocations   reads when a user's credentials were revoked
+//	meter         limits the control frames of a client
 //	countQueue    counts unreads
 //	presence      records who is online, and notifies their watchers
 //
@@ -38,8 +39,8 @@
 // queued (writequeue.go). When a socket has missed frames, because it has just connected
 // or because pub/sub has lost some, another goroutine reads them from the replay log
 // (catchup.go). Meanwhile published frames are not queued for that socket. A few loops
-// of the hub ping, count and tidy up for all sockets, so that an idle socket costs one
-// goroutine and no timer.
+// of the hub ping, count, write presence and tidy up for all sockets, so that an idle
+// socket costs one goroutine and no timer.
 //
 // # Lock order
 //
@@ -53,6 +54,7 @@
 //	pubsub      which connection carries a channel    pubsubConn, gate
 //	pubsubConn  requested changes of subscriptions    nothing
 //	countQueue  users whose unreads are to be counted nothing
+//	presence    updates that are to be written        nothing
 //	conn        writes to a connection                nothing
 //	gate        a counter of sockets or goroutines    nothing
 //

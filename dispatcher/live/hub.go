@@ -61,7 +61,7 @@ func New(opts Options) *Hub {
 	publisher := &publisher{batcher: opts.Batcher, channels: opts.Channels, sharded: opts.Sharded}
 	h.presence = &presence{
 		process: process, batcher: opts.Batcher, channels: opts.Channels, publisher: publisher,
-		location: opts.Location, goroutines: h.goroutines, log: opts.Log,
+		location: opts.Location, log: opts.Log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 	}
 	h.pubsub = &pubsub{
 		redis: opts.Redis, sharded: opts.Sharded, process: process, heartbeat: opts.Heartbeat, linger: opts.Linger,
@@ -72,7 +72,7 @@ func New(opts Options) *Hub {
 	registerConnections(opts.Metrics, h.pubsub.count)
 	h.requests = &requests{
 		chat: opts.Chat, channels: opts.Channels, notifications: opts.Notifications, conversations: opts.Conversations,
-		presence: h.presence, publisher: publisher, log: opts.Log,
+		presence: h.presence, publisher: publisher, typingInterval: opts.Typing, repeats: h.metrics.typing, log: opts.Log,
 	}
 	return h
 }
@@ -85,6 +85,7 @@ func (h *Hub) Run(ctx context.Context) {
 	h.goroutines.start(func() { h.tidyLoop(loops) })
 	h.goroutines.start(func() { h.counts.run(loops) })
 	h.goroutines.start(func() { h.pubsub.run(loops) })
+	h.goroutines.start(func() { h.presence.run(loops) })
 	<-ctx.Done()
 	stopping, stop := context.WithTimeout(context.Background(), stopTimeout)
 	defer stop()
@@ -114,11 +115,4 @@ func (h *Hub) Drain(ctx context.Context) {
 			u.each(func(s *socket) { s.queue.drop("restart") })
 		}
 	}
-}
-
-// Kick closes the open sockets of a user with 4001, in every process. Call it after
-// the user's token was changed. A process that has lost its pub/sub connection closes
-// them when it has reconnected.
-func (h *Hub) Kick(ctx context.Context, user int64) error {
-	return h.opts.Channels.Revoke(ctx, user)
 }

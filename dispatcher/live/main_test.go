@@ -38,11 +38,14 @@ func TestMain(m *testing.M) {
 // patient is how long a test waits for something that should happen at once.
 const patient = time.Minute
 
+const partitions = 4
+
 // A world is a dispatcher and an inbox with keys of their own. The users 15 and 66 know
 // each other.
 type world struct {
 	*dispatcher.Dispatcher
 	Inbox   *inbox.Store
+	devices *devices.Registry
 	t       testing.TB
 	rdb     redis.UniversalClient
 	batcher *rdb.Batcher
@@ -63,14 +66,14 @@ func newWorld(t testing.TB, change ...func(*dispatcher.Options)) *world {
 func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {
 	t.Helper()
 	prefix := strings.NewReplacer("/", ".", "{", "", "}", "").Replace(t.Name()) + "." + strconv.FormatInt(worlds.Add(1), 10) // -count repeats the name
-	parts := rdb.NewPartitions(prefix, 4)
+	parts := rdb.NewPartitions(prefix, partitions)
 	b := rdb.NewBatcher(redisClient, 0)
 	registry := devices.New(devices.Options{Redis: redisClient, Batcher: b, Partitions: parts})
-	w := &world{t: t, rdb: redisClient, batcher: b, sharded: sharded}
+	w := &world{t: t, devices: registry, rdb: redisClient, batcher: b, sharded: sharded}
 	opts := dispatcher.Options{
 		Sends: chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of rate limits set their own
 		Redis: redisClient, Partitions: parts, Devices: registry,
-		Credentials: credentials.New(credentials.Options{Redis: redisClient, Batcher: b, Partitions: parts}),
+		Credentials: credentials.New(credentials.Options{Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, MaxNotifications: 1000, Sharded: sharded,
@@ -163,21 +166,43 @@ func (w *world) start(change ...func(*Options)) *process {
 	return p
 }
 
+// serve accepts a socket. Its query names the user, and may have since, until (Unix ms) and
+// vouched, which is now unless it is given.
 func (p *process) serve(w http.ResponseWriter, r *http.Request) {
-	user, _ := strconv.ParseInt(r.FormValue("user"), 10, 64)
+	number := func(name string) (n int64, ok bool) {
+		n, err := strconv.ParseInt(r.FormValue(name), 10, 64)
+		return n, err == nil
+	}
+	var session credentials.Session
+	session.User, _ = number("user")
 	var since *int64
-	if n, err := strconv.ParseInt(r.FormValue("since"), 10, 64); err == nil {
+	if n, ok := number("since"); ok {
 		since = &n
 	}
-	var until time.Time
-	if ms, err := strconv.ParseInt(r.FormValue("until"), 10, 64); err == nil {
-		until = time.UnixMilli(ms)
+	if ms, ok := number("until"); ok {
+		session.Until = time.UnixMilli(ms)
 	}
-	switch err := p.Accept(w, r, user, until, since); {
+	var ok bool
+	var err error
+	if session.Vouched, ok = number("vouched"); !ok {
+		if session.Vouched, err = p.revocations.last(r.Context(), session.User); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+	}
+	switch err := p.Accept(w, r, session, since); {
 	case errors.Is(err, ErrSubprotocol):
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, ErrClosed):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+// revoke revokes the credentials of a user.
+func (w *world) revoke(user int64) {
+	w.t.Helper()
+	if err := w.Inbox.Live.Revoke(context.Background(), user); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -10,6 +10,7 @@ type metrics struct {
 	resumes  prometheus.Counter
 	resyncs  prometheus.Counter
 	catchUps prometheus.Counter
+	typing   prometheus.Counter     // repeats
 	renewals *prometheus.CounterVec // by reason
 }
 
@@ -36,6 +37,7 @@ func newMetrics(reg prometheus.Registerer, sockets func() int64) *metrics {
 		resumes:  counter("kabar_live_resumes_total", "Sockets that came back with since."),
 		resyncs:  counter("kabar_live_resyncs_total", "Gaps that were larger than the replay log."),
 		catchUps: counter("kabar_live_catch_ups_total", "Times that an open socket had to read the replay log."),
+		typing:   counter("kabar_live_typing_repeats_total", "Frames that say that a user is typing, and that were not passed on since the partner had just been told."),
 		renewals: vector("kabar_live_bus_renewals_total",
 			"Times that a pub/sub connection was renewed: it was lost, silent (no answer to a ping), deaf (heartbeats did not come back), or its channels had moved.", "reason"),
 	}

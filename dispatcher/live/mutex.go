@@ -18,6 +18,7 @@ type (
 	pubsubLock     struct{}
 	pubsubConnLock struct{}
 	countQueueLock struct{}
+	presenceLock   struct{}
 	connLock       struct{}
 	gateLock       struct{}
 )
@@ -29,6 +30,7 @@ func (writeQueueLock) name() string { return "writeQueue" }
 func (pubsubLock) name() string     { return "pubsub" }
 func (pubsubConnLock) name() string { return "pubsubConn" }
 func (countQueueLock) name() string { return "countQueue" }
+func (presenceLock) name() string   { return "presence" }
 func (connLock) name() string       { return "conn" }
 func (gateLock) name() string       { return "gate" }
 

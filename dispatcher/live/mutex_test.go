@@ -168,11 +168,6 @@ func (c checkedChannels) MarkSeen(ctx context.Context, user, seq int64) error {
 	return c.Channels.MarkSeen(ctx, user, seq)
 }
 
-func (c checkedChannels) Revoke(ctx context.Context, user int64) error {
-	mayWait("Revoke")
-	return c.Channels.Revoke(ctx, user)
-}
-
 type checkedCounters struct{ Counters }
 
 func (c checkedCounters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {

@@ -42,7 +42,6 @@ type (
 		Keys(user int64) inbox.LiveKeys
 		Replay(ctx context.Context, user, since int64) (frames []model.Frame, newest int64, known bool, err error)
 		MarkSeen(ctx context.Context, user, seq int64) error
-		Revoke(ctx context.Context, user int64) error
 	}
 	// Counters returns unread counts; see [inbox.Counters].
 	Counters interface {
@@ -85,8 +84,9 @@ type Options struct {
 	// WriteTimeout is how long a client may take to receive one write, 64 KiB or so: 10 s
 	// unless set.
 	WriteTimeout time.Duration
-	// Linger is how long a user without sockets stays subscribed, and online, so
-	// that coming back is cheap: 30 s unless set.
+	// Linger is how long a user whose last connection was lost, or was closed by the hub
+	// for another reason than a revocation, stays subscribed and online, so that coming
+	// back is cheap: 3 s unless set. A user who closes the last socket leaves at once.
 	Linger time.Duration
 	// Heartbeat is the interval at which each pub/sub connection is tested with a message
 	// to itself: 5 s unless set.
@@ -96,6 +96,13 @@ type Options struct {
 	// Frames is the rate limit of the frames that one socket sends: 20 a second and 60 at
 	// once unless set.
 	Frames chat.Rate
+	// ControlFrames is the rate limit of the pings, pongs and continuations of fragmented
+	// messages that one socket sends: 20 a second and 60 at once unless set. A socket that
+	// sends more is closed.
+	ControlFrames chat.Rate
+	// Typing is the interval in which one user's typing is told to one partner at most
+	// once, however many sockets and processes the user types through: 1 s unless set.
+	Typing time.Duration
 	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
 	// [websocket.AcceptOptions].
 	OriginPatterns []string
@@ -118,10 +125,12 @@ func (o *Options) defaults() {
 	o.QueueFrames = cmp.Or(o.QueueFrames, 256)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
-	o.Linger = cmp.Or(o.Linger, 30*time.Second)
+	o.Linger = cmp.Or(o.Linger, 3*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
 	o.MaxSockets = cmp.Or(o.MaxSockets, 32)
 	o.Frames = cmp.Or(o.Frames, chat.Rate{PerSecond: 20, Burst: 60})
+	o.ControlFrames = cmp.Or(o.ControlFrames, chat.Rate{PerSecond: 20, Burst: 60})
+	o.Typing = cmp.Or(o.Typing, time.Second)
 	o.Location = cmp.Or(o.Location, time.UTC)
 	if o.DefaultAvatar == nil {
 		o.DefaultAvatar = func(*http.Request) string { return "" }

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -40,15 +41,20 @@ type presenceUpdate struct {
 }
 
 // presence records in Redis which users are online in this process, and notifies a user's
-// watchers when the user comes online or goes offline.
+// watchers when the user comes online or goes offline. Updates are written one after the
+// other, so that watchers are told the last one last.
 type presence struct {
-	process    string // the id of this process
-	batcher    *rdb.Batcher
-	channels   Channels
-	publisher  *publisher
-	location   *time.Location // of the times in frames
-	goroutines *goroutines
-	log        *slog.Logger
+	process   string // the id of this process
+	batcher   *rdb.Batcher
+	channels  Channels
+	publisher *publisher
+	location  *time.Location // of the times in frames
+	log       *slog.Logger
+	wake      chan struct{} // capacity 1: updates wait
+	turn      chan struct{} // capacity 1: held while updates are written
+
+	mu      mutex[presenceLock]
+	waiting []presenceUpdate
 }
 
 // keys returns the keys of presence.lua and watch.lua.
@@ -57,62 +63,90 @@ func (p *presence) keys(user int64) []string {
 	return []string{k.Online, k.Seen, k.Watchers, k.Tombstone}
 }
 
-// update writes updates to Redis. When a user came online or went offline, it notifies the
-// user's watchers.
-func (p *presence) update(ctx context.Context, updates []presenceUpdate) error {
-	for batch := range slices.Chunk(updates, maxPresenceBatch) {
-		commands := make([]*rdb.Command, len(batch))
-		for i, update := range batch {
-			commands[i] = presenceScript.Command(ctx, p.keys(update.user.id),
-				fmt.Sprint(p.process, ".", update.user.number), update.online.Milliseconds(), update.idle.Milliseconds(), lastSeenTTL.Milliseconds())
-		}
-		if err := p.batcher.Do(ctx, commands...); err != nil {
-			return fmt.Errorf("update presence: %w", err)
-		}
-		for i, update := range batch {
-			if err := p.notifyWatchers(ctx, update.user.id, commands[i]); err != nil {
-				return err
-			}
-		}
+// add requests that an update is written. It does not wait.
+func (p *presence) add(update presenceUpdate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = append(p.waiting, update)
+	select {
+	case p.wake <- struct{}{}:
+	default:
 	}
-	return nil
 }
 
-// notifyWatchers publishes a user's presence to the watchers that the reply of
-// presence.lua names.
-func (p *presence) notifyWatchers(ctx context.Context, user int64, c *rdb.Command) error {
-	reply, err := c.Slice()
-	if err != nil {
+// run writes the updates that were requested until ctx ends.
+func (p *presence) run(ctx context.Context) {
+	for {
+		select {
+		case <-p.wake:
+			p.write(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// write writes the updates that were requested so far. An update that fails is dropped: an
+// entry in Redis expires, or is refreshed.
+func (p *presence) write(ctx context.Context) {
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
+	p.mu.Lock()
+	updates := p.waiting
+	p.waiting = nil
+	p.mu.Unlock()
+	for batch := range slices.Chunk(updates, maxPresenceBatch) {
+		if err := p.update(ctx, batch); err != nil && ctx.Err() == nil {
+			p.log.Warn("presence cannot be updated", "error", err)
+		}
+	}
+}
+
+// update writes a batch of updates to Redis, in one round trip. When users came online or
+// went offline, it notifies their watchers, in another one.
+func (p *presence) update(ctx context.Context, batch []presenceUpdate) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	updates := make([]*rdb.Command, len(batch))
+	for i, update := range batch {
+		updates[i] = presenceScript.Command(ctx, p.keys(update.user.id),
+			fmt.Sprint(p.process, ".", update.user.number), update.online.Milliseconds(), update.idle.Milliseconds(), lastSeenTTL.Milliseconds())
+	}
+	errs := []error{p.batcher.Do(ctx, updates...)}
+	var notices []*rdb.Command
+	for i, update := range batch {
+		if updates[i].Err() != nil {
+			continue // Do has returned it; the others are told
+		}
+		told, err := p.notices(ctx, update.user.id, updates[i])
+		notices, errs = append(notices, told...), append(errs, err)
+	}
+	if len(notices) > 0 {
+		errs = append(errs, p.batcher.Do(ctx, notices...))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("update presence: %w", err)
 	}
-	if len(reply) < 2 {
-		return fmt.Errorf("update presence: unexpected reply %v", reply)
-	}
-	last, isTime := reply[0].(int64)
-	online, isFlag := reply[1].(int64)
-	if !isTime || !isFlag {
-		return fmt.Errorf("update presence: unexpected reply %v", reply)
-	}
-	for _, v := range reply[2:] {
-		watcher, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
-		if err != nil {
-			return fmt.Errorf("update presence: parse a watcher: %w", err)
-		}
-		body := p.body(model.ConversationID(user, watcher), user, online == 1, last)
-		if err := p.publisher.publish(ctx, watcher, kindPresence, body); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// setOnline updates the presence of a user who has connected.
-func (p *presence) setOnline(u *userSockets) {
-	ctx, cancel := p.goroutines.withTimeout(requestTimeout)
-	defer cancel()
-	if err := p.update(ctx, []presenceUpdate{{user: u, online: onlineTTL}}); err != nil {
-		p.log.Warn("presence cannot be updated", "error", err)
+// notices returns the commands that tell a user's presence to the watchers whom the reply
+// of presence.lua names.
+func (p *presence) notices(ctx context.Context, user int64, c *rdb.Command) ([]*rdb.Command, error) {
+	reply, err := c.Int64Slice()
+	if err != nil {
+		return nil, err
 	}
+	if len(reply) < 2 {
+		return nil, fmt.Errorf("%w: %v", rdb.ErrReply, reply)
+	}
+	last, online := reply[0], reply[1] == 1
+	notices := make([]*rdb.Command, len(reply)-2)
+	for i, watcher := range reply[2:] {
+		body := p.body(model.ConversationID(user, watcher), user, online, last)
+		notices[i] = p.publisher.command(ctx, watcher, kindPresence, body)
+	}
+	return notices, nil
 }
 
 // watch makes a user a watcher of the partner in a conversation for watchTTL. It

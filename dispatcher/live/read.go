@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/go-json-experiment/json"
@@ -44,20 +45,35 @@ func (h *Hub) read(s *socket) {
 	for {
 		kind, frame, err := s.ws.Read(context.Background())
 		if err != nil {
-			s.queue.ended(err)
+			if code, reason := s.queue.ended(err); code != 0 {
+				_ = s.ws.Close(code, reason) // has a timeout
+			}
 			return
 		}
 		rd.handle(kind, frame)
 	}
 }
 
-// leave closes the connection and removes the socket from the hub.
+// leave closes the connection and removes the socket from the hub. A user who has closed
+// the last socket, or is not signed in any more, leaves with it; anybody else may be about
+// to come back.
 func (h *Hub) leave(s *socket) {
 	_ = s.ws.CloseNow() // it may be closed already
-	s.user.remove(s)
-	h.metrics.closed.WithLabelValues(s.queue.endCause()).Inc()
+	cause := s.queue.endCause()
+	if h.users.remove(s, cause == causeClient || cause == causeRevoked) {
+		h.depart(s.user, 0)
+	}
+	h.metrics.closed.WithLabelValues(cause).Inc()
 	h.sockets.Add(-1)
 	h.admission.leave()
+}
+
+// depart ends what a user had who was removed from the registry: the subscription, by which
+// scripts see that somebody listens, and the presence. idle is how long ago the user's last
+// socket left.
+func (h *Hub) depart(u *userSockets, idle time.Duration) {
+	h.pubsub.unsubscribe(u)
+	h.presence.add(presenceUpdate{user: u, idle: idle})
 }
 
 // handle handles one frame and replies to it.

@@ -23,12 +23,14 @@ type registry struct {
 type shard struct {
 	mu    mutex[shardLock]
 	users map[string]*userSockets // by channel
+	idle  map[*userSockets]bool   // those without sockets, and some who have come back since
 }
 
 func newRegistry(maxSockets int) *registry {
 	r := &registry{maxSockets: maxSockets, seed: maphash.MakeSeed()}
 	for i := range r.shards {
 		r.shards[i].users = make(map[string]*userSockets)
+		r.shards[i].idle = make(map[*userSockets]bool)
 	}
 	return r
 }
@@ -97,6 +99,27 @@ func (r *registry) findOrCreate(channel string, user int64) (u *userSockets, cre
 	return u, true
 }
 
+// remove removes a socket. If it was the user's last one and atOnce is set, it also removes
+// the user, and reports that; if not, removeIdle does later. It does nothing to a socket
+// that was never added.
+func (r *registry) remove(s *socket, atOnce bool) (userRemoved bool) {
+	u := s.user
+	sh := r.shard(u.channel)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.remove(s) {
+		return false
+	}
+	if !atOnce {
+		sh.idle[u] = true
+		return false
+	}
+	sh.remove(u)
+	return true
+}
+
 // removeIdle removes the users whose last socket left longer ago than linger, and calls
 // removed for each of them, without holding a mutex.
 func (r *registry) removeIdle(linger time.Duration, removed func(u *userSockets)) {
@@ -123,15 +146,24 @@ func (s *shard) all() []*userSockets {
 func (s *shard) removeIdle(before time.Time) []*userSockets {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var idle []*userSockets
-	for channel, u := range s.users {
+	var removed []*userSockets
+	for u := range s.idle {
 		u.mu.Lock()
-		if len(u.sockets) == 0 && u.left.Before(before) {
-			u.gone = true
-			delete(s.users, channel)
-			idle = append(idle, u)
+		switch {
+		case len(u.sockets) > 0:
+			delete(s.idle, u)
+		case u.left.Before(before):
+			s.remove(u)
+			removed = append(removed, u)
 		}
 		u.mu.Unlock()
 	}
-	return idle
+	return removed
+}
+
+// remove removes a user without sockets. s.mu and u.mu are held.
+func (s *shard) remove(u *userSockets) {
+	u.gone = true
+	delete(s.users, u.channel)
+	delete(s.idle, u)
 }

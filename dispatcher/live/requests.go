@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -21,6 +24,9 @@ type requests struct {
 	presence      *presence
 	publisher     *publisher
 	log           *slog.Logger
+
+	typingInterval time.Duration      // in which a partner is told of typing once
+	repeats        prometheus.Counter // of typing that the partner was told already
 }
 
 // ops are the requests of clients, by op.
@@ -103,14 +109,19 @@ func (rs *requests) partner(ctx context.Context, user int64, r *request) (int64,
 	return partner, nil
 }
 
-// typing tells the other user of a conversation that this one is typing.
+// typing tells the other user of a conversation that this one is typing. Repeats within
+// typingInterval are acknowledged, and not told.
 func (rs *requests) typing(ctx context.Context, user int64, r *request) *answer {
 	partner, failed := rs.partner(ctx, user, r)
 	if failed != nil {
 		return failed
 	}
-	if err := rs.publisher.publish(ctx, partner, kindTyping, typingBody(r.Conversation, user)); err != nil {
+	told, err := rs.publisher.typing(ctx, partner, user, typingBody(r.Conversation, user), rs.typingInterval)
+	if err != nil {
 		return rs.unavailable(err)
+	}
+	if !told {
+		rs.repeats.Inc()
 	}
 	return ack(member{"conversation_id", r.Conversation}, member{"message", nil})
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// revocations reads when the sockets of users were revoked.
+// revocations reads when the credentials of users were revoked.
 type revocations struct {
 	batcher  *rdb.Batcher
 	channels Channels
 }
 
-// last returns when a user's sockets were last revoked (Unix µs), or 0.
+// last returns when a user's credentials were last revoked (Unix µs), or 0.
 func (r *revocations) last(ctx context.Context, user int64) (int64, error) {
 	c := rdb.NewCommand(ctx, "get", r.channels.Keys(user).Revoked)
 	if err := r.batcher.Do(ctx, c); err != nil {
@@ -32,18 +32,10 @@ func (r *revocations) last(ctx context.Context, user int64) (int64, error) {
 	return at, nil
 }
 
-// revoke closes the socket if it was greeted before the revocation.
-func (s *socket) revoke(at int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.revokedAt = max(s.revokedAt, at)
-	s.checkRevoked()
-}
-
-// checkRevoked closes the socket if it was revoked after it was greeted, and reports
-// whether it was. s.mu is held.
-func (s *socket) checkRevoked() bool {
-	if !s.greeted || s.revokedAt <= s.revokedBefore {
+// revoke closes the socket if its session was vouched for before a revocation, whether it
+// was greeted or not, and reports whether it was.
+func (s *socket) revoke(at int64) bool {
+	if at <= s.vouched {
 		return false
 	}
 	s.queue.close(codeRevoked, "not signed in any more")

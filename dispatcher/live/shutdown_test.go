@@ -175,7 +175,8 @@ func TestStopUnderLoad(t *testing.T) {
 						return
 					default:
 					}
-					if err := p.requests.publisher.publish(context.Background(), int64(1000+i%users), kindTyping, typingBody("1", int64(n))); err != nil {
+					frame := p.requests.publisher.command(context.Background(), int64(1000+i%users), kindTyping, typingBody("1", int64(n)))
+					if err := w.batcher.Do(context.Background(), frame); err != nil {
 						t.Error(err)
 						return
 					}

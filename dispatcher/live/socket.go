@@ -10,13 +10,15 @@ import (
 )
 
 // Close codes tell the client whether to reconnect: at once (restart, too slow), later
-// (unavailable, too many), or not with this credential (revoked).
+// (unavailable, too many), or not with this credential (revoked). A client that gets
+// codeProtocol is faulty.
 const (
-	codeRestart = websocket.StatusServiceRestart // 1012
-	codeAway    = websocket.StatusTryAgainLater  // 1013: Redis does not answer
-	codeRevoked = websocket.StatusCode(4001)
-	codeTooSlow = websocket.StatusCode(4003)
-	codeTooMany = websocket.StatusCode(4008)
+	codeProtocol = websocket.StatusProtocolError  // 1002
+	codeRestart  = websocket.StatusServiceRestart // 1012
+	codeAway     = websocket.StatusTryAgainLater  // 1013: Redis does not answer
+	codeRevoked  = websocket.StatusCode(4001)
+	codeTooSlow  = websocket.StatusCode(4003)
+	codeTooMany  = websocket.StatusCode(4008)
 )
 
 const reasonRestart = "restarting: resume at once"
@@ -32,6 +34,7 @@ type socket struct {
 	acceptLanguage string // header of the handshake
 	defaultAvatar  string // address that stands for an avatar that is not set
 	expiresAt      int64  // when the credential expires, Unix ms; 0: never
+	vouched        int64  // credentials.Session.Vouched: a later revocation closes the socket
 
 	mu            mutex[socketLock]
 	locale        text.Locale // of the frames; set when greeted
@@ -40,23 +43,15 @@ type socket struct {
 	renewed       bool        // the subscription was renewed while behind
 	newestOffered int64       // seq of the newest frame that was offered while behind
 	seq           int64       // of the last logged frame that was queued
-	revokedBefore int64       // the last revocation when greeted, Unix µs
-	revokedAt     int64       // the last revocation, Unix µs
 	pinged        bool        // a ping is queued or unanswered
 }
 
 // greet queues hello and the frames of the log that follow it. seq is that of the last
-// frame before those, and revoked is when the user's sockets were last revoked. more is
-// true when frames of the log are left.
-func (s *socket) greet(hello []byte, seq, revoked int64, locale text.Locale, logged []frame) (more bool) {
+// frame before those. more is true when frames of the log are left.
+func (s *socket) greet(hello []byte, seq int64, locale text.Locale, logged []frame) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seq, s.revokedBefore, s.locale, s.greeted = seq, revoked, locale, true
-	if s.revokedAt > revoked {
-		s.queue.push(hello)
-		s.checkRevoked()
-		return false
-	}
+	s.seq, s.locale, s.greeted = seq, locale, true
 	texts, more := s.takeLogged(logged)
 	s.queue.push(append([][]byte{hello}, texts...)...)
 	return more

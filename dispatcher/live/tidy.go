@@ -7,38 +7,29 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// tidyLoop removes users without sockets after Options.Linger, and refreshes the
+// tidyLoop removes users whose last socket was lost Options.Linger ago, and refreshes the
 // presence of the others, until ctx ends.
 func (h *Hub) tidyLoop(ctx context.Context) {
 	refreshed := time.Now()
 	for rdb.Sleep(ctx, min(h.opts.Linger/4, refreshInterval)) {
-		var updates []presenceUpdate
-		h.users.removeIdle(h.opts.Linger, func(u *userSockets) {
-			h.pubsub.unsubscribe(u)
-			updates = append(updates, presenceUpdate{user: u, idle: time.Since(u.left)})
-		})
-		if time.Since(refreshed) >= refreshInterval {
-			refreshed = time.Now()
-			for _, u := range h.users.all() {
-				if !u.empty() {
-					updates = append(updates, presenceUpdate{user: u, online: onlineTTL})
-				}
-			}
+		h.users.removeIdle(h.opts.Linger, func(u *userSockets) { h.depart(u, time.Since(u.left)) })
+		if time.Since(refreshed) < refreshInterval {
+			continue
 		}
-		if err := h.presence.update(ctx, updates); err != nil && ctx.Err() == nil {
-			h.opts.Log.Warn("presence cannot be updated", "error", err)
+		refreshed = time.Now()
+		for _, u := range h.users.all() {
+			if !u.empty() {
+				h.presence.add(presenceUpdate{user: u, online: onlineTTL})
+			}
 		}
 	}
 }
 
 // lingerOnline keeps the users of this process online for Options.Linger, since most
-// of them reconnect to another process at once.
+// of them reconnect to another process at once. It waits until that is written.
 func (h *Hub) lingerOnline(ctx context.Context) {
-	var updates []presenceUpdate
 	for _, u := range h.users.all() {
-		updates = append(updates, presenceUpdate{user: u, online: h.opts.Linger})
+		h.presence.add(presenceUpdate{user: u, online: h.opts.Linger})
 	}
-	if err := h.presence.update(ctx, updates); err != nil {
-		h.opts.Log.Warn("presence cannot be updated", "error", err)
-	}
+	h.presence.write(ctx)
 }

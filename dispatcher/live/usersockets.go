@@ -27,17 +27,18 @@ type userSockets struct {
 	counting  bool      // is in countQueue.list; guarded by countQueue.mu
 }
 
-// remove removes a socket. It does nothing to one that was never added.
-func (u *userSockets) remove(s *socket) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+// remove removes a socket, and reports whether it was the last one. It does nothing to one
+// that was never added. u.mu is held.
+func (u *userSockets) remove(s *socket) (last bool) {
 	i := slices.Index(u.sockets, s)
 	if i < 0 {
-		return
+		return false
 	}
-	if u.sockets = slices.Concat(u.sockets[:i], u.sockets[i+1:]); len(u.sockets) == 0 {
-		u.left = time.Now()
+	if u.sockets = slices.Concat(u.sockets[:i], u.sockets[i+1:]); len(u.sockets) > 0 {
+		return false
 	}
+	u.left = time.Now()
+	return true
 }
 
 // each calls f for every socket, without holding the mutex. f must not block.

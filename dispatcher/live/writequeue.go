@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strconv"
 	"sync"
@@ -13,6 +14,11 @@ import (
 )
 
 const flushBytes = 64 << 10 // one write is at most this and one frame
+
+const (
+	causeClient  = "client" // of a socket that the client has closed with a close frame
+	causeRevoked = "4001"   // of a socket whose credential is not good any more
+)
 
 // emptyPing is a ping frame. It is written without coder/websocket, whose Ping blocks
 // a goroutine until the pong arrives.
@@ -104,18 +110,29 @@ func (q *writeQueue) drop(cause string) {
 	_ = q.conn.Conn.Close() // ends the reader, which removes the socket
 }
 
-// ended records that a read has failed, which means that the connection has ended.
-func (q *writeQueue) ended(err error) {
+// ended records that a read has failed, after which nothing is read any more. It returns
+// the code and the reason with which the caller must close the connection, unless it has
+// ended already: then the code is 0.
+func (q *writeQueue) ended(err error) (code websocket.StatusCode, reason string) {
+	var network net.Error
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
+	case errors.Is(err, errFlood):
+		code, reason = codeTooMany, "too many control frames: come back later"
 	case errors.Is(err, websocket.ErrMessageTooBig):
-		q.end("1009")
+		code = websocket.StatusMessageTooBig // the library has sent the close frame
 	case websocket.CloseStatus(err) != -1:
-		q.end("client")
-	default:
+		q.end(causeClient)
+		return 0, ""
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
 		q.end("lost")
+		return 0, ""
+	default:
+		code, reason = codeProtocol, "malformed frame"
 	}
+	q.end(strconv.Itoa(int(code)))
+	return code, reason
 }
 
 // endCause returns why the socket has ended, or "" when it has not.

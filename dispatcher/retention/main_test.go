@@ -77,7 +77,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 	w.chat = chat.New(chat.Options{Partitions: parts, Inbox: store, Outbox: w.outbox, Log: log})
 	o := Options{
 		Partitions: parts, Inbox: store, Devices: w.devices,
-		Credentials: credentials.New(credentials.Options{Redis: client, Batcher: b, Partitions: parts}), Queues: w.outbox,
+		Credentials: credentials.New(credentials.Options{Batcher: b, Partitions: parts}), Queues: w.outbox,
 		Chat: w.chat, Broadcasts: w.broadcasts, Concerns: chat.Concerns,
 		Consumer: consumer, Lease: 2 * time.Second, Log: log, Metrics: w.metrics,
 	}

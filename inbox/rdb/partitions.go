@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"strconv"
+	"time"
 )
 
 // slots is the number of hash slots of a Redis Cluster.
@@ -92,6 +93,18 @@ func (p *Partitions) Listing(user int64) (key, member string) {
 // Tombstone returns the key of a hash that has the field "erased" while a user is
 // erased.
 func (p *Partitions) Tombstone(user int64) string { return p.UserKey(user, "meta") }
+
+// RevokedTTL is how long a revocation is kept: longer than a ticket is good, and than a
+// pub/sub connection may be away.
+const RevokedTTL = 24 * time.Hour
+
+// Revoked returns the key of a string that is kept for RevokedTTL: when what a user's
+// credentials have vouched for was last revoked, in Unix µs.
+func (p *Partitions) Revoked(user int64) string { return p.UserKey(user, "live:revoked") }
+
+// Channel returns the pub/sub channel of a user's live frames, which lies in the user's
+// slot.
+func (p *Partitions) Channel(user int64) string { return p.UserKey(user, "live") }
 
 // UserKey returns a key of a user: "prefix:{tag}:uUSER:name".
 func (p *Partitions) UserKey(user int64, name string) string {

@@ -64,3 +64,15 @@ local function due_now(set, now)
   return digits(now + ahead)
 end
 
+-- revoke stores that everything that a user's credentials have vouched for is refused from
+-- now on, and closes the user's live sockets. It must not fail, since it runs beside other
+-- writes: a key of another type is replaced, and sockets that are not told find the time in
+-- Redis. The time is later than that of any earlier revocation, whatever the clock says.
+local function revoke(revoked_key, ttl, publish_command, channel)
+  local before = redis.pcall('GET', revoked_key)
+  before = type(before) == 'string' and tonumber(before) or 0
+  local at = digits(math.max(micros(), before + 1))
+  redis.call('SET', revoked_key, at, 'PX', ttl)
+  redis.pcall(publish_command, channel, 'revoked ' .. at .. ' 0 -\n')
+  return at
+end

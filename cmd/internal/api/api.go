@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
@@ -66,7 +67,7 @@ type (
 	}
 )
 
-// A SignIn verifies users' credentials. [credentials.Store], [signin.Upstream] and
+// A SignIn verifies users' credentials that are kept elsewhere. [signin.Upstream] and
 // [signin.JWT] implement it and document their errors.
 type SignIn interface {
 	Authenticate(ctx context.Context, user int64, token, address string) error
@@ -93,11 +94,11 @@ type Devices interface {
 // Credentials holds users' credentials, and tickets. [credentials.Store] implements it and
 // documents the methods and their errors.
 type Credentials interface {
-	SignIn
+	Authenticate(ctx context.Context, user int64, token, address string) (vouched int64, err error)
+	Vouch(ctx context.Context, user int64) (vouched int64, err error)
 	SetToken(ctx context.Context, user int64, token string) error
-	TokenIs(ctx context.Context, user int64, token string) (bool, error)
-	Issue(ctx context.Context, user int64, until time.Time) (ticket string, err error)
-	Redeem(ctx context.Context, ticket string) (user int64, until time.Time, err error)
+	Issue(ctx context.Context, s credentials.Session) (ticket string, err error)
+	Redeem(ctx context.Context, ticket string) (credentials.Session, error)
 }
 
 // The parts of a [dispatcher.Dispatcher] that the handler needs. They document the
@@ -257,14 +258,10 @@ func (opts Options) withDefaults() Options {
 
 func newAPI(opts Options) *api {
 	opts = opts.withDefaults()
-	signIn := opts.SignIn
-	if signIn == nil {
-		signIn = opts.Credentials
-	}
-	auth := newAuthentication(signIn, opts.Services)
 	words := newLanguage(opts.Texts, opts.Locale, opts.Publisher)
 	fails := &failures{language: words, log: opts.Log}
 	metrics := newMetrics(opts.Metrics)
+	auth := newAuthentication(opts, metrics)
 	avatar := DefaultAvatar(opts.PublicURL)
 	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location, defaultAvatar: avatar}
 	a := &api{
@@ -299,7 +296,7 @@ func newAPI(opts Options) *api {
 		broadcasts: &broadcasts{broadcasts: opts.Broadcasts, location: opts.Location},
 		users: &users{
 			profiles: opts.Profiles, credentials: opts.Credentials, eraser: opts.Eraser, attachments: opts.Attachments,
-			deliveries: opts.Deliveries, live: opts.Live, language: words, tokensElsewhere: opts.SignIn != nil,
+			deliveries: opts.Deliveries, language: words, tokensElsewhere: opts.SignIn != nil,
 		},
 	}
 	a.routes()

@@ -1,14 +1,18 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
@@ -28,63 +32,139 @@ func unauthenticated(challenge string) *failure {
 
 // authentication verifies which user or service sends a request.
 type authentication struct {
-	signIn   SignIn
-	tokens   TokenReader // signIn if it is a TokenReader, else nil
-	services []Service
+	credentials Credentials
+	signIn      SignIn      // nil when credentials keeps users' tokens
+	tokens      TokenReader // signIn if it is a TokenReader, else nil
+	services    []Service
+	refused     *prometheus.CounterVec // sign-ins, by limit
+	recheck     time.Duration          // how long a session is good for a body that is still arriving
 }
 
-func newAuthentication(signIn SignIn, services []Service) *authentication {
-	tokens, _ := signIn.(TokenReader)
-	return &authentication{signIn: signIn, tokens: tokens, services: services}
+// sessionRecheck is longer than most requests take, so that these cost no round trip more.
+const sessionRecheck = time.Second
+
+func newAuthentication(opts Options, m *metrics) *authentication {
+	tokens, _ := opts.SignIn.(TokenReader)
+	return &authentication{
+		credentials: opts.Credentials, signIn: opts.SignIn, tokens: tokens, services: opts.Services,
+		refused: m.signInsRefused, recheck: sessionRecheck,
+	}
 }
 
 // forUser is an endpoint that authenticates the user first.
 func (a *authentication) forUser(serve func(r *http.Request, user int64) (reply, error)) endpoint {
-	return a.forSession(func(r *http.Request, s session) (reply, error) { return serve(r, s.user) })
+	return a.serve(false, func(r *http.Request, s credentials.Session) (reply, error) { return serve(r, s.User) })
 }
 
-// forSession is forUser for endpoints that need to know when the credential expires.
-func (a *authentication) forSession(serve func(r *http.Request, s session) (reply, error)) endpoint {
+// forSession is forUser for endpoints whose effect outlives the request: they need to know
+// what ends the session.
+func (a *authentication) forSession(serve func(r *http.Request, s credentials.Session) (reply, error)) endpoint {
+	return a.serve(true, serve)
+}
+
+func (a *authentication) serve(lasting bool, serve func(r *http.Request, s credentials.Session) (reply, error)) endpoint {
 	return func(r *http.Request) (reply, error) {
-		s, err := a.session(r)
+		s, err := a.session(r, lasting)
 		if err != nil {
 			return reply{}, err
 		}
+		body := a.watchBody(r, s)
 		re, err := serve(r, s)
-		if err != nil {
+		switch {
+		case errors.Is(body.ended, credentials.ErrUnauthorized):
+			return reply{}, a.signInFirst()
+		case body.ended != nil:
+			return reply{}, body.ended
+		case err != nil:
 			f := *failureOf(err)
-			f.user = s.user
+			f.user = s.User
 			return reply{}, &f
 		}
 		return re, nil
 	}
 }
 
-// A session is a user who has signed in.
-type session struct {
-	user  int64
-	until time.Time // when the credential expires; zero when it does not
+// A sessionBody is the body of a request. It fails when the credential of the request was
+// revoked while it arrived, so that nobody acts with a credential that was good when a slow
+// request began.
+type sessionBody struct {
+	io.ReadCloser
+	authentication *authentication
+	ctx            context.Context
+	session        credentials.Session
+	checked        time.Time
+	ended          error // why it fails; credentials.ErrUnauthorized: revoked
+}
+
+// watchBody makes the body of a request a sessionBody. Credentials that are kept elsewhere
+// are not revoked here: their bodies are left as they are.
+func (a *authentication) watchBody(r *http.Request, s credentials.Session) *sessionBody {
+	b := &sessionBody{ReadCloser: r.Body, authentication: a, ctx: r.Context(), session: s, checked: time.Now()}
+	if a.signIn == nil && r.ContentLength != 0 {
+		r.Body = b
+	}
+	return b
+}
+
+// Read reads from the body. What arrives later than authentication.recheck after the last
+// check is not passed on before another one.
+func (b *sessionBody) Read(p []byte) (int, error) {
+	if b.ended != nil {
+		return 0, b.ended
+	}
+	n, err := b.ReadCloser.Read(p)
+	if time.Since(b.checked) < b.authentication.recheck {
+		return n, err
+	}
+	revoked, failed := b.authentication.credentials.Vouch(b.ctx, b.session.User)
+	if failed == nil && revoked > b.session.Vouched {
+		failed = credentials.ErrUnauthorized
+	}
+	if failed != nil {
+		b.ended = failed
+		return 0, failed
+	}
+	b.checked = time.Now()
+	return n, err
 }
 
 // session verifies the credential of a request: HTTP Basic user_id:token, or a bearer
-// token that names its user.
-func (a *authentication) session(r *http.Request) (session, error) {
+// token that names its user. Vouched and Until of the session are set when it is to last
+// longer than the request; for credentials that are kept elsewhere, that takes a round trip.
+func (a *authentication) session(r *http.Request, lasting bool) (credentials.Session, error) {
 	user, token, ok := a.credential(r)
 	if !ok {
-		return session{}, a.signInFirst()
+		return credentials.Session{}, a.signInFirst()
 	}
-	err := a.signIn.Authenticate(r.Context(), user, token, peer(r))
+	s := credentials.Session{User: user}
+	err := a.verify(r, &s, token, lasting)
+	if locked := (*credentials.LockedOutError)(nil); errors.As(err, &locked) {
+		a.refused.WithLabelValues(string(locked.Limit)).Inc()
+	}
 	if errors.Is(err, credentials.ErrUnauthorized) {
-		return session{}, a.signInFirst()
+		return credentials.Session{}, a.signInFirst()
 	}
 	if err != nil {
-		return session{}, err
+		return credentials.Session{}, err
 	}
-	s := session{user: user}
 	if a.tokens != nil {
-		_, s.until, err = a.tokens.Claims(token)
+		_, s.Until, err = a.tokens.Claims(token)
 	}
 	return s, err
+}
+
+// verify verifies a credential, and sets Vouched of its session.
+func (a *authentication) verify(r *http.Request, s *credentials.Session, token string, lasting bool) (err error) {
+	if a.signIn == nil {
+		s.Vouched, err = a.credentials.Authenticate(r.Context(), s.User, token, peer(r))
+		return err
+	}
+	if lasting {
+		if s.Vouched, err = a.credentials.Vouch(r.Context(), s.User); err != nil {
+			return err
+		}
+	}
+	return a.signIn.Authenticate(r.Context(), s.User, token, peer(r))
 }
 
 // credential returns the user and the token in a request's header. ok is false when there

@@ -1,8 +1,15 @@
 package api
 
 import (
+	"context"
+	"io"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 const unreadsPath = "/v2/notifications/unreads.json"
@@ -50,6 +57,72 @@ func TestFailedSignInsAreLimited(t *testing.T) {
 	}
 	w.fails(w.basic(budi, "GET", unreadsPath, ""), 429, rateLimited)
 	w.must(w.get(unreadsPath), 200) // credentials that are known to be good still work
+	families, err := w.metrics.Gather()
+	check(t, err)
+	refused := make(map[string]float64)
+	for _, f := range families {
+		if f.GetName() == "kabar_sign_ins_refused_total" {
+			for _, m := range f.GetMetric() {
+				refused[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]float64{"user": 2, "address": 0, "upstream": 0}, refused); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+}
+
+// watchedCredentials says when somebody has signed in.
+type watchedCredentials struct {
+	Credentials
+	authenticated chan struct{}
+}
+
+func (c watchedCredentials) Authenticate(ctx context.Context, user int64, token, address string) (int64, error) {
+	vouched, err := c.Credentials.Authenticate(ctx, user, token, address)
+	c.authenticated <- struct{}{}
+	return vouched, err
+}
+
+// A request whose body arrives after its credential was revoked is refused, and does
+// nothing.
+func TestSlowRequestEndsWithItsToken(t *testing.T) {
+	for name, change := range map[string]struct {
+		token  string
+		status int
+	}{
+		"another token":  {"another", 401},
+		"the same token": {"tok3ntok3n", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			watched := watchedCredentials{w.options.Credentials, make(chan struct{}, 1)}
+			opts := w.options
+			opts.Credentials, opts.Metrics = watched, nil
+			a := newAPI(opts)
+			a.auth.recheck = 0 // do not wait for a second
+			from, to := io.Pipe()
+			r := httptest.NewRequest("POST", "/v2/messages.json", from)
+			r.Header.Set("Content-Type", typeJSON)
+			r.SetBasicAuth("66", "tok3ntok3n")
+			got := make(chan answer)
+			go func() { got <- serve(a.router.mux, r) }()
+			<-watched.authenticated
+			w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"token":"`+change.token+`"}`), 200)
+			_, err := io.WriteString(to, `{"instant_message":{"receiver_id":67,"category":0,"body_bb":"halo"}}`)
+			if err == nil {
+				err = to.Close()
+			}
+			answered := <-got
+			if answered.status != change.status {
+				t.Errorf("status %d: %s, %v", answered.status, answered.body, err)
+			}
+			messages, err := w.inbox.Conversations.Messages(t.Context(), 67, model.ConversationID(66, 67), 0, 10)
+			if sent := len(messages) > 0; sent != (change.status == 200) {
+				t.Errorf("%d messages, %v", len(messages), err)
+			}
+		})
+	}
 }
 
 func TestServicesBearTheirKey(t *testing.T) {

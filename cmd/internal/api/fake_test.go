@@ -39,7 +39,9 @@ func (f fakePublisher) Publish(_ context.Context, _ string, events ...*event.Eve
 // fakeCredentials lets everybody sign in.
 type fakeCredentials struct{ Credentials }
 
-func (fakeCredentials) Authenticate(context.Context, int64, string, string) error { return nil }
+func (fakeCredentials) Authenticate(context.Context, int64, string, string) (int64, error) {
+	return 0, nil
+}
 
 // fakeCounters fails with err, or panics.
 type fakeCounters struct {

@@ -168,7 +168,7 @@ func FuzzCredential(f *testing.F) {
 	} {
 		f.Add(header)
 	}
-	users := newAuthentication(fakeTokens{}, services)
+	users := newAuthentication(Options{SignIn: fakeTokens{}, Services: services}, newMetrics(nil))
 	f.Fuzz(func(t *testing.T, header string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Authorization", header)

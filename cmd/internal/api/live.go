@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -14,9 +13,7 @@ import (
 // Live holds the websockets of users. [live.Hub] implements it and documents the methods
 // and their errors.
 type Live interface {
-	Accept(w http.ResponseWriter, r *http.Request, user int64, until time.Time, since *int64) error
-	// Kick closes the sockets of a user whose credentials have changed.
-	Kick(ctx context.Context, user int64) error
+	Accept(w http.ResponseWriter, r *http.Request, s credentials.Session, since *int64) error
 }
 
 const livePath = "/v2/live"
@@ -30,8 +27,8 @@ type sockets struct {
 }
 
 // ticket: POST /v2/live/ticket.json
-func (so *sockets) ticket(r *http.Request, s session) (reply, error) {
-	ticket, err := so.credentials.Issue(r.Context(), s.user, s.until)
+func (so *sockets) ticket(r *http.Request, s credentials.Session) (reply, error) {
+	ticket, err := so.credentials.Issue(r.Context(), s)
 	if err != nil {
 		return reply{}, err
 	}
@@ -65,7 +62,7 @@ func (so *sockets) openSocket(r *http.Request) (reply, error) {
 	}
 	return reply{serve: func(w http.ResponseWriter, r *http.Request) int {
 		noted := &statusWriter{ResponseWriter: w, status: http.StatusSwitchingProtocols}
-		err := so.live.Accept(noted, r, s.user, s.until, since)
+		err := so.live.Accept(noted, r, s, since)
 		if errors.Is(err, live.ErrSubprotocol) {
 			err = wrong("Sec-WebSocket-Protocol", "must offer "+live.Subprotocol)
 		}
@@ -78,13 +75,13 @@ func (so *sockets) openSocket(r *http.Request) (reply, error) {
 
 // socketSession returns the session of a ticket, or that of the request's credential when
 // there is no ticket.
-func (so *sockets) socketSession(r *http.Request, ticket string) (session, error) {
+func (so *sockets) socketSession(r *http.Request, ticket string) (credentials.Session, error) {
 	if ticket == "" {
-		return so.auth.session(r)
+		return so.auth.session(r, true)
 	}
-	user, until, err := so.credentials.Redeem(r.Context(), ticket)
+	s, err := so.credentials.Redeem(r.Context(), ticket)
 	if errors.Is(err, credentials.ErrUnauthorized) {
-		return session{}, so.auth.signInFirst()
+		return credentials.Session{}, so.auth.signInFirst()
 	}
-	return session{user, until}, err
+	return s, err
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,28 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
 
 // fakeLive records whose socket it accepts.
 type fakeLive struct {
-	user  int64
-	until time.Time
-	since *int64
-	err   error
-	write int // status that it writes itself, unless 0
-
-	kicks   int
-	kickErr error
+	user    int64
+	until   time.Time
+	vouched int64
+	since   *int64
+	err     error
+	write   int // status that it writes itself, unless 0
 }
 
-func (l *fakeLive) Kick(context.Context, int64) error {
-	l.kicks++
-	return l.kickErr
-}
-
-func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, user int64, until time.Time, since *int64) error {
-	l.user, l.until, l.since = user, until, since
+func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, s credentials.Session, since *int64) error {
+	l.user, l.until, l.vouched, l.since = s.User, s.Until, s.Vouched, since
 	if l.write != 0 {
 		w.WriteHeader(l.write)
 	}
@@ -133,27 +126,64 @@ func TestSocketsThatAreNotAccepted(t *testing.T) {
 	}
 }
 
-// Setting a different token ends the sockets that the old one opened, even when the first
-// attempt to end them fails. Setting the same token does not.
-func TestAnotherTokenEndsSockets(t *testing.T) {
+// A ticket of a token that was replaced is refused, and a socket that was vouched for before
+// carries a time that the revocation is later than. Setting the same token ends nothing.
+func TestAnotherTokenEndsSessions(t *testing.T) {
 	w := newWorld(t, nil)
-	l := &fakeLive{kickErr: context.DeadlineExceeded}
-	h := w.withLive(l)
-	set := func(token string) answer {
-		r := httptest.NewRequest("PUT", "/v2/users/66.json", strings.NewReader(`{"token":"`+token+`"}`))
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Authorization", "Bearer "+directory)
-		return serve(h, r)
+	set := func(token string) {
+		t.Helper()
+		w.must(w.bearer(directory, "PUT", "/v2/users/66.json", `{"token":"`+token+`"}`), 200)
 	}
-	w.fails(set("another"), 503, unavailable)
-	l.kicks, l.kickErr = 0, nil
-	w.must(set("another"), 200)
-	if l.kicks == 0 {
-		t.Error("the sockets were not ended when the request was repeated")
+	revoked := func() int64 {
+		t.Helper()
+		at, err := w.options.Credentials.Vouch(t.Context(), 66)
+		check(t, err)
+		return at
 	}
-	l.kicks = 0
-	w.must(set("another"), 200)
-	if l.kicks != 0 {
-		t.Error("the same token ended the sockets")
+	open := func(query, token string, want int) *fakeLive {
+		t.Helper()
+		l := &fakeLive{}
+		user := "66"
+		if token == "" {
+			user = ""
+		}
+		if got := handshake(w.withLive(l), query, user, token); got.status != want {
+			t.Errorf("%s: status %d: %s", query, got.status, got.body)
+		}
+		return l
+	}
+	before, same := w.ticket(), w.ticket()
+	set("tok3ntok3n")
+	open("?ticket="+same, "", 200)
+	basic := open("", "tok3ntok3n", 200)
+	set("another")
+	open("?ticket="+before, "", 401)
+	open("", "tok3ntok3n", 401)
+	if at := revoked(); at <= basic.vouched {
+		t.Errorf("revoked at %d, a socket was vouched for at %d", at, basic.vouched)
+	}
+	if l := open("", "another", 200); l.vouched != revoked() {
+		t.Errorf("vouched for at %d, revoked at %d", l.vouched, revoked())
+	}
+	set("")
+	open("", "another", 401)
+}
+
+// In the other modes it is the user's erasure that ends sessions.
+func TestErasureEndsSessions(t *testing.T) {
+	w := withJWT(t)
+	good := token(t, "66", time.Now().Add(time.Hour), jwtSecret)
+	issue := func() string {
+		issued := w.must(w.do(call{method: "POST", path: "/v2/live/ticket.json", auth: "Bearer " + good}), 200)
+		return strings.Split(issued.body, `"`)[7]
+	}
+	before := issue()
+	w.must(w.bearer(directory, "DELETE", "/v2/users/66.json", ""), 200)
+	for query, auth := range map[string]string{"?ticket=" + before: "", "": "Bearer " + good} {
+		r := httptest.NewRequest("GET", livePath+query, nil)
+		r.Header.Set("Authorization", auth)
+		if got := serve(w.withLive(&fakeLive{}), r); got.status != 401 {
+			t.Errorf("%s %s: %d %s", query, auth, got.status, got.body)
+		}
 	}
 }

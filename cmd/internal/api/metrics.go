@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kabar-gateway/kabar/devices/credentials"
 )
 
 // metrics holds the metrics of the handler.
@@ -14,6 +16,7 @@ type metrics struct {
 	refused        *prometheus.CounterVec   // registrations and removals, by whose limit
 	uploadsRefused *prometheus.CounterVec   // by whose limit
 	unknown        *prometheus.CounterVec   // by service, result
+	signInsRefused *prometheus.CounterVec   // by limit
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -46,7 +49,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "kabar_events_with_unknown_members_total",
 		Help: "Events with members that Kabar does not know, such as misspelt ones.",
 	}, []string{"service", "result"})
-	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused, m.unknown)
+	m.signInsRefused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_sign_ins_refused_total",
+		Help: "Sign-ins refused because too many from their address have failed: as one user, as too many users (address), or because the upstream was asked too often (upstream).",
+	}, []string{"limit"})
+	for _, limit := range []credentials.Limit{credentials.LimitFailures, credentials.LimitUsers, credentials.LimitCalls} {
+		m.signInsRefused.WithLabelValues(string(limit))
+	}
+	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused, m.unknown, m.signInsRefused)
 	return m
 }
 

@@ -42,8 +42,8 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	profiles := w.options.Profiles
 	w.server.Close()
 	w.options.SignIn = vouch(signin.Options{
-		Failures: w.options.Credentials.(*credentials.Store),
-		AddUser:  func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
+		Guard:   w.options.Credentials.(*credentials.Store),
+		AddUser: func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
 	})
 	w.options.Metrics = nil
 	w.server = httptest.NewServer(New(w.options))

@@ -28,7 +28,6 @@ type users struct {
 	eraser      Eraser
 	attachments Attachments // nil when none are kept
 	deliveries  Deliveries
-	live        Live // nil when there are no websockets
 	language    *language
 	// tokensElsewhere says that Credentials does not keep users' tokens.
 	tokensElsewhere bool
@@ -68,7 +67,7 @@ func (u *users) setUser(r *http.Request, _ *Service) (reply, error) {
 		return reply{}, err
 	}
 	if hasToken {
-		if err := u.setToken(r.Context(), user, token); err != nil {
+		if err := u.credentials.SetToken(r.Context(), user, token); err != nil {
 			return reply{}, err
 		}
 	}
@@ -120,27 +119,6 @@ func userDone(user int64) (reply, error) {
 		ID      string  `json:"id"`
 		Message *string `json:"message"`
 	}{"OK", strconv.FormatInt(user, 10), nil})
-}
-
-// setToken sets the token that a user signs in with. When the token changes, it closes the
-// sockets that the old token opened: once before storing, because after a failure in
-// between a repeated request would find the new token and close nothing, and once after,
-// for sockets that connected in between.
-func (u *users) setToken(ctx context.Context, user int64, token string) error {
-	same, err := u.credentials.TokenIs(ctx, user, token)
-	if err != nil {
-		return err
-	}
-	if same || u.live == nil {
-		return u.credentials.SetToken(ctx, user, token)
-	}
-	if err := u.live.Kick(ctx, user); err != nil {
-		return err
-	}
-	if err := u.credentials.SetToken(ctx, user, token); err != nil {
-		return err
-	}
-	return u.live.Kick(ctx, user)
 }
 
 // readProfile reads the given members of a profile and rejects invalid ones.

@@ -95,7 +95,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	batcher := rdb.NewBatcher(w.redis, 0)
 	registry := devices.New(devices.Options{Redis: w.redis, Batcher: batcher, Partitions: parts})
 	signIns := credentials.New(credentials.Options{
-		Redis: w.redis, Batcher: batcher, Partitions: parts, Lockout: credentials.Lockout{Failures: 3},
+		Batcher: batcher, Partitions: parts, Lockout: credentials.Lockout{Failures: 3},
 	})
 	w.inbox = inbox.New(inbox.Options{
 		Redis: w.redis, Batcher: batcher, Partitions: parts, Devices: registry.ListKey,

@@ -21,6 +21,7 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
+	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
@@ -128,12 +129,18 @@ func (a *App) newHub(reg prometheus.Registerer) *live.Hub {
 		Conversations: a.core.Inbox.Conversations,
 		DefaultAvatar: api.DefaultAvatar(a.cfg.Attachments.PublicURL),
 		Sharded:       a.core.Sharded,
+		Frames:        perSecond(a.cfg.Live.Frames),
+		ControlFrames: perSecond(a.cfg.Live.ControlFrames),
+		Typing:        time.Duration(a.cfg.Live.Typing),
 		Texts:         a.core.Texts,
 		Location:      a.cfg.Location(),
 		Log:           a.log,
 		Metrics:       reg,
 	})
 }
+
+// perSecond is the rate of n things a second, three times as many at once.
+func perSecond(n int) chat.Rate { return chat.Rate{PerSecond: float64(n), Burst: 3 * n} }
 
 func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.Handler {
 	opts := api.Options{

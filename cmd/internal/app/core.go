@@ -83,7 +83,10 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 	c.signIns = rdb.NewBatcher(redisClient, 0)
 	c.Devices = devices.New(devices.Options{Redis: redisClient, Batcher: c.Batcher, Partitions: parts, Log: log})
 	c.limits = newLimits(c.signIns, parts, cfg)
-	c.Credentials = credentials.New(credentials.Options{Redis: redisClient, Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts})
+	c.Credentials = credentials.New(credentials.Options{
+		Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts, Sharded: cluster,
+		Lockout: credentials.Lockout{Failures: cfg.Auth.FailuresPerUser, Users: cfg.Auth.UsersPerAddress, Calls: cfg.Auth.UpstreamPerAddress},
+	})
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
 		Batcher:          c.Batcher,

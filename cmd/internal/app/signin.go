@@ -48,10 +48,10 @@ func NewVerifier(cfg config.Auth, o signin.Options) (Verifier, error) {
 	return nil, nil
 }
 
-// signInOptions count failures and add users in Redis.
+// signInOptions limit failures and add users in Redis.
 func (c *Core) signInOptions(log *slog.Logger) signin.Options {
 	return signin.Options{
-		Failures: c.Credentials,
+		Guard: c.Credentials,
 		AddUser: func(ctx context.Context, user int64) error {
 			err := c.Inbox.Profiles.MarkKnown(ctx, user)
 			if errors.Is(err, inbox.ErrErased) {

@@ -11,7 +11,7 @@ import (
 // the scripts and the Go code.
 var (
 	commands = []string{
-		"append KEY v", "decr KEY", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exec", "exists KEY",
+		"append KEY v", "del KEY", "eval s 1 KEY", "evalsha s 1 KEY", "exec", "exists KEY",
 		"get KEY", "getdel KEY", "getrange KEY 0 0",
 		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hlen KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hsetnx KEY f v", "hvals KEY",
 		"incr KEY", "info", "mget KEY", "multi", "pexpire KEY 1", "pexpireat KEY 1", "pfadd KEY e", "pfcount KEY", "ping", "pttl KEY", "rename KEY KEY",

@@ -88,7 +88,7 @@ func (j *JWT) Close() error {
 //
 // It returns credentials.ErrUnauthorized, a *credentials.LockedOutError instead when
 // there were too many failures, [ErrUnavailable] when there are no keys yet, ctx' error,
-// or that of Failures or AddUser.
+// or that of Guard or AddUser.
 func (j *JWT) Authenticate(ctx context.Context, user int64, token, address string) error {
 	err := j.verify(ctx, user, token)
 	switch {
@@ -97,7 +97,7 @@ func (j *JWT) Authenticate(ctx context.Context, user int64, token, address strin
 	case !errors.Is(err, credentials.ErrUnauthorized):
 		return err
 	}
-	if limit := j.Failures.CountFailure(ctx, user, address); limit != nil {
+	if limit := j.Guard.CountFailure(ctx, user, address); limit != nil {
 		return limit
 	}
 	return err

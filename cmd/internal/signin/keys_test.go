@@ -125,7 +125,7 @@ func TestKeysAreKeptUpToDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &publisher{status: 200, document: public(t, key("rsa", issuer().rsa))}
 		o := newBackend()
-		j, err := NewJWT(JWTOptions{Options: Options{Failures: o, AddUser: o.addUser}, JWKS: "https://keys.test/", Transport: p})
+		j, err := NewJWT(JWTOptions{Options: Options{Guard: o, AddUser: o.addUser}, JWKS: "https://keys.test/", Transport: p})
 		check(t, err)
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup

@@ -22,11 +22,15 @@ const (
 	cafe = "198.51.100.9"
 )
 
-// A backend provides what a verifier needs. It allows three failures, counts how often each
-// user is added, and has a clock.
+// A backend provides what a verifier needs, for several processes. It allows three failures
+// as one user and calls calls from one address, counts how often each user is added, and has
+// a clock.
 type backend struct {
 	mu       sync.Mutex
 	failures map[string]int
+	called   map[string]int // by address
+	calls    int            // that are allowed
+	known    map[string]time.Time
 	added    map[int64]int
 	now      time.Time
 	addErr   error // what AddUser returns
@@ -34,12 +38,12 @@ type backend struct {
 
 func newBackend() *backend {
 	return &backend{
-		failures: make(map[string]int), added: make(map[int64]int),
+		failures: make(map[string]int), called: make(map[string]int), calls: 1000, known: make(map[string]time.Time), added: make(map[int64]int),
 		now: time.Date(2014, 1, 23, 13, 48, 51, 0, time.UTC),
 	}
 }
 
-func (o *backend) options() Options { return Options{Failures: o, AddUser: o.addUser, Now: o.clock} }
+func (o *backend) options() Options { return Options{Guard: o, AddUser: o.addUser, Now: o.clock} }
 
 func (o *backend) clock() time.Time {
 	o.mu.Lock()
@@ -65,18 +69,57 @@ func (o *backend) addUser(_ context.Context, user int64) error {
 func (o *backend) CountFailure(_ context.Context, user int64, address string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.count(user, address)
+}
+
+// count counts a failure. o.mu is held.
+func (o *backend) count(user int64, address string) error {
 	key := fmt.Sprint(user, address)
 	if o.failures[key] >= 3 {
-		return &credentials.LockedOutError{RetryAfter: time.Minute}
+		return &credentials.LockedOutError{RetryAfter: time.Minute, Limit: credentials.LimitFailures}
 	}
 	o.failures[key]++
 	return nil
+}
+
+func (o *backend) CountCall(_ context.Context, user int64, address string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.called[address] >= o.calls {
+		return &credentials.LockedOutError{RetryAfter: time.Minute, Limit: credentials.LimitCalls}
+	}
+	err := o.count(user, address)
+	if err == nil {
+		o.called[address]++
+	}
+	return err
 }
 
 func (o *backend) Forgive(_ context.Context, user int64, address string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failures[fmt.Sprint(user, address)]--
+	return nil
+}
+
+func (o *backend) LastSuccess(_ context.Context, user int64, token, address string) (time.Duration, bool, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, ok := o.known[fmt.Sprint(user, token, address)]
+	return o.now.Sub(at), ok, nil
+}
+
+func (o *backend) Remember(_ context.Context, user int64, token, address string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known[fmt.Sprint(user, token, address)] = o.now
+	return nil
+}
+
+func (o *backend) Forget(_ context.Context, user int64, token, address string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.known, fmt.Sprint(user, token, address))
 	return nil
 }
 

@@ -27,7 +27,7 @@ func TestUpstreamIsSlow(t *testing.T) {
 		o := newBackend()
 		slow := false
 		u, err := NewUpstream(UpstreamOptions{
-			Options: Options{Failures: o, AddUser: o.addUser}, URL: "http://upstream.test/",
+			Options: Options{Guard: o, AddUser: o.addUser}, URL: "http://upstream.test/",
 			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				if slow {
 					return silence(r)

@@ -45,7 +45,9 @@ type UpstreamOptions struct {
 // status ERROR. Any other answer, and a timeout, tells nothing.
 //
 // A success is cached, by a digest, for Fresh, and for Stale while the server gives no
-// answer. It is safe for concurrent use. Close it.
+// answer. Options.Guard keeps it for other processes, for credentials from the same address,
+// and exempts these from the limits of failures and of calls. It is safe for concurrent use.
+// Close it.
 type Upstream struct {
 	*verifier
 	client    *http.Client
@@ -91,7 +93,7 @@ func (u *Upstream) Close() error {
 //
 // It returns credentials.ErrUnauthorized, a *credentials.LockedOutError after too many
 // failures, [ErrUnavailable] when the upstream gives no answer, ctx' error, or that
-// of Failures or AddUser.
+// of Guard or AddUser.
 func (u *Upstream) Authenticate(ctx context.Context, user int64, token, address string) error {
 	if token == "" {
 		return credentials.ErrUnauthorized // an upstream might take that for a visitor
@@ -128,11 +130,20 @@ func (u *Upstream) settled(c credential) bool {
 // attempt asks about a credential. Unless it is known to be good, it counts as a failure
 // until the upstream says otherwise.
 func (u *Upstream) attempt(ctx context.Context, c credential, token, address string, known bool) error {
+	if !known && !u.settled(c) {
+		ago, ok, err := u.Guard.LastSuccess(ctx, c.user, token, address)
+		if err != nil {
+			return err
+		}
+		if known = ok; ok {
+			u.successes.Add(c, success{at: u.Now().Add(-ago)}) // in this process or another one
+		}
+	}
 	if u.settled(c) {
-		return nil // by the call before this one
+		return nil // by another process, or by the call before this one
 	}
 	if !known {
-		if err := u.Failures.CountFailure(ctx, c.user, address); err != nil {
+		if err := u.Guard.CountCall(ctx, c.user, address); err != nil {
 			return err
 		}
 	}
@@ -141,14 +152,12 @@ func (u *Upstream) attempt(ctx context.Context, c credential, token, address str
 	switch {
 	case err == nil:
 		u.successes.Add(c, success{at: now})
+		u.note("a credential is not known to other processes", u.Guard.Remember(ctx, c.user, token, address))
 	case errors.Is(err, credentials.ErrUnauthorized):
 		u.successes.Remove(c)
-		if known {
-			// The credential is bad even when counting fails.
-			var locked *credentials.LockedOutError
-			if failed := u.Failures.CountFailure(ctx, c.user, address); failed != nil && !errors.As(failed, &locked) {
-				u.warn("a failed sign-in was not counted", failed)
-			}
+		if known { // the credential is bad even when these fail
+			u.note("a credential that is not good any more is still exempt from limits", u.Guard.Forget(ctx, c.user, token, address))
+			u.note("a failed sign-in was not counted", u.Guard.CountFailure(ctx, c.user, address))
 		}
 		return err
 	default:
@@ -159,13 +168,19 @@ func (u *Upstream) attempt(ctx context.Context, c credential, token, address str
 			err = nil
 		}
 	}
-	if !known {
-		// Otherwise it counts until the window ends.
-		if failed := u.Failures.Forgive(ctx, c.user, address); failed != nil {
-			u.warn("an attempt that did not fail still counts as a failure", failed)
-		}
+	if !known { // otherwise it counts until the window ends
+		u.note("an attempt that did not fail still counts as a failure", u.Guard.Forgive(ctx, c.user, address))
 	}
 	return err
+}
+
+// note logs an error of Guard that does not change the answer, apart from a limit that is
+// reached already.
+func (u *Upstream) note(message string, err error) {
+	var locked *credentials.LockedOutError
+	if err != nil && !errors.As(err, &locked) {
+		u.warn(message, err)
+	}
 }
 
 // ask presents a credential to the upstream. The error is nil for a good one,

@@ -209,13 +209,74 @@ func TestUpstreamLimitsFailures(t *testing.T) {
 	m.pass(Fresh)
 	m.signIn(budi, "tok3n", cafe, nil, 1)
 	m.pass(Stale)
-	m.signIn(budi, "tok3n", cafe, errLocked, 0) // no longer remembered
+	m.signIn(budi, "tok3n", cafe, nil, 1) // still known to be good
 
 	m.answers(401, "")
-	m.pass(-Stale)
 	m.pass(Fresh)
 	m.signIn(budi, "tok3n", cafe, credentials.ErrUnauthorized, 1) // no longer valid
 	m.signIn(budi, "tok3n", cafe, errLocked, 0)
+}
+
+// another is a process beside the first one, or after it.
+func (m *fakeUpstream) another() *fakeUpstream {
+	m.t.Helper()
+	other := &fakeUpstream{backend: m.backend, t: m.t}
+	server := httptest.NewServer(other)
+	u, err := NewUpstream(UpstreamOptions{Options: m.options(), URL: server.URL + "/v2/users/info.json"})
+	check(m.t, err)
+	other.Upstream = u
+	m.t.Cleanup(func() { check(m.t, u.Close()); server.Close() })
+	return other
+}
+
+// What one process knows to be good is good in another one, for as long, and is exempt from
+// the limits there.
+func TestUpstreamSharesWhatIsKnown(t *testing.T) {
+	m := newFakeUpstream(t)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	for range 3 {
+		m.signIn(ani, "guess", home, credentials.ErrUnauthorized, 1)
+	}
+	m.another().signIn(ani, "tok3n", home, nil, 0) // fresh
+	m.another().signIn(ani, "guess", home, errLocked, 0)
+	m.another().signIn(ani, "tok3n", cafe, nil, 1) // not known from there
+	m.pass(Fresh)
+	m.another().signIn(ani, "tok3n", home, nil, 1)
+
+	m.pass(Fresh)
+	down := m.another()
+	down.answers(503, "")
+	down.signIn(ani, "tok3n", home, nil, 1)             // stale
+	down.signIn(budi, "tok3n", home, ErrUnavailable, 1) // never verified
+	m.pass(Stale)
+	down.signIn(ani, "tok3n", home, ErrUnavailable, 1)
+
+	gone := m.another()
+	gone.answers(401, "")
+	gone.signIn(ani, "tok3n", home, credentials.ErrUnauthorized, 1)
+	gone.signIn(ani, "tok3n", home, errLocked, 0) // not known any more
+	m.another().signIn(ani, "tok3n", home, errLocked, 0)
+}
+
+// Guesses for ever other users reach the upstream as often as the budget of their address
+// allows. Known users of that address, and new ones elsewhere, do not notice.
+func TestUpstreamCallsHaveABudget(t *testing.T) {
+	m := newFakeUpstream(t)
+	m.signIn(ani, "tok3n", home, nil, 1)
+	m.pass(Fresh)
+	m.backend.calls = 10
+	var wg sync.WaitGroup
+	before := m.asked.Load()
+	for i := range 200 {
+		wg.Go(func() { _ = m.Authenticate(t.Context(), int64(1000+i), "guess", home) })
+	}
+	wg.Wait()
+	if n := m.asked.Load() - before; n != int32(m.backend.calls)-1 {
+		t.Errorf("%d guesses reached the upstream", n)
+	}
+	m.signIn(ani, "tok3n", home, nil, 1)
+	m.another().signIn(ani, "tok3n", home, nil, 0)
+	m.signIn(budi, "tok3n", cafe, nil, 1)
 }
 
 // Guesses that are made at the same time share the limit, although none has been answered

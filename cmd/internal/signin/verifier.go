@@ -15,16 +15,21 @@ import (
 // whether the credential is good: try again later.
 var ErrUnavailable = errors.New("credentials cannot be verified for now")
 
-// A FailureCounter limits failed sign-ins by user and address together.
-// [credentials.Store] is one, and documents the methods and their errors.
-type FailureCounter interface {
+// A Guard limits failed sign-ins by address, and remembers credentials that were found to
+// be good, for all processes. [credentials.Store] is one, and documents the methods and
+// their errors.
+type Guard interface {
 	CountFailure(ctx context.Context, user int64, address string) error
+	CountCall(ctx context.Context, user int64, address string) error
 	Forgive(ctx context.Context, user int64, address string) error
+	LastSuccess(ctx context.Context, user int64, token, address string) (ago time.Duration, known bool, err error)
+	Remember(ctx context.Context, user int64, token, address string) error
+	Forget(ctx context.Context, user int64, token, address string) error
 }
 
-// Options are the options of every way to sign in. Failures and AddUser are required.
+// Options are the options of every way to sign in. Guard and AddUser are required.
 type Options struct {
-	Failures FailureCounter
+	Guard Guard
 	// AddUser stores that a user exists, so that others can write to them. It is
 	// called for a user who signs in, about once an hour. Its error fails the
 	// sign-in.
