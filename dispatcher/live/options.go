@@ -95,9 +95,6 @@ type Options struct {
 	// Frames is the rate limit of the frames that one socket sends: 20 a second and 60 at
 	// once unless set.
 	Frames chat.Rate
-	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
-	// [websocket.AcceptOptions].
-	OriginPatterns []string
 	// Compression offers permessage-deflate, without context takeover.
 	Compression bool
 	// Texts is the message catalogue: the built-in one when nil.

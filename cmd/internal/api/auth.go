@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -73,7 +72,7 @@ func (a *authentication) session(r *http.Request) (session, error) {
 	if !ok {
 		return session{}, a.signInFirst()
 	}
-	err := a.signIn.Authenticate(r.Context(), user, token, peer(r))
+	err := a.signIn.Authenticate(r.Context(), user, token, clientAddress(r).Addr().String())
 	if errors.Is(err, credentials.ErrUnauthorized) {
 		return session{}, a.signInFirst()
 	}
@@ -116,15 +115,6 @@ func (a *authentication) signInFirst() *failure {
 func bearer(r *http.Request) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
-}
-
-// peer returns the address at the other end of the connection, without its port.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // forService is an endpoint that authenticates the service and checks its scope first.

@@ -62,7 +62,7 @@ func (reg *registration) allow(r *http.Request, a devices.Action, user int64) er
 	if reg.limiter == nil {
 		return nil
 	}
-	err := reg.limiter.Allow(r.Context(), a, user, peer(r))
+	err := reg.limiter.Allow(r.Context(), a, user, clientAddress(r).Addr().String())
 	var limit *devices.LimitError
 	if errors.As(err, &limit) {
 		reg.refused.WithLabelValues(limit.By).Inc()

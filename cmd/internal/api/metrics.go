@@ -12,6 +12,7 @@ type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, status
 	seconds  *prometheus.HistogramVec // by route, method
 	refused  *prometheus.CounterVec   // by whose limit
+	origins  *prometheus.CounterVec   // of refused pages, by kind of request
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -33,7 +34,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, by := range []string{"user", "address"} {
 		m.refused.WithLabelValues(by)
 	}
-	reg.MustRegister(m.requests, m.seconds, m.refused)
+	m.origins = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_origins_refused_total",
+		Help: "Requests of pages refused because their origin is not allowed: preflight requests, and sockets.",
+	}, []string{"kind"})
+	for _, kind := range []string{aPreflight, aSocket} {
+		m.origins.WithLabelValues(kind)
+	}
+	reg.MustRegister(m.requests, m.seconds, m.refused, m.origins)
 	return m
 }
 

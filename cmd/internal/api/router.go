@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
@@ -29,6 +30,7 @@ const get, post, patch, put, del = http.MethodGet, http.MethodPost, http.MethodP
 
 // routes registers the endpoints of every resource.
 func (a *api) routes() {
+	a.router.mux.Use(middleware.GetHead) // HEAD is answered by the endpoint of GET; the server leaves the body out
 	a.userRoutes()
 	a.serviceRoutes()
 	a.small(openAPI(), "/openapi.json", get)
@@ -188,6 +190,9 @@ func (ro *router) wrongMethod(r *http.Request) (reply, error) {
 	methods = slices.DeleteFunc(methods, func(m string) bool {
 		return !ro.mux.Match(chi.NewRouteContext(), m, r.URL.EscapedPath())
 	})
+	if i := slices.Index(methods, http.MethodGet); i >= 0 {
+		methods = slices.Insert(methods, i+1, http.MethodHead)
+	}
 	if len(methods) == 0 { // an unknown method and an unknown path
 		return notFoundHere(r)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
+	"github.com/kabar-gateway/kabar/cmd/internal/edge"
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
@@ -148,6 +149,8 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Eraser:        a.core.Dispatcher.Janitor,
 		Types:         a.core.Dispatcher.Types(),
 		Services:      services(a.cfg.Services),
+		Proxies:       a.proxies(),
+		Origins:       edge.NewOrigins(a.cfg.Origins),
 		Attachments:   files,
 		PublicURL:     a.cfg.Attachments.PublicURL,
 		Live:          a.hub,
@@ -161,6 +164,11 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		opts.SignIn = a.signIn
 	}
 	return api.New(opts)
+}
+
+// proxies returns the proxies that the configuration trusts.
+func (a *App) proxies() edge.Proxies {
+	return edge.Proxies{Networks: a.cfg.Proxies.Networks(), Header: a.cfg.Proxies.Header}
 }
 
 func (a *App) listen(key, address string) (net.Listener, error) {
