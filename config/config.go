@@ -25,6 +25,7 @@ type Config struct {
 	AdminListen string         `yaml:"admin_listen" doc:"address of /metrics, /healthz, /readyz and /debug/pprof/, host:port; not for the public"`
 	Origins     []string       `yaml:"origins" doc:"origins whose pages may use the API and open sockets: exact, like https://shop.example, or all names below one, like https://*.shop.example; the variable takes a,b,…"`
 	Proxies     TrustedProxies `yaml:"trusted_proxies"`
+	Connections Connections    `yaml:"connections"`
 	Redis       Redis          `yaml:"redis"`
 	Auth        Auth           `yaml:"auth"`
 	Services    []Service      `yaml:"services" doc:"the services that may publish; the variable takes name:sha256[:scope+scope],…"`
@@ -49,6 +50,7 @@ func Default() *Config {
 	return &Config{
 		Listen:      ":8080",
 		AdminListen: "127.0.0.1:9090",
+		Connections: Connections{PerAddress: 1000, Total: 10_000},
 		Redis:       Redis{URL: "redis://127.0.0.1:6379/0", Partitions: 16, Prefix: "kabar"},
 		Auth:        Auth{Mode: AuthStore},
 		APNs:        APNs{Environment: APNsProduction},
@@ -79,6 +81,7 @@ func (c *Config) problems() problems {
 	p.address("admin_listen", c.AdminListen)
 	validateOrigins(&p, c.Origins)
 	c.Proxies.validate(&p)
+	c.Connections.validate(&p)
 	c.Redis.validate(&p)
 	c.Auth.validate(&p)
 	validateServices(&p, c.Services, c.Webhooks.AllowPrivate)

@@ -55,6 +55,17 @@ func (c TrustedProxies) validate(p *problems) {
 	}
 }
 
+// Connections limits connections to the public address. 0 is no limit.
+type Connections struct {
+	PerAddress int `yaml:"per_address" doc:"connections without a live socket that one address (of IPv6 a /64) may keep open to a process; for one more, the one that has been idle for the longest time is closed; trusted proxies are not limited; 0 to 1000000, 0 is no limit"`
+	Total      int `yaml:"total" doc:"the same for all addresses together; 0 to 1000000, 0 is no limit; with live sockets they are at most what the limit on open files leaves after a reserve"`
+}
+
+func (c Connections) validate(p *problems) {
+	p.between("connections.per_address", c.PerAddress, 0, 1_000_000)
+	p.between("connections.total", c.Total, 0, 1_000_000)
+}
+
 var (
 	// origin is the scheme, then a name (the first group when all names below it are meant)
 	// or an address, and a port.

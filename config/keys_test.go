@@ -69,6 +69,8 @@ func TestKeys(t *testing.T) {
 		{Name: "origins", Env: "KABAR_ORIGINS"},
 		{Name: "trusted_proxies.cidrs", Env: "KABAR_TRUSTED_PROXIES_CIDRS"},
 		{Name: "trusted_proxies.header", Env: "KABAR_TRUSTED_PROXIES_HEADER"},
+		{Name: "connections.per_address", Env: "KABAR_CONNECTIONS_PER_ADDRESS", Default: "1000"},
+		{Name: "connections.total", Env: "KABAR_CONNECTIONS_TOTAL", Default: "10000"},
 		{Name: "auth.mode", Env: "KABAR_AUTH_MODE", Default: "store"},
 		{Name: "auth.admins", Env: "KABAR_AUTH_ADMINS"},
 		{Name: "services", Env: "KABAR_SERVICES"},

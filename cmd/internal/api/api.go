@@ -314,6 +314,7 @@ func newAPI(opts Options) *api {
 	a.entrance = &entrance{
 		proxies: opts.Proxies, origins: pages, router: a.router.mux,
 		preflight: a.router.handler(route{pattern: "preflight", method: http.MethodOptions, usual: http.StatusNoContent, serve: pages.preflight}),
+		refuse:    a.router.handler(route{pattern: "refused", method: "any", usual: http.StatusTooManyRequests, serve: tooManyConnections}),
 	}
 	return a
 }

@@ -16,6 +16,7 @@ type entrance struct {
 	origins   *origins
 	router    http.Handler
 	preflight http.Handler
+	refuse    http.Handler // of connections that are too many
 }
 
 // ServeHTTP implements http.Handler.
@@ -23,11 +24,14 @@ func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	client := edge.Network(e.proxies.Client(r))
 	r = r.WithContext(context.WithValue(r.Context(), clientKey{}, client))
 	e.origins.share(w.Header(), r)
-	if isPreflight(r) {
+	switch {
+	case edge.Refused(r.Context()) != "":
+		e.refuse.ServeHTTP(w, r)
+	case isPreflight(r):
 		e.preflight.ServeHTTP(w, r)
-		return
+	default:
+		e.router.ServeHTTP(w, r)
 	}
-	e.router.ServeHTTP(w, r)
 }
 
 type clientKey struct{}
@@ -38,4 +42,13 @@ type clientKey struct{}
 func clientAddress(r *http.Request) netip.Prefix {
 	client, _ := r.Context().Value(clientKey{}).(netip.Prefix)
 	return client
+}
+
+// tooManyConnections answers on a connection that is over a limit, and closes it.
+func tooManyConnections(*http.Request) (reply, error) {
+	return reply{}, &failure{
+		code:   rateLimited,
+		header: map[string]string{"Retry-After": seconds(retryAfter), "Connection": "close"},
+		fields: map[string]string{"connections": "are too many at the moment; send several requests over one connection, and close those that you do not need"},
+	}
 }

@@ -1,10 +1,15 @@
 package api
 
 import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/edge"
 )
@@ -74,5 +79,32 @@ func TestHead(t *testing.T) {
 				t.Errorf("%s: %s of HEAD is %q, of GET %q", path, name, head.header.Get(name), get.header.Get(name))
 			}
 		}
+	}
+}
+
+func TestConnectionThatIsTooMany(t *testing.T) {
+	a := newAPI(Options{Credentials: fakeCredentials{}, Publisher: fakePublisher{}})
+	got := serve(a.entrance.refuse, httptest.NewRequest("GET", unreadsPath, nil))
+	e := got.envelope(t)
+	if got.status != http.StatusTooManyRequests || e.Code != rateLimited || e.Errors["connections"] == "" ||
+		got.header.Get("Retry-After") == "" || got.header.Get("Connection") != "close" {
+		t.Errorf("%d %s %v", got.status, got.body, got.header)
+	}
+}
+
+// Who has not signed in cannot keep a connection busy by not sending the body.
+func TestFailuresDoNotWaitForTheBody(t *testing.T) {
+	w := newWorld(t, nil)
+	conn, err := net.Dial("tcp", w.server.Listener.Addr().String())
+	check(t, err)
+	defer conn.Close()
+	check(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = fmt.Fprint(conn, "POST "+messagesPath+" HTTP/1.1\r\nHost: kabar\r\nContent-Length: 1000\r\n\r\n")
+	check(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	check(t, err)
+	resp.Body.Close()
+	if resp.StatusCode != 401 {
+		t.Errorf("status %d", resp.StatusCode)
 	}
 }

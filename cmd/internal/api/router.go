@@ -22,6 +22,10 @@ const (
 	eventsBody = 8 << 20
 )
 
+// unreadTimeout is how long a failure waits for the rest of its request. Otherwise a client
+// that does not send the body would keep its connection busy without having signed in.
+const unreadTimeout = 2 * time.Second
+
 // An endpoint answers a request, or returns the error to be answered; see
 // errors.go.
 type endpoint func(r *http.Request) (reply, error)
@@ -171,6 +175,9 @@ func (ro *router) answer(rt *route, w http.ResponseWriter, r *http.Request) (re 
 	}
 	re, err := rt.serve(r)
 	if err != nil {
+		if r.ContentLength != 0 { // the server reads what is left of the body before it answers
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadTimeout)) // fails only for writers without deadlines
+		}
 		return ro.failures.fail(rt.pattern, r, err)
 	}
 	return re

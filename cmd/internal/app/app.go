@@ -108,6 +108,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	a.core.Dispatcher.Janitor.SetFiles(files)
 	a.hub = a.newHub(reg)
 	a.public.server = newServer(a.newAPI(files, reg), log)
+	a.limitConnections(reg)
 	a.admin.server = newServer(a.adminHandler(reg), log)
 	a.admin.server.WriteTimeout = 0 // a CPU profile takes as long as requested
 	return a, nil
@@ -169,6 +170,15 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 // proxies returns the proxies that the configuration trusts.
 func (a *App) proxies() edge.Proxies {
 	return edge.Proxies{Networks: a.cfg.Proxies.Networks(), Header: a.cfg.Proxies.Header}
+}
+
+// limitConnections applies the limits on connections to the public address. What the
+// operator's address needs is kept by them.
+func (a *App) limitConnections(reg prometheus.Registerer) {
+	limits := edge.Limits{PerAddress: a.cfg.Connections.PerAddress, Total: a.cfg.Connections.Total, Files: edge.FileLimit()}
+	connections := edge.NewConnections(edge.Options{Limits: limits, Proxies: a.proxies(), Log: a.log, Metrics: reg})
+	a.public.Listener = connections.Listen(a.public.Listener)
+	a.public.server.ConnState, a.public.server.ConnContext = connections.ConnState, connections.ConnContext
 }
 
 func (a *App) listen(key, address string) (net.Listener, error) {
