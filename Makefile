@@ -12,7 +12,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 .PHONY: setup
-setup: ## install what the tests need: a C compiler, redis-server, promtool, curl, npx, Chromium
+setup: ## install what the tests need: a C compiler, redis-server, promtool, curl, npx, Chromium, nginx, Caddy
 	@sh ./.ci/setup
 
 .PHONY: test

@@ -21,25 +21,28 @@ import (
 
 // Config is the whole configuration of a Kabar process.
 type Config struct {
-	Listen      string      `yaml:"listen" doc:"address of the public API and its sockets, host:port"`
-	AdminListen string      `yaml:"admin_listen" doc:"address of /metrics, /healthz, /readyz and /debug/pprof/, host:port; not for the public"`
-	Redis       Redis       `yaml:"redis"`
-	Auth        Auth        `yaml:"auth"`
-	Services    []Service   `yaml:"services" doc:"the services that may publish; the variable takes name:sha256[:scope+scope],…"`
-	Webhooks    Webhooks    `yaml:"webhooks"`
-	FCM         FCM         `yaml:"fcm"`
-	APNs        APNs        `yaml:"apns"`
-	Push        Push        `yaml:"push"`
-	Live        Live        `yaml:"live"`
-	Devices     Devices     `yaml:"devices"`
-	Dedupe      Dedupe      `yaml:"dedupe"`
-	Attachments Attachments `yaml:"attachments"`
-	Timezone    string      `yaml:"timezone" doc:"zone of the times in answers, an IANA name"`
-	Locale      string      `yaml:"locale" doc:"language of a user who did not choose one: id or en"`
-	Texts       string      `yaml:"texts" doc:"folder with message files of your own, id.yaml and en.yaml, whose texts replace the built-in ones"`
-	Retention   Retention   `yaml:"retention"`
-	Types       []EventType `yaml:"types" doc:"further event types; the variable takes the list as YAML, [{name: …, lane: …}]"`
-	Log         Log         `yaml:"log"`
+	Listen      string         `yaml:"listen" doc:"address of the public API and its sockets, host:port"`
+	AdminListen string         `yaml:"admin_listen" doc:"address of /metrics, /healthz, /readyz and /debug/pprof/, host:port; not for the public"`
+	Origins     []string       `yaml:"origins" doc:"origins whose pages may use the API and open sockets: exact, like https://shop.example, or all names below one, like https://*.shop.example; the variable takes a,b,…"`
+	Proxies     TrustedProxies `yaml:"trusted_proxies"`
+	Connections Connections    `yaml:"connections"`
+	Redis       Redis          `yaml:"redis"`
+	Auth        Auth           `yaml:"auth"`
+	Services    []Service      `yaml:"services" doc:"the services that may publish; the variable takes name:sha256[:scope+scope],…"`
+	Webhooks    Webhooks       `yaml:"webhooks"`
+	FCM         FCM            `yaml:"fcm"`
+	APNs        APNs           `yaml:"apns"`
+	Push        Push           `yaml:"push"`
+	Live        Live           `yaml:"live"`
+	Devices     Devices        `yaml:"devices"`
+	Dedupe      Dedupe         `yaml:"dedupe"`
+	Attachments Attachments    `yaml:"attachments"`
+	Timezone    string         `yaml:"timezone" doc:"zone of the times in answers, an IANA name"`
+	Locale      string         `yaml:"locale" doc:"language of a user who did not choose one: id or en"`
+	Texts       string         `yaml:"texts" doc:"folder with message files of your own, id.yaml and en.yaml, whose texts replace the built-in ones"`
+	Retention   Retention      `yaml:"retention"`
+	Types       []EventType    `yaml:"types" doc:"further event types; the variable takes the list as YAML, [{name: …, lane: …}]"`
+	Log         Log            `yaml:"log"`
 }
 
 // Default returns the default configuration. It is valid: both providers are off and Redis
@@ -48,6 +51,7 @@ func Default() *Config {
 	return &Config{
 		Listen:      ":8080",
 		AdminListen: "127.0.0.1:9090",
+		Connections: Connections{PerAddress: 1000, Total: 10_000},
 		Redis:       Redis{URL: "redis://127.0.0.1:6379/0", Partitions: 16, Prefix: "kabar"},
 		Auth:        Auth{Mode: AuthStore, FailuresPerUser: 10, UsersPerAddress: 200, UpstreamPerAddress: 240},
 		APNs:        APNs{Environment: APNsProduction},
@@ -77,6 +81,9 @@ func (c *Config) problems() problems {
 	var p problems
 	p.address("listen", c.Listen)
 	p.address("admin_listen", c.AdminListen)
+	validateOrigins(&p, c.Origins)
+	c.Proxies.validate(&p)
+	c.Connections.validate(&p)
 	c.Redis.validate(&p)
 	c.Auth.validate(&p)
 	validateServices(&p, c.Services, c.Webhooks.AllowPrivate)

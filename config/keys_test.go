@@ -66,6 +66,11 @@ func TestKeys(t *testing.T) {
 		{Name: "redis.prefix", Env: "KABAR_REDIS_PREFIX", Default: "kabar"},
 		{Name: "redis.wait_replicas", Env: "KABAR_REDIS_WAIT_REPLICAS", Default: "0"},
 		{Name: "redis.allow_volatile", Env: "KABAR_REDIS_ALLOW_VOLATILE", Default: "false"},
+		{Name: "origins", Env: "KABAR_ORIGINS"},
+		{Name: "trusted_proxies.cidrs", Env: "KABAR_TRUSTED_PROXIES_CIDRS"},
+		{Name: "trusted_proxies.header", Env: "KABAR_TRUSTED_PROXIES_HEADER"},
+		{Name: "connections.per_address", Env: "KABAR_CONNECTIONS_PER_ADDRESS", Default: "1000"},
+		{Name: "connections.total", Env: "KABAR_CONNECTIONS_TOTAL", Default: "10000"},
 		{Name: "auth.mode", Env: "KABAR_AUTH_MODE", Default: "store"},
 		{Name: "auth.admins", Env: "KABAR_AUTH_ADMINS"},
 		{Name: "services", Env: "KABAR_SERVICES"},
@@ -140,6 +145,8 @@ func otherValue(t *testing.T, key, secretFile string) string {
 			return "1w7m"
 		case []int64:
 			return "1, 2"
+		case []string:
+			return "one, two"
 		case []Service:
 			return "shop:00:events"
 		case []EventType:

@@ -155,6 +155,19 @@ func (b *browser) run(script string) {
 	}
 }
 
+// value returns the text that a JavaScript expression has in the page.
+func (b *browser) value(expression string) string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), waitTimeout)
+	defer cancel()
+	raw, err := b.call(ctx, "Runtime.evaluate", map[string]any{"expression": expression})
+	var r struct{ Result struct{ Value string } }
+	if err != nil || json.Unmarshal(raw, &r) != nil || r.Result.Value == "" {
+		b.t.Fatalf("%s: %s %v", expression, raw, err)
+	}
+	return r.Result.Value
+}
+
 // await waits until a JavaScript condition is true in the page.
 func (b *browser) await(condition string) {
 	b.t.Helper()

@@ -27,6 +27,7 @@ type flags struct {
 	PageListen  string      `help:"Address of the page to look at; ${page}, or a free port where that is taken, unless set." placeholder:"HOST:PORT"`
 	Data        string      `help:"Folder that keeps Redis' data for the next run; ${default} unless set." default:"./kabar-data" placeholder:"DIR"`
 	Fault       []faultFlag `help:"Let the fake FCM and APNs misbehave: NAME for all devices, NAME=0.3 for that share of them, NAME=2x twice; of one service with fcm:NAME or apns:NAME. Repeatable. --fault list prints the names." placeholder:"FAULT" sep:"none"`
+	Origin      []string    `help:"Let pages of this origin use the gateway and its sockets, such as http://localhost:3000. Repeatable." placeholder:"ORIGIN"`
 	InMemory    bool        `help:"Use the embedded Redis even where redis-server is installed, and keep nothing."`
 }
 

@@ -164,6 +164,7 @@ func (p *playground) configure(ctx context.Context) (*config.Config, error) {
 		}
 		cfg.Attachments.URL = config.URL("file://" + filepath.ToSlash(folder))
 	}
+	cfg.Origins = p.Origin
 	cfg.Services = []config.Service{demoService()}
 	cfg.Log = config.Log{Level: "warn", Format: config.LogText} // the output is for pushes
 	return cfg, nil

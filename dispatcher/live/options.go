@@ -103,9 +103,6 @@ type Options struct {
 	// Typing is the interval in which one user's typing is told to one partner at most
 	// once, however many sockets and processes the user types through: 1 s unless set.
 	Typing time.Duration
-	// OriginPatterns are the hosts whose pages may open sockets, beside our own; see
-	// [websocket.AcceptOptions].
-	OriginPatterns []string
 	// DefaultAvatar returns the address of the picture that stands for an avatar that is not
 	// set, for the client of a handshake. Frames leave such avatars empty when it is nil.
 	DefaultAvatar func(r *http.Request) string

@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/edge"
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher"
@@ -189,6 +190,10 @@ type Options struct {
 	Types *event.Types
 
 	Services []Service
+	// Proxies are those that may say where a request comes from; the zero value trusts none.
+	Proxies edge.Proxies
+	// Origins are those whose pages may use the API, beside our own.
+	Origins edge.Origins
 	// SignIn verifies users' credentials that are kept elsewhere; nil when Credentials
 	// keeps them.
 	SignIn SignIn
@@ -214,8 +219,9 @@ type Options struct {
 
 // api holds the resources, their authentication and the router that serves them.
 type api struct {
-	router *router
-	auth   *authentication
+	entrance *entrance
+	router   *router
+	auth     *authentication
 
 	notifications *notifications
 	registration  *registration
@@ -233,7 +239,7 @@ type api struct {
 // New returns a handler that serves the whole public interface. It keeps no state apart
 // from metrics and, for a minute, users' languages. It limits the size of requests; the
 // server sets the deadlines for reading them and for writing answers.
-func New(opts Options) http.Handler { return newAPI(opts).router.mux }
+func New(opts Options) http.Handler { return newAPI(opts).entrance }
 
 // withDefaults returns the options with a value for each that may be left out.
 func (opts Options) withDefaults() Options {
@@ -263,6 +269,7 @@ func newAPI(opts Options) *api {
 	metrics := newMetrics(opts.Metrics)
 	auth := newAuthentication(opts, metrics)
 	avatar := DefaultAvatar(opts.PublicURL)
+	pages := newOrigins(opts.Origins, opts.Log, metrics.origins)
 	viewer := &messageViewer{profiles: opts.Profiles, location: opts.Location, defaultAvatar: avatar}
 	a := &api{
 		router: &router{mux: chi.NewRouter(), failures: fails, metrics: metrics, log: opts.Log},
@@ -288,7 +295,7 @@ func newAPI(opts Options) *api {
 		messages: &messages{conversations: opts.Conversations, chat: opts.Chat, viewer: viewer, language: words},
 		contacts: &contacts{contacts: opts.Contacts, profiles: opts.Profiles, defaultAvatar: avatar},
 		files:    &files{attachments: opts.Attachments, uploads: limited{opts.Limits.Uploads, metrics.uploadsRefused}, url: opts.PublicURL},
-		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, failures: fails},
+		sockets:  &sockets{live: opts.Live, credentials: opts.Credentials, auth: auth, origins: pages, failures: fails},
 		events: &events{
 			parser: &eventParser{opts.Publisher}, publisher: opts.Publisher, deliveries: opts.Deliveries,
 			language: words, failures: fails, location: opts.Location, unknown: metrics.unknown,
@@ -300,5 +307,10 @@ func newAPI(opts Options) *api {
 		},
 	}
 	a.routes()
+	a.entrance = &entrance{
+		proxies: opts.Proxies, origins: pages, router: a.router.mux,
+		preflight: a.router.handler(route{pattern: "preflight", method: http.MethodOptions, usual: http.StatusNoContent, serve: pages.preflight}),
+		refuse:    a.router.handler(route{pattern: "refused", method: "any", usual: http.StatusTooManyRequests, serve: tooManyConnections}),
+	}
 	return a
 }

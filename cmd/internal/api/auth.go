@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -156,7 +155,7 @@ func (a *authentication) session(r *http.Request, lasting bool) (credentials.Ses
 // verify verifies a credential, and sets Vouched of its session.
 func (a *authentication) verify(r *http.Request, s *credentials.Session, token string, lasting bool) (err error) {
 	if a.signIn == nil {
-		s.Vouched, err = a.credentials.Authenticate(r.Context(), s.User, token, peer(r))
+		s.Vouched, err = a.credentials.Authenticate(r.Context(), s.User, token, clientAddress(r).Addr().String())
 		return err
 	}
 	if lasting {
@@ -164,7 +163,7 @@ func (a *authentication) verify(r *http.Request, s *credentials.Session, token s
 			return err
 		}
 	}
-	return a.signIn.Authenticate(r.Context(), s.User, token, peer(r))
+	return a.signIn.Authenticate(r.Context(), s.User, token, clientAddress(r).Addr().String())
 }
 
 // credential returns the user and the token in a request's header. ok is false when there
@@ -196,15 +195,6 @@ func (a *authentication) signInFirst() *failure {
 func bearer(r *http.Request) (token string, ok bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
-}
-
-// peer returns the address at the other end of the connection, without its port.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // forService is an endpoint that authenticates the service and checks its scope first.

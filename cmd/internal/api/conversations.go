@@ -144,7 +144,7 @@ func (cs *conversations) showConversation(r *http.Request, user int64) (reply, e
 		return reply{}, notYours(err)
 	}
 	offset, count := in.page()
-	keepUnread := in.text("keep_unread") == "1"
+	keepUnread := in.text("keep_unread") == "1" || r.Method == http.MethodHead // nobody sees the messages
 	if err := in.err(); err != nil {
 		return reply{}, notYours(err)
 	}

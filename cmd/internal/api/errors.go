@@ -45,6 +45,7 @@ const (
 	tooLarge         code = "too_large"
 	unsupportedMedia code = "unsupported_media_type"
 	invalid          code = "invalid"
+	upgradeRequired  code = "upgrade_required"
 	rateLimited      code = "rate_limited"
 	internal         code = "internal"
 	unavailable      code = "unavailable"
@@ -66,6 +67,7 @@ var codes = map[code]struct {
 	tooLarge:         {http.StatusRequestEntityTooLarge, true},
 	unsupportedMedia: {http.StatusUnsupportedMediaType, true},
 	invalid:          {http.StatusUnprocessableEntity, true},
+	upgradeRequired:  {http.StatusUpgradeRequired, false},
 	rateLimited:      {http.StatusTooManyRequests, false},
 	internal:         {http.StatusInternalServerError, false},
 	unavailable:      {http.StatusServiceUnavailable, false},

@@ -34,7 +34,7 @@ func (l limited) allow(r *http.Request, user int64) error {
 	if l.limiter == nil {
 		return nil
 	}
-	err := l.limiter.Allow(r.Context(), user, peer(r))
+	err := l.limiter.Allow(r.Context(), user, clientAddress(r).Addr().String())
 	var limit *ratelimit.LimitError
 	if errors.As(err, &limit) {
 		l.refused.WithLabelValues(limit.By).Inc()

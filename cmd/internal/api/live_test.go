@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kabar-gateway/kabar/cmd/internal/edge"
 	"github.com/kabar-gateway/kabar/devices/credentials"
 	"github.com/kabar-gateway/kabar/dispatcher/live"
 )
@@ -20,9 +21,12 @@ type fakeLive struct {
 	until   time.Time
 	vouched int64
 	since   *int64
+	check   error // of Check
 	err     error
 	write   int // status that it writes itself, unless 0
 }
+
+func (l *fakeLive) Check(*http.Request) error { return l.check }
 
 func (l *fakeLive) Accept(w http.ResponseWriter, _ *http.Request, s credentials.Session, since *int64) error {
 	l.user, l.until, l.vouched, l.since = s.User, s.Until, s.Vouched, since
@@ -115,14 +119,54 @@ func TestSocketsThatAreNotAccepted(t *testing.T) {
 		status int
 	}{
 		"there are none":     {nil, 404},
-		"while it closes":    {&fakeLive{err: live.ErrClosed}, 503},
-		"without kabar.v1":   {&fakeLive{err: live.ErrSubprotocol}, 422},
+		"when it has closed": {&fakeLive{err: live.ErrClosed}, 503},
 		"for another reason": {&fakeLive{err: errors.New("x")}, 500},
 		"answered already":   {&fakeLive{err: fmt.Errorf("%w: x", live.ErrHandshake), write: 426}, 426},
 	} {
 		if got := handshake(w.withLive(tc.live), "", "66", "tok3ntok3n"); got.status != tc.status {
 			t.Errorf("%s: %d %s", name, got.status, got.body)
 		}
+	}
+}
+
+// A handshake that is refused does not spend the ticket. The answer is the envelope.
+func TestRefusedHandshakesKeepTheTicket(t *testing.T) {
+	w := newWorld(t, nil)
+	w.options.Origins = edge.NewOrigins([]string{"https://shop.example"})
+	ticket := w.ticket()
+	for name, tc := range map[string]struct {
+		origin, query string
+		check         error
+		status        int
+		code          code
+		field, header string
+	}{
+		"another origin":       {"https://evil.example", "", nil, 403, forbidden, "Origin", ""},
+		"no upgrade":           {"", "", live.ErrNoUpgrade, 426, upgradeRequired, "Upgrade", "Upgrade"},
+		"another version":      {"", "", live.ErrVersion, 426, upgradeRequired, "Sec-WebSocket-Version", "Sec-WebSocket-Version"},
+		"no key":               {"", "", live.ErrKey, 400, malformed, "Sec-WebSocket-Key", ""},
+		"another subprotocol":  {"", "", live.ErrSubprotocol, 422, invalid, "Sec-WebSocket-Protocol", ""},
+		"while the hub closes": {"", "", live.ErrClosed, 503, unavailable, "", "Retry-After"},
+		"a strange since":      {"", "&since=x", nil, 422, invalid, "since", ""},
+	} {
+		r := httptest.NewRequest("GET", livePath+"?ticket="+ticket+tc.query, nil)
+		if tc.origin != "" {
+			r.Header.Set("Origin", tc.origin)
+		}
+		l := &fakeLive{check: tc.check}
+		got := serve(w.withLive(l), r)
+		var fields []string
+		if tc.field != "" {
+			fields = []string{tc.field}
+		}
+		w.fails(got, tc.status, tc.code, fields...)
+		if l.user != 0 || tc.header != "" && got.header.Get(tc.header) == "" {
+			t.Errorf("%s: socket of %d, header %v", name, l.user, got.header)
+		}
+	}
+	l := &fakeLive{}
+	if got := handshake(w.withLive(l), "?ticket="+ticket, "", ""); got.status != 200 || l.user != 66 {
+		t.Errorf("the ticket is spent: %d %s", got.status, got.body)
 	}
 }
 

@@ -17,6 +17,7 @@ type metrics struct {
 	uploadsRefused *prometheus.CounterVec   // by whose limit
 	unknown        *prometheus.CounterVec   // by service, result
 	signInsRefused *prometheus.CounterVec   // by limit
+	origins        *prometheus.CounterVec   // of refused pages, by kind of request
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -56,7 +57,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, limit := range []credentials.Limit{credentials.LimitFailures, credentials.LimitUsers, credentials.LimitCalls} {
 		m.signInsRefused.WithLabelValues(string(limit))
 	}
-	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused, m.unknown, m.signInsRefused)
+	m.origins = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kabar_origins_refused_total",
+		Help: "Requests of pages refused because their origin is not allowed: preflight requests, and sockets.",
+	}, []string{"kind"})
+	for _, kind := range []string{aPreflight, aSocket} {
+		m.origins.WithLabelValues(kind)
+	}
+	reg.MustRegister(m.requests, m.seconds, m.refused, m.uploadsRefused, m.unknown, m.signInsRefused, m.origins)
 	return m
 }
 

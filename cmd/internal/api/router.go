@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 )
@@ -21,6 +22,10 @@ const (
 	eventsBody = 8 << 20
 )
 
+// unreadTimeout is how long a failure waits for the rest of its request. Otherwise a client
+// that does not send the body would keep its connection busy without having signed in.
+const unreadTimeout = 2 * time.Second
+
 // An endpoint answers a request, or returns the error to be answered; see
 // errors.go.
 type endpoint func(r *http.Request) (reply, error)
@@ -29,6 +34,7 @@ const get, post, patch, put, del = http.MethodGet, http.MethodPost, http.MethodP
 
 // routes registers the endpoints of every resource.
 func (a *api) routes() {
+	a.router.mux.Use(middleware.GetHead) // HEAD is answered by the endpoint of GET; the server leaves the body out
 	a.userRoutes()
 	a.serviceRoutes()
 	a.small(openAPI(), "/openapi.json", get)
@@ -170,6 +176,9 @@ func (ro *router) answer(rt *route, w http.ResponseWriter, r *http.Request) (re 
 	}
 	re, err := rt.serve(r)
 	if err != nil {
+		if r.ContentLength != 0 { // the server reads what is left of the body before it answers
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadTimeout)) // fails only for writers without deadlines
+		}
 		return ro.failures.fail(rt.pattern, r, err)
 	}
 	return re
@@ -189,6 +198,9 @@ func (ro *router) wrongMethod(r *http.Request) (reply, error) {
 	methods = slices.DeleteFunc(methods, func(m string) bool {
 		return !ro.mux.Match(chi.NewRouteContext(), m, r.URL.EscapedPath())
 	})
+	if i := slices.Index(methods, http.MethodGet); i >= 0 {
+		methods = slices.Insert(methods, i+1, http.MethodHead)
+	}
 	if len(methods) == 0 { // an unknown method and an unknown path
 		return notFoundHere(r)
 	}

@@ -36,9 +36,9 @@ func TestOtherMethods(t *testing.T) {
 		{"GET", "/v2/notifications.json", "PATCH, PUT"},
 		{"DELETE", "/v2/events.json", "POST"},
 		{"BREW", "/v2/events.json", "POST"},
-		{"POST", "/v2/events/a.b.json", "GET"},
+		{"POST", "/v2/events/a.b.json", "GET, HEAD"},
 		{"POST", "/v2/users/66.json", "DELETE, PUT"},
-		{"POST", "/openapi.json", "GET"},
+		{"POST", "/openapi.json", "GET, HEAD"},
 	} {
 		got := w.do(call{method: tc.method, path: tc.path})
 		w.fails(got, 405, methodNotAllowed)

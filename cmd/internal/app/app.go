@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/api"
+	"github.com/kabar-gateway/kabar/cmd/internal/edge"
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
@@ -111,6 +112,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	a.core.Dispatcher.Janitor.SetFiles(files)
 	a.hub = a.newHub(reg)
 	a.public.server = newServer(a.newAPI(files, reg), log)
+	a.limitConnections(reg)
 	a.admin.server = newServer(a.adminHandler(reg), log)
 	a.admin.server.WriteTimeout = 0 // a CPU profile takes as long as requested
 	return a, nil
@@ -159,6 +161,8 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Eraser:        a.core.Dispatcher.Janitor,
 		Types:         a.core.Dispatcher.Types(),
 		Services:      services(a.cfg.Services),
+		Proxies:       a.proxies(),
+		Origins:       edge.NewOrigins(a.cfg.Origins),
 		Attachments:   files,
 		PublicURL:     a.cfg.Attachments.PublicURL,
 		Live:          a.hub,
@@ -172,6 +176,20 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		opts.SignIn = a.signIn
 	}
 	return api.New(opts)
+}
+
+// proxies returns the proxies that the configuration trusts.
+func (a *App) proxies() edge.Proxies {
+	return edge.Proxies{Networks: a.cfg.Proxies.Networks(), Header: a.cfg.Proxies.Header}
+}
+
+// limitConnections applies the limits on connections to the public address. What the
+// operator's address needs is kept by them.
+func (a *App) limitConnections(reg prometheus.Registerer) {
+	limits := edge.Limits{PerAddress: a.cfg.Connections.PerAddress, Total: a.cfg.Connections.Total, Files: edge.FileLimit()}
+	connections := edge.NewConnections(edge.Options{Limits: limits, Proxies: a.proxies(), Log: a.log, Metrics: reg})
+	a.public.Listener = connections.Listen(a.public.Listener)
+	a.public.server.ConnState, a.public.server.ConnContext = connections.ConnState, connections.ConnContext
 }
 
 func (a *App) listen(key, address string) (net.Listener, error) {
