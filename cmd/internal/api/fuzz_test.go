@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kabar-gateway/kabar/devices/credentials"
 )
@@ -169,7 +170,7 @@ func FuzzCredential(f *testing.F) {
 	} {
 		f.Add(header)
 	}
-	users := newAuthentication(Options{SignIn: fakeTokens{}, Services: services}, newMetrics(nil))
+	users := newAuthentication(Options{SignIn: fakeTokens{}, Services: services}, newMetrics(prometheus.NewRegistry()))
 	f.Fuzz(func(t *testing.T, header string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Authorization", header)

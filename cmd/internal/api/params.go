@@ -90,11 +90,11 @@ func (p *params) add(name string, values ...string) {
 // withoutIndex returns the name of a list without the brackets that clients write after it:
 // "[]", or the index of an element, as in "type[0]".
 func withoutIndex(name string) string {
-	list, index, ok := strings.Cut(name, "[")
-	if index, closed := strings.CutSuffix(index, "]"); ok && closed && strings.Trim(index, "0123456789") == "" {
-		return list
+	open := strings.LastIndexByte(name, '[')
+	if open < 0 || !strings.HasSuffix(name, "]") || strings.Trim(name[open+1:len(name)-1], "0123456789") != "" {
+		return name
 	}
-	return name
+	return name[:open]
 }
 
 func (p *params) readMultipart(body []byte, boundary string) error {

@@ -15,7 +15,7 @@ var (
 		"get KEY", "getdel KEY", "getrange KEY 0 0",
 		"hdel KEY f", "hexists KEY f", "hget KEY f", "hgetall KEY", "hincrby KEY f 1", "hkeys KEY", "hlen KEY", "hmget KEY f", "hscan KEY 0", "hset KEY f v", "hsetnx KEY f v", "hvals KEY",
 		"incr KEY", "info", "mget KEY", "multi", "pexpire KEY 1", "pexpireat KEY 1", "pfadd KEY e", "pfcount KEY", "ping", "pttl KEY", "rename KEY KEY",
-		"sadd KEY m", "scard KEY", "set KEY v", "setnx KEY v", "smembers KEY", "srandmember KEY 1", "srem KEY m", "time", "type KEY", "unlink KEY",
+		"sadd KEY m", "scard KEY", "set KEY v", "setnx KEY v", "smembers KEY", "srem KEY m", "time", "type KEY", "unlink KEY",
 		"xack KEY g 0-1", "xadd KEY * f v", "xclaim KEY g c 0 0-1", "xdel KEY 0-1",
 		"xgroup|create KEY g 0", "xgroup|delconsumer KEY g c", "xinfo|consumers KEY g", "xlen KEY", "xpending KEY g",
 		"xrange KEY - +", "xreadgroup GROUP g c STREAMS KEY >", "xrevrange KEY + -", "xtrim KEY MAXLEN 1",
