@@ -113,6 +113,7 @@ func TestFramesThatCannotBeUnderstood(t *testing.T) {
 	c.next("hello")
 	for _, text := range []string{
 		``, `{`, `[]`, `{"op":1}`, `{"op":"send","op":"read"}`, `{"op":"dance","ref":"d"}`, `{"ref":{}}`, "\xff",
+		`{"op":"seen","seq":1,"x":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`, `{"op":"seen","seq":1,"x":1e400}`,
 	} {
 		c.write(text)
 		if f := c.next("error", "ack"); f.Op != "error" || f.Code != "malformed" || f.Status != "ERROR" || f.Message != "Permintaan tidak dapat dibaca" {

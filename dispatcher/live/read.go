@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
+	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
 
@@ -88,7 +89,7 @@ func (rd *reader) handle(kind websocket.MessageType, frame []byte) {
 		}
 	}
 	var r request
-	if err := json.Unmarshal(frame, &r); err != nil || kind != websocket.MessageText || !validRef(&r) {
+	if jsonscan.Bounded(frame) != nil || kind != websocket.MessageText || json.Unmarshal(frame, &r) != nil || !validRef(&r) {
 		rd.metrics.received.WithLabelValues("malformed").Inc()
 		rd.reject(nil, failure("malformed", textMalformed))
 		return
