@@ -18,7 +18,7 @@ setup: ## install what the tests need: a C compiler, redis-server, promtool, cur
 .PHONY: test
 test: tools lint ## everything that must hold: formatting, vet, staticcheck, all tests with the race detector, some fuzzing
 	go test -race -timeout 30m ./...
-	@sh ./.ci/fuzz 2s
+	@sh ./.ci/fuzz 5000x
 
 .PHONY: lint
 lint: lint-api ## formatting, vet, staticcheck, the documents of the APIs
