@@ -118,7 +118,7 @@ func TestUnreadableParameters(t *testing.T) {
 func TestWithoutIndex(t *testing.T) {
 	for name, want := range map[string]string{
 		"type": "type", "type[]": "type", "type[0]": "type", "type[10]": "type",
-		"config[promo]": "config[promo]", "type[0": "type[0", "type[0]]": "type[0]]", "type[0][1]": "type[0][1]", "[": "[",
+		"config[promo]": "config[promo]", "type[0": "type[0", "type[0]]": "type[0]]", "type[0][1]": "type[0]", "config[promo][]": "config[promo]", "[": "[",
 	} {
 		if got := withoutIndex(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
