@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
@@ -156,8 +157,10 @@ func TestErase(t *testing.T) {
 	if status, _ := p.call("GET", "/v2/notifications/unreads.json", fmt.Sprint(erased, ":t"), "", ""); status != 401 {
 		t.Errorf("the erased user signs in: %d", status)
 	}
-	if status, _ := p.call("GET", fmt.Sprint("/v2/live?ticket=", ticket["ticket"]), fmt.Sprint(erased, ":t"), "", ""); status != 401 {
-		t.Errorf("the erased user's ticket: %d", status)
+	address := fmt.Sprint(strings.Replace(p.url, "http", "ws", 1), "/v2/live?ticket=", ticket["ticket"])
+	_, refused, err := websocket.Dial(t.Context(), address, &websocket.DialOptions{Subprotocols: []string{"kabar.v1"}})
+	if err == nil || refused == nil || refused.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the erased user's ticket: %v, %v", refused, err)
 	}
 	_, list := p.call("GET", "/v2/messages.json", "15:t", "", "")
 	if last := list["inbox"].([]any)[0].(map[string]any); last["last_message"] != "jawaban" {

@@ -281,32 +281,35 @@ func (tr *trial) leftovers() (left []string) {
 	return left
 }
 
+// countScript replies with the number of entries of each key, which is a stream or a sorted
+// set. A full Redis refuses transactions, and not scripts that read.
+var countScript = redis.NewScript(`
+local counts = {}
+for i, key in ipairs(KEYS) do
+  counts[i] = redis.call('TYPE', key).ok == 'stream' and redis.call('XLEN', key) or redis.call('ZCARD', key)
+end
+return counts`)
+
 // unfinished returns how much each key holds of what is still to be done: pushes, queued
-// and delayed, and handed-over messages. It counts a partition's keys in one transaction,
-// so that it misses nothing that moves between them.
+// and delayed, and handed-over messages. It counts a partition's keys in one step, so that
+// it misses nothing that moves between them.
 func unfinished(ctx context.Context, client redis.UniversalClient) (map[string]int64, error) {
 	left := make(map[string]int64)
 	for i := range partitions.Len() {
-		counts := make(map[string]*redis.IntCmd)
-		_, err := client.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-			key := partitions.Key(i, "handoffs")
-			counts[key] = tx.ZCard(ctx, key)
-			for _, lane := range push.Lanes {
-				key := partitions.Key(i, "out:"+lane.String())
-				counts[key] = tx.XLen(ctx, key)
-				for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
-					key = partitions.Key(i, "delayed:"+lane.String()+app)
-					counts[key] = tx.ZCard(ctx, key)
-				}
+		keys := []string{partitions.Key(i, "handoffs")}
+		for _, lane := range push.Lanes {
+			keys = append(keys, partitions.Key(i, "out:"+lane.String()))
+			for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
+				keys = append(keys, partitions.Key(i, "delayed:"+lane.String()+app))
 			}
-			return nil
-		})
+		}
+		counts, err := countScript.Run(ctx, client, keys).Int64Slice()
 		if err != nil {
 			return nil, err
 		}
-		for key, n := range counts {
-			if n.Val() > 0 {
-				left[key] = n.Val()
+		for k, n := range counts {
+			if n > 0 {
+				left[keys[k]] = n
 			}
 		}
 	}

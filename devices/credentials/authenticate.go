@@ -55,7 +55,10 @@ func (s *Store) Authenticate(ctx context.Context, user int64, token, address str
 	if !right {
 		return 0, ErrUnauthorized
 	}
-	return vouched, s.remember(ctx, c)
+	// The credential is right even when this fails, while Redis is full, for example: then
+	// the next sign-in tries again.
+	_ = s.remember(ctx, c)
+	return vouched, nil
 }
 
 // A credential is a token that is presented as a user's from an address, without the

@@ -36,7 +36,8 @@ if not age or age >= life then
   return { 1, revoked }
 end
 if age >= renewal then
-  redis.call('ZADD', known_key, digits(millis()), member)
-  redis.call('PEXPIRE', known_key, life)
+  -- A full Redis refuses this; the credential is right all the same.
+  redis.pcall('ZADD', known_key, digits(millis()), member)
+  redis.pcall('PEXPIRE', known_key, life)
 end
 return { 0, revoked }
