@@ -15,9 +15,9 @@ type keys struct{ parts *rdb.Partitions }
 // user signs in with. Kept until it is removed.
 func (k keys) credential(user int64) string { return k.ofUser(user, "credential") }
 
-// known is a sorted set: digests of the credentials of a user that were found to be good,
-// each with the address from which it was presented, scored with the time of the last
-// success in Unix ms. At most maxKnown of them; kept for knownTTL from the last success.
+// known is a sorted set: digests of a user's good credentials, each together with the
+// address that used it, scored with its last success in Unix ms. It has at most maxKnown
+// members, and is kept for knownTTL from the last success.
 func (k keys) known(user int64) string { return k.ofUser(user, "known") }
 
 // failures is a hash: of each user as whom somebody has failed to sign in from an address,

@@ -111,8 +111,7 @@ func TestEventsReachEverySocketInOrder(t *testing.T) {
 	}
 }
 
-// A live event has the user's counts where its push has them, at the moment in which it
-// happens. A resumed one has those of the moment in which it is sent.
+// A live event shows the user's counts when it happens; a resumed one, when it is sent.
 func TestEventsShowTheCounts(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()

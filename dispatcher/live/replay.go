@@ -41,7 +41,7 @@ func (l *replayLog) readInTurn(user, since int64) (frames []frame, newest int64,
 
 // read returns the frames of a user after a sequence number, and the newest sequence
 // number. known is false when the gap is larger than the log. The frames show the user's
-// present counts, as a push shows those of the moment in which it is sent.
+// counts at the time of the read.
 func (l *replayLog) read(ctx context.Context, user, since int64) (frames []frame, newest int64, known bool, err error) {
 	logged, newest, known, err := l.channels.Replay(ctx, user, since)
 	if err != nil || !known || len(logged) == 0 {

@@ -425,7 +425,7 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// Metadata does not reach the bucket; a file in which it cannot be found is refused.
+// No metadata is stored. A damaged file is refused, since its metadata cannot be removed.
 func TestMetadataIsRemoved(t *testing.T) {
 	s := open(t, "mem://")
 	photo := picture(t, func(w io.Writer, m image.Image) error { return jpeg.Encode(w, m, nil) })

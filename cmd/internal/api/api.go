@@ -190,7 +190,7 @@ type Options struct {
 	Types *event.Types
 
 	Services []Service
-	// Proxies are those that may say where a request comes from; the zero value trusts none.
+	// Proxies are trusted to name the client of a request. The zero value trusts none.
 	Proxies edge.Proxies
 	// Origins are those whose pages may use the API, beside our own.
 	Origins edge.Origins

@@ -299,8 +299,9 @@ func (cs *Connections) ConnContext(ctx context.Context, conn net.Conn) context.C
 	return ctx
 }
 
-// Refused returns the name of the limit because of which requests of this context are to be
-// refused, and their connection closed: "address", "total" or "files". It is "" for others.
+// Refused returns the limit that refuses the connection of a request with this context:
+// "address", "total" or "files"; "" when the connection is served. Answer a refused request
+// with an error, and close its connection.
 func Refused(ctx context.Context) string {
 	by, _ := ctx.Value(refusedKey{}).(string)
 	return by

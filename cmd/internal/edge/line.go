@@ -2,9 +2,9 @@ package edge
 
 import "container/list"
 
-// A line holds connections without a live socket. Before its mark are those that are idle,
-// the one that has been so for the longest time first; after it are those with a request
-// under way. Moving a connection allocates nothing.
+// A line holds connections without a live socket. The idle ones come first, the longest idle
+// at the front; then the mark; then those with a request under way. Moving a connection
+// allocates nothing.
 type line struct {
 	all  list.List
 	mark *list.Element

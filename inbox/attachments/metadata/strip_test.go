@@ -150,7 +150,7 @@ func tagged(file []byte, o uint16) []byte {
 	return append(out, "the video of a moving photo: "+secret...)
 }
 
-// A turned picture is turned upright, in every way in which it can be turned.
+// A picture of any orientation is stored upright.
 func TestJPEG(t *testing.T) {
 	const w, h = 64, 32
 	for o := range 9 {
