@@ -212,10 +212,33 @@ func (w *world) suspect(user int64) (d devices.Device) {
 // passed since the first verdict.
 func (w *world) recheck(user int64) {
 	w.t.Helper()
+	w.atRest(user)
 	w.recheckWith(user, 0)
+	w.makeAllDue(user)
+}
+
+// makeAllDue makes all delayed entries of a user's partition due.
+func (w *world) makeAllDue(user int64) {
+	w.t.Helper()
+	w.atRest(user)
 	for _, l := range push.Lanes {
 		w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(user), l))
 	}
+}
+
+// atRest waits until no entry of a user's partition is queued: a push that was attempted may
+// not be settled yet, and is among the delayed entries only then.
+func (w *world) atRest(user int64) {
+	w.t.Helper()
+	p := w.opts.Partitions.OfUser(user)
+	w.eventually("no queued entry", func() bool {
+		for _, l := range push.Lanes {
+			if w.rdb.XLen(context.Background(), w.Outbox.StreamKey(p, l)).Val() > 0 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // recheckWith has a user's suspect device be due for its recheck at a moment from now on.

@@ -23,14 +23,6 @@ func is(outcome string) func(delivery.ReceiverStatus) bool {
 	return func(s delivery.ReceiverStatus) bool { return len(s.Devices) == 1 && s.Devices[0].Outcome == outcome }
 }
 
-// makeAllDue makes all delayed entries of a user's partition due.
-func (w *world) makeAllDue(user int64) {
-	w.t.Helper()
-	for _, l := range push.Lanes {
-		w.makeDue(w.Outbox.DelayedKey(w.opts.Partitions.OfUser(user), l))
-	}
-}
-
 // A first verdict keeps the push and those that follow waiting; a second one, a minute
 // later, forgets the device and settles what waits.
 func TestSuspectDeviceIsForgotten(t *testing.T) {
