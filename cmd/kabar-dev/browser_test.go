@@ -245,8 +245,15 @@ func TestChatInBrowser(t *testing.T) {
 		new MutationObserver(() => { window.typed ||= line.textContent.includes("is typing"); })
 			.observe(line, { childList: true, characterData: true, subtree: true });
 	}`)
-	b.write("#seller input[name=text]", "masih")
+	b.run(`{ // frames of typing may be lost, so a typist sends several
+		const field = document.querySelector("#seller input[name=text]");
+		const typing = setInterval(() => {
+			field.dispatchEvent(new InputEvent("input", { bubbles: true, inputType: "insertText" }));
+			if (window.typed) clearInterval(typing);
+		}, 100);
+	}`)
 	b.await(`window.typed`)
+	b.write("#seller input[name=text]", "masih")
 	b.click("#seller form button")
 	b.await(`text("#buyer .theirs .body") === "masih" && text("#buyer .partner").includes("is online")`)
 

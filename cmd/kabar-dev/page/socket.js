@@ -101,6 +101,7 @@ export class Socket {
   // send sends a frame and promises its answer.
   send(frame) {
     if (this.socket?.readyState !== WebSocket.OPEN) {
+      this.note("note", `not connected: ${frame.op} was not sent`);
       return Promise.resolve({ op: "error", message: "offline" });
     }
     const ref = `r${++this.references}`;
