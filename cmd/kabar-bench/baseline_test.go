@@ -57,11 +57,11 @@ func TestArgs(t *testing.T) {
 // oneRound returns a report of one round in which every CPU figure is cpu.
 func oneRound(cpu float64) *pushReport {
 	row := newPushRow(apns, 1)
-	row.add(outcome{pushesPerSecond: 1000, gateway: cpu, redis: cpu, p50: 20, p99: 30}, 2000, 50)
+	row.add(outcome{pushesPerSecond: 1000, gateway: cpu, redis: cpu, p50: 20, p99: 30}, bareOutcome{2000, 50, 800})
 	return &pushReport{
 		Settings: pushSettings{Rounds: 1},
 		Pushes:   []pushRow{row},
-		Redis:    []redisRow{{Work: workStore, Batch: 1, CPU: of(cpu), Bare: of(20), Goal: goalStore}},
+		Redis:    []redisRow{{Work: workStore, Batch: 1, CPU: of(cpu), Bare: of(20), Goal: goalStore, Logged: of(3000), BareLogged: of(900)}},
 	}
 }
 
@@ -252,7 +252,7 @@ func TestPushWithBaseline(t *testing.T) {
 	if len(r.Pushes) != 2 || len(r.Redis) != 4 || r.Settings.Rounds != 2 || r.Machine.Redis == "" {
 		t.Errorf("reported %s", got.out)
 	}
-	if r.Baseline == nil || r.Baseline.Version == "" || len(r.Baseline.Figures) != 2*7+2*2 {
+	if r.Baseline == nil || r.Baseline.Version == "" || len(r.Baseline.Figures) != 2*10+2*4 {
 		t.Fatalf("compared %s", got.out)
 	}
 	for _, c := range r.Baseline.Figures {

@@ -160,6 +160,12 @@ func (p *Providers) Sample(_ None, s *Sample) error {
 	return nil
 }
 
+// Bytes returns how many bytes the providers have received since their start.
+func (p *Providers) Bytes(_ None, n *int64) error {
+	*n = p.sandbox.FCM.Received() + p.sandbox.APNs.Received()
+	return nil
+}
+
 func (p *Providers) close() {
 	if p.sandbox != nil {
 		_ = p.sandbox.Close() // the process ends anyway
@@ -226,6 +232,11 @@ func (s *sandboxProcess) wait(ctx context.Context, pushes int, within time.Durat
 func (s *sandboxProcess) receipts(ctx context.Context) (receipts []Receipt, err error) {
 	err = s.call(ctx, "Receipts", None{}, &receipts)
 	return receipts, err
+}
+
+func (s *sandboxProcess) bytes(ctx context.Context) (n int64, err error) {
+	err = s.call(ctx, "Bytes", None{}, &n)
+	return n, err
 }
 
 func (s *sandboxProcess) sample(ctx context.Context) (sample Sample, err error) {

@@ -204,7 +204,7 @@ func (r *pushRun) pushes(ctx context.Context, batch int) (row pushRow, err error
 		return row, err
 	}
 	defer func() { err = errors.Join(err, loop.close()) }()
-	if _, _, err := r.world.bareRound(ctx, loop, r.cmd.Users); err != nil {
+	if _, err := r.world.bareRound(ctx, loop, r.cmd.Users); err != nil {
 		return row, fmt.Errorf("warm-up of the bare loop: %w", err)
 	}
 	row = newPushRow(r.provider, batch)
@@ -213,13 +213,13 @@ func (r *pushRun) pushes(ctx context.Context, batch int) (row pushRow, err error
 		if err != nil {
 			return row, fmt.Errorf("round %d: %w", n+1, err)
 		}
-		perSecond, cpu, err := r.world.bareRound(ctx, loop, r.cmd.Users)
+		bare, err := r.world.bareRound(ctx, loop, r.cmd.Users)
 		if err != nil {
 			return row, fmt.Errorf("round %d of the bare loop: %w", n+1, err)
 		}
-		row.add(o, perSecond, cpu)
+		row.add(o, bare)
 		r.env.progress("%s, %s a request, round %d: %.0f pushes/s, gateway %.1f µs a push, bare %.1f µs, Redis %.1f µs",
-			r.provider.title(), events(batch), n+1, o.pushesPerSecond, o.gateway, cpu, o.redis)
+			r.provider.title(), events(batch), n+1, o.pushesPerSecond, o.gateway, bare.cpu, o.redis)
 	}
 	if r.cmd.Profile != "" {
 		takes := float64(r.cmd.Users) / warmUp.pushesPerSecond
@@ -261,13 +261,15 @@ func (r *pushRun) profile(ctx context.Context, batch, seconds int) error {
 func (r *pushRun) stores(ctx context.Context, batch int) (redisRow, error) {
 	row := redisRow{Work: workStore, Batch: batch, Goal: goalStore}
 	for n := range r.cmd.Rounds + 1 {
-		redis, bare, err := r.world.storeRound(ctx, r.numbers(), r.cmd.Users, batch, r.pace(batch))
+		gateway, bare, err := r.world.storeRound(ctx, r.numbers(), r.cmd.Users, batch, r.pace(batch))
 		if err != nil {
 			return row, err
 		}
 		if n > 0 { // the first one is the warm-up
-			row.CPU.add(redis)
-			row.Bare.add(bare)
+			row.CPU.add(gateway.cpu)
+			row.Bare.add(bare.cpu)
+			row.Logged.add(gateway.logged)
+			row.BareLogged.add(bare.logged)
 		}
 	}
 	return row, nil

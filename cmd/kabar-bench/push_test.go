@@ -42,6 +42,7 @@ func TestPush(t *testing.T) {
 		for name, f := range map[string]figure{
 			"pushes a second": row.PushesPerSecond, "bare pushes a second": row.BarePushesPerSecond,
 			"p50": row.LatencyP50, "p99": row.LatencyP99,
+			"bytes": row.Bytes, "bare bytes": row.BareBytes, "AOF bytes": row.Logged,
 		} {
 			if len(f.Rounds) != 2 || f.Median <= 0 {
 				t.Errorf("row %d: %s: %+v", i, name, f)
@@ -56,6 +57,11 @@ func TestPush(t *testing.T) {
 		profile := filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", want.provider, want.batch))
 		if info, err := os.Stat(profile); err != nil || info.Size() == 0 {
 			t.Errorf("profile: %v", err)
+		}
+	}
+	for _, row := range r.Redis {
+		if row.Logged.Median <= 0 || row.BareLogged.Median <= 0 {
+			t.Errorf("%s: bytes %+v", row.name(), row)
 		}
 	}
 	if r.Machine.Redis == "" || r.Machine.CPUs == 0 || r.Settings.Users != 50 {

@@ -62,6 +62,9 @@ type pushRow struct {
 	RedisCPU            figure   `json:"redis_cpu_us"`
 	LatencyP50          figure   `json:"latency_p50_ms"`
 	LatencyP99          figure   `json:"latency_p99_ms"`
+	Bytes               figure   `json:"bytes_to_provider"` // a push, with TLS and HTTP/2
+	BareBytes           figure   `json:"bare_bytes_to_provider"`
+	Logged              figure   `json:"aof_bytes"` // a push
 }
 
 func newPushRow(p provider, batch int) pushRow {
@@ -69,14 +72,17 @@ func newPushRow(p provider, batch int) pushRow {
 }
 
 // add notes a round of the gateway and one of the bare loop.
-func (r *pushRow) add(o outcome, barePerSecond, bareCPU float64) {
+func (r *pushRow) add(o outcome, bare bareOutcome) {
 	r.PushesPerSecond.add(o.pushesPerSecond)
 	r.GatewayCPU.add(o.gateway)
 	r.RedisCPU.add(o.redis)
 	r.LatencyP50.add(o.p50)
 	r.LatencyP99.add(o.p99)
-	r.BarePushesPerSecond.add(barePerSecond)
-	r.BareCPU.add(bareCPU)
+	r.Bytes.add(o.bytes)
+	r.Logged.add(o.logged)
+	r.BarePushesPerSecond.add(bare.pushesPerSecond)
+	r.BareCPU.add(bare.cpu)
+	r.BareBytes.add(bare.bytes)
 	r.judge()
 }
 
@@ -96,6 +102,9 @@ func (r *pushRow) measured() []measured {
 		{"latency p99, ms", &r.LatencyP99},
 		{"bare loop CPU, µs a push", &r.BareCPU},
 		{"bare loop, pushes/s", &r.BarePushesPerSecond},
+		{"bytes a push", &r.Bytes},
+		{"AOF bytes a push", &r.Logged},
+		{"bare loop, bytes a push", &r.BareBytes},
 	}
 }
 
@@ -106,9 +115,12 @@ type redisRow struct {
 	Batch    int      `json:"events_per_request"`
 	CPU      figure   `json:"redis_cpu_us"`
 	Bare     figure   `json:"bare_script_cpu_us"`
-	Ratio    float64  `json:"redis_to_bare"` // of the medians
+	Ratio    float64  `json:"redis_to_bare"` // of the CPU medians
 	Goal     float64  `json:"goal_redis_cpu_us"`
 	Met      bool     `json:"goal_met"`
+	Logged   figure   `json:"aof_bytes"` // an event
+
+	BareLogged figure `json:"bare_script_aof_bytes"`
 }
 
 func (r *redisRow) judge() {
@@ -125,7 +137,10 @@ func (r *redisRow) name() string {
 }
 
 func (r *redisRow) measured() []measured {
-	return []measured{{"Redis CPU, µs an event", &r.CPU}, {"bare script CPU, µs", &r.Bare}}
+	return []measured{
+		{"Redis CPU, µs an event", &r.CPU}, {"bare script CPU, µs", &r.Bare},
+		{"AOF bytes an event", &r.Logged}, {"bare script, AOF bytes", &r.BareLogged},
+	}
 }
 
 // rows implements childReport. Redis' work for the pushes is in their own rows.
@@ -149,14 +164,15 @@ func (r *pushReport) options() any { return r.Settings }
 // rows for the pushes, or replaced the ones of an earlier call.
 func (r *pushReport) compareRedis() {
 	r.Redis = slices.DeleteFunc(r.Redis, func(row redisRow) bool { return row.Work == workPush })
-	bare := make(map[int]figure)
+	bare := make(map[int]redisRow)
 	for _, row := range r.Redis {
-		bare[row.Batch] = row.Bare
+		bare[row.Batch] = row
 	}
 	for _, row := range r.Pushes {
 		r.Redis = append(r.Redis, redisRow{
 			Work: workPush, Provider: row.Provider, Batch: row.Batch,
-			CPU: row.RedisCPU, Bare: bare[row.Batch], Goal: goalStorePush,
+			CPU: row.RedisCPU, Bare: bare[row.Batch].Bare, Goal: goalStorePush,
+			Logged: row.Logged, BareLogged: bare[row.Batch].BareLogged,
 		})
 	}
 	for i := range r.Redis {
@@ -178,15 +194,15 @@ func (r *pushReport) tables(w io.Writer) error {
 
 func (r *pushReport) pushTable() [][]string {
 	rows := [][]string{
-		{"", "pushes/s", "", "gateway CPU", "bare loop", "", "", "Redis CPU", "latency", "ms"},
-		{"events a request", "gateway", "bare", "µs a push", "µs a push", "ratio", "goal", "µs a push", "p50", "p99"},
+		{"", "pushes/s", "", "gateway CPU", "bare loop", "", "", "Redis CPU", "latency", "ms", "bytes a push", ""},
+		{"events a request", "gateway", "bare", "µs a push", "µs a push", "ratio", "goal", "µs a push", "p50", "p99", "gateway", "bare"},
 	}
 	for _, p := range r.Pushes {
 		rows = append(rows, []string{
 			p.name(),
 			fmt.Sprintf("%.0f", p.PushesPerSecond.Median), fmt.Sprintf("%.0f", p.BarePushesPerSecond.Median),
 			tenths(p.GatewayCPU), tenths(p.BareCPU), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
-			tenths(p.RedisCPU), tenths(p.LatencyP50), tenths(p.LatencyP99),
+			tenths(p.RedisCPU), tenths(p.LatencyP50), tenths(p.LatencyP99), whole(p.Bytes), whole(p.BareBytes),
 		})
 	}
 	return rows
@@ -194,18 +210,21 @@ func (r *pushReport) pushTable() [][]string {
 
 func (r *pushReport) redisTable() [][]string {
 	rows := [][]string{
-		{"", "Redis CPU", "bare script", "", ""},
-		{"events a request", "µs an event", "µs", "ratio", "goal"},
+		{"", "Redis CPU", "bare script", "", "", "AOF bytes", "bare script"},
+		{"events a request", "µs an event", "µs", "ratio", "goal", "an event", "AOF bytes"},
 	}
 	for _, p := range r.Redis {
 		rows = append(rows, []string{
 			p.name(), tenths(p.CPU), tenths(p.Bare), fmt.Sprintf("%.2f", p.Ratio), goal(p.Goal, p.Met),
+			whole(p.Logged), whole(p.BareLogged),
 		})
 	}
 	return rows
 }
 
 func tenths(f figure) string { return fmt.Sprintf("%.1f", f.Median) }
+
+func whole(f figure) string { return fmt.Sprintf("%.0f", f.Median) }
 
 func goal(limit float64, met bool) string {
 	if met {

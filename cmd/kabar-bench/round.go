@@ -21,6 +21,15 @@ type outcome struct {
 	pushesPerSecond float64
 	gateway, redis  float64
 	p50, p99        float64
+	bytes           float64 // that the provider received, a push
+	logged          float64 // bytes of the append-only file, a push
+}
+
+// A bareOutcome is the result of one round of the bare loop. CPU is in µs a push.
+type bareOutcome struct {
+	pushesPerSecond float64
+	cpu             float64
+	bytes           float64 // that the provider received, a push
 }
 
 // round publishes one event to each of n users and waits until every push was
@@ -34,6 +43,10 @@ type outcome struct {
 func (w *world) round(ctx context.Context, p provider, first int64, n, batch int, at pace) (outcome, error) {
 	all := requests(first, n, batch, true)
 	if err := w.sandbox.forget(ctx, n); err != nil {
+		return outcome{}, err
+	}
+	written, err := startCount(ctx, w.sandbox.bytes, w.logSize)
+	if err != nil {
 		return outcome{}, err
 	}
 	m, err := startMeter(ctx, w.gateway.pid(), w.redis.PID())
@@ -54,6 +67,10 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 	if err != nil {
 		return outcome{}, err
 	}
+	bytes, err := written.since(ctx, n)
+	if err != nil {
+		return outcome{}, err
+	}
 	receipts, err := w.sandbox.receipts(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -68,6 +85,8 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 		redis:           cpu[1],
 		p50:             percentile(latencies, 50),
 		p99:             percentile(latencies, 99),
+		bytes:           bytes[0],
+		logged:          bytes[1],
 	}, nil
 }
 
@@ -121,51 +140,72 @@ func match(p provider, first int64, sent []time.Time, receipts []Receipt) (laten
 	return latencies, time.Duration(last - begin.UnixNano()), nil
 }
 
-// bareRound sends one push to each of n users through the bare loop. It returns
-// pushes a second and the loop's CPU in µs a push.
-func (w *world) bareRound(ctx context.Context, loop *bareLoop, n int) (perSecond, cpu float64, err error) {
+// bareRound sends one push to each of n users through the bare loop.
+func (w *world) bareRound(ctx context.Context, loop *bareLoop, n int) (o bareOutcome, err error) {
 	if err := w.sandbox.forget(ctx, n); err != nil {
-		return 0, 0, err
+		return o, err
+	}
+	written, err := startCount(ctx, w.sandbox.bytes)
+	if err != nil {
+		return o, err
 	}
 	m, err := startMeter(ctx, loop.pid())
 	if err != nil {
-		return 0, 0, err
+		return o, err
 	}
 	took, err := loop.push(ctx)
 	if err != nil {
-		return 0, 0, err
+		return o, err
 	}
 	used, err := m.used(ctx, n)
 	if err != nil {
-		return 0, 0, err
+		return o, err
 	}
-	return float64(n) / took.Seconds(), used[0], nil
+	bytes, err := written.since(ctx, n)
+	if err != nil {
+		return o, err
+	}
+	return bareOutcome{float64(n) / took.Seconds(), used[0], bytes[0]}, nil
 }
 
-// storeRound publishes one event to each of n users that is pushed to nobody. It
-// returns Redis' CPU in µs an event: the gateway's, and that of the bare script
-// for the same events.
-func (w *world) storeRound(ctx context.Context, first int64, n, batch int, at pace) (redis, bare float64, err error) {
+// A stored is what Redis does for an event: its CPU in µs, and the bytes of its append-only
+// file.
+type stored struct{ cpu, logged float64 }
+
+// storeRound publishes one event to each of n users that is pushed to nobody. It returns
+// what Redis does for the gateway, and for the bare script with the same events.
+func (w *world) storeRound(ctx context.Context, first int64, n, batch int, at pace) (gateway, bare stored, err error) {
+	gateway, err = w.measureRedis(ctx, n, func() error {
+		_, err := w.gateway.publish(ctx, requests(first, n, batch, false), at)
+		return err
+	})
+	if err != nil {
+		return gateway, bare, err
+	}
+	bare, err = w.measureRedis(ctx, n, func() error { return w.runBareScript(ctx, first, requests(first, n, 1, false)) })
+	return gateway, bare, err
+}
+
+// measureRedis returns what Redis does for each of n events that store stores.
+func (w *world) measureRedis(ctx context.Context, n int, store func() error) (s stored, err error) {
+	written, err := startCount(ctx, w.logSize)
+	if err != nil {
+		return s, err
+	}
 	m, err := startMeter(ctx, w.redis.PID())
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	if _, err := w.gateway.publish(ctx, requests(first, n, batch, false), at); err != nil {
-		return 0, 0, err
+	if err := store(); err != nil {
+		return s, err
 	}
-	stored, err := m.used(ctx, n)
+	cpu, err := m.used(ctx, n)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	if m, err = startMeter(ctx, w.redis.PID()); err != nil {
-		return 0, 0, err
-	}
-	if err := w.runBareScript(ctx, requests(first, n, 1, false)); err != nil {
-		return 0, 0, err
-	}
-	scripts, err := m.used(ctx, n)
+	bytes, err := written.since(ctx, n)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	return stored[0], scripts[0], nil
+	return stored{cpu[0], bytes[0]}, nil
 }

@@ -122,8 +122,9 @@ var (
 // barePipeline is how many scripts the bare loop sends to Redis at a time.
 const barePipeline = 100
 
-// runBareScript runs bare.lua once for each event of the requests, pipelined.
-func (w *world) runBareScript(ctx context.Context, all []request) error {
+// runBareScript runs bare.lua once for each event of the requests, pipelined. The first of
+// them has the number first; a number is used once, so that each run stores something new.
+func (w *world) runBareScript(ctx context.Context, first int64, all []request) error {
 	if err := bareScript.Load(ctx, w.rdb).Err(); err != nil {
 		return fmt.Errorf("bare script: %w", err)
 	}
@@ -131,7 +132,7 @@ func (w *world) runBareScript(ctx context.Context, all []request) error {
 	for i, r := range all {
 		user := strconv.Itoa(i + 1)
 		bareScript.EvalSha(ctx, pipe, []string{"bare:{" + user + "}:texts", "bare:{" + user + "}:list"},
-			user, r.body, 1000, (24 * time.Hour).Milliseconds(), "bare:"+user)
+			first+int64(i), r.body, 1000, (24 * time.Hour).Milliseconds(), "bare:"+user)
 		if pipe.Len() < barePipeline && i < len(all)-1 {
 			continue
 		}

@@ -36,7 +36,8 @@ type port struct {
 	stalled  *stall // nil while connections are passed on at once
 	closed   bool
 
-	silent atomic.Pointer[chan struct{}] // closed to end the silence; nil without one
+	silent   atomic.Pointer[chan struct{}] // closed to end the silence; nil without one
+	received atomic.Int64                  // bytes
 }
 
 // openPort listens on addr and starts a server. It calls changed whenever a connection was
@@ -137,6 +138,10 @@ func (p *port) Connections() int {
 	defer p.mu.Unlock()
 	return len(p.open)
 }
+
+// Received returns how many bytes all connections have received since the start, with what
+// TLS and HTTP/2 add.
+func (p *port) Received() int64 { return p.received.Load() }
 
 // GoAway closes all connections gracefully: clients receive a GOAWAY frame, the requests
 // that the service has received are answered on the old connections, and later ones need
@@ -284,6 +289,7 @@ func (c *conn) Close() error {
 // Read implements net.Conn. What arrives during a silence is returned after it.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
+	c.port.received.Add(int64(n))
 	c.awaitSound()
 	return n, err
 }
