@@ -57,7 +57,7 @@ func TestArgs(t *testing.T) {
 // oneRound returns a report of one round in which every CPU figure is cpu.
 func oneRound(cpu float64) *pushReport {
 	row := newPushRow(apns, 1)
-	row.add(outcome{pushesPerSecond: 1000, gateway: cpu, redis: cpu, p50: 20, p99: 30}, bareOutcome{2000, 50, 800})
+	row.add(outcome{pushesPerSecond: 1000, gateway: cpu, redis: cpu, p50: 20, p99: 30, bytes: 900, logged: 4000}, bareOutcome{2000, 50, 800})
 	return &pushReport{
 		Settings: pushSettings{Rounds: 1},
 		Pushes:   []pushRow{row},
@@ -163,10 +163,20 @@ bare loop CPU, µs a push
   APNs, 1                 50.00     50.00   1.00
 bare loop, pushes/s
   APNs, 1                  2000      2000   1.00
+bytes a push
+  APNs, 1                 900.0     900.0   1.00
+AOF bytes a push
+  APNs, 1                  4000      4000   1.00
+bare loop, bytes a push
+  APNs, 1                 800.0     800.0   1.00
 Redis CPU, µs an event
   publish, 1              90.00     120.0   0.75
 bare script CPU, µs
   publish, 1              20.00     20.00   1.00
+AOF bytes an event
+  publish, 1               3000      3000   1.00
+bare script, AOF bytes
+  publish, 1              900.0     900.0   1.00
 `
 	if got := r.text(); got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
@@ -192,7 +202,7 @@ bare script CPU, µs
 		} `json:"figures"`
 	}
 	decode(t, string(text), &back)
-	if f := back.Figures[0]; len(back.Figures) != 8 || f.Case != "APNs, 1" || f.Ours.Median != 90 || f.Baseline.Median != 120 || f.Ratio != 0.75 {
+	if f := back.Figures[0]; len(back.Figures) != 13 || f.Case != "APNs, 1" || f.Ours.Median != 90 || f.Baseline.Median != 120 || f.Ratio != 0.75 {
 		t.Errorf("%s", text)
 	}
 }
