@@ -233,7 +233,11 @@ func (w *world) atRest(user int64) {
 	p := w.opts.Partitions.OfUser(user)
 	w.eventually("no queued entry", func() bool {
 		for _, l := range push.Lanes {
-			if w.rdb.XLen(context.Background(), w.Outbox.StreamKey(p, l)).Val() > 0 {
+			n, err := w.rdb.XLen(context.Background(), w.Outbox.StreamKey(p, l)).Result()
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if n > 0 {
 				return false
 			}
 		}

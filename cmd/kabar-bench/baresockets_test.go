@@ -28,7 +28,7 @@ func TestBareSockets(t *testing.T) {
 	for _, fresh := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fresh %t", fresh), func(t *testing.T) {
 			b, c := startTestBareSockets(t, BareSocketsOptions{Fresh: fresh, Frame: []byte(testFrame)})
-			s := &side{client: c, crowd: newCrowd(c, 5, false), pids: []int{os.Getpid()}}
+			s := &side{client: c, crowd: newCrowd(c, 5, false), cpu: []counter{cpuOf(os.Getpid())}}
 			t.Cleanup(s.crowd.drop)
 			if err := s.crowd.connect(t.Context(), afresh); err != nil {
 				t.Fatal(err)

@@ -166,7 +166,7 @@ func (r *broadcastRun) half(ctx context.Context, cast bool) (o laneOutcome, err 
 		return o, err
 	}
 	begin := time.Now()
-	m, err := startMeter(ctx, w.gateway.pid(), w.redis.PID())
+	m, err := startMeter(ctx, cpuOf(w.gateway.pid()), cpuOf(w.redis.PID()))
 	if err != nil {
 		return o, err
 	}

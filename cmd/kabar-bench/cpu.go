@@ -73,34 +73,10 @@ func parsePS(text string) (time.Duration, error) {
 	return time.Duration(total * float64(time.Second)), nil
 }
 
-// A meter sums the CPU time of processes.
-type meter struct {
-	pids   []int
-	before []time.Duration
-}
-
-// startMeter notes what the processes have used so far.
-func startMeter(ctx context.Context, pids ...int) (*meter, error) {
-	m := &meter{pids: pids}
-	for _, pid := range pids {
+// cpuOf counts the CPU time of a process, in µs.
+func cpuOf(pid int) counter {
+	return func(ctx context.Context) (float64, error) {
 		used, err := cpuTime(ctx, pid)
-		if err != nil {
-			return nil, err
-		}
-		m.before = append(m.before, used)
+		return float64(used.Microseconds()), err
 	}
-	return m, nil
-}
-
-// used returns what each process has used since, in µs a unit of work.
-func (m *meter) used(ctx context.Context, units int) ([]float64, error) {
-	each := make([]float64, len(m.pids))
-	for i, pid := range m.pids {
-		now, err := cpuTime(ctx, pid)
-		if err != nil {
-			return nil, err
-		}
-		each[i] = float64((now - m.before[i]).Microseconds()) / float64(units)
-	}
-	return each, nil
 }

@@ -48,7 +48,7 @@ func TestParsePS(t *testing.T) {
 }
 
 func TestMeter(t *testing.T) {
-	m, err := startMeter(t.Context(), os.Getpid())
+	m, err := startMeter(t.Context(), cpuOf(os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestMeter(t *testing.T) {
 }
 
 func TestMeterOfNobody(t *testing.T) {
-	if _, err := startMeter(t.Context(), 1<<30); err == nil {
+	if _, err := startMeter(t.Context(), cpuOf(1<<30)); err == nil {
 		t.Error("a process that does not exist has used CPU time")
 	}
 }

@@ -24,7 +24,7 @@ func (s *side) deliver(ctx context.Context, first int64, at pace, batch int) (de
 	n := len(s.crowd.links)
 	all := requests(first, n, batch, false)
 	t := s.crowd.expect(first, 1, s.numbers)
-	m, err := startMeter(ctx, s.pids...)
+	m, err := startMeter(ctx, s.cpu...)
 	if err != nil {
 		return delivery{}, err
 	}

@@ -209,8 +209,8 @@ type liveRun struct {
 type side struct {
 	client  *client
 	crowd   *crowd
-	pids    []int // whose CPU is counted: the server's, and Redis' where it has one
-	numbers bool  // an event is followed by the user's numbers
+	cpu     []counter // of the server, and of Redis where it has one
+	numbers bool      // an event is followed by the user's numbers
 }
 
 // numbers returns the first of so many numbers of events.
@@ -226,7 +226,7 @@ func (r *liveRun) open(ctx context.Context, f func() error) (err error) {
 	w, n := r.world, r.cmd.Sockets
 	r.gateway = &side{
 		client: w.gateway.client, crowd: newCrowd(w.gateway.client, n, true),
-		pids: []int{w.gateway.pid(), w.redis.PID()}, numbers: true,
+		cpu: []counter{cpuOf(w.gateway.pid()), cpuOf(w.redis.PID())}, numbers: true,
 	}
 	defer r.gateway.crowd.drop()
 	r.env.progress("opening %d sockets", n)
@@ -242,7 +242,7 @@ func (r *liveRun) open(ctx context.Context, f func() error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.server.close()) }()
-	r.bare = &side{client: r.server.client, crowd: newCrowd(r.server.client, n, false), pids: []int{r.server.pid()}}
+	r.bare = &side{client: r.server.client, crowd: newCrowd(r.server.client, n, false), cpu: []counter{cpuOf(r.server.pid())}}
 	defer r.bare.crowd.drop()
 	if err := r.bare.crowd.connect(ctx, afresh); err != nil {
 		return fmt.Errorf("bare server: %w", err)

@@ -91,7 +91,7 @@ func TestLiveNoticesALostSocket(t *testing.T) {
 	if err := eachUser(t.Context(), 2, w.gateway.setUser); err != nil {
 		t.Fatal(err)
 	}
-	s := &side{client: w.gateway.client, crowd: newCrowd(w.gateway.client, 2, true), pids: []int{w.gateway.pid()}, numbers: true}
+	s := &side{client: w.gateway.client, crowd: newCrowd(w.gateway.client, 2, true), cpu: []counter{cpuOf(w.gateway.pid())}, numbers: true}
 	defer s.crowd.drop()
 	if err := s.crowd.connect(t.Context(), afresh); err != nil {
 		t.Fatal(err)

@@ -234,9 +234,11 @@ func (s *sandboxProcess) receipts(ctx context.Context) (receipts []Receipt, err 
 	return receipts, err
 }
 
-func (s *sandboxProcess) bytes(ctx context.Context) (n int64, err error) {
-	err = s.call(ctx, "Bytes", None{}, &n)
-	return n, err
+// bytes counts the bytes that the providers receive.
+func (s *sandboxProcess) bytes(ctx context.Context) (float64, error) {
+	var n int64
+	err := s.call(ctx, "Bytes", None{}, &n)
+	return float64(n), err
 }
 
 func (s *sandboxProcess) sample(ctx context.Context) (sample Sample, err error) {

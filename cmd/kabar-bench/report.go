@@ -110,17 +110,16 @@ func (r *pushRow) measured() []measured {
 
 // A redisRow compares Redis' work for an event with that for one small script.
 type redisRow struct {
-	Work     string   `json:"work"`
-	Provider provider `json:"provider,omitempty"`
-	Batch    int      `json:"events_per_request"`
-	CPU      figure   `json:"redis_cpu_us"`
-	Bare     figure   `json:"bare_script_cpu_us"`
-	Ratio    float64  `json:"redis_to_bare"` // of the CPU medians
-	Goal     float64  `json:"goal_redis_cpu_us"`
-	Met      bool     `json:"goal_met"`
-	Logged   figure   `json:"aof_bytes"` // an event
-
-	BareLogged figure `json:"bare_script_aof_bytes"`
+	Work       string   `json:"work"`
+	Provider   provider `json:"provider,omitempty"`
+	Batch      int      `json:"events_per_request"`
+	CPU        figure   `json:"redis_cpu_us"`
+	Bare       figure   `json:"bare_script_cpu_us"`
+	Ratio      float64  `json:"redis_to_bare"` // of the CPU medians
+	Goal       float64  `json:"goal_redis_cpu_us"`
+	Met        bool     `json:"goal_met"`
+	Logged     figure   `json:"aof_bytes"` // an event
+	BareLogged figure   `json:"bare_script_aof_bytes"`
 }
 
 func (r *redisRow) judge() {

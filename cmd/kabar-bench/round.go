@@ -45,11 +45,7 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 	if err := w.sandbox.forget(ctx, n); err != nil {
 		return outcome{}, err
 	}
-	written, err := startCount(ctx, w.sandbox.bytes, w.logSize)
-	if err != nil {
-		return outcome{}, err
-	}
-	m, err := startMeter(ctx, w.gateway.pid(), w.redis.PID())
+	m, err := startMeter(ctx, cpuOf(w.gateway.pid()), cpuOf(w.redis.PID()), w.sandbox.bytes, w.logSize)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -63,11 +59,7 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 	if err := w.settled(ctx); err != nil {
 		return outcome{}, err
 	}
-	cpu, err := m.used(ctx, n)
-	if err != nil {
-		return outcome{}, err
-	}
-	bytes, err := written.since(ctx, n)
+	used, err := m.used(ctx, n)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -81,12 +73,12 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 	}
 	return outcome{
 		pushesPerSecond: float64(n) / took.Seconds(),
-		gateway:         cpu[0],
-		redis:           cpu[1],
+		gateway:         used[0],
+		redis:           used[1],
 		p50:             percentile(latencies, 50),
 		p99:             percentile(latencies, 99),
-		bytes:           bytes[0],
-		logged:          bytes[1],
+		bytes:           used[2],
+		logged:          used[3],
 	}, nil
 }
 
@@ -145,11 +137,7 @@ func (w *world) bareRound(ctx context.Context, loop *bareLoop, n int) (o bareOut
 	if err := w.sandbox.forget(ctx, n); err != nil {
 		return o, err
 	}
-	written, err := startCount(ctx, w.sandbox.bytes)
-	if err != nil {
-		return o, err
-	}
-	m, err := startMeter(ctx, loop.pid())
+	m, err := startMeter(ctx, cpuOf(loop.pid()), w.sandbox.bytes)
 	if err != nil {
 		return o, err
 	}
@@ -161,11 +149,7 @@ func (w *world) bareRound(ctx context.Context, loop *bareLoop, n int) (o bareOut
 	if err != nil {
 		return o, err
 	}
-	bytes, err := written.since(ctx, n)
-	if err != nil {
-		return o, err
-	}
-	return bareOutcome{float64(n) / took.Seconds(), used[0], bytes[0]}, nil
+	return bareOutcome{float64(n) / took.Seconds(), used[0], used[1]}, nil
 }
 
 // A stored is what Redis does for an event: its CPU in µs, and the bytes of its append-only
@@ -188,24 +172,16 @@ func (w *world) storeRound(ctx context.Context, first int64, n, batch int, at pa
 
 // measureRedis returns what Redis does for each of n events that store stores.
 func (w *world) measureRedis(ctx context.Context, n int, store func() error) (s stored, err error) {
-	written, err := startCount(ctx, w.logSize)
-	if err != nil {
-		return s, err
-	}
-	m, err := startMeter(ctx, w.redis.PID())
+	m, err := startMeter(ctx, cpuOf(w.redis.PID()), w.logSize)
 	if err != nil {
 		return s, err
 	}
 	if err := store(); err != nil {
 		return s, err
 	}
-	cpu, err := m.used(ctx, n)
+	used, err := m.used(ctx, n)
 	if err != nil {
 		return s, err
 	}
-	bytes, err := written.since(ctx, n)
-	if err != nil {
-		return s, err
-	}
-	return stored{cpu[0], bytes[0]}, nil
+	return stored{used[0], used[1]}, nil
 }

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/redis/go-redis/v9"
 )
 
 func TestMatch(t *testing.T) {
@@ -44,5 +47,28 @@ func TestMatch(t *testing.T) {
 		if want := errWrongPushes.Error() + ": " + c.want; !errors.Is(err, errWrongPushes) || err.Error() != want {
 			t.Errorf("%s: %v\nwant %s", c.name, err, want)
 		}
+	}
+}
+
+// The bare script stores something new in each round.
+func TestBareScriptStores(t *testing.T) {
+	server, err := localredis.Start(t.Context(), localredis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	w := &world{redis: server, rdb: redis.NewClient(&redis.Options{Addr: server.Addr()})}
+	defer w.rdb.Close()
+	for _, first := range []int64{1, 2} {
+		if err := w.runBareScript(t.Context(), first, requests(first, 1, 1, false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	texts, err := w.rdb.HLen(t.Context(), "bare:{1}:texts").Result()
+	if err != nil || texts != 2 {
+		t.Errorf("%d texts, %v", texts, err)
+	}
+	if size, err := w.logSize(t.Context()); err != nil || size <= 0 {
+		t.Errorf("the append-only file has %v bytes, %v", size, err)
 	}
 }

@@ -24,7 +24,7 @@ type comeback struct {
 func (s *side) comeBack(ctx context.Context, first int64, missed int, query func(user int64) string) (comeback, error) {
 	n := len(s.crowd.links)
 	t := s.crowd.expect(first, missed, false)
-	m, err := startMeter(ctx, s.pids...)
+	m, err := startMeter(ctx, s.cpu...)
 	if err != nil {
 		return comeback{}, err
 	}

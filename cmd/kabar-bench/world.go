@@ -155,14 +155,31 @@ type machine struct {
 // machine describes this computer.
 func (w *world) machine(ctx context.Context) (machine, error) {
 	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}
-	info, err := w.rdb.Info(ctx, "server").Result()
+	var err error
+	m.Redis, err = w.info(ctx, "server", "redis_version")
+	return m, err
+}
+
+// logSize counts the bytes of Redis' append-only file, which is never rewritten: see
+// openWorld.
+func (w *world) logSize(ctx context.Context) (float64, error) {
+	size, err := w.info(ctx, "persistence", "aof_current_size")
 	if err != nil {
-		return m, fmt.Errorf("ask Redis about its version: %w", err)
+		return 0, err
 	}
-	for line := range strings.Lines(info) {
-		if version, ok := strings.CutPrefix(line, "redis_version:"); ok {
-			m.Redis = strings.TrimSpace(version)
+	return strconv.ParseFloat(size, 64)
+}
+
+// info returns a field of what Redis says about itself.
+func (w *world) info(ctx context.Context, section, field string) (string, error) {
+	text, err := w.rdb.Info(ctx, section).Result()
+	if err != nil {
+		return "", fmt.Errorf("ask Redis for %s: %w", field, err)
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(value), nil
 		}
 	}
-	return m, nil
+	return "", fmt.Errorf("INFO %s has no %s", section, field)
 }
