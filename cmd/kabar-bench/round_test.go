@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
 func TestMatch(t *testing.T) {
