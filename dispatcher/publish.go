@@ -143,7 +143,6 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 		Type:     e.Type,
 		Listed:   e.Spec.Listed && c.Level != event.Counted,
 		Quiet:    c.Level == event.Counted,
-		Counts:   !e.Spec.Promo,
 		Body:     body,
 		Subject:  e.Subject(),
 		State:    e.State(c),

@@ -77,6 +77,17 @@ local function sizes_of(counted)
   return size
 end
 
+-- counts_of returns the user's counts in the order of model.Unreads: those of messages,
+-- seller's transactions, news, notifications, buyer's transactions, cart items, seller's
+-- offers and buyer's offers. cart is the field of meta, or false.
+local function counts_of(counted, unread, cart)
+  local size = sizes_of(counted)
+  return {
+    size[MESSAGE], size[SELLER], size[NEWS], redis.call('ZCARD', unread), size[BUYER],
+    tonumber(cart or '0'), size[OFFER_SELLER], size[OFFER_BUYER],
+  }
+end
+
 -- is_heard reports whether any process is subscribed to the channel, or true when Redis does
 -- not say.
 local function is_heard(publish_command, channel)
@@ -89,13 +100,12 @@ local function is_heard(publish_command, channel)
   return reply.err ~= nil or reply[2] > 0
 end
 
--- frame_unreads returns the user's counts in the form in which a frame carries them: those
--- that pushes show. It returns nil, without counting, when nobody gets the frame. unread
--- holds the user's unread notifications.
-local function frame_unreads(publish_command, channel, counted, unread)
+-- frame_unreads returns the user's counts in the form in which a frame carries them. It
+-- returns nil, without counting, when nobody gets the frame. unread holds the user's unread
+-- notifications; cart is the field of meta, or false.
+local function frame_unreads(publish_command, channel, counted, unread, cart)
   if not is_heard(publish_command, channel) then return nil end
-  local size = sizes_of(counted)
-  return table.concat({size[MESSAGE], size[SELLER], redis.call('ZCARD', unread), size[BUYER], size[OFFER_SELLER], size[OFFER_BUYER]}, ',')
+  return table.concat(counts_of(counted, unread, cart), ',')
 end
 
 -- read_field returns the field of bodies that says when a message was read.
@@ -126,7 +136,7 @@ local live_error = ''
 -- it. Frames that are not logged have the sequence numbers 0. publish must not fail: it
 -- runs after writes, and the Redis user may lack the right to the channel. Sockets read the
 -- frames that they missed from the list and the log. unreads are the user's counts as
--- frame_unreads returns them, or nil for frames that show none.
+-- frame_unreads returns them, or nil.
 local function publish(publish_command, channel, kind, seq, prev, id, body, unreads)
   local head = kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id
   if unreads then head = head .. ' ' .. unreads end

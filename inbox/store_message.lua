@@ -84,7 +84,7 @@ if pushed then
   expect('zset', delayed)
 end
 
-local known = redis.call('HMGET', meta, 'seq', 'accepted')
+local known = redis.call('HMGET', meta, 'seq', 'accepted', 'cart')
 local seq, prev = digits(acceptance(known[1], known[2], test_time)), known[1] or '0'
 log_frame(log, seq, prev, 'message', id, '', log_frames, log_ttl) -- first: this write may fail, the others cannot
 redis.call('HSET', meta, 'seq', seq)
@@ -106,7 +106,7 @@ else
   redis.call('ZADD', counted, MESSAGE, id)
 end
 local listening = publish(publish_command, channel, 'message', seq, prev, id, frame,
-  frame_unreads(publish_command, channel, counted, unread_notifications))
+  frame_unreads(publish_command, channel, counted, unread_notifications, known[3]))
 
 local push = 'none'
 if pushed then

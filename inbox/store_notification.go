@@ -38,8 +38,6 @@ type NewNotification struct {
 	Cart     *int           // the number of items in the cart; nil for other events
 	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
 	Entry    *OutboxEntry   // nil when nothing is pushed
-	// Counts says that the live frame shows the receiver's unread counts, as the push does.
-	Counts bool
 	// Quiet says that the event only changes counters: it is in no list, and no live
 	// socket gets it.
 	Quiet bool
@@ -120,7 +118,7 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 		p.Subject, order, p.State.Rank, int(p.State.Counter), cart,
 		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
 		entry.Header, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(), expiryRenewInterval.Microseconds(), n.testTime(),
-		field, contact, maxContacts, member, p.Event, boolArg(p.Quiet), boolArg(p.Counts),
+		field, contact, maxContacts, member, p.Event, boolArg(p.Quiet),
 	}
 }
 

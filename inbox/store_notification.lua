@@ -31,7 +31,6 @@
 --       user_member: of users
 --       event: member of record_index
 --       quiet: '1' when the event moves counters and is shown to nobody
---       counts: '1' when the frame shows the receiver's unread counts, as the push does
 -- Reply {status, id, seq, live_error}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content, 2 dropped because the user was erased;
 --       live_error is as in common.lua
@@ -41,7 +40,7 @@ local record, meta, notifications, unread, counted, log, devices, outbox, contac
 local id_suffix, content, record_ttl, body, listed_type, list_ttl, keep,
   max_notifications, subject, order, rank, counter, cart, publish_command, channel,
   log_ttl, log_frames, push_header, ttl, retry_for, day, test_time, contact_field, contact,
-  max_contacts, user_member, event, quiet, counts = unpack(ARGV, 1, 29)
+  max_contacts, user_member, event, quiet = unpack(ARGV, 1, 28)
 local shown = cart == '' and quiet ~= '1'
 
 local stored = redis.call('GET', record)
@@ -52,7 +51,7 @@ if stored then
 end
 
 local state_field = subject == '' and 'cart_at' or 'r:' .. subject
-local known = redis.call('HMGET', meta, 'seq', 'accepted', 'day', state_field, 'kept', 'erased')
+local known = redis.call('HMGET', meta, 'seq', 'accepted', 'day', state_field, 'kept', 'erased', 'cart')
 local last_seq, last_day, last_state, length, erased = known[1], known[3], known[4], known[5], known[6]
 local now = acceptance(last_seq, known[2], test_time)
 local seq, prev, today = digits(now), last_seq or '0', digits(math.floor(now / day))
@@ -79,7 +78,7 @@ local late = subject ~= '' and r > 0 and not same and (o < lo or (o == lo and r 
 -- Everything that may fail comes before the second write. The first write goes to the list
 -- or to the log.
 local pushed = push_header ~= '' and redis.call('EXISTS', devices) == 1
-if subject ~= '' or listed_type ~= '' or counts == '1' then expect('zset', counted, unread) end
+if subject ~= '' or listed_type ~= '' or shown then expect('zset', counted, unread) end
 if not last_seq then expect('zset', users) end
 if pushed then expect('stream', outbox) end
 if contact_field ~= '' then
@@ -143,7 +142,7 @@ if not last_seq then redis.call('ZADD', users, 0, user_member) end
 
 local listening = 0
 if shown then
-  listening = publish(publish_command, channel, 'event', seq, prev, id, live_body or body, counts == '1' and frame_unreads(publish_command, channel, counted, unread) or nil)
+  listening = publish(publish_command, channel, 'event', seq, prev, id, live_body or body, frame_unreads(publish_command, channel, counted, unread, known[7]))
 else
   publish_unreads(publish_command, channel)
 end

@@ -10,7 +10,6 @@
 local meta, unread, counted = unpack(KEYS)
 local subject, test_time = ARGV[1], ARGV[2]
 
-local size = sizes_of(counted)
 local cart, state
 if subject == '' then
   cart = redis.call('HGET', meta, 'cart')
@@ -18,8 +17,7 @@ else
   local known = redis.call('HMGET', meta, 'cart', 'r:' .. subject)
   cart, state = known[1], known[2]
 end
-return {
-  size[MESSAGE], size[SELLER], size[NEWS], redis.call('ZCARD', unread), size[BUYER],
-  tonumber(cart or '0'), size[OFFER_SELLER], size[OFFER_BUYER], state or '',
-  test_time == '' and micros() or tonumber(test_time),
-}
+local reply = counts_of(counted, unread, cart)
+reply[#reply + 1] = state or ''
+reply[#reply + 1] = test_time == '' and micros() or tonumber(test_time)
+return reply

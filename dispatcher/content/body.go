@@ -142,9 +142,9 @@ func appendShown(dst, stored []byte, l text.Locale) []byte {
 	return b.appendMembers(dst)
 }
 
-// object writes fields as one JSON object.
-func object(fields []push.Field) []byte {
-	b := []byte{'{'}
+// appendObject appends fields as one JSON object.
+func appendObject(b []byte, fields []push.Field) []byte {
+	b = append(b, '{')
 	for i, f := range fields {
 		if i > 0 {
 			b = append(b, ',')

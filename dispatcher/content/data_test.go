@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -69,7 +70,7 @@ func TestData(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		got := object(fields)
+		got := appendObject(nil, fields)
 		if string(got) != c.want {
 			t.Errorf("%s:\n%s, want\n%s", name, got, c.want)
 		}
@@ -89,14 +90,14 @@ func TestDataOfAnInvalidID(t *testing.T) {
 	for _, promo := range []bool{true, false} {
 		n := Notification{ID: "123", Receiver: 66, Promo: promo, Body: Body{Type: "x", Details: jsontext.Value(`{}`)}}
 		if fields, err := n.Data(unreads, jakarta); (err != nil) != promo {
-			t.Errorf("promo %t: data %s, %v", promo, object(fields), err)
+			t.Errorf("promo %t: data %s, %v", promo, appendObject(nil, fields), err)
 		}
 		if event, err := n.EventJSON(nil, jakarta); (err != nil) != promo {
 			t.Errorf("promo %t: event %s, %v", promo, event, err)
 		}
 		n.Translations = jsontext.Value(`{"en":"hello"}`)
-		if members, _, err := n.Members(nil, jakarta); (err != nil) != promo {
-			t.Errorf("promo %t: members %s, %v", promo, members, err)
+		if frame, err := n.Frame(8, 7, text.English, nil, jakarta); (err != nil) != promo {
+			t.Errorf("promo %t: frame %s, %v", promo, frame, err)
 		}
 	}
 }

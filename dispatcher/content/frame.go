@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
@@ -23,43 +24,34 @@ func DeletedMembers(id string) []byte {
 	return fmt.Appendf(nil, `"event":{"type":"deleted","id":%q}`, id)
 }
 
-// Members returns the members of a notification's frame in the language of its message, and
-// in the others that it has beside that, with the receiver's unread counts as in [Notification.Data].
-// They are null without counts. Times are in the given zone. The error reports a malformed
-// id.
-func (n *Notification) Members(unreads *model.Unreads, zone *time.Location) (members []byte, others map[text.Locale][]byte, err error) {
-	event, err := n.EventJSON(unreads, zone)
+// Frame returns the frame of a notification in a language, or in the one of its message
+// where it has no other. seq and prev are as in [EventFrame], unreads and zone as in
+// [Notification.EventJSON].
+func (n *Notification) Frame(seq, prev int64, l text.Locale, unreads *model.Unreads, zone *time.Location) ([]byte, error) {
+	shown := *n
+	shown.Body = n.Body.In(l)
+	fields, err := shown.data(unreads, zone)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if len(n.Translations) == 0 {
-		return eventMember(event), nil, nil
-	}
-	others = make(map[text.Locale][]byte, len(text.Locales))
-	for _, l := range text.Locales {
-		other := *n
-		if other.Body = n.Body.In(l); other.Message == n.Message {
-			continue
-		}
-		translated, err := other.EventJSON(unreads, zone)
-		if err != nil {
-			return nil, nil, err
-		}
-		others[l] = eventMember(translated)
-	}
-	return eventMember(event), others, nil
+	frame := make([]byte, 0, 512+len(n.Details))
+	frame = append(frame, `{"op":"event","seq":`...)
+	frame = strconv.AppendInt(frame, seq, 10)
+	frame = append(frame, `,"prev":`...)
+	frame = strconv.AppendInt(frame, prev, 10)
+	frame = append(frame, `,"event":`...)
+	return append(appendObject(frame, fields), '}'), nil
 }
 
-func eventMember(event []byte) []byte { return append([]byte(`"event":`), event...) }
-
 // EventJSON returns the data of a notification's push as one object. The members for the
-// receiver's unread counts are null without counts.
+// receiver's unread counts are null without counts. Times are in the given zone. The error
+// reports a malformed id.
 func (n *Notification) EventJSON(unreads *model.Unreads, zone *time.Location) ([]byte, error) {
 	fields, err := n.data(unreads, zone)
 	if err != nil {
 		return nil, err
 	}
-	return object(fields), nil
+	return appendObject(nil, fields), nil
 }
 
 // MessageMembers are the members of a chat message's frame: the event as its push shows

@@ -4,62 +4,49 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
-func TestMembers(t *testing.T) {
+func TestFrame(t *testing.T) {
 	t.Parallel()
 	const (
 		items = `{"messages":1,"transactions_need_action_as_seller":2,"transactions_need_action_as_buyer":5,` +
 			`"offers_need_action_as_seller":7,"offers_need_action_as_buyer":8}`
-		rest  = `"details":{"id":1,"unread_items":` + items + `},"notification_id":"52e0b9e37a12000000000000"}`
-		nego  = `"event":{"type":"nego","receiver_id":66,"message":"halo",` + rest
-		hello = `"event":{"type":"nego","receiver_id":66,"message":"hello",` + rest
-		promo = `"event":{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
-			`"type":"discount","title":"Diskon","message":"halo","details":{"image_url":null},"notification_id":"52e0b9e37a12000000000000"}`
+		head  = `{"op":"event","seq":8,"prev":7,"event":`
+		rest  = `"details":{"id":1,"unread_items":` + items + `},"notification_id":"52e0b9e37a12000000000000"}}`
+		halo  = head + `{"type":"nego","receiver_id":66,"message":"halo",` + rest
+		hello = head + `{"type":"nego","receiver_id":66,"message":"hello",` + rest
+		promo = head + `{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
+			`"type":"discount","title":"Diskon","message":"halo","details":{"image_url":null},"notification_id":"52e0b9e37a12000000000000"}}`
 	)
 	details := jsontext.Value(`{"id":1,"unread_items":null}`)
 	for name, c := range map[string]struct {
-		n      Notification
-		want   string
-		others map[text.Locale]string
+		n                   Notification
+		indonesian, english string
 	}{
 		"without translations": {
-			Notification{Body: Body{Type: "nego", Message: "halo", Details: details}}, nego, nil,
+			Notification{Body: Body{Type: "nego", Message: "halo", Details: details}}, halo, halo,
 		},
 		"with a translation": {
 			Notification{Body: Body{Type: "nego", Message: "halo", Translations: jsontext.Value(`{"en":"hello"}`), Details: details}},
-			nego, map[text.Locale]string{text.English: hello},
+			halo, hello,
 		},
 		"with a translation into Indonesian": {
 			Notification{Body: Body{Type: "nego", Message: "hello", Translations: jsontext.Value(`{"id":"halo"}`), Details: details}},
-			hello, map[text.Locale]string{text.Indonesian: nego},
-		},
-		"with a translation that says the same": {
-			Notification{Body: Body{Type: "nego", Message: "halo", Translations: jsontext.Value(`{"en":"halo"}`), Details: details}}, nego, nil,
+			halo, hello,
 		},
 		"promo": {
 			Notification{Promo: true, Body: Body{Type: "discount", Title: title("Diskon"), Message: "halo", Details: jsontext.Value(`{"image_url":null}`)}},
-			promo, nil,
+			promo, promo,
 		},
 	} {
 		c.n.ID, c.n.Receiver = noteID, 66
-		members, others, err := c.n.Members(&unreads, jakarta)
-		if err != nil || string(members) != c.want {
-			t.Errorf("%s: %v\n%s, want\n%s", name, err, members, c.want)
-		}
-		var got map[text.Locale]string
-		for l, m := range others {
-			if got == nil {
-				got = make(map[text.Locale]string)
+		for l, want := range map[text.Locale]string{text.Indonesian: c.indonesian, text.English: c.english} {
+			if got, err := c.n.Frame(8, 7, l, &unreads, jakarta); string(got) != want || err != nil {
+				t.Errorf("%s, in %s: %v\n%s, want\n%s", name, l, err, got, want)
 			}
-			got[l] = string(m)
-		}
-		if diff := cmp.Diff(c.others, got); diff != "" {
-			t.Errorf("%s: in other languages: %s", name, diff)
 		}
 	}
 }

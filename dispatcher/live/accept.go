@@ -163,7 +163,7 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if !known {
 		seq = newest
 	}
-	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, locale, missed)
+	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, changes, locale, missed)
 	if !known && since != nil {
 		h.replayer.resync(s, newest)
 	}

@@ -95,12 +95,13 @@ func (q *countQueue) countAll(ctx context.Context, due []*userSockets) {
 	workers.Wait()
 }
 
-// countFor counts a user's unreads and sends them. After an error it requests
-// another count.
+// countFor counts a user's unreads and sends them. It requests another count after an error,
+// and when a frame has told newer numbers meanwhile: what was counted may be older.
 func (q *countQueue) countFor(ctx context.Context, u *userSockets) {
 	if u.empty() {
 		return
 	}
+	version := u.changes.Load()
 	request, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	unreads, err := q.counters.Unreads(request, u.id)
@@ -112,6 +113,10 @@ func (q *countQueue) countFor(ctx context.Context, u *userSockets) {
 		}
 		return
 	}
-	frame := unreadsFrame(unreads)
-	u.each(func(s *socket) { s.notify(frame) })
+	n := numbers{frame: unreadsFrame(unreads), version: version}
+	told := true
+	u.each(func(s *socket) { told = s.offerNumbers(n) && told })
+	if !told {
+		q.add(u)
+	}
 }

@@ -28,21 +28,39 @@ func unreadsFrame(u model.Unreads) []byte {
 	return fmt.Appendf(nil, `{"op":"unreads","unreads":%s}`, content.UnreadsJSON(u))
 }
 
-// A frame is a frame for clients that was made from one of a user's channel or replay log.
-type frame struct {
-	Seq, Prev int64  // 0 for frames that are not logged
-	Text      []byte // JSON
-	message   bool   // it holds a chat message, whose avatars may be empty
-	// others has the frame in the languages other than Text's, by language.
-	others map[text.Locale][]byte
+// numbers are a user's unread numbers as clients are sent them. The zero value says that
+// they are not known.
+type numbers struct {
+	frame []byte
+	// version is userSockets.changes when they were published, or before they were counted.
+	version int64
 }
 
-// In returns the frame in a language, or Text when it does not have that language.
+// A frame is a frame for clients that was made from one of a user's channel or replay log.
+// It is used by one goroutine.
+type frame struct {
+	Seq, Prev int64                    // 0 for frames that are not logged
+	message   bool                     // it holds a chat message, whose avatars may be empty
+	text      []byte                   // JSON; nil when the frame exists in several languages
+	render    func(text.Locale) []byte // returns the JSON in one of several languages
+	texts     map[text.Locale][]byte   // what render has returned
+}
+
+// In returns the frame in a language, or in the only one that it has. It renders each
+// language once.
 func (f *frame) In(l text.Locale) []byte {
-	if other, ok := f.others[l]; ok {
-		return other
+	if f.render == nil {
+		return f.text
 	}
-	return f.Text
+	rendered, ok := f.texts[l]
+	if !ok {
+		rendered = f.render(l)
+		if f.texts == nil {
+			f.texts = make(map[text.Locale][]byte, 1)
+		}
+		f.texts[l] = rendered
+	}
+	return rendered
 }
 
 // A frameBuilder makes the frames for clients.
@@ -56,15 +74,15 @@ func (b *frameBuilder) newFrame(user int64, f model.Frame) (frame, error) {
 	made := frame{Seq: f.Seq, Prev: f.Prev}
 	switch {
 	case f.Seq > 0 && f.Body == "":
-		made.Text = content.EventFrame(f.Seq, f.Prev, content.DeletedMembers(f.ID))
+		made.text = content.EventFrame(f.Seq, f.Prev, content.DeletedMembers(f.ID))
 	case f.Kind == model.FrameRead:
-		made.Text = content.ReadFrame([]byte(f.Body))
+		made.text = content.ReadFrame([]byte(f.Body))
 	case f.Kind == model.FrameMessage:
 		members := []byte(f.Body)
 		if f.Unreads != nil {
 			members = content.FillMessageUnreads(members, f.Unreads)
 		}
-		made.Text, made.message = content.EventFrame(f.Seq, f.Prev, members), true
+		made.text, made.message = content.EventFrame(f.Seq, f.Prev, members), true
 	case f.Kind == model.FrameEvent:
 		return made, b.fillEvent(&made, user, f)
 	default:
@@ -73,24 +91,23 @@ func (b *frameBuilder) newFrame(user int64, f model.Frame) (frame, error) {
 	return made, nil
 }
 
-// fillEvent renders the frame of a notification, in each language that it has.
+// fillEvent makes the frame of a notification. In renders the one that has translations.
 func (b *frameBuilder) fillEvent(made *frame, user int64, f model.Frame) error {
 	body, err := content.ParseBody([]byte(f.Body))
 	if err != nil {
 		return fmt.Errorf("body of notification %s: %w", f.ID, err)
 	}
 	n := content.Notification{ID: f.ID, Receiver: user, Promo: b.types.Spec(body.Type).Promo, Body: body}
-	members, others, err := n.Members(f.Unreads, b.location)
-	if err != nil {
+	if len(n.Translations) == 0 {
+		made.text, err = n.Frame(f.Seq, f.Prev, "", f.Unreads, b.location)
 		return err
 	}
-	made.Text = content.EventFrame(f.Seq, f.Prev, members)
-	if len(others) == 0 {
-		return nil
+	if _, err := model.IDTime(n.ID); err != nil {
+		return err
 	}
-	made.others = make(map[text.Locale][]byte, len(others))
-	for l, members := range others {
-		made.others[l] = content.EventFrame(f.Seq, f.Prev, members)
+	made.render = func(l text.Locale) []byte {
+		rendered, _ := n.Frame(f.Seq, f.Prev, l, f.Unreads, b.location) // fails for a malformed id only
+		return rendered
 	}
 	return nil
 }

@@ -67,13 +67,11 @@ func TestNewFrame(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		want := frame{Seq: c.logged.Seq, Prev: c.logged.Prev, Text: []byte(c.want)}
-		want.message = c.logged.Kind == model.FrameMessage && c.logged.Body != ""
-		if c.english != "" {
-			want.others = map[text.Locale][]byte{text.English: []byte(c.english)}
+		if f.Seq != c.logged.Seq || f.Prev != c.logged.Prev {
+			t.Errorf("%s: seq %d, prev %d", name, f.Seq, f.Prev)
 		}
-		if diff := cmp.Diff(want, f, cmp.AllowUnexported(frame{})); diff != "" {
-			t.Errorf("%s: %s", name, diff)
+		if message := c.logged.Kind == model.FrameMessage && c.logged.Body != ""; f.message != message {
+			t.Errorf("%s: message %t", name, f.message)
 		}
 		if got := string(f.In(text.Indonesian)); got != c.want {
 			t.Errorf("%s in Indonesian: %s", name, got)
@@ -84,17 +82,36 @@ func TestNewFrame(t *testing.T) {
 	}
 }
 
+// A frame is rendered once for all sockets of a language, and in no language that no socket has.
+func TestFrameIsRenderedOnce(t *testing.T) {
+	t.Parallel()
+	var rendered []text.Locale
+	f := frame{render: func(l text.Locale) []byte {
+		rendered = append(rendered, l)
+		return []byte(l)
+	}}
+	for range 3 {
+		if got := string(f.In(text.English)); got != string(text.English) {
+			t.Error(got)
+		}
+	}
+	if diff := cmp.Diff([]text.Locale{text.English}, rendered); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNewFrameRefuses(t *testing.T) {
 	t.Parallel()
 	h := New(Options{}).frames
 	for name, f := range map[string]model.Frame{
-		"a kind that is not known":       {Kind: "dance", Seq: 8, Prev: 7, Body: "{}"},
-		"unreads, which have no text":    {Kind: model.FrameUnreads},
-		"a body that is no object":       {Kind: model.FrameEvent, Seq: 8, Prev: 7, Body: "@b1"},
-		"a promotion with an invalid id": {Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: "1", Body: `{"type":"discount","details":{}}`},
+		"a kind that is not known":         {Kind: "dance", Seq: 8, Prev: 7, Body: "{}"},
+		"unreads, which have no text":      {Kind: model.FrameUnreads},
+		"a body that is no object":         {Kind: model.FrameEvent, Seq: 8, Prev: 7, Body: "@b1"},
+		"a translation with an invalid id": {Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: "1", Body: `{"texts":{"en":"hello"},"type":"nego","details":{}}`},
+		"a promotion with an invalid id":   {Kind: model.FrameEvent, Seq: 8, Prev: 7, ID: "1", Body: `{"type":"discount","details":{}}`},
 	} {
 		if made, err := h.newFrame(66, f); err == nil {
-			t.Errorf("%s: %s", name, made.Text)
+			t.Errorf("%s: %s", name, made.text)
 		}
 	}
 }

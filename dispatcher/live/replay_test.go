@@ -38,14 +38,14 @@ func TestReplay(t *testing.T) {
 			Event          struct{ Type string }
 			InstantMessage struct{ ID, Body string } `json:"instant_message"`
 		}
-		if err := json.Unmarshal(f.Text, &got); err != nil {
-			t.Fatalf("%s: %v", f.Text, err)
+		if err := json.Unmarshal(f.text, &got); err != nil {
+			t.Fatalf("%s: %v", f.text, err)
 		}
 		if got.Op != "event" || got.Seq != f.Seq || got.Prev != prev || got.Event.Type != []string{"discount", "message", "deleted"}[i] {
-			t.Errorf("frame %s after %d", f.Text, prev)
+			t.Errorf("frame %s after %d", f.text, prev)
 		}
 		if i == 1 && (got.InstantMessage.ID != first || got.InstantMessage.Body != "satu") {
-			t.Errorf("message frame %s", f.Text)
+			t.Errorf("message frame %s", f.text)
 		}
 		prev = f.Seq
 	}

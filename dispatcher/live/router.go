@@ -58,9 +58,18 @@ func (r *router) deliver(channel, payload string) {
 		return
 	}
 	if f.Seq == 0 {
-		u.each(func(s *socket) { s.notify(f.Text) })
+		u.each(func(s *socket) { s.notify(f.text) })
 		return
 	}
-	u.each(func(s *socket) { s.offer(&f) })
-	r.counts.add(u)
+	if published.Unreads == nil {
+		u.each(func(s *socket) { s.offer(&f, numbers{}) })
+		r.counts.add(u)
+		return
+	}
+	n := numbers{frame: unreadsFrame(*published.Unreads), version: u.changes.Add(1)}
+	told := true
+	u.each(func(s *socket) { told = s.offer(&f, n) && told })
+	if !told {
+		r.counts.add(u)
+	}
 }

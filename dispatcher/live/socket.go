@@ -43,15 +43,17 @@ type socket struct {
 	renewed       bool        // the subscription was renewed while behind
 	newestOffered int64       // seq of the newest frame that was offered while behind
 	seq           int64       // of the last logged frame that was queued
+	told          int64       // version of the newest numbers that were queued
 	pinged        bool        // a ping is queued or unanswered
 }
 
 // greet queues hello and the frames of the log that follow it. seq is that of the last
-// frame before those. more is true when frames of the log are left.
-func (s *socket) greet(hello []byte, seq int64, locale text.Locale, logged []frame) (more bool) {
+// frame before those, told the version of the numbers in hello. more is true when frames of
+// the log are left.
+func (s *socket) greet(hello []byte, seq, told int64, locale text.Locale, logged []frame) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seq, s.locale, s.greeted = seq, locale, true
+	s.seq, s.told, s.locale, s.greeted = seq, told, locale, true
 	texts, more := s.takeLogged(logged)
 	s.queue.push(append([][]byte{hello}, texts...)...)
 	return more
@@ -66,8 +68,9 @@ func (s *socket) language() text.Locale {
 
 // offer queues a published frame, unless it was queued already. A socket that is
 // behind will read the frame from the log. So will one whose last frame is not the
-// predecessor: pub/sub has lost a frame.
-func (s *socket) offer(f *frame) {
+// predecessor: pub/sub has lost a frame. The numbers leave in one write with the frame.
+// told is false when they were not queued, because the frame was not.
+func (s *socket) offer(f *frame, n numbers) (told bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -78,9 +81,27 @@ func (s *socket) offer(f *frame) {
 		s.newestOffered = f.Seq
 		s.fallBehind()
 	default:
-		s.seq = f.Seq
-		s.queue.push(s.text(f))
+		s.seq, s.told = f.Seq, max(s.told, n.version)
+		s.queue.pushNumbers(n.frame, s.text(f))
+		return true
 	}
+	return false
+}
+
+// offerNumbers queues numbers unless newer ones were queued: then told is false. Before
+// hello it drops them.
+func (s *socket) offerNumbers(n numbers) (told bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.greeted:
+	case s.told > n.version:
+		return false
+	default:
+		s.told = n.version
+		s.queue.pushNumbers(n.frame)
+	}
+	return true
 }
 
 // text returns a frame as this socket's client gets it. s.mu is held.
@@ -160,18 +181,19 @@ func (s *socket) drainAndPush(logged []frame) (more bool) {
 
 // takeLogged returns the logged frames that were not queued yet, at most half of a full
 // queue. more is true when frames are left: they are read from the log again later, so
-// that a slow client does not keep them in memory. s.mu
-// is held, and the caller queues the frames before it unlocks s.mu.
+// that a slow client does not keep them in memory. s.mu is held, and the caller queues the frames before it unlocks s.mu.
 func (s *socket) takeLogged(logged []frame) (texts [][]byte, more bool) {
 	size := 0
-	for i, f := range logged {
-		if size += len(f.Text); i > 0 && (i >= s.queue.maxFrames/2 || size > s.queue.maxBytes/2) {
+	for _, f := range logged {
+		if f.Seq <= s.seq {
+			continue
+		}
+		text := s.text(&f)
+		if size += len(text); len(texts) > 0 && (len(texts) >= s.queue.maxFrames/2 || size > s.queue.maxBytes/2) {
 			return texts, true
 		}
-		if f.Seq > s.seq {
-			s.seq = f.Seq
-			texts = append(texts, s.text(&f))
-		}
+		s.seq = f.Seq
+		texts = append(texts, text)
 	}
 	return texts, false
 }

@@ -39,6 +39,7 @@ type writeQueue struct {
 	mu      mutex[writeQueueLock]
 	writing bool // the writer runs
 	frames  [][]byte
+	numbers []byte               // unread numbers that follow frames; newer ones replace them
 	pending int                  // frames that are queued or being written
 	bytes   int                  // their size
 	drained chan struct{}        // closed when pending becomes 0 or the socket ends; nil when nobody waits
@@ -50,7 +51,11 @@ type writeQueue struct {
 // push queues frames; a nil one is a ping. The writer sends them in one write, as far
 // as flushBytes allows. If the queue is full, push closes the socket: the client can
 // resume from the log.
-func (q *writeQueue) push(frames ...[]byte) {
+func (q *writeQueue) push(frames ...[]byte) { q.pushNumbers(nil, frames...) }
+
+// pushNumbers is push, and queues a frame of unread numbers that follows the frames, unless
+// it is nil. It replaces numbers that are still queued.
+func (q *writeQueue) pushNumbers(numbers []byte, frames ...[]byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, frame := range frames {
@@ -59,7 +64,7 @@ func (q *writeQueue) push(frames ...[]byte) {
 		}
 		if q.pending >= q.maxFrames || q.bytes+len(frame) > q.maxBytes {
 			clear(q.frames)
-			q.frames = q.frames[:0]
+			q.frames, q.numbers = q.frames[:0], nil
 			q.beginClose(codeTooSlow, "too slow: resume")
 			return
 		}
@@ -67,7 +72,14 @@ func (q *writeQueue) push(frames ...[]byte) {
 		q.pending++
 		q.bytes += len(frame)
 	}
-	if len(frames) > 0 {
+	if numbers != nil && q.closing == 0 {
+		if q.numbers == nil {
+			q.pending++
+		}
+		q.bytes += len(numbers) - len(q.numbers)
+		q.numbers = numbers
+	}
+	if len(frames) > 0 || numbers != nil {
 		q.wakeWriter()
 	}
 }
@@ -243,6 +255,11 @@ func (q *writeQueue) take() (batch [][]byte, size int, code websocket.StatusCode
 	for n < len(q.frames) && size < flushBytes {
 		size += len(q.frames[n])
 		n++
+	}
+	if n == len(q.frames) && q.numbers != nil {
+		q.frames = append(q.frames, q.numbers)
+		size += len(q.numbers)
+		n, q.numbers = n+1, nil
 	}
 	if n == 0 {
 		q.frames = nil // an idle socket needs no memory for it

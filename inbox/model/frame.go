@@ -21,8 +21,8 @@ type Frame struct {
 	Seq, Prev int64  // sequence numbers of this frame and the one before; 0 when it is not logged
 	ID        string // of the notification or message
 	Body      string
-	// Unreads are the user's counts when the frame was published: those that pushes show,
-	// and nil when the frame carries none.
+	// Unreads are the user's counts when the frame was published; nil when the frame carries
+	// none.
 	Unreads *Unreads
 }
 
@@ -46,7 +46,10 @@ func ParseFrame(payload string) (Frame, error) {
 // parseUnreads parses the counts of a frame, as frame_unreads of common.lua writes them.
 func parseUnreads(text string) (*Unreads, error) {
 	var u Unreads
-	counts := []*int{&u.Messages, &u.SellerTransactions, &u.Notifications, &u.BuyerTransactions, &u.SellerOffers, &u.BuyerOffers}
+	counts := []*int{
+		&u.Messages, &u.SellerTransactions, &u.TransactionNews, &u.Notifications, &u.BuyerTransactions,
+		&u.CartItems, &u.SellerOffers, &u.BuyerOffers,
+	}
 	numbers := strings.Split(text, ",")
 	if len(numbers) != len(counts) {
 		return nil, fmt.Errorf("frame with %d counts, not %d", len(numbers), len(counts))
