@@ -20,5 +20,14 @@ func (d *Dispatcher) LocaleOf(ctx context.Context, user int64, accept string) (t
 	if err != nil {
 		return "", err
 	}
-	return text.Preferred(&settings.Locale, d.opts.Locale), nil
+	return d.LocaleFor(settings.Locale, accept), nil
+}
+
+// LocaleFor returns the language in which to show a user something, given the language of
+// the user's profile and the Accept-Language header that they sent, each of them or "".
+func (d *Dispatcher) LocaleFor(profile, accept string) text.Locale {
+	if l := text.Accepted(accept); l != "" {
+		return l
+	}
+	return text.Preferred(&profile, d.opts.Locale)
 }

@@ -44,6 +44,12 @@ func ReadUnreads(c *rdb.Command) (model.Unreads, error) {
 	if err != nil {
 		return model.Unreads{}, fmt.Errorf("count unreads: %w", err)
 	}
+	return readCounts(reply), nil
+}
+
+// readCounts reads the numbers at the start of a script's reply, in the order of counts_of in
+// common.lua. There are at least unreadsNumbers values.
+func readCounts(reply []any) model.Unreads {
 	var n [unreadsNumbers]int
 	for i := range n {
 		number, _ := reply[i].(int64)
@@ -58,7 +64,7 @@ func ReadUnreads(c *rdb.Command) (model.Unreads, error) {
 		CartItems:          n[5],
 		SellerOffers:       n[6],
 		BuyerOffers:        n[7],
-	}, nil
+	}
 }
 
 // ReadSubject reads the subject in the reply to UnreadsCommand. It is empty where

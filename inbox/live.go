@@ -21,9 +21,12 @@ var (
 	markSeenSource string
 	//go:embed revoke.lua
 	revokeSource string
+	//go:embed snapshot.lua
+	snapshotSource string
 
 	markSeenScript = script(markSeenSource)
 	revokeScript   = script(revokeSource)
+	snapshotScript = script(snapshotSource).ReadOnly()
 )
 
 const (
@@ -42,6 +45,39 @@ type Live struct {
 // Channel returns the pub/sub channel of a user's frames: sharded pub/sub on a
 // cluster.
 func (l *Live) Channel(user int64) string { return l.keys(user).channel() }
+
+// A Snapshot is what a live socket is told when it connects, all of the same moment.
+type Snapshot struct {
+	Unreads model.Unreads
+	Seq     int64  // sequence number of the newest frame; 0 when there was none
+	Locale  string // language of the user's profile, or ""
+	Revoked int64  // when the user's credentials were last revoked, Unix µs; 0 when they were not
+}
+
+// Snapshot reads a user's Snapshot in one round trip, together with those of concurrent
+// callers.
+func (l *Live) Snapshot(ctx context.Context, user int64) (Snapshot, error) {
+	k := l.keys(user)
+	c, err := l.batcher.Run(ctx, snapshotScript, []string{k.meta(), k.unread(), k.counted(), k.profile(), k.live().Revoked})
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("read snapshot: %w", err)
+	}
+	reply, err := c.Values(unreadsNumbers + 3)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("read snapshot: %w", err)
+	}
+	s := Snapshot{Unreads: readCounts(reply)}
+	seq, _ := reply[unreadsNumbers].(string)
+	s.Locale, _ = reply[unreadsNumbers+1].(string)
+	revoked, _ := reply[unreadsNumbers+2].(string)
+	var err1, err2 error
+	s.Seq, err1 = strconv.ParseInt(cmp.Or(seq, "0"), 10, 64)
+	s.Revoked, err2 = strconv.ParseInt(cmp.Or(revoked, "0"), 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return Snapshot{}, fmt.Errorf("read snapshot: %w", err)
+	}
+	return s, nil
+}
 
 // Replay returns the frames of a user after a sequence number, and the newest sequence
 // number. known is false when some of them are not kept any more.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"time"
 
@@ -135,37 +134,28 @@ func (h *Hub) greet(ctx context.Context, s *socket, since *int64) (more bool, er
 	if err := h.pubsub.await(ctx, u); err != nil {
 		return false, err
 	}
-	revoked, err := h.revocations.last(ctx, u.id)
+	changes := u.changes.Load()
+	now, err := h.opts.Channels.Snapshot(ctx, u.id)
 	if err != nil {
 		return false, err
 	}
-	if s.revoke(revoked) {
+	if s.revoke(now.Revoked) {
 		return false, nil
 	}
-	locale, err := h.opts.Locales.LocaleOf(ctx, u.id, s.acceptLanguage)
-	if err != nil {
-		return false, err
-	}
-	changes := u.changes.Load()
-	unreads, err := h.opts.Counters.Unreads(ctx, u.id)
-	if err != nil {
-		return false, err
-	}
-	seq := int64(math.MaxInt64) // newer than every frame: none is missing
+	seq, missed, known := now.Seq, []frame(nil), true
 	if since != nil {
 		h.metrics.resumes.Inc()
-		seq = *since
+		if missed, seq, known, err = h.replayLog.readInTurn(u.id, *since, &now); err != nil {
+			return false, err
+		}
+		if known {
+			seq = *since
+		}
 	}
-	missed, newest, known, err := h.replayLog.readInTurn(u.id, seq)
-	if err != nil {
-		return false, err
-	}
+	locale := h.opts.Locales.LocaleFor(now.Locale, s.acceptLanguage)
+	more = s.greet(helloFrame(seq, now.Unreads, &h.opts), seq, changes, locale, missed)
 	if !known {
-		seq = newest
-	}
-	more = s.greet(helloFrame(seq, unreads, &h.opts), seq, changes, locale, missed)
-	if !known && since != nil {
-		h.replayer.resync(s, newest)
+		h.replayer.resync(s, seq)
 	}
 	if u.changes.Load() != changes {
 		h.counts.add(u)

@@ -15,12 +15,12 @@ const (
 
 // A replayer sends sockets the frames that they have missed.
 type replayer struct {
-	replayLog   *replayLog
-	revocations *revocations
-	counts      *countQueue
-	goroutines  *goroutines
-	metrics     *metrics
-	log         *slog.Logger
+	channels   Channels
+	replayLog  *replayLog
+	counts     *countQueue
+	goroutines *goroutines
+	metrics    *metrics
+	log        *slog.Logger
 }
 
 // start starts a goroutine that sends a socket the frames that it has missed.
@@ -56,12 +56,12 @@ func (r *replayer) readOnce(ctx context.Context, s *socket) (more bool, err erro
 	since := s.startReplay()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	revoked, err := r.revocations.last(ctx, s.user.id) // pub/sub may have lost this, too
+	now, err := r.channels.Snapshot(ctx, s.user.id)
 	if err != nil {
 		return true, err
 	}
-	s.revoke(revoked)
-	frames, newest, known, err := r.replayLog.readInTurn(s.user.id, since)
+	s.revoke(now.Revoked) // pub/sub may have lost this, too
+	frames, newest, known, err := r.replayLog.readInTurn(s.user.id, since, &now)
 	if err != nil {
 		return true, err
 	}

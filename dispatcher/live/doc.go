@@ -21,7 +21,6 @@
 //	frameBuilder  makes frames of published or logged ones
 //	replayLog     reads the frames that a socket has missed
 //	replayer      sends them to the socket
-//	revocations   reads when a user's credentials were revoked
 //	meter         limits the control frames of a client
 //	countQueue    counts unreads
 //	presence      records who is online, and notifies their watchers

@@ -26,18 +26,17 @@ var ErrClosed = errors.New("the hub is closing")
 
 // A Hub holds the sockets of this process. Its methods are safe for concurrent use.
 type Hub struct {
-	opts        Options
-	goroutines  *goroutines
-	metrics     *metrics
-	users       *registry
-	counts      *countQueue
-	frames      *frameBuilder
-	replayLog   *replayLog
-	revocations *revocations
-	replayer    *replayer
-	presence    *presence
-	pubsub      *pubsub
-	requests    *requests
+	opts       Options
+	goroutines *goroutines
+	metrics    *metrics
+	users      *registry
+	counts     *countQueue
+	frames     *frameBuilder
+	replayLog  *replayLog
+	replayer   *replayer
+	presence   *presence
+	pubsub     *pubsub
+	requests   *requests
 
 	sockets   atomic.Int64 // open
 	admission gate         // counts sockets, from before the handshake until they have left
@@ -53,9 +52,8 @@ func New(opts Options) *Hub {
 	h.counts = newCountQueue(opts.Counters, opts.Log)
 	h.frames = &frameBuilder{types: opts.Types, location: opts.Location}
 	h.replayLog = newReplayLog(&h.opts, h.frames, h.goroutines)
-	h.revocations = &revocations{batcher: opts.Batcher, channels: opts.Channels}
 	h.replayer = &replayer{
-		replayLog: h.replayLog, revocations: h.revocations, counts: h.counts,
+		channels: opts.Channels, replayLog: h.replayLog, counts: h.counts,
 		goroutines: h.goroutines, metrics: h.metrics, log: opts.Log,
 	}
 	publisher := &publisher{batcher: opts.Batcher, channels: opts.Channels, sharded: opts.Sharded}

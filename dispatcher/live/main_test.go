@@ -120,6 +120,16 @@ func (w *world) publish(user int64, id string) {
 	}
 }
 
+// revoked returns when a user's credentials were last revoked.
+func (w *world) revoked(user int64) int64 {
+	w.t.Helper()
+	now, err := w.Inbox.Live.Snapshot(context.Background(), user)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return now.Revoked
+}
+
 // newest returns the sequence number of a user's newest frame.
 func (w *world) newest(user int64) int64 {
 	w.t.Helper()
@@ -183,12 +193,13 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 		session.Until = time.UnixMilli(ms)
 	}
 	var ok bool
-	var err error
 	if session.Vouched, ok = number("vouched"); !ok {
-		if session.Vouched, err = p.revocations.last(r.Context(), session.User); err != nil {
+		now, err := p.w.Inbox.Live.Snapshot(r.Context(), session.User)
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		session.Vouched = now.Revoked
 	}
 	switch err := p.Accept(w, r, session, since); {
 	case errors.Is(err, ErrSubprotocol):

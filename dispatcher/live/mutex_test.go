@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
-	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -124,7 +124,6 @@ func (c checkedConn) Close() error {
 // for Redis.
 func checked(o Options) Options {
 	o.Chat = checkedChat{o.Chat}
-	o.Locales = checkedLocales{o.Locales}
 	o.Channels = checkedChannels{o.Channels}
 	o.Counters = checkedCounters{o.Counters}
 	o.Notifications = checkedNotifications{o.Notifications}
@@ -149,14 +148,12 @@ func (c checkedChat) MessageMembers(ctx context.Context, user int64, ids []strin
 	return c.Chat.MessageMembers(ctx, user, ids)
 }
 
-type checkedLocales struct{ Locales }
-
-func (l checkedLocales) LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error) {
-	mayWait("LocaleOf")
-	return l.Locales.LocaleOf(ctx, user, accept)
-}
-
 type checkedChannels struct{ Channels }
+
+func (c checkedChannels) Snapshot(ctx context.Context, user int64) (inbox.Snapshot, error) {
+	mayWait("Snapshot")
+	return c.Channels.Snapshot(ctx, user)
+}
 
 func (c checkedChannels) Replay(ctx context.Context, user, since int64) ([]model.Frame, int64, bool, error) {
 	mayWait("Replay")

@@ -29,7 +29,7 @@ type Chat interface {
 // Locales chooses the language of a socket. [dispatcher.Dispatcher] implements it and
 // documents the method.
 type Locales interface {
-	LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
+	LocaleFor(profile, accept string) text.Locale
 }
 
 // The parts of [inbox.Store] that a Hub needs. The store's parts document the methods
@@ -40,6 +40,7 @@ type (
 	Channels interface {
 		Channel(user int64) string
 		Keys(user int64) inbox.LiveKeys
+		Snapshot(ctx context.Context, user int64) (inbox.Snapshot, error)
 		Replay(ctx context.Context, user, since int64) (frames []model.Frame, newest int64, known bool, err error)
 		MarkSeen(ctx context.Context, user, seq int64) error
 	}

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 
+	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -27,7 +28,10 @@ func newReplayLog(opts *Options, frames *frameBuilder, goroutines *goroutines) *
 
 // readInTurn reads the log like read. At most maxReads calls do so at a time. The wait
 // for a turn has no timeout: it is long when thousands of sockets reconnect at once.
-func (l *replayLog) readInTurn(user, since int64) (frames []frame, newest int64, known bool, err error) {
+func (l *replayLog) readInTurn(user, since int64, now *inbox.Snapshot) (frames []frame, newest int64, known bool, err error) {
+	if now.Seq == since {
+		return nil, since, true, nil
+	}
 	select {
 	case l.reads <- struct{}{}:
 		defer func() { <-l.reads }()
@@ -36,20 +40,22 @@ func (l *replayLog) readInTurn(user, since int64) (frames []frame, newest int64,
 	}
 	ctx, cancel := l.goroutines.withTimeout(requestTimeout)
 	defer cancel()
-	return l.read(ctx, user, since)
+	return l.read(ctx, user, since, now)
 }
 
 // read returns the frames of a user after a sequence number, and the newest sequence
 // number. known is false when the gap is larger than the log. The frames show the user's
-// counts at the time of the read.
-func (l *replayLog) read(ctx context.Context, user, since int64) (frames []frame, newest int64, known bool, err error) {
+// counts of the snapshot, or newer ones when there are frames after it.
+func (l *replayLog) read(ctx context.Context, user, since int64, now *inbox.Snapshot) (frames []frame, newest int64, known bool, err error) {
 	logged, newest, known, err := l.channels.Replay(ctx, user, since)
 	if err != nil || !known || len(logged) == 0 {
 		return nil, newest, known, err
 	}
-	unreads, err := l.counters.Unreads(ctx, user)
-	if err != nil {
-		return nil, 0, false, err
+	unreads := now.Unreads
+	if newest != now.Seq {
+		if unreads, err = l.counters.Unreads(ctx, user); err != nil {
+			return nil, 0, false, err
+		}
 	}
 	if err := l.fillMessages(ctx, user, logged); err != nil {
 		return nil, 0, false, err

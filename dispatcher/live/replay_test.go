@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"encoding/json"
+
+	"github.com/kabar-gateway/kabar/inbox"
 )
 
 func TestReplay(t *testing.T) {
@@ -15,7 +17,7 @@ func TestReplay(t *testing.T) {
 	w.publish(66, "promo-1")
 	first := w.send(15, 66, "satu")
 	gone := w.send(15, 66, "dua")
-	_, newest, _, err := log.read(ctx, 66, 0)
+	_, newest, _, err := log.read(ctx, 66, 0, &inbox.Snapshot{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +28,7 @@ func TestReplay(t *testing.T) {
 	if err != nil || len(logged) != 3 {
 		t.Fatal(logged, err)
 	}
-	frames, last, known, err := log.read(ctx, 66, 0)
+	frames, last, known, err := log.read(ctx, 66, 0, &inbox.Snapshot{})
 	if err != nil || !known || last != newest || len(frames) != 3 {
 		t.Fatalf("%d frames, %d, %v, %v", len(frames), last, known, err)
 	}
@@ -50,11 +52,11 @@ func TestReplay(t *testing.T) {
 		prev = f.Seq
 	}
 	for since, want := range map[int64]int{frames[0].Seq: 2, frames[2].Seq: 0} {
-		if f, _, known, err := log.read(ctx, 66, since); len(f) != want || !known || err != nil {
+		if f, _, known, err := log.read(ctx, 66, since, &inbox.Snapshot{}); len(f) != want || !known || err != nil {
 			t.Errorf("since %d: %d frames, %v, %v", since, len(f), known, err)
 		}
 	}
-	if _, _, known, err := log.read(ctx, 66, 12345); known || err != nil {
+	if _, _, known, err := log.read(ctx, 66, 12345, &inbox.Snapshot{}); known || err != nil {
 		t.Errorf("a sequence number that never existed: known %v, %v", known, err)
 	}
 }
@@ -67,14 +69,14 @@ func TestReplayBeyondTheLog(t *testing.T) {
 	for i := range 400 {
 		w.publish(66, fmt.Sprint("p", i))
 		if i == 0 {
-			frames, _, _, err := log.read(ctx, 66, 0)
+			frames, _, _, err := log.read(ctx, 66, 0, &inbox.Snapshot{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			first = frames[0].Seq
 		}
 	}
-	if _, _, known, err := log.read(ctx, 66, first); known || err != nil {
+	if _, _, known, err := log.read(ctx, 66, first, &inbox.Snapshot{}); known || err != nil {
 		t.Errorf("known %v, %v: the log does not reach back so far", known, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox"
 )
 
 // A socket whose credential was revoked after it was found to be good, and before the
@@ -16,10 +16,7 @@ import (
 func TestRevokedBeforeGreeting(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
-	vouched, err := p.revocations.last(t.Context(), 66)
-	if err != nil {
-		t.Fatal(err)
-	}
+	vouched := w.revoked(66)
 	w.revoke(66)
 	c, err := p.dialQuery(fmt.Sprintf("user=66&vouched=%d&since=0", vouched))
 	if err != nil {
@@ -35,22 +32,23 @@ func TestRevokedBeforeGreeting(t *testing.T) {
 	p.dial(66).next("hello") // vouched for since
 }
 
-// revokingCounters revokes the credentials of the first user whose unreads are counted,
-// which is while the user's socket is being greeted.
-type revokingCounters struct {
-	Counters
+// revokingChannels revokes the credentials of the first user whose socket is greeted, when
+// the socket's snapshot was read.
+type revokingChannels struct {
+	Channels
 	revoke func()
 }
 
-func (c revokingCounters) Unreads(ctx context.Context, user int64) (model.Unreads, error) {
+func (c revokingChannels) Snapshot(ctx context.Context, user int64) (inbox.Snapshot, error) {
+	now, err := c.Channels.Snapshot(ctx, user)
 	c.revoke()
-	return c.Counters.Unreads(ctx, user)
+	return now, err
 }
 
 func TestRevokedWhileGreeting(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(func(o *Options) {
-		o.Counters = revokingCounters{o.Counters, sync.OnceFunc(func() { w.revoke(66) })}
+		o.Channels = revokingChannels{o.Channels, sync.OnceFunc(func() { w.revoke(66) })}
 	})
 	if code := p.dial(66).closed(); code != codeRevoked {
 		t.Errorf("closed with %d", code)
