@@ -92,6 +92,8 @@ func New(o Options) (*Sender, error) {
 	}
 	s.pools = provider.NewPools(provider.Options{
 		URL: endpoint, RootCAs: o.RootCAs, Certificate: o.Certificate, Timeout: o.Timeout,
+		// The path, apns-id, apns-expiration and apns-collapse-id are new in each push.
+		LiteralHeaders: true,
 	}, o.InFlight)
 	for l, pool := range s.pools {
 		s.clients[l] = &apns2.Client{Host: endpoint, HTTPClient: provider.Client(pool)}

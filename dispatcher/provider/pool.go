@@ -47,6 +47,10 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// Certificate is the client certificate; none when nil.
 	Certificate *tls.Certificate
+	// LiteralHeaders sends all headers in full, instead of keeping them in HPACK's dynamic
+	// table for later requests. It is for providers whose requests have mostly new headers:
+	// each of them would push another one out of the table.
+	LiteralHeaders bool
 }
 
 // A Pool carries one lane's requests to one provider over HTTP/2, on as few

@@ -39,17 +39,21 @@ func newTransport(o Options) *http.Transport {
 	if o.Certificate != nil {
 		config.Certificates = []tls.Certificate{*o.Certificate}
 	}
+	h2 := &http.HTTP2Config{
+		SendPingTimeout:  pingAfter,
+		PingTimeout:      pingTimeout,
+		WriteByteTimeout: writeTimeout,
+	}
+	if o.LiteralHeaders {
+		h2.MaxEncoderHeaderTableSize = 1 // 0 is the default; no entry has less than 32 bytes
+	}
 	return &http.Transport{
 		Proxy:              http.ProxyFromEnvironment,
 		DialContext:        dial,
 		TLSClientConfig:    config,
 		DisableCompression: true,
 		Protocols:          &protocols,
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout:  pingAfter,
-			PingTimeout:      pingTimeout,
-			WriteByteTimeout: writeTimeout,
-		},
+		HTTP2:              h2,
 	}
 }
 
