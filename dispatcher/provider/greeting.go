@@ -61,7 +61,7 @@ func (g *greeting) read() {
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := dialer.DialContext(ctx, network, address)
 	if g, ok := ctx.Value(greetingKey{}).(*greeting); ok && err == nil {
-		return &watchedConn{c, g}, nil
+		return &watchedConn{gather(c), g}, nil
 	}
 	return c, err
 }
