@@ -159,8 +159,11 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if len(raw) > MaxEventSize {
 		return nil, invalid("event", fmt.Sprintf("is larger than %d bytes", MaxEventSize))
 	}
-	if err := validate(raw); err != nil {
-		return nil, err
+	doc, ok := jsonscan.Check(raw)
+	if !ok {
+		if err := validate(raw); err != nil { // says what is wrong
+			return nil, err
+		}
 	}
 	w, err := readWire(raw)
 	if err == nil && w.eventType == nil && w.data.Kind() == '{' {
@@ -173,7 +176,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if err != nil {
 		return nil, invalid("event", err.Error())
 	}
-	return p.parse(&w)
+	return p.parse(&w, &doc)
 }
 
 // validate returns an error unless raw is exactly one JSON value within the bounds of
@@ -197,7 +200,7 @@ func validate(raw []byte) error {
 	return invalid("event", "is not valid JSON")
 }
 
-func (p *Parser) parse(w *wireEvent) (*Event, error) {
+func (p *Parser) parse(w *wireEvent, doc *jsonscan.Document) (*Event, error) {
 	v := &Validator{}
 	e := &Event{raw: w.unwrap(v)}
 	e.Unknown = w.allUnknown()
@@ -228,7 +231,7 @@ func (p *Parser) parse(w *wireEvent) (*Event, error) {
 	default:
 		e.ID = e.derivedID()
 	}
-	e.Digest = w.digest()
+	e.Digest = w.digest(doc)
 	return e, nil
 }
 
@@ -283,10 +286,10 @@ func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
 
 // digest returns a digest of everything but the id and the receivers, to compare two
 // events. Members of objects may come in any order.
-func (w *wireEvent) digest() string {
+func (w *wireEvent) digest(doc *jsonscan.Document) string {
 	total := uint64(0)
 	for _, v := range []jsontext.Value{w.eventType, w.time, w.message, w.title, w.details, w.options} {
-		total = jsonscan.Mix(total, jsonscan.Digest(v))
+		total = jsonscan.Mix(total, doc.Digest(v))
 	}
 	return strconv.FormatUint(total, 16)
 }

@@ -2,8 +2,8 @@
 // copying. Publishing reads every event with it: four passes of a decoder were a fifth of
 // what a push costs.
 //
-// Its functions do not detect invalid JSON: they misread it, but neither panic nor loop
-// forever. They have no state and are safe for concurrent use.
+// [Check] validates JSON. The other functions do not detect invalid JSON: they misread it,
+// but neither panic nor loop forever. They have no state and are safe for concurrent use.
 package jsonscan
 
 import (

@@ -20,7 +20,16 @@ func FuzzScan(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	for _, seed := range []string{
+		`{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `{"a":{"b":1},"b":{"a":2}}`, `{"\"":1,"\u0022":1}`, `{"a":1,}`, `[1,]`, `[1 2]`, `{"a":1 "b":2}`, `{,}`, `01`, `-`, `1.`, `1e`, `-0.0e-0`, `+1`, `.5`,
+		`"\ud83d\ude00"`, `"\ud83d"`, `"\ude00\ud83d"`, `"\ud83d\u0061"`, `"\x"`, `"\u12g4"`, "\"\x01\"", "\"\xff\"", "\"\u00e9\ufffd\"", `tru`, `nulll`, `true false`, `"a`, ``, ` `, members(40, ""), members(40, `,"m7":0`),
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		if valid := jsontext.Value(raw).IsValid() && Bounded(raw) == nil; checked(t, raw) != valid {
+			t.Errorf("%q: valid is %v", raw, valid)
+		}
 		if !jsontext.Value(raw).IsValid() { // scanning must end without a panic
 			_ = EachMember(raw, func(Member) {})
 			Digest(raw)
@@ -56,6 +65,44 @@ func FuzzScan(f *testing.F) {
 			t.Errorf("%q is taken for an object", raw)
 		}
 	})
+}
+
+// checked returns what Check says, and compares the digests of a valid document, its members
+// and elements and theirs with those of Digest.
+func checked(t *testing.T, raw []byte) bool {
+	doc, ok := Check(raw)
+	if !ok {
+		return false
+	}
+	var compare func(v jsontext.Value, depth int)
+	compare = func(v jsontext.Value, depth int) {
+		if got, want := doc.Digest(v), Digest(v); got != want {
+			t.Errorf("%q: the digest of %q is %x, want %x", raw, v, got, want)
+		}
+		if depth == 4 {
+			return
+		}
+		_ = EachMember(v, func(m Member) { compare(m.Value, depth+1) }) // it may be no object
+		if v.Kind() == '[' {
+			EachElement(v, func(v jsontext.Value) { compare(v, depth+1) })
+		}
+	}
+	compare(raw[skipSpace(raw, 0):], 0)
+	for _, other := range []string{`{"a":1}`, `1`} { // that is not within it
+		if v := jsontext.Value(other); doc.Digest(v) != Digest(v) {
+			t.Errorf("%q has another digest than %s", raw, other)
+		}
+	}
+	return true
+}
+
+// members returns an object with n members and more.
+func members(n int, more string) string {
+	s := `{"m0":0`
+	for i := range n - 1 {
+		s += `,"m` + strconv.Itoa(i+1) + `":[]`
+	}
+	return s + more + "}"
 }
 
 // exceeds reports whether a valid value is out of bounds, as the decoder sees it.
