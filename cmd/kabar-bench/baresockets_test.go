@@ -59,7 +59,7 @@ func TestBareSockets(t *testing.T) {
 				t.Errorf("storm: %v", err)
 			}
 			holds(5)
-			if _, err := s.client.publish(t.Context(), requests(1, 6, 1, false), pace{publishers: 1}); err == nil {
+			if _, err := s.client.publish(t.Context(), requests(1, everyone(6), 1, false), pace{publishers: 1}); err == nil {
 				t.Error("an event for a user without a socket was accepted")
 			}
 		})

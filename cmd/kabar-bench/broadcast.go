@@ -158,7 +158,7 @@ func (r *broadcastRun) round(ctx context.Context) (alone, during laneOutcome, er
 func (r *broadcastRun) half(ctx context.Context, cast bool) (o laneOutcome, err error) {
 	w, first, n := r.world, r.next, r.cmd.events()
 	r.next += int64(n)
-	all, expect := requests(first, n, 1, true), n
+	all, expect := requests(first, everyone(n), 1, true), n
 	if cast {
 		expect += r.cmd.Users
 	}
@@ -166,7 +166,7 @@ func (r *broadcastRun) half(ctx context.Context, cast bool) (o laneOutcome, err 
 		return o, err
 	}
 	begin := time.Now()
-	m, err := startMeter(ctx, cpuOf(w.gateway.pid()), cpuOf(w.redis.PID()))
+	m, err := startMeter(ctx, w.cpu, w.redis.cpu)
 	if err != nil {
 		return o, err
 	}
@@ -229,7 +229,7 @@ func (r *broadcastRun) judge(o *laneOutcome, begin time.Time, first int64, sent 
 		o.broadcastPerSecond = float64(r.cmd.Users) / last.Sub(begin).Seconds()
 		receipts = urgent
 	}
-	latencies, took, err := match(r.cmd.Provider, first, sent, receipts)
+	latencies, took, err := match(r.cmd.Provider, first, everyone(len(sent)), sent, receipts)
 	if err != nil {
 		return fmt.Errorf("urgent: %w", err)
 	}

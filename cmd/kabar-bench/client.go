@@ -103,7 +103,7 @@ func eachUser(ctx context.Context, n int, one func(ctx context.Context, user int
 					return nil
 				}
 				if err := one(ctx, user); err != nil {
-					return fmt.Errorf("enrol user %d: %w", user, err)
+					return fmt.Errorf("user %d: %w", user, err)
 				}
 			}
 		})
@@ -132,9 +132,26 @@ func (c *client) registerDevice(ctx context.Context, p provider, user int64) err
 	if p == apns {
 		path, device = "/v2/notifications/ios.json", url.Values{"token": {p.token(user)}}
 	}
-	_, err := c.do(ctx, http.MethodPost, c.api+path, "application/x-www-form-urlencoded", []byte(device.Encode()),
-		func(r *http.Request) { r.SetBasicAuth(strconv.FormatInt(user, 10), secret(user)) })
+	_, err := c.do(ctx, http.MethodPost, c.api+path, "application/x-www-form-urlencoded", []byte(device.Encode()), asUser(user))
 	return err
+}
+
+// asUser signs a request in as a user.
+func asUser(user int64) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(strconv.FormatInt(user, 10), secret(user)) }
+}
+
+// unread returns how many transactions ask a user to act.
+func (c *client) unread(ctx context.Context, user int64) (int, error) {
+	body, err := c.do(ctx, http.MethodGet, c.api+"/v2/notifications/unreads.json", "", nil, asUser(user))
+	if err != nil {
+		return 0, err
+	}
+	var numbers struct {
+		Transactions int `json:"transactions_need_action_as_seller"`
+	}
+	err = json.Unmarshal(body, &numbers)
+	return numbers.Transactions, err
 }
 
 // A pace is how fast a service publishes.
@@ -143,9 +160,14 @@ type pace struct {
 	rate       float64 // events a second at most; 0: as fast as the gateway takes them
 }
 
-// publish makes the requests. It returns for each event, by its place, the time at which
-// its request began.
+// publish makes the requests to a gateway.
 func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Time, error) {
+	return publish(ctx, []*client{c}, all, at)
+}
+
+// publish makes the requests to several gateways, each by as many publishers. It returns
+// for each event, by its place, the time at which its request began.
+func publish(ctx context.Context, to []*client, all []request, at pace) ([]time.Time, error) {
 	limit := rate.NewLimiter(rate.Inf, 0)
 	if at.rate > 0 {
 		limit = rate.NewLimiter(rate.Limit(at.rate/float64(all[0].count)), 1)
@@ -154,8 +176,9 @@ func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Ti
 	final := all[len(all)-1]
 	sent := make([]time.Time, final.first+final.count)
 	var next atomic.Int64
-	for range min(at.publishers, len(all)) {
+	for k := range min(at.publishers, len(all)) {
 		group.Go(func() error {
+			c := to[k%len(to)]
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= len(all) {

@@ -40,7 +40,7 @@ func TestPublish(t *testing.T) {
 	})
 	for _, batch := range []int{1, 4} {
 		before := time.Now()
-		sent, err := c.publish(t.Context(), requests(1, 10, batch, true), pace{publishers: 3})
+		sent, err := c.publish(t.Context(), requests(1, everyone(10), batch, true), pace{publishers: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestPublishNotAccepted(t *testing.T) {
 				w.WriteHeader(c.status)
 				_, _ = io.WriteString(w, c.answer)
 			})
-			if _, err := client.publish(t.Context(), requests(1, 2, c.batch, true), pace{publishers: 2}); err == nil {
+			if _, err := client.publish(t.Context(), requests(1, everyone(2), c.batch, true), pace{publishers: 2}); err == nil {
 				t.Error("it was taken for accepted")
 			}
 		})
@@ -85,7 +85,7 @@ func TestPublishPace(t *testing.T) {
 		_, _ = io.WriteString(w, `{"status":"OK"}`)
 	})
 	start := time.Now()
-	sent, err := c.publish(t.Context(), requests(1, 5, 1, true), pace{publishers: 5, rate: 100})
+	sent, err := c.publish(t.Context(), requests(1, everyone(5), 1, true), pace{publishers: 5, rate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

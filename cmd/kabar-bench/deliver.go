@@ -22,7 +22,7 @@ type delivery struct {
 // this process' clock.
 func (s *side) deliver(ctx context.Context, first int64, at pace, batch int) (delivery, error) {
 	n := len(s.crowd.links)
-	all := requests(first, n, batch, false)
+	all := requests(first, everyone(n), batch, false)
 	t := s.crowd.expect(first, 1, s.numbers)
 	m, err := startMeter(ctx, s.cpu...)
 	if err != nil {

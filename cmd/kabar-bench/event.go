@@ -50,23 +50,35 @@ type request struct {
 	count int
 }
 
-// requests returns what publishes one event to each of the users 1 to n, batch
-// events at a time: single objects, or arrays. The events are numbered on from
-// first.
-func requests(first int64, n, batch int, push bool) []request {
-	all := make([]request, 0, (n+batch-1)/batch)
-	for at := 0; at < n; at += batch {
-		count := min(batch, n-at)
+// Receivers are those of n events, one each: of the users 1 to users every so many-th one,
+// and from the first one again when they are fewer than events.
+type receivers struct{ n, every, users int }
+
+// everyone is the users 1 to n.
+func everyone(n int) receivers { return receivers{n: n, every: 1, users: n} }
+
+// spread spreads n events evenly over the users 1 to users.
+func spread(n, users int) receivers { return receivers{n: n, every: max(1, users/n), users: users} }
+
+// user returns the receiver at a place, which counts from 0.
+func (r receivers) user(place int64) int64 { return 1 + place*int64(r.every)%int64(r.users) }
+
+// requests returns what publishes one event to each of the receivers, batch events
+// at a time: single objects, or arrays. The events are numbered on from first.
+func requests(first int64, to receivers, batch int, push bool) []request {
+	all := make([]request, 0, (to.n+batch-1)/batch)
+	for at := 0; at < to.n; at += batch {
+		count := min(batch, to.n-at)
 		events := make([]string, count)
 		for i := range events {
 			place := int64(at + i)
-			events[i] = transactionEvent(first+place, place+1, push)
+			events[i] = transactionEvent(first+place, to.user(place), push)
 		}
 		body := strings.Join(events, ",")
 		if batch > 1 {
 			body = "[" + body + "]"
 		}
-		all = append(all, request{[]byte(body), at, count})
+		all = append(all, request{body: []byte(body), first: at, count: count})
 	}
 	return all
 }

@@ -52,7 +52,7 @@ func TestRequests(t *testing.T) {
 	for _, c := range []struct{ n, batch, requests int }{
 		{1, 1, 1}, {5, 1, 5}, {5, 2, 3}, {4, 2, 2}, {3, 100, 1},
 	} {
-		all := requests(1000, c.n, c.batch, true)
+		all := requests(1000, everyone(c.n), c.batch, true)
 		if len(all) != c.requests {
 			t.Errorf("%+v: %d requests", c, len(all))
 		}

@@ -226,7 +226,7 @@ func (r *liveRun) open(ctx context.Context, f func() error) (err error) {
 	w, n := r.world, r.cmd.Sockets
 	r.gateway = &side{
 		client: w.gateway.client, crowd: newCrowd(w.gateway.client, n, true),
-		cpu: []counter{cpuOf(w.gateway.pid()), cpuOf(w.redis.PID())}, numbers: true,
+		cpu: []counter{w.cpu, w.redis.cpu}, numbers: true,
 	}
 	defer r.gateway.crowd.drop()
 	r.env.progress("opening %d sockets", n)

@@ -25,6 +25,7 @@ type grammar struct {
 	Push      pushCmd      `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
 	Live      liveCmd      `cmd:"" help:"Live sockets: memory of idle ones, CPU and latency of an event, thousands that come back at once."`
 	Broadcast broadcastCmd `cmd:"" help:"What a broadcast to everyone does to the latency of urgent pushes."`
+	Scale     scaleCmd     `cmd:"" help:"What an event costs with more users, Redis shards and gateways, and the memory of Redis."`
 
 	Sandbox     sandboxCmd     `cmd:"" name:"serve-sandbox" hidden:""`
 	Bare        bareCmd        `cmd:"" name:"serve-bare" hidden:""`

@@ -190,7 +190,7 @@ func (r *pushRun) pace(batch int) pace {
 
 // round makes one round of the gateway.
 func (r *pushRun) round(ctx context.Context, batch int) (outcome, error) {
-	return r.world.round(ctx, r.provider, r.numbers(), r.cmd.Users, batch, r.pace(batch))
+	return r.world.round(ctx, r.provider, r.numbers(), everyone(r.cmd.Users), batch, r.pace(batch))
 }
 
 // pushes measures the gateway and the bare loop in turn.

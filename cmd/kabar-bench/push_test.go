@@ -117,13 +117,13 @@ func TestRoundNoticesWhatIsMissing(t *testing.T) {
 	if err := w.enrol(t.Context(), apns, 3); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.round(t.Context(), apns, 1, 3, 1, pace{publishers: 1}); err != nil {
+	if _, err := w.round(t.Context(), apns, 1, everyone(3), 1, pace{publishers: 1}); err != nil {
 		t.Errorf("all is well: %v", err)
 	}
 	if err := w.enrol(t.Context(), fcm, 2); err != nil { // two of the users now get a second push, on another phone
 		t.Fatal(err)
 	}
-	if _, err := w.round(t.Context(), apns, 4, 3, 1, pace{publishers: 1}); !errors.Is(err, errWrongPushes) {
+	if _, err := w.round(t.Context(), apns, 4, everyone(3), 1, pace{publishers: 1}); !errors.Is(err, errWrongPushes) {
 		t.Errorf("two phones too many: %v", err)
 	}
 }

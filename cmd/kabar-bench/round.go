@@ -32,7 +32,7 @@ type bareOutcome struct {
 	bytes           float64 // that the provider received, a push
 }
 
-// round publishes one event to each of n users and waits until every push was
+// round publishes one event to each of the receivers and waits until every push was
 // answered and its outcome is written. The error is errWrongPushes unless each
 // phone got its push exactly once.
 //
@@ -40,16 +40,16 @@ type bareOutcome struct {
 // on this process' clock, to the moment at which the provider begins to answer, on
 // the sandbox's: both are this machine's. Where the gateway is fed as fast as it
 // takes events, that includes waiting for its turn.
-func (w *world) round(ctx context.Context, p provider, first int64, n, batch int, at pace) (outcome, error) {
-	all := requests(first, n, batch, true)
+func (w *world) round(ctx context.Context, p provider, first int64, to receivers, batch int, at pace) (outcome, error) {
+	all, n := requests(first, to, batch, true), to.n
 	if err := w.sandbox.forget(ctx, n); err != nil {
 		return outcome{}, err
 	}
-	m, err := startMeter(ctx, cpuOf(w.gateway.pid()), cpuOf(w.redis.PID()), w.sandbox.bytes, w.logSize)
+	m, err := startMeter(ctx, w.cpu, w.redis.cpu, w.sandbox.bytes, w.redis.logged)
 	if err != nil {
 		return outcome{}, err
 	}
-	sent, err := w.gateway.publish(ctx, all, at)
+	sent, err := w.publish(ctx, all, at)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -67,7 +67,7 @@ func (w *world) round(ctx context.Context, p provider, first int64, n, batch int
 	if err != nil {
 		return outcome{}, err
 	}
-	latencies, took, err := match(p, first, sent, receipts)
+	latencies, took, err := match(p, first, to, sent, receipts)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -99,14 +99,14 @@ var errWrongPushes = errors.New("not every phone got its push exactly once")
 // match finds the push of each event among what the provider has received. It
 // returns their latencies in ms, sorted, and the time from the first request to
 // the last answer.
-func match(p provider, first int64, sent []time.Time, receipts []Receipt) (latencies []float64, took time.Duration, err error) {
+func match(p provider, first int64, to receivers, sent []time.Time, receipts []Receipt) (latencies []float64, took time.Duration, err error) {
 	count := make([]int, len(sent))
 	var refused, strays, missing, repeated int
 	var last int64
 	for _, r := range receipts {
 		place := r.number() - first
 		switch {
-		case place < 0 || place >= int64(len(sent)) || r.Token != p.token(place+1):
+		case place < 0 || place >= int64(len(sent)) || r.Token != p.token(to.user(place)):
 			strays++
 			continue
 		case r.Status != 200:
@@ -152,27 +152,32 @@ func (w *world) bareRound(ctx context.Context, loop *bareLoop, n int) (o bareOut
 	return bareOutcome{float64(n) / took.Seconds(), used[0], used[1]}, nil
 }
 
-// A stored is what Redis does for an event: its CPU in µs, and the bytes of its append-only
-// file.
-type stored struct{ cpu, logged float64 }
+// A stored is what storing an event takes: CPU of Redis and of the gateway in µs, and the
+// bytes of Redis' append-only file.
+type stored struct{ cpu, gateway, logged float64 }
 
 // storeRound publishes one event to each of n users that is pushed to nobody. It returns
 // what Redis does for the gateway, and for the bare script with the same events.
 func (w *world) storeRound(ctx context.Context, first int64, n, batch int, at pace) (gateway, bare stored, err error) {
-	gateway, err = w.measureRedis(ctx, n, func() error {
-		_, err := w.gateway.publish(ctx, requests(first, n, batch, false), at)
-		return err
-	})
+	gateway, err = w.store(ctx, first, everyone(n), batch, at)
 	if err != nil {
 		return gateway, bare, err
 	}
-	bare, err = w.measureRedis(ctx, n, func() error { return w.runBareScript(ctx, first, requests(first, n, 1, false)) })
+	bare, err = w.measureStore(ctx, n, func() error { return w.runBareScript(ctx, first, requests(first, everyone(n), 1, false)) })
 	return gateway, bare, err
 }
 
-// measureRedis returns what Redis does for each of n events that store stores.
-func (w *world) measureRedis(ctx context.Context, n int, store func() error) (s stored, err error) {
-	m, err := startMeter(ctx, cpuOf(w.redis.PID()), w.logSize)
+// store publishes one event to each of the receivers that is pushed to nobody.
+func (w *world) store(ctx context.Context, first int64, to receivers, batch int, at pace) (stored, error) {
+	return w.measureStore(ctx, to.n, func() error {
+		_, err := w.publish(ctx, requests(first, to, batch, false), at)
+		return err
+	})
+}
+
+// measureStore returns what each of n events takes that store stores.
+func (w *world) measureStore(ctx context.Context, n int, store func() error) (s stored, err error) {
+	m, err := startMeter(ctx, w.redis.cpu, w.cpu, w.redis.logged)
 	if err != nil {
 		return s, err
 	}
@@ -183,5 +188,5 @@ func (w *world) measureRedis(ctx context.Context, n int, store func() error) (s 
 	if err != nil {
 		return s, err
 	}
-	return stored{used[0], used[1]}, nil
+	return stored{used[0], used[1], used[2]}, nil
 }

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
@@ -23,7 +21,7 @@ func TestMatch(t *testing.T) {
 		receipt(10, 1, 25*time.Millisecond),
 		receipt(12, 3, 50*time.Millisecond),
 	}
-	latencies, took, err := match(apns, 10, sent, good)
+	latencies, took, err := match(apns, 10, everyone(3), sent, good)
 	if err != nil || took != 50*time.Millisecond || !slices.Equal(latencies, []float64{23, 30, 49}) {
 		t.Errorf("latencies %v, took %v, %v", latencies, took, err)
 	}
@@ -44,7 +42,7 @@ func TestMatch(t *testing.T) {
 		{"an event of another round", append(slices.Clone(good), receipt(13, 4, 0)), "of 3, 0 are missing and 0 came again; 0 were refused, 1 went elsewhere"},
 		{"something else", append(slices.Clone(good), Receipt{Tag: "reminder", Token: apns.token(1), Status: 200}), "of 3, 0 are missing and 0 came again; 0 were refused, 1 went elsewhere"},
 	} {
-		_, _, err := match(apns, 10, sent, c.receipts)
+		_, _, err := match(apns, 10, everyone(3), sent, c.receipts)
 		if want := errWrongPushes.Error() + ": " + c.want; !errors.Is(err, errWrongPushes) || err.Error() != want {
 			t.Errorf("%s: %v\nwant %s", c.name, err, want)
 		}
@@ -57,19 +55,18 @@ func TestBareScriptStores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
-	w := &world{redis: server, rdb: redis.NewClient(&redis.Options{Addr: server.Addr()})}
-	defer w.rdb.Close()
+	w := &world{redis: newStore(server)}
+	defer w.redis.close()
 	for _, first := range []int64{1, 2} {
-		if err := w.runBareScript(t.Context(), first, requests(first, 1, 1, false)); err != nil {
+		if err := w.runBareScript(t.Context(), first, requests(first, everyone(1), 1, false)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	texts, err := w.rdb.HLen(t.Context(), "bare:{1}:texts").Result()
+	texts, err := w.redis.clients[0].HLen(t.Context(), "bare:{1}:texts").Result()
 	if err != nil || texts != 2 {
 		t.Errorf("%d texts, %v", texts, err)
 	}
-	if size, err := w.logSize(t.Context()); err != nil || size <= 0 {
+	if size, err := w.redis.logged(t.Context()); err != nil || size <= 0 {
 		t.Errorf("the append-only file has %v bytes, %v", size, err)
 	}
 }

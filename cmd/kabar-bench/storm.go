@@ -57,7 +57,7 @@ func (r *liveRun) miss(ctx context.Context) (first int64, err error) {
 		return 0, err
 	}
 	for k := range missed {
-		all := requests(first+int64(k*users), users, missedBatch, false)
+		all := requests(first+int64(k*users), everyone(users), missedBatch, false)
 		if _, err := r.gateway.client.publish(ctx, all, pace{publishers: r.cmd.BatchPublishers}); err != nil {
 			return 0, err
 		}

@@ -9,23 +9,20 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// A world is a gateway with all that it needs: Redis with an append-only file that
-// is fsynced every second, the provider sandbox, and a folder for their files.
-// Each is a process of its own. Close it.
+// A world is a gateway, or several, with all that they need: Redis with an append-only file
+// that is fsynced every second, the provider sandbox, and a folder for their files. Each is
+// a process of its own. Close it.
 type world struct {
-	redis   *localredis.Server
-	rdb     *redis.Client
-	sandbox *sandboxProcess
-	gateway *gateway
-	options gatewayOptions // of the gateway, and of further ones
+	redis    *store
+	sandbox  *sandboxProcess
+	gateway  *gateway
+	gateways []*gateway     // all of them; the first one is gateway
+	options  gatewayOptions // of the gateways, and of further ones
 
 	onClose []func() error // run backwards
 }
@@ -35,6 +32,8 @@ type worldOptions struct {
 	binary   string        // the daemon
 	latency  time.Duration // of the providers
 	inFlight int           // of the urgent lane, to each provider; 0: as by default
+	shards   int           // of Redis; one server that is no cluster unless above 1
+	gateways int           // one unless above 1
 }
 
 // openWorld starts everything. When it fails, nothing is left running.
@@ -51,14 +50,10 @@ func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error
 	}
 	w.closing(func() error { return os.RemoveAll(dir) })
 
-	// Rewriting the append-only file in the middle of a round would be noise.
-	w.redis, err = localredis.Start(ctx, localredis.Options{Group: true, Args: []string{"--auto-aof-rewrite-percentage", "0"}})
-	if err != nil {
+	if w.redis, err = startStore(ctx, o.shards); err != nil {
 		return nil, err
 	}
-	w.closing(w.redis.Close)
-	w.rdb = redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
-	w.closing(w.rdb.Close)
+	w.closing(w.redis.close)
 
 	if w.sandbox, err = startSandbox(ctx, e, o.latency, dir); err != nil {
 		return nil, err
@@ -66,15 +61,19 @@ func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error
 	w.closing(w.sandbox.close)
 	w.options = gatewayOptions{
 		binary:   o.binary,
-		redisURL: w.redis.URL(),
+		redisURL: w.redis.url(),
 		provider: w.sandbox.Addresses,
 		inFlight: o.inFlight,
 	}
-	w.gateway, err = startGateway(ctx, w.options, e.err)
-	if err != nil {
-		return nil, err
+	for range max(o.gateways, 1) {
+		g, err := startGateway(ctx, w.options, e.err)
+		if err != nil {
+			return nil, err
+		}
+		w.closing(g.close)
+		w.gateways = append(w.gateways, g)
 	}
-	w.closing(w.gateway.close)
+	w.gateway = w.gateways[0]
 	return w, nil
 }
 
@@ -122,13 +121,36 @@ var (
 // barePipeline is how many scripts the bare loop sends to Redis at a time.
 const barePipeline = 100
 
+// cpu counts the CPU time of all gateways, in µs.
+func (w *world) cpu(ctx context.Context) (float64, error) {
+	var all float64
+	for _, g := range w.gateways {
+		used, err := cpuOf(g.pid())(ctx)
+		if err != nil {
+			return 0, err
+		}
+		all += used
+	}
+	return all, nil
+}
+
+// publish makes the requests to all gateways alike. at is the pace of all together.
+func (w *world) publish(ctx context.Context, all []request, at pace) ([]time.Time, error) {
+	to := make([]*client, len(w.gateways))
+	for i, g := range w.gateways {
+		to[i] = g.client
+	}
+	return publish(ctx, to, all, at)
+}
+
 // runBareScript runs bare.lua once for each event of the requests, pipelined. The first of
 // them has the number first; a number is used once, so that each run stores something new.
 func (w *world) runBareScript(ctx context.Context, first int64, all []request) error {
-	if err := bareScript.Load(ctx, w.rdb).Err(); err != nil {
+	rdb := w.redis.clients[0]
+	if err := bareScript.Load(ctx, rdb).Err(); err != nil {
 		return fmt.Errorf("bare script: %w", err)
 	}
-	pipe := w.rdb.Pipeline()
+	pipe := rdb.Pipeline()
 	for i, r := range all {
 		user := strconv.Itoa(i + 1)
 		bareScript.EvalSha(ctx, pipe, []string{"bare:{" + user + "}:texts", "bare:{" + user + "}:list"},
@@ -156,30 +178,6 @@ type machine struct {
 func (w *world) machine(ctx context.Context) (machine, error) {
 	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	var err error
-	m.Redis, err = w.info(ctx, "server", "redis_version")
+	m.Redis, err = w.redis.version(ctx)
 	return m, err
-}
-
-// logSize counts the bytes of Redis' append-only file, which is never rewritten: see
-// openWorld.
-func (w *world) logSize(ctx context.Context) (float64, error) {
-	size, err := w.info(ctx, "persistence", "aof_current_size")
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseFloat(size, 64)
-}
-
-// info returns a field of what Redis says about itself.
-func (w *world) info(ctx context.Context, section, field string) (string, error) {
-	text, err := w.rdb.Info(ctx, section).Result()
-	if err != nil {
-		return "", fmt.Errorf("ask Redis for %s: %w", field, err)
-	}
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, field+":"); ok {
-			return strings.TrimSpace(value), nil
-		}
-	}
-	return "", fmt.Errorf("INFO %s has no %s", section, field)
 }
