@@ -32,7 +32,7 @@ const (
 // A client speaks to a gateway's HTTP interface, as services and apps do. It is
 // safe for concurrent use.
 type client struct {
-	api, admin string // base URLs
+	api, admin string // base URLs; no admin of a gateway elsewhere
 	key        string // of the service
 	http       *http.Client
 }
@@ -194,6 +194,7 @@ func publish(ctx context.Context, to []*client, all []request, at pace) ([]time.
 				if err := c.publishOne(ctx, r); err != nil {
 					return fmt.Errorf("publish: %w", err)
 				}
+				all[i].took = time.Since(now)
 			}
 		})
 	}
@@ -266,8 +267,12 @@ func (c *client) settled(ctx context.Context) error {
 	})
 }
 
-// empty waits until the gateway has no sockets.
+// empty waits until the gateway has no sockets. One elsewhere cannot be asked: its users
+// resume either way, and miss nothing.
 func (c *client) empty(ctx context.Context) error {
+	if c.admin == "" {
+		return nil
+	}
 	return until(ctx, "the gateway's sockets are closed", func() (bool, error) {
 		text, err := c.do(ctx, http.MethodGet, c.admin+"/metrics", "", nil, nil)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +22,9 @@ var errSilentGateway = errors.New("a socket did not begin with hello")
 // A crowd holds the clients of the users 1 to n, with one socket each. Its methods are not
 // safe for concurrent use. Drop it when done.
 type crowd struct {
-	address string
-	greeted bool // the server says hello, as the gateway does
+	at      endpoint
+	base    int64 // the id before that of user 1: 0, save elsewhere
+	greeted bool  // the server says hello, as the gateway does
 
 	links   []*link // by user; nil: not open
 	seqs    []int64 // the newest frame of each user
@@ -37,7 +37,7 @@ type crowd struct {
 
 func newCrowd(c *client, n int, greeted bool) *crowd {
 	return &crowd{
-		address: strings.TrimPrefix(c.api, "http://"), greeted: greeted,
+		at: c.endpoint(), greeted: greeted,
 		links: make([]*link, n), seqs: make([]int64, n), failed: make(chan error, 1),
 	}
 }
@@ -64,7 +64,7 @@ func (c *crowd) connect(ctx context.Context, query func(user int64) string) erro
 }
 
 func (c *crowd) connectOne(ctx context.Context, user int64, query string) error {
-	l, err := dialLink(ctx, c.address, query, user)
+	l, err := dialLink(ctx, c.at, query, c.base+user)
 	if err != nil {
 		return err
 	}
@@ -82,6 +82,13 @@ func (c *crowd) connectOne(ctx context.Context, user int64, query string) error 
 	c.links[user-1] = l
 	c.readers.Go(func() { c.read(user, l) })
 	return nil
+}
+
+// receivers is everyone of the crowd.
+func (c *crowd) receivers() receivers {
+	to := everyone(len(c.links))
+	to.base = c.base
+	return to
 }
 
 // afresh is the query of a socket that does not resume.

@@ -22,7 +22,7 @@ type delivery struct {
 // this process' clock.
 func (s *side) deliver(ctx context.Context, first int64, at pace, batch int) (delivery, error) {
 	n := len(s.crowd.links)
-	all := requests(first, everyone(n), batch, false)
+	all := requests(first, s.crowd.receivers(), batch, false)
 	t := s.crowd.expect(first, 1, s.numbers)
 	m, err := startMeter(ctx, s.cpu...)
 	if err != nil {
@@ -42,14 +42,23 @@ func (s *side) deliver(ctx context.Context, first int64, at pace, batch int) (de
 	latencies, took := t.latencies(sent)
 	d := delivery{
 		perSecond: float64(n) / took.Seconds(),
-		server:    cpu[0],
 		p50:       percentile(latencies, 50),
 		p99:       percentile(latencies, 99),
 	}
-	if len(cpu) > 1 {
-		d.redis = cpu[1]
-	}
+	d.server, d.redis = serverAndRedis(cpu)
 	return d, nil
+}
+
+// serverAndRedis tells the CPU of a side's server from that of its Redis. What the side does
+// not have is 0.
+func serverAndRedis(cpu []float64) (server, redis float64) {
+	if len(cpu) > 0 {
+		server = cpu[0]
+	}
+	if len(cpu) > 1 {
+		redis = cpu[1]
+	}
+	return server, redis
 }
 
 // How long the CPU of each case is profiled, about, and for how many rounds at

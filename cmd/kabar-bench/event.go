@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // transaction is an event in the shape of the documented sample. Its numbers are
@@ -48,11 +50,15 @@ type request struct {
 	body  []byte
 	first int // the place of its first event among all of them
 	count int
+	took  time.Duration // from its start to the answer, once it was made
 }
 
-// Receivers are those of n events, one each: of the users 1 to users every so many-th one,
+// Receivers are those of n events, one each: of the users after base every so many-th one,
 // and from the first one again when they are fewer than events.
-type receivers struct{ n, every, users int }
+type receivers struct {
+	n, every, users int
+	base            int64 // the id before that of the first user: 0, save elsewhere
+}
 
 // everyone is the users 1 to n.
 func everyone(n int) receivers { return receivers{n: n, every: 1, users: n} }
@@ -61,7 +67,7 @@ func everyone(n int) receivers { return receivers{n: n, every: 1, users: n} }
 func spread(n, users int) receivers { return receivers{n: n, every: max(1, users/n), users: users} }
 
 // user returns the receiver at a place, which counts from 0.
-func (r receivers) user(place int64) int64 { return 1 + place*int64(r.every)%int64(r.users) }
+func (r receivers) user(place int64) int64 { return r.base + 1 + place*int64(r.every)%int64(r.users) }
 
 // requests returns what publishes one event to each of the receivers, batch events
 // at a time: single objects, or arrays. The events are numbered on from first.
@@ -111,5 +117,11 @@ func (p provider) token(user int64) string {
 	return text[:22] + ":APA91b" + text + text + text + text[:5]
 }
 
-// secret returns the token that a user signs in with.
-func secret(user int64) string { return "secret-of-" + strconv.FormatInt(user, 10) }
+// secret returns the token that a user signs in with. Nobody can guess it: the gateway may
+// be open to others.
+func secret(user int64) string { return strconv.FormatInt(user, 10) + "-" + secretOfRun }
+
+var secretOfRun = rand.Text()
+
+// eventID returns the id of the event with a number.
+func eventID(number int64) string { return "trx-" + strconv.FormatInt(number, 10) + "-paid" }

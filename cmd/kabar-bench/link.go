@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -36,19 +37,30 @@ var errNoServer = errors.New("not what a websocket server sends")
 // A link is a websocket client that uses as little CPU as possible, to leave it to the
 // server that is measured. It has one reader.
 type link struct {
-	conn  *net.TCPConn
+	tcp   *net.TCPConn
+	conn  net.Conn // tcp, or TLS over it
 	in    *bufio.Reader
 	frame []byte
 }
 
+// An endpoint is where websockets are opened.
+type endpoint struct {
+	address string      // host:port
+	tls     *tls.Config // nil: without TLS
+}
+
 // dialLink opens a websocket as a user. query is that of the URL.
-func dialLink(ctx context.Context, address, query string, user int64) (_ *link, err error) {
+func dialLink(ctx context.Context, at endpoint, query string, user int64) (_ *link, err error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	conn, err := d.DialContext(ctx, "tcp", at.address)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: conn.(*net.TCPConn), in: bufio.NewReaderSize(conn, linkBuffer)}
+	l := &link{tcp: conn.(*net.TCPConn)}
+	if at.tls != nil {
+		conn = tls.Client(conn, at.tls)
+	}
+	l.conn, l.in = conn, bufio.NewReaderSize(conn, linkBuffer)
 	defer func() {
 		if err != nil {
 			l.drop()
@@ -61,7 +73,7 @@ func dialLink(ctx context.Context, address, query string, user int64) (_ *link, 
 	_, err = fmt.Fprintf(conn, "GET /v2/live?%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Basic %s\r\n"+
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Protocol: %s\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
-		query, address, base64.StdEncoding.EncodeToString([]byte(credentials)), live.Subprotocol)
+		query, at.address, base64.StdEncoding.EncodeToString([]byte(credentials)), live.Subprotocol)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +161,6 @@ func (l *link) pong() error {
 // drop resets the connection, as when a phone loses its network. It leaves no port in
 // TIME_WAIT, so that thousands can reconnect at once, again and again.
 func (l *link) drop() {
-	_ = l.conn.SetLinger(0)
-	_ = l.conn.Close()
+	_ = l.tcp.SetLinger(0)
+	_ = l.tcp.Close()
 }

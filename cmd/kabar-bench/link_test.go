@@ -53,7 +53,7 @@ func TestLink(t *testing.T) {
 		}
 		_ = ws.Close(4003, "too slow")
 	})
-	l, err := dialLink(t.Context(), address, "since=12", 7)
+	l, err := dialLink(t.Context(), endpoint{address: address}, "since=12", 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestLinkRefuses(t *testing.T) {
 				_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
 			}))
 			defer s.Close()
-			l, err := dialLink(t.Context(), strings.TrimPrefix(s.URL, "http://"), "", 1)
+			l, err := dialLink(t.Context(), endpoint{address: strings.TrimPrefix(s.URL, "http://")}, "", 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,13 +107,13 @@ func TestLinkRefused(t *testing.T) {
 		http.Error(w, "no", http.StatusUnauthorized)
 	}))
 	defer s.Close()
-	_, err := dialLink(t.Context(), strings.TrimPrefix(s.URL, "http://"), "", 1)
+	_, err := dialLink(t.Context(), endpoint{address: strings.TrimPrefix(s.URL, "http://")}, "", 1)
 	if err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := dialLink(ctx, strings.TrimPrefix(s.URL, "http://"), "", 1); !errors.Is(err, context.Canceled) {
+	if _, err := dialLink(ctx, endpoint{address: strings.TrimPrefix(s.URL, "http://")}, "", 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

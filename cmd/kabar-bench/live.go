@@ -18,6 +18,7 @@ import (
 // baseline, each round is a run of its own, with a warm-up of its own.
 type liveCmd struct {
 	baselineFlags
+	elsewhereFlags
 
 	Idle            int           `help:"Idle sockets, one a user, whose memory is measured." default:"10000"`
 	Sockets         int           `help:"Open sockets, one a user; a round publishes one event to each of them." default:"5000"`
@@ -61,13 +62,22 @@ func (c *liveCmd) Validate() error {
 	if c.Settle <= 0 || c.Settle > time.Minute {
 		return errors.New("--settle must be more than 0s and at most 1m0s")
 	}
-	return c.check(c.Profile)
+	if err := c.elsewhereFlags.check(c.Kabar, c.Profile, c.Baseline); err != nil {
+		return err
+	}
+	if c.URL != "" && !slices.ContainsFunc(c.Measure, func(m string) bool { return m != measureIdle }) {
+		return errors.New("--measure=idle needs a gateway of our own: the memory of another one is not seen")
+	}
+	return c.baselineFlags.check(c.Profile)
 }
 
 // Run implements the command.
 func (c *liveCmd) Run(e *env) error {
 	ctx, cancel := context.WithTimeoutCause(e.ctx, c.Timeout, fmt.Errorf("it took longer than %v", c.Timeout))
 	defer cancel()
+	if c.URL != "" {
+		return c.runElsewhere(ctx, e)
+	}
 	binary, clean, err := prepare(ctx, e, c.Kabar, c.Profile)
 	if err != nil {
 		return err
@@ -209,7 +219,7 @@ type liveRun struct {
 type side struct {
 	client  *client
 	crowd   *crowd
-	cpu     []counter // of the server, and of Redis where it has one
+	cpu     []counter // of the server, and of Redis where it has one; none of a gateway elsewhere
 	numbers bool      // an event is followed by the user's numbers
 }
 

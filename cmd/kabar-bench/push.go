@@ -23,7 +23,9 @@ import (
 // With a baseline, each round is a run of its own, with a warm-up of its own.
 type pushCmd struct {
 	baselineFlags
+	elsewhereFlags
 
+	Devices         bool          `help:"With --url: register an invented device, of the first --provider, for each user, and ask what became of its pushes. Only where the gateway's provider is a sandbox."`
 	Users           int           `help:"Users, with one device each; a round publishes one event to each of them." default:"10000"`
 	Rounds          int           `help:"Counted rounds; the figures are their medians." default:"3"`
 	Latency         time.Duration `help:"How long the providers take to answer." default:"20ms"`
@@ -57,13 +59,22 @@ func (c *pushCmd) Validate() error {
 	if c.Rate < 0 {
 		return errors.New("--rate must not be negative")
 	}
-	return c.check(c.Profile)
+	if c.Devices && c.URL == "" {
+		return errors.New("--devices needs --url")
+	}
+	if err := c.elsewhereFlags.check(c.Kabar, c.Profile, c.Baseline); err != nil {
+		return err
+	}
+	return c.baselineFlags.check(c.Profile)
 }
 
 // Run implements the command.
 func (c *pushCmd) Run(e *env) error {
 	ctx, cancel := context.WithTimeoutCause(e.ctx, c.Timeout, fmt.Errorf("it took longer than %v", c.Timeout))
 	defer cancel()
+	if c.URL != "" {
+		return c.runElsewhere(ctx, e)
+	}
 	binary, clean, err := prepare(ctx, e, c.Kabar, c.Profile)
 	if err != nil {
 		return err

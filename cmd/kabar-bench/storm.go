@@ -40,10 +40,8 @@ func (s *side) comeBack(ctx context.Context, first int64, missed int, query func
 	if err != nil {
 		return comeback{}, err
 	}
-	c := comeback{seconds: took.Seconds(), server: cpu[0]}
-	if len(cpu) > 1 {
-		c.redis = cpu[1]
-	}
+	c := comeback{seconds: took.Seconds()}
+	c.server, c.redis = serverAndRedis(cpu)
 	return c, nil
 }
 
@@ -57,7 +55,7 @@ func (r *liveRun) miss(ctx context.Context) (first int64, err error) {
 		return 0, err
 	}
 	for k := range missed {
-		all := requests(first+int64(k*users), everyone(users), missedBatch, false)
+		all := requests(first+int64(k*users), r.gateway.crowd.receivers(), missedBatch, false)
 		if _, err := r.gateway.client.publish(ctx, all, pace{publishers: r.cmd.BatchPublishers}); err != nil {
 			return 0, err
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -171,12 +170,12 @@ type machine struct {
 	Arch  string `json:"arch"`
 	CPUs  int    `json:"cpus"`
 	Go    string `json:"go"`
-	Redis string `json:"redis"`
+	Redis string `json:"redis,omitempty"` // absent where the gateway is elsewhere
 }
 
-// machine describes this computer.
+// machine describes this computer, and its Redis.
 func (w *world) machine(ctx context.Context) (machine, error) {
-	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}
+	m := localMachine()
 	var err error
 	m.Redis, err = w.redis.version(ctx)
 	return m, err
