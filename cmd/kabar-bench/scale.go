@@ -23,11 +23,12 @@ import (
 // more shards is no property of the number of shards.
 type scaleCmd struct {
 	Users    []int         `help:"Numbers of users, with one device each; each is a case. The first one is also that of the cases with more shards and gateways." default:"1000,10000,50000"`
-	Shards   []int         `help:"Masters of a Redis Cluster; each is a case beside a single Redis." default:"3"`
-	Gateways []int         `help:"Gateways on one Redis; each is a case beside a single gateway." default:"4"`
+	Shards   []int         `help:"Masters of a Redis Cluster; each is a case beside a single Redis. 1: no such case." default:"3"`
+	Gateways []int         `help:"Gateways on one Redis; each is a case beside a single gateway. 1: no such case." default:"4"`
 	Events   int           `help:"Events that each half of a round publishes." default:"5000"`
 	Batch    int           `help:"Events a request, for each shard." default:"40"`
 	Rounds   int           `help:"Counted rounds; the figures are their medians." default:"3"`
+	Idle     time.Duration `help:"For how long each case is watched without load." default:"3s"`
 	Latency  time.Duration `help:"How long the provider takes to answer." default:"20ms"`
 	Provider provider      `help:"The provider of all devices: apns or fcm." default:"apns" enum:"apns,fcm"`
 	Kabar    string        `help:"The daemon to measure; built from this module when absent." type:"existingfile" placeholder:"PATH"`
@@ -52,10 +53,14 @@ func (c *scaleCmd) Validate() error {
 		flags = append(flags, bounded{"users", n, 1, 1_000_000})
 	}
 	for _, n := range c.Shards {
-		flags = append(flags, bounded{"shards", n, 3, maxScaleShards}) // fewer masters are no cluster
+		least := 3 // fewer masters are no cluster
+		if n == 1 {
+			least = 1
+		}
+		flags = append(flags, bounded{"shards", n, least, maxScaleShards})
 	}
 	for _, n := range c.Gateways {
-		flags = append(flags, bounded{"gateways", n, 2, maxScaleGateways})
+		flags = append(flags, bounded{"gateways", n, 1, maxScaleGateways})
 	}
 	if err := within(flags); err != nil {
 		return err
@@ -65,6 +70,8 @@ func (c *scaleCmd) Validate() error {
 		return errors.New("--users must have a number")
 	case len(c.Shards) > 0 && c.Batch*slices.Max(c.Shards) > maxScaleRequest:
 		return fmt.Errorf("--batch times --shards must be at most %d", maxScaleRequest)
+	case c.Idle <= 0 || c.Idle > time.Minute:
+		return errors.New("--idle must be more than 0s and at most 1m0s")
 	case c.Latency < 0 || c.Latency > 10*time.Second:
 		return errors.New("--latency must be between 0s and 10s")
 	}
@@ -78,10 +85,14 @@ func (c *scaleCmd) cases() []scaleCase {
 		all = append(all, scaleCase{n, 1, 1})
 	}
 	for _, n := range c.Shards {
-		all = append(all, scaleCase{c.Users[0], n, 1})
+		if n > 1 {
+			all = append(all, scaleCase{c.Users[0], n, 1})
+		}
 	}
 	for _, n := range c.Gateways {
-		all = append(all, scaleCase{c.Users[0], 1, n})
+		if n > 1 {
+			all = append(all, scaleCase{c.Users[0], 1, n})
+		}
 	}
 	return all
 }
@@ -128,6 +139,11 @@ func (c *scaleCmd) measure(ctx context.Context, e *env, binary string) (_ *scale
 	}
 	if r.Machine, err = runs[0].world.machine(ctx); err != nil {
 		return nil, err
+	}
+	for _, run := range runs {
+		if err := run.idle(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for n := range c.Rounds + 1 { // the first one is the warm-up
 		for _, run := range runs {
@@ -191,6 +207,28 @@ func (c *scaleCmd) open(ctx context.Context, e *env, binary string, of scaleCase
 	run := &scaleRun{cmd: c, world: w, to: spread(c.Events, of.Users), next: 1, row: scaleRow{scaleCase: of}}
 	run.row.User.add((after - before) / float64(of.Users))
 	return run, nil
+}
+
+// idle measures the CPU of a case that has nothing to do.
+func (r *scaleRun) idle(ctx context.Context) error {
+	begin := time.Now()
+	m, err := startMeter(ctx, r.world.cpu, r.world.redis.cpu)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(r.cmd.Idle):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	used, err := m.used(ctx, 1)
+	if err != nil {
+		return err
+	}
+	elapsed := float64(time.Since(begin).Microseconds())
+	r.row.IdleGateway.add(100 * used[0] / elapsed)
+	r.row.IdleRedis.add(100 * used[1] / elapsed)
+	return nil
 }
 
 // round publishes events without a push and with one.

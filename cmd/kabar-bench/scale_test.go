@@ -19,7 +19,7 @@ import (
 // each of its events once.
 func TestScale(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
-	got := runWith(t.Context(), nil, "scale", "--users=20,60", "--gateways=2", "--events=40", "--batch=10", "--rounds=2", "--latency=1ms",
+	got := runWith(t.Context(), nil, "scale", "--users=20,60", "--gateways=2", "--events=40", "--batch=10", "--rounds=2", "--latency=1ms", "--idle=10ms",
 		"--kabar="+daemon(t), "--output="+file)
 	if got.code != 0 {
 		t.Fatalf("code %d:\n%s", got.code, got.err)
@@ -43,7 +43,7 @@ func TestScale(t *testing.T) {
 				t.Errorf("%s lacks rounds: %+v", row.scaleCase, c)
 			}
 		}
-		if len(row.User.Rounds) != 1 || len(row.Event.Rounds) != 2 || row.User.Median <= 0 {
+		if len(row.User.Rounds) != 1 || len(row.IdleGateway.Rounds) != 1 || len(row.IdleRedis.Rounds) != 1 || len(row.Event.Rounds) != 2 || row.User.Median <= 0 {
 			t.Errorf("%s: memory %+v, %+v", row.scaleCase, row.User, row.Event)
 		}
 	}
@@ -137,6 +137,8 @@ func testScaleReport() *scaleReport {
 	one.add(stored{gateway: 50, cpu: 40}, outcome{gateway: 200, redis: 100}, 2500)
 	three.add(stored{gateway: 55, cpu: 44}, outcome{gateway: 210, redis: 115}, 2600)
 	one.User.add(2000)
+	one.IdleGateway.add(0.5)
+	one.IdleRedis.add(1.5)
 	three.User.add(2100)
 	r.Rows = []scaleRow{one, three}
 	r.Bare.add(25)
@@ -163,9 +165,10 @@ publish and push                 gateway CPU                  Redis CPU
 1000 users, 1 shard, 1 gateway         200.0          1.00        100.0          1.00      ≤ 1.1: met
 1000 users, 3 shards, 1 gateway        210.0          1.05        115.0          1.15  ≤ 1.1: not met
 
-memory of Redis, bytes           a user  an event
-1000 users, 1 shard, 1 gateway     2000      2500
-1000 users, 3 shards, 1 gateway    2100      2600
+                                 memory of Redis     bytes  CPU without load  % of a core
+                                          a user  an event          gateways        Redis
+1000 users, 1 shard, 1 gateway              2000      2500               0.5          1.5
+1000 users, 3 shards, 1 gateway             2100      2600               0.0          0.0
 `
 	if got := b.String(); got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
@@ -200,13 +203,15 @@ func TestScaleReportJSON(t *testing.T) {
 			Latency  float64 `json:"provider_latency_ms"`
 		} `json:"settings"`
 		Cases []struct {
-			Users    int    `json:"users"`
-			Shards   int    `json:"shards"`
-			Gateways int    `json:"gateways"`
-			Publish  cost   `json:"publish"`
-			Push     cost   `json:"publish_and_push"`
-			User     figure `json:"redis_bytes_user"`
-			Event    figure `json:"redis_bytes_event"`
+			Users       int    `json:"users"`
+			Shards      int    `json:"shards"`
+			Gateways    int    `json:"gateways"`
+			Publish     cost   `json:"publish"`
+			Push        cost   `json:"publish_and_push"`
+			IdleGateway figure `json:"idle_gateway_cpu_percent"`
+			IdleRedis   figure `json:"idle_redis_cpu_percent"`
+			User        figure `json:"redis_bytes_user"`
+			Event       figure `json:"redis_bytes_event"`
 		} `json:"cases"`
 		Bare figure  `json:"bare_script_cpu_us"`
 		Goal float64 `json:"goal_redis_cpu_to_first"`

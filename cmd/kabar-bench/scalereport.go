@@ -53,8 +53,12 @@ type scaleRow struct {
 	scaleCase
 	Publish scaleCost `json:"publish"`
 	Push    scaleCost `json:"publish_and_push"`
-	User    figure    `json:"redis_bytes_user"`  // with a device, before any event; measured once
-	Event   figure    `json:"redis_bytes_event"` // once its push is settled
+
+	IdleGateway figure `json:"idle_gateway_cpu_percent"` // of a core, all gateways; measured once
+	IdleRedis   figure `json:"idle_redis_cpu_percent"`
+
+	User  figure `json:"redis_bytes_user"`  // with a device, before any event; measured once
+	Event figure `json:"redis_bytes_event"` // once its push is settled
 }
 
 // A scaleCost is the CPU of an event, and its ratios to the first case.
@@ -106,7 +110,7 @@ func (r *scaleReport) tables(w io.Writer) error {
 		s.Events, s.Batch, s.Provider.title(), s.LatencyMS, s.Rounds, m.OS, m.Arch, m.CPUs, m.Go, m.Redis, tenths(r.Bare),
 		align(r.costTable(workStore, func(row *scaleRow) *scaleCost { return &row.Publish })),
 		align(r.costTable(workPush, func(row *scaleRow) *scaleCost { return &row.Push })),
-		align(r.memoryTable()))
+		align(r.standingTable()))
 	return err
 }
 
@@ -125,10 +129,15 @@ func (r *scaleReport) costTable(work string, of func(*scaleRow) *scaleCost) [][]
 	return rows
 }
 
-func (r *scaleReport) memoryTable() [][]string {
-	rows := [][]string{{"memory of Redis, bytes", "a user", "an event"}}
+func (r *scaleReport) standingTable() [][]string {
+	rows := [][]string{
+		{"", "memory of Redis", "bytes", "CPU without load", "% of a core"},
+		{"", "a user", "an event", "gateways", "Redis"},
+	}
 	for _, row := range r.Rows {
-		rows = append(rows, []string{row.scaleCase.String(), whole(row.User), whole(row.Event)})
+		rows = append(rows, []string{
+			row.scaleCase.String(), whole(row.User), whole(row.Event), tenths(row.IdleGateway), tenths(row.IdleRedis),
+		})
 	}
 	return rows
 }
