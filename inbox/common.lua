@@ -1,4 +1,5 @@
--- Definitions that the scripts of a user's inbox share. They stand before each script.
+-- Definitions that the scripts of a user's inbox share. A script gets those that it uses, as
+-- of prelude.lua.
 
 -- Counters: the scores of the sorted set `counted`. model.Counter has the same numbers.
 local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6

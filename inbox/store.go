@@ -30,7 +30,7 @@ var (
 var common string
 
 // script returns a script that may use what common.lua defines.
-func script(source string) *rdb.Script { return rdb.NewScript(common + source) }
+func script(source string) *rdb.Script { return rdb.NewScript(source, common) }
 
 const (
 	replayLogTTL        = 7 * 24 * time.Hour // of the replay log of an idle user

@@ -1,4 +1,5 @@
--- Functions that all scripts share. NewScript puts them before each script.
+-- Functions that all scripts share. NewScript puts those that a script uses before it: each
+-- line that begins with "local" begins a definition, which uses only those before it.
 
 -- digits formats an integer without the exponent that Lua's %g would write for a large one.
 local function digits(n)
@@ -16,18 +17,23 @@ local function millis()
   return math.floor(micros() / 1000)
 end
 
-local LENGTH = {
-  zset = function(key) redis.call('ZCARD', key) end,
-  hash = function(key) redis.call('HLEN', key) end,
-  set = function(key) redis.call('SCARD', key) end,
-  stream = function(key) redis.call('XLEN', key) end,
-}
-
 -- expect fails unless each key is missing or has the type. Redis does not roll back the
 -- writes of a script that fails, so call this before the first write. Name every key that
 -- the script uses after its first write and has not read before it.
 local function expect(type, ...)
-  for _, key in ipairs({...}) do LENGTH[type](key) end
+  for _, key in ipairs({...}) do
+    if type == 'zset' then
+      redis.call('ZCARD', key)
+    elseif type == 'hash' then
+      redis.call('HLEN', key)
+    elseif type == 'set' then
+      redis.call('SCARD', key)
+    elseif type == 'stream' then
+      redis.call('XLEN', key)
+    else
+      error('expect: unknown type ' .. type)
+    end
+  end
 end
 
 -- Some sorted sets hold entries with a delay, scored with the time at which each is due.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -23,10 +24,14 @@ type Script struct {
 //go:embed prelude.lua
 var prelude string
 
-// NewScript returns a script that may use the functions of prelude.lua. Its source should
-// begin with a comment on KEYS, ARGV and the reply.
-func NewScript(source string) *Script {
-	source = prelude + source
+// NewScript returns a script that may use the definitions of prelude.lua and of further
+// libraries, each of which may use those before it. It gets those that it uses: see
+// withUsed. Its source should begin with a comment on KEYS, ARGV and the reply.
+func NewScript(source string, libraries ...string) *Script {
+	for _, library := range slices.Backward(libraries) {
+		source = withUsed(library, source)
+	}
+	source = withUsed(prelude, source)
 	sum := sha1.Sum([]byte(source))
 	return &Script{source: source, sha: hex.EncodeToString(sum[:])}
 }
