@@ -80,7 +80,8 @@ end
 
 -- counts_of returns the user's counts in the order of model.Unreads: those of messages,
 -- seller's transactions, news, notifications, buyer's transactions, cart items, seller's
--- offers and buyer's offers. cart is the field of meta, or false.
+-- offers and buyer's offers. unread holds the user's unread notifications; cart is the field
+-- of meta, or false.
 local function counts_of(counted, unread, cart)
   local size = sizes_of(counted)
   return {
@@ -99,14 +100,6 @@ local function is_heard(publish_command, channel)
     reply = redis.pcall('PUBSUB', 'NUMSUB', channel)
   end
   return reply.err ~= nil or reply[2] > 0
-end
-
--- frame_unreads returns the user's counts in the form in which a frame carries them. It
--- returns nil, without counting, when nobody gets the frame. unread holds the user's unread
--- notifications; cart is the field of meta, or false.
-local function frame_unreads(publish_command, channel, counted, unread, cart)
-  if not is_heard(publish_command, channel) then return nil end
-  return table.concat(counts_of(counted, unread, cart), ',')
 end
 
 -- read_field returns the field of bodies that says when a message was read.
@@ -136,8 +129,7 @@ local live_error = ''
 -- publish sends a frame to the user's live sockets and returns how many processes received
 -- it. Frames that are not logged have the sequence numbers 0. publish must not fail: it
 -- runs after writes, and the Redis user may lack the right to the channel. Sockets read the
--- frames that they missed from the list and the log. unreads are the user's counts as
--- frame_unreads returns them, or nil.
+-- frames that they missed from the list and the log. unreads are the user's counts, or nil.
 local function publish(publish_command, channel, kind, seq, prev, id, body, unreads)
   local head = kind .. ' ' .. seq .. ' ' .. prev .. ' ' .. id
   if unreads then head = head .. ' ' .. unreads end
@@ -145,6 +137,14 @@ local function publish(publish_command, channel, kind, seq, prev, id, body, unre
   if type(listening) == 'number' then return listening end
   live_error = listening.err
   return 0
+end
+
+-- publish_with_unreads publishes a frame with the user's counts. When nobody would get it,
+-- it neither counts nor publishes. counted, unread and cart are as in counts_of.
+local function publish_with_unreads(publish_command, channel, kind, seq, prev, id, body, counted, unread, cart)
+  if not is_heard(publish_command, channel) then return 0 end
+  local unreads = table.concat(counts_of(counted, unread, cart), ',')
+  return publish(publish_command, channel, kind, seq, prev, id, body, unreads)
 end
 
 -- publish_unreads tells the user's live sockets that a counter has changed.

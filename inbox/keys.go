@@ -9,6 +9,20 @@ type userKeys string
 
 func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user, "")) }
 
+// What the keys end with that store_notification.lua builds from its user's meta.
+const (
+	metaKey           = "meta"
+	notificationsKey  = "notes"
+	unreadKey         = "unread"
+	countedKey        = "open"
+	replayLogKey      = "log"
+	channelKey        = "live"
+	recordKey         = "e:"
+	recordIndexKey    = "records"
+	contactsKey       = "contacts"
+	recentContactsKey = "contacts:recent"
+)
+
 // Notifications and counters
 
 // meta is a hash, kept for ever, with the fields
@@ -28,30 +42,30 @@ func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user,
 //
 // After the user is erased, the hash is the tombstone: it has the field erased alone, and
 // expires after tombstoneTTL; see erasure_step.lua.
-func (k userKeys) meta() string { return string(k) + "meta" }
+func (k userKeys) meta() string { return string(k) + metaKey }
 
 // notifications is a stream that expires when it has not grown for Options.Keep: the
 // user's list by sequence number, with the fields i (id), p (the sequence number
 // before), t (type), r (subject) and b (body).
-func (k userKeys) notifications() string { return string(k) + "notes" }
+func (k userKeys) notifications() string { return string(k) + notificationsKey }
 
 // unread is a sorted set that expires like notifications: the ids of unread
 // notifications, scored with their sequence numbers.
-func (k userKeys) unread() string { return string(k) + "unread" }
+func (k userKeys) unread() string { return string(k) + unreadKey }
 
 // counted is a sorted set, kept for ever: the subjects and the unread messages that are
 // in a counter, scored with the model.Counter.
-func (k userKeys) counted() string { return string(k) + "open" }
+func (k userKeys) counted() string { return string(k) + countedKey }
 
 // Live sockets
 
 // replayLog is a stream that expires after replayLogTTL: the newest frames that are not
 // in notifications, by sequence number, with the fields i (id), p (the sequence number
 // before), k (kind) and b (body).
-func (k userKeys) replayLog() string { return string(k) + "log" }
+func (k userKeys) replayLog() string { return string(k) + replayLogKey }
 
 // channel is the pub/sub channel of the user's live frames.
-func (k userKeys) channel() string { return string(k) + "live" }
+func (k userKeys) channel() string { return string(k) + channelKey }
 
 // LiveKeys are the keys of a user that live sockets use. They lie in the user's slot.
 type LiveKeys struct {
@@ -85,12 +99,12 @@ func (k userKeys) live() LiveKeys {
 
 // record is a string that expires after recordTTL: the outcome of one event. The first line
 // is "CONTENT ID SEQ LISTENING PUSH", then there is one line an outcome.
-func (k userKeys) record(event string) string { return string(k) + "e:" + event }
+func (k userKeys) record(event string) string { return string(k) + recordKey + event }
 
 // recordIndex is a sorted set, kept for ever and trimmed by the sweep: the events that
 // have a record, scored with the time at which that expires, in milliseconds. Erasing
 // finds the records by it.
-func (k userKeys) recordIndex() string { return string(k) + "records" }
+func (k userKeys) recordIndex() string { return string(k) + recordIndexKey }
 
 // receivers is a string that expires like a record: the receivers of an event in this
 // partition. A former build stored all receivers in the partition of the event.
@@ -106,11 +120,11 @@ func (k userKeys) profile() string { return string(k) + "profile" }
 
 // contacts is a hash, kept for ever: "ROLE:PARTNER:TRANSACTION", ROLE being the
 // partner's, to storedContact as JSON.
-func (k userKeys) contacts() string { return string(k) + "contacts" }
+func (k userKeys) contacts() string { return string(k) + contactsKey }
 
 // recentContacts is a sorted set, kept for ever: the fields of contacts, scored with
 // the order of the transaction's newest state.
-func (k userKeys) recentContacts() string { return string(k) + "contacts:recent" }
+func (k userKeys) recentContacts() string { return string(k) + recentContactsKey }
 
 // A user's copies of conversations
 

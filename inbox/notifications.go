@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 var (
@@ -42,8 +43,9 @@ const listChunk = 100
 // marks them as read.
 type Notifications struct {
 	*base
-	records *Records
-	texts   *Texts
+	records     *Records
+	texts       *Texts
+	storeScript *rdb.Script
 }
 
 // List returns count notifications of the given types from offset on, the newest

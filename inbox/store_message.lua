@@ -105,8 +105,7 @@ else
   redis.call('ZADD', unread_conversations, 'GT', score, conversation_id)
   redis.call('ZADD', counted, MESSAGE, id)
 end
-local listening = publish(publish_command, channel, 'message', seq, prev, id, frame,
-  frame_unreads(publish_command, channel, counted, unread_notifications, known[3]))
+local listening = publish_with_unreads(publish_command, channel, 'message', seq, prev, id, frame, counted, unread_notifications, known[3])
 
 local push = 'none'
 if pushed then

@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,10 +50,6 @@ type StoreResult struct {
 	Erased    bool   // it was dropped, because the receiver was erased
 }
 
-//go:embed store_notification.lua
-var storeNotificationSource string
-var storeNotificationScript = script(storeNotificationSource)
-
 // Store stores events, each atomically and once. Results and errors are in the order of the
 // events. An error is ErrConflict or comes from Redis, and concerns only its own receiver.
 // All events go in one pipeline to each shard, together with events of concurrent callers.
@@ -66,7 +61,7 @@ func (n *Notifications) Store(ctx context.Context, events []NewNotification, rec
 	scripts := make([]*rdb.Command, len(events))
 	for i := range events {
 		keys, args := n.storeArgs(&events[i], model.NewIDSuffix())
-		scripts[i] = storeNotificationScript.Command(ctx, keys, args...)
+		scripts[i] = n.storeScript.Command(ctx, keys, args...)
 	}
 	_ = n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...) // each command holds its own error
 	n.records.mergeIndex(ctx, index)
@@ -87,39 +82,31 @@ func (n *Notifications) Store(ctx context.Context, events []NewNotification, rec
 // storeArgs returns the KEYS and ARGV of store_notification.lua.
 func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []string, args []any) {
 	k := n.keys(p.Receiver)
-	record := k.record(p.Event)
-	users, member := n.parts.Listing(p.Receiver)
-	keys = []string{
-		record, k.meta(), k.notifications(), k.unread(), k.counted(), k.replayLog(), n.options.Devices(p.Receiver), record,
-		k.contacts(), k.recentContacts(), users, k.recordIndex(),
-	}
-	field, contact := "", ""
-	if p.Contact != nil {
-		field, contact = contactField(p.Contact), contactValue(p.Contact)
-	}
-	listed, cart, order := "", "", ""
-	if !p.State.Order.IsZero() {
-		order = strconv.FormatInt(p.State.Order.UnixMicro(), 10)
-	}
+	var listed, cart, order, field, contact, devices string
 	if p.Listed {
 		listed = p.Type
 	}
 	if p.Cart != nil {
 		cart = strconv.Itoa(*p.Cart)
 	}
+	if !p.State.Order.IsZero() {
+		order = strconv.FormatInt(p.State.Order.UnixMicro(), 10)
+	}
+	if p.Contact != nil {
+		field, contact = contactField(p.Contact), contactValue(p.Contact)
+	}
 	var entry OutboxEntry
 	if p.Entry != nil {
-		entry = *p.Entry
-		keys[7] = entry.Stream
+		entry, devices = *p.Entry, n.options.Devices(p.Receiver)
 	}
-	return keys, []any{
-		suffix, p.Content, n.recordTTL().Milliseconds(), p.Body, listed,
-		(n.options.Keep + expiryRenewInterval).Milliseconds(), n.options.Keep.Microseconds(), n.options.MaxNotifications,
-		p.Subject, order, p.State.Rank, int(p.State.Counter), cart,
-		n.publish, k.channel(), replayLogTTL.Milliseconds(), replayFrames,
-		entry.Header, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(), expiryRenewInterval.Microseconds(), n.testTime(),
-		field, contact, maxContacts, member, p.Event, boolArg(p.Quiet),
+	args = []any{
+		suffix, p.Content, p.Body, listed, p.Subject, order, p.State.Rank, int(p.State.Counter), cart, boolArg(p.Quiet),
+		field, contact, entry.Header, entry.Stream, devices, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(),
 	}
+	if n.testClock {
+		args = append(args, n.testTime())
+	}
+	return []string{k.record(p.Event), k.meta()}, args
 }
 
 // storeResult reads the script's reply.

@@ -94,7 +94,7 @@ func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 		ctx := context.Background()
 		var stored []StoreResult
 		for range 2 {
-			c := storeNotificationScript.Command(ctx, keys, args...)
+			c := s.Notifications.storeScript.Command(ctx, keys, args...)
 			_ = s.batcher.Do(ctx, c)
 			result, err := s.Notifications.storeResult(c)
 			if err != nil {

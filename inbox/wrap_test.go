@@ -14,10 +14,10 @@ import (
 // A wrapping script decides whether a notification is stored. If it is, it is stored as by
 // Store, which then sees it as a duplicate. Live sockets and lists show the text that the
 // body refers to.
-func TestWrapStore(t *testing.T) {
+func TestWrap(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, client redis.UniversalClient) {
 		ctx, s := t.Context(), newStore(t, client)
-		wrapped := WrapStore("local function wanted(s) return s == 'yes' end\n" +
+		wrapped := s.Notifications.Wrap("local function wanted(s) return s == 'yes' end\n" +
 			"if not wanted(ARGV[#ARGV]) then return 'no' end\nredis.call('SET', KEYS[#KEYS], '1')\nlive_body = 'shown'\nreturn store_notification()[1]")
 		if err := s.Texts.Store(ctx, "c", Text{Body: []byte(`{"a":1}`)}, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestWrapStore(t *testing.T) {
 		n := NewNotification{Receiver: 7, Event: "e", Content: "c", Type: "campaign", Listed: true, Body: []byte(Reference("c"))}
 		key := s.parts.UserKey(7, "test")
 		for _, c := range []struct{ arg, want string }{{"maybe", "no"}, {"yes", "1"}, {"yes", "0"}} {
-			command := s.Notifications.WrappedCommand(ctx, wrapped, &n, []string{key}, c.arg)
+			command := wrapped.Command(ctx, &n, []string{key}, c.arg)
 			if err := s.batcher.Do(ctx, command); err != nil {
 				t.Fatal(err)
 			}

@@ -73,7 +73,10 @@ type Broadcasts struct {
 // while Run runs.
 func New(o Options) *Broadcasts {
 	b := &Broadcasts{
-		store: &store{redis: o.Redis, partitions: o.Partitions, batcher: o.Batcher, inbox: o.Inbox, now: o.Now},
+		store: &store{
+			redis: o.Redis, partitions: o.Partitions, batcher: o.Batcher, inbox: o.Inbox, now: o.Now,
+			notify: o.Inbox.Notifications.Wrap(mayStepSource + notifySource),
+		},
 		redis: o.Redis, partitions: o.Partitions, inbox: o.Inbox, devices: o.Devices, outbox: o.Outbox,
 		reports: o.Reports, parser: o.Parser, consumer: o.Consumer, lease: o.Lease, retryFor: o.RetryFor,
 		backlog: int64(o.Backlog), locale: o.Locale, log: o.Log, now: o.Now,

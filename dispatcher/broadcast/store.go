@@ -50,6 +50,7 @@ type store struct {
 	partitions *rdb.Partitions
 	batcher    *rdb.Batcher
 	inbox      *inbox.Store
+	notify     *inbox.WrappedStore // notify.lua
 	now        func() time.Time
 }
 

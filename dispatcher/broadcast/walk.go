@@ -30,9 +30,8 @@ var (
 	//go:embed skip.lua
 	skipSource string
 
-	leaseScript  = rdb.NewScript(leaseSource)
-	notifyScript = inbox.WrapStore(mayStepSource + notifySource)
-	skipScript   = rdb.NewScript(mayStepSource + skipSource)
+	leaseScript = rdb.NewScript(leaseSource)
+	skipScript  = rdb.NewScript(mayStepSource + skipSource)
 )
 
 // A walk is the progress of one broadcast through the users of all partitions, in each
@@ -138,7 +137,7 @@ func (w *walk) step(ctx context.Context, partition int, candidates []candidate) 
 		switch {
 		case c.notification != nil:
 			keys := []string{w.s.inbox.Texts.Key(partition, w.key), walkKey}
-			commands = append(commands, w.s.inbox.Notifications.WrappedCommand(ctx, notifyScript, c.notification, keys, fence, from, to, skipped))
+			commands = append(commands, w.s.notify.Command(ctx, c.notification, keys, fence, from, to, skipped))
 			from, skipped = to, 0
 		case i == len(candidates)-1:
 			commands = append(commands, skipScript.Command(ctx, []string{walkKey}, fence, from, to, skipped+1))

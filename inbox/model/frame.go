@@ -43,7 +43,7 @@ func ParseFrame(payload string) (Frame, error) {
 	return f, errors.Join(err1, err2, err3)
 }
 
-// parseUnreads parses the counts of a frame, as frame_unreads of common.lua writes them.
+// parseUnreads parses the counts of a frame, as publish_with_unreads of common.lua writes them.
 func parseUnreads(text string) (*Unreads, error) {
 	var u Unreads
 	counts := []*int{

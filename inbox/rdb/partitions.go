@@ -82,7 +82,10 @@ func (p *Partitions) Key(i int, name string) string {
 
 // Users returns the key of partition i's users: a sorted set, kept for ever, all scores 0,
 // with the UserMember of every user who has data in this partition.
-func (p *Partitions) Users(i int) string { return p.Key(i, "users") }
+func (p *Partitions) Users(i int) string { return p.Key(i, UsersName) }
+
+// UsersName is what the keys of Users end with.
+const UsersName = "users"
 
 // Listing returns the key of the users of a user's partition, and the user's member. The
 // script that first stores data of a user adds the member.
