@@ -93,7 +93,7 @@ func New(opts Options) *Store {
 	var (
 		texts         = &Texts{base: b}
 		records       = &Records{base: b}
-		notifications = &Notifications{base: b, records: records, texts: texts, storeScript: b.newStoreScript("return store_notification()")}
+		notifications = &Notifications{base: b, records: records, texts: texts, storeScript: b.newStoreScript(storeEachSource).Joint()}
 		conversations = &Conversations{base: b}
 		live          = &Live{base: b, texts: texts}
 	)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -105,6 +106,40 @@ func TestStoreRepeatedByTheBatcherIsNoDuplicate(t *testing.T) {
 		if stored[0] != stored[1] || stored[1].Duplicate {
 			t.Errorf("first %+v, again %+v", stored[0], stored[1])
 		}
+	})
+}
+
+// Events are stored several in one call of the script, and a user whose keys are damaged
+// fails alone. The others' events count once, and none is taken for a duplicate.
+func TestStoreFailsAlone(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s, ctx := newStore(t, rdb), context.Background()
+		var events []NewNotification
+		for receiver := int64(1); len(events) < 5; receiver++ {
+			if s.parts.OfUser(receiver) == s.parts.OfUser(user) {
+				p := note("e", "discount")
+				p.Receiver = receiver
+				events = append(events, p, p) // and the same event again
+			}
+		}
+		damaged := events[2].Receiver
+		rdb.RPush(ctx, s.keys(damaged).unread(), "planted")
+		stored, errs := s.Notifications.Store(ctx, events, nil)
+		for i, p := range events {
+			if p.Receiver == damaged {
+				if errs[i] == nil || !strings.Contains(errs[i].Error(), "WRONGTYPE") {
+					t.Errorf("event %d: error %v", i, errs[i])
+				}
+				continue
+			}
+			if errs[i] != nil || stored[i].Duplicate != (i%2 == 1) {
+				t.Errorf("event %d: %+v, %v", i, stored[i], errs[i])
+			}
+			if n := rdb.ZCard(ctx, s.keys(p.Receiver).unread()).Val(); n != 1 {
+				t.Errorf("event %d: counted %d times", i, n)
+			}
+		}
+		rdb.Del(ctx, s.keys(damaged).unread())
 	})
 }
 

@@ -11,6 +11,9 @@ import (
 //go:embed store_notification.lua
 var storeNotificationSource string
 
+//go:embed store_each.lua
+var storeEachSource string
+
 // storeArguments is how many values of ARGV an event has, besides the time of a test.
 const storeArguments = 17
 
@@ -20,7 +23,7 @@ var constant = regexp.MustCompile(`\b[A-Z][A-Z_]+\b`)
 // that calls store_notification.
 func (b *base) newStoreScript(end string) *rdb.Script {
 	return script(b.withConstants(storeNotificationSource) +
-		"local function store_notification() return store_event(KEYS[1], KEYS[2], 1) end\n" + end)
+		"local function store_notification() return store_event(KEYS[1], KEYS[2], 1) end\n" + b.withConstants(end))
 }
 
 // withConstants writes the constants of store_notification.lua into its text: they would

@@ -19,6 +19,7 @@ var ErrReply = errors.New("unexpected reply")
 type Script struct {
 	source, sha string
 	readOnly    bool
+	joint       bool // see Joint
 }
 
 //go:embed prelude.lua
@@ -45,7 +46,7 @@ func (s *Script) ReadOnly() *Script {
 // Command returns the command that executes the script.
 func (s *Script) Command(ctx context.Context, keys []string, args ...any) *Command {
 	cmd := redis.NewCmd(ctx, s.args("evalsha", s.sha, keys, args)...)
-	return &Command{Cmd: cmd, readOnly: s.readOnly, withSource: func() *redis.Cmd {
+	return &Command{Cmd: cmd, script: s, keys: keys, args: args, readOnly: s.readOnly, withSource: func() *redis.Cmd {
 		return redis.NewCmd(ctx, s.args("eval", s.source, keys, args)...)
 	}}
 }
@@ -63,6 +64,9 @@ func (s *Script) args(name, script string, keys []string, args []any) []any {
 // reply or the error.
 type Command struct {
 	*redis.Cmd
+	script      *Script  // nil for a plain command
+	keys        []string // of a script
+	args        []any
 	withSource  func() *redis.Cmd // the same command with the script's source; nil for a plain command
 	readOnly    bool
 	unconfirmed error // error of WAIT for its write

@@ -142,7 +142,7 @@ func (s *shard) execute(groups []*group) {
 	}
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.b.limits.pipeline)
-	s.b.pipeline(ctx, s.waits, commands)
+	s.executeJoint(ctx, commands)
 	cancel()
 	err := unanswered(commands)
 	silent := err != nil && time.Since(started) >= s.b.limits.silent

@@ -1,0 +1,12 @@
+-- Stores several events in one call. store_notification.lua stands before this.
+--
+-- KEYS  those of store_notification.lua for each event, one after the other
+-- ARGV  the same
+-- Reply the reply of each
+
+local replies = {}
+for n = 1, #KEYS / 2 do
+  live_error = ''
+  replies[n] = store_event(KEYS[2 * n - 1], KEYS[2 * n], 1 + (n - 1) * ARGUMENTS)
+end
+return replies
