@@ -38,17 +38,13 @@ func TestTally(t *testing.T) {
 		}
 		settle := func(m outbox.Message, accepted int, failed map[string]int) int64 {
 			t.Helper()
-			c := g.outbox.SettleCommand(ctx, &outbox.Settlement{
+			settled := g.outbox.Settle(ctx, g.store.batcher, []*outbox.Settlement{{
 				Key: m.Key, Lane: push.Bulk, Additions: []outbox.Addition{g.Tally(m.Partition, "c", accepted, failed)},
-			})
-			if err := g.store.batcher.Do(ctx, c); err != nil {
-				t.Fatal(err)
+			}})[0]
+			if settled.Err != nil || !settled.Held || len(settled.Results) != 1 {
+				t.Fatalf("%+v", settled)
 			}
-			held, results, err := outbox.ReadSettled(c)
-			if err != nil || !held || len(results) != 1 {
-				t.Fatal(held, results, err)
-			}
-			return results[0]
+			return settled.Results[0]
 		}
 		settle(messages[0], 2, map[string]int{"UNREGISTERED": 1})
 		settle(messages[1], 0, map[string]int{"UNREGISTERED": 1, "off": 2})

@@ -39,7 +39,7 @@ type lane struct {
 }
 
 func newLane(w *Workers, l push.Lane, inFlight int) *lane {
-	maxHeld := 256 + 4*inFlight*max(1, len(w.apps))
+	maxHeld := maxUnsettled + 4*inFlight*max(1, len(w.apps))
 	ln := &lane{
 		w:        w,
 		lane:     l,

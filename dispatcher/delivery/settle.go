@@ -17,7 +17,13 @@ import (
 )
 
 const (
-	maxSettle     = 64
+	maxSettle = 128 // outcomes in one write
+	// settleLinger is how long outcomes wait for more of them, so that a write costs less for
+	// each. Those that pressing names wait for linger at most.
+	settleLinger = 15 * time.Millisecond
+	// maxUnsettled is how many outcomes wait at most, on all shards together. The lane holds
+	// so many more entries than its attempts need.
+	maxUnsettled  = 256
 	settleTimeout = 5 * time.Second // for settling after the process was told to stop
 )
 
@@ -38,17 +44,15 @@ func (l *lane) settle(ctx context.Context) {
 		shard := l.shardOf[t.key.Partition]
 		s, ok := settlers[shard]
 		if !ok {
-			s = &settler{lane: l, finished: make(chan *task, cap(l.finished))}
+			s = &settler{lane: l, finished: make(chan *task, cap(l.finished)), hurry: make(chan struct{}, 1)}
 			settlers[shard] = s
 			all.Go(func() { s.run(ctx) })
 		}
-		select {
-		case s.finished <- t:
-		case <-ctx.Done(): // its settler may have ended; see settler.run
-		}
+		s.add(ctx, t, maxUnsettled/len(l.heldOf))
 	}
 	for _, s := range settlers {
 		close(s.finished)
+		s.signal()
 	}
 	all.Wait()
 }
@@ -57,8 +61,9 @@ func (l *lane) settle(ctx context.Context) {
 type settler struct {
 	lane     *lane
 	finished chan *task
-	failed   []*ending // endings whose writing failed, in the order of their retries
-	down     bool      // no ending could be written
+	hurry    chan struct{} // signalled when finished must be written now
+	failed   []*ending     // endings whose writing failed, in the order of their retries
+	down     bool          // no ending could be written
 }
 
 // run writes the outcomes of finished tasks in batches. It retries failed writes without a
@@ -77,8 +82,8 @@ func (s *settler) run(ctx context.Context) {
 				open = false
 				continue
 			}
-			if n := s.writeFirst(ctx, t); n > 1 && !s.down {
-				time.Sleep(linger)
+			if n := s.writeFirst(ctx, t); n < maxSettle && !s.down {
+				s.rest(n)
 			}
 		case <-again:
 			again = nil
@@ -91,6 +96,46 @@ func (s *settler) run(ctx context.Context) {
 		if again == nil && len(s.failed) > 0 {
 			again = time.After(redisPause)
 		}
+	}
+}
+
+// add hands a task to the settler, and ends its rest for one that is pressing or when most
+// tasks wait.
+func (s *settler) add(ctx context.Context, t *task, most int) {
+	pressing := t.pressing() // not later: the settler owns it then
+	select {
+	case s.finished <- t:
+	case <-ctx.Done(): // the settler may have ended; see run
+	}
+	if pressing || len(s.finished) >= most {
+		s.signal()
+	}
+}
+
+// pressing reports whether an outcome must be written soon: something becomes due because
+// of it, or it says that a device is not to blame any more.
+func (t *task) pressing() bool {
+	return len(t.delayed) > 0 || slices.ContainsFunc(t.amended, func(a amendment) bool {
+		return a.device.Suspect != nil || a.device.Suspended != ""
+	})
+}
+
+// signal ends the settler's rest.
+func (s *settler) signal() {
+	select {
+	case s.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// rest lets outcomes gather after a batch of n was written.
+func (s *settler) rest(n int) {
+	if n > 1 {
+		time.Sleep(linger)
+	}
+	select {
+	case <-s.hurry:
+	case <-time.After(settleLinger - linger):
 	}
 }
 
@@ -137,26 +182,26 @@ func (s *settler) writeAgain(ctx context.Context) {
 // nothing can be written: none was written, and not because of its own keys.
 func (s *settler) write(ctx context.Context, batch []*ending) (failed []*ending, down bool) {
 	l := s.lane
-	commands := make([]*rdb.Command, len(batch))
+	settlements := make([]*outbox.Settlement, len(batch))
 	for i, e := range batch {
-		commands[i] = l.w.Outbox.SettleCommand(ctx, &e.settlement)
+		settlements[i] = &e.settlement
 	}
-	err := l.batcher.Do(ctx, commands...)
 	down = true
 	var settled []*ending
-	for i, e := range batch {
-		held, results, unread := outbox.ReadSettled(commands[i])
-		if unread != nil {
-			failed, err = append(failed, e), cmp.Or(err, unread)
-			down = down && !redis.HasErrorPrefix(unread, "WRONGTYPE") && !errors.Is(unread, rdb.ErrReply)
+	var failure error // the first one
+	for i, result := range l.w.Outbox.Settle(ctx, l.batcher, settlements) {
+		e := batch[i]
+		if err := result.Err; err != nil {
+			failed, failure = append(failed, e), cmp.Or(failure, err)
+			down = down && !redis.HasErrorPrefix(err, "WRONGTYPE") && !errors.Is(err, rdb.ErrReply)
 			continue
 		}
 		down = false
-		l.count(e, held, results)
+		l.count(e, result.Held, result.Results)
 		settled = append(settled, e)
 	}
 	if len(failed) > 0 {
-		l.w.Log.Error("outcomes cannot be written", "lane", l.lane, "entries", len(failed), "error", err)
+		l.w.Log.Error("outcomes cannot be written", "lane", l.lane, "entries", len(failed), "error", failure)
 	}
 	l.release(settled)
 	return failed, down

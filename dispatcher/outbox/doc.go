@@ -4,7 +4,7 @@
 // The script that stores a notification adds the entry. Workers read entries
 // ([Outbox.Read]) under a lease, renew it ([Outbox.Renew]), take over the entries of
 // workers that died ([Claimer.Claim]), and settle each entry in one script
-// ([Outbox.SettleCommand]): it writes the outcome and removes the entry, delays it in
+// ([Outbox.Settle]): it writes the outcome and removes the entry, delays it in
 // the delayed set, or moves it to the dead letters. Packages above add their own writes
 // to that script as a [Fragment].
 //

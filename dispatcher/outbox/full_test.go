@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
-	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // newOwnWorld returns an outbox on its own Redis, so that the test can limit its memory.
@@ -181,9 +181,8 @@ func TestSettleChecksTypes(t *testing.T) {
 				}
 			}
 			before := w.dump()
-			c := w.SettleCommand(ctx, s)
-			if err := w.batcher.Do(ctx, c); !redis.HasErrorPrefix(err, "WRONGTYPE") {
-				t.Errorf("settled: %v, %v", c, err)
+			if got := w.Settle(ctx, w.batcher, []*Settlement{s})[0]; !redis.HasErrorPrefix(got.Err, "WRONGTYPE") || got.Held {
+				t.Errorf("settled: %+v", got)
 			}
 			if after := w.dump(); !slices.Equal(before, after) {
 				t.Errorf("written: %v, before %v", after, before)
@@ -232,14 +231,12 @@ func TestSettleWithoutGroup(t *testing.T) {
 	if err := w.redis.Del(t.Context(), w.StreamKey(2, push.Chat)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	c := w.SettleCommand(t.Context(), &Settlement{Key: key, Lane: push.Chat})
-	if err := w.batcher.Do(t.Context(), c); !redis.HasErrorPrefix(err, "NOGROUP") {
-		t.Errorf("settled: %v", err)
+	if got := w.Settle(t.Context(), w.batcher, []*Settlement{{Key: key, Lane: push.Chat}})[0]; got.Held || got.Err != nil {
+		t.Errorf("settled: %+v", got)
 	}
-	if held, _, err := ReadSettled(c); held || err != nil {
-		t.Errorf("held %t, %v", held, err)
-	}
-	if held, _, err := ReadSettled(rdb.NewCommand(t.Context(), "never", "sent")); held || err == nil {
-		t.Errorf("a command that was never sent: held %t, %v", held, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := w.Settle(ctx, w.batcher, []*Settlement{{Key: key, Lane: push.Chat}})[0]; got.Held || !errors.Is(got.Err, context.Canceled) {
+		t.Errorf("a command that was never sent: %+v", got)
 	}
 }

@@ -95,25 +95,108 @@ type Settlement struct {
 	Additions []Addition // those without a fragment are left out
 }
 
-// SettleCommand returns the command that writes a settlement and removes the entry, if
-// this consumer still holds it; see ReadSettled.
-func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command {
-	stream := o.StreamKey(s.Key.Partition, s.Lane)
-	record := s.Record
-	if record == "" {
-		record = stream
+// A Settled says what became of a settlement.
+type Settled struct {
+	// Held is false when nothing was written: another consumer holds the entry, or no
+	// consumer does because Redis has lost it.
+	Held bool
+	// Results are the return values of the fragments, in the order of the additions that
+	// have one.
+	Results []int64
+	Err     error
+}
+
+const (
+	maxSettled       = 32  // entries that one script settles
+	maxSettledWrites = 160 // about how many writes it makes, beside one for each entry
+)
+
+// Settle writes settlements and removes their entries, those that this consumer still holds.
+// It returns what became of each. One that cannot be written fails alone.
+func (o *Outbox) Settle(ctx context.Context, b *rdb.Batcher, settlements []*Settlement) []Settled {
+	order := make([]int, len(settlements))
+	for i := range order {
+		order[i] = i
 	}
-	keys := []string{stream, o.deadKey(s.Key.Partition), record}
-	args := make([]any, 0, 10+4*len(s.Delayed)+3*len(s.Dead))
-	args = append(args, group, o.consumer, s.Key.ID, s.Lane.String(), s.Lines)
-	settled := ""
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := settlements[i], settlements[j]
+		return cmp.Or(cmp.Compare(a.Key.Partition, b.Key.Partition), cmp.Compare(a.Lane, b.Lane))
+	})
+	var commands []*rdb.Command
+	var settles [][]int // by command: indexes of the settlements
+	for len(order) > 0 {
+		n := settledTogether(o, settlements, order)
+		commands = append(commands, settleCommand(ctx, o, settlements, order[:n]))
+		settles, order = append(settles, order[:n]), order[n:]
+	}
+	_ = b.Do(ctx, commands...) // each command holds its own error
+	settled := make([]Settled, len(settlements))
+	for c, indexes := range settles {
+		replies, err := commands[c].Values(len(indexes))
+		for n, i := range indexes {
+			if err != nil {
+				settled[i] = readSettled(err)
+			} else {
+				settled[i] = readSettled(replies[n])
+			}
+		}
+	}
+	return settled
+}
+
+// settledTogether returns how many of the settlements, which are in order, the next script
+// writes. It holds Redis for less than a millisecond. On a cluster all its keys must be of
+// one partition.
+func settledTogether(o *Outbox, settlements []*Settlement, order []int) int {
+	partition, writes := settlements[order[0]].Key.Partition, 0
+	for n, i := range order {
+		s := settlements[i]
+		writes += 3*len(s.Delayed) + len(s.Dead) + len(s.Additions)
+		if n > 0 && (n == maxSettled || writes > maxSettledWrites || o.cluster && s.Key.Partition != partition) {
+			return n
+		}
+	}
+	return len(order)
+}
+
+// settleCommand returns the command that writes the settlements with the given indexes, of
+// which those of one stream follow each other. It replies with what readSettled reads of
+// each.
+func settleCommand(ctx context.Context, o *Outbox, settlements []*Settlement, indexes []int) *rdb.Command {
+	keys := make([]string, 0, 6*len(indexes))
+	args := make([]any, 0, 3+8*len(indexes))
+	streams := 0
+	args = append(args, group, o.consumer, streams)
+	var count int // index in args of the number of the stream's entries
+	var before *Settlement
+	for _, i := range indexes {
+		s := settlements[i]
+		if before == nil || s.Key.Partition != before.Key.Partition || s.Lane != before.Lane {
+			keys = append(keys, o.StreamKey(s.Key.Partition, s.Lane), o.deadKey(s.Key.Partition), o.unsentKey(s.Key.Partition, s.Lane))
+			args = append(args, s.Lane.String(), 0)
+			count, streams = len(args)-1, streams+1
+		}
+		args[count] = args[count].(int) + 1
+		keys, args = appendSettlement(o, keys, args, s)
+		before = s
+	}
+	args[2] = streams
+	return o.settle.Command(ctx, keys, args...)
+}
+
+// appendSettlement appends the keys and arguments of one settlement.
+func appendSettlement(o *Outbox, keys []string, args []any, s *Settlement) (allKeys []string, allArgs []any) {
+	lines, settled := s.Lines, ""
+	if s.Record == "" {
+		lines = ""
+	}
+	if lines != "" {
+		keys = append(keys, s.Record)
+	}
 	if s.Entry != nil && s.Entry.Since != 0 { // it was delayed before
 		settled = s.Entry.unsent()
 	}
-	if settled != "" || len(s.Delayed) > 0 {
-		keys = append(keys, o.unsentKey(s.Key.Partition, s.Lane))
-	}
-	args = append(args, settled, len(s.Delayed))
+	args = append(args, s.Key.ID, lines, settled, len(s.Delayed))
 	for _, d := range s.Delayed {
 		set := o.DelayedKey(s.Key.Partition, s.Lane)
 		if slices.Contains(o.apps, d.App) {
@@ -132,35 +215,36 @@ func (o *Outbox) SettleCommand(ctx context.Context, s *Settlement) *rdb.Command 
 	for _, d := range s.Dead {
 		args = append(args, d.Device, d.Reason, d.Value)
 	}
-	count := len(args)
 	args = append(args, 0)
-	calls := 0
+	calls := len(args) - 1
 	for _, a := range s.Additions {
 		if a.Fragment == "" {
 			continue
 		}
-		calls++
+		args[calls] = args[calls].(int) + 1
 		keys = append(keys, a.Keys...)
 		args = append(args, a.Fragment, len(a.Keys), len(a.Args))
 		args = append(args, a.Args...)
 	}
-	args[count] = calls
-	return o.settle.Command(ctx, keys, args...)
+	return keys, args
 }
 
-// ReadSettled reads the reply to SettleCommand. held is false when nothing was written:
-// another consumer holds the entry, or no consumer does because Redis has lost it. results
-// are the return values of the fragments, in the order of the additions that have one.
-func ReadSettled(c *rdb.Command) (held bool, results []int64, err error) {
-	reply, err := c.Int64Slice()
-	if redis.HasErrorPrefix(err, "NOGROUP") {
-		return false, nil, nil
+// readSettled reads what settle.lua has replied of one entry: numbers or an error.
+func readSettled(reply any) Settled {
+	switch reply := reply.(type) {
+	case error:
+		if redis.HasErrorPrefix(reply, "NOGROUP") {
+			return Settled{}
+		}
+		return Settled{Err: fmt.Errorf("settle entry: %w", reply)}
+	case []any:
+		results := make([]int64, len(reply))
+		for i := range reply {
+			results[i], _ = reply[i].(int64)
+		}
+		if len(results) > 0 {
+			return Settled{Held: results[0] == 1, Results: results[1:]}
+		}
 	}
-	if err != nil {
-		return false, nil, fmt.Errorf("settle entry: %w", err)
-	}
-	if len(reply) == 0 {
-		return false, nil, fmt.Errorf("settle entry: %w", rdb.ErrReply)
-	}
-	return reply[0] == 1, reply[1:], nil
+	return Settled{Err: fmt.Errorf("settle entry: %w", rdb.ErrReply)}
 }

@@ -1,95 +1,126 @@
--- Writes the outcome of an outbox entry and removes the entry, if this consumer still holds
--- it. The source of the fragments, which upper packages register, stands before this
--- script: the table `fragments` has a function for each, which gets keys and arguments and
--- returns a number, and the table `types` has the types of each fragment's keys.
+-- Writes the outcomes of outbox entries and removes the entries, those that this consumer
+-- still holds. The source of the fragments, which upper packages register, stands before
+-- this script: the table `fragments` has a function for each, which gets keys and arguments
+-- and returns a number, and the table `types` has the types of each fragment's keys.
 --
--- It works at maxmemory; see doc.go. The entry is removed last: after an error the consumer
--- still holds it and can settle it again.
+-- It works at maxmemory; see doc.go. Entries share nothing: each is checked before its own
+-- first write, and when one fails, the others are settled. An entry that fails stays, and
+-- can be settled again.
 --
--- KEYS  1 stream  2 dead letters  3 the event's record (or the stream again: none)
---       next: if there are delayed entries, or the entry was delayed before, the index of
---       unsent pushes; see unsent.go
---       next: for each delayed entry the delayed or waiting set that it goes to
---       next: keys of the fragments, one after another
--- ARGV  1 consumer group  2 consumer  3 id of the entry  4 lane
---       5 lines for the record, or ''
---       6 member of the index that stands for the entry, or '': it was never delayed
---       7 number of delayed entries, then of each the delay in ms, the entry, and the member
---       of the index that stands for it ('': none) with its score
---       next: number of dead letters, then device, reason and entry of each
---       next: number of fragments, then for each its name, its number of keys, its
---       number of arguments, and the arguments
--- Reply {1, what each fragment returned, …}, or {0} when another consumer holds the
---       entry; an error when a key has the wrong type
+-- KEYS  for each stream: the stream, its dead letters, its index of unsent pushes (see
+--       unsent.go), then for each of its entries
+--         the event's record, if there are lines for it
+--         for each delayed entry the delayed or waiting set that it goes to
+--         keys of the fragments, one after another
+-- ARGV  1 consumer group  2 consumer  3 number of streams, then of each its lane and the
+--       number of its entries, then of each entry
+--         id, lines for the record or '', member of the index that stands for the entry or
+--         '' (it was never delayed)
+--         number of delayed entries, then of each the delay in ms, the entry, and the member
+--         of the index that stands for it ('': none) with its score
+--         number of dead letters, then device, reason and entry of each
+--         number of fragments, then for each its name, its number of keys, its number of
+--         arguments, and the arguments
+-- Reply of each entry {1, what each fragment returned, …}, or {0} when another consumer
+--       holds it, or an error, such as that of a key of the wrong type
 
-local stream, dead, record = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, id, lane, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local group, consumer = ARGV[1], ARGV[2]
 
-if #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 0 then return {0} end
-
-local settled = ARGV[6]
-local i = 6
-local function next_arg() i = i + 1; return ARGV[i] end
+-- Counters are in a table: a local that closures change is lost after pcall in the embedded Redis.
+local at = {arg = 2, key = 0}
+local function next_arg() at.arg = at.arg + 1; return ARGV[at.arg] end
 local function next_number() return tonumber(next_arg()) end
+local function next_key() at.key = at.key + 1; return KEYS[at.key] end
 
-local k = 3
-local function next_key() k = k + 1; return KEYS[k] end
-
-local delayed, letters, calls, index = {}, {}, {}, nil
-local delays = next_number()
-if delays > 0 or settled ~= '' then index = next_key() end
-for n = 1, delays do
-  delayed[n] = {set = next_key(), delay = next_number(), entry = next_arg(), member = next_arg(), since = next_arg()}
-end
-for n = 1, next_number() do letters[n] = {device = next_arg(), reason = next_arg(), entry = next_arg()} end
-for n = 1, next_number() do
+local function next_call()
   local call = {name = next_arg(), keys = {}, args = {}}
   local key_count, arg_count = next_number(), next_number()
-  for c = 1, key_count do call.keys[c] = next_key() end
-  for a = 1, arg_count do call.args[a] = next_arg() end
-  calls[n] = call
+  for n = 1, key_count do call.keys[n] = next_key() end
+  for n = 1, arg_count do call.args[n] = next_arg() end
+  return call
 end
 
-local wrong
+local function next_entry()
+  local e = {id = next_arg(), lines = next_arg(), settled = next_arg(), delayed = {}, letters = {}, calls = {}}
+  if e.lines ~= '' then e.record = next_key() end
+  for n = 1, next_number() do
+    e.delayed[n] = {set = next_key(), delay = next_number(), entry = next_arg(), member = next_arg(), since = next_arg()}
+  end
+  for n = 1, next_number() do e.letters[n] = {device = next_arg(), reason = next_arg(), entry = next_arg()} end
+  for n = 1, next_number() do e.calls[n] = next_call() end
+  return e
+end
+
+-- exists reports whether a key exists, and fails when it is of another type.
+local is_of = {} -- types of keys that were compared
 local function exists(key, want)
+  if is_of[key] == want then return true end
   local is = redis.call('TYPE', key).ok
-  if is ~= 'none' and is ~= want then wrong = 'WRONGTYPE ' .. key .. ' is a ' .. is .. ', not a ' .. want end
-  return is ~= 'none'
+  if is == 'none' then return false end
+  if is ~= want then error({err = 'WRONGTYPE ' .. key .. ' is a ' .. is .. ', not a ' .. want}) end
+  is_of[key] = want
+  return true
 end
-for _, d in ipairs(delayed) do exists(d.set, 'zset') end
-if index then
-  exists(index, 'zset')
-  exists(index .. ':due', 'zset')
-end
-if #letters > 0 then exists(dead, 'stream') end
-local noted = lines ~= '' and exists(record, 'string') -- the record may have expired
-for _, call in ipairs(calls) do
-  local of = types[call.name]
-  for k, key in ipairs(call.keys) do exists(key, of[math.min(k, #of)]) end
-end
-if wrong then return redis.error_reply(wrong) end
 
-redis.call('XDEL', stream, '0-0') -- no-op: a script whose first write Redis permits at maxmemory may write on
-if noted then redis.call('APPEND', record, lines) end
-if settled ~= '' then
-  redis.call('ZREM', index, settled)
-  redis.call('ZREM', index .. ':due', settled)
+local function settle(e, lane, dead, index)
+  if e.settled ~= '' or #e.delayed > 0 then
+    exists(index, 'zset')
+    exists(index .. ':due', 'zset')
+  end
+  for _, d in ipairs(e.delayed) do exists(d.set, 'zset') end
+  if #e.letters > 0 then exists(dead, 'stream') end
+  local noted = e.record and exists(e.record, 'string') -- the record may have expired
+  for _, call in ipairs(e.calls) do
+    local of = types[call.name]
+    for n, key in ipairs(call.keys) do exists(key, of[math.min(n, #of)]) end
+  end
+
+  if noted then redis.call('APPEND', e.record, e.lines) end
+  if e.settled ~= '' then
+    redis.call('ZREM', index, e.settled)
+    redis.call('ZREM', index .. ':due', e.settled)
+  end
+  for _, d in ipairs(e.delayed) do
+    local due = due_at(d.set, d.delay)
+    redis.call('ZADD', d.set, due, d.entry)
+    if d.member ~= '' then
+      redis.call('ZADD', index, d.since, d.member)
+      redis.call('ZADD', index .. ':due', due, d.member)
+    end
+  end
+  for _, l in ipairs(e.letters) do
+    redis.call('XADD', dead, '*', 'lane', lane, 'device', l.device, 'reason', l.reason, 'e', l.entry)
+  end
+  local outcome = {1}
+  for _, call in ipairs(e.calls) do
+    outcome[#outcome + 1] = fragments[call.name](call.keys, call.args)
+  end
+  return outcome
 end
-for _, d in ipairs(delayed) do
-  local due = due_at(d.set, d.delay)
-  redis.call('ZADD', d.set, due, d.entry)
-  if d.member ~= '' then
-    redis.call('ZADD', index, d.since, d.member)
-    redis.call('ZADD', index .. ':due', due, d.member)
+
+redis.pcall('XDEL', KEYS[1], '0-0') -- no-op: a script whose first write Redis permits at maxmemory may write on
+local reply = {}
+for _ = 1, next_number() do
+  local stream, dead, index, lane = next_key(), next_key(), next_key(), next_arg()
+  local done = {}
+  for _ = 1, next_number() do
+    local e = next_entry()
+    local outcome = redis.pcall('XPENDING', stream, group, e.id, e.id, 1, consumer)
+    if not outcome.err and #outcome == 0 then
+      outcome = {0}
+    elseif not outcome.err then
+      local ok, result = pcall(settle, e, lane, dead, index)
+      if ok then
+        outcome, done[#done + 1] = result, e.id
+      else
+        outcome = failure(result)
+      end
+    end
+    reply[#reply + 1] = outcome
+  end
+  if #done > 0 then -- last: an entry whose writing failed stays
+    redis.call('XDEL', stream, unpack(done))
+    redis.call('XACK', stream, group, unpack(done))
   end
 end
-for _, l in ipairs(letters) do
-  redis.call('XADD', dead, '*', 'lane', lane, 'device', l.device, 'reason', l.reason, 'e', l.entry)
-end
-local reply = {1}
-for _, call in ipairs(calls) do
-  reply[#reply + 1] = fragments[call.name](call.keys, call.args)
-end
-redis.call('XDEL', stream, id)
-redis.call('XACK', stream, group, id)
 return reply

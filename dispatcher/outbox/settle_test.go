@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,18 +14,14 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// settleEntry settles an entry and returns the results of ReadSettled.
+// settleEntry settles an entry and returns what became of it.
 func (w *world) settleEntry(s *Settlement) (held bool, results []int64) {
 	w.t.Helper()
-	c := w.SettleCommand(w.t.Context(), s)
-	if err := w.batcher.Do(w.t.Context(), c); err != nil {
-		w.t.Fatal(err)
+	settled := w.Settle(w.t.Context(), w.batcher, []*Settlement{s})[0]
+	if settled.Err != nil {
+		w.t.Fatal(settled.Err)
 	}
-	held, results, err := ReadSettled(c)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return held, results
+	return settled.Held, settled.Results
 }
 
 // redisTime returns the time of Redis in milliseconds. Settling uses that time.
@@ -194,14 +191,104 @@ func TestSettleWithoutRecord(t *testing.T) {
 
 func TestReadSettledRefuses(t *testing.T) {
 	t.Parallel()
-	empty := rdb.NewCommand(t.Context(), "eval")
-	empty.SetVal([]any{})
-	if _, _, err := ReadSettled(empty); !errors.Is(err, rdb.ErrReply) {
-		t.Errorf("an empty reply: %v", err)
+	for name, reply := range map[string]any{"an empty reply": []any{}, "a number": int64(1), "nil": nil} {
+		if s := readSettled(reply); !errors.Is(s.Err, rdb.ErrReply) || s.Held {
+			t.Errorf("%s: %+v", name, s)
+		}
 	}
-	failed := rdb.NewCommand(t.Context(), "eval")
-	failed.SetErr(redis.ErrClosed)
-	if _, _, err := ReadSettled(failed); !errors.Is(err, redis.ErrClosed) {
-		t.Errorf("an error: %v", err)
+	if s := readSettled(redis.ErrClosed); !errors.Is(s.Err, redis.ErrClosed) || s.Held {
+		t.Errorf("an error: %+v", s)
+	}
+}
+
+// Entries of many streams are settled together, each for itself: only those that this
+// consumer holds, whoever holds their neighbours, and whatever is wrong with these.
+func TestSettleTogether(t *testing.T) {
+	t.Parallel()
+	ctx, w := t.Context(), newWorld(t)
+	const entries = 96
+	var all []*Settlement
+	var others, broken []bool
+	for i := range entries {
+		l, p := push.Lanes[i%len(push.Lanes)], i%w.partitions.Len()
+		key := w.hold(p, l, strconv.Itoa(i))
+		other, wrong := i%5 == 1, i%7 == 2
+		if other {
+			claim := &redis.XClaimArgs{Stream: w.StreamKey(p, l), Group: group, Consumer: "another", Messages: []string{key.ID}}
+			if err := w.redis.XClaimJustID(ctx, claim).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		name := func(s string) string { return w.partitions.Key(p, s+strconv.Itoa(i)) }
+		s := &Settlement{
+			Key: key, Lane: l, Record: name("record"), Lines: "after\n",
+			Additions: []Addition{{Fragment: appendFragment, Keys: []string{name("list")}, Args: slices.Repeat([]any{"x"}, i)}},
+		}
+		if i%11 == 3 {
+			s.Dead = []Dead{{"d", "refused", strconv.Itoa(i)}}
+		}
+		if wrong {
+			s.Additions[0].Keys = []string{s.Record}
+		}
+		if err := w.redis.Set(ctx, s.Record, "before\n", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		all, others, broken = append(all, s), append(others, other), append(broken, wrong)
+	}
+	for i, got := range w.Settle(ctx, w.batcher, all) {
+		s, record := all[i], "before\n"
+		switch {
+		case others[i]:
+			if got.Held || got.Err != nil {
+				t.Errorf("%d is held by another consumer: %+v", i, got)
+			}
+		case broken[i]:
+			if got.Held || !redis.HasErrorPrefix(got.Err, "WRONGTYPE") {
+				t.Errorf("%d has a key of the wrong type: %+v", i, got)
+			}
+		default:
+			record = "before\nafter\n"
+			if !got.Held || got.Err != nil || !slices.Equal(got.Results, []int64{int64(i)}) {
+				t.Errorf("%d: %+v", i, got)
+			}
+		}
+		if got := w.redis.Get(ctx, s.Record).Val(); got != record {
+			t.Errorf("record %d: %q, want %q", i, got, record)
+		}
+		left := slices.Contains(w.values(w.StreamKey(s.Key.Partition, s.Lane)), strconv.Itoa(i))
+		dead := slices.Contains(w.values(w.deadKey(s.Key.Partition)), strconv.Itoa(i))
+		if settled := !others[i] && !broken[i]; left == settled || dead != (settled && len(s.Dead) > 0) {
+			t.Errorf("%d: in the stream %t, a dead letter %t", i, left, dead)
+		}
+	}
+}
+
+// One script settles few enough entries that it does not hold Redis for long. On a cluster
+// they are of one partition.
+func TestSettledTogether(t *testing.T) {
+	t.Parallel()
+	plain := func(partition int) *Settlement { return &Settlement{Key: Key{Partition: partition}} }
+	delayed := &Settlement{Delayed: make([]Delayed, 20)}
+	for name, c := range map[string]struct {
+		cluster     bool
+		settlements []*Settlement
+		want        int
+	}{
+		"one":                    {false, []*Settlement{plain(0)}, 1},
+		"few":                    {false, []*Settlement{plain(0), plain(1), plain(2)}, 3},
+		"many":                   {false, slices.Repeat([]*Settlement{plain(0)}, 100), maxSettled},
+		"with many writes":       {false, slices.Repeat([]*Settlement{delayed}, 5), 2},
+		"with too many writes":   {false, []*Settlement{{Dead: make([]Dead, 1000)}, plain(0)}, 1},
+		"of a cluster":           {true, []*Settlement{plain(0), plain(0), plain(1)}, 2},
+		"of a cluster, the last": {true, []*Settlement{plain(1), plain(1)}, 2},
+	} {
+		o := &Outbox{cluster: c.cluster}
+		order := make([]int, len(c.settlements))
+		for i := range order {
+			order[i] = i
+		}
+		if got := settledTogether(o, c.settlements, order); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }

@@ -17,6 +17,15 @@ local function millis()
   return math.floor(micros() / 1000)
 end
 
+-- failure returns what pcall has caught as an error that can stand within a reply: one line,
+-- without the line of the script, which the embedded Redis puts before it.
+local function failure(caught)
+  if type(caught) == 'table' then return {err = caught.err} end
+  local last = string.find(caught, '\n', 1, true) or #caught + 1
+  local _, colon = string.find(caught, ': ', 1, true)
+  return {err = string.sub(caught, (colon or 0) + 1, last - 1)}
+end
+
 -- expect fails unless each key is missing or has the type. Redis does not roll back the
 -- writes of a script that fails, so call this before the first write. Name every key that
 -- the script uses after its first write and has not read before it.
