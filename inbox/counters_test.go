@@ -156,11 +156,11 @@ func TestTheNewestCartCounts(t *testing.T) {
 
 func subject(t *testing.T, s *Store, name string) Subject {
 	t.Helper()
-	c := s.Counters.UnreadsCommand(context.Background(), user, name)
-	if err := s.batcher.Do(context.Background(), c); err != nil {
-		t.Fatal(err)
+	facts := s.PushFacts(context.Background(), s.batcher, []PushQuery{{User: user, Subject: name}})[0]
+	if facts.Err != nil {
+		t.Fatal(facts.Err)
 	}
-	return ReadSubject(c)
+	return facts.Subject
 }
 
 // state returns an event with a state of a transaction in the given second.

@@ -66,7 +66,11 @@ func (l *Live) Snapshot(ctx context.Context, user int64) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("read snapshot: %w", err)
 	}
-	s := Snapshot{Unreads: readCounts(reply)}
+	var counts [unreadsNumbers]int64
+	for i := range counts {
+		counts[i], _ = reply[i].(int64)
+	}
+	s := Snapshot{Unreads: readUnreads(counts[:])}
 	seq, _ := reply[unreadsNumbers].(string)
 	s.Locale, _ = reply[unreadsNumbers+1].(string)
 	revoked, _ := reply[unreadsNumbers+2].(string)

@@ -108,34 +108,24 @@ func (s *Settings) Zone(preset *time.Location) (zone *time.Location, name string
 	return preset, preset.String()
 }
 
-var settingsFields = []any{"locale", "timezone", "quiet", "quiet_zone"}
-
-// SettingsCommand returns the command that reads a user's settings, to be read with
-// ReadSettings after Batcher.Do.
-func (p *Profiles) SettingsCommand(ctx context.Context, user int64) *rdb.Command {
-	return rdb.NewCommand(ctx, append([]any{"hmget", p.keys(user).profile()}, settingsFields...)...)
-}
-
-// ReadSettings reads the reply to SettingsCommand.
-func ReadSettings(c *rdb.Command) (Settings, error) {
-	fields, err := c.Values(len(settingsFields))
-	if err != nil {
-		return Settings{}, fmt.Errorf("read settings: %w", err)
-	}
-	text := func(i int) string {
-		s, _ := fields[i].(string) // else nil: not set
-		return s
-	}
-	return Settings{Locale: text(0), Timezone: text(1), Quiet: model.ParseQuietHours(text(2)), QuietZone: text(3)}, nil
-}
-
 // Settings returns a user's settings.
 func (p *Profiles) Settings(ctx context.Context, user int64) (Settings, error) {
-	c := p.SettingsCommand(ctx, user)
+	c := rdb.NewCommand(ctx, "hmget", p.keys(user).profile(), "locale", "timezone", "quiet", "quiet_zone")
 	if err := p.batcher.Do(ctx, c); err != nil {
 		return Settings{}, fmt.Errorf("read settings: %w", err)
 	}
-	return ReadSettings(c)
+	fields, err := c.Values(4)
+	if err != nil {
+		return Settings{}, fmt.Errorf("read settings: %w", err)
+	}
+	return readSettings(fields), nil
+}
+
+// readSettings returns settings from the fields locale, timezone, quiet and quiet_zone, each
+// nil where it is not set.
+func readSettings(fields []any) Settings {
+	text := func(i int) string { s, _ := fields[i].(string); return s }
+	return Settings{Locale: text(0), Timezone: text(1), Quiet: model.ParseQuietHours(text(2)), QuietZone: text(3)}
 }
 
 // profileFields are the fields of the profile hash, in the order in which

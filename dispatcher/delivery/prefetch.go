@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +13,6 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/model"
-	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // prefetch looks up, for all tasks in one round trip, the receivers' devices, unread counts
@@ -22,30 +20,18 @@ import (
 // sent. A task whose look-up failed is finished, and its entry is delayed.
 func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 	w := l.w
-	const each = 3 // commands for every task
-	commands := make([]*rdb.Command, 0, each*len(tasks))
-	for _, t := range tasks {
-		commands = append(commands,
-			rdb.NewCommand(ctx, "hvals", w.Devices.ListKey(t.entry.User)),
-			w.Inbox.Counters.UnreadsCommand(ctx, t.entry.User, t.subject()),
-			w.Inbox.Profiles.SettingsCommand(ctx, t.entry.User))
-	}
-	chats := make(map[*task]*rdb.Command)
-	for _, t := range tasks {
+	queries := make([]inbox.PushQuery, len(tasks))
+	for i, t := range tasks {
+		queries[i] = inbox.PushQuery{User: t.entry.User, Subject: t.subject()}
 		if conversation, ok := model.SubjectConversation(t.entry.Tag); ok && t.entry.From != "" {
-			chats[t] = w.Inbox.Conversations.StatusCommand(ctx, t.entry.User, conversation, t.entry.ID)
-			commands = append(commands, chats[t])
+			queries[i].Conversation, queries[i].Message = conversation, t.entry.ID
 		}
 	}
-	_ = l.batcher.Do(ctx, commands...) // each command holds its own error
+	facts := w.Inbox.PushFacts(ctx, l.batcher, queries)
 	ready := make([]*task, 0, len(tasks))
 	var failed error
 	for i, t := range tasks {
-		now, err := inbox.ReadTime(commands[each*i+1])
-		if err == nil {
-			t.ahead = now.Sub(w.Now())
-			err = t.fill(commands[each*i], commands[each*i+1], commands[each*i+2], chats[t])
-		}
+		err := t.fill(&facts[i], w.Now())
 		if err == nil {
 			err = t.resolveBody(ctx, w.Inbox.Texts)
 		}
@@ -78,25 +64,14 @@ func (t *task) postpone(stopping bool, now time.Time) {
 	}
 }
 
-// fill reads the replies to a task's commands. attention is nil for all but messages.
-func (t *task) fill(list, unreads, settings, attention *rdb.Command) (err error) {
-	listed, err := list.StringSlice()
-	if err != nil {
-		return fmt.Errorf("list devices: %w", err)
+// fill takes over the facts that were looked up, at the present time of this process.
+func (t *task) fill(f *inbox.PushFacts, now time.Time) (err error) {
+	if f.Err != nil {
+		return f.Err
 	}
-	if t.devices, err = devices.ParseList(listed); err != nil {
-		return err
-	}
-	if t.unreads, err = inbox.ReadUnreads(unreads); err != nil {
-		return err
-	}
-	t.about = inbox.ReadSubject(unreads)
-	if t.settings, err = inbox.ReadSettings(settings); err != nil {
-		return err
-	}
-	if attention != nil {
-		t.attention, err = inbox.ReadMessageStatus(attention)
-	}
+	t.ahead = f.At.Sub(now)
+	t.unreads, t.about, t.settings, t.attention = f.Unreads, f.Subject, f.Settings, f.Message
+	t.devices, err = devices.ParseList(f.Devices)
 	return err
 }
 

@@ -239,12 +239,9 @@ func TestSeen(t *testing.T) {
 	if f := c.next("ack", "error"); f.Op != "ack" || f.Ref != "s" {
 		t.Error(f.raw)
 	}
-	command := w.Inbox.Conversations.StatusCommand(t.Context(), 66, model.ConversationID(15, 66), id)
-	if err := w.batcher.Do(t.Context(), command); err != nil {
-		t.Fatal(err)
-	}
-	if a, err := inbox.ReadMessageStatus(command); err != nil || !a.Seen {
-		t.Errorf("%+v, %v", a, err)
+	query := inbox.PushQuery{User: 66, Conversation: model.ConversationID(15, 66), Message: id}
+	if facts := w.Inbox.PushFacts(t.Context(), w.batcher, []inbox.PushQuery{query})[0]; facts.Err != nil || !facts.Message.Seen {
+		t.Errorf("%+v", facts)
 	}
 	c.write(`{"op":"seen","seq":"soon"}`)
 	if f := c.next("ack", "error"); f.Code != "invalid" {

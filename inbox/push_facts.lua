@@ -1,0 +1,56 @@
+-- Looks up what sending pushes depends on. Pushes share nothing: one whose keys are of the
+-- wrong type fails alone.
+--
+-- KEYS  for each push: the receiver's device list, meta, unread, counted, profile; and for a
+--       message: received_unread, record
+-- ARGV  test_time: microseconds, or '' for Redis' time
+--       then for each push
+--         subject: to look up, or ''
+--         message: its id, or ''
+-- Reply {time in microseconds, then for each push an error or {
+--         the values of the device list,
+--         the counts in the order of counts_of,
+--         what meta holds of the subject or nil,
+--         locale, time zone, quiet hours and their zone, each nil where it is not set,
+--         1 when the message was read or deleted, or a socket has said that it was seen, else 0,
+--         number of unread messages in the message's conversation}}
+
+-- Counters are in a table: a local that closures change is lost after pcall in the embedded Redis.
+local at = {arg = 1, key = 0}
+local function next_arg() at.arg = at.arg + 1; return ARGV[at.arg] end
+local function next_key() at.key = at.key + 1; return KEYS[at.key] end
+
+-- seen_and_unread returns the last two values of a push's reply. seen_seq is the sequence
+-- number up to which a socket has seen everything, or false.
+local function seen_and_unread(seen_seq, message, received_unread, record)
+  if message == '' then return 0, 0 end
+  local seen = 0
+  if not redis.call('ZSCORE', received_unread, message) then seen = 1 end
+  local content = redis.call('GET', record)
+  local seq = content and string.match(content, '^%S+ %S+ (%S+)')
+  if seq and seen_seq and tonumber(seen_seq) >= tonumber(seq) then seen = 1 end
+  return seen, redis.call('ZCARD', received_unread)
+end
+
+local function look_up(devices, meta, unread, counted, profile, subject, message, received_unread, record)
+  local known = redis.call('HMGET', meta, 'cart', 'seen', 'r:' .. subject)
+  local set = redis.call('HMGET', profile, 'locale', 'timezone', 'quiet', 'quiet_zone')
+  local seen, unread_messages = seen_and_unread(known[2], message, received_unread, record)
+  local found = {redis.call('HVALS', devices), unpack(counts_of(counted, unread, known[1]))}
+  for _, value in ipairs({known[3], set[1], set[2], set[3], set[4], seen, unread_messages}) do
+    found[#found + 1] = value
+  end
+  return found
+end
+
+local reply = {ARGV[1] == '' and micros() or tonumber(ARGV[1])}
+while at.arg < #ARGV do
+  local subject, message = next_arg(), next_arg()
+  local devices, meta, unread, counted, profile = next_key(), next_key(), next_key(), next_key(), next_key()
+  local received_unread, record
+  if message ~= '' then received_unread, record = next_key(), next_key() end
+  local ok, found = pcall(look_up, devices, meta, unread, counted, profile, subject, message, received_unread, record)
+  if not ok then found = failure(found) end
+  reply[#reply + 1] = found
+end
+return reply
