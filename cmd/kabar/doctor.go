@@ -86,6 +86,7 @@ func redisChecks(cfg *config.Config) []check {
 		{"rights", func(ctx context.Context) (string, error) {
 			return "the user of redis.url may do all that Kabar does", redis.Rights(ctx)
 		}, "give the user the rights that docs/deployment.md lists, on every node"},
+		{"layout", redis.Layout, "run a build of the layout that is in Redis, correct redis.partitions, or begin anew with another redis.prefix"},
 		{"durability", func(ctx context.Context) (string, error) {
 			if err := redis.Durable(ctx); err != nil && !cfg.Redis.AllowVolatile {
 				return "", err

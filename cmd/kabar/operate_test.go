@@ -155,7 +155,7 @@ func TestUnsuspendingDevices(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	s := newSite(t)
 	out := s.must("", "doctor")
-	for _, name := range []string{"configuration", "redis", "rights", "durability", "replicas", "clock", "auth", "attachments", "fcm", "apns"} {
+	for _, name := range []string{"configuration", "redis", "rights", "layout", "durability", "replicas", "clock", "auth", "attachments", "fcm", "apns"} {
 		if !strings.Contains(out, "✓ "+name) {
 			t.Errorf("%s is not reported as healthy:\n%s", name, out)
 		}

@@ -288,7 +288,10 @@ func TestServeExplainsWhyItDoesNotStart(t *testing.T) {
 	refuse("garbage", `kabar:partitions holds "many"`, "redis.prefix")
 	redis.Set(t.Context(), "kabar:partitions", "16", 0)
 	redis.Set(t.Context(), "kabar:layout", "2 16", 0)
-	refuse("a later layout", "Redis has layout 2, this build uses layout 1")
+	refuse("a later layout", "Redis has layout 2, this build uses layout 1", "redis.prefix")
+	if out, err := s.command("doctor").CombinedOutput(); err == nil || !strings.Contains(string(out), "✗ layout: ") {
+		t.Errorf("the doctor: %v\n%s", err, out)
+	}
 	redis.FlushAll(t.Context())
 	s.redis.Kill()
 	refuse("no Redis", "reach Redis at redis://"+s.redis.Addr())

@@ -80,6 +80,13 @@ func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error
 	return err
 }
 
+// Claimed compares as Claim does, and writes nothing. It reports whether Redis was used
+// before.
+func (p *Partitions) Claimed(ctx context.Context, rdb redis.UniversalClient) (bool, error) {
+	known, _, err := p.compareClaims(ctx, rdb)
+	return known, err
+}
+
 // forKeys calls f concurrently for each key, with the key's index, for at most
 // claimTimeout. It returns the errors of all calls. It uses no pipeline, because one shard
 // that hangs would fail the whole pipeline.
@@ -142,7 +149,7 @@ func (p *Partitions) compare(key, text string) error {
 		return fmt.Errorf("%w: %s holds %.40q; choose another redis.prefix or database, or restore the key", ErrClaim, key, text)
 	}
 	if found.layout != Layout {
-		return fmt.Errorf("%w: Redis has layout %d, this build uses layout %d; run a build that uses that one", ErrLayout, found.layout, Layout)
+		return fmt.Errorf("%w: Redis has layout %d, this build uses layout %d; run a build that uses that one, or give this one an empty Redis or another redis.prefix", ErrLayout, found.layout, Layout)
 	}
 	if found.partitions != p.Len() {
 		return fmt.Errorf("%w: it has %d, the configuration says %d", ErrPartitions, found.partitions, p.Len())

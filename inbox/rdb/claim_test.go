@@ -15,8 +15,12 @@ import (
 
 func TestPartitionsAreClaimed(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
-		for range 2 {
-			if err := NewPartitions(t.Name(), 16).Claim(t.Context(), rdb); err != nil {
+		for again := range 2 {
+			p := NewPartitions(t.Name(), 16)
+			if known, err := p.Claimed(t.Context(), rdb); known != (again > 0) || err != nil {
+				t.Errorf("known %t, %v", known, err)
+			}
+			if err := p.Claim(t.Context(), rdb); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -39,7 +43,7 @@ func TestClaimReadsWhatIsThere(t *testing.T) {
 			"another number from such a build":        {":partitions", "8", ErrPartitions, "it has 8"},
 			"garbage":                                 {":partitions", "sixteen", ErrClaim, `:partitions holds "sixteen"; choose another redis.prefix`},
 			"nothing":                                 {":partitions", "", ErrClaim, `holds ""`},
-			"a later layout":                          {":layout", "2 16", ErrLayout, "Redis has layout 2, this build uses layout 1"},
+			"a later layout":                          {":layout", "2 16", ErrLayout, "Redis has layout 2, this build uses layout 1; run a build that uses that one, or give this one an empty Redis"},
 			"a later layout in another slot":          {":{p3}:layout", "2 16", ErrLayout, "layout 2"},
 			"half a layout":                           {":layout", "1", ErrClaim, `:layout holds "1"`},
 			"more than a layout":                      {":layout", "1 16 32", ErrClaim, `"1 16 32"`},
@@ -49,7 +53,11 @@ func TestClaimReadsWhatIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := NewPartitions(prefix, 16)
-			err := p.Claim(t.Context(), rdb)
+			known, err := p.Claimed(t.Context(), rdb)
+			if !errors.Is(err, tc.want) || known != (tc.want == nil) || rdb.Exists(t.Context(), p.ClaimKeys()...).Val() != 1 {
+				t.Errorf("%s, only compared: %t, %v; want %v", name, known, err, tc.want)
+			}
+			err = p.Claim(t.Context(), rdb)
 			if !errors.Is(err, tc.want) || err != nil && !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("%s: %v, want %v saying %q", name, err, tc.want, tc.says)
 			}

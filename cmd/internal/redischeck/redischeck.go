@@ -124,6 +124,17 @@ func (c *Checker) Start(ctx context.Context) error {
 	return nil
 }
 
+// Layout describes the layout of the keys in Redis, and writes nothing. The errors are those
+// of rdb.Partitions.Claim.
+func (c *Checker) Layout(ctx context.Context) (string, error) {
+	known, err := c.Partitions.Claimed(ctx, c.Client)
+	text := fmt.Sprintf("version %d with %d partitions", rdb.Layout, c.Partitions.Len())
+	if !known {
+		text = "this Redis is new: the first start writes " + text
+	}
+	return text, err
+}
+
 // each calls ask for all masters concurrently. It fails when there is no master to ask.
 func (c *Checker) each(ctx context.Context, ask func(context.Context, master) error) (map[master]error, error) {
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
