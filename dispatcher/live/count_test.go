@@ -37,7 +37,7 @@ func TestNumbersOfAnEventAreNotCounted(t *testing.T) {
 	})
 	c := p.dial(66)
 	c.next("hello")
-	eventually(t, "the socket is greeted", func() bool { return len(p.users.all()) == 1 && p.users.all()[0].sockets[0].isLive() })
+	p.awaitLive()
 	for i, id := range []string{"one", "two", "three"} {
 		w.publish(66, id)
 		if f := c.next("event", "unreads"); f.Op != "event" {
@@ -61,23 +61,13 @@ func TestNumbersOfAnEventAreComplete(t *testing.T) {
 		}}
 	}).dial(66)
 	c.next("hello")
-	publish := func(event string) {
-		t.Helper()
-		e, err := w.Parse([]byte(event))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := w.Publish(t.Context(), "service:test", e)[0]; r.Err != nil {
-			t.Fatal(r.Err)
-		}
-	}
 	parties := func(seller, buyer int) string {
 		return fmt.Sprintf(`"seller":{"id":%d,"name":"A"},"buyer":{"id":%d,"name":"B"}}`, seller, buyer)
 	}
-	publish(`{"type":"cart","receiver_id":66,"details":{"cart_items":4}}`)
-	publish(`{"transaction":{"id":1,"state":"paid",` + parties(66, 15) + `}`)
-	publish(`{"transaction":{"id":2,"state":"delivered",` + parties(15, 66) + `}`)
-	publish(`{"negotiation":{"id":1,"state":"waiting",` + parties(66, 15) + `}`)
+	w.publishEvent(`{"type":"cart","receiver_id":66,"details":{"cart_items":4}}`)
+	w.publishEvent(`{"transaction":{"id":1,"state":"paid",` + parties(66, 15) + `}`)
+	w.publishEvent(`{"transaction":{"id":2,"state":"delivered",` + parties(15, 66) + `}`)
+	w.publishEvent(`{"negotiation":{"id":1,"state":"waiting",` + parties(66, 15) + `}`)
 	w.send(15, 66, "halo")
 	want, err := w.Inbox.Counters.Unreads(t.Context(), 66)
 	if err != nil {
@@ -111,7 +101,7 @@ func TestOlderCountIsDropped(t *testing.T) {
 	})
 	c := p.dial(66)
 	c.next("hello")
-	eventually(t, "the socket is greeted", func() bool { return len(p.users.all()) == 1 && p.users.all()[0].sockets[0].isLive() })
+	p.awaitLive()
 	p.counts.add(p.users.all()[0])
 	<-counted
 	w.publish(66, "one")
@@ -147,9 +137,18 @@ func TestQueuedNumbersAreReplaced(t *testing.T) {
 	}
 }
 
-// isLive reports whether published frames are queued for the socket.
-func (s *socket) isLive() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.greeted && !s.behind
+// awaitLive waits until published frames are queued for the only socket.
+func (p *process) awaitLive() {
+	p.w.t.Helper()
+	eventually(p.w.t, "the socket is live", func() bool {
+		live := false
+		for _, u := range p.users.all() {
+			u.each(func(s *socket) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				live = s.greeted && !s.behind
+			})
+		}
+		return live
+	})
 }

@@ -117,20 +117,10 @@ func TestEventsShowTheCounts(t *testing.T) {
 	p := w.start()
 	c := p.dial(66)
 	since := c.next("hello").Seq
-	publish := func(event string) {
-		t.Helper()
-		e, err := w.Parse([]byte(event))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := w.Publish(t.Context(), "service:test", e)[0]; r.Err != nil {
-			t.Fatal(r.Err)
-		}
-	}
-	publish(`{"transaction":{"id":1,"state":"paid","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
-	publish(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
+	w.publishEvent(`{"transaction":{"id":1,"state":"paid","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
+	w.publishEvent(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
 	w.publish(66, "promo-1")
-	publish(`{"type":"reminder","receiver_id":66}`)
+	w.publishEvent(`{"type":"reminder","receiver_id":66}`)
 	w.send(15, 66, "halo")
 	items := func(messages, seller, offers int) string {
 		return fmt.Sprintf(`"messages":%d,"transactions_need_action_as_seller":%d,"transactions_need_action_as_buyer":0,`+

@@ -111,7 +111,13 @@ const promo = `{"id":"%s","type":"discount","receiver_id":%d,"title":"t","messag
 
 func (w *world) publish(user int64, id string) {
 	w.t.Helper()
-	e, err := w.Parse(fmt.Appendf(nil, promo, id, user))
+	w.publishEvent(fmt.Sprintf(promo, id, user))
+}
+
+// publishEvent publishes an event, given as JSON.
+func (w *world) publishEvent(event string) {
+	w.t.Helper()
+	e, err := w.Parse([]byte(event))
 	if err != nil {
 		w.t.Fatal(err)
 	}
