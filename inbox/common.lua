@@ -139,11 +139,11 @@ local function publish(publish_command, channel, kind, seq, prev, id, body, unre
   return 0
 end
 
--- publish_with_unreads publishes a frame with the user's counts. When nobody would get it,
--- it neither counts nor publishes. counted, unread and cart are as in counts_of.
+-- publish_with_unreads publishes a frame with the user's counts. It does not count when
+-- nobody is subscribed at this node. counted, unread and cart are as in counts_of.
 local function publish_with_unreads(publish_command, channel, kind, seq, prev, id, body, counted, unread, cart)
-  if not is_heard(publish_command, channel) then return 0 end
-  local unreads = table.concat(counts_of(counted, unread, cart), ',')
+  local unreads
+  if is_heard(publish_command, channel) then unreads = table.concat(counts_of(counted, unread, cart), ',') end
   return publish(publish_command, channel, kind, seq, prev, id, body, unreads)
 end
 

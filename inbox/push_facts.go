@@ -110,12 +110,14 @@ func (s *Store) pushFactsCommand(ctx context.Context, queries []PushQuery, index
 }
 
 // readPushFacts reads what push_facts.lua has replied: the time, and the facts of one push
-// or an error.
+// or the text of an error.
 func readPushFacts(at, reply any) PushFacts {
-	if err, ok := reply.(error); ok {
-		return PushFacts{Err: fmt.Errorf("look up a push: %w", err)}
-	}
 	values, _ := reply.([]any)
+	if len(values) == 1 {
+		if text, ok := values[0].(string); ok {
+			return PushFacts{Err: fmt.Errorf("look up a push: %w", rdb.ScriptError(text))}
+		}
+	}
 	micros, ok := at.(int64)
 	if len(values) != 16 || !ok {
 		return PushFacts{Err: fmt.Errorf("look up a push: %w: %d values", rdb.ErrReply, len(values))}

@@ -7,7 +7,7 @@
 --       then for each push
 --         subject: to look up, or ''
 --         message: its id, or ''
--- Reply {time in microseconds, then for each push an error or {
+-- Reply {time in microseconds, then for each push {the text of an error} or {
 --         the values of the device list,
 --         the counts in the order of counts_of,
 --         what meta holds of the subject or nil,
@@ -15,7 +15,8 @@
 --         1 when the message was read or deleted, or a socket has said that it was seen, else 0,
 --         number of unread messages in the message's conversation}}
 
--- Counters are in a table: a local that closures change is lost after pcall in the embedded Redis.
+-- The positions are in a table, because the embedded Redis forgets, after a pcall, what a
+-- function assigned to a local outside of it.
 local at = {arg = 1, key = 0}
 local function next_arg() at.arg = at.arg + 1; return ARGV[at.arg] end
 local function next_key() at.key = at.key + 1; return KEYS[at.key] end
@@ -50,7 +51,7 @@ while at.arg < #ARGV do
   local received_unread, record
   if message ~= '' then received_unread, record = next_key(), next_key() end
   local ok, found = pcall(look_up, devices, meta, unread, counted, profile, subject, message, received_unread, record)
-  if not ok then found = failure(found) end
+  if not ok then found = {message_of(found)} end
   reply[#reply + 1] = found
 end
 return reply

@@ -1,9 +1,9 @@
--- Defines store_event, which stores one event for one receiver, once: the notification, its counters, the frame
--- for live sockets and the outbox entry.
+-- Defines store_event, which stores one event for one receiver, once: the notification, its
+-- counters, the frame for live sockets and the outbox entry.
 --
--- KEYS  record, meta: both, so that a cluster that moves the slot runs no script in the middle
---       of that, since the record of a new event is missing. The script derives the user's
---       other keys from meta.
+-- KEYS  record, meta. The script derives the user's other keys from meta. The record of a new
+--       event is missing, and while a cluster moves the slot it refuses (TRYAGAIN) a script of
+--       whose keys only some are there: so the script never runs on half of the user's keys.
 -- ARGV  id_suffix: last 11 digits of the notification's id
 --       content: digest of what was sent
 --       body: JSON object, or a reference to a broadcast's text
@@ -37,8 +37,8 @@ local function store_event(record, meta, first)
 
   local stored = redis.call('GET', record)
   if stored then
-    local stored_content, id, seq = string.match(stored, '^(%S*) (%S+) (%S+)')
-    if string.sub(id, 14) == id_suffix then return {1, id, seq, live_error} end -- this call, sent again after its answer was lost
+    local stored_content, id, seq, _, push = string.match(stored, '^(%S*) (%S+) (%S+) (%S+) (%S+)')
+    if string.sub(id, 14) == id_suffix then return {push == 'erased' and 2 or 1, id, seq, live_error} end -- this call, sent again after its answer was lost
     return {stored_content == content and 0 or -1, id, seq, live_error}
   end
 
@@ -70,8 +70,8 @@ local function store_event(record, meta, first)
   local same = o == lo and r == lr -- it is pushed again, but counted once
   local late = subject ~= '' and r > 0 and not same and (o < lo or (o == lo and r < lr))
 
-  -- Everything that may fail comes before the second write. The first write goes to the list
-  -- or to the log.
+  -- Only the first write may fail: the types of all keys are checked before it, except that of
+  -- the list or the log, to which it goes when the event is listed or shown.
   local kept = tonumber(length or '0') + 1
   local trims = listed and (kept > MAX_NOTIFICATIONS + 32 or last_day ~= today) -- 32: several at a time, and seldom
   local pushed = push_header ~= '' and redis.call('EXISTS', devices) == 1

@@ -19,8 +19,8 @@ const storeArguments = 17
 
 var constant = regexp.MustCompile(`\b[A-Z][A-Z_]+\b`)
 
-// newStoreScript returns the script that stores a notification, if it ends with a statement
-// that calls store_notification.
+// newStoreScript returns the script that consists of store_notification.lua and end, which
+// calls store_event or store_notification.
 func (b *base) newStoreScript(end string) *rdb.Script {
 	return script(b.withConstants(storeNotificationSource) +
 		"local function store_notification() return store_event(KEYS[1], KEYS[2], 1) end\n" + b.withConstants(end))

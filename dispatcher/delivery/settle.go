@@ -19,10 +19,10 @@ import (
 const (
 	maxSettle = 128 // outcomes in one write
 	// settleLinger is how long outcomes wait for more of them, so that a write costs less for
-	// each. Those that pressing names wait for linger at most.
+	// each. An outcome that is pressing waits for linger at most.
 	settleLinger = 15 * time.Millisecond
-	// maxUnsettled is how many outcomes wait at most, on all shards together. The lane holds
-	// so many more entries than its attempts need.
+	// maxUnsettled is how many outcomes may wait before they are written at once, on all
+	// shards together. A lane may hold that many entries beside those that its attempts need.
 	maxUnsettled  = 256
 	settleTimeout = 5 * time.Second // for settling after the process was told to stop
 )
@@ -99,15 +99,15 @@ func (s *settler) run(ctx context.Context) {
 	}
 }
 
-// add hands a task to the settler, and ends its rest for one that is pressing or when most
+// add hands a task to the settler, and ends its rest for one that is pressing, or when limit
 // tasks wait.
-func (s *settler) add(ctx context.Context, t *task, most int) {
+func (s *settler) add(ctx context.Context, t *task, limit int) {
 	pressing := t.pressing() // not later: the settler owns it then
 	select {
 	case s.finished <- t:
 	case <-ctx.Done(): // the settler may have ended; see run
 	}
-	if pressing || len(s.finished) >= most {
+	if pressing || len(s.finished) >= limit {
 		s.signal()
 	}
 }

@@ -164,6 +164,7 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 		if err := validate(raw); err != nil { // says what is wrong
 			return nil, err
 		}
+		doc = jsonscan.Document{} // without digests of a part
 	}
 	w, err := readWire(raw)
 	if err == nil && w.eventType == nil && w.data.Kind() == '{' {

@@ -73,7 +73,7 @@ func (c *checker) value(i, depth int) (sum uint64, end int) {
 			sum = xxhash.Sum64(c.b[i:end])
 		}
 	}
-	if depth <= summedDepth {
+	if end >= 0 && depth <= summedDepth {
 		c.sums = append(c.sums, valueSum{i, sum})
 	}
 	return sum, end

@@ -114,9 +114,9 @@ func (q *countQueue) countFor(ctx context.Context, u *userSockets) {
 		return
 	}
 	n := numbers{frame: unreadsFrame(unreads), version: version}
-	told := true
-	u.each(func(s *socket) { told = s.offerNumbers(n) && told })
-	if !told {
+	newest := true
+	u.each(func(s *socket) { newest = s.offerNumbers(n) && newest })
+	if !newest {
 		q.add(u)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -111,6 +113,48 @@ func TestOlderCountIsDropped(t *testing.T) {
 	close(told)
 	if f := c.next("unreads"); f.Unreads["unread_notifications"] != 1 {
 		t.Errorf("%s after the event", f.raw)
+	}
+}
+
+// A frame with counts that this build does not know is delivered, and the numbers are
+// counted. One that cannot be read at all is read from the log.
+func TestFramesOfOtherBuilds(t *testing.T) {
+	for name, change := range map[string]func(head, body string) string{
+		"other counts":  func(head, body string) string { return head + ",7,7\n" + body },
+		"an other form": func(head, body string) string { return "event x y z\n" + body },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			p := w.start()
+			c := p.dial(66)
+			c.next("hello")
+			p.awaitLive()
+			channel := w.Inbox.Live.Channel(66)
+			sub := w.rdb.Subscribe(t.Context(), channel)
+			defer sub.Close()
+			if _, err := sub.Receive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.publish(66, "one")
+			m, err := sub.ReceiveMessage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := c.next("event")
+			c.next("unreads")
+			head, body, _ := strings.Cut(m.Payload, "\n")
+			fields := strings.Split(head, " ")
+			fields[1], fields[2] = strconv.FormatInt(first.Seq+1, 10), strconv.FormatInt(first.Seq, 10)
+			p.pubsub.router.deliver(channel, change(strings.Join(fields, " "), body))
+			if strings.HasPrefix(name, "other") {
+				if f := c.next("event"); f.Seq != first.Seq+1 {
+					t.Errorf("%s", f.raw)
+				}
+			}
+			if f := c.next("unreads"); f.Unreads["unread_notifications"] != 1 {
+				t.Errorf("%s", f.raw)
+			}
+		})
 	}
 }
 

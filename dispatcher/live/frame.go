@@ -32,7 +32,9 @@ func unreadsFrame(u model.Unreads) []byte {
 // they are not known.
 type numbers struct {
 	frame []byte
-	// version is userSockets.changes when they were published, or before they were counted.
+	// version is userSockets.changes when they arrived with a frame, or before they were
+	// counted: it orders arrivals. Numbers that have passed a change on the way are shown for a
+	// moment, until the change is counted.
 	version int64
 }
 

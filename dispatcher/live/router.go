@@ -16,7 +16,8 @@ type router struct {
 	log    *slog.Logger
 }
 
-// renewed tells a user's sockets that their subscription was renewed.
+// renewed makes a user's sockets read the log: their subscription was renewed, or a frame
+// could not be read.
 func (r *router) renewed(u *userSockets) {
 	u.each((*socket).onRenewal)
 	r.counts.add(u)
@@ -48,13 +49,13 @@ func (r *router) deliver(channel, payload string) {
 		return
 	}
 	published, err := model.ParseFrame(payload)
-	if err != nil {
-		r.log.Error("a frame cannot be parsed", "kind", kind, "error", err)
-		return
+	var f frame
+	if err == nil {
+		f, err = r.frames.newFrame(u.id, published)
 	}
-	f, err := r.frames.newFrame(u.id, published)
 	if err != nil {
 		r.log.Error("a frame cannot be parsed", "kind", kind, "error", err)
+		r.renewed(u) // the log may have it in a form that can be read, or clients learn that they lack it
 		return
 	}
 	if f.Seq == 0 {
@@ -67,9 +68,9 @@ func (r *router) deliver(channel, payload string) {
 		return
 	}
 	n := numbers{frame: unreadsFrame(*published.Unreads), version: u.changes.Add(1)}
-	told := true
-	u.each(func(s *socket) { told = s.offer(&f, n) && told })
-	if !told {
+	queued := true
+	u.each(func(s *socket) { queued = s.offer(&f, n) && queued })
+	if !queued {
 		r.counts.add(u)
 	}
 }

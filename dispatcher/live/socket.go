@@ -43,17 +43,17 @@ type socket struct {
 	renewed       bool        // the subscription was renewed while behind
 	newestOffered int64       // seq of the newest frame that was offered while behind
 	seq           int64       // of the last logged frame that was queued
-	told          int64       // version of the newest numbers that were queued
+	numbered      int64       // version of the newest unread numbers that were queued
 	pinged        bool        // a ping is queued or unanswered
 }
 
 // greet queues hello and the frames of the log that follow it. seq is that of the last
-// frame before those, told the version of the numbers in hello. more is true when frames of
-// the log are left.
-func (s *socket) greet(hello []byte, seq, told int64, locale text.Locale, logged []frame) (more bool) {
+// frame before those, and numbered the version of the numbers in hello. more is true when
+// frames of the log are left.
+func (s *socket) greet(hello []byte, seq, numbered int64, locale text.Locale, logged []frame) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seq, s.told, s.locale, s.greeted = seq, told, locale, true
+	s.seq, s.numbered, s.locale, s.greeted = seq, numbered, locale, true
 	texts, more := s.takeLogged(logged)
 	s.queue.push(append([][]byte{hello}, texts...)...)
 	return more
@@ -69,8 +69,8 @@ func (s *socket) language() text.Locale {
 // offer queues a published frame, unless it was queued already. A socket that is
 // behind will read the frame from the log. So will one whose last frame is not the
 // predecessor: pub/sub has lost a frame. The numbers leave in one write with the frame.
-// told is false when they were not queued, because the frame was not.
-func (s *socket) offer(f *frame, n numbers) (told bool) {
+// queued is false when neither was queued.
+func (s *socket) offer(f *frame, n numbers) (queued bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -81,24 +81,24 @@ func (s *socket) offer(f *frame, n numbers) (told bool) {
 		s.newestOffered = f.Seq
 		s.fallBehind()
 	default:
-		s.seq, s.told = f.Seq, max(s.told, n.version)
+		s.seq, s.numbered = f.Seq, max(s.numbered, n.version)
 		s.queue.pushNumbers(n.frame, s.text(f))
 		return true
 	}
 	return false
 }
 
-// offerNumbers queues numbers unless newer ones were queued: then told is false. Before
-// hello it drops them.
-func (s *socket) offerNumbers(n numbers) (told bool) {
+// offerNumbers queues numbers, and reports false if newer ones were queued. Before hello it
+// drops them and reports true: greet asks for a count if one is needed.
+func (s *socket) offerNumbers(n numbers) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case !s.greeted:
-	case s.told > n.version:
+	case s.numbered > n.version:
 		return false
 	default:
-		s.told = n.version
+		s.numbered = n.version
 		s.queue.pushNumbers(n.frame)
 	}
 	return true

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 // newOwnWorld returns an outbox on its own Redis, so that the test can limit its memory.
@@ -238,5 +239,40 @@ func TestSettleWithoutGroup(t *testing.T) {
 	cancel()
 	if got := w.Settle(ctx, w.batcher, []*Settlement{{Key: key, Lane: push.Chat}})[0]; got.Held || !errors.Is(got.Err, context.Canceled) {
 		t.Errorf("a command that was never sent: %+v", got)
+	}
+}
+
+// When Redis takes no writes, the whole script fails, and other commands of the pipeline get
+// their own replies. Errors inside of its reply would have shifted those.
+func TestSettleWhileRedisTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	const p, l = 1, push.Urgent
+	w := newOwnWorld(t)
+	settlements := []*Settlement{{Key: w.hold(p, l, "v"), Lane: l}, {Key: w.hold(p, l, "w"), Lane: l}}
+	for _, key := range []string{"a", "b"} {
+		if err := w.redis.Set(ctx, key, "value of "+key, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.redis.ConfigSet(ctx, "min-replicas-to-write", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	settle := settleCommand(ctx, w.Outbox, settlements, []int{0, 1})
+	a, b := rdb.NewCommand(ctx, "get", "a"), rdb.NewCommand(ctx, "get", "b")
+	_ = w.batcher.Do(ctx, settle, a, b)
+	if !redis.HasErrorPrefix(settle.Err(), "NOREPLICAS") {
+		t.Errorf("settling replied %v, %v", settle.Val(), settle.Err())
+	}
+	if a.Val() != "value of a" || b.Val() != "value of b" {
+		t.Errorf("got %v and %v", a.Val(), b.Val())
+	}
+	if err := w.redis.ConfigSet(ctx, "min-replicas-to-write", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range w.Settle(ctx, w.batcher, settlements) {
+		if !s.Held || s.Err != nil {
+			t.Errorf("settlement %d afterwards: %+v", i, s)
+		}
 	}
 }

@@ -135,7 +135,7 @@ func (o *Outbox) Settle(ctx context.Context, b *rdb.Batcher, settlements []*Sett
 		replies, err := commands[c].Values(len(indexes))
 		for n, i := range indexes {
 			if err != nil {
-				settled[i] = readSettled(err)
+				settled[i] = failed(err)
 			} else {
 				settled[i] = readSettled(replies[n])
 			}
@@ -144,8 +144,8 @@ func (o *Outbox) Settle(ctx context.Context, b *rdb.Batcher, settlements []*Sett
 	return settled
 }
 
-// settledTogether returns how many of the settlements, which are in order, the next script
-// writes. It holds Redis for less than a millisecond. On a cluster all its keys must be of
+// settledTogether returns how many settlements from the start of order go into the next
+// script: few enough that it takes less than a millisecond, and on a cluster only those of
 // one partition.
 func settledTogether(o *Outbox, settlements []*Settlement, order []int) int {
 	partition, writes := settlements[order[0]].Key.Partition, 0
@@ -229,22 +229,29 @@ func appendSettlement(o *Outbox, keys []string, args []any, s *Settlement) (allK
 	return keys, args
 }
 
-// readSettled reads what settle.lua has replied of one entry: numbers or an error.
+// readSettled reads what settle.lua has replied of one entry: numbers, or the text of an
+// error.
 func readSettled(reply any) Settled {
-	switch reply := reply.(type) {
-	case error:
-		if redis.HasErrorPrefix(reply, "NOGROUP") {
-			return Settled{}
-		}
-		return Settled{Err: fmt.Errorf("settle entry: %w", reply)}
-	case []any:
-		results := make([]int64, len(reply))
-		for i := range reply {
-			results[i], _ = reply[i].(int64)
-		}
-		if len(results) > 0 {
-			return Settled{Held: results[0] == 1, Results: results[1:]}
-		}
+	values, _ := reply.([]any)
+	results := make([]int64, len(values))
+	for i := range values {
+		results[i], _ = values[i].(int64)
 	}
-	return Settled{Err: fmt.Errorf("settle entry: %w", rdb.ErrReply)}
+	switch {
+	case len(results) == 0:
+		return failed(rdb.ErrReply)
+	case results[0] < 0:
+		text, _ := values[len(values)-1].(string)
+		return failed(rdb.ScriptError(text))
+	}
+	return Settled{Held: results[0] == 1, Results: results[1:]}
+}
+
+// failed returns what became of an entry that could not be settled. A consumer group that is
+// missing holds nothing.
+func failed(err error) Settled {
+	if redis.HasErrorPrefix(err, "NOGROUP") {
+		return Settled{}
+	}
+	return Settled{Err: fmt.Errorf("settle entry: %w", err)}
 }

@@ -22,11 +22,13 @@
 --         number of fragments, then for each its name, its number of keys, its number of
 --         arguments, and the arguments
 -- Reply of each entry {1, what each fragment returned, …}, or {0} when another consumer
---       holds it, or an error, such as that of a key of the wrong type
+--       holds it, or {-1, the text of an error}, such as that of a key of the wrong type.
+--       An error that concerns all of Redis is the reply to the whole script
 
 local group, consumer = ARGV[1], ARGV[2]
 
--- Counters are in a table: a local that closures change is lost after pcall in the embedded Redis.
+-- The positions are in a table, because the embedded Redis forgets, after a pcall, what a
+-- function assigned to a local outside of it.
 local at = {arg = 2, key = 0}
 local function next_arg() at.arg = at.arg + 1; return ARGV[at.arg] end
 local function next_number() return tonumber(next_arg()) end
@@ -98,7 +100,10 @@ local function settle(e, lane, dead, index)
   return outcome
 end
 
-redis.pcall('XDEL', KEYS[1], '0-0') -- no-op: a script whose first write Redis permits at maxmemory may write on
+-- A no-op: a script whose first write Redis permits at maxmemory may write on. It fails when
+-- Redis takes no writes at all, as a replica.
+local probe = redis.pcall('XDEL', KEYS[1], '0-0')
+if type(probe) == 'table' and probe.err and not string.find(probe.err, '^WRONGTYPE') then return probe end
 local reply = {}
 for _ = 1, next_number() do
   local stream, dead, index, lane = next_key(), next_key(), next_key(), next_arg()
@@ -106,14 +111,16 @@ for _ = 1, next_number() do
   for _ = 1, next_number() do
     local e = next_entry()
     local outcome = redis.pcall('XPENDING', stream, group, e.id, e.id, 1, consumer)
-    if not outcome.err and #outcome == 0 then
+    if outcome.err then
+      outcome = {-1, outcome.err}
+    elseif #outcome == 0 then
       outcome = {0}
-    elseif not outcome.err then
+    else
       local ok, result = pcall(settle, e, lane, dead, index)
       if ok then
         outcome, done[#done + 1] = result, e.id
       else
-        outcome = failure(result)
+        outcome = {-1, message_of(result)}
       end
     end
     reply[#reply + 1] = outcome

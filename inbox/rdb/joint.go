@@ -2,7 +2,10 @@ package rdb
 
 import (
 	"context"
+	"slices"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -10,13 +13,13 @@ const (
 	maxJointBytes = 1 << 16 // of the texts in their arguments
 )
 
-// Joint marks a script as one that executes several commands in one call, and returns it: it
-// gets their KEYS, one after the other, and their ARGV, and replies with an array that has
-// the reply of each. All commands have the same numbers of keys and arguments. A Batcher
-// joins up to eight, of a bounded size together, when their keys have the same hash tag, also
-// those of different callers; a joined command moves up to the first one of its call. When
-// the call fails, it executes the commands one by one, so each must be idempotent and a bad
-// one fails alone.
+// Joint marks a script as one that can execute several commands in one call, and returns it.
+// Such a call has the KEYS of all commands, one after the other, then all ARGV; its reply is
+// an array with one reply for each command. All commands have the same numbers of keys and
+// arguments. A Batcher joins up to eight, of a bounded size together, when their keys have
+// the same hash tag, also those of different callers; a joined command moves up to the first
+// one of its call. If the call fails, the Batcher executes each command by itself, so that
+// only the faulty one fails; all must be idempotent.
 func (s *Script) Joint() *Script {
 	s.joint = true
 	return s
@@ -81,7 +84,7 @@ func (j *joint) join() *Command {
 // because Redis has refused the call.
 func (j *joint) split() []*Command {
 	if err := j.call.Cmd.Err(); err != nil {
-		if len(j.members) > 1 && answered(err) {
+		if len(j.members) > 1 && answered(err) && !concernsServer(err) {
 			return j.members
 		}
 		for _, c := range j.members {
@@ -98,6 +101,13 @@ func (j *joint) split() []*Command {
 		}
 	}
 	return nil
+}
+
+// concernsServer reports whether an error says that Redis executes no such call at the moment,
+// whatever its arguments are.
+func concernsServer(err error) bool {
+	return slices.ContainsFunc([]string{"OOM", "READONLY", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY"},
+		func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
 }
 
 // executeJoint executes the commands of a pipeline, joined where possible.

@@ -17,13 +17,15 @@ local function millis()
   return math.floor(micros() / 1000)
 end
 
--- failure returns what pcall has caught as an error that can stand within a reply: one line,
--- without the line of the script, which the embedded Redis puts before it.
-local function failure(caught)
-  if type(caught) == 'table' then return {err = caught.err} end
+-- message_of returns the text of what pcall has caught: one line, without the line of the
+-- script, which the embedded Redis puts before it. A script that replies for several things
+-- at once replies with such a text, never with an error inside of the reply: go-redis takes
+-- some errors there for the whole reply, and what follows for the replies of other commands.
+local function message_of(caught)
+  if type(caught) == 'table' then return caught.err end
   local last = string.find(caught, '\n', 1, true) or #caught + 1
   local _, colon = string.find(caught, ': ', 1, true)
-  return {err = string.sub(caught, (colon or 0) + 1, last - 1)}
+  return string.sub(caught, (colon or 0) + 1, last - 1)
 end
 
 -- expect fails unless each key is missing or has the type. Redis does not roll back the

@@ -60,6 +60,15 @@ func (s *Script) args(name, script string, keys []string, args []any) []any {
 	return append(all, args...)
 }
 
+// A ScriptError is an error of Redis that a script has caught, and replied as text.
+type ScriptError string
+
+// Error implements error.
+func (e ScriptError) Error() string { return string(e) }
+
+// RedisError implements [redis.Error].
+func (ScriptError) RedisError() {}
+
 // A Command is one Redis command for a Batcher. After Do has returned, Cmd holds the
 // reply or the error.
 type Command struct {
