@@ -20,8 +20,10 @@ type problem struct {
 	err error
 }
 
+// Error implements error.
 func (p problem) Error() string { return p.key + ": " + p.err.Error() }
 
+// Unwrap returns the error without its key.
 func (p problem) Unwrap() error { return p.err }
 
 // problems collects the errors in a configuration, in the order of its keys.

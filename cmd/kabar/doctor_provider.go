@@ -22,6 +22,7 @@ import (
 // A finding is the error of a check that knows what to do about it.
 type finding struct{ fault, remedy string }
 
+// Error implements error.
 func (f *finding) Error() string { return f.fault }
 
 // A prober is a sender that the doctor checks.

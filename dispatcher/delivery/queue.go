@@ -258,6 +258,7 @@ type waitError struct {
 	wait   time.Duration
 }
 
+// Error implements error.
 func (e *waitError) Error() string { return "not yet: " + string(e.reason) }
 
 // spare is how many pushes of a device's budget each lane leaves for those above it.

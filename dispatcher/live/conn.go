@@ -73,6 +73,7 @@ func (c *conn) drain(p []byte) error {
 	}
 }
 
+// Write implements [net.Conn].
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

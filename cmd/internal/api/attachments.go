@@ -117,6 +117,7 @@ type upload struct {
 	err  error
 }
 
+// Read implements [io.Reader].
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.part.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -131,6 +131,7 @@ type failure struct {
 	cause  error // for the log; nil when there is nothing to add
 }
 
+// Error implements error.
 func (f *failure) Error() string {
 	if f.cause != nil {
 		return string(f.code) + ": " + f.cause.Error()
@@ -138,6 +139,7 @@ func (f *failure) Error() string {
 	return string(f.code)
 }
 
+// Unwrap returns the cause.
 func (f *failure) Unwrap() error { return f.cause }
 
 // wrong is the failure of one parameter.
