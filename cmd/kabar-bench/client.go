@@ -166,7 +166,7 @@ func (c *client) publish(ctx context.Context, all []request, at pace) ([]time.Ti
 }
 
 // publish makes the requests to several gateways, each by as many publishers. It returns
-// for each event, by its place, the time at which its request began.
+// when the request of each event began, in the order of the events.
 func publish(ctx context.Context, to []*client, all []request, at pace) ([]time.Time, error) {
 	limit := rate.NewLimiter(rate.Inf, 0)
 	if at.rate > 0 {

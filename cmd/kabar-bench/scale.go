@@ -172,7 +172,7 @@ func (c *scaleCmd) measure(ctx context.Context, e *env, binary string) (_ *scale
 	return r, nil
 }
 
-// A scaleRun is a case, and the world in which it is measured.
+// A scaleRun measures one case, in processes of its own.
 type scaleRun struct {
 	cmd   *scaleCmd
 	world *world

@@ -3,7 +3,6 @@ package content
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
@@ -15,7 +14,16 @@ import (
 // Members are the JSON of the members that follow: event, and for a message also
 // instant_message.
 func EventFrame(seq, prev int64, members []byte) []byte {
-	return fmt.Appendf(nil, `{"op":"event","seq":%d,"prev":%d,%s}`, seq, prev, members)
+	frame := appendFrameHead(make([]byte, 0, frameRoom+len(members)), seq, prev)
+	return append(append(frame, members...), '}')
+}
+
+// frameRoom is room for an event frame without the text and the details of its event.
+const frameRoom = 512
+
+// appendFrameHead appends an event frame up to its members.
+func appendFrameHead(dst []byte, seq, prev int64) []byte {
+	return fmt.Appendf(dst, `{"op":"event","seq":%d,"prev":%d,`, seq, prev)
 }
 
 // DeletedMembers are the members of a frame whose notification or message was deleted
@@ -34,12 +42,8 @@ func (n *Notification) Frame(seq, prev int64, l text.Locale, unreads *model.Unre
 	if err != nil {
 		return nil, err
 	}
-	frame := make([]byte, 0, 512+len(n.Details))
-	frame = append(frame, `{"op":"event","seq":`...)
-	frame = strconv.AppendInt(frame, seq, 10)
-	frame = append(frame, `,"prev":`...)
-	frame = strconv.AppendInt(frame, prev, 10)
-	frame = append(frame, `,"event":`...)
+	frame := appendFrameHead(make([]byte, 0, frameRoom+len(n.Details)), seq, prev)
+	frame = append(frame, `"event":`...)
 	return append(appendObject(frame, fields), '}'), nil
 }
 

@@ -54,7 +54,7 @@ func TestNumbersOfAnEventAreNotCounted(t *testing.T) {
 	}
 }
 
-// The numbers that follow an event are those that a count finds, all of them.
+// The numbers that follow an event are the same as those of a count, in every field.
 func TestNumbersOfAnEventAreComplete(t *testing.T) {
 	w := newWorld(t)
 	c := w.start(func(o *Options) {

@@ -62,15 +62,13 @@ func (r *router) deliver(channel, payload string) {
 		u.each(func(s *socket) { s.notify(f.text) })
 		return
 	}
-	if published.Unreads == nil {
-		u.each(func(s *socket) { s.offer(&f, numbers{}) })
-		r.counts.add(u)
-		return
+	var n numbers
+	told := published.Unreads != nil
+	if told {
+		n = numbers{frame: unreadsFrame(*published.Unreads), version: u.changes.Add(1)}
 	}
-	n := numbers{frame: unreadsFrame(*published.Unreads), version: u.changes.Add(1)}
-	queued := true
-	u.each(func(s *socket) { queued = s.offer(&f, n) && queued })
-	if !queued {
+	u.each(func(s *socket) { told = s.offer(&f, n) && told })
+	if !told {
 		r.counts.add(u)
 	}
 }

@@ -181,7 +181,8 @@ func (s *socket) drainAndPush(logged []frame) (more bool) {
 
 // takeLogged returns the logged frames that were not queued yet, at most half of a full
 // queue. more is true when frames are left: they are read from the log again later, so
-// that a slow client does not keep them in memory. s.mu is held, and the caller queues the frames before it unlocks s.mu.
+// that a slow client does not keep them in memory. s.mu is held, and the caller queues the
+// frames before it unlocks s.mu.
 func (s *socket) takeLogged(logged []frame) (texts [][]byte, more bool) {
 	size := 0
 	for _, f := range logged {

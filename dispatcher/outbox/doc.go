@@ -3,9 +3,9 @@
 //
 // The script that stores a notification adds the entry. Workers read entries
 // ([Outbox.Read]) under a lease, renew it ([Outbox.Renew]), take over the entries of
-// workers that died ([Claimer.Claim]), and settle each entry in one script
-// ([Outbox.Settle]): it writes the outcome and removes the entry, delays it in
-// the delayed set, or moves it to the dead letters. Packages above add their own writes
+// workers that died ([Claimer.Claim]), and settle entries ([Outbox.Settle]). One script
+// settles several, each for itself: it writes the outcome and removes the entry, delays it
+// in the delayed set, or moves it to the dead letters. Packages above add their own writes
 // to that script as a [Fragment].
 //
 // All of that works at maxmemory (with noeviction), because it frees memory in the end.

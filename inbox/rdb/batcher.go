@@ -96,8 +96,8 @@ func (b *Batcher) Close() {
 // timeout of a pipeline. Each command holds its own error, and Do returns the first of
 // them. ErrClosed, ErrSilent, ErrFull and the error of an ended ctx mean that the command
 // was not sent; ErrReplicas means that too few replicas confirmed the write. redis.Nil is a
-// reply, not an error. Commands for one shard stay together and, apart
-// from those of joint scripts, in order.
+// reply, not an error. Commands for one shard stay together and in order, apart from those
+// of joint scripts.
 func (b *Batcher) Do(ctx context.Context, commands ...*Command) error {
 	c := b.start(ctx, commands)
 	<-c.done // not ctx: until then the commands are written to

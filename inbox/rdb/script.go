@@ -26,8 +26,8 @@ type Script struct {
 var prelude string
 
 // NewScript returns a script that may use the definitions of prelude.lua and of further
-// libraries, each of which may use those before it. It gets those that it uses: see
-// withUsed. Its source should begin with a comment on KEYS, ARGV and the reply.
+// libraries. A library may use prelude.lua and the libraries before it. The script begins
+// with the definitions that it uses: see withUsed. Its source should begin with a comment on KEYS, ARGV and the reply.
 func NewScript(source string, libraries ...string) *Script {
 	for _, library := range slices.Backward(libraries) {
 		source = withUsed(library, source)
