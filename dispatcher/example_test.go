@@ -33,7 +33,7 @@ func ExampleDispatcher_Publish() {
 	registry := devices.New(devices.Options{Redis: client, Batcher: batcher, Partitions: partitions})
 	store := inbox.New(inbox.Options{
 		Redis: client, Batcher: batcher, Partitions: partitions, Devices: registry.ListKey,
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 	})
 	d := dispatcher.New(dispatcher.Options{
 		Redis: client, Partitions: partitions, Inbox: store, Devices: registry,

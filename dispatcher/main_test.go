@@ -142,7 +142,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 		Credentials: credentials.New(credentials.Options{Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
+			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 		}),
 		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
 		Lease:   time.Minute,                           // so long that no lease is lost on a busy machine; tests of take-overs use soon

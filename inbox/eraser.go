@@ -211,7 +211,7 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 		keys = append(keys, k.conversation(c), k.messages(c), k.receivedUnread(c), k.sentUnread(c), k.minGeneration(c), k.pending(c))
 	}
 	live := k.live()
-	keys = append(keys, k.notifications(), k.unread(), k.counted(), k.replayLog(), k.profile(), k.conversations(), k.unreadConversations(),
+	keys = append(keys, k.notifications(), k.keptBodies(), k.unread(), k.counted(), k.replayLog(), k.profile(), k.conversations(), k.unreadConversations(),
 		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.recordIndex(), k.heads(),
 		live.Online, live.Seen, live.Watchers,
 		k.partners()) // the last one, so that an erasure that is resumed still finds them
@@ -243,12 +243,11 @@ func (e *Eraser) eraseRecords(ctx context.Context, k userKeys, user int64) error
 		if len(events) == 0 {
 			return nil
 		}
-		commands := make([]*rdb.Command, 0, 3*len(events)+1)
+		commands := make([]*rdb.Command, 0, 2*len(events))
 		done := []any{"zrem", k.recordIndex()}
 		for _, event := range events {
 			commands = append(commands, rdb.NewCommand(ctx, "del", k.record(event)),
-				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.OfUser(user), event)}, user),
-				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.Of(event), event)}, user)) // written by a former build
+				eraseReceiverScript.Command(ctx, []string{e.receivers(e.parts.OfUser(user), event)}, user))
 			done = append(done, event)
 		}
 		if err := e.batcher.Do(ctx, commands...); err != nil {

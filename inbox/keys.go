@@ -13,6 +13,7 @@ func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user,
 const (
 	metaKey           = "meta"
 	notificationsKey  = "notes"
+	keptBodiesKey     = "notes:kept"
 	unreadKey         = "unread"
 	countedKey        = "open"
 	replayLogKey      = "log"
@@ -31,6 +32,8 @@ const (
 //	accepted      when the last event that took none was accepted
 //	day           when expiries were last renewed, in days
 //	kept          the number of notifications, or more when some have expired
+//	inline        from which sequence number on outbox entries hold their bodies, while
+//	              the list overflows; see keptBodies
 //	cart, cart_at the items in the cart, and the order of the event that said so
 //	seen          the sequence number up to which the user has seen everything
 //	r:SUBJECT     of each subject, such as r:transaction:52001: "ORDER RANK TOLD NEWEST"
@@ -48,6 +51,11 @@ func (k userKeys) meta() string { return string(k) + metaKey }
 // user's list by sequence number, with the fields i (id), p (the sequence number
 // before), t (type), r (subject) and b (body).
 func (k userKeys) notifications() string { return string(k) + notificationsKey }
+
+// keptBodies is a hash that expires after Options.RetryFor: the bodies of notifications that
+// the list had no room for while pushes may have referred to them, by sequence number. It has
+// about as many as a full list, since entries hold their bodies while the list overflows.
+func (k userKeys) keptBodies() string { return string(k) + keptBodiesKey }
 
 // unread is a sorted set that expires like notifications: the ids of unread
 // notifications, scored with their sequence numbers.
@@ -107,7 +115,7 @@ func (k userKeys) record(event string) string { return string(k) + recordKey + e
 func (k userKeys) recordIndex() string { return string(k) + recordIndexKey }
 
 // receivers is a string that expires like a record: the receivers of an event in this
-// partition. A former build stored all receivers in the partition of the event.
+// partition.
 func (b *base) receivers(partition int, event string) string {
 	return b.parts.Key(partition, "ev:"+event)
 }

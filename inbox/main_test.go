@@ -46,7 +46,7 @@ func newStore(t testing.TB, redisClient redis.UniversalClient, change ...func(*O
 		Devices: func(user int64) string {
 			return parts.Key(parts.OfUser(user), fmt.Sprintf("devices:%d", user))
 		},
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 	}
 	for _, f := range change {
 		f(&opts)

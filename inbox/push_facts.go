@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ type PushQuery struct {
 	// Conversation and Message are the ids of a message and of its conversation, and "" for
 	// other pushes.
 	Conversation, Message string
+	// Listed is the id of the notification whose body is looked up, or "".
+	Listed string
 }
 
 // PushFacts are what sending a push depends on, all as of the same moment.
@@ -40,7 +43,8 @@ type PushFacts struct {
 	Subject  Subject
 	Settings Settings
 	Message  MessageStatus
-	Err      error // then the rest is not set
+	Body     string // of the notification that the query lists; "" when it is gone
+	Err      error  // then the rest is not set
 }
 
 // A Subject names the newest notifications about a subject.
@@ -95,7 +99,7 @@ func (s *Store) PushFacts(ctx context.Context, b *rdb.Batcher, queries []PushQue
 // pushFactsCommand returns the command that looks up the queries with the given indexes.
 func (s *Store) pushFactsCommand(ctx context.Context, queries []PushQuery, indexes []int) *rdb.Command {
 	keys := make([]string, 0, 5*len(indexes))
-	args := make([]any, 0, 1+2*len(indexes))
+	args := make([]any, 0, 1+3*len(indexes))
 	args = append(args, s.testTime())
 	for _, i := range indexes {
 		q := &queries[i]
@@ -104,7 +108,12 @@ func (s *Store) pushFactsCommand(ctx context.Context, queries []PushQuery, index
 		if q.Message != "" {
 			keys = append(keys, k.receivedUnread(q.Conversation), s.messageRecord(q.User, q.Message))
 		}
-		args = append(args, q.Subject, q.Message)
+		seq := ""
+		if at, err := model.IDTime(q.Listed); q.Listed != "" && err == nil { // the sequence number is the time
+			seq = strconv.FormatInt(at.UnixMicro(), 10)
+			keys = append(keys, k.notifications(), k.keptBodies())
+		}
+		args = append(args, q.Subject, q.Message, seq)
 	}
 	return pushFactsScript.Command(ctx, keys, args...)
 }
@@ -119,7 +128,7 @@ func readPushFacts(at, reply any) PushFacts {
 		}
 	}
 	micros, ok := at.(int64)
-	if len(values) != 16 || !ok {
+	if len(values) != 17 || !ok {
 		return PushFacts{Err: fmt.Errorf("look up a push: %w: %d values", rdb.ErrReply, len(values))}
 	}
 	var n [16]int64
@@ -127,6 +136,7 @@ func readPushFacts(at, reply any) PushFacts {
 		n[i], _ = values[i].(int64) // 0 where it is text
 	}
 	state, _ := values[9].(string) // nil: not known
+	body, _ := values[16].(string)
 	listed, _ := values[0].([]any)
 	f := PushFacts{
 		At:       time.UnixMicro(micros),
@@ -135,6 +145,7 @@ func readPushFacts(at, reply any) PushFacts {
 		Subject:  parseSubject(state),
 		Settings: readSettings(values[10:14]),
 		Message:  MessageStatus{Seen: n[14] == 1, Unread: int(n[15])},
+		Body:     body,
 	}
 	for i := range listed {
 		f.Devices[i], _ = listed[i].(string)

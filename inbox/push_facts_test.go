@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
@@ -114,4 +116,89 @@ func TestReadPushFactsRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", name, facts)
 		}
 	}
+}
+
+// Pushes find the bodies of more notifications than the list has room for, of a list that
+// overflows while nothing is sent, and no more bodies are kept aside than the list has had.
+func TestPushesOfAFullList(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, client redis.UniversalClient) {
+		now := time.Now()
+		s := newStore(t, client, func(o *Options) {
+			o.MaxNotifications, o.RetryFor = 10, time.Hour
+			o.Now = func() time.Time { return now }
+		})
+		ctx, k := context.Background(), s.keys(user)
+		client.HSet(ctx, s.options.Devices(user), "d", "{}")
+		stream := s.parts.Key(s.parts.OfUser(user), "out")
+		bodies := make(map[string]string) // by id
+		storeSome := func(name string, n int, every time.Duration) (entries []redis.XMessage) {
+			client.Del(ctx, stream)
+			for i := range n {
+				p := note(fmt.Sprint(name, i), "transaction")
+				p.Body = fmt.Appendf(nil, `{"message":"%s %d"}`, name, i)
+				p.Entry = &OutboxEntry{Stream: stream, Header: `{"n":"`, TTL: time.Hour, RetryFor: time.Hour}
+				bodies[store(t, s, p).ID] = string(p.Body)
+				now = now.Add(every)
+			}
+			return client.XRange(ctx, stream, "-", "+").Val()
+		}
+		// read returns how many entries refer to their bodies, all of which are found.
+		read := func(entries []redis.XMessage) (refer int) {
+			for _, e := range entries {
+				line, body, _ := strings.Cut(e.Values["e"].(string), "\n")
+				id := strings.Split(line, `"`)[3]
+				if body == ListedBody {
+					refer++
+					body = s.PushFacts(ctx, s.batcher, []PushQuery{{User: user, Listed: id}})[0].Body
+				}
+				if body != bodies[id] {
+					t.Errorf("%s: body %q, want %q", id, body, bodies[id])
+				}
+			}
+			return refer
+		}
+		const full = 10 + 32 // notifications before the first are dropped
+		if refer := read(storeSome("overflow", 200, time.Millisecond)); refer != full {
+			t.Errorf("%d entries refer to the list, want %d", refer, full)
+		}
+		if n := client.HLen(ctx, k.keptBodies()).Val(); n != full {
+			t.Errorf("%d bodies are kept aside, want %d", n, full)
+		}
+		if ttl := client.PTTL(ctx, k.keptBodies()).Val(); ttl <= 0 || ttl > time.Hour {
+			t.Errorf("bodies are kept aside for %v", ttl)
+		}
+		storeSome("seldom", 2*full, 10*time.Minute) // no push of those that are dropped is under way
+		if refer := read(storeSome("at last", 10, time.Millisecond)); refer != 10 {
+			t.Errorf("%d of 10 entries refer to a list that overflows no more", refer)
+		}
+		if err := s.Eraser.EraseUser(ctx, user, nil); err != nil || client.Exists(ctx, k.keptBodies()).Val() != 0 {
+			t.Errorf("bodies are left after erasing, %v", err)
+		}
+	})
+}
+
+// The entry of a push that is retried for longer than the list keeps notifications, that of a
+// broadcast and that of an event that is in no list hold what they need.
+func TestEntriesThatHoldTheirBodies(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, client redis.UniversalClient) {
+		s := newStore(t, client, func(o *Options) { o.Keep, o.RetryFor = time.Hour, 24*time.Hour })
+		ctx := context.Background()
+		client.HSet(ctx, s.options.Devices(user), "d", "{}")
+		stream := s.parts.Key(s.parts.OfUser(user), "out")
+		for name, change := range map[string]func(*NewNotification){
+			"retried for long": func(p *NewNotification) { p.Entry.RetryFor = 2 * time.Hour },
+			"broadcast":        func(p *NewNotification) { p.Body = []byte(Reference("sale")) },
+			"not listed":       func(p *NewNotification) { p.Listed = false },
+		} {
+			client.Del(ctx, stream)
+			p := note(name, "transaction")
+			p.Entry = &OutboxEntry{Stream: stream, Header: `{"n":"`, TTL: time.Hour, RetryFor: time.Hour}
+			change(&p)
+			store(t, s, p)
+			entries := client.XRange(ctx, stream, "-", "+").Val()
+			if len(entries) != 1 || !strings.HasSuffix(entries[0].Values["e"].(string), "\n"+string(p.Body)) {
+				t.Errorf("%s: entries %v, want the body %s", name, entries, p.Body)
+			}
+		}
+	})
 }

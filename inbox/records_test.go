@@ -36,13 +36,6 @@ func TestRecords(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
-		// A former build kept all receivers in the partition of the event.
-		old := s.parts.Key(s.parts.Of("old"), "ev:old")
-		rdb.Set(ctx, old, "7", 0)
-		rdb.Set(ctx, s.Records.Key(7, "old"), "c id 1 0 none\n", 0)
-		if got, err := s.Records.Find(ctx, "old"); err != nil || len(got) != 1 || got[0].Receiver != 7 {
-			t.Errorf("receivers of a former build: %+v, %v", got, err)
-		}
 		if ttl := rdb.PTTL(ctx, s.Records.Key(7, "e")).Val(); ttl <= 6*24*time.Hour {
 			t.Errorf("a record is forgotten after %v", ttl)
 		}

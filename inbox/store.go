@@ -53,6 +53,10 @@ type Options struct {
 	// Keep and MaxNotifications bound a user's notifications by age and number.
 	Keep             time.Duration
 	MaxNotifications int
+	// RetryFor is how long pushes are retried: for that time a push of a listed notification
+	// may refer to its body. When it is 0, no push does, and the same holds for a push that
+	// is retried for longer, or for longer than Keep.
+	RetryFor time.Duration
 	// KeepMessages bounds messages by age; 0 keeps them for ever.
 	KeepMessages time.Duration
 	// Sharded says that live frames go through sharded pub/sub, as on a cluster.

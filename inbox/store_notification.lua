@@ -15,7 +15,8 @@
 --       cart: number of items, or ''
 --       quiet: '1' when the event moves counters and is shown to nobody
 --       contact_field: of contacts, or '' for none; contact: its value
---       push_header: of the outbox entry, up to the notification's id; '' for no push
+--       push_header: of the outbox entry, up to the notification's id; '' for no push. The
+--         entry of a listed notification refers to the list for its body; see refers
 --       outbox: the stream; devices: of the devices package, without any nothing is enqueued
 --       ttl, retry_for: how long the push is of use, and how long it is retried, ms
 --       test_time: microseconds, in tests with a clock of their own
@@ -24,11 +25,32 @@
 --       live_error is as in common.lua
 --
 -- These words stand for constants, which storeConstants writes into the text:
--- NOTIFICATIONS, UNREAD, COUNTED, REPLAY_LOG, CONTACTS, RECENT_CONTACTS, RECORD_INDEX,
--- CHANNEL, META, RECORD and USERS for the names of keys; RECORD_TTL, LIST_TTL (for which an
--- idle user's notifications are kept) and LOG_TTL in ms; KEEP (after which notifications are
--- dropped) and DAY (expiries are renewed once a day) in microseconds; MAX_NOTIFICATIONS,
--- LOG_FRAMES and MAX_CONTACTS are kept; PUBLISH_COMMAND; ARGUMENTS of each event.
+-- NOTIFICATIONS, KEPT_BODIES, UNREAD, COUNTED, REPLAY_LOG, CONTACTS, RECENT_CONTACTS,
+-- RECORD_INDEX, CHANNEL, META, RECORD and USERS for the names of keys; RECORD_TTL, LIST_TTL
+-- (for which an idle user's notifications are kept), REFER_FOR (the longest time for which a
+-- push that refers to the list is retried) and LOG_TTL in ms; KEEP (after which notifications
+-- are dropped) and DAY (expiries are renewed once a day) in microseconds; MAX_NOTIFICATIONS,
+-- LOG_FRAMES and MAX_CONTACTS are kept; LISTED_BODY stands in an outbox entry for the body of
+-- a listed notification; PUBLISH_COMMAND; ARGUMENTS of each event.
+
+-- keep_bodies keeps the bodies of the oldest notifications, which are about to be dropped
+-- because the list is full, for as long as pushes may refer to them. Those from seq inline on
+-- (nil: none) are not referred to. It returns whether any is that young.
+local function keep_bodies(notifications, kept_bodies, dropped, now, inline)
+  local oldest = dropped > 0 and redis.call('XRANGE', notifications, '-', '+', 'COUNT', dropped) or {}
+  local young, found = now - REFER_FOR * 1000, false
+  for _, entry in ipairs(oldest) do
+    local seq, body = string.match(entry[1], '^%d+'), entry[2][10]
+    if tonumber(seq) > young then
+      found = true
+      if not inline or tonumber(seq) < tonumber(inline) then
+        redis.call('HSET', kept_bodies, seq, body)
+        redis.call('PEXPIRE', kept_bodies, REFER_FOR)
+      end
+    end
+  end
+  return found
+end
 
 -- store_event stores the event whose arguments begin at ARGV[first].
 local function store_event(record, meta, first)
@@ -43,8 +65,8 @@ local function store_event(record, meta, first)
   end
 
   local state_field = subject == '' and 'cart_at' or 'r:' .. subject
-  local known = redis.call('HMGET', meta, 'seq', 'accepted', 'day', state_field, 'kept', 'erased', 'cart')
-  local last_seq, last_day, last_state, length, erased = known[1], known[3], known[4], known[5], known[6]
+  local known = redis.call('HMGET', meta, 'seq', 'accepted', 'day', state_field, 'kept', 'erased', 'cart', 'inline')
+  local last_seq, last_day, last_state, length, erased, inline = known[1], known[3], known[4], known[5], known[6], known[8]
   local now = acceptance(last_seq, known[2], test_time or '')
   local seq, prev, today = digits(now), last_seq or '0', digits(math.floor(now / DAY))
   local id = string.format('%08x%05x', math.floor(now / 1000000), now % 1000000) .. id_suffix
@@ -52,7 +74,8 @@ local function store_event(record, meta, first)
   local changes = {} -- fields and values of meta
 
   local user = string.sub(meta, 1, -1 - #META) -- what all keys of the user begin with
-  local notifications, unread, counted, record_index = user .. NOTIFICATIONS, user .. UNREAD, user .. COUNTED, user .. RECORD_INDEX
+  local notifications, kept_bodies = user .. NOTIFICATIONS, user .. KEPT_BODIES
+  local unread, counted, record_index = user .. UNREAD, user .. COUNTED, user .. RECORD_INDEX
   local listed, shown = listed_type ~= '', cart == '' and quiet ~= '1'
   redis.call('ZCARD', record_index) -- expects a sorted set, and so on below
   if erased then -- only the record is kept: services may ask what became of the event
@@ -78,6 +101,7 @@ local function store_event(record, meta, first)
   if subject ~= '' or shown or trims then redis.call('ZCARD', counted) end
   if subject ~= '' or shown or listed then redis.call('ZCARD', unread) end
   if pushed then redis.call('XLEN', outbox) end
+  if trims then expect('hash', kept_bodies) end
   local users, member
   if not last_seq then
     local partition, number = string.match(user, '^(.*:)u(%d+):$')
@@ -126,6 +150,15 @@ local function store_event(record, meta, first)
   if listed then
     redis.call('ZADD', unread, seq, id)
     if trims then
+      -- Of a list that overflows faster than pushes are sent, new entries hold their bodies.
+      local young = keep_bodies(notifications, kept_bodies, redis.call('XLEN', notifications) - MAX_NOTIFICATIONS, now, inline)
+      if inline and not young then
+        inline = false
+        redis.call('HDEL', meta, 'inline')
+      elseif young and not inline then
+        inline = seq
+        changes[#changes + 1], changes[#changes + 2] = 'inline', seq
+      end
       redis.call('XTRIM', notifications, 'MAXLEN', MAX_NOTIFICATIONS)
       redis.call('XTRIM', notifications, 'MINID', digits(now - KEEP))
       local oldest = redis.call('XRANGE', notifications, '-', '+', 'COUNT', 1)[1]
@@ -153,7 +186,8 @@ local function store_event(record, meta, first)
   if push_header ~= '' and late then
     push = 'superseded'
   elseif pushed then
-    redis.call('XADD', outbox, '*', 'e', push_header .. id .. '"' .. lifetime(now, ttl, retry_for) .. '}\n' .. body)
+    local refers = listed and not inline and tonumber(retry_for) <= REFER_FOR and string.sub(body, 1, 1) ~= '@'
+    redis.call('XADD', outbox, '*', 'e', push_header .. id .. '"' .. lifetime(now, ttl, retry_for) .. '}\n' .. (refers and LISTED_BODY or body))
     push = 'waiting'
   end
   redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', RECORD_TTL)

@@ -163,7 +163,7 @@ func TestStoreEnqueuesForDevicesOnly(t *testing.T) {
 		got := rdb.XRange(ctx, stream, "-", "+").Val()
 		at, _ := model.IDTime(stored.ID) // both start at the acceptance, by Redis' clock
 		lives := fmt.Sprintf(`","x":%d,"r":%d`, at.Add(2*time.Hour).UnixMilli(), at.Add(time.Hour).UnixMilli())
-		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+lives+"}\n"+string(p.Body) {
+		if len(got) != 1 || got[0].Values["e"] != `{"u":66,"n":"`+stored.ID+lives+"}\n"+ListedBody {
 			t.Errorf("entries %v", got)
 		}
 		if about := subject(t, s, "transaction:1"); about != (Subject{Newest: stored.ID}) {

@@ -47,7 +47,7 @@ func (b *base) storeConstants() map[string]string {
 	}
 	return map[string]string{
 		"ARGUMENTS":     strconv.Itoa(arguments),
-		"NOTIFICATIONS": quote(notificationsKey), "UNREAD": quote(unreadKey), "COUNTED": quote(countedKey),
+		"NOTIFICATIONS": quote(notificationsKey), "KEPT_BODIES": quote(keptBodiesKey), "UNREAD": quote(unreadKey), "COUNTED": quote(countedKey),
 		"REPLAY_LOG": quote(replayLogKey), "CHANNEL": quote(channelKey), "META": quote(metaKey),
 		"RECORD": quote(recordKey), "RECORD_INDEX": quote(recordIndexKey),
 		"CONTACTS": quote(contactsKey), "RECENT_CONTACTS": quote(recentContactsKey), "USERS": quote(rdb.UsersName),
@@ -55,6 +55,8 @@ func (b *base) storeConstants() map[string]string {
 		"LIST_TTL":          number((b.options.Keep + expiryRenewInterval).Milliseconds()),
 		"KEEP":              number(b.options.Keep.Microseconds()),
 		"MAX_NOTIFICATIONS": number(int64(b.options.MaxNotifications)),
+		"REFER_FOR":         number(min(b.options.RetryFor, b.options.Keep).Milliseconds()),
+		"LISTED_BODY":       quote(ListedBody),
 		"LOG_TTL":           number(replayLogTTL.Milliseconds()),
 		"LOG_FRAMES":        number(replayFrames),
 		"DAY":               number(expiryRenewInterval.Microseconds()),

@@ -24,6 +24,10 @@ type Text struct {
 // referencePrefix begins a body that refers to a broadcast. No JSON begins with it.
 const referencePrefix = "@"
 
+// ListedBody stands in an outbox entry for the body of the notification in the receiver's
+// list that has the entry's id. PushFacts looks it up.
+const ListedBody = "="
+
 // Reference returns the body of a notification that refers to the text of the broadcast
 // with the given key.
 func Reference(key string) string { return referencePrefix + key }

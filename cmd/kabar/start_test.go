@@ -287,8 +287,8 @@ func TestServeExplainsWhyItDoesNotStart(t *testing.T) {
 	}
 	refuse("garbage", `kabar:partitions holds "many"`, "redis.prefix")
 	redis.Set(t.Context(), "kabar:partitions", "16", 0)
-	redis.Set(t.Context(), "kabar:layout", "2 16", 0)
-	refuse("a later layout", "Redis has layout 2, this build uses layout 1", "redis.prefix")
+	redis.Set(t.Context(), "kabar:layout", "3 16", 0)
+	refuse("a later layout", "Redis has layout 3, this build uses layout 2", "redis.prefix")
 	if out, err := s.command("doctor").CombinedOutput(); err == nil || !strings.Contains(string(out), "✗ layout: ") {
 		t.Errorf("the doctor: %v\n%s", err, out)
 	}

@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	store := inbox.New(inbox.Options{
 		Redis: client, Batcher: b, Partitions: parts,
 		Devices: func(user int64) string { return parts.UserKey(user, "devices") },
-		Dedupe:  7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000,
+		Dedupe:  7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 	})
 	out := outbox.New(outbox.Options{
 		Redis: client, Batcher: b, Partitions: parts, Bodies: store.Texts, Consumer: "test",

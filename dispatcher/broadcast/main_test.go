@@ -71,7 +71,7 @@ func newGatewayThrough(t *testing.T, client redis.UniversalClient, batcher *rdb.
 	registry := devices.New(devices.Options{Redis: client, Batcher: batcher, Partitions: partitions})
 	messages := inbox.New(inbox.Options{
 		Redis: client, Batcher: batcher, Partitions: partitions, Devices: registry.ListKey,
-		Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000,
+		Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 	})
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	metrics := prometheus.NewRegistry()

@@ -43,7 +43,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	registry := devices.New(devices.Options{Redis: client, Batcher: b, Partitions: parts})
 	store := inbox.New(inbox.Options{
 		Redis: client, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 	})
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	o := Options{

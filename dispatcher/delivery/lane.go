@@ -255,19 +255,14 @@ func (l *lane) newTasks(messages []outbox.Message) []*task {
 			continue // taken over from ourselves: its task goes on
 		}
 		entry, err := outbox.ParseEntry(m.Value)
-		switch {
-		case err != nil:
+		if err != nil {
 			l.w.Log.Error("an outbox entry cannot be read", "lane", l.lane, "id", m.ID, "error", err)
 			t.bury("", push.ReasonUnreadable, m.Value)
 			l.finished <- t
-		case m.Deliveries > maxDeliveries:
-			t.entry = entry
-			t.bury(entry.Owed, push.ReasonPoison, m.Value)
-			l.finished <- t
-		default:
-			t.entry = entry
-			tasks = append(tasks, t)
+			continue
 		}
+		t.entry, t.poison = entry, m.Deliveries > maxDeliveries
+		tasks = append(tasks, t)
 	}
 	return tasks
 }

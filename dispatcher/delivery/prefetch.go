@@ -26,6 +26,9 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 		if conversation, ok := model.SubjectConversation(t.entry.Tag); ok && t.entry.From != "" {
 			queries[i].Conversation, queries[i].Message = conversation, t.entry.ID
 		}
+		if t.entry.Body == inbox.ListedBody {
+			queries[i].Listed = t.entry.ID
+		}
 	}
 	facts := w.Inbox.PushFacts(ctx, l.batcher, queries)
 	ready := make([]*task, 0, len(tasks))
@@ -64,13 +67,16 @@ func (t *task) postpone(stopping bool, now time.Time) {
 	}
 }
 
-// fill takes over the facts that were looked up, at the present time of this process.
+// fill takes over the facts that were looked up, at the present time of this process. The
+// entry gets its body, so that it does not refer to the list any more when it is delayed or
+// buried.
 func (t *task) fill(f *inbox.PushFacts, now time.Time) (err error) {
 	if f.Err != nil {
 		return f.Err
 	}
 	t.ahead = f.At.Sub(now)
 	t.unreads, t.about, t.settings, t.attention = f.Unreads, f.Subject, f.Settings, f.Message
+	t.entry.Body = cmp.Or(f.Body, t.entry.Body)
 	t.devices, err = devices.ParseList(f.Devices)
 	return err
 }
@@ -114,6 +120,8 @@ func (t *task) superseded(l push.Lane) bool {
 func (l *lane) send(ctx context.Context, t *task) {
 	e := t.entry
 	switch {
+	case t.poison: // buried with its body
+		t.bury(e.Owed, push.ReasonPoison, e.Value())
 	case t.superseded(l.lane):
 		t.skip("superseded")
 	case l.w.redisNow(t).UnixMilli() > e.Until:

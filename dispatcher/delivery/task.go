@@ -19,6 +19,7 @@ type task struct {
 	key       outbox.Key
 	heldSince time.Time
 	entry     *outbox.Entry // nil when it could not be read
+	poison    bool          // too many processes have taken it and ended
 
 	// The results of prefetch.
 	devices   []devices.Device

@@ -76,7 +76,7 @@ func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, c
 		Credentials: credentials.New(credentials.Options{Batcher: b, Partitions: parts}),
 		Inbox: inbox.New(inbox.Options{
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
-			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, MaxNotifications: 1000, Sharded: sharded,
+			Dedupe: 168 * time.Hour, Keep: 2160 * time.Hour, MaxNotifications: 1000, RetryFor: 24 * time.Hour, Sharded: sharded,
 		}),
 	}
 	for _, f := range change {

@@ -12,8 +12,8 @@ import (
 )
 
 // An Entry is one receiver's push in the outbox, in the delayed set or among the dead
-// letters: a line of JSON, a line break, and the notification's stored body or the
-// reference to a broadcast's.
+// letters: a line of JSON, a line break, and the notification's stored body, the reference
+// to a broadcast's, or [inbox.ListedBody].
 type Entry struct {
 	User     int64  `json:"u"`
 	Event    string `json:"e,omitzero"` // digest of the event; empty when it has no record

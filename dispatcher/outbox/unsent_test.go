@@ -147,15 +147,6 @@ func TestUnsentAgeOfRequeued(t *testing.T) {
 	w.checkUnsent("delayed", time.Minute)
 }
 
-// Entries that a former build has delayed have an age as soon as they are returned.
-func TestUnsentAgeOfFormerEntries(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.delay(1, push.Urgent, aged(time.Hour).Retry("d1", 1).Value())
-	w.returnDueOnce()
-	w.checkUnsent("returned", time.Hour)
-}
-
 // Erasing drops the members of what it erases.
 func TestUnsentAgeOfErased(t *testing.T) {
 	t.Parallel()

@@ -63,7 +63,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 	w.devices = devices.New(devices.Options{Redis: client, Batcher: b, Partitions: parts})
 	w.options = inbox.Options{
 		Redis: client, Batcher: b, Partitions: parts, Devices: w.devices.ListKey,
-		Dedupe: 7 * day, Keep: 90 * day, KeepMessages: 30 * day, MaxNotifications: 1000,
+		Dedupe: 7 * day, Keep: 90 * day, KeepMessages: 30 * day, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 	}
 	if ahead > 0 {
 		w.options.Now = func() time.Time { return time.Now().Add(ahead) }

@@ -13,7 +13,7 @@ import (
 
 // Layout is the version of the keys and their contents that this build reads and writes.
 // Builds of one layout run side by side.
-const Layout = 1
+const Layout = 2
 
 // Errors of Claim.
 var (
@@ -39,8 +39,8 @@ type claim struct{ layout, partitions int }
 // String formats the claim as it is stored in Redis.
 func (c claim) String() string { return fmt.Sprintf("%d %d", c.layout, c.partitions) }
 
-// partitionsKey returns the key of the number of partitions: a string without expiry.
-// Builds before the first version of the layout wrote only this key.
+// partitionsKey returns the key of the number of partitions that builds of layout 1 have
+// written: a string without expiry.
 func (p *Partitions) partitionsKey() string { return p.prefix + ":partitions" }
 
 // layoutKeys returns the keys of the claim, "LAYOUT PARTITIONS": strings without expiry.
@@ -53,7 +53,7 @@ func (p *Partitions) layoutKeys() []string {
 	return keys
 }
 
-// ClaimKeys returns the keys that Claim reads and writes.
+// ClaimKeys returns the keys that Claim reads. It writes all but the last one.
 func (p *Partitions) ClaimKeys() []string { return append(p.layoutKeys(), p.partitionsKey()) }
 
 // Claim writes the layout's version and the number of partitions to Redis at the first
@@ -66,16 +66,17 @@ func (p *Partitions) Claim(ctx context.Context, rdb redis.UniversalClient) error
 	if err != nil || missing == 0 {
 		return err
 	}
-	write := func(value any) func(context.Context, int, string) error {
-		return func(ctx context.Context, _ int, key string) error { return rdb.SetNX(ctx, key, value, 0).Err() }
+	write := func(ctx context.Context, _ int, key string) error {
+		return rdb.SetNX(ctx, key, claim{Layout, p.Len()}.String(), 0).Err()
 	}
-	if err := forKeys(ctx, []string{p.partitionsKey()}, write(p.Len())); err != nil && !known {
+	keys := p.layoutKeys()
+	if err := forKeys(ctx, keys[:1], write); err != nil && !known {
 		return fmt.Errorf("claim partitions: %w", err)
 	}
 	if _, _, err := p.compareClaims(ctx, rdb); err != nil { // another process may have written first
 		return err
 	}
-	_ = forKeys(ctx, p.layoutKeys(), write(claim{Layout, p.Len()}.String())) // a later start writes the copies that fail now
+	_ = forKeys(ctx, keys[1:], write) // a later start writes the copies that fail now
 	_, _, err = p.compareClaims(ctx, rdb)
 	return err
 }
@@ -117,7 +118,9 @@ func (p *Partitions) compareClaims(ctx context.Context, rdb redis.UniversalClien
 		text, err := reply.Result()
 		switch {
 		case errors.Is(err, redis.Nil):
-			missing++
+			if keys[i] != p.partitionsKey() {
+				missing++
+			}
 			continue
 		case redis.HasErrorPrefix(err, "WRONGTYPE"):
 			return false, 0, fmt.Errorf("%w: %s is no string", ErrClaim, keys[i])

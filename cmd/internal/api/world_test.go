@@ -99,7 +99,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 	})
 	w.inbox = inbox.New(inbox.Options{
 		Redis: w.redis, Batcher: batcher, Partitions: parts, Devices: registry.ListKey,
-		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, Now: clock,
+		Dedupe: 7 * 24 * time.Hour, Keep: 90 * 24 * time.Hour, MaxNotifications: 1000, RetryFor: 24 * time.Hour, Now: clock,
 	})
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.dispatcher = dispatcher.New(dispatcher.Options{

@@ -95,6 +95,7 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platf
 		Dedupe:           time.Duration(cfg.Dedupe.Window),
 		Keep:             time.Duration(cfg.Retention.Notifications),
 		MaxNotifications: cfg.Retention.MaxNotifications,
+		RetryFor:         time.Duration(cfg.Push.RetryFor),
 		KeepMessages:     time.Duration(cfg.Retention.Messages),
 		Sharded:          cluster,
 		Log:              log,
