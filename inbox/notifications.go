@@ -147,14 +147,8 @@ func (n *Notifications) fillRead(ctx context.Context, k userKeys, notes []Notifi
 // repeated. When the user has no such notification, it returns ErrNotFound beside the
 // correct number.
 func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (unread int, err error) {
-	k := n.keys(user)
-	at, err := model.IDTime(id)
-	if err != nil {
-		id, at = "", n.now() // the script finds none, and counts
-	}
-	c, err := n.batcher.Run(ctx, markReadScript, []string{k.notifications(), k.unread(), k.counted(), k.meta()},
-		id, at.UnixMicro(), n.publish, k.channel())
-	if err != nil {
+	c := n.markReadCommand(ctx, user, id)
+	if err := n.batcher.Do(ctx, c); err != nil {
 		return 0, fmt.Errorf("mark notification as read: %w", err)
 	}
 	reply, err := c.Int64s(2)
@@ -165,6 +159,32 @@ func (n *Notifications) MarkRead(ctx context.Context, user int64, id string) (un
 		return int(reply[1]), ErrNotFound
 	}
 	return int(reply[1]), nil
+}
+
+// MarkEachRead marks some notifications as read, in one round trip. It may be repeated. Ids
+// that the user does not have are ignored.
+func (n *Notifications) MarkEachRead(ctx context.Context, user int64, ids []string) error {
+	commands := make([]*rdb.Command, len(ids))
+	for i, id := range ids {
+		commands[i] = n.markReadCommand(ctx, user, id)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := n.batcher.Do(ctx, commands...); err != nil {
+		return fmt.Errorf("mark notifications as read: %w", err)
+	}
+	return nil
+}
+
+func (n *Notifications) markReadCommand(ctx context.Context, user int64, id string) *rdb.Command {
+	k := n.keys(user)
+	at, err := model.IDTime(id)
+	if err != nil {
+		id, at = "", n.now() // the script finds none, and counts
+	}
+	return markReadScript.Command(ctx, []string{k.notifications(), k.unread(), k.counted(), k.meta()},
+		id, at.UnixMicro(), n.publish, k.channel())
 }
 
 // MarkAllRead marks every notification of a user as read.

@@ -1,12 +1,14 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,8 +21,18 @@ type Record struct {
 	ID       string // of the notification
 	Live     bool   // whether a socket was listening when the event was stored
 	Push     string // "none", "waiting", "superseded", or the newest PushOutcome
+	Origin   string // of the NewNotification
 	// Devices holds the newest DeviceOutcome by device id.
 	Devices map[string]string
+	// Receipts are in the order in which they were noted.
+	Receipts []Receipt
+}
+
+// A Receipt is what an app said became of a notification on a device.
+type Receipt struct {
+	Device string // its id; "" when the app did not say which
+	Event  string // one word, such as "opened"
+	At     time.Time
 }
 
 // Records holds the outcome of each event for each of its receivers.
@@ -32,11 +44,15 @@ func (r *Records) Key(receiver int64, event string) string {
 	return r.keys(receiver).record(event)
 }
 
-// deviceLine and pushLine begin the lines of outcomes.
+// These words begin the lines of a record.
 const (
-	deviceLine = "device "
-	pushLine   = "push "
+	deviceLine  = "device "
+	pushLine    = "push "
+	receiptLine = "receipt "
 )
+
+// noDevice stands in the line of a receipt for a device that is not known.
+const noDevice = "-"
 
 // DeviceOutcome returns the line of a record with the outcome of the push to one device.
 func DeviceOutcome(device, outcome string) string {
@@ -46,6 +62,25 @@ func DeviceOutcome(device, outcome string) string {
 // PushOutcome returns the line of a record with the outcome of the event's pushes as a
 // whole.
 func PushOutcome(outcome string) string { return pushLine + outcome + "\n" }
+
+// ReceiptLine returns the line of a record with a receipt, up to its time: the time in
+// milliseconds and the end of the line follow.
+func ReceiptLine(device, event string) string {
+	return receiptLine + cmp.Or(device, noDevice) + " " + event + " "
+}
+
+// readReceipt reads the rest of a receipt's line.
+func readReceipt(line string) (r Receipt, ok bool) {
+	f := strings.Fields(line)
+	if len(f) != 3 {
+		return r, false
+	}
+	ms, err := strconv.ParseInt(f[2], 10, 64)
+	if f[0] == noDevice {
+		f[0] = ""
+	}
+	return Receipt{Device: f[0], Event: f[1], At: time.UnixMilli(ms)}, err == nil
+}
 
 // A receiverIndex holds the commands that write the receivers of events. Each receiver is
 // stored in its own partition, so that a shard that is away affects only its own users.
@@ -194,8 +229,11 @@ func (r *Records) receiversOf(ctx context.Context, event string) (users []int64,
 func newRecord(user int64, text string) Record {
 	head, lines, _ := strings.Cut(text, "\n")
 	r := Record{Receiver: user, Devices: make(map[string]string)}
-	if f := strings.Split(head, " "); len(f) == 5 {
+	if f := strings.SplitN(head, " ", 6); len(f) >= 5 {
 		r.ID, r.Live, r.Push = f[1], f[3] != "0", f[4]
+		if len(f) == 6 {
+			r.Origin = f[5]
+		}
 	}
 	for line := range strings.Lines(lines) {
 		line = strings.TrimSuffix(line, "\n")
@@ -204,6 +242,10 @@ func newRecord(user int64, text string) Record {
 		} else if outcome, ok := strings.CutPrefix(line, deviceLine); ok {
 			device, status, _ := strings.Cut(outcome, " ")
 			r.Devices[device] = status
+		} else if receipt, ok := strings.CutPrefix(line, receiptLine); ok {
+			if receipt, ok := readReceipt(receipt); ok {
+				r.Receipts = append(r.Receipts, receipt)
+			}
 		}
 	}
 	return r

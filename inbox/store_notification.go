@@ -37,6 +37,9 @@ type NewNotification struct {
 	Cart     *int           // the number of items in the cart; nil for other events
 	Contact  *model.Contact // the partner in a transaction, if the event has a state; else nil
 	Entry    *OutboxEntry   // nil when nothing is pushed
+	// Origin is kept in the record for receipts of the notification: a line that begins with
+	// a brace, or "". See Located.
+	Origin string
 	// Quiet says that the event only changes counters: it is in no list, and no live
 	// socket gets it.
 	Quiet bool
@@ -101,7 +104,7 @@ func (n *Notifications) storeArgs(p *NewNotification, suffix string) (keys []str
 	}
 	args = []any{
 		suffix, p.Content, p.Body, listed, p.Subject, order, p.State.Rank, int(p.State.Counter), cart, boolArg(p.Quiet),
-		field, contact, entry.Header, entry.Stream, devices, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(),
+		field, contact, entry.Header, entry.Stream, devices, entry.TTL.Milliseconds(), entry.RetryFor.Milliseconds(), p.Origin,
 	}
 	if n.testClock {
 		args = append(args, n.testTime())

@@ -19,6 +19,7 @@
 --         entry of a listed notification refers to the list for its body; see refers
 --       outbox: the stream; devices: of the devices package, without any nothing is enqueued
 --       ttl, retry_for: how long the push is of use, and how long it is retried, ms
+--       origin: what the record keeps for receipts, or ''
 --       test_time: microseconds, in tests with a clock of their own
 -- Reply {status, id, seq, live_error}: status 1 stored, 0 stored before (id is the first one's),
 --       -1 stored before with other content, 2 dropped because the user was erased;
@@ -55,7 +56,7 @@ end
 -- store_event stores the event whose arguments begin at ARGV[first].
 local function store_event(record, meta, first)
   local id_suffix, content, body, listed_type, subject, order, rank, counter, cart, quiet,
-    contact_field, contact, push_header, outbox, devices, ttl, retry_for, test_time = unpack(ARGV, first, first + ARGUMENTS - 1)
+    contact_field, contact, push_header, outbox, devices, ttl, retry_for, origin, test_time = unpack(ARGV, first, first + ARGUMENTS - 1)
 
   local stored = redis.call('GET', record)
   if stored then
@@ -190,7 +191,7 @@ local function store_event(record, meta, first)
     redis.call('XADD', outbox, '*', 'e', push_header .. id .. '"' .. lifetime(now, ttl, retry_for) .. '}\n' .. (refers and LISTED_BODY or body))
     push = 'waiting'
   end
-  redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. '\n', 'PX', RECORD_TTL)
+  redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. (origin == '' and '' or ' ' .. origin) .. '\n', 'PX', RECORD_TTL)
   redis.call('ZADD', record_index, digits(math.floor(now / 1000) + RECORD_TTL), string.sub(record, #user + #RECORD + 1))
   return {1, id, seq, live_error}
 end

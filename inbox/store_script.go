@@ -15,7 +15,7 @@ var storeNotificationSource string
 var storeEachSource string
 
 // storeArguments is how many values of ARGV an event has, besides the time of a test.
-const storeArguments = 17
+const storeArguments = 18
 
 var constant = regexp.MustCompile(`\b[A-Z][A-Z_]+\b`)
 
