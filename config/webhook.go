@@ -10,6 +10,7 @@ const (
 	ReportDeviceForgotten = "device.forgotten"
 	ReportEventFailed     = "event.failed"
 	ReportBroadcastDone   = "broadcast.done"
+	ReportEventReceipt    = "event.receipt"
 )
 
 // Webhooks configures the webhooks of all services.
@@ -23,7 +24,7 @@ type Webhook struct {
 	URL        URL      `yaml:"url" doc:"https URL that gets signed reports; none when empty"`
 	Secret     Secret   `yaml:"secret" doc:"secret that signs them: whsec_ and base64 of 24 to 64 bytes"`
 	SecretFile string   `yaml:"secret_file" doc:"file with secret"`
-	Events     []string `yaml:"events,omitempty" doc:"what is reported: device.forgotten, event.failed, broadcast.done; all of them when absent"`
+	Events     []string `yaml:"events,omitempty" doc:"what is reported: device.forgotten, event.failed, broadcast.done, event.receipt; all but the last when absent"`
 }
 
 // Enabled reports whether the service has a webhook.
@@ -53,9 +54,9 @@ func (w Webhook) validate(p *problems, key string, allowPrivate bool) {
 		p.add(key+".secret", "must be whsec_ and base64 of %d to %d bytes", minWebhookSecret, maxWebhookSecret)
 	}
 	if w.Events != nil && len(w.Events) == 0 {
-		p.add(key+".events", "must name an event, or be left out for all of them")
+		p.add(key+".events", "must name an event, or be left out")
 	}
 	for _, event := range w.Events {
-		p.oneOf(key+".events", event, ReportDeviceForgotten, ReportEventFailed, ReportBroadcastDone)
+		p.oneOf(key+".events", event, ReportDeviceForgotten, ReportEventFailed, ReportBroadcastDone, ReportEventReceipt)
 	}
 }

@@ -50,6 +50,7 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*even
 	p := publishing{d: d, service: d.reports.Service(source), results: make([]Published, len(events)), events: events}
 	for n, e := range events {
 		p.results[n] = Published{ID: e.ID, Duplicate: true}
+		p.origin = d.reports.Origin(source, e.ID, e.CloudSource())
 		p.add(ctx, n, e.Key(source))
 	}
 	p.store(ctx)
@@ -68,6 +69,7 @@ type publishing struct {
 	service string // the service, if it wants reports, or ""
 	events  []*event.Event
 	results []Published
+	origin  string // of the event that is being added; see report.Origin
 
 	// The content of the next round trip.
 	notifications []inbox.NewNotification
@@ -148,6 +150,7 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 		State:    e.State(c),
 		Cart:     e.Cart,
 		Contact:  e.Contact(receiver),
+		Origin:   p.origin,
 	}
 	if !e.Push || c.Level != event.Pushed || e.Cart != nil {
 		return n

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/event"
@@ -43,6 +45,57 @@ func (r *Reports) Failures(partition int, e *outbox.Entry, letters []outbox.Dead
 		Fragment: Fragment.Name,
 		Keys:     []string{r.streamKey(partition, e.Service), r.dueKey(partition, e.Service)},
 		Args:     args,
+	}
+}
+
+// An Origin says to which service receipts of an event are reported.
+type Origin struct {
+	Service string `json:"s"`
+	EventID string `json:"e"`
+	Source  string `json:"c,omitempty"` // of a CloudEvent
+}
+
+// Origin returns, as JSON, the Origin of an event of a source; "" when its service wants no
+// reports of receipts.
+func (r *Reports) Origin(source, eventID, cloudSource string) string {
+	service := event.SourceService(source)
+	if r.wants(service, EventReceipt) == nil {
+		return ""
+	}
+	b, err := json.Marshal(Origin{service, eventID, cloudSource})
+	if err != nil {
+		panic(fmt.Sprintf("marshal origin: %v", err)) // strings always marshal
+	}
+	return string(b)
+}
+
+// A Receipt is the data of a report that an app gave a receipt.
+type Receipt struct {
+	EventID        string    `json:"event_id"`
+	Source         string    `json:"source,omitempty"` // of a CloudEvent
+	UserID         int64     `json:"user_id"`
+	Device         string    `json:"device,omitempty"` // its id, never its token; absent: the app did not say which
+	Type           string    `json:"type"`             // of the event
+	NotificationID string    `json:"notification_id"`
+	Receipt        string    `json:"receipt"` // delivered, opened or dismissed
+	At             time.Time `json:"at"`
+}
+
+// Receipts returns the keys and arguments with which Fragment queues a report of each
+// receipt of one event; none when its service wants no such reports. origin is what Origin
+// returned when the event was published. Receipts sets EventID and Source.
+func (r *Reports) Receipts(partition int, origin string, receipts []Receipt) (service string, queue outbox.Addition) {
+	var o Origin
+	if origin == "" || json.Unmarshal([]byte(origin), &o) != nil || r.wants(o.Service, EventReceipt) == nil {
+		return "", outbox.Addition{}
+	}
+	args := []any{maxQueued, keepFor.Milliseconds()}
+	for _, receipt := range receipts {
+		receipt.EventID, receipt.Source, receipt.At = o.EventID, o.Source, receipt.At.In(r.location)
+		args = append(args, r.newID(), r.body(EventReceipt, receipt))
+	}
+	return o.Service, outbox.Addition{
+		Fragment: Fragment.Name, Keys: []string{r.streamKey(partition, o.Service), r.dueKey(partition, o.Service)}, Args: args,
 	}
 }
 

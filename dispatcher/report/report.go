@@ -27,10 +27,11 @@ const (
 	DeviceForgotten = "device.forgotten" // a provider said that a device's token is dead
 	EventFailed     = "event.failed"     // a push of the service's event became a dead letter
 	BroadcastDone   = "broadcast.done"   // a broadcast of the service has ended
+	EventReceipt    = "event.receipt"    // an app said that the service's event was delivered, opened or dismissed
 )
 
 // Types lists every type of report.
-var Types = []string{DeviceForgotten, EventFailed, BroadcastDone}
+var Types = []string{DeviceForgotten, EventFailed, BroadcastDone, EventReceipt}
 
 const (
 	maxQueued = 1000           // reports of one service and partition; the oldest make room
@@ -83,7 +84,8 @@ type Client interface {
 // A Hook configures the reports to one service's webhook.
 type Hook struct {
 	Client Client
-	// Types are the types of report that the service wants: all when nil.
+	// Types are the types of report that the service wants: all but EventReceipt when nil,
+	// because there is one for each event and device.
 	Types []string
 	// Timeout bounds an attempt: Options.Timeout unless set. A process leases a report for
 	// three times as long; another one tries the report when the lease has ended.
@@ -156,7 +158,14 @@ func (r *Reports) Service(source string) string {
 // wants returns the service's sender if the service wants reports of the type, else nil.
 func (r *Reports) wants(service, reportType string) *sender {
 	s := r.senders[service]
-	if s == nil || s.hook.Types != nil && !slices.Contains(s.hook.Types, reportType) {
+	if s == nil {
+		return nil
+	}
+	wanted := slices.Contains(s.hook.Types, reportType)
+	if s.hook.Types == nil {
+		wanted = reportType != EventReceipt
+	}
+	if !wanted {
 		return nil
 	}
 	return s

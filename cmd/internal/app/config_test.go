@@ -14,7 +14,7 @@ import (
 func TestConfigurationKnowsTheNamesOfOtherPackages(t *testing.T) {
 	for name, tc := range map[string]struct{ configured, want []string }{
 		"types of reports": {
-			[]string{config.ReportDeviceForgotten, config.ReportEventFailed, config.ReportBroadcastDone},
+			[]string{config.ReportDeviceForgotten, config.ReportEventFailed, config.ReportBroadcastDone, config.ReportEventReceipt},
 			report.Types,
 		},
 		"scopes": {
