@@ -22,6 +22,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/dispatcher/receipt"
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/retention"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
@@ -107,6 +108,7 @@ type Dispatcher struct {
 	Delivery   *delivery.Workers     // sends pushes, and returns the delivery status of events
 	Chat       *chat.Chat            // messages between users
 	Broadcasts *broadcast.Broadcasts // promotions to an audience
+	Receipts   *receipt.Receipts     // what apps say became of notifications
 	Janitor    *retention.Janitor    // drops old data and erases users
 	Auditor    *audit.Auditor        // compares counters with what they count
 	reports    *report.Reports
@@ -144,6 +146,10 @@ func New(o Options) *Dispatcher {
 		Partitions: o.Partitions, Inbox: o.Inbox, Outbox: d.Outbox, Types: d.types, Texts: o.Texts, Locale: o.Locale,
 		Location: o.Location, Admins: o.Admins, Grace: o.LiveGrace, Sends: o.Sends, RetryFor: o.RetryFor,
 		Log: o.Log, Now: o.Now,
+	})
+	d.Receipts = receipt.New(receipt.Options{
+		Batcher: batcher, Partitions: o.Partitions, Inbox: o.Inbox, Messages: d.Chat, Reports: d.reports,
+		Tally: d.Broadcasts.ReceiptTally, Metrics: o.Metrics, Now: o.Now,
 	})
 	d.Delivery = delivery.New(delivery.Options{
 		Redis: o.Redis, Partitions: o.Partitions, Outbox: d.Outbox, Inbox: o.Inbox, Devices: o.Devices, Reports: d.reports, Broadcasts: d.Broadcasts,

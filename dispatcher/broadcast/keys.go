@@ -12,7 +12,7 @@ func (s *store) broadcastKey(key string) string {
 
 // walkKey is a hash in each partition: fence (broadcasters with a lower one are refused),
 // cursor (member of the last user reached), sent, skipped, and the outcomes of pushes:
-// accepted, and failed:REASON.
+// accepted, failed:REASON, and receipts:EVENT.
 func (s *store) walkKey(partition int, key string) string {
 	return s.partitions.Key(partition, "cast:"+key+":walk")
 }

@@ -92,7 +92,7 @@ func readRecord(key string, fields map[string]string, now time.Time) record {
 	r := record{
 		key: key, state: State(fields["state"]), definition: []byte(fields["definition"]),
 		started: at("started"), finished: at("finished"), total: number("total"),
-		held: now.Before(at("until")), failed: make(map[string]int64),
+		held: now.Before(at("until")), failed: make(map[string]int64), receipts: make(map[string]int64),
 	}
 	if r.held {
 		r.pace, _ = strconv.ParseFloat(fields["pace"], 64) // absent: 0
@@ -106,6 +106,10 @@ func (r *record) addCounts(walk map[string]string) {
 		n, _ := strconv.ParseInt(text, 10, 64) // fields that are no counts are not used below
 		if reason, ok := strings.CutPrefix(name, failedField); ok {
 			r.failed[reason] += n
+			continue
+		}
+		if event, ok := strings.CutPrefix(name, receiptsField); ok {
+			r.receipts[event] += n
 			continue
 		}
 		switch name {

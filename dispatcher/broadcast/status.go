@@ -36,8 +36,11 @@ type Status struct {
 	Skipped int64            // users who were not in the audience
 	Pushed  int64            // pushes that a provider accepted
 	Failed  map[string]int64 // pushes that failed for good, by reason
-	Pace    float64          // users notified a second, smoothed
-	Left    time.Duration    // until everyone is reached at that pace; -1 unknown
+	// Receipts counts what apps said became of the notification, by what they said (see
+	// package receipt), for each device once.
+	Receipts map[string]int64
+	Pace     float64       // users notified a second, smoothed
+	Left     time.Duration // until everyone is reached at that pace; -1 unknown
 }
 
 // Service returns the name of the service that started it.
@@ -128,7 +131,7 @@ func (b *Broadcasts) status(ctx context.Context, key string) (Status, error) {
 		Audience: def.Audience, Named: def.Named, Rate: def.Rate,
 		CreatedAt: time.UnixMilli(def.Created), At: time.UnixMilli(def.At), ExpiresAt: time.UnixMilli(def.Expires),
 		StartedAt: r.started, FinishedAt: r.finished,
-		Walked: r.sent + r.skipped, Sent: r.sent, Skipped: r.skipped, Pushed: r.accepted, Failed: r.failed,
+		Walked: r.sent + r.skipped, Sent: r.sent, Skipped: r.skipped, Pushed: r.accepted, Failed: r.failed, Receipts: r.receipts,
 		Pace: r.pace,
 	}
 	if s.State == active {

@@ -80,6 +80,7 @@ type record struct {
 	sent, skipped int64            // users notified, and users who were not in the audience
 	accepted      int64            // pushes that a provider accepted
 	failed        map[string]int64 // pushes that will not be tried again by themselves, by reason
+	receipts      map[string]int64 // by what they say
 }
 
 // keptUntil returns until when a broadcast that expires at the given time is kept: after

@@ -18,8 +18,15 @@ var Fragment = outbox.Fragment{Name: "tally_broadcast", Source: tallySource, Typ
 // The fields of a walk that count pushes.
 const (
 	acceptedField = "accepted"
-	failedField   = "failed:" // and the reason
+	failedField   = "failed:"   // and the reason
+	receiptsField = "receipts:" // and what the receipts say
 )
+
+// ReceiptTally returns the hash and the field that count receipts of a broadcast's
+// notifications to users of a partition. key is that of the notifications' reference.
+func (b *Broadcasts) ReceiptTally(partition int, key, event string) (walk, field string) {
+	return b.store.walkKey(partition, key), receiptsField + event
+}
 
 // Tally returns what settling an entry of a broadcast adds to the counts of its walk:
 // pushes that a provider accepted and, by reason, pushes that failed for good. key is

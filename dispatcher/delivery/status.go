@@ -23,6 +23,7 @@ type ReceiverStatus struct {
 	Live           bool   // whether a socket was listening when the event was stored
 	Push           string // "none", "waiting", "quiet", "retrying", "superseded", "muted", "expired", "done", "dead" or "erased"
 	Devices        []DeviceStatus
+	Receipts       []inbox.Receipt // what apps said became of it
 }
 
 // A DeviceStatus is the delivery status of an event on one device.
@@ -64,7 +65,7 @@ func (w *Workers) ReleaseQuiet(ctx context.Context, user int64) error {
 }
 
 func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
-	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live}
+	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live, Receipts: r.Receipts}
 	if s.StoredAt, err = model.IDTime(r.ID); err != nil {
 		return s, err
 	}
