@@ -55,6 +55,13 @@ func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, toke
 	return d.Preferences, err
 }
 
+// Find returns the user's device that has the token.
+//
+// Errors are those of [Registry.Preferences].
+func (r *Registry) Find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
+	return r.entryOf(ctx, user, p, token)
+}
+
 // maxAmendTries is how often Prefer and Unsuspend try to change a listing that others change
 // at the same time. Each try that fails means that one of them succeeded.
 const maxAmendTries = 20

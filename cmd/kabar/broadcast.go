@@ -15,6 +15,7 @@ import (
 	"github.com/kabar-gateway/kabar/cmd/internal/cli"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/receipt"
 )
 
 type broadcastCmd struct {
@@ -158,6 +159,11 @@ func show(out io.Writer, s broadcast.Status) error {
 	line("pushed", fmt.Sprintf("%d devices", s.Pushed))
 	for _, reason := range slices.Sorted(maps.Keys(s.Failed)) {
 		line("failed", fmt.Sprintf("%d %s", s.Failed[reason], reason))
+	}
+	for _, event := range receipt.Events {
+		if n := s.Receipts[event]; n > 0 {
+			line(event, fmt.Sprintf("%d devices", n))
+		}
 	}
 	return w.Flush()
 }

@@ -127,6 +127,9 @@ func (c eventCmd) Run(e *env) error {
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tattempts: %d\t%s\t%s\n",
 				d.Device, d.Platform, d.Outcome, cmp.Or(d.Reason, "-"), d.Attempts, stamp(d.At), cmp.Or(d.ProviderID, waiting(d)))
 		}
+		for _, r := range s.Receipts {
+			fmt.Fprintf(w, "  %s\tsaid %s\t%s\n", cmp.Or(r.Device, "an app"), r.Event, stamp(r.At))
+		}
 		if err := w.Flush(); err != nil {
 			return err
 		}

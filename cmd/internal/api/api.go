@@ -26,6 +26,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/chat"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/receipt"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/attachments"
@@ -88,6 +89,7 @@ type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, announce devices.Announcement) (devices.Device, error)
 	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
+	Find(ctx context.Context, user int64, p devices.Platform, token string) (devices.Device, error)
 	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
 	Prefer(ctx context.Context, user int64, p devices.Platform, token string, change func(*devices.Preferences)) (devices.Preferences, error)
 }
@@ -125,6 +127,10 @@ type (
 		Start(ctx context.Context, source string, b *broadcast.Broadcast) (duplicate bool, err error)
 		Get(ctx context.Context, source, id string) (broadcast.Status, error)
 		Set(ctx context.Context, source, id string, to broadcast.State) (broadcast.Status, error)
+	}
+	// Receipts takes what apps say became of notifications; see [receipt.Receipts].
+	Receipts interface {
+		Accept(ctx context.Context, user int64, device string, receipts []receipt.Receipt) error
 	}
 	// Chat sends messages and marks them as read; see [chat.Chat].
 	Chat interface {
@@ -184,6 +190,7 @@ type Options struct {
 	Publisher  Publisher
 	Deliveries Deliveries
 	Broadcasts Broadcasts
+	Receipts   Receipts
 	Chat       Chat
 	Eraser     Eraser
 	// Types are the event types of this gateway: the built-in ones when nil.
@@ -224,6 +231,7 @@ type api struct {
 	auth     *authentication
 
 	notifications *notifications
+	receipts      *receipts
 	registration  *registration
 	preferences   *preferences
 	conversations *conversations
@@ -278,6 +286,7 @@ func newAPI(opts Options) *api {
 			notifications: opts.Notifications, counters: opts.Counters, publisher: opts.Publisher,
 			language: words, location: opts.Location, types: opts.Types, promo: opts.Types.Promos(),
 		},
+		receipts: &receipts{receipts: opts.Receipts, devices: opts.Devices},
 		registration: &registration{
 			devices:   opts.Devices,
 			added:     limited{opts.Limits.Registrations, metrics.refused},

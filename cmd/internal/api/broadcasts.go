@@ -11,6 +11,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/broadcast"
+	"github.com/kabar-gateway/kabar/dispatcher/receipt"
 )
 
 // broadcasts serves the endpoints of broadcasts.
@@ -109,18 +110,26 @@ type broadcastView struct {
 }
 
 type broadcastProgress struct {
-	Total       int64           `json:"total"`
-	Walked      int64           `json:"walked"`
-	Sent        int64           `json:"sent"`
-	Skipped     int64           `json:"skipped"`
-	Pushes      broadcastPushes `json:"pushes"`
-	Rate        float64         `json:"rate"`
-	SecondsLeft *int64          `json:"seconds_left"`
+	Total       int64             `json:"total"`
+	Walked      int64             `json:"walked"`
+	Sent        int64             `json:"sent"`
+	Skipped     int64             `json:"skipped"`
+	Pushes      broadcastPushes   `json:"pushes"`
+	Receipts    broadcastReceipts `json:"receipts"`
+	Rate        float64           `json:"rate"`
+	SecondsLeft *int64            `json:"seconds_left"`
 }
 
 type broadcastPushes struct {
 	Accepted int64          `json:"accepted"`
 	Failed   []failedPushes `json:"failed"`
+}
+
+// broadcastReceipts counts devices whose app said what became of the broadcast.
+type broadcastReceipts struct {
+	Delivered int64 `json:"delivered"`
+	Opened    int64 `json:"opened"`
+	Dismissed int64 `json:"dismissed"`
 }
 
 type failedPushes struct {
@@ -134,7 +143,8 @@ func (bs *broadcasts) broadcastReply(b broadcast.Status) (reply, error) {
 		CreatedAt: timestamp(b.CreatedAt, bs.location), At: timestamp(b.At, bs.location), ExpiresAt: timestamp(b.ExpiresAt, bs.location),
 		Progress: broadcastProgress{
 			Total: b.Total, Walked: b.Walked, Sent: b.Sent, Skipped: b.Skipped, Rate: b.Pace,
-			Pushes: broadcastPushes{Accepted: b.Pushed, Failed: []failedPushes{}},
+			Pushes:   broadcastPushes{Accepted: b.Pushed, Failed: []failedPushes{}},
+			Receipts: broadcastReceipts{b.Receipts[receipt.Delivered], b.Receipts[receipt.Opened], b.Receipts[receipt.Dismissed]},
 		},
 	}
 	if !b.StartedAt.IsZero() {

@@ -285,6 +285,14 @@ type receiver struct {
 	Live           bool            `json:"live"`
 	Push           string          `json:"push"`
 	Devices        []deviceOutcome `json:"devices"`
+	Receipts       []eventReceipt  `json:"receipts"`
+}
+
+// eventReceipt is the JSON of what an app said became of an event.
+type eventReceipt struct {
+	Device *string `json:"device"`
+	Event  string  `json:"event"`
+	At     string  `json:"at"`
 }
 
 // deviceOutcome is the JSON of an event's delivery status on one phone.
@@ -308,6 +316,10 @@ func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 		Live:           st.Live,
 		Push:           st.Push,
 		Devices:        make([]deviceOutcome, len(st.Devices)),
+		Receipts:       make([]eventReceipt, len(st.Receipts)),
+	}
+	for i, receipt := range st.Receipts {
+		re.Receipts[i] = eventReceipt{orNull(receipt.Device), receipt.Event, timestamp(receipt.At, es.location)}
 	}
 	for i, d := range st.Devices {
 		re.Devices[i] = deviceOutcome{

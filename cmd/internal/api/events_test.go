@@ -229,7 +229,7 @@ func TestShowEvent(t *testing.T) {
 	got := w.must(w.bearer(shop, "GET", "/v2/events/e.json", ""), 200)
 	for _, want := range []string{
 		`{"status":"OK","id":"e","receivers":[{"receiver_id":66,"notification_id":"569346de`,
-		`"stored_at":"2016-01-11T13:08:30.768+07:00","live":false,"push":"waiting","devices":[]}`,
+		`"stored_at":"2016-01-11T13:08:30.768+07:00","live":false,"push":"waiting","devices":[],"receipts":[]}`,
 		`"receiver_id":67,`, `],"message":null}`,
 	} {
 		if !strings.Contains(got.body, want) {

@@ -25,8 +25,9 @@ import (
 // Problems with the parameters that an endpoint reads are collected for err.
 type params struct {
 	values map[string][]string
-	nested map[string]bool   // parameters that are objects, or lists of lists
-	wrong  map[string]string // by parameter
+	nested map[string]bool             // parameters that are objects, or lists of lists
+	lists  map[string][]jsontext.Value // lists of a JSON body, as they were sent
+	wrong  map[string]string           // by parameter
 }
 
 // readParams reads a request's parameters. An empty body has none, whatever its
@@ -137,6 +138,10 @@ func (p *params) readJSON(body []byte) error {
 		for _, item := range list {
 			p.addJSON(name, item)
 		}
+		if p.lists == nil {
+			p.lists = make(map[string][]jsontext.Value)
+		}
+		p.lists[name] = list
 	}
 	return nil
 }

@@ -64,6 +64,7 @@ func (a *api) userRoutes() {
 
 	a.small(a.auth.forUser(a.notifications.unreads), "/v2/notifications/unreads.json", get)
 	a.small(a.auth.forUser(a.notifications.list), "/v2/notifications/list.json", get)
+	a.small(a.auth.forUser(a.receipts.accept), "/v2/notifications/receipts.json", post)
 	a.small(a.auth.forUser(a.notifications.readAll), "/v2/notifications.json", patch, put)
 	a.small(a.auth.forUser(a.notifications.read), "/v2/notifications/{id}.json", patch, put)
 

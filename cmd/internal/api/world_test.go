@@ -113,7 +113,7 @@ func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Send
 		Attachments:   w.files,
 		Notifications: w.inbox.Notifications, Counters: w.inbox.Counters, Conversations: w.inbox.Conversations,
 		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Credentials: signIns,
-		Publisher: w.dispatcher, Deliveries: w.dispatcher.Delivery, Broadcasts: w.dispatcher.Broadcasts, Chat: w.dispatcher.Chat,
+		Publisher: w.dispatcher, Deliveries: w.dispatcher.Delivery, Broadcasts: w.dispatcher.Broadcasts, Receipts: w.dispatcher.Receipts, Chat: w.dispatcher.Chat,
 		Eraser: w.dispatcher.Janitor, Types: w.dispatcher.Types(), Services: services,
 		Location: jakarta, Log: log, Metrics: w.metrics,
 	}

@@ -157,6 +157,7 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Publisher:     a.core.Dispatcher,
 		Deliveries:    a.core.Dispatcher.Delivery,
 		Broadcasts:    a.core.Dispatcher.Broadcasts,
+		Receipts:      a.core.Dispatcher.Receipts,
 		Chat:          a.core.Dispatcher.Chat,
 		Eraser:        a.core.Dispatcher.Janitor,
 		Types:         a.core.Dispatcher.Types(),
