@@ -112,7 +112,7 @@ func TestCommandLine(t *testing.T) {
 		{"too short a broadcast", []string{"broadcast", "--users=15999"}, 2, "--users must be at least 16000"},
 		{"help of scale", []string{"scale", "--help"}, 0, "--users=1000,10000,50000"},
 		{"a case without users", []string{"scale", "--users=10,0"}, 2, "--users must be between 1 and 1000000"},
-		{"two masters", []string{"scale", "--shards=2"}, 2, "--shards must be between 3 and 16"},
+		{"too many masters", []string{"scale", "--shards=1,17", "--batch=1"}, 2, "--shards must be between 0 and 16"},
 		{"no gateway", []string{"scale", "--gateways=0"}, 2, "--gateways must be between 1 and 16"},
 		{"too long a request", []string{"scale", "--batch=400"}, 2, "--batch times --shards must be at most 1000"},
 		{"no time to idle", []string{"scale", "--idle=0s"}, 2, "--idle must be"},

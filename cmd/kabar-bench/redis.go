@@ -15,30 +15,31 @@ import (
 // A store is the Redis of a world: one server, or the masters of a cluster. What it counts
 // is the sum over its servers. Close it.
 type store struct {
+	cluster bool
 	servers []*localredis.Server
 	clients []*redis.Client // by server
 }
 
-// startStore starts one server, or a cluster of several shards.
-func startStore(ctx context.Context, shards int) (*store, error) {
+// startStore starts one server, or a cluster of some shards.
+func startStore(ctx context.Context, cluster bool, shards int) (*store, error) {
 	// Rewriting the append-only file in the middle of a round would be noise.
 	o := localredis.Options{Group: true, Args: []string{"--auto-aof-rewrite-percentage", "0"}}
-	if shards > 1 {
+	if cluster {
 		servers, err := localredis.StartCluster(ctx, shards, o)
 		if err != nil {
 			return nil, err
 		}
-		return newStore(servers...), nil
+		return newStore(true, servers...), nil
 	}
 	server, err := localredis.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return newStore(server), nil
+	return newStore(false, server), nil
 }
 
-func newStore(servers ...*localredis.Server) *store {
-	s := &store{servers: servers}
+func newStore(cluster bool, servers ...*localredis.Server) *store {
+	s := &store{cluster: cluster, servers: servers}
 	for _, server := range servers {
 		s.clients = append(s.clients, redis.NewClient(&redis.Options{Addr: server.Addr()}))
 	}
@@ -55,7 +56,7 @@ func (s *store) close() error {
 
 // url is what a gateway is told.
 func (s *store) url() string {
-	if len(s.servers) > 1 {
+	if s.cluster {
 		return localredis.ClusterURL(s.servers)
 	}
 	return s.servers[0].URL()

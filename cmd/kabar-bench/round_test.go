@@ -55,7 +55,7 @@ func TestBareScriptStores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{redis: newStore(server)}
+	w := &world{redis: newStore(false, server)}
 	defer w.redis.close()
 	for _, first := range []int64{1, 2} {
 		if err := w.runBareScript(t.Context(), first, requests(first, everyone(1), 1, false)); err != nil {

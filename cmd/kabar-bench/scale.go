@@ -23,7 +23,7 @@ import (
 // more shards is no property of the number of shards.
 type scaleCmd struct {
 	Users    []int         `help:"Numbers of users, with one device each; each is a case. The first one is also that of the cases with more shards and gateways." default:"1000,10000,50000"`
-	Shards   []int         `help:"Masters of a Redis Cluster; each is a case beside a single Redis. 1: no such case." default:"3"`
+	Shards   []int         `help:"Masters of a Redis Cluster; each is a case beside a single Redis. The first one is what the others are compared with: a cluster itself costs an event something. 0: no such case." default:"1,3"`
 	Gateways []int         `help:"Gateways on one Redis; each is a case beside a single gateway. 1: no such case." default:"4"`
 	Events   int           `help:"Events that each half of a round publishes." default:"5000"`
 	Batch    int           `help:"Events a request, for each shard." default:"40"`
@@ -53,11 +53,7 @@ func (c *scaleCmd) Validate() error {
 		flags = append(flags, bounded{"users", n, 1, 1_000_000})
 	}
 	for _, n := range c.Shards {
-		least := 3 // fewer masters are no cluster
-		if n == 1 {
-			least = 1
-		}
-		flags = append(flags, bounded{"shards", n, least, maxScaleShards})
+		flags = append(flags, bounded{"shards", n, 0, maxScaleShards})
 	}
 	for _, n := range c.Gateways {
 		flags = append(flags, bounded{"gateways", n, 1, maxScaleGateways})
@@ -78,20 +74,20 @@ func (c *scaleCmd) Validate() error {
 	return nil
 }
 
-// cases returns what is measured. The first one is what the others are compared with.
+// cases returns what is measured.
 func (c *scaleCmd) cases() []scaleCase {
 	var all []scaleCase
 	for _, n := range c.Users {
-		all = append(all, scaleCase{n, 1, 1})
+		all = append(all, scaleCase{Users: n, Shards: 1, Gateways: 1})
 	}
 	for _, n := range c.Shards {
-		if n > 1 {
-			all = append(all, scaleCase{c.Users[0], n, 1})
+		if n > 0 {
+			all = append(all, scaleCase{Users: c.Users[0], Cluster: true, Shards: n, Gateways: 1})
 		}
 	}
 	for _, n := range c.Gateways {
 		if n > 1 {
-			all = append(all, scaleCase{c.Users[0], 1, n})
+			all = append(all, scaleCase{Users: c.Users[0], Shards: 1, Gateways: n})
 		}
 	}
 	return all
@@ -184,7 +180,7 @@ type scaleRun struct {
 // open opens a world, and fills it with users.
 func (c *scaleCmd) open(ctx context.Context, e *env, binary string, of scaleCase) (_ *scaleRun, err error) {
 	e.progress("%s: registering the users' devices", of)
-	w, err := openWorld(ctx, e, worldOptions{binary: binary, latency: c.Latency, shards: of.Shards, gateways: of.Gateways})
+	w, err := openWorld(ctx, e, worldOptions{binary: binary, latency: c.Latency, cluster: of.Cluster, shards: of.Shards, gateways: of.Gateways})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func TestScale(t *testing.T) {
 	}
 	var r scaleReport
 	decode(t, string(text), &r)
-	want := []scaleCase{{20, 1, 1}, {60, 1, 1}, {20, 3, 1}, {20, 1, 2}}
+	want := []scaleCase{{20, false, 1, 1}, {60, false, 1, 1}, {20, true, 1, 1}, {20, true, 3, 1}, {20, false, 1, 2}}
 	if len(r.Rows) != len(want) {
 		t.Fatalf("%d rows in %s", len(r.Rows), text)
 	}
@@ -50,7 +50,7 @@ func TestScale(t *testing.T) {
 	if r.Machine.Redis == "" || r.Settings.Events != 40 || r.Goal != 1.1 || len(r.Bare.Rounds) != 2 {
 		t.Errorf("%+v", r)
 	}
-	for _, line := range []string{"40 events a round, 10 a request for each shard, APNs answers in 1 ms, medians of 2 rounds", "20 users, 3 shards, 1 gateway"} {
+	for _, line := range []string{"40 events a round, 10 a request for each shard, APNs answers in 1 ms, medians of 2 rounds", "20 users, cluster of 3 shards, 1 gateway"} {
 		if !strings.Contains(got.out, line) {
 			t.Errorf("no %q in\n%s", line, got.out)
 		}
@@ -133,14 +133,16 @@ func testScaleReport() *scaleReport {
 		Settings: scaleSettings{Provider: apns, Events: 10000, Batch: 40, Rounds: 1, LatencyMS: 20},
 		Goal:     goalScale,
 	}
-	one, three := scaleRow{scaleCase: scaleCase{1000, 1, 1}}, scaleRow{scaleCase: scaleCase{1000, 3, 1}}
+	one, three := scaleRow{scaleCase: scaleCase{1000, true, 1, 1}}, scaleRow{scaleCase: scaleCase{1000, true, 3, 1}}
+	single := scaleRow{scaleCase: scaleCase{1000, false, 1, 1}}
+	single.add(stored{gateway: 40, cpu: 32}, outcome{gateway: 160, redis: 80}, 2400)
 	one.add(stored{gateway: 50, cpu: 40}, outcome{gateway: 200, redis: 100}, 2500)
 	three.add(stored{gateway: 55, cpu: 44}, outcome{gateway: 210, redis: 115}, 2600)
 	one.User.add(2000)
 	one.IdleGateway.add(0.5)
 	one.IdleRedis.add(1.5)
 	three.User.add(2100)
-	r.Rows = []scaleRow{one, three}
+	r.Rows = []scaleRow{single, one, three}
 	r.Bare.add(25)
 	r.judge()
 	return r
@@ -153,22 +155,26 @@ func TestScaleTables(t *testing.T) {
 	}
 	const want = `10000 events a round, 40 a request for each shard, APNs answers in 20 ms, medians of 1 rounds
 linux/amd64, 2 CPUs, go1.26.8, Redis 7.0.15 with an append-only file, fsync every second
+clusters are compared with the first cluster, the others with the first case
 the bare script costs Redis 25.0 µs
 
-publish                          gateway CPU                  Redis CPU
-                                 µs an event  to the first  µs an event  to the first        goal
-1000 users, 1 shard, 1 gateway          50.0          1.00         40.0          1.00  ≤ 1.1: met
-1000 users, 3 shards, 1 gateway         55.0          1.10         44.0          1.10  ≤ 1.1: met
+publish                                     gateway CPU                  Redis CPU
+                                            µs an event  to the first  µs an event  to the first        goal
+1000 users, 1 Redis, 1 gateway                     40.0          1.00         32.0          1.00  ≤ 1.1: met
+1000 users, cluster of 1 shard, 1 gateway          50.0          1.00         40.0          1.00  ≤ 1.1: met
+1000 users, cluster of 3 shards, 1 gateway         55.0          1.10         44.0          1.10  ≤ 1.1: met
 
-publish and push                 gateway CPU                  Redis CPU
-                                 µs an event  to the first  µs an event  to the first            goal
-1000 users, 1 shard, 1 gateway         200.0          1.00        100.0          1.00      ≤ 1.1: met
-1000 users, 3 shards, 1 gateway        210.0          1.05        115.0          1.15  ≤ 1.1: not met
+publish and push                            gateway CPU                  Redis CPU
+                                            µs an event  to the first  µs an event  to the first            goal
+1000 users, 1 Redis, 1 gateway                    160.0          1.00         80.0          1.00      ≤ 1.1: met
+1000 users, cluster of 1 shard, 1 gateway         200.0          1.00        100.0          1.00      ≤ 1.1: met
+1000 users, cluster of 3 shards, 1 gateway        210.0          1.05        115.0          1.15  ≤ 1.1: not met
 
-                                 memory of Redis     bytes  CPU without load  % of a core
-                                          a user  an event          gateways        Redis
-1000 users, 1 shard, 1 gateway              2000      2500               0.5          1.5
-1000 users, 3 shards, 1 gateway             2100      2600               0.0          0.0
+                                            memory of Redis     bytes  CPU without load  % of a core
+                                                     a user  an event          gateways        Redis
+1000 users, 1 Redis, 1 gateway                            0      2400               0.0          0.0
+1000 users, cluster of 1 shard, 1 gateway              2000      2500               0.5          1.5
+1000 users, cluster of 3 shards, 1 gateway             2100      2600               0.0          0.0
 `
 	if got := b.String(); got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
@@ -204,6 +210,7 @@ func TestScaleReportJSON(t *testing.T) {
 		} `json:"settings"`
 		Cases []struct {
 			Users       int    `json:"users"`
+			Cluster     bool   `json:"cluster"`
 			Shards      int    `json:"shards"`
 			Gateways    int    `json:"gateways"`
 			Publish     cost   `json:"publish"`
@@ -217,11 +224,11 @@ func TestScaleReportJSON(t *testing.T) {
 		Goal float64 `json:"goal_redis_cpu_to_first"`
 	}
 	decode(t, string(text), &read)
-	if len(read.Cases) != 2 || read.Goal != 1.1 || read.Bare.Median != 25 {
+	if len(read.Cases) != 3 || read.Goal != 1.1 || read.Bare.Median != 25 {
 		t.Fatalf("%+v", read)
 	}
-	c := read.Cases[1]
-	if c.Shards != 3 || c.Publish.RedisRatio != 1.1 || !c.Publish.Met || c.Push.RedisRatio != 1.15 || c.Push.Met ||
+	c := read.Cases[2]
+	if !c.Cluster || c.Shards != 3 || c.Publish.RedisRatio != 1.1 || !c.Publish.Met || c.Push.RedisRatio != 1.15 || c.Push.Met ||
 		c.Publish.GatewayRatio != 1.1 || c.Push.GatewayRatio != 1.05 || c.User.Median != 2100 || c.Event.Rounds[0] != 2600 {
 		t.Errorf("%+v", c)
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
-// goalScale is how much more than in the first case an event may cost Redis.
+// goalScale is how much more an event may cost Redis than in the case that it is compared
+// with.
 const goalScale = 1.1
 
 // A scaleReport is the result of the scenario scale. CPU is user and system time in µs an
@@ -30,14 +32,19 @@ type scaleSettings struct {
 
 // A scaleCase is what is compared.
 type scaleCase struct {
-	Users    int `json:"users"`
-	Shards   int `json:"shards"`
-	Gateways int `json:"gateways"`
+	Users    int  `json:"users"`
+	Cluster  bool `json:"cluster"` // whether Redis is a cluster, if only of one master
+	Shards   int  `json:"shards"`
+	Gateways int  `json:"gateways"`
 }
 
 // String is the case in words.
 func (c scaleCase) String() string {
-	return fmt.Sprintf("%s, %s, %s", counted(c.Users, "user"), counted(c.Shards, "shard"), counted(c.Gateways, "gateway"))
+	redis := "1 Redis"
+	if c.Cluster {
+		redis = "cluster of " + counted(c.Shards, "shard")
+	}
+	return fmt.Sprintf("%s, %s, %s", counted(c.Users, "user"), redis, counted(c.Gateways, "gateway"))
 }
 
 // counted is a number of things in words.
@@ -61,7 +68,7 @@ type scaleRow struct {
 	Event figure `json:"redis_bytes_event"` // once its push is settled
 }
 
-// A scaleCost is the CPU of an event, and its ratios to the first case.
+// A scaleCost is the CPU of an event, and its ratios to the first case, or to the first cluster.
 type scaleCost struct {
 	GatewayCPU   figure  `json:"gateway_cpu_us"`
 	RedisCPU     figure  `json:"redis_cpu_us"`
@@ -86,10 +93,13 @@ func (r *scaleRow) String() string {
 		last(r.Publish.GatewayCPU), last(r.Publish.RedisCPU), last(r.Push.GatewayCPU), last(r.Push.RedisCPU))
 }
 
-// judge compares all cases with the first one.
+// judge compares each cluster with the first one, and the other cases with the first case.
 func (r *scaleReport) judge() {
 	for i := range r.Rows {
 		row, first := &r.Rows[i], &r.Rows[0]
+		if row.Cluster {
+			first = &r.Rows[slices.IndexFunc(r.Rows, func(other scaleRow) bool { return other.Cluster })]
+		}
 		row.Publish.judge(&first.Publish, r.Goal)
 		row.Push.judge(&first.Push, r.Goal)
 	}
@@ -106,6 +116,7 @@ func (r *scaleReport) tables(w io.Writer) error {
 	m, s := r.Machine, r.Settings
 	_, err := fmt.Fprintf(w, "%d events a round, %d a request for each shard, %s answers in %g ms, medians of %d rounds\n"+
 		"%s/%s, %d CPUs, %s, Redis %s with an append-only file, fsync every second\n"+
+		"clusters are compared with the first cluster, the others with the first case\n"+
 		"the bare script costs Redis %s µs\n\n%s\n%s\n%s",
 		s.Events, s.Batch, s.Provider.title(), s.LatencyMS, s.Rounds, m.OS, m.Arch, m.CPUs, m.Go, m.Redis, tenths(r.Bare),
 		align(r.costTable(workStore, func(row *scaleRow) *scaleCost { return &row.Publish })),

@@ -31,7 +31,8 @@ type worldOptions struct {
 	binary   string        // the daemon
 	latency  time.Duration // of the providers
 	inFlight int           // of the urgent lane, to each provider; 0: as by default
-	shards   int           // of Redis; one server that is no cluster unless above 1
+	cluster  bool          // whether Redis is a cluster
+	shards   int           // of the cluster
 	gateways int           // one unless above 1
 }
 
@@ -49,7 +50,7 @@ func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error
 	}
 	w.closing(func() error { return os.RemoveAll(dir) })
 
-	if w.redis, err = startStore(ctx, o.shards); err != nil {
+	if w.redis, err = startStore(ctx, o.cluster, o.shards); err != nil {
 		return nil, err
 	}
 	w.closing(w.redis.close)
