@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -34,6 +35,12 @@ type Device struct {
 	Platform Platform `json:"p"`
 	// Token is the provider's address of the device; see [ValidToken].
 	Token string `json:"t"`
+	// App is the name of its app in the configuration; empty for the default one. It is no
+	// part of who owns the token.
+	App string `json:"c,omitempty"`
+	// Environment is the environment of APNs that the app says the token is of,
+	// "production" or "sandbox"; empty when it says none, and on Android.
+	Environment string `json:"e,omitempty"`
 	// Generation is raised by every registration of the token, whoever makes
 	// it. It is the time of the registration in microseconds since 1970, or one
 	// more than the last generation where the clock has run back.
@@ -52,6 +59,12 @@ type Device struct {
 	// the token, in days since 1970 (UTC, Redis' clock; see [Day]), or 0. It is raised at most
 	// once a day, and stays while the token is the user's.
 	AcceptedDay int `json:"a,omitempty"`
+
+	// Learned is the environment of APNs that has accepted a push to the token, where the app
+	// says none; else empty. It stays while the token is the user's.
+	Learned string `json:"w,omitempty"`
+	// Missed says that both environments have called the token of this registration bad.
+	Missed bool `json:"b,omitempty"`
 
 	// Preferences are what its user has chosen; see [Registry.Prefer].
 	Preferences Preferences `json:"x,omitzero"`
@@ -104,12 +117,24 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
+func (d Device) validateEnvironment() error {
+	switch {
+	case d.Environment == "":
+	case d.Platform != IOS:
+		return &account.InvalidError{Field: "environment", Problem: "is for iOS alone"}
+	case d.Environment != "production" && d.Environment != "sandbox":
+		return &account.InvalidError{Field: "environment", Problem: "is neither production nor sandbox"}
+	}
+	return nil
+}
+
 // validate checks everything that an app sends.
 func (d Device) validate() error {
-	if err := ValidToken(d.Platform, d.Token); err != nil {
+	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateEnvironment()); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{
+		{"app", d.App},
 		{"model", d.Model},
 		{"manufacturer", d.Manufacturer},
 		{"product_name", d.ProductName},

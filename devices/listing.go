@@ -22,6 +22,8 @@ type Suspect struct {
 	Next int64 `json:"n"`
 	// Reason is what the provider said.
 	Reason string `json:"r"`
+	// Elsewhere says that the next attempt goes to the other environment of APNs.
+	Elsewhere bool `json:"e,omitempty"`
 }
 
 // Day returns the day of t as [Device.AcceptedDay] counts days.

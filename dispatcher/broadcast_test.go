@@ -263,7 +263,7 @@ func TestBroadcastScheduleAndExpiry(t *testing.T) {
 // shows the text.
 func TestBroadcastFailures(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
+	w := newWorld(t, func(o *Options) { delete(o.Senders, toIOS) })
 	w.android.answer = func(d *push.Delivery) push.Result {
 		switch {
 		case d.Token == "dead":

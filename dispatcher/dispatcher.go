@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,9 +39,12 @@ type Options struct {
 	Inbox       *inbox.Store
 	Devices     *devices.Registry
 	Credentials *credentials.Store
-	// Senders holds the provider of each platform; pushes to a platform without one are
-	// buried with the reason "off".
-	Senders map[devices.Platform]push.Sender
+	// Senders holds the sender of each route; pushes by a route without one are buried with
+	// the reason "off".
+	Senders map[push.Route]push.Sender
+	// Environments says, by app, to which environment of APNs pushes go where the device
+	// does not say it: production unless set.
+	Environments map[string]string
 	// InFlight bounds the attempts under way, per provider in this process, by lane: 100
 	// unless set.
 	InFlight [len(push.Lanes)]int
@@ -129,7 +133,7 @@ func New(o Options) *Dispatcher {
 	d.parser = event.NewParser(event.Options{Types: d.types, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
 	d.Outbox = outbox.New(outbox.Options{
 		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
-		RetryFor: o.RetryFor, Cluster: o.Cluster, Apps: []string{string(devices.Android), string(devices.IOS)}, Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
+		RetryFor: o.RetryFor, Cluster: o.Cluster, Routes: routeNames(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
 		Log: o.Log, Now: o.Now,
 	})
 	o.Metrics.MustRegister(outbox.NewCollector(d.Outbox))
@@ -153,7 +157,7 @@ func New(o Options) *Dispatcher {
 	})
 	d.Delivery = delivery.New(delivery.Options{
 		Redis: o.Redis, Partitions: o.Partitions, Outbox: d.Outbox, Inbox: o.Inbox, Devices: o.Devices, Reports: d.reports, Broadcasts: d.Broadcasts,
-		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Senders: o.Senders, InFlight: o.InFlight,
+		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Senders: o.Senders, Environments: o.Environments, InFlight: o.InFlight,
 		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
 	d.Janitor = retention.New(retention.Options{
@@ -165,6 +169,16 @@ func New(o Options) *Dispatcher {
 		Partitions: o.Partitions, Inbox: o.Inbox, Queues: d.Outbox, ValidHandoff: chat.ValidHandoff,
 	})
 	return d
+}
+
+// routeNames returns the names of the routes that have a sender, sorted.
+func routeNames(senders map[push.Route]push.Sender) []string {
+	names := make([]string, 0, len(senders))
+	for route := range senders {
+		names = append(names, route.String())
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Run delivers until ctx ends. Then it finishes the attempts that are under way, hands the

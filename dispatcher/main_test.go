@@ -110,6 +110,12 @@ func count(n int) func([]push.Delivery) bool {
 	return func(sent []push.Delivery) bool { return len(sent) >= n }
 }
 
+// The routes of the default app.
+var (
+	toAndroid = push.Route{App: push.DefaultApp, Platform: "android"}
+	toIOS     = push.Route{App: push.DefaultApp, Platform: "ios", Environment: push.Production}
+)
+
 // A world is a dispatcher with its dependencies and with keys of its own.
 type world struct {
 	*Dispatcher
@@ -144,7 +150,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 			Redis: redisClient, Batcher: b, Partitions: parts, Devices: registry.ListKey,
 			Dedupe: 7 * day, Keep: 90 * day, MaxNotifications: 1000, RetryFor: 24 * time.Hour,
 		}),
-		Senders: map[devices.Platform]push.Sender{devices.Android: w.android, devices.IOS: w.ios},
+		Senders: map[push.Route]push.Sender{toAndroid: w.android, toIOS: w.ios},
 		Lease:   time.Minute,                           // so long that no lease is lost on a busy machine; tests of take-overs use soon
 		Sends:   chat.Rate{PerSecond: 1e6, Burst: 1e6}, // tests of rate limits set their own
 		Log:     slog.New(slog.NewTextHandler(testWriter{t}, nil)),
@@ -153,7 +159,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	for _, f := range change {
 		f(&opts)
 	}
-	for _, app := range []string{"app:android", "app:ios"} { // as if acceptances had been noted for ever
+	for _, app := range []string{"app:" + toAndroid.String(), "app:" + toIOS.String()} { // as if acceptances had been noted for ever
 		redisClient.HSetNX(t.Context(), parts.Key(parts.Of(app), app+":facts"), "since", 1)
 	}
 	w.Dispatcher = New(opts)
@@ -362,7 +368,7 @@ func (w *world) left() (out, delayed, dead int) {
 		for p := range w.opts.Partitions.Len() {
 			for _, l := range push.Lanes {
 				streams = append(streams, tx.XLen(ctx, w.Outbox.StreamKey(p, l)))
-				for _, app := range []string{"", ":android", ":ios"} { // the latter wait for a circuit
+				for _, app := range []string{"", ":" + toAndroid.String(), ":" + toIOS.String()} { // the latter wait for a circuit
 					sets = append(sets, tx.ZCard(ctx, w.Outbox.DelayedKey(p, l)+app))
 				}
 			}

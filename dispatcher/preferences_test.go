@@ -87,7 +87,7 @@ func TestMutedTypes(t *testing.T) {
 					if d.Device == phone.ID {
 						want = outcome
 					}
-					if d.Outcome != want || want == "muted" && (d.Platform != devices.Android || d.Attempts != 0) {
+					if d.Outcome != want || want == "muted" && (d.Route != toAndroid || d.Attempts != 0) {
 						t.Errorf("%s: %+v, want %s", typ, d, want)
 					}
 				}

@@ -51,7 +51,7 @@ func newSandboxWorld(t *testing.T) (*world, *sandbox.Sandbox) {
 	must(err)
 	t.Cleanup(ios.Close)
 	return newWorld(t, func(o *Options) {
-		o.Senders = map[devices.Platform]push.Sender{devices.Android: android, devices.IOS: ios}
+		o.Senders = map[push.Route]push.Sender{toAndroid: android, toIOS: ios}
 	}), box
 }
 

@@ -331,7 +331,7 @@ func TestHangingProviderStarvesNobody(t *testing.T) {
 
 func TestPlatformThatIsOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { delete(o.Senders, devices.IOS) })
+	w := newWorld(t, func(o *Options) { delete(o.Senders, toIOS) })
 	w.register(66, devices.IOS, "A")
 	w.run()
 	w.publish(promo)

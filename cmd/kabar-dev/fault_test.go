@@ -84,7 +84,7 @@ func TestPlaygroundSignsIn(t *testing.T) {
 	t.Parallel()
 	g := launch(t, "--in-memory", "--fault", "invalid-grant")
 	curl := commands(g.out.String())
-	pasteUntil(t, curl[metrics]+" || true", `kabar_pushes_total{outcome="[a-z_]+",platform="android",reason="credentials"}`)
+	pasteUntil(t, curl[metrics]+" || true", `kabar_pushes_total{app="default",environment="",outcome="[a-z_]+",platform="android",reason="credentials"}`)
 }
 
 // TestFaultsAreDocumented checks that the guide describes each fault as the sandbox does, in

@@ -145,7 +145,7 @@ func pasteAll(t *testing.T, g *game) {
 		}
 	}
 	pasteUntil(t, curl[became], `^{"status":"OK","id":"nego-51588-waiting",.*"push":"done".*"platform":"android","outcome":"accepted"`)
-	pasteUntil(t, curl[metrics], `kabar_pushes_total{outcome="dead_token",platform="android",reason="UNREGISTERED"} 1`)
+	pasteUntil(t, curl[metrics], `kabar_pushes_total{app="default",environment="",outcome="dead_token",platform="android",reason="UNREGISTERED"} 1`)
 
 	if log := g.err.String(); log != "" {
 		t.Errorf("the log is not quiet:\n%s", log)

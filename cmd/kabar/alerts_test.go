@@ -56,24 +56,24 @@ var alertFaults = []alertFault{
 	{alert: "KabarCircuitOpen", inject: func(_ *testing.T, s *alertSite) {
 		s.sandbox.FCM.Fail(sandbox.AnyToken, -1, sandbox.Response{Status: http.StatusUnauthorized, NoDetails: true})
 		s.publishToAll("dompet")
-		s.until(`kabar_circuit_open{platform="android"}`, isOne)
+		s.until(`kabar_circuit_open{app="default",environment="",platform="android"}`, isOne)
 	}},
 	{alert: "KabarProviderUnreachable", inject: func(_ *testing.T, s *alertSite) {
 		s.sandbox.FCM.Outage(time.Hour)
 		s.publishToAll("dompet")
-		s.until(`kabar_provider_unreachable{platform="android"}`, isOne)
+		s.until(`kabar_provider_unreachable{app="default",environment="",platform="android"}`, isOne)
 	}},
 	{alert: "KabarDeadTokenStorm", inject: func(_ *testing.T, s *alertSite) {
 		for user := range alertUsers * 2 / 3 {
 			s.sandbox.FCM.Fail(phoneOf(user), -1, sandbox.Response{Reason: "UNREGISTERED"})
 		}
 		s.publishToAll("dompet")
-		s.until(`kabar_dead_token_storm{platform="android"}`, isOne)
+		s.until(`kabar_dead_token_storm{app="default",environment="",platform="android"}`, isOne)
 	}},
 	{alert: "KabarLanePaused", ages: 5*time.Minute + scrapeInterval, inject: func(_ *testing.T, s *alertSite) {
 		s.sandbox.FCM.Fail(sandbox.AnyToken, -1, sandbox.Response{Reason: "QUOTA_EXCEEDED", RetryAfter: time.Minute})
 		s.publishToAll("announcement")
-		s.until(`kabar_lane_paused{lane="bulk",platform="android"}`, isOne)
+		s.until(`kabar_lane_paused{app="default",environment="",lane="bulk",platform="android"}`, isOne)
 	}},
 	{alert: "KabarPushesUnsent", ages: 5 * time.Minute, inject: func(_ *testing.T, s *alertSite) {
 		s.sandbox.FCM.Fail(sandbox.AnyToken, -1, sandbox.Response{Reason: "UNAVAILABLE"})

@@ -33,10 +33,10 @@ func (c deadListCmd) Run(e *env) error {
 		return err
 	}
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tBURIED\tLANE\tTYPE\tUSER\tDEVICE\tATTEMPTS\tREASON")
+	fmt.Fprintln(w, "ID\tBURIED\tLANE\tTYPE\tUSER\tDEVICE\tROUTE\tATTEMPTS\tREASON")
 	for _, l := range letters {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n",
-			l.ID, stamp(l.BuriedAt), l.Lane, l.Type, l.Receiver, cmp.Or(l.Device, "all"), l.Attempts, l.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\n",
+			l.ID, stamp(l.BuriedAt), l.Lane, l.Type, l.Receiver, cmp.Or(l.Device, "all"), cmp.Or(l.Route, "-"), l.Attempts, l.Reason)
 	}
 	return w.Flush()
 }
@@ -56,8 +56,8 @@ func (c deadShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.out, "id        %s\naccepted  %s\nburied    %s\nlane      %s\ntype      %s\nuser      %d\ndevice    %s\nattempts  %d\nreason    %s\nbody      %s\n",
-		l.ID, stamp(l.AcceptedAt), stamp(l.BuriedAt), l.Lane, l.Type, l.Receiver, cmp.Or(l.Device, "all"), l.Attempts, l.Reason, l.Body)
+	_, err = fmt.Fprintf(e.out, "id        %s\naccepted  %s\nburied    %s\nlane      %s\ntype      %s\nuser      %d\ndevice    %s\nroute     %s\nattempts  %d\nreason    %s\nbody      %s\n",
+		l.ID, stamp(l.AcceptedAt), stamp(l.BuriedAt), l.Lane, l.Type, l.Receiver, cmp.Or(l.Device, "all"), cmp.Or(l.Route, "-"), l.Attempts, l.Reason, l.Body)
 	return err
 }
 

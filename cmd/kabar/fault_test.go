@@ -299,7 +299,7 @@ func unfinished(ctx context.Context, client redis.UniversalClient) (map[string]i
 		keys := []string{partitions.Key(i, "handoffs")}
 		for _, lane := range push.Lanes {
 			keys = append(keys, partitions.Key(i, "out:"+lane.String()))
-			for _, app := range []string{"", ":android", ":ios"} { // those that wait for a circuit
+			for _, app := range []string{"", ":default.android", ":default.ios.production"} { // those that wait for a circuit
 				keys = append(keys, partitions.Key(i, "delayed:"+lane.String()+app))
 			}
 		}

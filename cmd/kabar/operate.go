@@ -125,7 +125,7 @@ func (c eventCmd) Run(e *env) error {
 		w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
 		for _, d := range s.Devices {
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tattempts: %d\t%s\t%s\n",
-				d.Device, d.Platform, d.Outcome, cmp.Or(d.Reason, "-"), d.Attempts, stamp(d.At), cmp.Or(d.ProviderID, waiting(d)))
+				d.Device, d.Route, d.Outcome, cmp.Or(d.Reason, "-"), d.Attempts, stamp(d.At), cmp.Or(d.ProviderID, waiting(d)))
 		}
 		for _, r := range s.Receipts {
 			fmt.Fprintf(w, "  %s\tsaid %s\t%s\n", cmp.Or(r.Device, "an app"), r.Event, stamp(r.At))

@@ -261,7 +261,7 @@ func TestAdmin(t *testing.T) {
 	s.arrive("push", func() bool { return len(s.count("A")) == 1 })
 	s.arrive("it is counted", func() bool {
 		_, metrics := get(p.admin + "/metrics")
-		return strings.Contains(metrics, `kabar_pushes_total{outcome="accepted",platform="android"`)
+		return strings.Contains(metrics, `kabar_pushes_total{app="default",environment="",outcome="accepted",platform="android"`)
 	})
 	for path, want := range map[string]string{
 		"/healthz": "ok", "/readyz": "ready", "/debug/pprof/": "goroutine",

@@ -12,22 +12,22 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// An app is one app and environment at its provider, with all that decides whether pushes
+// An app is one app and environment at its provider (a route), with all that decides whether pushes
 // to it may be attempted now. Gateways share the state through Redis: run tells Redis once
 // a second at most what this gateway has seen, and at once what may open or close the
 // circuit. It is safe for concurrent use.
 type app struct {
-	platform devices.Platform
-	sender   push.Sender
-	release  func(ctx context.Context, b *rdb.Batcher, n int) (int, error) // makes waiting pushes due, for trials
-	keys     appKeys
-	batcher  *rdb.Batcher
-	log      *slog.Logger
-	now      func() time.Time
-	metrics  *metrics
-	reach    *reach
-	storms   stormCount
-	kick     chan struct{} // has room for one: run shares at once
+	route   push.Route
+	sender  push.Sender
+	release func(ctx context.Context, b *rdb.Batcher, n int) (int, error) // makes waiting pushes due, for trials
+	keys    appKeys
+	batcher *rdb.Batcher
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	reach   *reach
+	storms  stormCount
+	kick    chan struct{} // has room for one: run shares at once
 
 	mu       sync.Mutex
 	observed observed
@@ -44,19 +44,19 @@ type app struct {
 }
 
 // newApp returns an app. Run must run, so that gateways share what they see.
-func newApp(w *Workers, platform devices.Platform, sender push.Sender) *app {
-	name := string(platform)
-	w.metrics.circuit.WithLabelValues(name).Set(0)
-	w.metrics.storm.WithLabelValues(name).Set(0)
+func newApp(w *Workers, route push.Route, sender push.Sender) *app {
+	name := route.String()
+	w.metrics.circuit.WithLabelValues(of(route)...).Set(0)
+	w.metrics.storm.WithLabelValues(of(route)...).Set(0)
 	for _, l := range push.Lanes {
-		w.metrics.paused.WithLabelValues(name, l.String()).Set(0)
+		w.metrics.paused.WithLabelValues(of(route, l.String())...).Set(0)
 	}
 	return &app{
-		platform: platform, sender: sender, keys: appKeys{w.Partitions, name}, batcher: rdb.NewBatcher(w.Redis, 0),
+		route: route, sender: sender, keys: appKeys{w.Partitions, name}, batcher: rdb.NewBatcher(w.Redis, 0),
 		release: func(ctx context.Context, b *rdb.Batcher, n int) (int, error) {
 			return w.Outbox.Release(ctx, b, name, n)
 		},
-		log: w.Log, now: w.Now, metrics: w.metrics, reach: newReach(w.metrics, name), kick: make(chan struct{}, 1),
+		log: w.Log.With("", route), now: w.Now, metrics: w.metrics, reach: newReach(w.metrics, route), kick: make(chan struct{}, 1),
 	}
 }
 
@@ -213,7 +213,7 @@ func (a *app) run(ctx context.Context) {
 	for {
 		work, err := a.sync(ctx, len(busy) == 0)
 		if err != nil && !failing && ctx.Err() == nil {
-			a.log.Warn("the state of a provider cannot be shared between gateways", "platform", a.platform, "error", err)
+			a.log.Warn("the state of a provider cannot be shared between gateways", "error", err)
 		}
 		failing = err != nil
 		if work != nil {
@@ -224,7 +224,7 @@ func (a *app) run(ctx context.Context) {
 			}
 		}
 		a.watchStorm(ctx)
-		a.reach.log(a.log, a.now(), a.platform)
+		a.reach.log(a.log, a.now())
 		if !rdb.Sleep(ctx, minPause) {
 			return
 		}

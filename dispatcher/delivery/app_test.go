@@ -76,7 +76,7 @@ func (p *platformTest) gateway() *app {
 	w := &Workers{Options: Options{
 		Redis: p.redis, Partitions: rdb.NewPartitions(p.prefix, 4), Log: slog.New(slog.DiscardHandler), Now: p.now,
 	}, metrics: newMetrics(prometheus.NewRegistry())}
-	a := newApp(w, devices.Android, p.prober)
+	a := newApp(w, push.Route{App: "default", Platform: "android"}, p.prober)
 	a.release = func(context.Context, *rdb.Batcher, int) (int, error) {
 		if p.waiting == nil {
 			return 0, nil
@@ -152,7 +152,7 @@ func TestRefusedCredentials(t *testing.T) {
 	if since, why := third.openSince(); since == 0 || why != "UNAUTHENTICATED" {
 		t.Errorf("open since %d, %s", since, why)
 	}
-	if testutil.ToFloat64(first.metrics.circuit.WithLabelValues("android")) != 1 {
+	if testutil.ToFloat64(first.metrics.circuit.WithLabelValues("default", "android", "")) != 1 {
 		t.Error("the metric does not say so")
 	}
 	p.prober.set(accepted)
@@ -338,7 +338,7 @@ func TestStormIsShared(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	if testutil.ToFloat64(first.metrics.storm.WithLabelValues("android")) != 1 {
+	if testutil.ToFloat64(first.metrics.storm.WithLabelValues("default", "android", "")) != 1 {
 		t.Error("the metric does not say so")
 	}
 	canceled, cancel := context.WithCancel(t.Context())

@@ -46,11 +46,14 @@ type Options struct {
 	Locale text.Locale
 	// Location is the zone of the times in pushes.
 	Location *time.Location
-	// Senders holds the provider of each platform; pushes to a platform without one are
-	// buried with the reason "off".
-	Senders map[devices.Platform]push.Sender
-	// InFlight bounds the attempts under way, per provider in this process, by lane: 100
-	// where it is 0.
+	// Senders holds the sender of each route; pushes by a route without one are buried with
+	// the reason "off".
+	Senders map[push.Route]push.Sender
+	// Environments says, by app, to which environment of APNs pushes go where the device
+	// does not say it: production unless set.
+	Environments map[string]string
+	// InFlight bounds the attempts under way, per route in this process, by lane: 100 where
+	// it is 0.
 	InFlight [len(push.Lanes)]int
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
@@ -61,15 +64,17 @@ type Options struct {
 type Workers struct {
 	Options
 	metrics *metrics
-	apps    map[devices.Platform]*app
+	apps    map[push.Route]*app
+	named   map[string]*app // the same by the name of the route
 	lanes   [len(push.Lanes)]*lane
 }
 
 // New returns workers. They deliver pushes while Run runs.
 func New(o Options) *Workers {
-	w := &Workers{Options: o, metrics: newMetrics(o.Metrics), apps: make(map[devices.Platform]*app)}
-	for platform, sender := range o.Senders {
-		w.apps[platform] = newApp(w, platform, sender)
+	w := &Workers{Options: o, metrics: newMetrics(o.Metrics), apps: make(map[push.Route]*app), named: make(map[string]*app)}
+	for route, sender := range o.Senders {
+		w.apps[route] = newApp(w, route, sender)
+		w.named[route.String()] = w.apps[route]
 	}
 	for _, l := range push.Lanes {
 		w.lanes[l] = newLane(w, l, cmp.Or(o.InFlight[l], 100))
@@ -97,10 +102,19 @@ func (w *Workers) Run(ctx context.Context) {
 	}
 }
 
-// Open reports whether the circuit of an app is open, so that its pushes wait.
-func (w *Workers) Open(app string) bool {
-	a := w.apps[devices.Platform(app)]
+// Open reports whether the circuit of a route is open, so that its pushes wait.
+func (w *Workers) Open(route string) bool {
+	a := w.named[route]
 	return a != nil && a.open()
+}
+
+// route returns the way to a device.
+func (w *Workers) route(d devices.Device) push.Route {
+	r := push.Route{App: cmp.Or(d.App, push.DefaultApp), Platform: string(d.Platform)}
+	if d.Platform == devices.IOS {
+		r.Environment = cmp.Or(d.Environment, w.Environments[r.App], push.Production)
+	}
+	return r
 }
 
 // waitTimeout is how long an attempt waits for a place, a connection and a token of ours.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -25,7 +24,7 @@ const (
 type lane struct {
 	w        *Workers
 	lane     push.Lane
-	queues   map[devices.Platform]*queue
+	queues   map[push.Route]*queue
 	finished chan *task // to the settlers
 
 	batcher *rdb.Batcher // while running; of its own: lanes share no queue
@@ -43,14 +42,14 @@ func newLane(w *Workers, l push.Lane, inFlight int) *lane {
 	ln := &lane{
 		w:        w,
 		lane:     l,
-		queues:   make(map[devices.Platform]*queue),
+		queues:   make(map[push.Route]*queue),
 		finished: make(chan *task, maxHeld+w.Outbox.MaxRead()),
 		held:     make(map[outbox.Key]*task),
 		stuck:    make(map[int]int),
 		maxHeld:  maxHeld,
 	}
-	for platform, a := range w.apps {
-		ln.queues[platform] = newQueue(ln, a, inFlight)
+	for route, a := range w.apps {
+		ln.queues[route] = newQueue(ln, a, inFlight)
 	}
 	return ln
 }
@@ -257,7 +256,7 @@ func (l *lane) newTasks(messages []outbox.Message) []*task {
 		entry, err := outbox.ParseEntry(m.Value)
 		if err != nil {
 			l.w.Log.Error("an outbox entry cannot be read", "lane", l.lane, "id", m.ID, "error", err)
-			t.bury("", push.ReasonUnreadable, m.Value)
+			t.bury("", push.Route{}, push.ReasonUnreadable, m.Value)
 			l.finished <- t
 			continue
 		}

@@ -22,8 +22,7 @@ func Fragments() []outbox.Fragment { return []outbox.Fragment{amendFragment} }
 // answered decides what follows from a provider's answer to a job, and finishes the job.
 func (l *lane) answered(j *job, r push.Result) {
 	w, t := l.w, j.task
-	platform := string(j.device.Platform)
-	w.metrics.attempts.WithLabelValues(platform, r.Outcome.String(), string(r.Reason)).Inc()
+	w.metrics.attempts.WithLabelValues(of(j.route, r.Outcome.String(), string(r.Reason))...).Inc()
 	f := facts{device: j.device, attempts: t.entry.Attempt + 1, older: t.entry.Older, started: j.started, now: w.redisNow(t)}
 	if r.Outcome == push.DeadToken {
 		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
@@ -36,10 +35,10 @@ func (l *lane) answered(j *job, r push.Result) {
 		r.Backoff = cmp.Or(r.Backoff, refusedBackoff)
 		d.fate, d.outcome, d.delay = retry, outcomeRetrying, backoff(&r, f.attempts)
 	case d.outcome == outcomeSuspect && j.device.Suspect == nil:
-		w.metrics.suspects.WithLabelValues(platform, string(r.Reason)).Inc()
+		w.metrics.suspects.WithLabelValues(of(j.route, string(r.Reason))...).Inc()
 	case d.fate == forget:
-		if gone, err := l.forget(t, j.device, r.Reason); err != nil {
-			l.w.Log.Error("a dead device cannot be forgotten yet", "platform", platform, "error", err)
+		if gone, err := l.forget(j, r.Reason); err != nil {
+			l.w.Log.Error("a dead device cannot be forgotten yet", "", j.route, "error", err)
 			d.fate, d.outcome, d.delay, d.recheck = retry, outcomeSuspect, recheckAfter, true
 		} else if !gone { // it has changed meanwhile: another push was accepted, or it was registered anew
 			d.fate, d.outcome, d.delay, d.recheck = retry, outcomeSuspect, registeringDelay, true
@@ -72,10 +71,8 @@ func (l *lane) unsent(j *job, r push.Result) {
 func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 	t := j.task
 	again := t.entry.Retry(j.device.ID, attempts)
-	o := deviceOutcome{
-		Platform: j.device.Platform, Outcome: d.outcome, Reason: r.Reason, ProviderID: r.ProviderID,
-		Attempts: attempts, At: l.w.Now().UnixMilli(),
-	}
+	o := outcomeBy(j.route)
+	o.Outcome, o.Reason, o.ProviderID, o.Attempts, o.At = d.outcome, r.Reason, r.ProviderID, attempts, l.w.Now().UnixMilli()
 	if d.device != j.device {
 		keys, args := l.w.Devices.Amend(t.entry.User, j.device, d.device)
 		t.amend(amendment{j.device, r.Outcome == push.Accepted}, keys, args)
@@ -88,11 +85,11 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 	case forget:
 		t.fail(r.Reason)
 	case bury:
-		t.bury(j.device.ID, r.Reason, again.Value())
+		t.bury(j.device.ID, j.route, r.Reason, again.Value())
 	case wait:
 		again.Waits = string(push.ReasonCircuitOpen)
 		o.Since, o.Why = j.app.openSince()
-		l.w.delay(t, j.device, again, time.UnixMilli(again.Until).Sub(l.w.redisNow(t)), r.Reason)
+		l.w.delay(j, again, time.UnixMilli(again.Until).Sub(l.w.redisNow(t)), r.Reason)
 	case retry:
 		again.Recheck, again.Older = d.recheck, again.Older || d.older
 		if waits[r.Reason] {
@@ -102,7 +99,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 		if s := d.device.Suspect; s != nil && d.outcome == outcomeSuspect {
 			o.Since, o.Why, reason = s.Since, push.Reason(s.Reason), push.ReasonSuspect
 		}
-		if !l.w.delay(t, j.device, again, d.delay, reason) {
+		if !l.w.delay(j, again, d.delay, reason) {
 			o.Outcome, o.Reason = outcomeDead, reason
 		}
 	}
@@ -119,24 +116,26 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 var waits = map[push.Reason]bool{push.ReasonSuspect: true, push.ReasonRate: true, push.ReasonSlowedDown: true}
 
 // delay delays a push to a device, or buries it when its time is over by then, and reports
-// whether it delayed it. A push that waits for a circuit waits in its app's own set, until
+// whether it delayed it. A push that waits for a circuit waits in its route's own set, until
 // its time is over at the latest.
-func (w *Workers) delay(t *task, device devices.Device, again *outbox.Entry, by time.Duration, reason push.Reason) bool {
+func (w *Workers) delay(j *job, again *outbox.Entry, by time.Duration, reason push.Reason) bool {
+	t := j.task
 	d := outbox.Delayed{Entry: again, By: max(by, 0)}
 	if again.Waits == string(push.ReasonCircuitOpen) {
-		d.App = string(device.Platform)
+		d.Route = j.route.String()
 	} else if w.redisNow(t).Add(by).UnixMilli() > again.Until {
-		t.bury(device.ID, reason, again.Value())
+		t.bury(j.device.ID, j.route, reason, again.Value())
 		return false
 	}
 	t.delay(d)
-	w.metrics.retries.WithLabelValues(string(device.Platform), string(reason)).Inc()
+	w.metrics.retries.WithLabelValues(of(j.route, string(reason))...).Inc()
 	return true
 }
 
 // forget removes a registration whose token is dead: only the generation that was used. It
 // reports whether the device is gone.
-func (l *lane) forget(t *task, device devices.Device, reason push.Reason) (gone bool, err error) {
+func (l *lane) forget(j *job, reason push.Reason) (gone bool, err error) {
+	t, device := j.task, j.device
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	// Only as it was judged: a push that was accepted since has cleared it.
@@ -147,7 +146,7 @@ func (l *lane) forget(t *task, device devices.Device, reason push.Reason) (gone 
 	if err != nil || !unchanged {
 		return false, err
 	}
-	withdraw, err := l.w.Reports.Forgotten(ctx, l.batcher, t.entry, device.ID, string(device.Platform), string(reason))
+	withdraw, err := l.w.Reports.Forgotten(ctx, l.batcher, t.entry, device.ID, j.route, string(reason))
 	if err != nil {
 		return false, err
 	}
@@ -159,7 +158,7 @@ func (l *lane) forget(t *task, device devices.Device, reason push.Reason) (gone 
 		withdraw(ctx)
 		return false, nil
 	}
-	l.w.metrics.forgotten.WithLabelValues(string(device.Platform), string(reason)).Inc()
+	l.w.metrics.forgotten.WithLabelValues(of(j.route, string(reason))...).Inc()
 	return true, nil
 }
 
@@ -180,7 +179,7 @@ func (w *Workers) clear(user int64, device devices.Device) {
 			_, done, err = w.Devices.Change(ctx, user, listed[i], cleared(listed[i], w.Now()))
 		}
 		if err != nil {
-			w.Log.Warn("an acceptance cannot be noted", "platform", device.Platform, "error", err)
+			w.Log.Warn("an acceptance cannot be noted", "", w.route(device), "error", err)
 			return
 		}
 	}

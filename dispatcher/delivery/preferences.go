@@ -36,9 +36,9 @@ func (l *lane) wanting(t *task) []devices.Device {
 		case e.Owed != "" && device.ID != e.Owed, !includes(device):
 		case l.w.muted(device.Preferences, e.Type):
 			muted = true
-			t.note(device.ID, deviceOutcome{
-				Platform: device.Platform, Outcome: "muted", Attempts: e.Attempt, At: l.w.Now().UnixMilli(),
-			})
+			o := outcomeBy(l.w.route(device))
+			o.Outcome, o.Attempts, o.At = "muted", e.Attempt, l.w.Now().UnixMilli()
+			t.note(device.ID, o)
 		default:
 			wanting = append(wanting, device)
 		}

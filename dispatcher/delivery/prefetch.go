@@ -59,7 +59,7 @@ func (t *task) postpone(stopping bool, now time.Time) {
 	case stopping:
 		t.delay(outbox.Delayed{Entry: t.entry})
 	case now.UnixMilli() > t.entry.Until:
-		t.expire(now)
+		t.expire(push.Route{}, now)
 	default:
 		again := *t.entry
 		again.Quiet = false // it waits for Redis now
@@ -121,11 +121,11 @@ func (l *lane) send(ctx context.Context, t *task) {
 	e := t.entry
 	switch {
 	case t.poison: // buried with its body
-		t.bury(e.Owed, push.ReasonPoison, e.Value())
+		t.bury(e.Owed, l.w.owedRoute(t), push.ReasonPoison, e.Value())
 	case t.superseded(l.lane):
 		t.skip("superseded")
 	case l.w.redisNow(t).UnixMilli() > e.Until:
-		t.expire(l.w.Now())
+		t.expire(l.w.owedRoute(t), l.w.Now())
 	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})
 	default:
@@ -135,12 +135,23 @@ func (l *lane) send(ctx context.Context, t *task) {
 	l.finished <- t
 }
 
+// owedRoute returns the way to the one device that is owed the push; the zero Route if all of
+// the user's are, or if it is not listed any more.
+func (w *Workers) owedRoute(t *task) push.Route {
+	for _, d := range t.devices {
+		if d.ID == t.entry.Owed {
+			return w.route(d)
+		}
+	}
+	return push.Route{}
+}
+
 // expire buries a push whose time is over, with what it waited for as the reason.
-func (t *task) expire(now time.Time) {
+func (t *task) expire(route push.Route, now time.Time) {
 	e := t.entry
 	reason := push.Reason(cmp.Or(e.Waits, string(push.ReasonExpired)))
 	t.note(e.Owed, deviceOutcome{Outcome: outcomeDead, Reason: reason, Attempts: e.Attempt, At: now.UnixMilli()})
-	t.bury(e.Owed, reason, e.Value())
+	t.bury(e.Owed, route, reason, e.Value())
 }
 
 // start renders the push and queues a job for each device that wants it, unless it has
@@ -157,13 +168,14 @@ func (l *lane) start(ctx context.Context, t *task) {
 	delivery, err := l.w.render(t)
 	if err != nil {
 		l.w.Log.Error("a push cannot be rendered", "lane", l.lane, "id", t.key.ID, "error", err)
-		t.bury(t.entry.Owed, push.ReasonUnreadable, t.entry.Value())
+		t.bury(t.entry.Owed, l.w.owedRoute(t), push.ReasonUnreadable, t.entry.Value())
 		l.finished <- t
 		return
 	}
 	jobs := make([]*job, 0, len(wanting))
 	for _, device := range wanting {
-		j := &job{task: t, device: device, app: l.w.apps[device.Platform], delivery: delivery}
+		route := l.w.route(device)
+		j := &job{task: t, device: device, route: route, app: l.w.apps[route], delivery: delivery}
 		if device.Preferences.Private {
 			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
 		}
@@ -177,7 +189,7 @@ func (l *lane) start(ctx context.Context, t *task) {
 			l.unsent(j, r)
 			continue
 		}
-		l.queues[j.device.Platform].put(ctx, j)
+		l.queues[j.route].put(ctx, j)
 	}
 }
 
@@ -205,7 +217,7 @@ func (w *Workers) takeTrial(ctx context.Context, j *job, now time.Time) bool {
 	tried.TriedAt = now.UnixMilli()
 	tried, changed, err := w.Devices.Change(ctx, j.task.entry.User, j.device, tried)
 	if err != nil {
-		w.Log.Warn("a suspended device cannot be tried", "platform", j.device.Platform, "error", err)
+		w.Log.Warn("a suspended device cannot be tried", "", j.route, "error", err)
 	}
 	j.device = tried
 	return changed

@@ -142,7 +142,7 @@ func (a *app) slow(ctx context.Context, s *sharedState, o *observed) error {
 	}
 	s.slowdown, s.slowdownText = next, string(b)
 	p := next.Pauses[lane]
-	a.log.Warn("the provider asks to send less: the lane pauses", "platform", a.platform, "lane", lane.String(),
+	a.log.Warn("the provider asks to send less: the lane pauses", "lane", lane.String(),
 		"for", time.Duration(p.Until-p.Since)*time.Millisecond)
 	return nil
 }
@@ -177,7 +177,7 @@ func (a *app) probe(ctx context.Context, c *circuit) {
 	if !c.Credentials && (r.Outcome == push.Accepted || r.Outcome == push.Ambiguous) {
 		n, err := a.release(ctx, a.batcher, trials)
 		if err != nil && ctx.Err() == nil {
-			a.log.Warn("no push can be tried", "platform", a.platform, "error", err)
+			a.log.Warn("no push can be tried", "error", err)
 		}
 		tried = n > 0
 		if !rdb.Sleep(ctx, trialTime) || !a.open() {
@@ -199,7 +199,7 @@ func (a *app) finishProbe(ctx context.Context, c, next *circuit) {
 		return
 	}
 	if err := a.change(ctx, &s, next); err != nil {
-		a.log.Warn("the outcome of a probe cannot be shared between gateways", "platform", a.platform, "error", err)
+		a.log.Warn("the outcome of a probe cannot be shared between gateways", "error", err)
 		return
 	}
 	a.mu.Lock()
@@ -231,20 +231,20 @@ func (a *app) newestWhy() push.Reason {
 
 // showCircuit logs and shows a circuit that opens or closes. The caller holds mu.
 func (a *app) showCircuit(was, is *circuit) {
-	gauge := a.metrics.circuit.WithLabelValues(string(a.platform))
+	gauge := a.metrics.circuit.WithLabelValues(of(a.route)...)
 	switch {
 	case was == nil && is != nil:
 		gauge.Set(1)
 		a.log.Error("the provider does not accept our pushes: they wait, and single ones are tried",
-			"platform", a.platform, "reason", is.Why, "credentials_refused", is.Credentials)
+			"reason", is.Why, "credentials_refused", is.Credentials)
 	case was != nil && is == nil:
 		gauge.Set(0)
 		if a.opened { // another gateway has closed it
 			a.opened, a.differs = false, a.clock()
 			a.log.Error("the provider refuses the credentials of this gateway and accepts those of others: check its configuration and clock",
-				"platform", a.platform, "reason", was.Why)
+				"reason", was.Why)
 		}
-		a.log.Info("the provider accepts our pushes again", "platform", a.platform,
+		a.log.Info("the provider accepts our pushes again",
 			"after", a.clock().Sub(time.UnixMilli(was.Since)).Round(time.Second))
 	}
 }
@@ -256,6 +256,6 @@ func (a *app) showPauses(s slowdown) {
 		if s.wait(l, a.clock()) > 0 {
 			v = 1
 		}
-		a.metrics.paused.WithLabelValues(string(a.platform), l.String()).Set(v)
+		a.metrics.paused.WithLabelValues(of(a.route, l.String())...).Set(v)
 	}
 }

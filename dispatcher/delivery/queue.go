@@ -28,12 +28,13 @@ const (
 type job struct {
 	task     *task
 	device   devices.Device
-	app      *app // nil without a sender
+	route    push.Route
+	app      *app // of the route; nil without a sender
 	delivery push.Delivery
 	started  time.Time // of the newest request, by Redis' clock; zero: none was made
 }
 
-// A queue holds the jobs of one lane for one provider. It sends at most cap(slots) pushes
+// A queue holds the jobs of one lane for one route. It sends at most cap(slots) pushes
 // at a time.
 type queue struct {
 	lane    *lane
@@ -245,7 +246,7 @@ func (l *line) putOff(j *job, r *push.Result) {
 	now := l.lane.w.redisNow(j.task)
 	c := l.lane.w.Devices.PutOffCommand(ctx, j.device, now, now.Add(cmp.Or(r.RetryAfter, r.Backoff)))
 	if err := l.batcher.Do(ctx, c); err != nil {
-		l.lane.w.Log.Warn("a device cannot be put off", "platform", j.device.Platform, "error", err)
+		l.lane.w.Log.Warn("a device cannot be put off", "", j.route, "error", err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
@@ -32,8 +31,8 @@ type reach struct {
 	changed  bool // since the last log line
 }
 
-func newReach(m *metrics, app string) *reach {
-	r := &reach{gauge: m.unreachable.WithLabelValues(app)}
+func newReach(m *metrics, route push.Route) *reach {
+	r := &reach{gauge: m.unreachable.WithLabelValues(of(route)...)}
 	r.gauge.Set(0)
 	return r
 }
@@ -65,7 +64,7 @@ func (r *reach) note(now time.Time, result *push.Result) {
 }
 
 // log writes the log line that is due, if any.
-func (r *reach) log(log *slog.Logger, now time.Time, platform devices.Platform) {
+func (r *reach) log(log *slog.Logger, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.down && now.Sub(r.lastLost) > forgetLost { // nothing is sent: nobody knows
@@ -74,10 +73,10 @@ func (r *reach) log(log *slog.Logger, now time.Time, platform devices.Platform) 
 	}
 	switch {
 	case r.down && (r.changed || now.Sub(r.logged) >= repeatLog):
-		log.Error("the provider does not answer: pushes wait for their retries", "platform", platform,
+		log.Error("the provider does not answer: pushes wait for their retries",
 			"reason", r.reason, "attempts", r.lost, "for", now.Sub(r.since).Round(time.Second))
 	case !r.down && r.changed:
-		log.Info("the provider answers again", "platform", platform)
+		log.Info("the provider answers again")
 	default:
 		return
 	}

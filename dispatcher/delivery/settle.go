@@ -252,7 +252,7 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 
 // logBuried logs a dead letter with its event.
 func (l *lane) logBuried(t *task, d outbox.Dead) {
-	attrs := []any{"lane", l.lane.String(), "reason", d.Reason, "device", d.Device}
+	attrs := []any{"lane", l.lane.String(), "reason", d.Reason, "device", d.Device, "", d.Route}
 	if e := t.entry; e != nil {
 		attrs = append(attrs, "user", e.User, "type", e.Type, "notification", e.ID, "source", e.Source, "event", e.EventID)
 	}
@@ -262,7 +262,7 @@ func (l *lane) logBuried(t *task, d outbox.Dead) {
 // count updates the metrics once a settlement is written.
 func (l *lane) count(e *ending, held bool, results []int64) {
 	for _, d := range e.dead {
-		l.w.metrics.dead.WithLabelValues(l.lane.String(), d.Reason).Inc()
+		l.w.metrics.dead.WithLabelValues(of(d.Route, l.lane.String(), d.Reason)...).Inc()
 		l.logBuried(e.task, d)
 	}
 	if e.entry == nil {

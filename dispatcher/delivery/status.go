@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox"
@@ -28,8 +27,8 @@ type ReceiverStatus struct {
 
 // A DeviceStatus is the delivery status of an event on one device.
 type DeviceStatus struct {
-	Device   string // the device's id, never its token
-	Platform devices.Platform
+	Device string     // the device's id, never its token
+	Route  push.Route // the way to it; zero when it is not listed any more
 	// Outcome is "accepted", "refused", "unsendable", "forgotten", "moved", "dead", "read",
 	// "superseded", "muted" or "expired"; or, while the push waits, "retrying",
 	// "waiting_for_retry_after", "suspect", "circuit_open" or "quiet".
@@ -75,7 +74,7 @@ func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 			return s, fmt.Errorf("outcome of device %s: %w", device, err)
 		}
 		status := DeviceStatus{
-			Device: device, Platform: o.Platform, Outcome: o.Outcome, Reason: o.Reason,
+			Device: device, Route: o.route(), Outcome: o.Outcome, Reason: o.Reason,
 			ProviderID: o.ProviderID, Attempts: o.Attempts, At: time.UnixMilli(o.At), Why: o.Why,
 		}
 		if o.Since > 0 {

@@ -30,7 +30,7 @@ func (a *app) stormNow(ctx context.Context) storm {
 	s, err := a.countNow(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.log.Warn("devices that were called dead cannot be counted: no device is forgotten", "platform", a.platform, "error", err)
+			a.log.Warn("devices that were called dead cannot be counted: no device is forgotten", "error", err)
 		}
 		return storm{attempted: few + 1, dead: few + 1, since: now}
 	}
@@ -63,15 +63,15 @@ func (a *app) showStorm() {
 		return
 	}
 	c.shown = lasts
-	gauge := a.metrics.storm.WithLabelValues(string(a.platform))
+	gauge := a.metrics.storm.WithLabelValues(of(a.route)...)
 	if lasts {
 		gauge.Set(1)
 		a.log.Error("the provider calls many device tokens dead: devices are forgotten an hour later than usual, or not at all",
-			"platform", a.platform, "devices", c.storm.dead, "attempted", c.storm.attempted)
+			"devices", c.storm.dead, "attempted", c.storm.attempted)
 		return
 	}
 	gauge.Set(0)
-	a.log.Info("the provider calls few device tokens dead again", "platform", a.platform)
+	a.log.Info("the provider calls few device tokens dead again")
 }
 
 // watchStorm counts again while a storm lasts, to notice its end.

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -51,15 +52,42 @@ func (w *Workers) redisNow(t *task) time.Time { return w.Now().Add(t.ahead) }
 
 // A deviceOutcome is the entry of a record for one device.
 type deviceOutcome struct {
-	Platform   devices.Platform `json:"platform"`
-	Outcome    string           `json:"outcome"`
-	Reason     push.Reason      `json:"reason,omitempty"`
-	ProviderID string           `json:"provider_id,omitempty"`
-	Attempts   int              `json:"attempts"`
-	At         int64            `json:"at"` // ms
+	App      string `json:"app,omitempty"` // absent: the default one
+	Platform string `json:"platform"`
+	// Environment of APNs; absent: production.
+	Environment string      `json:"environment,omitempty"`
+	Outcome     string      `json:"outcome"`
+	Reason      push.Reason `json:"reason,omitempty"`
+	ProviderID  string      `json:"provider_id,omitempty"`
+	Attempts    int         `json:"attempts"`
+	At          int64       `json:"at"` // ms
 	// Since (ms) and Why are given while the push waits for something that began then.
 	Since int64       `json:"since,omitempty"`
 	Why   push.Reason `json:"why,omitempty"`
+}
+
+// outcomeBy returns the outcome of a push by a route, to be filled in.
+func outcomeBy(r push.Route) deviceOutcome {
+	o := deviceOutcome{App: r.App, Platform: r.Platform, Environment: r.Environment}
+	if o.App == push.DefaultApp {
+		o.App = ""
+	}
+	if o.Environment == push.Production {
+		o.Environment = ""
+	}
+	return o
+}
+
+// route returns the way that the push took, and the zero Route if it was not to take any.
+func (o *deviceOutcome) route() push.Route {
+	r := push.Route{App: cmp.Or(o.App, push.DefaultApp), Platform: o.Platform, Environment: o.Environment}
+	switch devices.Platform(o.Platform) {
+	case "":
+		return push.Route{}
+	case devices.IOS:
+		r.Environment = cmp.Or(o.Environment, push.Production)
+	}
+	return r
 }
 
 // note adds the outcome on a device to the event's record.
@@ -120,12 +148,12 @@ func (t *task) fail(reason push.Reason) {
 	t.countFailed(reason)
 }
 
-// bury makes a dead letter of an entry's value, for one device or, with "", for all devices
-// of the user.
-func (t *task) bury(device string, reason push.Reason, value string) {
+// bury makes a dead letter of an entry's value, for one device or, with "" and the zero
+// Route, for all devices of the user.
+func (t *task) bury(device string, route push.Route, reason push.Reason, value string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dead = append(t.dead, outbox.Dead{Device: device, Reason: string(reason), Value: value})
+	t.dead = append(t.dead, outbox.Dead{Device: device, Route: route, Reason: string(reason), Value: value})
 	t.countFailed(reason)
 }
 

@@ -34,6 +34,7 @@ type DeadLetter struct {
 	Lane       string
 	Receiver   int64
 	Device     string // its id; empty when the push was for all of the user's
+	Route      string // the way to the device, see push.Route; empty when it is not known
 	Type       string
 	Reason     string
 	Attempts   int
@@ -152,6 +153,7 @@ func newDeadLetter(partition int, m redis.XMessage) DeadLetter {
 		BuriedAt: idTime(m.ID),
 		Lane:     text("lane"),
 		Device:   text("device"),
+		Route:    text("route"),
 		Reason:   text("reason"),
 		value:    text(EntryField),
 	}

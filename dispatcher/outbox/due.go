@@ -24,14 +24,17 @@ var (
 )
 
 // ReturnDue moves delayed entries that are due back to their streams until ctx ends, and so
-// it does with everything that waits for an app while open says that the app's circuit is
-// closed. It asks open for each of Options.Apps several times a second.
-func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher, open func(app string) bool) {
+// it does with everything that waits for a route while open says that the route's circuit is
+// closed. It asks open for each route several times a second.
+func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher, open func(route string) bool) {
 	failing := false
-	for round := 1; rdb.Sleep(ctx, dueEvery); round++ {
+	for round := 0; rdb.Sleep(ctx, dueEvery); round++ {
 		err := o.returnDue(ctx, b, open)
 		if round%int(sweepEvery/dueEvery) == 0 {
-			err = errors.Join(err, o.sweepUnsent(ctx, b))
+			err = errors.Join(err, o.routes.share(ctx, b, o.routesKey()))
+			if round > 0 {
+				err = errors.Join(err, o.sweepUnsent(ctx, b))
+			}
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			o.log.Warn("delayed pushes cannot be returned to the outbox", "error", err)
@@ -42,11 +45,12 @@ func (o *Outbox) ReturnDue(ctx context.Context, b *rdb.Batcher, open func(app st
 }
 
 // returnDue runs one script for each partition.
-func (o *Outbox) returnDue(ctx context.Context, b *rdb.Batcher, open func(app string) bool) error {
-	args := []any{maxDue, 1 + len(o.apps), 0}
-	for _, app := range o.apps {
+func (o *Outbox) returnDue(ctx context.Context, b *rdb.Batcher, open func(route string) bool) error {
+	routes := o.routes.all()
+	args := []any{maxDue, 1 + len(routes), 0}
+	for _, route := range routes {
 		all := 1
-		if open(app) {
+		if open(route) {
 			all = 0
 		}
 		args = append(args, all)
@@ -56,20 +60,20 @@ func (o *Outbox) returnDue(ctx context.Context, b *rdb.Batcher, open func(app st
 		var keys []string
 		for _, l := range push.Lanes {
 			keys = append(keys, o.StreamKey(p, l))
-			keys = append(keys, o.delayedKeys(p, l)...)
+			keys = append(keys, o.delayedKeys(p, l, routes)...)
 		}
 		commands[p] = dueScript.Command(ctx, keys, args...)
 	}
 	return b.Do(ctx, commands...)
 }
 
-// Release moves up to n entries of each lane that wait for an app to their streams, although the app's
-// circuit is open, and returns how many it has moved: for the probes of a half-open
-// circuit. It takes urgent entries first, then chat, then bulk, of each lane from as many
+// Release moves up to n entries of each lane that wait for a route to their streams, although
+// the route's circuit is open, and returns how many it has moved: for the probes of a
+// half-open circuit. It takes urgent entries first, then chat, then bulk, of each lane from as many
 // partitions as possible, and from each set those that would be returned first. With an error it may also
 // have moved some, in the partitions that answered.
-func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, app string, n int) (int, error) {
-	waiting, err := o.waiting(ctx, b, app)
+func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, route string, n int) (int, error) {
+	waiting, err := o.waiting(ctx, b, route)
 	var commands []*rdb.Command
 	start := rand.IntN(o.partitions.Len())
 	for _, l := range push.Lanes {
@@ -78,7 +82,7 @@ func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, app string, n int)
 			if count == 0 {
 				continue
 			}
-			keys := []string{o.StreamKey(p, l), o.WaitingKey(p, l, app)}
+			keys := []string{o.StreamKey(p, l), o.WaitingKey(p, l, route)}
 			commands = append(commands, dueScript.Command(ctx, keys, count, 1, 1))
 		}
 	}
@@ -99,13 +103,13 @@ func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, app string, n int)
 	return moved, nil
 }
 
-// waiting returns how many entries wait for an app, by lane and partition. With an error it
+// waiting returns how many entries wait for a route, by lane and partition. With an error it
 // counts the partitions that answered.
-func (k *keys) waiting(ctx context.Context, b *rdb.Batcher, app string) (counts [len(push.Lanes)][]int, err error) {
+func (k *keys) waiting(ctx context.Context, b *rdb.Batcher, route string) (counts [len(push.Lanes)][]int, err error) {
 	var commands []*rdb.Command
 	for _, l := range push.Lanes {
 		for p := range k.partitions.Len() {
-			commands = append(commands, rdb.NewCommand(ctx, "zcard", k.WaitingKey(p, l, app)))
+			commands = append(commands, rdb.NewCommand(ctx, "zcard", k.WaitingKey(p, l, route)))
 		}
 	}
 	err = b.Do(ctx, commands...)

@@ -85,7 +85,7 @@ func TestReturnDueIsBounded(t *testing.T) {
 	if n := len(w.values(w.StreamKey(1, push.Bulk))); n != maxDue {
 		t.Errorf("returned %d", n)
 	}
-	for _, key := range w.delayedKeys(1, push.Bulk) {
+	for _, key := range w.delayedKeys(1, push.Bulk, w.routes.all()) {
 		if n := each - w.redis.ZCard(t.Context(), key).Val(); n < maxDue/3 || n > maxDue/3+1 {
 			t.Errorf("returned %d from %s", n, key)
 		}
@@ -208,12 +208,37 @@ func TestDelayForAnUnknownApp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	e := &Entry{User: 66, Owed: "d1", ID: "n1", Body: "{}"}
-	s := &Settlement{Key: w.hold(1, push.Chat, "v"), Lane: push.Chat, Delayed: []Delayed{{Entry: e, App: "watch"}}}
+	s := &Settlement{Key: w.hold(1, push.Chat, "v"), Lane: push.Chat, Delayed: []Delayed{{Entry: e, Route: "watch"}}}
 	if held, _ := w.settleEntry(s); !held {
 		t.Fatal("not held")
 	}
 	w.returnDueOnce("android", "ios")
 	if got := w.values(w.StreamKey(1, push.Chat)); len(got) != 1 {
 		t.Errorf("returned %q", got)
+	}
+}
+
+// What waits for a route that is not configured any more is found by a gateway that has never
+// heard of it, and returned: its circuit is not open there.
+func TestRoutesThatAreNotConfiguredAnyMore(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	former := newRoutes([]string{"seller.android"})
+	if err := former.share(ctx, w.batcher, w.routesKey()); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(1, push.Chat, "seller.android", "v", time.Now().Add(time.Hour))
+	if w.returnDueOnce(); w.routes.know("seller.android") || len(w.values(w.StreamKey(1, push.Chat))) != 0 {
+		t.Error("it was known before")
+	}
+	if err := w.routes.share(ctx, w.batcher, w.routesKey()); err != nil {
+		t.Fatal(err)
+	}
+	w.returnDueOnce()
+	if values := w.values(w.StreamKey(1, push.Chat)); len(values) != 1 || values[0] != "v" {
+		t.Errorf("returned %q", values)
+	}
+	if err := former.share(ctx, w.batcher, w.routesKey()); err != nil || !former.know("ios") {
+		t.Errorf("the other way round: %v, %q", err, former.all())
 	}
 }

@@ -14,8 +14,12 @@ const EntryField = "e"
 // keys name the keys of an outbox.
 type keys struct {
 	partitions *rdb.Partitions
-	apps       []string
+	routes     *routes
 }
+
+// routesKey is a set, kept for ever: the names of all routes by which entries have ever
+// waited, so that those of a route which is not configured any more are found.
+func (k *keys) routesKey() string { return k.partitions.Key(0, "routes") }
 
 // StreamKey is a stream, kept until its entries are settled: the outbox of a partition's
 // lane. Entries have one field, e.
@@ -29,19 +33,19 @@ func (k *keys) DelayedKey(partition int, l push.Lane) string {
 	return k.partitions.Key(partition, "delayed:"+l.String())
 }
 
-// WaitingKey is a sorted set, kept until its members are due or the circuit of the app is
-// closed: entries that wait for an app, scored with the moment in milliseconds at which they
-// are returned even if its circuit is still open. app is one of Options.Apps.
-func (k *keys) WaitingKey(partition int, l push.Lane, app string) string {
-	return k.DelayedKey(partition, l) + ":" + app
+// WaitingKey is a sorted set, kept until its members are due or the circuit of the route is
+// closed: entries that wait for a route, scored with the moment in milliseconds at which they
+// are returned even if its circuit is still open.
+func (k *keys) WaitingKey(partition int, l push.Lane, route string) string {
+	return k.DelayedKey(partition, l) + ":" + route
 }
 
 // delayedKeys returns the delayed set of a partition's lane and then its waiting sets, in
-// the order of Options.Apps.
-func (k *keys) delayedKeys(partition int, l push.Lane) []string {
+// the order of routes.
+func (k *keys) delayedKeys(partition int, l push.Lane, routes []string) []string {
 	keys := []string{k.DelayedKey(partition, l)}
-	for _, app := range k.apps {
-		keys = append(keys, k.WaitingKey(partition, l, app))
+	for _, route := range routes {
+		keys = append(keys, k.WaitingKey(partition, l, route))
 	}
 	return keys
 }
@@ -56,7 +60,7 @@ func (k *keys) unsentKey(partition int, l push.Lane) string {
 }
 
 // deadKey is a stream, trimmed to KeepDead by its ids: the dead letters of a partition.
-// Entries have the fields e, lane, device and reason.
+// Entries have the fields e, lane, device, route and reason.
 func (k *keys) deadKey(partition int) string {
 	return k.partitions.Key(partition, "dead")
 }

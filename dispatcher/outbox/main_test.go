@@ -94,7 +94,7 @@ func newWorldAt(t *testing.T, addr string) *world {
 	w := &world{t: t}
 	w.Outbox = New(Options{
 		Redis: client, Batcher: b, Partitions: rdb.NewPartitions(prefix, 4), Bodies: bodies{"b1": `{"type":"discount"}`},
-		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Apps: []string{"android", "ios"}, Fragments: fragments,
+		Consumer: "me", Lease: time.Minute, RetryFor: time.Hour, Routes: []string{"android", "ios"}, Fragments: fragments,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() time.Time { return now.Add(time.Duration(w.passed.Load())) },
 	})
 	for _, l := range push.Lanes {

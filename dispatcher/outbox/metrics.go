@@ -37,7 +37,7 @@ func (o *Outbox) gauges(ctx context.Context) ([]prometheus.Metric, error) {
 	for p := range o.partitions.Len() {
 		for _, l := range push.Lanes {
 			depth[l] = append(depth[l], pipe.XLen(ctx, o.StreamKey(p, l)))
-			for _, key := range o.delayedKeys(p, l) {
+			for _, key := range o.delayedKeys(p, l, o.routes.all()) {
 				delayed[l] = append(delayed[l], pipe.ZCard(ctx, key))
 			}
 			first[l] = append(first[l], pipe.XRangeN(ctx, o.StreamKey(p, l), "-", "+", 1))

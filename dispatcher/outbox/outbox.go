@@ -20,7 +20,7 @@ type Bodies interface {
 	Get(ctx context.Context, user int64, keys ...string) (map[string]inbox.Text, error)
 }
 
-// Options configure an Outbox. All but Apps, Cluster and Fragments are required.
+// Options configure an Outbox. All but Routes, Cluster and Fragments are required.
 type Options struct {
 	Redis redis.UniversalClient
 	// Batcher carries the operator's commands.
@@ -33,9 +33,10 @@ type Options struct {
 	Lease time.Duration
 	// RetryFor is how long a requeued dead letter is retried.
 	RetryFor time.Duration
-	// Apps are the names of the apps that entries may wait for; see Delayed. They are part
-	// of keys: never rename one.
-	Apps []string
+	// Routes are the names of the routes that entries may wait for; see Delayed. They are part
+	// of keys. Entries that wait for a route which is not among them any more are found and
+	// returned, too.
+	Routes []string
 	// Cluster says that one read cannot span the streams of all partitions.
 	Cluster bool
 	// Fragments are the Lua fragments that settling may run for packages above.
@@ -63,7 +64,7 @@ type Outbox struct {
 // New returns an outbox. It does not talk to Redis yet.
 func New(o Options) *Outbox {
 	out := &Outbox{
-		keys: keys{partitions: o.Partitions, apps: o.Apps}, redis: o.Redis, batcher: o.Batcher, bodies: o.Bodies,
+		keys: keys{partitions: o.Partitions, routes: newRoutes(o.Routes)}, redis: o.Redis, batcher: o.Batcher, bodies: o.Bodies,
 		consumer: o.Consumer, lease: o.Lease, retryFor: o.RetryFor, cluster: o.Cluster, log: o.Log, now: o.Now,
 		settle: settleScript(o.Fragments),
 	}
@@ -127,14 +128,14 @@ func (o *Outbox) TrimDead(ctx context.Context) {
 }
 
 // Backlog returns how many entries of a partition's lane are to be sent or due before a
-// moment, and how many are delayed in all. Those that wait for an app are among the delayed
+// moment, and how many are delayed in all. Those that wait for a route are among the delayed
 // ones only: nobody knows when they are sent.
 func (o *Outbox) Backlog(ctx context.Context, partition int, l push.Lane, before time.Time) (soon, delayed int64, err error) {
 	pipe := o.redis.Pipeline()
 	queued := pipe.XLen(ctx, o.StreamKey(partition, l))
 	due := pipe.ZCount(ctx, o.DelayedKey(partition, l), "-inf", fmt.Sprint(before.UnixMilli()))
 	var all []*redis.IntCmd
-	for _, key := range o.delayedKeys(partition, l) {
+	for _, key := range o.delayedKeys(partition, l, o.routes.all()) {
 		all = append(all, pipe.ZCard(ctx, key))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {

@@ -34,7 +34,7 @@ func (o *Outbox) DropEntries(ctx context.Context, partition int, match func(valu
 			}
 			return true
 		}
-		for _, set := range o.delayedKeys(partition, l) {
+		for _, set := range o.delayedKeys(partition, l, o.routes.all()) {
 			if err := rdb.DropMembers(ctx, o.redis, set, matched); err != nil {
 				return err
 			}
@@ -65,8 +65,8 @@ func (o *Outbox) EachEntry(ctx context.Context, partition int, f func(set, value
 		if err := rdb.DropMembers(ctx, o.redis, o.DelayedKey(partition, l), visit("delayed:"+l.String())); err != nil {
 			return err
 		}
-		for _, app := range o.apps {
-			if err := rdb.DropMembers(ctx, o.redis, o.WaitingKey(partition, l, app), visit("delayed:"+l.String()+":"+app)); err != nil {
+		for _, route := range o.routes.all() {
+			if err := rdb.DropMembers(ctx, o.redis, o.WaitingKey(partition, l, route), visit("delayed:"+l.String()+":"+route)); err != nil {
 				return err
 			}
 		}

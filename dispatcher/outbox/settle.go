@@ -57,17 +57,17 @@ func settleScript(fragments []Fragment) *rdb.Script {
 type Delayed struct {
 	Entry *Entry
 	By    time.Duration
-	// App is the app whose circuit the entry waits for. The entry is returned as soon as
-	// that circuit is closed, and after By at the latest. When App is empty, or none of
-	// Options.Apps, the entry is returned after By.
-	App string
+	// Route is the route whose circuit the entry waits for. The entry is returned as soon as
+	// that circuit is closed, and after By at the latest. When Route is empty, or unknown, the
+	// entry is returned after By.
+	Route string
 }
 
 // entry returns the entry as it is stored. A push that waits for the end of quiet hours has
 // no age until then.
 func (d *Delayed) entry(now time.Time) *Entry {
 	e := *d.Entry
-	e.Quiet = e.Quiet && d.App == ""
+	e.Quiet = e.Quiet && d.Route == ""
 	e.Since = cmp.Or(e.since(), now.UnixMilli())
 	if e.Quiet {
 		e.Since = now.Add(d.By).UnixMilli()
@@ -77,7 +77,8 @@ func (d *Delayed) entry(now time.Time) *Entry {
 
 // A Dead is an entry that is not tried any more.
 type Dead struct {
-	Device string // its id; "" when the push was for all of the user's
+	Device string     // its id; "" when the push was for all of the user's
+	Route  push.Route // to the device; zero when it is not known
 	Reason string
 	Value  string // of the entry
 }
@@ -199,8 +200,8 @@ func appendSettlement(o *Outbox, keys []string, args []any, s *Settlement) (allK
 	args = append(args, s.Key.ID, lines, settled, len(s.Delayed))
 	for _, d := range s.Delayed {
 		set := o.DelayedKey(s.Key.Partition, s.Lane)
-		if slices.Contains(o.apps, d.App) {
-			set = o.WaitingKey(s.Key.Partition, s.Lane, d.App)
+		if o.routes.know(d.Route) {
+			set = o.WaitingKey(s.Key.Partition, s.Lane, d.Route)
 		}
 		keys = append(keys, set)
 		e := d.entry(o.now())
@@ -213,7 +214,11 @@ func appendSettlement(o *Outbox, keys []string, args []any, s *Settlement) (allK
 	}
 	args = append(args, len(s.Dead))
 	for _, d := range s.Dead {
-		args = append(args, d.Device, d.Reason, d.Value)
+		route := ""
+		if d.Route != (push.Route{}) {
+			route = d.Route.String()
+		}
+		args = append(args, d.Device, route, d.Reason, d.Value)
 	}
 	args = append(args, 0)
 	calls := len(args) - 1

@@ -18,7 +18,7 @@
 --         '' (it was never delayed)
 --         number of delayed entries, then of each the delay in ms, the entry, and the member
 --         of the index that stands for it ('': none) with its score
---         number of dead letters, then device, reason and entry of each
+--         number of dead letters, then device, route, reason and entry of each
 --         number of fragments, then for each its name, its number of keys, its number of
 --         arguments, and the arguments
 -- Reply of each entry {1, what each fragment returned, …}, or {0} when another consumer
@@ -48,7 +48,7 @@ local function next_entry()
   for n = 1, next_number() do
     e.delayed[n] = {set = next_key(), delay = next_number(), entry = next_arg(), member = next_arg(), since = next_arg()}
   end
-  for n = 1, next_number() do e.letters[n] = {device = next_arg(), reason = next_arg(), entry = next_arg()} end
+  for n = 1, next_number() do e.letters[n] = {device = next_arg(), route = next_arg(), reason = next_arg(), entry = next_arg()} end
   for n = 1, next_number() do e.calls[n] = next_call() end
   return e
 end
@@ -91,7 +91,7 @@ local function settle(e, lane, dead, index)
     end
   end
   for _, l in ipairs(e.letters) do
-    redis.call('XADD', dead, '*', 'lane', lane, 'device', l.device, 'reason', l.reason, 'e', l.entry)
+    redis.call('XADD', dead, '*', 'lane', lane, 'device', l.device, 'route', l.route, 'reason', l.reason, 'e', l.entry)
   end
   local outcome = {1}
   for _, call in ipairs(e.calls) do

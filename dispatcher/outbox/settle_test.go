@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,9 +43,9 @@ func (w *world) full(key Key, l push.Lane, suffix string) *Settlement {
 		Delayed: []Delayed{
 			{Entry: &Entry{User: 66, Owed: "d1", ID: "n1", Body: "{}"}, By: time.Hour},
 			{Entry: &Entry{User: 66, Owed: "d2", ID: "n1", Body: "{}"}},
-			{Entry: &Entry{User: 66, Owed: "d3", ID: "n1", Waits: "circuit_open", Body: "{}"}, By: time.Minute, App: "ios"},
+			{Entry: &Entry{User: 66, Owed: "d3", ID: "n1", Waits: "circuit_open", Body: "{}"}, By: time.Minute, Route: "ios"},
 		},
-		Dead: []Dead{{"d3", "refused", "v3"}, {"", "expired", "v4"}},
+		Dead: []Dead{{"d3", push.Route{App: "default", Platform: "android"}, "refused", "v3"}, {"", push.Route{}, "expired", "v4"}},
 		Additions: []Addition{
 			{Fragment: copyFragment, Keys: []string{name("a"), name("b")}, Args: []any{"for a", "for b", "for none"}},
 			{},
@@ -64,8 +65,8 @@ func (w *world) checkFull(s *Settlement, suffix string, earliest, latest float64
 	}
 	for _, d := range s.Delayed {
 		key := w.DelayedKey(p, s.Lane)
-		if d.App != "" {
-			key = w.WaitingKey(p, s.Lane, d.App)
+		if d.Route != "" {
+			key = w.WaitingKey(p, s.Lane, d.Route)
 		}
 		wait := float64(d.By.Milliseconds())
 		stored := *d.Entry
@@ -81,7 +82,8 @@ func (w *world) checkFull(s *Settlement, suffix string, earliest, latest float64
 		if text("lane") != s.Lane.String() {
 			w.t.Errorf("a dead letter of lane %q", text("lane"))
 		}
-		dead = append(dead, Dead{text("device"), text("reason"), text(EntryField)})
+		app, platform, _ := strings.Cut(text("route"), ".")
+		dead = append(dead, Dead{text("device"), push.Route{App: app, Platform: platform}, text("reason"), text(EntryField)})
 	}
 	if diff := cmp.Diff(s.Dead, dead); diff != "" {
 		w.t.Errorf("dead letters: %s", diff)
@@ -164,7 +166,7 @@ func TestSettleWithoutHolding(t *testing.T) {
 			if record := w.redis.Get(t.Context(), s.Record).Val(); record != "before\n" {
 				t.Errorf("record %q", record)
 			}
-			written := append(w.delayedKeys(2, push.Chat), w.deadKey(2))
+			written := append(w.delayedKeys(2, push.Chat, w.routes.all()), w.deadKey(2))
 			for _, a := range s.Additions {
 				written = append(written, a.Keys...)
 			}
@@ -225,7 +227,7 @@ func TestSettleTogether(t *testing.T) {
 			Additions: []Addition{{Fragment: appendFragment, Keys: []string{name("list")}, Args: slices.Repeat([]any{"x"}, i)}},
 		}
 		if i%11 == 3 {
-			s.Dead = []Dead{{"d", "refused", strconv.Itoa(i)}}
+			s.Dead = []Dead{{Device: "d", Reason: "refused", Value: strconv.Itoa(i)}}
 		}
 		if wrong {
 			s.Additions[0].Keys = []string{s.Record}

@@ -32,14 +32,15 @@ var (
 
 // sweepUnsent drops members of the index whose entries are gone. It takes two calls.
 func (k *keys) sweepUnsent(ctx context.Context, b *rdb.Batcher) error {
+	routes := k.routes.all()
 	commands := make([]*rdb.Command, k.partitions.Len())
 	for p := range commands {
 		var keys []string
 		for _, l := range push.Lanes {
 			keys = append(keys, k.unsentKey(p, l), k.StreamKey(p, l))
-			keys = append(keys, k.delayedKeys(p, l)...)
+			keys = append(keys, k.delayedKeys(p, l, routes)...)
 		}
-		commands[p] = sweepScript.Command(ctx, keys, 1+len(k.apps))
+		commands[p] = sweepScript.Command(ctx, keys, 1+len(routes))
 	}
 	return b.Do(ctx, commands...)
 }

@@ -75,7 +75,7 @@ func TestUnsentAge(t *testing.T) {
 	w.checkUnsent("held", 10*time.Minute)
 	w.settleAs(key, e,
 		Delayed{Entry: e.Retry("d1", 1), By: time.Hour},
-		Delayed{Entry: e.Retry("d2", 0), By: time.Hour, App: "ios"})
+		Delayed{Entry: e.Retry("d2", 0), By: time.Hour, Route: "ios"})
 	w.checkUnsent("delayed", 10*time.Minute)
 	w.queue(1, push.Urgent, aged(time.Minute).Value())
 	young, youngEntry := w.read(push.Urgent)
@@ -156,7 +156,7 @@ func TestUnsentAgeOfErased(t *testing.T) {
 		key, e := w.read(push.Urgent)
 		w.settleAs(key, e,
 			Delayed{Entry: e.Retry("d1", 1), By: time.Hour},
-			Delayed{Entry: e.Retry("d2", 1), By: time.Hour, App: "ios"})
+			Delayed{Entry: e.Retry("d2", 1), By: time.Hour, Route: "ios"})
 	}
 	w.returnDueOnce()
 	w.read(push.Urgent)
@@ -189,7 +189,7 @@ func TestSweepUnsent(t *testing.T) {
 		t.Helper()
 		w.queue(1, push.Urgent, aged(before).Value())
 		key, e := w.read(push.Urgent)
-		w.settleAs(key, e, Delayed{Entry: e.Retry("d1", 1), By: by, App: app})
+		w.settleAs(key, e, Delayed{Entry: e.Retry("d1", 1), By: by, Route: app})
 	}
 	delay(4*time.Hour, 0, "") // the one that vanishes
 	w.returnDueOnce()
@@ -220,7 +220,7 @@ func TestSweepUnsent(t *testing.T) {
 	if n := w.indexed(1, push.Urgent); n != 3 {
 		t.Errorf("%d members are left", n)
 	}
-	for _, key := range w.delayedKeys(1, push.Urgent) {
+	for _, key := range w.delayedKeys(1, push.Urgent, w.routes.all()) {
 		w.redis.Del(ctx, key)
 	}
 	sweeps()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -26,6 +27,15 @@ func about(e *outbox.Entry, device, reason string) aboutEvent {
 	return aboutEvent{e.EventID, e.Source, e.User, device, reason}
 }
 
+// aboutRoute has the fields that say which way the push to a device takes.
+type aboutRoute struct {
+	App         string `json:"app,omitempty"` // absent, like the others: not known
+	Platform    string `json:"platform,omitempty"`
+	Environment string `json:"environment,omitempty"` // of APNs
+}
+
+func by(r push.Route) aboutRoute { return aboutRoute{r.App, r.Platform, r.Environment} }
+
 // Failures returns the addition to an entry's settlement that queues a report of each of
 // its dead letters; the zero Addition when there is nothing to queue. Fragment returns how
 // many old reports were dropped to make room: pass that to Queued.
@@ -37,9 +47,10 @@ func (r *Reports) Failures(partition int, e *outbox.Entry, letters []outbox.Dead
 	for _, letter := range letters {
 		args = append(args, r.newID(), r.body(EventFailed, struct {
 			aboutEvent
+			aboutRoute
 			Type           string `json:"type"`
 			NotificationID string `json:"notification_id"`
-		}{about(e, letter.Device, letter.Reason), e.Type, e.ID}))
+		}{about(e, letter.Device, letter.Reason), by(letter.Route), e.Type, e.ID}))
 	}
 	return outbox.Addition{
 		Fragment: Fragment.Name,
@@ -119,7 +130,7 @@ const forgottenDelay = 5500 * time.Millisecond
 // error, withdraw removes the report again, for a device that turns out to have been
 // registered anew.
 func (r *Reports) Forgotten(
-	ctx context.Context, b *rdb.Batcher, e *outbox.Entry, device, platform, reason string,
+	ctx context.Context, b *rdb.Batcher, e *outbox.Entry, device string, route push.Route, reason string,
 ) (withdraw func(context.Context), err error) {
 	s := r.wants(e.Service, DeviceForgotten)
 	if s == nil {
@@ -128,8 +139,8 @@ func (r *Reports) Forgotten(
 	partition := r.partitions.OfUser(e.User)
 	entry, err := s.put(ctx, b, partition, forgottenDelay, &Report{ID: r.newID(), Body: r.body(DeviceForgotten, struct {
 		aboutEvent
-		Platform string `json:"platform"`
-	}{about(e, device, reason), platform})}, "")
+		aboutRoute
+	}{about(e, device, reason), by(route)})}, "")
 	return func(ctx context.Context) {
 		if err := b.Do(ctx, s.settleCommand(ctx, partition, entry, "")); err != nil {
 			r.log.Warn("the report of a device that was registered anew cannot be withdrawn", "error", err)

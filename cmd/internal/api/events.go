@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/content"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
@@ -297,15 +296,17 @@ type eventReceipt struct {
 
 // deviceOutcome is the JSON of an event's delivery status on one phone.
 type deviceOutcome struct {
-	Device     string           `json:"device"`
-	Platform   devices.Platform `json:"platform"`
-	Outcome    string           `json:"outcome"`
-	Reason     *string          `json:"reason"`
-	ProviderID *string          `json:"provider_id"`
-	Attempts   int              `json:"attempts"`
-	At         string           `json:"at"`
-	Since      string           `json:"since,omitempty"`
-	Why        string           `json:"why,omitempty"`
+	Device      string  `json:"device"`
+	App         string  `json:"app,omitempty"`
+	Platform    string  `json:"platform"`
+	Environment string  `json:"environment,omitempty"`
+	Outcome     string  `json:"outcome"`
+	Reason      *string `json:"reason"`
+	ProviderID  *string `json:"provider_id"`
+	Attempts    int     `json:"attempts"`
+	At          string  `json:"at"`
+	Since       string  `json:"since,omitempty"`
+	Why         string  `json:"why,omitempty"`
 }
 
 func (es *events) receiver(st delivery.ReceiverStatus) receiver {
@@ -323,7 +324,7 @@ func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 	}
 	for i, d := range st.Devices {
 		re.Devices[i] = deviceOutcome{
-			Device: d.Device, Platform: d.Platform, Outcome: d.Outcome,
+			Device: d.Device, App: d.Route.App, Platform: d.Route.Platform, Environment: d.Route.Environment, Outcome: d.Outcome,
 			Reason: orNull(string(d.Reason)), ProviderID: orNull(d.ProviderID),
 			Attempts: d.Attempts, At: timestamp(d.At, es.location), Why: string(d.Why),
 		}

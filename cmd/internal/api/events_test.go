@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
@@ -258,18 +257,18 @@ func TestShowWhyAPushWaits(t *testing.T) {
 		Receiver: 66, NotificationID: "69a3ecd81a2b3c4d5e6f7081", StoredAt: at, Push: "retrying",
 		Devices: []delivery.DeviceStatus{
 			{
-				Device: "9f86d081884c7d65", Platform: devices.Android, Outcome: "circuit_open", Reason: push.ReasonCircuitOpen, Attempts: 1,
+				Device: "9f86d081884c7d65", Route: toAndroid, Outcome: "circuit_open", Reason: push.ReasonCircuitOpen, Attempts: 1,
 				At: at.Add(time.Minute), Since: at, Why: "UNAUTHENTICATED",
 			},
-			{Device: "b5bb9d8014a0f9b1", Platform: devices.IOS, Outcome: "retrying", Reason: "ServiceUnavailable", Attempts: 2, At: at},
+			{Device: "b5bb9d8014a0f9b1", Route: toIOS, Outcome: "retrying", Reason: "ServiceUnavailable", Attempts: 2, At: at},
 		},
 	}}}})
 	got := requestAsShop(h, "GET", "/v2/events/e.json", "")
 	const want = `{"status":"OK","id":"e","receivers":[{"receiver_id":66,"notification_id":"69a3ecd81a2b3c4d5e6f7081",` +
 		`"stored_at":"2026-03-01T07:30:00.000Z","live":false,"push":"retrying","devices":[` +
-		`{"device":"9f86d081884c7d65","platform":"android","outcome":"circuit_open","reason":"circuit_open","provider_id":null,` +
+		`{"device":"9f86d081884c7d65","app":"default","platform":"android","outcome":"circuit_open","reason":"circuit_open","provider_id":null,` +
 		`"attempts":1,"at":"2026-03-01T07:31:00.000Z","since":"2026-03-01T07:30:00.000Z","why":"UNAUTHENTICATED"},` +
-		`{"device":"b5bb9d8014a0f9b1","platform":"ios","outcome":"retrying","reason":"ServiceUnavailable","provider_id":null,` +
+		`{"device":"b5bb9d8014a0f9b1","app":"default","platform":"ios","environment":"production","outcome":"retrying","reason":"ServiceUnavailable","provider_id":null,` +
 		`"attempts":2,"at":"2026-03-01T07:30:00.000Z"}]}],"message":null}`
 	if got.body != want {
 		t.Errorf("answered %s\nwant     %s", got.body, want)

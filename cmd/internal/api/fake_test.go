@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/delivery"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
@@ -76,9 +75,15 @@ func (s fakeSender) Send(_ context.Context, d *push.Delivery) push.Result {
 	return push.Result{Outcome: push.Accepted, ProviderID: "provider-id"}
 }
 
+// The routes of the default app.
+var (
+	toAndroid = push.Route{App: push.DefaultApp, Platform: "android"}
+	toIOS     = push.Route{App: push.DefaultApp, Platform: "ios", Environment: push.Production}
+)
+
 // accepting returns senders for both platforms, and a channel with the types of their
 // pushes.
-func accepting() (map[devices.Platform]push.Sender, chan string) {
+func accepting() (map[push.Route]push.Sender, chan string) {
 	s := fakeSender{types: make(chan string, 10)}
-	return map[devices.Platform]push.Sender{devices.Android: s, devices.IOS: s}, s.types
+	return map[push.Route]push.Sender{toAndroid: s, toIOS: s}, s.types
 }

@@ -80,7 +80,7 @@ func TestSamplesOnTheirWay(t *testing.T) {
 }
 
 // sendersTo returns the real senders, connected to a sandbox.
-func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]push.Sender {
+func sendersTo(t *testing.T, box *sandbox.Sandbox) map[push.Route]push.Sender {
 	t.Helper()
 	clock := func() time.Time {
 		at, err := time.Parse(time.RFC3339, sampleTime)
@@ -102,7 +102,7 @@ func sendersTo(t *testing.T, box *sandbox.Sandbox) map[devices.Platform]push.Sen
 	})
 	check(t, err)
 	t.Cleanup(toGoogle.Close)
-	return map[devices.Platform]push.Sender{devices.Android: toGoogle, devices.IOS: toApple}
+	return map[push.Route]push.Sender{toAndroid: toGoogle, toIOS: toApple}
 }
 
 // register registers a phone of Ani's without sending it the reminder.

@@ -69,7 +69,7 @@ type world struct {
 var worlds atomic.Int64
 
 // newWorld returns a world on the Redis that the tests share. Ani and Budi can sign in.
-func newWorld(t *testing.T, senders map[devices.Platform]push.Sender) *world {
+func newWorld(t *testing.T, senders map[push.Route]push.Sender) *world {
 	t.Helper()
 	server, err := localredis.Shared()
 	check(t, err)
@@ -79,7 +79,7 @@ func newWorld(t *testing.T, senders map[devices.Platform]push.Sender) *world {
 	return w
 }
 
-func worldOver(t *testing.T, addr string, senders map[devices.Platform]push.Sender) *world {
+func worldOver(t *testing.T, addr string, senders map[push.Route]push.Sender) *world {
 	t.Helper()
 	w := &world{t: t, prefix: fmt.Sprint(t.Name(), worlds.Add(1)), metrics: prometheus.NewRegistry(), log: &logBuffer{}}
 	clock := func() time.Time {

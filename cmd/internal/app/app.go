@@ -88,7 +88,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	a.warm = func(ctx context.Context) { senders.Warm(ctx, log) }
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if a.core, err = awaitCore(ctx, cfg, senders.ByPlatform(), log, reg); err != nil {
+	if a.core, err = awaitCore(ctx, cfg, senders.ByRoute(), log, reg); err != nil {
 		return nil, err
 	}
 	a.closing(a.core.Close)

@@ -49,7 +49,7 @@ type Core struct {
 // OpenCore connects to Redis, checks it, and creates the stores and the dispatcher. Senders
 // may be nil for commands that send no pushes. The error is redischeck.ErrNotYet when a
 // retry may succeed.
-func OpenCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+func OpenCore(ctx context.Context, cfg *config.Config, senders map[push.Route]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	texts, err := text.New(text.Options{Folder: cfg.Texts})
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func newLimits(b *rdb.Batcher, p *rdb.Partitions, cfg *config.Config) api.Limits
 	}
 }
 
-func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders map[devices.Platform]push.Sender, hooks map[string]report.Hook, log *slog.Logger, reg prometheus.Registerer) *dispatcher.Dispatcher {
+func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders map[push.Route]push.Sender, hooks map[string]report.Hook, log *slog.Logger, reg prometheus.Registerer) *dispatcher.Dispatcher {
 	return dispatcher.New(dispatcher.Options{
 		Texts:       c.Texts,
 		Locale:      text.Locale(cfg.Locale),

@@ -42,14 +42,14 @@ func NewSenders(ctx context.Context, cfg *config.Config) (*Senders, error) {
 	return s, nil
 }
 
-// ByPlatform returns the senders by the platform of the device.
-func (s *Senders) ByPlatform() map[devices.Platform]push.Sender {
-	m := make(map[devices.Platform]push.Sender)
+// ByRoute returns the senders by their routes.
+func (s *Senders) ByRoute() map[push.Route]push.Sender {
+	m := make(map[push.Route]push.Sender)
 	if s.FCM != nil {
-		m[devices.Android] = s.FCM
+		m[push.Route{App: push.DefaultApp, Platform: string(devices.Android)}] = s.FCM
 	}
 	if s.APNs != nil {
-		m[devices.IOS] = s.APNs
+		m[push.Route{App: push.DefaultApp, Platform: string(devices.IOS), Environment: push.Production}] = s.APNs
 	}
 	return m
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/redischeck"
 	"github.com/kabar-gateway/kabar/config"
-	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
@@ -20,7 +19,7 @@ const startPause = time.Second
 
 // awaitCore opens the core. It retries while this is the first start on Redis and Redis is
 // not ready for it. Later starts do not wait.
-func awaitCore(ctx context.Context, cfg *config.Config, senders map[devices.Platform]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
+func awaitCore(ctx context.Context, cfg *config.Config, senders map[push.Route]push.Sender, log *slog.Logger, reg prometheus.Registerer) (*Core, error) {
 	for said := false; ; said = true {
 		core, err := OpenCore(ctx, cfg, senders, log, reg)
 		if !errors.Is(err, redischeck.ErrNotYet) {
