@@ -52,9 +52,9 @@ func TestInvalid(t *testing.T) {
 	}
 	_, err := r.Register(t.Context(), 0, phone("A"), nil)
 	wantInvalid(t, err, "user_id")
-	_, err = r.Replace(t.Context(), ani, IOS, "a/b", "A")
+	_, err = r.Replace(t.Context(), ani, "a/b", Device{Platform: IOS, Token: "A"})
 	wantInvalid(t, err, "old_token")
-	_, err = r.Replace(t.Context(), ani, IOS, "A", "a/b")
+	_, err = r.Replace(t.Context(), ani, "A", Device{Platform: IOS, Token: "a/b"})
 	wantInvalid(t, err, "new_token")
 	wantInvalid(t, r.Remove(t.Context(), ani, IOS, ""), "token")
 }

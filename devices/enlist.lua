@@ -2,7 +2,8 @@
 -- registration of the token is listed already; drops the least recently
 -- registered devices when the user has more than the limit; and announces a
 -- device that is new in the list. The preferences of the device that it refreshes
--- or replaces are kept, and of the one that it refreshes the day of its last acceptance.
+-- or replaces are kept, and of the one that it refreshes the day of its last acceptance and
+-- the environment that accepted it.
 --
 -- Safe to repeat: a repeat after a lost reply refreshes what it has listed, with the
 -- same preferences, and announces nothing. It does not name the devices that it has
@@ -17,7 +18,7 @@
 -- ARGV[2]  platform
 -- ARGV[3]  token
 -- ARGV[4]  generation
--- ARGV[5]  the device as JSON, without preferences and day of acceptance
+-- ARGV[5]  the device as JSON, without preferences, day of acceptance and learned environment
 -- ARGV[6]  the maximum number of devices
 -- ARGV[7]  the token that it replaces, or ""
 -- ARGV[8]  the generation up to which that one is taken off the list
@@ -93,6 +94,9 @@ if state ~= 'older' then
   end
   if same and same.a then
     json = string.sub(json, 1, -2) .. ',"a":' .. digits(same.a) .. '}'
+  end
+  if same and same.w then
+    json = string.sub(json, 1, -2) .. ',"w":' .. cjson.encode(same.w) .. '}'
   end
   redis.call('HSET', devices_key, id, json)
   redis.call('ZADD', users_key, 0, member)

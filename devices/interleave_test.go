@@ -127,7 +127,7 @@ func (w *world) start() *operation {
 		call = func() { op.got, op.err = r.Register(ctx, op.user, Device{Platform: IOS, Token: op.token}, nil) }
 	case kind < 7:
 		op.name, op.removes = "replace", someTokens[w.rand.IntN(len(someTokens))]
-		call = func() { op.got, op.err = r.Replace(ctx, op.user, IOS, op.removes, op.token) }
+		call = func() { op.got, op.err = r.Replace(ctx, op.user, op.removes, Device{Platform: IOS, Token: op.token}) }
 	case kind < 9:
 		op.name = "remove"
 		call = func() { op.err = r.Remove(ctx, op.user, IOS, op.token) }

@@ -108,11 +108,11 @@ func TestRegisteringClearsTheDevice(t *testing.T) {
 			t.Errorf("registered (-returned +listed):\n%s", diff)
 		}
 		note()
-		_, err := r.Replace(t.Context(), ani, Android, "A", "A")
+		_, err := r.Replace(t.Context(), ani, "A", Device{Platform: Android, Token: "A"})
 		check(t, err)
 		want(ani, 20420, choosy)
 		note()
-		_, err = r.Replace(t.Context(), ani, Android, "A", "B")
+		_, err = r.Replace(t.Context(), ani, "A", Device{Platform: Android, Token: "B"})
 		check(t, err)
 		want(ani, 0, choosy)
 		note()

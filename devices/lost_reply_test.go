@@ -15,7 +15,7 @@ func TestLostReplies(t *testing.T) {
 			t.Errorf("announced %d times", n)
 		}
 		prefer(t, r, ani, "A", choosy)
-		b, err := r.Replace(ctx, ani, Android, "A", "B")
+		b, err := r.Replace(ctx, ani, "A", Device{Platform: Android, Token: "B"})
 		check(t, err)
 		check(t, r.Suspend(ctx, ani, b, "MISMATCH"))
 		list, err := r.List(ctx, ani)

@@ -78,7 +78,7 @@ func TestPreferences(t *testing.T) {
 
 		for _, token := range []string{"B", "B"} { // the second one is a refresh
 			old := listed[0].Token
-			_, err = r.Replace(t.Context(), ani, Android, old, token)
+			_, err = r.Replace(t.Context(), ani, old, Device{Platform: Android, Token: token})
 			check(t, err)
 			listed, err = r.List(t.Context(), ani)
 			check(t, err)
@@ -86,7 +86,7 @@ func TestPreferences(t *testing.T) {
 		}
 
 		register(t, r, ani, phone("C"))
-		_, err = r.Replace(t.Context(), ani, Android, "C", "B")
+		_, err = r.Replace(t.Context(), ani, "C", Device{Platform: Android, Token: "B"})
 		check(t, err)
 		wantPreferences(t, r, ani, "B", Preferences{}) // those of the device whose token was replaced
 		prefer(t, r, ani, "B", choosy)

@@ -28,9 +28,10 @@ const (
 type Announcement func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, even if another user owned it, and lists
-// the device under them; of d only Platform, Token and what the app said of itself are used.
+// the device under them; of d only Platform, Token, App, Environment and what the app said of itself are used.
 // It returns the device as registered, without preferences. A device that the user has
-// already is refreshed: it keeps its id, its preferences and the day of its last acceptance.
+// already is refreshed: it keeps its id, its preferences, the day of its last acceptance and the environment that
+// accepted it.
 //
 // When the device is new in the user's list, the entry that announce returns is
 // added to its stream in the same script. Announce may be nil, and may be called
@@ -46,7 +47,8 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, announce 
 	return r.place(ctx, placement{user: user, device: d, announce: announce})
 }
 
-// Replace gives the user's device that has oldToken the token newToken. It
+// Replace gives the user's device that has oldToken the token of d, of which only Platform,
+// Token, App and Environment are used; the last two may be empty, for what they were. It
 // keeps its id, its preferences (which are not returned) and what the app said of
 // itself. The new token may have belonged to somebody else; the old one belongs to
 // nobody afterwards, unless it was registered again meanwhile. With two equal tokens
@@ -54,8 +56,9 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, announce 
 //
 // Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [account.ErrErased],
 // [*account.InvalidError], and Redis'; after the latter it may be repeated.
-func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken, newToken string) (Device, error) {
-	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken)); err != nil {
+func (r *Registry) Replace(ctx context.Context, user int64, oldToken string, to Device) (Device, error) {
+	p, newToken := to.Platform, to.Token
+	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken), to.validate()); err != nil {
 		return Device{}, err
 	}
 	old, err := r.find(ctx, user, p, oldToken)
@@ -63,7 +66,7 @@ func (r *Registry) Replace(ctx context.Context, user int64, p Platform, oldToken
 		return Device{}, err
 	}
 	d := old
-	d.Token = newToken
+	d.Token, d.App, d.Environment = newToken, cmp.Or(to.App, old.App), cmp.Or(to.Environment, old.Environment)
 	if newToken == oldToken {
 		return r.place(ctx, placement{user: user, device: d})
 	}
@@ -114,9 +117,10 @@ type placement struct {
 // place claims the token, lists the device and takes it away from its former
 // owner.
 func (r *Registry) place(ctx context.Context, p placement) (Device, error) {
-	p.device.Suspended, p.device.TriedAt, p.device.Suspect = "", 0, nil // registering anew ends them
+	// registering anew ends these
+	p.device.Suspended, p.device.TriedAt, p.device.Suspect, p.device.Missed = "", 0, nil, false
 	// enlist.lua keeps those of this moment
-	p.device.Preferences, p.device.AcceptedDay, p.device.listed = Preferences{}, 0, ""
+	p.device.Preferences, p.device.AcceptedDay, p.device.Learned, p.device.listed = Preferences{}, 0, "", ""
 	claimed, before, err := r.claim(ctx, p)
 	if err != nil && !errors.Is(err, rdb.ErrReplicas) {
 		return Device{}, err

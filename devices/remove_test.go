@@ -78,7 +78,7 @@ func TestUnlist(t *testing.T) {
 
 		// The id may have passed to another token, whose generations are lower.
 		d = register(t, r, ani, phone("A"))
-		other, err := r.Replace(t.Context(), ani, Android, "A", "B")
+		other, err := r.Replace(t.Context(), ani, "A", Device{Platform: Android, Token: "B"})
 		check(t, err)
 		d.Generation = other.Generation + 1
 		check(t, r.Unlist(t.Context(), ani, d))

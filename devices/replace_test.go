@@ -20,12 +20,12 @@ func TestReplace(t *testing.T) {
 			old  string
 			want error
 		}{{ani, "UNKNOWN", ErrNotRegistered}, {budi, "OLD", ErrNotOwner}} {
-			if _, err := r.Replace(ctx, tc.user, Android, tc.old, "OTHER"); !errors.Is(err, tc.want) {
+			if _, err := r.Replace(ctx, tc.user, tc.old, Device{Platform: Android, Token: "OTHER"}); !errors.Is(err, tc.want) {
 				t.Errorf("replacing %s as %d: %v, want %v", tc.old, tc.user, err, tc.want)
 			}
 		}
 
-		got, err := r.Replace(ctx, ani, Android, "OLD", "NEW") // NEW belonged to Budi
+		got, err := r.Replace(ctx, ani, "OLD", Device{Platform: Android, Token: "NEW"}) // NEW belonged to Budi
 		check(t, err)
 		want := phone("NEW")
 		want.ID, want.Generation = old.ID, got.Generation
@@ -38,7 +38,7 @@ func TestReplace(t *testing.T) {
 			t.Errorf("the new token has the owner %+v", o)
 		}
 
-		same, err := r.Replace(ctx, ani, Android, "NEW", "NEW")
+		same, err := r.Replace(ctx, ani, "NEW", Device{Platform: Android, Token: "NEW"})
 		check(t, err)
 		if same.ID != old.ID || same.Generation <= got.Generation {
 			t.Errorf("refreshed %+v to %+v", got, same)
@@ -52,7 +52,7 @@ func TestReplaceWithATokenOfOnesOwn(t *testing.T) {
 		r := s.registry(Options{})
 		a := register(t, r, ani, phone("A"))
 		register(t, r, ani, phone("B"))
-		got, err := r.Replace(t.Context(), ani, Android, "A", "B")
+		got, err := r.Replace(t.Context(), ani, "A", Device{Platform: Android, Token: "B"})
 		check(t, err)
 		if got.ID != a.ID {
 			t.Errorf("id %s, want %s", got.ID, a.ID)
@@ -85,7 +85,7 @@ func TestReplaceLeavesANewerRegistrationOfTheOldToken(t *testing.T) {
 func TestReplaceThatStoppedHalfWay(t *testing.T) {
 	for name, repeat := range map[string]func(context.Context, *Registry) (Device, error){
 		"is repeated": func(ctx context.Context, r *Registry) (Device, error) {
-			return r.Replace(ctx, ani, Android, "OLD", "NEW")
+			return r.Replace(ctx, ani, "OLD", Device{Platform: Android, Token: "NEW"})
 		},
 		"is followed by a registration": func(ctx context.Context, r *Registry) (Device, error) {
 			return r.Register(ctx, ani, phone("NEW"), nil)

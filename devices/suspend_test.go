@@ -73,7 +73,7 @@ func TestSuspend(t *testing.T) {
 		}
 
 		check(t, r.Suspend(ctx, 1, first, "MISMATCH"))
-		_, err = r.Replace(ctx, 1, Android, "A", "B")
+		_, err = r.Replace(ctx, 1, "A", Device{Platform: Android, Token: "B"})
 		check(t, err)
 		if got := reason(); got != "" {
 			t.Errorf("still suspended with a new token: %q", got)

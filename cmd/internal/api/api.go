@@ -87,7 +87,7 @@ type TokenReader interface {
 // documents the methods and their errors.
 type Devices interface {
 	Register(ctx context.Context, user int64, d devices.Device, announce devices.Announcement) (devices.Device, error)
-	Replace(ctx context.Context, user int64, p devices.Platform, oldToken, newToken string) (devices.Device, error)
+	Replace(ctx context.Context, user int64, oldToken string, to devices.Device) (devices.Device, error)
 	Remove(ctx context.Context, user int64, p devices.Platform, token string) error
 	Find(ctx context.Context, user int64, p devices.Platform, token string) (devices.Device, error)
 	Preferences(ctx context.Context, user int64, p devices.Platform, token string) (devices.Preferences, error)
@@ -196,6 +196,8 @@ type Options struct {
 	// Types are the event types of this gateway: the built-in ones when nil.
 	Types *event.Types
 
+	// Apps are the names of the apps of this gateway, beside the default one.
+	Apps     []string
 	Services []Service
 	// Proxies are trusted to name the client of a request. The zero value trusts none.
 	Proxies edge.Proxies
@@ -289,6 +291,7 @@ func newAPI(opts Options) *api {
 		receipts: &receipts{receipts: opts.Receipts, devices: opts.Devices},
 		registration: &registration{
 			devices:   opts.Devices,
+			apps:      opts.Apps,
 			added:     limited{opts.Limits.Registrations, metrics.refused},
 			removed:   limited{opts.Limits.Removals, metrics.refused},
 			publisher: opts.Publisher, language: words,

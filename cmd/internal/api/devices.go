@@ -3,10 +3,12 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
 // The documented texts of the device endpoints, by id.
@@ -49,10 +51,20 @@ func (p platform) blame(err error) error {
 // registration serves the endpoints that register and remove devices.
 type registration struct {
 	devices   Devices
+	apps      []string // names of apps
 	added     limited
 	removed   limited
 	publisher Publisher
 	language  *language
+}
+
+// app returns the app that a request names, or "" for the default one.
+func (reg *registration) app(in *params) string {
+	app := in.text("app")
+	if app != "" && app != push.DefaultApp && !slices.Contains(reg.apps, app) {
+		in.reject("app", "is not an app of this gateway")
+	}
+	return app
 }
 
 // addDevice: POST /v2/notifications/android.json, …/ios.json
@@ -65,6 +77,8 @@ func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply
 		d := devices.Device{
 			Platform:        p.name,
 			Token:           in.text(p.token),
+			App:             reg.app(in),
+			Environment:     in.text("environment"),
 			Model:           in.text("model"),
 			Manufacturer:    in.text("manufacturer"),
 			ProductName:     in.text("product_name", "name"),
@@ -91,12 +105,15 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 		if err != nil {
 			return reply{}, because(textDeviceUnchanged, err)
 		}
-		before, after := in.text("old_"+p.token), in.text("new_"+p.token)
+		before := in.text("old_" + p.token)
+		after := devices.Device{
+			Platform: p.name, Token: in.text("new_" + p.token), App: reg.app(in), Environment: in.text("environment"),
+		}
 		if err = in.err(); err == nil {
 			err = reg.added.allow(r, user)
 		}
 		if err == nil {
-			_, err = reg.devices.Replace(r.Context(), user, p.name, before, after)
+			_, err = reg.devices.Replace(r.Context(), user, before, after)
 		}
 		if err != nil {
 			return reply{}, because(textDeviceUnchanged, p.blame(err))

@@ -3,12 +3,14 @@ package api
 import (
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/devices/ratelimit"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -35,6 +37,11 @@ func TestInvalidDevices(t *testing.T) {
 		{"POST", androidPath, "reg_id=A&manufacturer=%00", textDeviceNotAdded, "manufacturer"},
 		{"POST", androidPath, "reg_id=A&name=" + long, textDeviceNotAdded, "product_name"},
 		{"POST", androidPath, "reg_id=A&apps_version=" + long, textDeviceNotAdded, "app_version"},
+		{"POST", androidPath, "reg_id=A&app=unknown", textDeviceNotAdded, "app"},
+		{"POST", androidPath, "reg_id=A&environment=sandbox", textDeviceNotAdded, "environment"},
+		{"POST", iosPath, "token=A&environment=development", textDeviceNotAdded, "environment"},
+		{"PATCH", iosPath, "old_token=A&new_token=B&environment=staging", textDeviceUnchanged, "environment"},
+		{"PATCH", iosPath, "old_token=A&new_token=B&app=unknown", textDeviceUnchanged, "app"},
 		{"POST", iosPath, "reg_id=A", textDeviceNotAdded, "token"},
 		{"POST", iosPath, "token=..%2F3%2Fdevice", textDeviceNotAdded, "token"},
 		{"POST", iosPath, "token=A&operating_system=%FF", textDeviceNotAdded, "operating_system"},
@@ -58,6 +65,39 @@ func TestInvalidDevices(t *testing.T) {
 		t.Errorf("message %q", e.Message)
 	}
 	w.fails(w.do(call{method: "POST", path: androidPath, auth: ani, media: typeJSON, body: `{"reg_id":{}}`}), 422, invalid, "reg_id")
+}
+
+// A device names its app and its environment; a token has one owner whatever app is named.
+func TestAppsOfDevices(t *testing.T) {
+	w := newWorld(t, nil)
+	list := func(user int64) (all []string) {
+		listed, err := w.options.Devices.(*devices.Registry).List(t.Context(), user)
+		check(t, err)
+		for _, d := range listed {
+			all = append(all, fmt.Sprintf("%s %s %s", d.Token, d.App, d.Environment))
+		}
+		return all
+	}
+	for _, tc := range []struct {
+		auth, method, path, form string
+		want                     []string // of user 66
+	}{
+		{ani, "POST", iosPath, "token=A&app=seller&environment=sandbox", []string{"A seller sandbox"}},
+		{ani, "PATCH", iosPath, "old_token=A&new_token=B", []string{"B seller sandbox"}},
+		{ani, "PATCH", iosPath, "old_token=B&new_token=C&app=default&environment=production", []string{"C default production"}},
+		{ani, "POST", iosPath, "token=C", []string{"C  "}},
+		{ani, "POST", androidPath, "reg_id=D&app=seller", []string{"C  ", "D seller "}},
+		{ani, "POST", androidPath, "reg_id=D", []string{"C  ", "D  "}},
+		{budi, "POST", androidPath, "reg_id=D&app=seller", []string{"C  "}},
+	} {
+		w.must(w.basic(tc.auth, tc.method, tc.path, tc.form), 200)
+		if got := list(66); !slices.Equal(got, tc.want) {
+			t.Errorf("%s %s: %q, want %q", tc.method, tc.form, got, tc.want)
+		}
+	}
+	if got := list(67); !slices.Equal(got, []string{"D seller "}) {
+		t.Errorf("the other user has %q", got)
+	}
 }
 
 // Registrations and removals are limited by user and by address, apart from each other.

@@ -114,7 +114,7 @@ func worldOver(t *testing.T, addr string, senders map[push.Route]push.Sender) *w
 		Notifications: w.inbox.Notifications, Counters: w.inbox.Counters, Conversations: w.inbox.Conversations,
 		Profiles: w.inbox.Profiles, Contacts: w.inbox.Contacts, Devices: registry, Credentials: signIns,
 		Publisher: w.dispatcher, Deliveries: w.dispatcher.Delivery, Broadcasts: w.dispatcher.Broadcasts, Receipts: w.dispatcher.Receipts, Chat: w.dispatcher.Chat,
-		Eraser: w.dispatcher.Janitor, Types: w.dispatcher.Types(), Services: services,
+		Eraser: w.dispatcher.Janitor, Types: w.dispatcher.Types(), Services: services, Apps: []string{"seller"},
 		Location: jakarta, Log: log, Metrics: w.metrics,
 	}
 	w.server = httptest.NewServer(New(w.options))
