@@ -32,6 +32,7 @@ type Config struct {
 	Webhooks    Webhooks       `yaml:"webhooks"`
 	FCM         FCM            `yaml:"fcm"`
 	APNs        APNs           `yaml:"apns"`
+	Apps        []App          `yaml:"apps" doc:"further apps, each with a section fcm or apns like those above; the variable takes the list as YAML, [{name: …, fcm: {…}}]"`
 	Push        Push           `yaml:"push"`
 	Live        Live           `yaml:"live"`
 	Devices     Devices        `yaml:"devices"`
@@ -87,8 +88,9 @@ func (c *Config) problems() problems {
 	c.Redis.validate(&p)
 	c.Auth.validate(&p)
 	validateServices(&p, c.Services, c.Webhooks.AllowPrivate)
-	c.FCM.validate(&p)
-	c.APNs.validate(&p)
+	c.FCM.validate(&p, "fcm")
+	c.APNs.validate(&p, "apns")
+	validateApps(&p, c.Apps)
 	c.Push.validate(&p)
 	c.Live.validate(&p)
 	c.Devices.validate(&p)
@@ -100,7 +102,7 @@ func (c *Config) problems() problems {
 	p.oneOf("locale", c.Locale, "id", "en")
 	p.folder("texts", c.Texts)
 	c.Retention.validate(&p)
-	validateTypes(&p, c.Types)
+	validateTypes(&p, c.Types, c.AppNames())
 	c.Log.validate(&p)
 	return p
 }

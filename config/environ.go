@@ -72,7 +72,9 @@ func parseVariable(key, value string) (any, error) {
 	case "services":
 		return parseServices(value)
 	case "types":
-		return parseTypes(value)
+		return parseList(value, "[{name: payout, lane: urgent}]")
+	case "apps":
+		return parseList(value, "[{name: seller, fcm: {project_id: seller-1}}]")
 	}
 	return value, nil
 }

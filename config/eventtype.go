@@ -12,11 +12,13 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// EventType is a type of event beside the built-in ones.
+// EventType is a type of event beside the built-in ones, or the defaults of a built-in one.
 type EventType struct {
-	Name    string `yaml:"name" doc:"the type's name, 1 to 32 of a-z 0-9 _, beginning with a letter; not a built-in one"`
-	Lane    string `yaml:"lane" doc:"the lane it travels in: urgent, chat or bulk"`
+	Name    string `yaml:"name" doc:"the type's name, 1 to 32 of a-z 0-9 _, beginning with a letter; a built-in one takes apps alone"`
+	Lane    string `yaml:"lane,omitempty" doc:"the lane it travels in: urgent, chat or bulk"`
 	Message string `yaml:"message,omitempty" doc:"what the phone shows when an event brings no message"`
+
+	Apps []string `yaml:"apps,omitempty" doc:"apps that are pushed its events, unless an event says them in options.apps; all of them when absent"`
 }
 
 // preferences are the names of device preferences that are not event types.
@@ -24,15 +26,13 @@ var preferences = []string{event.AllPromos, "private"}
 
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-func validateTypes(p *problems, types []EventType) {
+func validateTypes(p *problems, types []EventType, apps []string) {
 	builtIn := event.BuiltInTypes()
 	names := make(map[string]int)
 	for i, t := range types {
 		key := fmt.Sprintf("types[%d]", i)
 		p.matches(key+".name", t.Name, typeName, "1 to 32 of a-z 0-9 _ that begin with a letter")
-		if slices.Contains(builtIn, t.Name) {
-			p.add(key+".name", "must not be a built-in type, as %q is", t.Name)
-		}
+		isBuiltIn := slices.Contains(builtIn, t.Name)
 		if slices.Contains(preferences, t.Name) {
 			p.add(key+".name", "must not be %q, which names a preference", t.Name)
 		}
@@ -41,7 +41,20 @@ func validateTypes(p *problems, types []EventType) {
 		} else {
 			names[t.Name] = i
 		}
-		p.oneOf(key+".lane", t.Lane, laneNames()...)
+		switch {
+		case !isBuiltIn:
+			p.oneOf(key+".lane", t.Lane, laneNames()...)
+		case t.Lane != "":
+			p.add(key+".lane", "must not be set: %q is a built-in type", t.Name)
+		case t.Message != "":
+			p.add(key+".message", "must not be set: %q is a built-in type, whose words are in texts", t.Name)
+		}
+		if t.Apps != nil && len(t.Apps) == 0 {
+			p.add(key+".apps", "must name an app, or be left out to reach all of them")
+		}
+		for j, app := range t.Apps {
+			p.oneOf(fmt.Sprintf("%s.apps[%d]", key, j), app, append([]string{push.DefaultApp}, apps...)...)
+		}
 	}
 }
 
@@ -53,12 +66,12 @@ func laneNames() []string {
 	return names
 }
 
-// parseTypes reads the form that KABAR_TYPES has: the list as YAML, or JSON,
+// parseList reads the form that KABAR_TYPES and KABAR_APPS have: the list as YAML, or JSON,
 // because a text may hold any character that could separate its items.
-func parseTypes(text string) (any, error) {
+func parseList(text, like string) (any, error) {
 	list := []any{}
 	if err := yaml.Unmarshal([]byte(text), &list); err != nil {
-		return nil, errors.New("must be a list in YAML, like [{name: payout, lane: urgent}]")
+		return nil, errors.New("must be a list in YAML, like " + like)
 	}
 	return list, nil
 }

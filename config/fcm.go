@@ -21,25 +21,25 @@ func (c FCM) Enabled() bool { return c.ProjectID != "" }
 // unsafe in a URL's path.
 var projectID = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]{0,62}$`)
 
-func (c FCM) validate(p *problems) {
+func (c FCM) validate(p *problems, section string) {
 	if c.Enabled() {
-		p.matches("fcm.project_id", c.ProjectID, projectID, "the id of a Firebase project")
+		p.matches(section+".project_id", c.ProjectID, projectID, "the id of a Firebase project")
 	}
-	p.file("fcm.credentials_file", c.CredentialsFile)
-	p.caFile("fcm.ca_file", c.CAFile)
+	p.file(section+".credentials_file", c.CredentialsFile)
+	p.caFile(section+".ca_file", c.CAFile)
 
 	google := true
 	if c.Endpoint != "" {
 		u, err := url.Parse(c.Endpoint)
 		switch {
 		case err != nil || !isHTTPS(u) || len(u.Path) < 2 || strings.HasSuffix(u.Path, "/"):
-			p.add("fcm.endpoint", "must be an https URL with its version as path, like https://host/v1")
+			p.add(section+".endpoint", "must be an https URL with its version as path, like https://host/v1")
 		default:
 			google = isGoogle(u.Hostname())
 		}
 	}
 	if c.Enabled() && google && c.CredentialsFile == "" {
-		p.add("fcm.credentials_file", "must be set to send to Google (fcm.project_id is set)")
+		p.add(section+".credentials_file", "must be set to send to Google (%s.project_id is set)", section)
 	}
 }
 

@@ -151,6 +151,8 @@ func otherValue(t *testing.T, key, secretFile string) string {
 			return "shop:00:events"
 		case []EventType:
 			return "[{name: payout, lane: urgent}]"
+		case []App:
+			return "[{name: seller, apns: {topic: com.example.seller}}]"
 		default:
 			t.Fatalf("%s is of a type that this test does not know", key)
 		}

@@ -111,6 +111,7 @@ func TestPrintedIsAFile(t *testing.T) {
 	first, err := Load("testdata/good/environment.yaml", []string{
 		"KABAR_REDIS_URL=redis://127.0.0.1:6379/3",
 		"KABAR_TYPES=[{name: payout, lane: urgent}]",
+		"KABAR_APPS=[{name: seller, fcm: {project_id: seller-1, endpoint: https://sandbox.example/v1}}]",
 		"KABAR_RETENTION_MESSAGES=400d",
 		"KABAR_FCM_PROJECT_ID=yes", // words that YAML itself uses must be quoted
 		"KABAR_FCM_ENDPOINT=https://sandbox.example/v1",

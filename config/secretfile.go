@@ -18,6 +18,10 @@ func secrets(c *Config) []secret {
 		{"auth.hs256_secret", c.Auth.HS256SecretFile, (*string)(&c.Auth.HS256Secret)},
 		{"apns.certificate_password", c.APNs.CertificatePasswordFile, (*string)(&c.APNs.CertificatePassword)},
 	}
+	for i := range c.Apps {
+		a := &c.Apps[i].APNs
+		all = append(all, secret{fmt.Sprintf("apps[%d].apns.certificate_password", i), a.CertificatePasswordFile, (*string)(&a.CertificatePassword)})
+	}
 	for i := range c.Services {
 		w := &c.Services[i].Webhook
 		all = append(all, secret{fmt.Sprintf("services[%d].webhook.secret", i), w.SecretFile, (*string)(&w.Secret)})

@@ -55,6 +55,8 @@ type Options struct {
 	RetryFor time.Duration
 	// Types are the event types that the configuration declares.
 	Types []event.Type
+	// Apps are the names of the apps beside the default one.
+	Apps []string
 	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Locale is the language of a user who chose none: Indonesian unless set.
@@ -130,7 +132,7 @@ func New(o Options) *Dispatcher {
 	consumer := fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
 
 	d := &Dispatcher{opts: o, types: event.NewTypes(o.Types...), metrics: newMetrics(o.Metrics)}
-	d.parser = event.NewParser(event.Options{Types: d.types, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
+	d.parser = event.NewParser(event.Options{Types: d.types, Apps: o.Apps, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
 	d.Outbox = outbox.New(outbox.Options{
 		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
 		RetryFor: o.RetryFor, Cluster: o.Cluster, Routes: routeNames(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),

@@ -158,7 +158,7 @@ func (p *publishing) notification(e *event.Event, c *event.RoleContent, body []b
 	// The script that stores the notification adds its id and the members that depend on
 	// the time of acceptance.
 	entry := outbox.Entry{
-		User: receiver, Event: key, Type: e.Type, Tag: n.Subject, State: e.TellsState(), Category: c.Category,
+		User: receiver, Event: key, Type: e.Type, Tag: n.Subject, State: e.TellsState(), Category: c.Category, Apps: e.Apps,
 	}
 	if p.service != "" {
 		entry.Service, entry.EventID, entry.Source = p.service, e.ID, e.CloudSource()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
 	"github.com/kabar-gateway/kabar/devices"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -48,16 +49,26 @@ func (c devicesListCmd) Run(e *env) error {
 		return err
 	}
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE\tPLATFORM\tTOKEN\tREGISTERED\tACCEPTED\tMODEL\tOFF\tPRIVATE\tSTATE")
+	fmt.Fprintln(w, "DEVICE\tAPP\tPLATFORM\tENVIRONMENT\tTOKEN\tREGISTERED\tACCEPTED\tMODEL\tOFF\tPRIVATE\tSTATE")
 	for i, d := range list {
 		state := deviceState(d)
 		if !owners[i].Owns(user, d) {
 			state = "has another owner"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%t\t%s\n", d.ID, d.Platform, abbreviate(d.Token), stamp(d.RegisteredAt()),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%t\t%s\n", d.ID, cmp.Or(d.App, push.DefaultApp), d.Platform,
+			environment(d), abbreviate(d.Token), stamp(d.RegisteredAt()),
 			acceptedDay(d), cmp.Or(d.Model, "-"), cmp.Or(d.Preferences.Off, "-"), d.Preferences.Private, state)
 	}
 	return w.Flush()
+}
+
+// environment is the environment of APNs of a device, in parentheses where its app does not
+// say it and an acceptance has shown it; "-" when it is not known.
+func environment(d devices.Device) string {
+	if d.Environment == "" && d.Learned != "" {
+		return "(" + d.Learned + ")"
+	}
+	return cmp.Or(d.Environment, "-")
 }
 
 // deviceState says whether pushes go to a device, and why not.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -32,43 +33,79 @@ type prober interface {
 }
 
 func providerChecks(cfg *config.Config) []check {
-	off := func(why string) func(context.Context) (string, error) {
-		return func(context.Context) (string, error) { return "off: " + why, nil }
-	}
-	fcm := check{"fcm", off("fcm.project_id is not set"), ""}
-	apns := check{"apns", off("neither apns.key_file nor apns.certificate_file is set"), ""}
-	if cfg.FCM.Enabled() {
-		fcm.run = func(ctx context.Context) (string, error) {
-			only := *cfg
-			only.APNs = config.APNs{}
-			s, err := app.NewSenders(ctx, &only)
-			if err != nil {
-				return "", err
-			}
-			defer s.Close()
-			account := fcmAccount(cfg.FCM)
-			return "a dry run was accepted at " + app.FCMEndpoint(cfg.FCM) + " for " + account,
-				probe(ctx, s.FCM, app.FCMEndpoint(cfg.FCM), account, fcmReasons)
+	var checks []check
+	for _, a := range cfg.AllApps() {
+		routes := app.Routes(a)
+		for _, route := range routes {
+			checks = append(checks, routeCheck(cfg, a, route))
 		}
-		fcm.remedy = "check fcm.credentials_file"
-	}
-	if cfg.APNs.Enabled() {
-		apns.run = func(ctx context.Context) (string, error) {
-			only := *cfg
-			only.FCM = config.FCM{}
-			s, err := app.NewSenders(ctx, &only)
-			if err != nil {
-				return "", err
-			}
-			defer s.Close()
-			account := apnsAccount(cfg.APNs)
-			return app.APNsEndpoint(cfg.APNs) + " accepts " + account,
-				probe(ctx, s.APNs, app.APNsEndpoint(cfg.APNs), account, apnsReasons)
+		section := cfg.Section(a.Name)
+		off := func(name, why string) {
+			checks = append(checks, check{checkName(a, name, ""), func(context.Context) (string, error) { return "off: " + why, nil }, ""})
 		}
-		apns.remedy = "check apns.key_file, or apns.certificate_file and apns.certificate_password"
+		if !a.FCM.Enabled() {
+			off("fcm", section+"fcm.project_id is not set")
+		}
+		if !a.APNs.Enabled() {
+			off("apns", "neither "+section+"apns.key_file nor "+section+"apns.certificate_file is set")
+		}
 	}
-	return []check{fcm, apns}
+	return checks
 }
+
+// checkName returns the name of a check: that of the provider, with the app unless it is the
+// default one, and with the environment unless it is the one that is tried first.
+func checkName(a config.App, provider, environment string) string {
+	if a.Name != push.DefaultApp {
+		provider += " of " + a.Name
+	}
+	if environment != "" && environment != a.APNs.Home() {
+		provider += ", " + environment
+	}
+	return provider
+}
+
+// routeCheck returns the check of the provider by a route.
+func routeCheck(cfg *config.Config, a config.App, route push.Route) check {
+	section := cfg.Section(a.Name)
+	isFCM := route.Environment == ""
+	c := check{checkName(a, "fcm", ""), nil, "check " + section + "fcm.credentials_file"}
+	if !isFCM {
+		c.name = checkName(a, "apns", route.Environment)
+		c.remedy = "check " + section + "apns.key_file, or " + section + "apns.certificate_file and " + section + "apns.certificate_password"
+	}
+	c.run = func(ctx context.Context) (result string, err error) {
+		defer func() {
+			if f := (*finding)(nil); errors.As(err, &f) {
+				f.remedy = providerKey.ReplaceAllString(f.remedy, section+"$0")
+			}
+		}()
+		s, err := app.NewSender(ctx, cfg, a, route)
+		if err != nil {
+			return "", err
+		}
+		defer s.Close()
+		if isFCM {
+			account := fcmAccount(a.FCM)
+			return "a dry run was accepted at " + app.FCMEndpoint(a.FCM) + " for " + account,
+				probe(ctx, s, app.FCMEndpoint(a.FCM), account, fcmReasons)
+		}
+		endpoint, account := app.APNsEndpoint(a.APNs, route.Environment), apnsAccount(a.APNs)
+		r := s.Probe(ctx)
+		if route.Environment != a.APNs.Home() && ofOtherEnvironment[r.Reason] {
+			return "off: the key or certificate is for " + a.APNs.Home() + " alone", nil
+		}
+		return endpoint + " accepts " + account, explain(ctx, s, r, endpoint, account, apnsReasons)
+	}
+	return c
+}
+
+// providerKey matches the keys of a provider's section in a remedy.
+var providerKey = regexp.MustCompile(`\b(fcm|apns)\.(\w+_\w+|topic|environment|endpoint)\b`)
+
+// ofOtherEnvironment are the answers of an environment of APNs for which our key or
+// certificate is not.
+var ofOtherEnvironment = map[push.Reason]bool{"BadEnvironmentKeyIdInToken": true, "BadCertificateEnvironment": true}
 
 // fcmAccount says as whom we push: the project and the service account.
 func fcmAccount(c config.FCM) string {
@@ -115,7 +152,11 @@ func apnsAccount(c config.APNs) string {
 // probe asks a provider whether it accepts our pushes. If it does not, the error says who
 // refused whom, why, and what to do.
 func probe(ctx context.Context, p prober, endpoint, account string, reasons map[push.Reason]explanation) error {
-	r := p.Probe(ctx)
+	return explain(ctx, p, p.Probe(ctx), endpoint, account, reasons)
+}
+
+// explain returns what the answer to a probe means, as probe does.
+func explain(ctx context.Context, p prober, r push.Result, endpoint, account string, reasons map[push.Reason]explanation) error {
 	if r.Outcome == push.Accepted {
 		return nil
 	}

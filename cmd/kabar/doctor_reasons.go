@@ -105,7 +105,7 @@ var apnsReasons = map[push.Reason]explanation{
 	},
 	"BadEnvironmentKeyIdInToken": {
 		status: 403, meaning: "the key is only for the other environment",
-		remedy: "use a key for both environments, or set apns.environment to that of the key (development: api.sandbox.push.apple.com)",
+		remedy: "use a key for both environments, or set apns.environment to that of the key",
 	},
 	"UnrelatedKeyIdInToken": {
 		status: 403, meaning: "the key is for other topics, or of another team than earlier requests on this connection",

@@ -106,6 +106,7 @@ type attempt struct {
 	user    int64
 	device  devices.Device
 	started time.Time // by this process' clock
+	silent  bool      // the answer shows nothing but that the provider answers
 }
 
 // clock returns the time by Redis' clock, which all gateways share. The caller holds mu.
@@ -114,6 +115,9 @@ func (a *app) clock() time.Time { return a.now().Add(a.ahead) }
 // report notes the answer to an attempt.
 func (a *app) report(t attempt, r *push.Result) {
 	a.reach.note(a.now(), r)
+	if t.silent {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	o := &a.observed

@@ -50,14 +50,17 @@ type decision struct {
 	delay   time.Duration
 	recheck bool           // the push is the recheck of a suspect device
 	older   bool           // the token was called dead as of a time before its registration
+	asks    bool           // the push is to ask the other environment at once
 	device  devices.Device // as it is from now on
 }
 
 // facts are what a decision depends on besides the answer. Times are by Redis' clock.
 type facts struct {
 	device       devices.Device
-	attempts     int  // of this push, this one included
-	older        bool // an attempt before has met a verdict that is older than the registration
+	attempts     int    // of this push, this one included
+	older        bool   // an attempt before has met a verdict that is older than the registration
+	environment  string // of APNs, to which the attempt went
+	elsewhere    bool   // the other environment is to be asked when this one says BadDeviceToken
 	started, now time.Time
 	storm        storm // needed when a suspect device is called dead
 }
@@ -65,9 +68,12 @@ type facts struct {
 // decide returns what follows from an answer: the tables of providers in docs/design.md.
 func decide(r *push.Result, f facts) decision {
 	d := decision{device: f.device}
+	if asksElsewhere(f.device) && ofOtherEnvironment[r.Reason] { // so nobody but the first one can know the token
+		r = &push.Result{Outcome: push.DeadToken, Reason: badDeviceToken}
+	}
 	switch r.Outcome {
 	case push.Accepted:
-		d.outcome, d.device = r.Outcome.String(), cleared(f.device, f.now)
+		d.outcome, d.device = r.Outcome.String(), cleared(f.device, f.now, f.environment)
 	case push.Refused:
 		d.fate, d.outcome = bury, r.Outcome.String()
 	case push.Unsendable:
@@ -97,7 +103,21 @@ func decideDead(d *decision, r *push.Result, f facts) {
 		}
 		return
 	}
-	after, dead := judgeDevice(f.device, string(r.Reason), f.started, f.now, f.storm)
+	device := f.device
+	switch {
+	case r.Reason == badDeviceToken && f.elsewhere:
+		d.fate, d.outcome, d.recheck, d.asks = retry, outcomeRetrying, true, true
+		d.device.Suspect = &devices.Suspect{
+			Since: f.now.UnixMilli(), Next: f.now.UnixMilli(), Reason: string(r.Reason), Elsewhere: true,
+		}
+		return
+	case !asksElsewhere(device):
+	case r.Reason == badDeviceToken: // both have said it: the first verdict
+		device.Suspect, device.Missed = nil, true
+	default: // the other one knows the token, and says that it is dead
+		device.Suspect, device.Learned = nil, f.environment
+	}
+	after, dead := judgeDevice(device, string(r.Reason), f.started, f.now, f.storm)
 	if dead {
 		d.fate, d.outcome = forget, outcomeForgotten
 		return

@@ -108,15 +108,6 @@ func (w *Workers) Open(route string) bool {
 	return a != nil && a.open()
 }
 
-// route returns the way to a device.
-func (w *Workers) route(d devices.Device) push.Route {
-	r := push.Route{App: cmp.Or(d.App, push.DefaultApp), Platform: string(d.Platform)}
-	if d.Platform == devices.IOS {
-		r.Environment = cmp.Or(d.Environment, w.Environments[r.App], push.Production)
-	}
-	return r
-}
-
 // waitTimeout is how long an attempt waits for a place, a connection and a token of ours.
 // Together with a request's timeout of 10 s it is shorter than half of the default lease (G3).
 func (w *Workers) waitTimeout() time.Duration { return w.Outbox.Lease() / 8 }

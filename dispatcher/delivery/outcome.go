@@ -24,6 +24,7 @@ func (l *lane) answered(j *job, r push.Result) {
 	w, t := l.w, j.task
 	w.metrics.attempts.WithLabelValues(of(j.route, r.Outcome.String(), string(r.Reason))...).Inc()
 	f := facts{device: j.device, attempts: t.entry.Attempt + 1, older: t.entry.Older, started: j.started, now: w.redisNow(t)}
+	f.environment, f.elsewhere = j.route.Environment, w.elsewhere(j.device, j.route)
 	if r.Outcome == push.DeadToken {
 		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 		f.storm = j.app.stormNow(ctx)
@@ -34,7 +35,9 @@ func (l *lane) answered(j *job, r push.Result) {
 	case d.fate == wait && !j.app.open(): // the circuit stays closed: it is this device's or this gateway's fault
 		r.Backoff = cmp.Or(r.Backoff, refusedBackoff)
 		d.fate, d.outcome, d.delay = retry, outcomeRetrying, backoff(&r, f.attempts)
-	case d.outcome == outcomeSuspect && j.device.Suspect == nil:
+	case d.asks:
+		l.askElsewhere(j, &d)
+	case d.outcome == outcomeSuspect && (j.device.Suspect == nil || asksElsewhere(j.device)):
 		w.metrics.suspects.WithLabelValues(of(j.route, string(r.Reason))...).Inc()
 	case d.fate == forget:
 		if gone, err := l.forget(j, r.Reason); err != nil {
@@ -45,6 +48,21 @@ func (l *lane) answered(j *job, r push.Result) {
 		}
 	}
 	l.settleJob(j, &r, d, f.attempts)
+}
+
+// askElsewhere notes in the device's listing that the other environment is asked next. Only
+// the push that has noted it does so, and others wait for the answer.
+func (l *lane) askElsewhere(j *job, d *decision) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	after, changed, err := l.w.Devices.Change(ctx, j.task.entry.User, j.device, d.device)
+	if err != nil {
+		l.w.Log.Warn("the other environment of a device cannot be tried yet", "", j.route, "error", err)
+	}
+	if !changed {
+		d.recheck, d.delay = false, behind
+	}
+	j.device, d.device = after, after
 }
 
 // unsent finishes a job that was not attempted, for one of our own reasons.
@@ -75,7 +93,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 	o.Outcome, o.Reason, o.ProviderID, o.Attempts, o.At = d.outcome, r.Reason, r.ProviderID, attempts, l.w.Now().UnixMilli()
 	if d.device != j.device {
 		keys, args := l.w.Devices.Amend(t.entry.User, j.device, d.device)
-		t.amend(amendment{j.device, r.Outcome == push.Accepted}, keys, args)
+		t.amend(amendment{j.device, r.Outcome == push.Accepted, j.route.Environment}, keys, args)
 	}
 	switch d.fate {
 	case done:
@@ -164,7 +182,8 @@ func (l *lane) forget(j *job, reason push.Reason) (gone bool, err error) {
 
 // clear notes an acceptance for a device whose listing has changed meanwhile, unless it was
 // registered anew.
-func (w *Workers) clear(user int64, device devices.Device) {
+func (w *Workers) clear(user int64, a amendment) {
+	device := a.device
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	for done := false; !done; {
@@ -176,7 +195,7 @@ func (w *Workers) clear(user int64, device devices.Device) {
 			return
 		}
 		if err == nil {
-			_, done, err = w.Devices.Change(ctx, user, listed[i], cleared(listed[i], w.Now()))
+			_, done, err = w.Devices.Change(ctx, user, listed[i], cleared(listed[i], w.Now(), a.environment))
 		}
 		if err != nil {
 			w.Log.Warn("an acceptance cannot be noted", "", w.route(device), "error", err)

@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices"
@@ -24,16 +26,22 @@ func (w *Workers) muted(p devices.Preferences, eventType string) bool {
 }
 
 // wanting returns the devices that get the push. It leaves out devices outside of the
-// broadcast's audience, and devices that mute the push's type.
+// broadcast's audience, those of apps that the event is not for, and those that mute the
+// push's type.
 func (l *lane) wanting(t *task) []devices.Device {
 	e := t.entry
 	includes := l.audience(t)
+	apps := e.Apps
+	if apps == nil {
+		apps = l.w.Types.Spec(e.Type).Apps
+	}
 	wanting, muted := t.devices[:0], false
 	t.gone = e.Owed != ""
 	for _, device := range t.devices {
 		t.gone = t.gone && device.ID != e.Owed
 		switch {
 		case e.Owed != "" && device.ID != e.Owed, !includes(device):
+		case apps != nil && !slices.Contains(apps, cmp.Or(device.App, push.DefaultApp)):
 		case l.w.muted(device.Preferences, e.Type):
 			muted = true
 			o := outcomeBy(l.w.route(device))

@@ -218,9 +218,7 @@ func (l *line) attempt(ctx context.Context, j *job) {
 		l.lane.answered(j, r)
 		return
 	}
-	l.app.report(attempt{
-		lane: l.lane.lane, user: j.task.entry.User, device: j.device, started: j.started.Add(-j.task.ahead),
-	}, &r)
+	l.report(j, &r)
 	if r.Outcome == push.Accepted {
 		w.metrics.latency.WithLabelValues(l.lane.lane.String()).Observe(w.age(j.task).Seconds())
 	}

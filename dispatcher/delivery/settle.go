@@ -285,7 +285,7 @@ func (w *Workers) applied(e *ending, results []int64) (dropped int) {
 			dropped = int(results[i])
 		case amendFragment.Name:
 			if results[i] == 0 && amended[0].accepted {
-				w.clear(e.entry.User, amended[0].device)
+				w.clear(e.entry.User, amended[0])
 			}
 			amended = amended[1:]
 		}

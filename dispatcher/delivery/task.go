@@ -130,8 +130,9 @@ func (t *task) amend(a amendment, keys []string, args []any) {
 
 // An amendment is the device whose listing changes when its task is settled.
 type amendment struct {
-	device   devices.Device
-	accepted bool // because a push to it was accepted
+	device      devices.Device
+	accepted    bool   // because a push to it was accepted
+	environment string // of APNs, in which it was accepted
 }
 
 // accept counts an accepted push.

@@ -98,10 +98,13 @@ func patience(accepted bool, since time.Time, s storm) time.Duration {
 	return recheckAfter
 }
 
-// cleared returns the device after the provider has accepted a push to it.
-func cleared(d devices.Device, now time.Time) devices.Device {
+// cleared returns the device after the provider has accepted a push to it in an environment.
+func cleared(d devices.Device, now time.Time, environment string) devices.Device {
 	d.AcceptedDay = max(d.AcceptedDay, devices.Day(now))
-	d.Suspect, d.Suspended, d.TriedAt = nil, "", 0
+	d.Suspect, d.Suspended, d.TriedAt, d.Missed = nil, "", 0, false
+	if d.Environment == "" {
+		d.Learned = environment
+	}
 	return d
 }
 

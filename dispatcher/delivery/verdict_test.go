@@ -62,7 +62,7 @@ func TestSecondVerdict(t *testing.T) {
 	if forget || first.Suspect == nil || first.Suspect.Next != noon.Add(recheckAfter).UnixMilli() {
 		t.Errorf("a first verdict: %+v, forgotten %v", first.Suspect, forget)
 	}
-	if d := cleared(suspectSince(noon, 0), noon); d.Suspect != nil || d.AcceptedDay != devices.Day(noon) {
+	if d := cleared(suspectSince(noon, 0), noon, ""); d.Suspect != nil || d.AcceptedDay != devices.Day(noon) {
 		t.Errorf("an acceptance leaves %+v", d)
 	}
 }
@@ -126,7 +126,7 @@ func TestMonth(t *testing.T) {
 			attempted[p.device.ID] = now
 		}
 		if !p.dead && !outage {
-			p.device, accepted = cleared(p.device, now), now
+			p.device, accepted = cleared(p.device, now, ""), now
 			return
 		}
 		if current {

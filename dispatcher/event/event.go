@@ -38,6 +38,8 @@ type Event struct {
 	Digest    string  // of the content, to recognise a repeat with other content
 	Cart      *int    // the number of items, for a cart event
 	Push      bool    // false: in the inbox alone
+	// Apps are the apps that are pushed; nil: those of its type, see TypeSpec.
+	Apps []string
 	// Unknown are the members that were ignored, because an event has no such member:
 	// "mesage", "options.tll", or "data.mesage" inside the wrapper. At most 16 are named.
 	Unknown []string
@@ -131,9 +133,10 @@ func (w *wireEvent) inherit() {
 	}
 }
 
-// Options configure a Parser. All of them are required.
+// Options configure a Parser. All but Apps are required.
 type Options struct {
 	Types  *Types
+	Apps   []string // names of the apps of this gateway, beside the default one
 	Texts  *text.Catalogue
 	Locale text.Locale // of the messages that the rules word; their translations are stored with them
 	Now    func() time.Time
@@ -142,6 +145,7 @@ type Options struct {
 // A Parser reads events. It is immutable and safe for concurrent use.
 type Parser struct {
 	types  *Types
+	apps   []string
 	texts  *text.Catalogue
 	locale text.Locale
 	now    func() time.Time
@@ -149,7 +153,7 @@ type Parser struct {
 
 // NewParser returns a parser.
 func NewParser(o Options) *Parser {
-	return &Parser{types: o.Types, texts: o.Texts, locale: o.Locale, now: o.Now}
+	return &Parser{types: o.Types, apps: o.Apps, texts: o.Texts, locale: o.Locale, now: o.Now}
 }
 
 // Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
@@ -208,6 +212,7 @@ func (p *Parser) parse(w *wireEvent, doc *jsonscan.Document) (*Event, error) {
 	known := p.readHead(v, e, w)
 	e.time = v.eventTime("time", w.time, p.now())
 	e.ttl, e.Push = v.options(e, w.options)
+	p.checkApps(v, e.Apps)
 	if e.raw != nil {
 		e.readRaw(v, p.now())
 		e.Receivers = e.rawReceivers(v, w.receiver, w.receivers)

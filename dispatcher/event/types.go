@@ -18,6 +18,8 @@ type TypeSpec struct {
 	// TTL is how long a phone that is off should still get the push, where no rule says
 	// otherwise. It is 0 for types that are never pushed.
 	TTL time.Duration
+	// Apps are the apps that are pushed events of the type which name none; nil: all.
+	Apps []string
 }
 
 // builtIn is the table of event types. Their push samples are in the v2 API's "Android
@@ -43,10 +45,12 @@ var builtIn = map[string]TypeSpec{
 func BuiltInTypes() []string { return slices.Sorted(maps.Keys(builtIn)) }
 
 // A Type is an event type that the configuration declares in addition to the built-in ones.
+// With the name of a built-in one it changes that one's Apps, and has nothing else.
 type Type struct {
 	Name    string
 	Lane    push.Lane
 	Message string // the text of events without a message
+	Apps    []string
 }
 
 // Types are the event types of this gateway, built-in and declared. They are immutable
@@ -60,8 +64,13 @@ type Types struct {
 func NewTypes(declared ...Type) *Types {
 	t := &Types{specs: maps.Clone(builtIn), messages: make(map[string]string)}
 	for _, d := range declared {
-		t.specs[d.Name] = TypeSpec{Lane: d.Lane, Listed: true, Promo: d.Lane == push.Bulk, TTL: day}
-		t.messages[d.Name] = d.Message
+		spec, known := builtIn[d.Name]
+		if !known {
+			spec = TypeSpec{Lane: d.Lane, Listed: true, Promo: d.Lane == push.Bulk, TTL: day}
+			t.messages[d.Name] = d.Message
+		}
+		spec.Apps = d.Apps
+		t.specs[d.Name] = spec
 	}
 	return t
 }

@@ -195,6 +195,8 @@ func (v *Validator) options(e *Event, value jsontext.Value) (ttl time.Duration, 
 			} else {
 				push = kind != 'f'
 			}
+		case "apps":
+			e.Apps = v.apps(m.Value)
 		default:
 			e.Unknown = noteUnknown(e.Unknown, "options.", string(m.Name()))
 		}

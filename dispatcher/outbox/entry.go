@@ -15,22 +15,23 @@ import (
 // letters: a line of JSON, a line break, and the notification's stored body, the reference
 // to a broadcast's, or [inbox.ListedBody].
 type Entry struct {
-	User     int64  `json:"u"`
-	Event    string `json:"e,omitzero"` // digest of the event; empty when it has no record
-	Type     string `json:"y"`
-	Tag      string `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
-	Expires  int64  `json:"x,omitzero"` // until when the push is of use, ms by Redis' clock; set by the storing script
-	Until    int64  `json:"r,omitzero"` // until when it is retried, ms by Redis' clock; set by the storing script
-	Attempt  int    `json:"a,omitzero"` // attempts that were made
-	Owed     string `json:"o,omitzero"` // id of the one device that it is for; empty: all of the user's
-	From     string `json:"f,omitzero"` // name of a message's sender
-	State    bool   `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
-	Quiet    bool   `json:"q,omitzero"` // delayed to the end of quiet hours
-	Recheck  bool   `json:"k,omitzero"` // it is the recheck of a suspect device
-	Older    bool   `json:"l,omitzero"` // a provider has called the token dead as of a time before its registration
-	Waits    string `json:"w,omitzero"` // why it was delayed without an attempt, such as "circuit_open"; "" when it was not
-	Since    int64  `json:"d,omitzero"` // from when the age of a push that was delayed counts, ms by Redis' clock; see since
-	Category string `json:"c,omitzero"` // names the buttons on an iPhone
+	User     int64    `json:"u"`
+	Event    string   `json:"e,omitzero"` // digest of the event; empty when it has no record
+	Type     string   `json:"y"`
+	Tag      string   `json:"g,omitzero"` // what it replaces on the screen; empty: nothing
+	Expires  int64    `json:"x,omitzero"` // until when the push is of use, ms by Redis' clock; set by the storing script
+	Until    int64    `json:"r,omitzero"` // until when it is retried, ms by Redis' clock; set by the storing script
+	Attempt  int      `json:"a,omitzero"` // attempts that were made
+	Owed     string   `json:"o,omitzero"` // id of the one device that it is for; empty: all of the user's
+	From     string   `json:"f,omitzero"` // name of a message's sender
+	State    bool     `json:"s,omitzero"` // it tells a state of what the tag names: a newer one supersedes it
+	Quiet    bool     `json:"q,omitzero"` // delayed to the end of quiet hours
+	Recheck  bool     `json:"k,omitzero"` // it is the recheck of a suspect device
+	Older    bool     `json:"l,omitzero"` // a provider has called the token dead as of a time before its registration
+	Waits    string   `json:"w,omitzero"` // why it was delayed without an attempt, such as "circuit_open"; "" when it was not
+	Since    int64    `json:"d,omitzero"` // from when the age of a push that was delayed counts, ms by Redis' clock; see since
+	Category string   `json:"c,omitzero"` // names the buttons on an iPhone
+	Apps     []string `json:"m,omitzero"` // the apps that are pushed; nil: those of the type
 	// Service is the service that published the event, if it wants reports; EventID and
 	// Source are the id and source that the service gave the event.
 	Service string `json:"h,omitzero"`

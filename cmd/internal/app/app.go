@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 		return nil, err
 	}
 	a.closing(func() error { senders.Close(); return nil })
-	a.warm = func(ctx context.Context) { senders.Warm(ctx, log) }
+	a.warm = func(ctx context.Context) { senders.Warm(ctx, cfg, log) }
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if a.core, err = awaitCore(ctx, cfg, senders.ByRoute(), log, reg); err != nil {
@@ -161,6 +161,7 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Chat:          a.core.Dispatcher.Chat,
 		Eraser:        a.core.Dispatcher.Janitor,
 		Types:         a.core.Dispatcher.Types(),
+		Apps:          a.cfg.AppNames(),
 		Services:      services(a.cfg.Services),
 		Proxies:       a.proxies(),
 		Origins:       edge.NewOrigins(a.cfg.Origins),

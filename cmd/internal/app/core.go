@@ -116,26 +116,28 @@ func newLimits(b *rdb.Batcher, p *rdb.Partitions, cfg *config.Config) api.Limits
 
 func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders map[push.Route]push.Sender, hooks map[string]report.Hook, log *slog.Logger, reg prometheus.Registerer) *dispatcher.Dispatcher {
 	return dispatcher.New(dispatcher.Options{
-		Texts:       c.Texts,
-		Locale:      text.Locale(cfg.Locale),
-		Redis:       c.Redis,
-		Partitions:  parts,
-		Inbox:       c.Inbox,
-		Devices:     c.Devices,
-		Credentials: c.Credentials,
-		Senders:     senders,
-		InFlight:    inFlightLimits(cfg.Push.InFlight),
-		Lease:       time.Duration(cfg.Push.Lease),
-		RetryFor:    time.Duration(cfg.Push.RetryFor),
-		LiveGrace:   time.Duration(cfg.Push.LiveGrace),
-		Admins:      cfg.Auth.Admins,
-		Hooks:       hooks,
-		Types:       types(cfg.Types),
-		Location:    cfg.Location(),
-		Cluster:     c.Sharded,
-		Log:         log,
-		Metrics:     reg,
-		Now:         c.checker.Now,
+		Texts:        c.Texts,
+		Locale:       text.Locale(cfg.Locale),
+		Redis:        c.Redis,
+		Partitions:   parts,
+		Inbox:        c.Inbox,
+		Devices:      c.Devices,
+		Credentials:  c.Credentials,
+		Senders:      senders,
+		Environments: environments(cfg),
+		InFlight:     inFlightLimits(cfg.Push.InFlight),
+		Lease:        time.Duration(cfg.Push.Lease),
+		RetryFor:     time.Duration(cfg.Push.RetryFor),
+		LiveGrace:    time.Duration(cfg.Push.LiveGrace),
+		Admins:       cfg.Auth.Admins,
+		Hooks:        hooks,
+		Types:        types(cfg.Types),
+		Apps:         cfg.AppNames(),
+		Location:     cfg.Location(),
+		Cluster:      c.Sharded,
+		Log:          log,
+		Metrics:      reg,
+		Now:          c.checker.Now,
 	})
 }
 
@@ -178,11 +180,14 @@ func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*
 func types(declared []config.EventType) []event.Type {
 	types := make([]event.Type, len(declared))
 	for i, t := range declared {
-		l, err := push.ParseLane(t.Lane)
-		if err != nil {
+		types[i] = event.Type{Name: t.Name, Message: t.Message, Apps: t.Apps}
+		if t.Lane == "" { // a built-in type
+			continue
+		}
+		var err error
+		if types[i].Lane, err = push.ParseLane(t.Lane); err != nil {
 			panic(err) // config has validated it
 		}
-		types[i] = event.Type{Name: t.Name, Lane: l, Message: t.Message}
 	}
 	return types
 }

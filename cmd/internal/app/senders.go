@@ -17,108 +17,150 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
 
-// Senders holds the senders that the configuration enables; the others are nil.
-type Senders struct {
-	FCM  *fcm.Sender
-	APNs *apns.Sender
+// A Sender sends pushes by one route. Close it.
+type Sender interface {
+	push.Sender
+	// Warm opens connections to the provider.
+	Warm(ctx context.Context) error
+	Close()
 }
+
+// Senders holds the senders that the configuration enables, by their routes.
+type Senders map[push.Route]Sender
 
 // NewSenders reads keys and certificates and makes the senders. It opens no
 // connection. Close them.
-func NewSenders(ctx context.Context, cfg *config.Config) (*Senders, error) {
-	s := &Senders{}
-	var err error
-	if cfg.FCM.Enabled() {
-		if s.FCM, err = newFCM(ctx, cfg); err != nil {
-			return nil, fmt.Errorf("fcm: %w", err)
+func NewSenders(ctx context.Context, cfg *config.Config) (Senders, error) {
+	senders := make(Senders)
+	for _, a := range cfg.AllApps() {
+		for _, route := range Routes(a) {
+			s, err := NewSender(ctx, cfg, a, route)
+			if err != nil {
+				senders.Close()
+				return nil, err
+			}
+			senders[route] = s
 		}
 	}
-	if cfg.APNs.Enabled() {
-		if s.APNs, err = newAPNs(cfg); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("apns: %w", err)
+	return senders, nil
+}
+
+// Routes returns the routes of an app that the configuration enables: Android first, and of
+// the environments of APNs the one that is tried first.
+func Routes(a config.App) []push.Route {
+	var routes []push.Route
+	if a.FCM.Enabled() {
+		routes = append(routes, push.Route{App: a.Name, Platform: string(devices.Android)})
+	}
+	if !a.APNs.Enabled() {
+		return routes
+	}
+	home := push.Route{App: a.Name, Platform: string(devices.IOS), Environment: a.APNs.Home()}
+	for _, route := range []push.Route{home, home.Elsewhere()} {
+		if _, on := a.APNs.Endpoints()[route.Environment]; on {
+			routes = append(routes, route)
 		}
+	}
+	return routes
+}
+
+// NewSender makes the sender of one of an app's routes.
+func NewSender(ctx context.Context, cfg *config.Config, a config.App, route push.Route) (Sender, error) {
+	if route.Platform == string(devices.Android) {
+		s, err := newFCM(ctx, cfg, a.FCM)
+		if err != nil {
+			return nil, fmt.Errorf("%sfcm: %w", cfg.Section(a.Name), err)
+		}
+		return s, nil
+	}
+	s, err := newAPNs(cfg, a.APNs, route.Environment)
+	if err != nil {
+		return nil, fmt.Errorf("%sapns: %w", cfg.Section(a.Name), err)
 	}
 	return s, nil
 }
 
-// ByRoute returns the senders by their routes.
-func (s *Senders) ByRoute() map[push.Route]push.Sender {
-	m := make(map[push.Route]push.Sender)
-	if s.FCM != nil {
-		m[push.Route{App: push.DefaultApp, Platform: string(devices.Android)}] = s.FCM
+// ByRoute returns the senders for delivery.
+func (s Senders) ByRoute() map[push.Route]push.Sender {
+	senders := make(map[push.Route]push.Sender, len(s))
+	for route, sender := range s {
+		senders[route] = sender
 	}
-	if s.APNs != nil {
-		m[push.Route{App: push.DefaultApp, Platform: string(devices.IOS), Environment: push.Production}] = s.APNs
-	}
-	return m
+	return senders
 }
 
-// Warm opens connections to the providers. It only logs failures: pushes are retried while
-// a provider is unavailable.
-func (s *Senders) Warm(ctx context.Context, log *slog.Logger) {
-	warm := func(provider string, open func(context.Context) error) {
-		if err := open(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-			log.Warn(provider+" cannot be reached yet", "error", err)
+// Warm opens connections to the providers, but for environments that pushes seldom go to. It
+// only logs failures: pushes are retried while a provider is unavailable.
+func (s Senders) Warm(ctx context.Context, cfg *config.Config, log *slog.Logger) {
+	for _, a := range cfg.AllApps() {
+		routes := Routes(a)
+		for i, route := range routes {
+			if i > 0 && routes[i-1] == route.Elsewhere() {
+				continue
+			}
+			if err := s[route].Warm(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+				log.Warn("the provider cannot be reached yet", "", route, "error", err)
+			}
 		}
-	}
-	if s.FCM != nil {
-		warm("FCM", s.FCM.Warm)
-	} else {
-		log.Info("Android push is off: fcm.project_id is not set")
-	}
-	if s.APNs != nil {
-		warm("APNs", s.APNs.Warm)
-	} else {
-		log.Info("iOS push is off: neither apns.key_file nor apns.certificate_file is set")
+		if !a.FCM.Enabled() {
+			log.Info("Android push is off: "+cfg.Section(a.Name)+"fcm.project_id is not set", "app", a.Name)
+		}
+		if !a.APNs.Enabled() {
+			section := cfg.Section(a.Name)
+			log.Info("iOS push is off: neither "+section+"apns.key_file nor "+section+"apns.certificate_file is set", "app", a.Name)
+		}
 	}
 }
 
 // Close closes the connections.
-func (s *Senders) Close() {
-	if s.FCM != nil {
-		s.FCM.Close()
-	}
-	if s.APNs != nil {
-		s.APNs.Close()
+func (s Senders) Close() {
+	for _, sender := range s {
+		sender.Close()
 	}
 }
 
 // FCMEndpoint returns the base URL of FCM's API that the configuration chooses.
 func FCMEndpoint(c config.FCM) string { return cmp.Or(c.Endpoint, fcm.Google) }
 
-// APNsEndpoint returns the base URL of APNs that the configuration chooses.
-func APNsEndpoint(c config.APNs) string {
-	if c.Endpoint == "" && c.Environment == config.APNsDevelopment {
-		return apns.Development
-	}
-	return cmp.Or(c.Endpoint, apns.Production)
+// APNsEndpoint returns the base URL that the configuration chooses for an environment of APNs.
+func APNsEndpoint(c config.APNs, environment string) string {
+	apples := map[string]string{push.Production: apns.Production, push.Sandbox: apns.Development}
+	return cmp.Or(c.Endpoints()[environment], apples[environment])
 }
 
-func newFCM(ctx context.Context, cfg *config.Config) (*fcm.Sender, error) {
+// environments returns to which environment of APNs the pushes of each app go where the
+// device does not say it.
+func environments(cfg *config.Config) map[string]string {
+	home := make(map[string]string)
+	for _, a := range cfg.AllApps() {
+		home[a.Name] = a.APNs.Home()
+	}
+	return home
+}
+
+func newFCM(ctx context.Context, cfg *config.Config, c config.FCM) (*fcm.Sender, error) {
 	o := fcm.Options{
-		ProjectID: cfg.FCM.ProjectID,
-		Endpoint:  FCMEndpoint(cfg.FCM),
+		ProjectID: c.ProjectID,
+		Endpoint:  FCMEndpoint(c),
 		InFlight:  inFlight(cfg.Push.InFlight),
 		Timeout:   requestTimeout(cfg),
 	}
 	var err error
-	if o.CredentialsJSON, err = readFile(cfg.FCM.CredentialsFile); err != nil {
+	if o.CredentialsJSON, err = readFile(c.CredentialsFile); err != nil {
 		return nil, fmt.Errorf("credentials_file: %w", err)
 	}
-	if o.RootCAs, err = readCAs(cfg.FCM.CAFile); err != nil {
+	if o.RootCAs, err = readCAs(c.CAFile); err != nil {
 		return nil, err
 	}
 	return fcm.New(ctx, o)
 }
 
-func newAPNs(cfg *config.Config) (*apns.Sender, error) {
-	c := cfg.APNs
+func newAPNs(cfg *config.Config, c config.APNs, environment string) (*apns.Sender, error) {
 	o := apns.Options{
 		KeyID:    c.KeyID,
 		TeamID:   c.TeamID,
 		Topic:    c.Topic,
-		Endpoint: APNsEndpoint(c),
+		Endpoint: APNsEndpoint(c, environment),
 		InFlight: inFlight(cfg.Push.InFlight),
 		Timeout:  requestTimeout(cfg),
 	}
