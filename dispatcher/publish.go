@@ -106,7 +106,10 @@ func (p *publishing) add(ctx context.Context, n int, key string) {
 
 // storedBody returns the body of a content as the inbox stores it.
 func storedBody(e *event.Event, c *event.RoleContent) []byte {
-	b := content.Body{Type: e.Type, Title: e.Title, Message: c.Message, Translations: c.Translations, Details: c.Details}
+	b := content.Body{
+		Type: e.Type, Title: e.Title, Message: c.Message, Translations: c.Translations, Details: c.Details,
+		Presentation: c.Presentation,
+	}
 	return b.Stored()
 }
 

@@ -64,6 +64,14 @@ func readWire(v *event.Validator, raw []byte) (w wireBroadcast, err error) {
 			w.promotion.Title = m.Value
 		case "details":
 			w.promotion.Details = m.Value
+		case "image":
+			w.promotion.Image = m.Value
+		case "link":
+			w.promotion.Link = m.Value
+		case "sound":
+			w.promotion.Sound = m.Value
+		case "options":
+			w.promotion.Options = m.Value
 		case "audience":
 			w.audience = m.Value
 		case "at":
@@ -86,7 +94,8 @@ func (w *wireBroadcast) digest() string {
 	total := uint64(0)
 	p := &w.promotion
 	for _, v := range []jsontext.Value{
-		p.Type, p.Message, p.Title, p.Details, w.audience, w.at, w.rate, w.expires, w.ttl,
+		p.Type, p.Message, p.Title, p.Details, p.Image, p.Link, p.Sound, p.Options,
+		w.audience, w.at, w.rate, w.expires, w.ttl,
 	} {
 		total = jsonscan.Mix(total, jsonscan.Digest(v))
 	}
@@ -129,6 +138,7 @@ func parse(parser *event.Parser, raw []byte, now time.Time) (*Broadcast, error) 
 	}
 	body := content.Body{
 		Type: promotion.Type, Title: promotion.Title, Message: promotion.Message, Details: promotion.Details,
+		Presentation: promotion.Presentation,
 	}
 	b.body = body.Stored()
 	return b, nil

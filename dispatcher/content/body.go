@@ -14,6 +14,9 @@ import (
 const (
 	// translationsKey begins a stored body that holds its message in other languages.
 	translationsKey = `{"texts":`
+	// presentationKey begins a stored body that holds the presentation of its push, and no
+	// translations.
+	presentationKey = `{"push":`
 	// noUnreadItems ends the details of a stored body. The receiver's counts replace
 	// the null when the push is sent.
 	noUnreadItems = `"unread_items":null}`
@@ -28,18 +31,23 @@ type Body struct {
 	// Message is not in. It is empty when a service worded the message.
 	Translations jsontext.Value
 	// Details is a JSON object. Its member unread_items is not stored.
-	Details jsontext.Value
+	Details      jsontext.Value
+	Presentation push.Presentation
 }
 
 // Stored returns the body as the inbox stores it: an object of type, title, message and
-// details, with the translations, which no client is shown, as its first member.
+// details. The translations and the presentation, which no client is shown, come first.
 func (b *Body) Stored() []byte {
-	out := make([]byte, 0, len(b.Translations)+len(b.Details)+len(b.Message)+128)
+	presentation := b.Presentation.JSON()
+	out := make([]byte, 0, len(b.Translations)+len(presentation)+len(b.Details)+len(b.Message)+128)
+	out = append(out, '{')
 	if len(b.Translations) > 0 {
-		out = append(append(out, translationsKey...), b.Translations...)
+		out = append(append(out, translationsKey[1:]...), b.Translations...)
 		out = append(out, ',')
-	} else {
-		out = append(out, '{')
+	}
+	if len(presentation) > 0 {
+		out = append(append(out, presentationKey[1:]...), presentation...)
+		out = append(out, ',')
 	}
 	out = b.appendMembers(out)
 	return append(out, '}')
@@ -79,6 +87,7 @@ func appendDetails(out []byte, details jsontext.Value) []byte {
 
 // ParseBody reads a stored body. The slices point into it.
 func ParseBody(stored []byte) (b Body, err error) {
+	var presentation jsontext.Value
 	err = jsonscan.EachMember(stored, func(m jsonscan.Member) {
 		switch string(m.Name()) {
 		case "type":
@@ -93,8 +102,13 @@ func ParseBody(stored []byte) (b Body, err error) {
 			b.Details = m.Value
 		case "texts":
 			b.Translations = m.Value
+		case "push":
+			presentation = m.Value
 		}
 	})
+	if err == nil {
+		b.Presentation, err = push.ParsePresentation(presentation)
+	}
 	return b, err
 }
 
@@ -131,7 +145,7 @@ func AppendMembers(dst, stored []byte, eventType string, l text.Locale, unreads 
 }
 
 func appendShown(dst, stored []byte, l text.Locale) []byte {
-	if !HasTranslations(stored) {
+	if !HasTranslations(stored) && !bytes.HasPrefix(stored, []byte(presentationKey)) {
 		return append(dst, stored[1:len(stored)-1]...)
 	}
 	b, err := ParseBody(stored)

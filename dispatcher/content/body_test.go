@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -29,6 +30,18 @@ func TestStoredBody(t *testing.T) {
 			body:    Body{Type: "message", Message: "Pesan dari Me Ow", Translations: jsontext.Value(`{"en":"Message from Me Ow"}`), Details: jsontext.Value(`{"sender_id":15}`)},
 			want:    `{"texts":{"en":"Message from Me Ow"},"type":"message","title":null,"message":"Pesan dari Me Ow","details":{"sender_id":15,"unread_items":null}}`,
 			details: `{"sender_id":15,"unread_items":null}`,
+		},
+		"with a presentation": {
+			body: Body{Type: "discount", Message: "m", Details: jsontext.Value(`{}`), Presentation: push.Presentation{Image: "https://a/?b&c", APNs: push.APNs{Subtitle: "s"}}},
+			want: `{"push":{"image":"https://a/?b\u0026c","apns":{"subtitle":"s"}},"type":"discount","title":null,"message":"m","details":{"unread_items":null}}`,
+
+			details: `{"unread_items":null}`,
+		},
+		"with both": {
+			body: Body{Type: "nego", Message: "m", Translations: jsontext.Value(`{"en":"n"}`), Details: jsontext.Value(`{}`), Presentation: push.Presentation{Sound: "none"}},
+			want: `{"texts":{"en":"n"},"push":{"sound":"none"},"type":"nego","title":null,"message":"m","details":{"unread_items":null}}`,
+
+			details: `{"unread_items":null}`,
 		},
 		"with empty details": {
 			body:    Body{Type: "reminder", Details: jsontext.Value(`{}`)},
@@ -76,7 +89,7 @@ func TestStoredBody(t *testing.T) {
 
 func TestParseBodyRefuses(t *testing.T) {
 	t.Parallel()
-	for _, stored := range []string{``, `[]`, `null`, `"text"`, `@broadcast`, `{"type":"nego"`} {
+	for _, stored := range []string{``, `[]`, `null`, `"text"`, `@broadcast`, `{"type":"nego"`, `{"push":7,"type":"nego"}`} {
 		if b, err := ParseBody([]byte(stored)); err == nil {
 			t.Errorf("%q is parsed as %+v", stored, b)
 		}
@@ -125,6 +138,7 @@ func TestAppendMembers(t *testing.T) {
 		unreads *model.Unreads
 		want    string
 	}{
+		"a presentation":       {`{"push":{"sound":"none"},"type":"nego","title":null,"message":"m","details":{}}`, text.English, nil, `"type":"nego","title":null,"message":"m","details":{"unread_items":null}`},
 		"without translations": {untranslated, text.English, nil, `"type":"nego","title":null,"message":"halo","details":{}`},
 		"its own language":     {translated, text.Indonesian, nil, `"type":"message","title":null,"message":"halo","details":{"id":1,"unread_items":null}`},
 		"a translation":        {translated, text.English, nil, `"type":"message","title":null,"message":"hello \"you\"","details":{"id":1,"unread_items":null}`},

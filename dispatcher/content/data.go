@@ -25,14 +25,26 @@ type Notification struct {
 // Data lists the top-level keys of a push's data, in the samples' order, with the
 // receiver's unread counts. Beside the documented keys it has the notification's id, by
 // which an app marks it as read, unless the type is kept in no list: a reminder. A
-// message's id is that of its notification. Times are in the given zone. The error reports
-// a malformed id.
+// message's id is that of its notification. The image and the link of the presentation come
+// last. Times are in the given zone. The error reports a malformed id.
 func (n *Notification) Data(unreads model.Unreads, zone *time.Location) ([]push.Field, error) {
 	return n.data(&unreads, zone)
 }
 
 // data is Data. Without counts, the members for them are null.
 func (n *Notification) data(unreads *model.Unreads, zone *time.Location) ([]push.Field, error) {
+	fields, err := n.documented(unreads, zone)
+	if image := n.Presentation.Image; image != "" {
+		fields = append(fields, push.Field{Name: push.FieldImage, Value: quoted(image)})
+	}
+	if link := n.Presentation.Link; link != "" {
+		fields = append(fields, push.Field{Name: push.FieldLink, Value: quoted(link)})
+	}
+	return fields, err
+}
+
+// documented lists the keys of the samples, and the notification's id.
+func (n *Notification) documented(unreads *model.Unreads, zone *time.Location) ([]push.Field, error) {
 	if n.Promo {
 		return n.promoData(zone)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -42,6 +43,11 @@ func TestData(t *testing.T) {
 			Body{Type: "campaign", Message: "m", Details: jsontext.Value(`{"unread_items":null}`)},
 			`{"id":"52e0b9e37a12000000000000","created_at":"2014-01-23T13:42:43.500+07:00","read_state":false,` +
 				`"type":"campaign","title":null,"message":"m","details":{"unread_items":null},"notification_id":"52e0b9e37a12000000000000"}`,
+		},
+		"image and link": {
+			false,
+			Body{Type: "dompet", Message: "m", Details: jsontext.Value(`{}`), Presentation: push.Presentation{Image: "https://a", Link: "shop://b", Sound: "chime"}},
+			`{"type":"dompet","receiver_id":66,"message":"m","details":{},"notification_id":"52e0b9e37a12000000000000","image":"https://a","link":"shop://b"}`,
 		},
 		"transaction": {
 			false,

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -46,19 +47,22 @@ type Event struct {
 
 	cloudSource string // of a CloudEvent; or ""
 
-	time     time.Time
-	message  string // "": the rules' text
-	details  details
-	ttl      time.Duration          // 0: by state or type
-	state    *stateRules            // of the state that it reports; nil when it reports none
-	raw      *rawResource           // the resource that was sent in place of an event, or nil
-	contents [numRoles]*RoleContent // nil for roles without a receiver
+	time    time.Time
+	message string // "": the rules' text
+	details details
+	// presentation is what the service says; contents have it with the type's link.
+	presentation push.Presentation
+	ttl          time.Duration          // 0: by state or type
+	state        *stateRules            // of the state that it reports; nil when it reports none
+	raw          *rawResource           // the resource that was sent in place of an event, or nil
+	contents     [numRoles]*RoleContent // nil for roles without a receiver
 }
 
 // wireEvent is an event as services send it: valid JSON values, or nothing.
 type wireEvent struct {
 	whole                                                                            jsontext.Value
 	id, eventType, receiver, receivers, time, message, title, details, options, data jsontext.Value
+	image, link, sound                                                               jsontext.Value
 
 	// Of resources that are sent in place of an event; see unwrap.
 	transaction, negotiation, product, mutation, withdrawal, state, account jsontext.Value
@@ -90,6 +94,12 @@ func readWire(raw []byte) (w wireEvent, err error) {
 			w.details = m.Value
 		case "options":
 			w.options = m.Value
+		case "image":
+			w.image = m.Value
+		case "link":
+			w.link = m.Value
+		case "sound":
+			w.sound = m.Value
 		case "data": // the wrapper that most documented samples have
 			w.data = m.Value
 		case "transaction":
@@ -126,6 +136,7 @@ func (w *wireEvent) inherit() {
 	for _, m := range []struct{ own, around *jsontext.Value }{
 		{&w.id, &w.around.id}, {&w.time, &w.around.time}, {&w.message, &w.around.message},
 		{&w.title, &w.around.title}, {&w.details, &w.around.details}, {&w.options, &w.around.options},
+		{&w.image, &w.around.image}, {&w.link, &w.around.link}, {&w.sound, &w.around.sound},
 	} {
 		if jsonscan.Absent(*m.own) {
 			*m.own = *m.around
@@ -133,27 +144,30 @@ func (w *wireEvent) inherit() {
 	}
 }
 
-// Options configure a Parser. All but Apps are required.
+// Options configure a Parser. All but Apps and LinkSchemes are required.
 type Options struct {
 	Types  *Types
 	Apps   []string // names of the apps of this gateway, beside the default one
 	Texts  *text.Catalogue
 	Locale text.Locale // of the messages that the rules word; their translations are stored with them
-	Now    func() time.Time
+	// LinkSchemes are the schemes that links may have beside https.
+	LinkSchemes []string
+	Now         func() time.Time
 }
 
 // A Parser reads events. It is immutable and safe for concurrent use.
 type Parser struct {
-	types  *Types
-	apps   []string
-	texts  *text.Catalogue
-	locale text.Locale
-	now    func() time.Time
+	types   *Types
+	apps    []string
+	texts   *text.Catalogue
+	locale  text.Locale
+	schemes []string
+	now     func() time.Time
 }
 
 // NewParser returns a parser.
 func NewParser(o Options) *Parser {
-	return &Parser{types: o.Types, apps: o.Apps, texts: o.Texts, locale: o.Locale, now: o.Now}
+	return &Parser{types: o.Types, apps: o.Apps, texts: o.Texts, locale: o.Locale, schemes: o.LinkSchemes, now: o.Now}
 }
 
 // Parse reads one event from JSON of at most MaxEventSize bytes. The error is an
@@ -211,6 +225,7 @@ func (p *Parser) parse(w *wireEvent, doc *jsonscan.Document) (*Event, error) {
 	e.Unknown = w.allUnknown()
 	known := p.readHead(v, e, w)
 	e.time = v.eventTime("time", w.time, p.now())
+	e.presentation = p.presentation(v, w.image, w.link, w.sound)
 	e.ttl, e.Push = v.options(e, w.options)
 	p.checkApps(v, e.Apps)
 	if e.raw != nil {
@@ -294,7 +309,7 @@ func (e *Event) readDetails(v *Validator, raw jsontext.Value, now time.Time) {
 // events. Members of objects may come in any order.
 func (w *wireEvent) digest(doc *jsonscan.Document) string {
 	total := uint64(0)
-	for _, v := range []jsontext.Value{w.eventType, w.time, w.message, w.title, w.details, w.options} {
+	for _, v := range []jsontext.Value{w.eventType, w.time, w.message, w.title, w.details, w.options, w.image, w.link, w.sound} {
 		total = jsonscan.Mix(total, doc.Digest(v))
 	}
 	return strconv.FormatUint(total, 16)

@@ -113,6 +113,10 @@ func TestMembersAroundTheWrapper(t *testing.T) {
 			`{"id":"x","receiver_id":66,"message":"n","data":{"id":"y","receiver_ids":[67],` + inner + `}}`,
 			`{"id":"y","receiver_ids":[67],` + inner + `}`,
 		},
+		"presentation around": {
+			`{"id":"x","receiver_id":66,"image":"https://a","link":"https://b","sound":"c","data":{"sound":"d",` + inner + `}}`,
+			`{"id":"x","receiver_id":66,"image":"https://a","link":"https://b","sound":"d",` + inner + `}`,
+		},
 		"nothing inside": {
 			`{"id":"x","receiver_ids":[66,67],"data":{"id":null,"receiver_id":null,` + inner + `}}`,
 			`{"id":"x","receiver_ids":[66,67],` + inner + `}`,
@@ -168,6 +172,9 @@ func TestContentDigest(t *testing.T) {
 		strings.Replace(event, `"message"`, `"title":"t","message"`, 1),
 		strings.Replace(event, `"message"`, `"options":{"push":false},"message"`, 1),
 		strings.Replace(event, `discount`, `campaign`, 1),
+		strings.Replace(event, `"message"`, `"image":"https://a","message"`, 1),
+		strings.Replace(event, `"message"`, `"link":"https://a","message"`, 1),
+		strings.Replace(event, `"message"`, `"sound":"a","message"`, 1),
 		strings.Replace(event, `"x":1`, `"x":9007199254740993`, 1),
 	}
 	for _, raw := range same {
@@ -192,6 +199,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"type":"transaction","receiver_id":66,"message":"m","details":{"id":1,"transaction":{"state":"paid","seller":{"id":66}}}}`))
 	f.Add([]byte(`{"type":"reminder","receiver_id":"66","unread_notifications":1,"messages":2,"x":1,"options":{"ttl":"1h","tll":1}}`))
 	f.Add([]byte(`{"data":{"type":"discount","receiver_ids":[1,"2"],"message":"m"}}`))
+	f.Add([]byte(`{"type":"discount","receiver_id":66,"message":"m","image":"https://a","link":"https://b","sound":"none","options":{"android":{"x":1},"apns":{"relevance_score":1}}}`))
 	f.Add([]byte(`{"transaction":` + rawTransaction + `}`))
 	f.Add([]byte(`{"negotiation":[` + rawOffer + `],"receiver_id":15}`))
 	f.Add([]byte(`{"product":` + rawProduct + `,"message":"m"}`))

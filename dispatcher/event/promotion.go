@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
@@ -13,6 +14,7 @@ import (
 // values, or nothing.
 type PromotionFields struct {
 	ID, Type, Message, Title, Details jsontext.Value
+	Image, Link, Sound, Options       jsontext.Value
 }
 
 // A Promotion is the content of a broadcast.
@@ -22,6 +24,8 @@ type Promotion struct {
 	Title   *string // nil: none
 	Message string
 	Details []byte // JSON object
+
+	Presentation push.Presentation
 }
 
 // Promotion reads a promotion by the rules of an event. It notes problems with v.
@@ -49,5 +53,28 @@ func (p *Parser) Promotion(v *Validator, in PromotionFields) Promotion {
 	if e.ID == "" {
 		e.ID = model.NewID(p.now())
 	}
-	return Promotion{ID: e.ID, Type: e.Type, Title: e.Title, Message: e.message, Details: details.object}
+	c := RoleContent{Details: details.object}
+	e.presentation = p.presentation(v, in.Image, in.Link, in.Sound)
+	v.promotionOptions(&e.presentation, in.Options)
+	c.present(&e)
+	return Promotion{ID: e.ID, Type: e.Type, Title: e.Title, Message: e.message, Details: c.Details, Presentation: c.Presentation}
+}
+
+// promotionOptions reads the options of a promotion: those that present it.
+func (v *Validator) promotionOptions(p *push.Presentation, value jsontext.Value) {
+	if jsonscan.Absent(value) {
+		return
+	}
+	var unknown []string
+	err := jsonscan.EachMember(value, func(m jsonscan.Member) {
+		if name := string(m.Name()); !v.presentationOption(p, name, m.Value, &unknown) {
+			unknown = noteUnknown(unknown, "options.", name)
+		}
+	})
+	if err != nil {
+		v.Wrong("options", "must be an object")
+	}
+	for _, name := range unknown {
+		v.Wrong(name, "is not a member of a broadcast")
+	}
 }

@@ -75,6 +75,7 @@ func (w *wireEvent) unwrapTopLevel(eventType string) *rawResource {
 // dropOwn forgets the members of a resource at the top level: they are not an event's.
 func (w *wireEvent) dropOwn() {
 	w.id, w.time, w.message, w.title, w.options, w.unknown = nil, nil, nil, nil, nil, nil
+	w.image, w.link, w.sound = nil, nil, nil
 }
 
 // soleElement returns the element of a one-element array, the form in which the v2 API

@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
+	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox/model"
 )
@@ -24,6 +25,7 @@ type RoleContent struct {
 	Message      string
 	Translations []byte // JSON object by language: the message in other languages, or nil
 	Details      []byte
+	Presentation push.Presentation // as the service gave it, with a link by the type's template
 }
 
 // ContentFor returns the content for a receiver.
@@ -65,7 +67,17 @@ func (p *Parser) fillContents(v *Validator, e *Event) {
 		default:
 			c.Message, c.Details = e.message, e.details.object
 		}
+		c.present(e)
 	}
+}
+
+// present fills in the presentation, once the details are there.
+func (c *RoleContent) present(e *Event) {
+	c.Presentation = e.presentation
+	if c.Presentation.Link == "" {
+		c.Presentation.Link = e.Spec.LinkTo(cmp.Or(e.details.id, e.details.product.id), c.Details)
+	}
+	c.Details = fillDetails(c.Details, c.Presentation.Image, c.Presentation.Link)
 }
 
 // newContent returns the content that the rules give a role, without texts and details. An

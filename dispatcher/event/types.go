@@ -20,6 +20,7 @@ type TypeSpec struct {
 	TTL time.Duration
 	// Apps are the apps that are pushed events of the type which name none; nil: all.
 	Apps []string
+	Defaults
 }
 
 // builtIn is the table of event types. Their push samples are in the v2 API's "Android
@@ -45,12 +46,13 @@ var builtIn = map[string]TypeSpec{
 func BuiltInTypes() []string { return slices.Sorted(maps.Keys(builtIn)) }
 
 // A Type is an event type that the configuration declares in addition to the built-in ones.
-// With the name of a built-in one it changes that one's Apps, and has nothing else.
+// With the name of a built-in one it changes that one's Apps and defaults, and has nothing else.
 type Type struct {
 	Name    string
 	Lane    push.Lane
 	Message string // the text of events without a message
 	Apps    []string
+	Defaults
 }
 
 // Types are the event types of this gateway, built-in and declared. They are immutable
@@ -60,7 +62,7 @@ type Types struct {
 	messages map[string]string // of declared types
 }
 
-// NewTypes returns the built-in types and those that are declared.
+// NewTypes returns the built-in types, and those that are declared.
 func NewTypes(declared ...Type) *Types {
 	t := &Types{specs: maps.Clone(builtIn), messages: make(map[string]string)}
 	for _, d := range declared {
@@ -70,6 +72,7 @@ func NewTypes(declared ...Type) *Types {
 			t.messages[d.Name] = d.Message
 		}
 		spec.Apps = d.Apps
+		spec.Defaults = d.Defaults
 		t.specs[d.Name] = spec
 	}
 	return t

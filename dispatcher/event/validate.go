@@ -178,27 +178,23 @@ func (v *Validator) eventTime(field string, value jsontext.Value, now time.Time)
 	return t
 }
 
-// options returns the time to live, 0 when there is none, and whether to push. It notes
-// unknown options with the event.
+// options returns the time to live, 0 when there is none, and whether to push. It reads what
+// belongs to the event's presentation, and notes unknown options with the event.
 func (v *Validator) options(e *Event, value jsontext.Value) (ttl time.Duration, push bool) {
 	push = true
 	if jsonscan.Absent(value) {
 		return 0, push
 	}
 	err := jsonscan.EachMember(value, func(m jsonscan.Member) {
-		switch string(m.Name()) {
-		case "ttl":
+		switch name := string(m.Name()); {
+		case name == "ttl":
 			ttl = v.TTL("options.ttl", m.Value)
-		case "push":
-			if kind := m.Value.Kind(); kind != 't' && kind != 'f' && kind != 'n' {
-				v.Wrong("options.push", "must be true or false")
-			} else {
-				push = kind != 'f'
-			}
-		case "apps":
+		case name == "push":
+			push = v.boolean("options.push", m.Value, true)
+		case name == "apps":
 			e.Apps = v.apps(m.Value)
-		default:
-			e.Unknown = noteUnknown(e.Unknown, "options.", string(m.Name()))
+		case !v.presentationOption(&e.presentation, name, m.Value, &e.Unknown):
+			e.Unknown = noteUnknown(e.Unknown, "options.", name)
 		}
 	})
 	if err != nil {
