@@ -302,7 +302,7 @@ func testConceal(t *testing.T, raw, want string) {
 	}
 	if want == "" {
 		want = "secret"
-	} else if hidden.Title != "" || hidden.Category != "" || string(hidden.Data[len(hidden.Data)-1].Value) != "true" {
+	} else if hidden.Title != "" || hidden.Presentation.APNs.Category != "" || string(hidden.Data[len(hidden.Data)-1].Value) != "true" {
 		t.Errorf("%+v", hidden)
 	}
 	if hidden.Body != want {

@@ -2,6 +2,7 @@ package apns
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
@@ -66,7 +67,7 @@ func isVisibleASCII(s string) bool {
 
 // payload returns the JSON of a push, reduced to the size that APNs accepts.
 func payload(d *push.Delivery) []byte {
-	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
+	c := provider.ContentOf(d)
 	p := build(d, c)
 	if wireSize(p) <= maxPayload {
 		return p
@@ -75,30 +76,21 @@ func payload(d *push.Delivery) []byte {
 	return build(d, c)
 }
 
-// build writes {"aps":{…},"data":{…}}. A silent push has neither alert, sound, badge nor
-// category ("Pushing background updates to your App"): they would make it a visible one, and
-// a badge of 0 removes what is on the screen. The app finds the numbers in the data.
+// build writes {"aps":{…},"data":{…}}. A silent push has neither alert, sound, badge nor what
+// else presents it ("Pushing background updates to your App"): that would make it a visible
+// one, and a badge of 0 removes what is on the screen. The app finds the numbers in the data.
 func build(d *push.Delivery, c provider.Content) []byte {
-	size := 256 + len(c.Title) + len(c.Body) + len(d.Thread)
+	size := 320 + len(c.Title) + len(c.Body) + len(d.Thread)
 	for _, f := range c.Data {
 		size += len(f.Name) + len(f.Value) + 4
 	}
 	b := make([]byte, 0, size)
 	b = append(b, `{"aps":{`...)
-	silent := d.Silent()
-	if silent {
-		b = append(b, `"content-available":1,`...)
+	if d.Silent() {
+		b = append(b, `"content-available":1,"thread-id":`...)
+		b = provider.AppendString(b, d.Thread)
 	} else {
-		b = appendAlert(b, c.Title, c.Body)
-		b = append(b, `"sound":"default","badge":`...)
-		b = strconv.AppendInt(b, int64(d.Badge), 10)
-		b = append(b, ',')
-	}
-	b = append(b, `"thread-id":`...)
-	b = provider.AppendString(b, d.Thread)
-	if d.Category != "" && !silent {
-		b = append(b, `,"category":`...)
-		b = provider.AppendString(b, d.Category)
+		b = appendVisible(b, d, c)
 	}
 	b = append(b, `},"data":{`...)
 	for i, f := range c.Data {
@@ -112,21 +104,41 @@ func build(d *push.Delivery, c provider.Content) []byte {
 	return append(b, "}}"...)
 }
 
-// appendAlert appends the member "alert". An empty title or body is left out.
-func appendAlert(b []byte, title, body string) []byte {
+// appendVisible appends the members of aps of a push that is shown.
+func appendVisible(b []byte, d *push.Delivery, c provider.Content) []byte {
+	p := &c.Presentation
 	b = append(b, `"alert":{`...)
-	if title != "" {
-		b = append(b, `"title":`...)
-		b = provider.AppendString(b, title)
-		if body != "" {
-			b = append(b, ',')
-		}
+	b = appendText(b, "title", c.Title)
+	b = appendText(b, "subtitle", p.APNs.Subtitle)
+	b = appendText(b, "body", c.Body)
+	b = append(bytes.TrimSuffix(b, []byte(",")), `},`...)
+	if p.Sound != push.SoundNone {
+		b = appendText(b, "sound", cmp.Or(p.Sound, push.SoundDefault))
 	}
-	if body != "" {
-		b = append(b, `"body":`...)
-		b = provider.AppendString(b, body)
+	b = append(b, `"badge":`...)
+	b = strconv.AppendInt(b, int64(d.Badge), 10)
+	b = append(b, `,"thread-id":`...)
+	b = append(provider.AppendString(b, d.Thread), ',')
+	b = appendText(b, "category", p.APNs.Category)
+	b = appendText(b, "interruption-level", p.APNs.InterruptionLevel)
+	if p.APNs.RelevanceScore != 0 {
+		b = append(b, `"relevance-score":`...)
+		b = append(strconv.AppendFloat(b, p.APNs.RelevanceScore, 'g', -1, 64), ',')
 	}
-	return append(b, `},`...)
+	b = appendText(b, "target-content-id", p.APNs.TargetContentID)
+	if p.Image != "" { // a service extension downloads it
+		b = append(b, `"mutable-content":1,`...)
+	}
+	return bytes.TrimSuffix(b, []byte(","))
+}
+
+// appendText appends a member and a comma, or nothing for an empty text.
+func appendText(b []byte, name, text string) []byte {
+	if text == "" {
+		return b
+	}
+	b = append(append(append(b, '"'), name...), `":`...)
+	return append(provider.AppendString(b, text), ',')
 }
 
 // wireSize returns the size of a payload as the SDK sends it: the SDK encodes it again with

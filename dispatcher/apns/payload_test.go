@@ -26,13 +26,14 @@ func delivery() *push.Delivery {
 			{Name: "message", Value: json.RawMessage(`"Anda mendapatkan tawaran nego dari Me Ow"`)},
 			{Name: "details", Value: json.RawMessage(`{"id":51588,"state":"waiting","unread_items":{"messages":0}}`)},
 		},
-		Title:    "Nego",
-		Body:     "Anda mendapatkan tawaran nego dari Me Ow",
-		Tag:      "nego:51588",
-		Thread:   "nego",
-		Category: "nego.waiting",
-		Badge:    7,
-		Expires:  time.Unix(1800000000, 0),
+		Title:   "Nego",
+		Body:    "Anda mendapatkan tawaran nego dari Me Ow",
+		Tag:     "nego:51588",
+		Thread:  "nego",
+		Badge:   7,
+		Expires: time.Unix(1800000000, 0),
+
+		Presentation: push.Presentation{APNs: push.APNs{Category: "nego.waiting"}},
 	}
 }
 
@@ -46,9 +47,9 @@ func TestPayload(t *testing.T) {
 	}{
 		{"visible", func(*push.Delivery) {},
 			`{"aps":{"alert":{"title":"Nego","body":"Anda mendapatkan tawaran nego dari Me Ow"},"sound":"default","badge":7,"thread-id":"nego","category":"nego.waiting"},` + data},
-		{"without title", func(d *push.Delivery) { d.Title, d.Category = "", "" },
+		{"without title", func(d *push.Delivery) { d.Title, d.Presentation.APNs.Category = "", "" },
 			`{"aps":{"alert":{"body":"Anda mendapatkan tawaran nego dari Me Ow"},"sound":"default","badge":7,"thread-id":"nego"},` + data},
-		{"without body", func(d *push.Delivery) { d.Body, d.Category = "", "" },
+		{"without body", func(d *push.Delivery) { d.Body, d.Presentation.APNs.Category = "", "" },
 			`{"aps":{"alert":{"title":"Nego"},"sound":"default","badge":7,"thread-id":"nego"},` + data},
 		{"silent", func(d *push.Delivery) { d.Title, d.Body, d.Badge = "", "", 0 },
 			`{"aps":{"content-available":1,"thread-id":"nego"},` + data},

@@ -117,9 +117,9 @@ func spread(user int64, limit time.Duration) time.Duration {
 }
 
 // conceal returns a delivery that hides its content on a locked phone: in the urgent lane,
-// a text that names only the kind of event replaces the message, in data, too, and title
-// and buttons are left out. Data says so with "private" and keeps its details, which only
-// the app sees.
+// a text that names only the kind of event replaces the message, in data, too, and title,
+// buttons and the event's presentation are left out: the defaults of its type say no more
+// than the text. Data says so with "private" and keeps its details, which only the app sees.
 func (w *Workers) conceal(l text.Locale, d push.Delivery) push.Delivery {
 	if d.Lane != push.Urgent {
 		return d
@@ -132,11 +132,15 @@ func (w *Workers) conceal(l text.Locale, d push.Delivery) push.Delivery {
 	if !d.Silent() {
 		d.Body = w.Texts.Text(l, id, text.Args{})
 	}
-	d.Title, d.Category = "", ""
+	d.Title = ""
+	d.Presentation = presented(push.Presentation{}, d.Type, w.Types.Spec(d.Type))
 	data := make([]push.Field, 0, len(d.Data)+1)
 	for _, f := range d.Data {
-		if f.Name == "message" {
+		switch f.Name {
+		case "message":
 			f.Value = jsonscan.AppendString(nil, d.Body)
+		case push.FieldImage, push.FieldLink:
+			continue
 		}
 		data = append(data, f)
 	}

@@ -51,7 +51,7 @@ func TestQuietForBetweenTwoNights(t *testing.T) {
 
 // A silent push stays silent on a private device.
 func TestConcealSilent(t *testing.T) {
-	w := &Workers{Options: Options{Texts: text.Default()}}
+	w := &Workers{Options: Options{Texts: text.Default(), Types: event.NewTypes()}}
 	silent := push.Delivery{Lane: push.Urgent, Type: "dompet"}
 	if d := w.conceal(text.Indonesian, silent); !d.Silent() {
 		t.Errorf("it shows %q", d.Body)

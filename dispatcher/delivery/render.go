@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/dispatcher/content"
+	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 )
@@ -31,20 +32,33 @@ func (w *Workers) render(t *task) (push.Delivery, error) {
 		return push.Delivery{}, err
 	}
 	d := push.Delivery{
-		Lane:     spec.Lane,
-		Type:     e.Type,
-		Data:     data,
-		Body:     w.collapsed(l, n.Message, e.From, t.attention.Unread),
-		Tag:      cmp.Or(e.Tag, e.ID),
-		Thread:   cmp.Or(e.Tag, e.Type),
-		Badge:    t.unreads.Badge(),
-		Category: e.Category,
-		Expires:  time.UnixMilli(e.Expires).Add(-t.ahead), // senders use this process's clock
+		Lane:    spec.Lane,
+		Type:    e.Type,
+		Data:    data,
+		Body:    w.collapsed(l, n.Message, e.From, t.attention.Unread),
+		Tag:     cmp.Or(e.Tag, e.ID),
+		Thread:  cmp.Or(e.Tag, e.Type),
+		Badge:   t.unreads.Badge(),
+		Expires: time.UnixMilli(e.Expires).Add(-t.ahead), // senders use this process's clock
 	}
 	if n.Title != nil {
 		d.Title = *n.Title
 	}
+	d.Presentation = presented(n.Presentation, e.Type, spec)
+	if d.Presentation.APNs.Category == "" {
+		d.Presentation.APNs.Category = e.Category
+	}
 	return d, nil
+}
+
+// presented returns a presentation with the defaults of the event's type: Android's channel is
+// named as the lane, and the label as the type.
+func presented(p push.Presentation, eventType string, spec event.TypeSpec) push.Presentation {
+	p.Sound = cmp.Or(p.Sound, spec.Sound)
+	p.Label = cmp.Or(p.Label, eventType)
+	p.Android.Channel = cmp.Or(p.Android.Channel, spec.Channel, spec.Lane.String())
+	p.APNs.InterruptionLevel = cmp.Or(p.APNs.InterruptionLevel, spec.InterruptionLevel)
+	return p
 }
 
 // collapsed returns the text on the screen for several unread messages of one conversation.

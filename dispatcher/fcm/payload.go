@@ -3,6 +3,7 @@ package fcm
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -17,45 +18,91 @@ const (
 	maxTTL     = 28 * 24 * time.Hour // AndroidConfig.ttl: four weeks
 )
 
+// fieldNotification is the member of the data that has the notification of a push that the
+// app draws itself, as the JSON that FCM's android.notification would have.
+const fieldNotification = "notification"
+
 // message returns the FCM message of a delivery, reduced to the size that FCM accepts. It
 // has no collapse_key, because FCM stores only four different ones for each device. A
 // newer message replaces an older one by the tag of its notification.
 func message(d *push.Delivery, now time.Time) *messaging.Message {
-	c := provider.Content{Data: d.Data, Title: d.Title, Body: d.Body}
-	data, n := build(d, c)
+	c := provider.ContentOf(d)
+	data, notification, n := build(d, c)
 	if n > maxPayload {
 		c = provider.Fit(c, maxPayload, func(c provider.Content) int {
-			_, n := build(d, c)
+			_, _, n := build(d, c)
 			return n
 		})
-		data, _ = build(d, c)
+		data, notification, _ = build(d, c)
 	}
 	ttl := min(max(d.Expires.Sub(now), 0), maxTTL).Truncate(time.Second)
-	android := &messaging.AndroidConfig{Priority: "normal", TTL: &ttl}
-	if !d.Silent() {
-		android.Notification = &messaging.AndroidNotification{Title: c.Title, Body: c.Body, Tag: d.Tag}
-		if d.Lane != push.Bulk {
-			android.Priority = "high"
-		}
+	android := &messaging.AndroidConfig{
+		Priority: "normal", TTL: &ttl, Notification: notification,
+		DirectBootOK: d.Presentation.Android.DirectBootOK,
 	}
-	return &messaging.Message{Token: d.Token, Data: data, Android: android}
+	if !d.Silent() && d.Lane != push.Bulk {
+		android.Priority = "high"
+	}
+	m := &messaging.Message{Token: d.Token, Data: data, Android: android}
+	if label := d.Presentation.Label; label != "" {
+		m.FCMOptions = &messaging.FCMOptions{AnalyticsLabel: label}
+	}
+	return m
 }
 
-// build returns the message's data, whose values are strings, and the size that FCM
-// counts: the bytes of the data's keys and values and of the notification's texts.
-func build(d *push.Delivery, c provider.Content) (data map[string]string, size int) {
-	data = make(map[string]string, len(c.Data))
+// build returns the message's data, whose values are strings, its notification unless there
+// is none or it is in the data, and the size that FCM counts: the bytes of the data's keys
+// and values and of the notification's texts.
+func build(d *push.Delivery, c provider.Content) (data map[string]string, n *messaging.AndroidNotification, size int) {
+	data = make(map[string]string, len(c.Data)+1)
+	put := func(name, value string) {
+		data[name] = value
+		size += len(name) + len(value)
+	}
 	for _, f := range c.Data {
 		if v, ok := text(f.Value); ok {
-			data[f.Name] = v
-			size += len(f.Name) + len(v)
+			put(f.Name, v)
 		}
 	}
-	if !d.Silent() {
-		size += len(c.Title) + len(c.Body) + len(d.Tag)
+	if d.Silent() {
+		return data, nil, size
 	}
-	return data, size
+	n = notification(d, c)
+	if d.DataOnly {
+		if drawn, err := json.Marshal(n); err == nil { // strings always marshal
+			put(fieldNotification, string(drawn))
+		}
+		return data, nil, size
+	}
+	for _, s := range []string{n.Title, n.Body, n.Tag, n.ChannelID, n.ImageURL, n.Sound} {
+		size += len(s)
+	}
+	return data, n, size
 }
+
+// notification returns what Android shows.
+func notification(d *push.Delivery, c provider.Content) *messaging.AndroidNotification {
+	p := &c.Presentation
+	n := &messaging.AndroidNotification{
+		Title: c.Title, Body: c.Body, Tag: d.Tag,
+		ChannelID: p.Android.Channel, ImageURL: p.Image,
+		Visibility: visibilities[p.Android.Visibility], Priority: priorities[p.Android.Priority],
+	}
+	if p.Sound != push.SoundNone {
+		n.Sound, _, _ = strings.Cut(p.Sound, ".") // resources of an app have no extension
+	}
+	return n
+}
+
+var (
+	visibilities = map[string]messaging.AndroidNotificationVisibility{
+		"PRIVATE": messaging.VisibilityPrivate, "PUBLIC": messaging.VisibilityPublic, "SECRET": messaging.VisibilitySecret,
+	}
+	priorities = map[string]messaging.AndroidNotificationPriority{
+		"PRIORITY_MIN": messaging.PriorityMin, "PRIORITY_LOW": messaging.PriorityLow, "PRIORITY_DEFAULT": messaging.PriorityDefault,
+		"PRIORITY_HIGH": messaging.PriorityHigh, "PRIORITY_MAX": messaging.PriorityMax,
+	}
+)
 
 // text returns a JSON value as a string for FCM's data: a string without its quotes, any
 // other value as compact JSON. It is false for null, which data leaves out.

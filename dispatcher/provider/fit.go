@@ -2,11 +2,16 @@ package provider
 
 import (
 	"encoding/json"
+	"slices"
 	"sort"
 
 	"github.com/kabar-gateway/kabar/dispatcher/jsonscan"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 )
+
+// minText is how much of each text stays as long as there is a presentation that could go
+// instead, in bytes.
+const minText = 120
 
 // Content is the part of a push that [Fit] may cut.
 type Content struct {
@@ -14,14 +19,21 @@ type Content struct {
 	// slice that it is given.
 	Data []push.Field
 	// Title and Body are the texts that the phone shows.
-	Title, Body string
+	Title, Body  string
+	Presentation push.Presentation
+}
+
+// ContentOf returns the content of a delivery.
+func ContentOf(d *push.Delivery) Content {
+	return Content{Data: d.Data, Title: d.Title, Body: d.Body, Presentation: d.Presentation}
 }
 
 // Fit returns c reduced until size(c), in the bytes that the provider counts, is at most
 // limit. It first drops whole fields of the details, the least important ones first and
 // unread_items and the id last, and marks the details with "truncated": true. If that is
 // not enough it cuts the texts (message and title in the data, Title and Body); see
-// [Cut]. Other top-level fields stay.
+// [Cut]. Texts stay longer than minText as long as a part of the presentation can go: the
+// image, then the subtitle and the target, then the link. Other top-level fields stay.
 //
 // If nothing fits, Fit returns the smallest content, which the provider will refuse.
 func Fit(c Content, limit int, size func(Content) int) Content {
@@ -36,10 +48,38 @@ func Fit(c Content, limit int, size func(Content) int) Content {
 			}
 		}
 	}
+	for _, drop := range drops {
+		if size(c.cutTexts(minText)) <= limit {
+			break
+		}
+		c = drop(c)
+	}
 	// Search for the longest texts that fit. None of them is longer than limit.
 	c = c.cutTexts(limit)
 	less := sort.Search(limit, func(less int) bool { return size(c.cutTexts(limit-less)) <= limit })
 	return c.cutTexts(limit - less)
+}
+
+// drops leave out one part of the presentation each, the least important one first.
+var drops = []func(Content) Content{
+	func(c Content) Content {
+		c.Presentation.Image = ""
+		return c.withoutField(push.FieldImage)
+	},
+	func(c Content) Content {
+		c.Presentation.APNs.Subtitle, c.Presentation.APNs.TargetContentID = "", ""
+		return c
+	},
+	func(c Content) Content {
+		c.Presentation.Link = ""
+		return c.withoutField(push.FieldLink)
+	},
+}
+
+// withoutField returns c without a top-level field of the data.
+func (c Content) withoutField(name string) Content {
+	c.Data = slices.DeleteFunc(slices.Clone(c.Data), func(f push.Field) bool { return f.Name == name })
+	return c
 }
 
 // cutTexts returns c with each text cut to maxLen bytes.

@@ -185,3 +185,65 @@ func BenchmarkFitWhatDoesNot(b *testing.B) {
 		Fit(c, 4096, size)
 	}
 }
+
+// The presentation is cut after the details and most of the texts: first the image, then the
+// subtitle and the target, then the link.
+func TestFitCutsThePresentationLast(t *testing.T) {
+	quoted, _ := json.Marshal(strings.Repeat("kabar ", 200))
+	c := Content{
+		Data: []push.Field{
+			{Name: "message", Value: quoted},
+			{Name: "details", Value: json.RawMessage(message)},
+			{Name: push.FieldImage, Value: json.RawMessage(`"` + strings.Repeat("i", 300) + `"`)},
+			{Name: push.FieldLink, Value: json.RawMessage(`"` + strings.Repeat("l", 300) + `"`)},
+		},
+		Presentation: push.Presentation{
+			Image: strings.Repeat("i", 300), Link: strings.Repeat("l", 300), Sound: "chime",
+			Android: push.Android{Channel: "money"},
+			APNs:    push.APNs{Subtitle: strings.Repeat("s", 100), TargetContentID: strings.Repeat("t", 100)},
+		},
+	}
+	all := func(c Content) int {
+		return size(c) + len(c.Presentation.Image) + len(c.Presentation.APNs.Subtitle) + len(c.Presentation.APNs.TargetContentID)
+	}
+	parts := func(c Content) (image, subtitle, link bool) {
+		return c.Presentation.Image != "", c.Presentation.APNs.Subtitle != "", c.Presentation.Link != ""
+	}
+	seen := make(map[int]bool) // by the number of parts that are left
+	for limit := all(c); limit >= 50; limit-- {
+		got := Fit(c, limit, all)
+		image, subtitle, link := parts(got)
+		left := 0
+		for _, part := range []bool{image, subtitle, link} {
+			if part {
+				left++
+			}
+		}
+		seen[left] = true
+		if image && !subtitle || subtitle && !link || subtitle != (got.Presentation.APNs.TargetContentID != "") ||
+			image != hasField(got, push.FieldImage) || link != hasField(got, push.FieldLink) {
+			t.Fatalf("limit %d: %+v", limit, got)
+		}
+		if left < 3 && limit > 200 && !strings.Contains(string(got.Data[1].Value), "truncated") {
+			t.Fatalf("limit %d: the details are whole", limit)
+		}
+		if left > 0 && len(got.Data[0].Value) < minText-len("kabar ") {
+			t.Fatalf("limit %d: the presentation stays, and of the text %s", limit, got.Data[0].Value)
+		}
+		if got.Presentation.Sound != "chime" || got.Presentation.Android.Channel != "money" {
+			t.Fatalf("limit %d: %+v", limit, got.Presentation)
+		}
+	}
+	if len(seen) != 4 {
+		t.Errorf("parts that were left: %v", seen)
+	}
+}
+
+func hasField(c Content, name string) bool {
+	for _, f := range c.Data {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -39,8 +39,12 @@ type Delivery struct {
 	Tag string
 	// Thread groups notifications on the screen (APNs thread-id). It is never empty.
 	Thread string
-	// Category selects the buttons that the app shows (APNs category); none if empty.
-	Category string
+	// Presentation is how the push looks and sounds. An event's category of buttons is its
+	// APNs.Category.
+	Presentation Presentation
+	// DataOnly asks for a push of data alone, which the app draws itself (Android). The data
+	// then has what would be shown.
+	DataOnly bool
 	// Badge is the number on the app's icon.
 	Badge int
 	// Expires is when the provider should stop trying to deliver the push.
