@@ -33,6 +33,7 @@ type Config struct {
 	FCM         FCM            `yaml:"fcm"`
 	APNs        APNs           `yaml:"apns"`
 	Apps        []App          `yaml:"apps" doc:"further apps, each with a section fcm or apns like those above; the variable takes the list as YAML, [{name: …, fcm: {…}}]"`
+	Android     Android        `yaml:"android"`
 	Push        Push           `yaml:"push"`
 	Live        Live           `yaml:"live"`
 	Devices     Devices        `yaml:"devices"`
@@ -42,7 +43,7 @@ type Config struct {
 	Locale      string         `yaml:"locale" doc:"language of a user who did not choose one: id or en"`
 	Texts       string         `yaml:"texts" doc:"folder with message files of your own, id.yaml and en.yaml, whose texts replace the built-in ones"`
 	Retention   Retention      `yaml:"retention"`
-	Types       []EventType    `yaml:"types" doc:"further event types; the variable takes the list as YAML, [{name: …, lane: …}]"`
+	Types       []EventType    `yaml:"types" doc:"further event types, and defaults of built-in ones; the variable takes the list as YAML, [{name: …, lane: …}]"`
 	Log         Log            `yaml:"log"`
 }
 
@@ -56,6 +57,7 @@ func Default() *Config {
 		Redis:       Redis{URL: "redis://127.0.0.1:6379/0", Partitions: 16, Prefix: "kabar"},
 		Auth:        Auth{Mode: AuthStore, FailuresPerUser: 10, UsersPerAddress: 200, UpstreamPerAddress: 240},
 		APNs:        APNs{Environment: APNsProduction},
+		Android:     Android{Style: AndroidNotification},
 		Push: Push{
 			InFlight:  InFlight{Urgent: 400, Chat: 300, Bulk: 300},
 			LiveGrace: Duration(3 * time.Second),
@@ -91,6 +93,7 @@ func (c *Config) problems() problems {
 	c.FCM.validate(&p, "fcm")
 	c.APNs.validate(&p, "apns")
 	validateApps(&p, c.Apps)
+	c.Android.validate(&p)
 	c.Push.validate(&p)
 	c.Live.validate(&p)
 	c.Devices.validate(&p)
@@ -102,7 +105,7 @@ func (c *Config) problems() problems {
 	p.oneOf("locale", c.Locale, "id", "en")
 	p.folder("texts", c.Texts)
 	c.Retention.validate(&p)
-	validateTypes(&p, c.Types, c.AppNames())
+	validateTypes(&p, c.Types, c.AppNames(), c.Push.LinkSchemes)
 	c.Log.validate(&p)
 	return p
 }

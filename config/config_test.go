@@ -27,7 +27,7 @@ func TestValidateReportsAll(t *testing.T) {
 		key, _, _ := strings.Cut(one.Error(), ": ")
 		keys = append(keys, key)
 	}
-	want := "listen admin_listen redis.url redis.partitions redis.prefix auth.mode auth.failures_per_user auth.users_per_address apns.environment " +
+	want := "listen admin_listen redis.url redis.partitions redis.prefix auth.mode auth.failures_per_user auth.users_per_address apns.environment android.style " +
 		"push.in_flight.urgent push.in_flight.chat push.in_flight.bulk push.retry_for push.lease live.frames live.control_frames live.typing dedupe.window " +
 		"attachments.url timezone locale retention.notifications retention.max_notifications log.level log.format"
 	if got := strings.Join(keys, " "); got != want {

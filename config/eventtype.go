@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -14,11 +15,21 @@ import (
 
 // EventType is a type of event beside the built-in ones, or the defaults of a built-in one.
 type EventType struct {
-	Name    string `yaml:"name" doc:"the type's name, 1 to 32 of a-z 0-9 _, beginning with a letter; a built-in one takes apps alone"`
+	Name    string `yaml:"name" doc:"the type's name, 1 to 32 of a-z 0-9 _, beginning with a letter; a built-in one takes apps, channel, sound, interruption_level and link alone"`
 	Lane    string `yaml:"lane,omitempty" doc:"the lane it travels in: urgent, chat or bulk"`
 	Message string `yaml:"message,omitempty" doc:"what the phone shows when an event brings no message"`
 
 	Apps []string `yaml:"apps,omitempty" doc:"apps that are pushed its events, unless an event says them in options.apps; all of them when absent"`
+
+	Channel           string `yaml:"channel,omitempty" doc:"Android channel of its pushes, unless an event says one; the name of the lane when empty"`
+	Sound             string `yaml:"sound,omitempty" doc:"sound of its pushes, unless an event says one: a name in the app, default or none"`
+	InterruptionLevel string `yaml:"interruption_level,omitempty" doc:"interruption level on iOS, unless an event says one: passive, active, time-sensitive or critical"`
+	Link              string `yaml:"link,omitempty" doc:"what its pushes open, unless an event says it: an https URL, or one of push.link_schemes, in which {id} and {product.id} stand for members of the details"`
+}
+
+// Defaults returns how pushes of the type are presented where an event does not say it.
+func (t EventType) Defaults() event.Defaults {
+	return event.Defaults{Channel: t.Channel, Sound: t.Sound, InterruptionLevel: t.InterruptionLevel, Link: t.Link}
 }
 
 // preferences are the names of device preferences that are not event types.
@@ -26,7 +37,7 @@ var preferences = []string{event.AllPromos, "private"}
 
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-func validateTypes(p *problems, types []EventType, apps []string) {
+func validateTypes(p *problems, types []EventType, apps, schemes []string) {
 	builtIn := event.BuiltInTypes()
 	names := make(map[string]int)
 	for i, t := range types {
@@ -55,6 +66,19 @@ func validateTypes(p *problems, types []EventType, apps []string) {
 		for j, app := range t.Apps {
 			p.oneOf(fmt.Sprintf("%s.apps[%d]", key, j), app, append([]string{push.DefaultApp}, apps...)...)
 		}
+		t.validateDefaults(p, key, schemes)
+	}
+}
+
+func (t EventType) validateDefaults(p *problems, key string, schemes []string) {
+	var v event.Validator
+	t.Defaults().Validate(&v, schemes)
+	var invalid *event.InvalidError
+	if !errors.As(v.Err(), &invalid) {
+		return
+	}
+	for _, field := range slices.Sorted(maps.Keys(invalid.Fields)) {
+		p.add(key+"."+field, "%s", invalid.Fields[field])
 	}
 }
 

@@ -77,6 +77,8 @@ func TestKeys(t *testing.T) {
 		{Name: "services[].key_sha256"},
 		{Name: "fcm.credentials_file", Env: "KABAR_FCM_CREDENTIALS_FILE"},
 		{Name: "apns.environment", Env: "KABAR_APNS_ENVIRONMENT", Default: "production"},
+		{Name: "android.style", Env: "KABAR_ANDROID_STYLE", Default: "notification"},
+		{Name: "push.link_schemes", Env: "KABAR_PUSH_LINK_SCHEMES"},
 		{Name: "push.in_flight.urgent", Env: "KABAR_PUSH_IN_FLIGHT_URGENT", Default: "400"},
 		{Name: "push.in_flight.chat", Env: "KABAR_PUSH_IN_FLIGHT_CHAT", Default: "300"},
 		{Name: "push.in_flight.bulk", Env: "KABAR_PUSH_IN_FLIGHT_BULK", Default: "300"},

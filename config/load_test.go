@@ -116,6 +116,7 @@ func TestPrintedIsAFile(t *testing.T) {
 		"KABAR_FCM_PROJECT_ID=yes", // words that YAML itself uses must be quoted
 		"KABAR_FCM_ENDPOINT=https://sandbox.example/v1",
 		"KABAR_ORIGINS=https://shop.example, https://*.shop.example",
+		"KABAR_PUSH_LINK_SCHEMES=shop,com.example.shop",
 		"KABAR_TRUSTED_PROXIES_CIDRS=10.0.0.0/8,192.0.2.1/32",
 		"KABAR_TRUSTED_PROXIES_HEADER=X-Real-IP",
 	})

@@ -20,6 +20,15 @@ const (
 	IOS     Platform = "ios"     // APNs
 )
 
+// Style says who draws what an Android phone shows.
+type Style string
+
+// The styles.
+const (
+	StyleNotification Style = "notification" // the system, from FCM's notification
+	StyleData         Style = "data"         // the app: pushes are data alone
+)
+
 // Limits of what an app may send.
 const (
 	maxIOSToken     = 200  // bytes
@@ -65,6 +74,8 @@ type Device struct {
 	Learned string `json:"w,omitempty"`
 	// Missed says that both environments have called the token of this registration bad.
 	Missed bool `json:"b,omitempty"`
+	// Style is what the app asked for; empty for the configured one, and on iOS.
+	Style Style `json:"y,omitempty"`
 
 	// Preferences are what its user has chosen; see [Registry.Prefer].
 	Preferences Preferences `json:"x,omitzero"`
@@ -128,9 +139,20 @@ func (d Device) validateEnvironment() error {
 	return nil
 }
 
+func (d Device) validateStyle() error {
+	switch {
+	case d.Style == "":
+	case d.Platform != Android:
+		return &account.InvalidError{Field: "style", Problem: "is for Android alone"}
+	case d.Style != StyleNotification && d.Style != StyleData:
+		return &account.InvalidError{Field: "style", Problem: "is neither notification nor data"}
+	}
+	return nil
+}
+
 // validate checks everything that an app sends.
 func (d Device) validate() error {
-	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateEnvironment()); err != nil {
+	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateEnvironment(), d.validateStyle()); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{

@@ -46,7 +46,10 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 		}{
 			{"register", func() (err error) { registered, err = r.Register(ctx, user, other, nil); return err }, true},
 			{"refresh", func() error { _, err := r.Register(ctx, user, old, nil); return err }, true},
-			{"replace", func() error { _, err := r.Replace(ctx, user, old.Token, Device{Platform: Android, Token: token("new"+name)}); return err }, true},
+			{"replace", func() error {
+				_, err := r.Replace(ctx, user, old.Token, Device{Platform: Android, Token: token("new" + name)})
+				return err
+			}, true},
 			{"remove", func() error { return r.Remove(ctx, user, Android, gone.Token) }, false},
 			{"suspend", func() error { return r.Suspend(ctx, user, dead, "MISMATCH") }, true},
 			{"forget", func() error { _, err := r.Forget(ctx, user, dead); return err }, true},

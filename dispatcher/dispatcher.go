@@ -53,10 +53,16 @@ type Options struct {
 	Lease time.Duration
 	// RetryFor is how long a push is retried before it is buried: 24 h unless set.
 	RetryFor time.Duration
-	// Types are the event types that the configuration declares.
+	// Types are the event types that the configuration declares, and defaults of built-in
+	// ones.
 	Types []event.Type
 	// Apps are the names of the apps beside the default one.
 	Apps []string
+	// LinkSchemes are the schemes that links of events may have beside https.
+	LinkSchemes []string
+	// AndroidStyle is who draws pushes on phones whose app has not said it: the system
+	// unless set.
+	AndroidStyle devices.Style
 	// Texts is the message catalogue: the built-in one when nil.
 	Texts *text.Catalogue
 	// Locale is the language of a user who chose none: Indonesian unless set.
@@ -132,7 +138,9 @@ func New(o Options) *Dispatcher {
 	consumer := fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
 
 	d := &Dispatcher{opts: o, types: event.NewTypes(o.Types...), metrics: newMetrics(o.Metrics)}
-	d.parser = event.NewParser(event.Options{Types: d.types, Apps: o.Apps, Texts: o.Texts, Locale: o.Locale, Now: o.Now})
+	d.parser = event.NewParser(event.Options{
+		Types: d.types, Apps: o.Apps, Texts: o.Texts, Locale: o.Locale, LinkSchemes: o.LinkSchemes, Now: o.Now,
+	})
 	d.Outbox = outbox.New(outbox.Options{
 		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
 		RetryFor: o.RetryFor, Cluster: o.Cluster, Routes: routeNames(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
@@ -159,7 +167,8 @@ func New(o Options) *Dispatcher {
 	})
 	d.Delivery = delivery.New(delivery.Options{
 		Redis: o.Redis, Partitions: o.Partitions, Outbox: d.Outbox, Inbox: o.Inbox, Devices: o.Devices, Reports: d.reports, Broadcasts: d.Broadcasts,
-		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Senders: o.Senders, Environments: o.Environments, InFlight: o.InFlight,
+		Types: d.types, Texts: o.Texts, Locale: o.Locale, Location: o.Location, Style: o.AndroidStyle,
+		Senders: o.Senders, Environments: o.Environments, InFlight: o.InFlight,
 		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
 	d.Janitor = retention.New(retention.Options{

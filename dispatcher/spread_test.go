@@ -21,7 +21,7 @@ import (
 // real senders and the sandbox's services.
 
 // newSandboxWorld returns a world that sends to the services of a sandbox.
-func newSandboxWorld(t *testing.T) (*world, *sandbox.Sandbox) {
+func newSandboxWorld(t *testing.T, change ...func(*Options)) (*world, *sandbox.Sandbox) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -50,9 +50,9 @@ func newSandboxWorld(t *testing.T) (*world, *sandbox.Sandbox) {
 	})
 	must(err)
 	t.Cleanup(ios.Close)
-	return newWorld(t, func(o *Options) {
+	return newWorld(t, append(change, func(o *Options) {
 		o.Senders = map[push.Route]push.Sender{toAndroid: android, toIOS: ios}
-	}), box
+	})...), box
 }
 
 // tell publishes an event about money and a promotion to a user.

@@ -86,6 +86,16 @@ func TestBlock(t *testing.T) {
 ╰─────────────────────────────────────────────────────────────────────────────╯
   push          FCM, high priority, tag 1
 `},
+		{"drawn by the app", arrival{fcmPush(`{"data":{"type":"dompet","link":"shop://wallet","notification":"{\"title\":\"Dompet\",\"body\":\"Halo\",\"tag\":\"1\",\"image\":\"https://i\",\"channel_id\":\"urgent\"}"},"android":{"priority":"high"}}`), galaxy, "66"}, `
+╭─ 12:00:00  Samsung Galaxy A54 (Android) of 66 ──────────────────────────────╮
+│ Dompet                                                                      │
+│ Halo                                                                        │
+╰─────────────────────────────────────────────────────────────────────────────╯
+  push          FCM, high priority, tag 1
+  look          channel=urgent image=https://i link=shop://wallet drawn by the
+                app
+  data          type=dompet
+`},
 		{"no JSON", arrival{fcmPush(`{`), galaxy, "66"}, `
 12:00:00  Samsung Galaxy A54 (Android) of 66
   nothing on the screen: data for the app alone

@@ -40,25 +40,20 @@ func readFCM(p *sandbox.Push) message {
 	var w struct {
 		Data    jsontext.Value `json:"data"`
 		Android struct {
-			Priority     string `json:"priority"`
-			Notification *struct {
-				Title string `json:"title"`
-				Body  string `json:"body"`
-				Tag   string `json:"tag"`
-			} `json:"notification"`
+			Priority string `json:"priority"`
 		} `json:"android"`
 	}
 	_ = json.Unmarshal(p.Body, &w) // see above
-	m := message{provider: "FCM", silent: w.Android.Notification == nil}
+	shown, visible := p.Shown()
+	m := message{provider: "FCM", silent: !visible, title: shown.Title, body: shown.Body, tag: shown.Tag}
 	push := []string{"FCM"}
 	if priority := w.Android.Priority; priority != "" {
 		push = append(push, priority+" priority")
 	}
-	if n := w.Android.Notification; n != nil {
-		m.title, m.body, m.tag = n.Title, n.Body, n.Tag
-		push = append(push, "tag "+n.Tag)
+	if visible {
+		push = append(push, "tag "+shown.Tag)
 	}
-	m.facts = append(m.facts, fact{"push", strings.Join(push, ", ")})
+	m.facts = append(m.facts, fact{"push", strings.Join(push, ", ")}, fact{"look", look(shown)})
 	m.facts = append(m.facts, summary(w.Data)...)
 	return m
 }
@@ -66,43 +61,59 @@ func readFCM(p *sandbox.Push) message {
 func readAPNs(p *sandbox.Push) message {
 	var w struct {
 		APS struct {
-			Alert *struct {
-				Title string `json:"title"`
-				Body  string `json:"body"`
-			} `json:"alert"`
 			Badge *int `json:"badge"`
 		} `json:"aps"`
 		Data jsontext.Value `json:"data"`
 	}
 	_ = json.Unmarshal(p.Body, &w) // see above
+	shown, visible := p.Shown()
 	m := message{
-		provider: "APNs", silent: w.APS.Alert == nil,
+		provider: "APNs", silent: !visible, title: shown.Title, body: shown.Body,
 		tag: p.Header.Get("Apns-Collapse-Id"), badge: w.APS.Badge,
 	}
 	push := []string{"APNs", "priority " + cmp.Or(p.Header.Get("Apns-Priority"), "10")}
-	if a := w.APS.Alert; a != nil {
-		m.title, m.body = a.Title, a.Body
-	}
 	if m.tag != "" {
 		push = append(push, "collapse id "+m.tag)
 	}
 	if w.APS.Badge != nil {
 		push = append(push, fmt.Sprintf("badge %d", *w.APS.Badge))
 	}
-	m.facts = append(m.facts, fact{"push", strings.Join(push, ", ")})
+	m.facts = append(m.facts, fact{"push", strings.Join(push, ", ")}, fact{"look", look(shown)})
 	m.facts = append(m.facts, summary(w.Data)...)
 	return m
 }
 
+// look describes how a push looks and sounds beside its texts.
+func look(s sandbox.Shown) string {
+	var parts []string
+	for _, f := range []fact{
+		{"subtitle", s.Subtitle}, {"channel", s.Channel}, {"sound", s.Sound}, {"level", s.Level},
+		{"buttons", s.Category}, {"image", s.Image}, {"link", s.Link},
+	} {
+		if f.value != "" && f.value != "default" {
+			parts = append(parts, f.name+"="+clean(f.value))
+		}
+	}
+	if s.ByApp {
+		parts = append(parts, "drawn by the app")
+	}
+	return strings.Join(parts, " ")
+}
+
+// shownAbove are the members of a push's data that its summary leaves out.
+var shownAbove = map[string]bool{
+	"details": true, "title": true, "message": true, "notification": true, "image": true, "link": true,
+}
+
 // summary describes a push's data in a few lines: its members, those of the details, and
-// the receiver's counters. It omits the texts, which are on the screen already.
+// the receiver's counters. It omits the texts and the look, which are shown already.
 func summary(data jsontext.Value) []fact {
 	var details, unread jsontext.Value
 	top := members(data, func(name string, value jsontext.Value) bool {
 		if name == "details" {
 			details = unwrap(value)
 		}
-		return name != "details" && name != "title" && name != "message"
+		return !shownAbove[name]
 	})
 	inner := members(details, func(name string, value jsontext.Value) bool {
 		if name == "unread_items" {

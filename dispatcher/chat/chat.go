@@ -47,7 +47,7 @@ type Chat struct {
 	partitions *rdb.Partitions
 	inbox      *inbox.Store
 	outbox     *outbox.Outbox
-	ttl        time.Duration // of the push of a message
+	spec       event.TypeSpec // of messages
 	texts      *text.Catalogue
 	locale     text.Locale
 	location   *time.Location
@@ -78,7 +78,7 @@ func New(o Options) *Chat {
 		partitions: o.Partitions,
 		inbox:      o.Inbox,
 		outbox:     o.Outbox,
-		ttl:        o.Types.Spec(eventType).TTL,
+		spec:       o.Types.Spec(eventType),
 		texts:      o.Texts,
 		locale:     text.Match("", o.Locale, text.Indonesian),
 		location:   cmp.Or(o.Location, time.UTC),

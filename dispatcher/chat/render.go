@@ -55,8 +55,8 @@ func (c *Chat) entry(m *inbox.Message, profiles map[int64]inbox.Profile) *outbox
 		Event:   inbox.MessageEvent(m.ID),
 		Type:    eventType,
 		Tag:     model.ConversationSubject(m.Conversation),
-		Expires: m.CreatedAt.Add(c.ttl).UnixMilli(),
-		Until:   m.CreatedAt.Add(min(c.ttl, c.retryFor)).UnixMilli(),
+		Expires: m.CreatedAt.Add(c.spec.TTL).UnixMilli(),
+		Until:   m.CreatedAt.Add(min(c.spec.TTL, c.retryFor)).UnixMilli(),
 		From:    profiles[m.Sender].DisplayName(m.Sender),
 		ID:      m.ID,
 	}
@@ -72,6 +72,8 @@ func (c *Chat) body(m *inbox.Message, profiles map[int64]inbox.Profile) []byte {
 		Translations: others,
 		Details:      content.MessageDetails(m.ID, m.Conversation, m.Sender, preview(m.Body), m.Product),
 	}
+	b.Presentation.Link = c.spec.LinkTo(m.ID, b.Details)
+	b.Details = event.FillDetails(b.Details, b.Presentation)
 	return b.Stored()
 }
 

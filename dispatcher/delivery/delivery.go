@@ -46,6 +46,8 @@ type Options struct {
 	Locale text.Locale
 	// Location is the zone of the times in pushes.
 	Location *time.Location
+	// Style is who draws pushes on Android phones whose app has not said it.
+	Style devices.Style
 	// Senders holds the sender of each route; pushes by a route without one are buried with
 	// the reason "off".
 	Senders map[push.Route]push.Sender

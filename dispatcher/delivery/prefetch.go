@@ -180,6 +180,7 @@ func (l *lane) start(ctx context.Context, t *task) {
 			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
 		}
 		j.delivery.Token = device.Token
+		j.delivery.DataOnly = device.Platform == devices.Android && cmp.Or(device.Style, l.w.Style) == devices.StyleData
 		j.delivery.ID = attemptID(t.entry.ID, device.ID)
 		jobs = append(jobs, j)
 	}

@@ -205,14 +205,14 @@ func (v *Validator) score(field string, value jsontext.Value) float64 {
 	return score
 }
 
-// fillDetails returns details in which image and link stand as image_url and link_to, the
-// documented members, unless they have those.
-func fillDetails(details []byte, image, link string) []byte {
-	if image == "" && link == "" || len(details) == 0 {
+// FillDetails returns details, a JSON object, in which image and link of a presentation stand
+// as image_url and link_to, the documented members, unless they have those.
+func FillDetails(details []byte, p push.Presentation) []byte {
+	if p.Image == "" && p.Link == "" || len(details) == 0 {
 		return details
 	}
-	missing := []struct{ name, value string }{{"image_url", image}, {"link_to", link}}
-	out := make([]byte, 0, len(details)+len(image)+len(link)+32)
+	missing := []struct{ name, value string }{{"image_url", p.Image}, {"link_to", p.Link}}
+	out := make([]byte, 0, len(details)+len(p.Image)+len(p.Link)+32)
 	out = append(out, '{')
 	_ = jsonscan.EachMember(details, func(m jsonscan.Member) { // it is an object
 		value := []byte(m.Value)

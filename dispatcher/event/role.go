@@ -77,7 +77,7 @@ func (c *RoleContent) present(e *Event) {
 	if c.Presentation.Link == "" {
 		c.Presentation.Link = e.Spec.LinkTo(cmp.Or(e.details.id, e.details.product.id), c.Details)
 	}
-	c.Details = fillDetails(c.Details, c.Presentation.Image, c.Presentation.Link)
+	c.Details = FillDetails(c.Details, c.Presentation)
 }
 
 // newContent returns the content that the rules give a role, without texts and details. An

@@ -31,6 +31,11 @@
 // Answers of either kind apply only to requests that the real service would accept; others
 // get the service's own error.
 //
+// # Phones
+//
+// [Push.Shown] says what a phone shows of a push, whether the system or the app draws it, and
+// a [Phone] keeps what is on its screen.
+//
 // # Differences from the real services
 //
 // FCM requires an OAuth access token only after [FCM.WriteCredentials], APNs a provider

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -92,9 +94,27 @@ func (c *fcmCheck) inMessage(name, value []byte) {
 		c.object("message.android", value, c.inAndroid)
 	case "apns":
 		c.object("message.apns", value, c.inAPNs)
-	case "name", "webpush", "fcm_options", "fcmOptions": // not validated
+	case "fcm_options", "fcmOptions":
+		c.object("message.fcm_options", value, c.inOptions)
+	case "name", "webpush": // not validated
 	default:
 		c.unknown("message", name)
+	}
+}
+
+// analyticsLabel is what FCM accepts as analytics_label.
+var analyticsLabel = regexp.MustCompile(`^[a-zA-Z0-9\-_.~%]{1,50}$`)
+
+func (c *fcmCheck) inOptions(name, value []byte) {
+	if string(snake(name)) != "analytics_label" {
+		c.unknown("message.fcm_options", name)
+		return
+	}
+	if !c.isText("message.fcm_options.", name, value) {
+		return
+	}
+	if label, _ := jsonscan.Scalar(value); !analyticsLabel.MatchString(label) {
+		c.invalid("message.fcm_options.analytics_label", "Invalid analytics label.")
 	}
 }
 
@@ -121,7 +141,11 @@ func (c *fcmCheck) inAndroid(name, value []byte) {
 		c.data("message.android.data", value)
 	case "notification":
 		c.object("message.android.notification", value, c.inAndroidNotification)
-	case "fcm_options", "direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok":
+	case "direct_boot_ok":
+		if string(value) != "true" && string(value) != "false" {
+			c.mistyped("message.android.direct_boot_ok", "TYPE_BOOL", value)
+		}
+	case "fcm_options", "bandwidth_constrained_ok", "restricted_satellite_ok":
 	default:
 		c.unknown("message.android", name)
 	}
@@ -132,9 +156,15 @@ func (c *fcmCheck) inAndroidNotification(name, value []byte) {
 	case "title", "body", "icon", "color", "sound", "tag", "click_action", "body_loc_key",
 		"title_loc_key", "channel_id", "ticker", "image":
 		c.counted("message.android.notification.", name, value)
+	case "notification_priority":
+		c.enum("message.android.notification.notification_priority", "NotificationPriority", value,
+			"PRIORITY_UNSPECIFIED", "PRIORITY_MIN", "PRIORITY_LOW", "PRIORITY_DEFAULT", "PRIORITY_HIGH", "PRIORITY_MAX")
+	case "visibility":
+		c.enum("message.android.notification.visibility", "Visibility", value,
+			"VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET")
 	case "body_loc_args", "title_loc_args", "sticky", "event_time", "local_only",
-		"notification_priority", "default_sound", "default_vibrate_timings",
-		"default_light_settings", "vibrate_timings", "visibility", "notification_count",
+		"default_sound", "default_vibrate_timings",
+		"default_light_settings", "vibrate_timings", "notification_count",
 		"light_settings", "proxy", "bypass_proxy_notification":
 	default:
 		c.unknown("message.android.notification", name)
@@ -171,6 +201,13 @@ func (c *fcmCheck) target(into *string, name, value []byte) {
 	c.targets++
 	if c.isText("message.", name, value) {
 		*into, _ = jsonscan.Scalar(value)
+	}
+}
+
+// enum checks the name of one of an enumeration's values.
+func (c *fcmCheck) enum(path, kind string, value []byte, names ...string) {
+	if name, _ := jsonscan.Scalar(value); !slices.Contains(names, name) {
+		c.mistyped(path, "type.googleapis.com/google.firebase.fcm.v1.AndroidNotification."+kind, value)
 	}
 }
 

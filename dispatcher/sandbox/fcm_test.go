@@ -98,6 +98,7 @@ func fcmCode(code string) map[string]any {
 
 func TestFCMValidation(t *testing.T) {
 	const badToken = "The registration token is not a valid FCM registration token"
+	const androidEnum = "type.googleapis.com/google.firebase.fcm.v1.AndroidNotification."
 	const tooLarge = "Message is too large. The maximum is 4K (4096 bytes)."
 	untyped := func(field, text string) []map[string]any { return []map[string]any{badRequest(field, text)} }
 	typed := func(field, text string) []map[string]any {
@@ -124,6 +125,8 @@ func TestFCMValidation(t *testing.T) {
 		{"nulls", `{"message":{"token":"t","topic":null,"android":null}}`, "", nil},
 		{"camel case", `{"validateOnly":false,"message":{"token":"t","android":{"collapseKey":"k","notification":{"bodyLocKey":"b"}}}}`, "", nil},
 		{"other platforms", `{"message":{"token":"t","webpush":{"headers":{}},"apns":{"payload":{"aps":{}}},"fcm_options":{}}}`, "", nil},
+		{"presentation", `{"message":{"token":"t","fcm_options":{"analytics_label":"a-Z_9.~%"},"android":{"direct_boot_ok":true,` +
+			`"notification":{"visibility":"SECRET","notificationPriority":"PRIORITY_MAX","channel_id":"c","image":"https://a","sound":"s"}}}}`, "", nil},
 		{"exactly 4096 bytes", data(4096), "", nil},
 
 		{"4097 bytes", data(4097), tooLarge,
@@ -165,6 +168,20 @@ func TestFCMValidation(t *testing.T) {
 		{"priority", `{"message":{"token":"t","android":{"priority":"urgent"}}}`,
 			invalid("message.android.priority", "type.googleapis.com/google.firebase.fcm.v1.AndroidMessagePriority", `"urgent"`),
 			untyped("message.android.priority", invalid("message.android.priority", "type.googleapis.com/google.firebase.fcm.v1.AndroidMessagePriority", `"urgent"`))},
+		{"label", `{"message":{"token":"t","fcm_options":{"analytics_label":"a b"}}}`, "Invalid analytics label.",
+			typed("message.fcm_options.analytics_label", "Invalid analytics label.")},
+		{"label no string", `{"message":{"token":"t","fcm_options":{"analytics_label":1}}}`, invalid("message.fcm_options.analytics_label", "TYPE_STRING", "1"),
+			untyped("message.fcm_options.analytics_label", invalid("message.fcm_options.analytics_label", "TYPE_STRING", "1"))},
+		{"unknown in fcm_options", `{"message":{"token":"t","fcm_options":{"link":"x"}}}`, unknown("link", "message.fcm_options"),
+			untyped("message.fcm_options", unknown("link", "message.fcm_options"))},
+		{"visibility", `{"message":{"token":"t","android":{"notification":{"visibility":"public"}}}}`,
+			invalid("message.android.notification.visibility", androidEnum+"Visibility", `"public"`),
+			untyped("message.android.notification.visibility", invalid("message.android.notification.visibility", androidEnum+"Visibility", `"public"`))},
+		{"notification priority", `{"message":{"token":"t","android":{"notification":{"notification_priority":"HIGH"}}}}`,
+			invalid("message.android.notification.notification_priority", androidEnum+"NotificationPriority", `"HIGH"`),
+			untyped("message.android.notification.notification_priority", invalid("message.android.notification.notification_priority", androidEnum+"NotificationPriority", `"HIGH"`))},
+		{"direct boot", `{"message":{"token":"t","android":{"direct_boot_ok":"yes"}}}`, invalid("message.android.direct_boot_ok", "TYPE_BOOL", `"yes"`),
+			untyped("message.android.direct_boot_ok", invalid("message.android.direct_boot_ok", "TYPE_BOOL", `"yes"`))},
 		{"ttl no duration", `{"message":{"token":"t","android":{"ttl":"1h"}}}`,
 			invalid("message.android.ttl", "type.googleapis.com/google.protobuf.Duration", `"1h"`),
 			untyped("message.android.ttl", invalid("message.android.ttl", "type.googleapis.com/google.protobuf.Duration", `"1h"`))},

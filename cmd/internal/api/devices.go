@@ -79,6 +79,7 @@ func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply
 			Token:           in.text(p.token),
 			App:             reg.app(in),
 			Environment:     in.text("environment"),
+			Style:           devices.Style(in.text("style")),
 			Model:           in.text("model"),
 			Manufacturer:    in.text("manufacturer"),
 			ProductName:     in.text("product_name", "name"),

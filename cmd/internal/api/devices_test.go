@@ -42,6 +42,8 @@ func TestInvalidDevices(t *testing.T) {
 		{"POST", iosPath, "token=A&environment=development", textDeviceNotAdded, "environment"},
 		{"PATCH", iosPath, "old_token=A&new_token=B&environment=staging", textDeviceUnchanged, "environment"},
 		{"PATCH", iosPath, "old_token=A&new_token=B&app=unknown", textDeviceUnchanged, "app"},
+		{"POST", androidPath, "reg_id=A&style=fancy", textDeviceNotAdded, "style"},
+		{"POST", iosPath, "token=A&style=data", textDeviceNotAdded, "style"},
 		{"POST", iosPath, "reg_id=A", textDeviceNotAdded, "token"},
 		{"POST", iosPath, "token=..%2F3%2Fdevice", textDeviceNotAdded, "token"},
 		{"POST", iosPath, "token=A&operating_system=%FF", textDeviceNotAdded, "operating_system"},

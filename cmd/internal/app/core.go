@@ -133,6 +133,8 @@ func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders 
 		Hooks:        hooks,
 		Types:        types(cfg.Types),
 		Apps:         cfg.AppNames(),
+		LinkSchemes:  cfg.Push.LinkSchemes,
+		AndroidStyle: devices.Style(cfg.Android.Style),
 		Location:     cfg.Location(),
 		Cluster:      c.Sharded,
 		Log:          log,
@@ -180,7 +182,7 @@ func newHooks(cfg *config.Config, log *slog.Logger) (map[string]report.Hook, []*
 func types(declared []config.EventType) []event.Type {
 	types := make([]event.Type, len(declared))
 	for i, t := range declared {
-		types[i] = event.Type{Name: t.Name, Message: t.Message, Apps: t.Apps}
+		types[i] = event.Type{Name: t.Name, Message: t.Message, Apps: t.Apps, Defaults: t.Defaults()}
 		if t.Lane == "" { // a built-in type
 			continue
 		}
