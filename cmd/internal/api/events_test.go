@@ -269,7 +269,7 @@ func TestShowWhyAPushWaits(t *testing.T) {
 		`{"device":"9f86d081884c7d65","app":"default","platform":"android","outcome":"circuit_open","reason":"circuit_open","provider_id":null,` +
 		`"attempts":1,"at":"2026-03-01T07:31:00.000Z","since":"2026-03-01T07:30:00.000Z","why":"UNAUTHENTICATED"},` +
 		`{"device":"b5bb9d8014a0f9b1","app":"default","platform":"ios","environment":"production","outcome":"retrying","reason":"ServiceUnavailable","provider_id":null,` +
-		`"attempts":2,"at":"2026-03-01T07:30:00.000Z"}]}],"message":null}`
+		`"attempts":2,"at":"2026-03-01T07:30:00.000Z"}],"receipts":[]}],"message":null}`
 	if got.body != want {
 		t.Errorf("answered %s\nwant     %s", got.body, want)
 	}
