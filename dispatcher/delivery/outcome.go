@@ -36,7 +36,7 @@ func (l *lane) answered(j *job, r push.Result) {
 		r.Backoff = cmp.Or(r.Backoff, refusedBackoff)
 		d.fate, d.outcome, d.delay = retry, outcomeRetrying, backoff(&r, f.attempts)
 	case d.asks:
-		l.askElsewhere(j, &d)
+		w.askElsewhere(j, &d)
 	case d.outcome == outcomeSuspect && (j.device.Suspect == nil || asksElsewhere(j.device)):
 		w.metrics.suspects.WithLabelValues(of(j.route, string(r.Reason))...).Inc()
 	case d.fate == forget:
@@ -52,12 +52,12 @@ func (l *lane) answered(j *job, r push.Result) {
 
 // askElsewhere notes in the device's listing that the other environment is asked next. Only
 // the push that has noted it does so, and others wait for the answer.
-func (l *lane) askElsewhere(j *job, d *decision) {
+func (w *Workers) askElsewhere(j *job, d *decision) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
-	after, changed, err := l.w.Devices.Change(ctx, j.task.entry.User, j.device, d.device)
+	after, changed, err := w.Devices.Change(ctx, j.task.entry.User, j.device, d.device)
 	if err != nil {
-		l.w.Log.Warn("the other environment of a device cannot be tried yet", "", j.route, "error", err)
+		w.Log.Warn("the other environment of a device cannot be tried yet", "", j.route, "error", err)
 	}
 	if !changed {
 		d.recheck, d.delay = false, behind

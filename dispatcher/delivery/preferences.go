@@ -74,13 +74,13 @@ func (l *lane) audience(t *task) func(devices.Device) bool {
 
 // quiet delays a promotion to the end of the receiver's quiet hours, and reports whether
 // it did; one that expires before is dropped.
-func (l *lane) quiet(t *task) bool {
+func (w *Workers) quiet(t *task) bool {
 	e := t.entry
-	by := l.w.quietFor(t)
+	by := w.quietFor(t)
 	switch {
 	case by == 0:
 		return false
-	case l.w.redisNow(t).Add(by).UnixMilli() > e.Expires:
+	case w.redisNow(t).Add(by).UnixMilli() > e.Expires:
 		t.skip("expired")
 	default:
 		later := *e

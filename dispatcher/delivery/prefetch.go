@@ -161,7 +161,7 @@ func (l *lane) start(ctx context.Context, t *task) {
 	if t.gone {
 		t.noteGone(l.w.Now())
 	}
-	if len(wanting) == 0 || l.quiet(t) {
+	if len(wanting) == 0 || l.w.quiet(t) {
 		l.finished <- t
 		return
 	}
