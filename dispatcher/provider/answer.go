@@ -67,6 +67,8 @@ func Unanswered(a *Attempt) push.Result {
 		r.Reason = "canceled"
 	case errors.Is(a.Err, context.DeadlineExceeded):
 		r.Reason = "timeout"
+	case errors.Is(a.Err, ErrPrivate):
+		r.Reason = "private_address"
 	case errors.As(a.Err, &verification):
 		r.Outcome, r.Reason = push.Ambiguous, "tls_certificate"
 	case errors.As(a.Err, &network) && network.Timeout():

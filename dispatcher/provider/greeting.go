@@ -57,13 +57,15 @@ func (g *greeting) read() {
 	}
 }
 
-// dial opens the TCP connection of a greeting.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := dialer.DialContext(ctx, network, address)
-	if g, ok := ctx.Value(greetingKey{}).(*greeting); ok && err == nil {
-		return &watchedConn{gather(c), g}, nil
+// greetedBy returns a function that opens the TCP connection of a greeting with a dialer.
+func greetedBy(dialer *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, address)
+		if g, ok := ctx.Value(greetingKey{}).(*greeting); ok && err == nil {
+			return &watchedConn{gather(c), g}, nil
+		}
+		return c, err
 	}
-	return c, err
 }
 
 // A watchedConn tells its greeting what arrives.

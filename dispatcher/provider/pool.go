@@ -47,6 +47,9 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// Certificate is the client certificate; none when nil.
 	Certificate *tls.Certificate
+	// PublicOnly refuses addresses outside of the public internet, and uses no proxy. It is
+	// for hosts that others choose.
+	PublicOnly bool
 	// LiteralHeaders sends all headers in full, instead of keeping them in HPACK's dynamic
 	// table for later requests. It is for providers whose requests have mostly new headers:
 	// each of them would push another one out of the table.

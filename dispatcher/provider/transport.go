@@ -25,8 +25,8 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// dialer opens TCP connections.
-var dialer = net.Dialer{KeepAlive: 15 * time.Second}
+// keepAlive is the interval of TCP's probes on an idle connection.
+const keepAlive = 15 * time.Second
 
 // errUnprocessed means that the provider certainly did not process the request.
 var errUnprocessed = errors.New("the provider did not process the request")
@@ -47,9 +47,15 @@ func newTransport(o Options) *http.Transport {
 	if o.LiteralHeaders {
 		h2.MaxEncoderHeaderTableSize = 1 // 0 is the default; no entry has less than 32 bytes
 	}
+	dialer := &net.Dialer{KeepAlive: keepAlive}
+	proxy := http.ProxyFromEnvironment
+	if o.PublicOnly {
+		dialer.Control = PublicOnly
+		proxy = nil // it would resolve names, unseen by PublicOnly
+	}
 	return &http.Transport{
-		Proxy:              http.ProxyFromEnvironment,
-		DialContext:        dial,
+		Proxy:              proxy,
+		DialContext:        greetedBy(dialer),
 		TLSClientConfig:    config,
 		DisableCompression: true,
 		Protocols:          &protocols,

@@ -90,13 +90,13 @@ func New(o Options) (*Client, error) {
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	if !o.AllowPrivate {
-		dialer.Control = publicOnly
+		dialer.Control = provider.PublicOnly
 	}
 	return &Client{
 		url: o.URL, host: u.Host, signer: signer, log: o.Log, now: o.Now,
 		client: &http.Client{
 			Transport: &http.Transport{
-				Proxy:               nil, // a proxy would resolve names, unseen by publicOnly
+				Proxy:               nil, // a proxy would resolve names, unseen by PublicOnly
 				DialContext:         dialer.DialContext,
 				TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
 				TLSHandshakeTimeout: dialTimeout,
@@ -207,7 +207,7 @@ func reason(ctx context.Context, err error) push.Reason {
 	var unknown x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, errPrivate):
+	case errors.Is(err, provider.ErrPrivate):
 		return "private_address"
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"

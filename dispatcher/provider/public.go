@@ -1,4 +1,4 @@
-package webhook
+package provider
 
 import (
 	"errors"
@@ -7,20 +7,20 @@ import (
 	"syscall"
 )
 
-// errPrivate means that a webhook's address, or the one its name resolves to, is not on
-// the public internet.
-var errPrivate = errors.New("not an address on the public internet")
+// ErrPrivate means that an address that others chose, or the one its name resolves to, is not
+// on the public internet.
+var ErrPrivate = errors.New("not an address on the public internet")
 
-// publicOnly is the net.Dialer.Control that refuses connections to private addresses. It
+// PublicOnly is the [net.Dialer.Control] that refuses connections to private addresses. It
 // sees the resolved address, so that a name cannot resolve to another address between the
 // check and the connection (DNS rebinding).
-func publicOnly(_, address string, _ syscall.RawConn) error {
+func PublicOnly(_, address string, _ syscall.RawConn) error {
 	remote, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: %q", errPrivate, address)
+		return fmt.Errorf("%w: %q", ErrPrivate, address)
 	}
 	if !isPublic(remote.Addr()) {
-		return fmt.Errorf("%w: %s", errPrivate, remote.Addr())
+		return fmt.Errorf("%w: %s", ErrPrivate, remote.Addr())
 	}
 	return nil
 }
