@@ -1,22 +1,25 @@
-// Package sandbox is a fake FCM and a fake APNs for the playground, tests and
-// benchmarks. Both speak the real protocols over TLS and HTTP/2, so that the
-// official SDKs work with them unchanged. They validate requests and answer with the
-// errors of the real services.
+// Package sandbox is a fake FCM, a fake APNs and a fake push service of browsers for the
+// playground, tests and benchmarks. They speak the real protocols over TLS and HTTP/2, so
+// that the official SDKs work with them unchanged. They validate requests and answer with the
+// errors of the real services. The push service checks VAPID credentials, and the browsers
+// that subscribe to it decrypt what they get.
 //
 // # Magic tokens
 //
 // A push to a device token with one of these prefixes gets the answer in the table;
 // pushes to any other token are accepted.
 //
-//	prefix of the token FCM                          APNs
-//	unregistered        404 UNREGISTERED             410 Unregistered
-//	expired             404 UNREGISTERED             410 ExpiredToken
-//	badtoken            400 INVALID_ARGUMENT         400 BadDeviceToken
-//	mismatch            403 SENDER_ID_MISMATCH       400 DeviceTokenNotForTopic
-//	unauthorized        401 THIRD_PARTY_AUTH_ERROR   403 InvalidProviderToken
-//	quota               429 QUOTA_EXCEEDED           429 TooManyRequests
-//	broken              500 INTERNAL                 500 InternalServerError
-//	unavailable         503 UNAVAILABLE              503 ServiceUnavailable
+//	prefix of the token FCM                          APNs                         Web Push
+//	unregistered        404 UNREGISTERED             410 Unregistered             410 Gone
+//	expired             404 UNREGISTERED             410 ExpiredToken             410 Gone
+//	badtoken            400 INVALID_ARGUMENT         400 BadDeviceToken           404 NotFound
+//	mismatch            403 SENDER_ID_MISMATCH       400 DeviceTokenNotForTopic   403 VAPIDMismatch
+//	unauthorized        401 THIRD_PARTY_AUTH_ERROR   403 InvalidProviderToken     403 BadJWT
+//	quota               429 QUOTA_EXCEEDED           429 TooManyRequests          429 TooManyRequests
+//	broken              500 INTERNAL                 500 InternalServerError      500 InternalServerError
+//	unavailable         503 UNAVAILABLE              503 ServiceUnavailable       503 ServiceUnavailable
+//
+// The token of a browser is the name with which it has subscribed ([WebPush.Subscribe]).
 //
 // # Faults
 //
@@ -44,5 +47,6 @@
 // full number of streams from the start of a connection, whereas the real one allows a
 // single stream until the first authenticated push succeeded, and its GOAWAY frames
 // carry no reason: net/http lets a server do neither. Apple documents no reason for a
-// payload that is not JSON; the answer is PayloadEmpty.
+// payload that is not JSON; the answer is PayloadEmpty. A real push service takes every body
+// that is small enough, and the browser drops what it cannot decrypt; here the answer is 400.
 package sandbox

@@ -330,18 +330,19 @@ func TestMagicTokens(t *testing.T) {
 		fcmCode    string
 		apnsStatus int
 		apnsReason string
+		webStatus  int
 	}{
-		{"unregistered", 404, "UNREGISTERED", 410, "Unregistered"},
-		{"expired", 404, "UNREGISTERED", 410, "ExpiredToken"},
-		{"badtoken", 400, "INVALID_ARGUMENT", 400, "BadDeviceToken"},
-		{"mismatch", 403, "SENDER_ID_MISMATCH", 400, "DeviceTokenNotForTopic"},
-		{"unauthorized", 401, "THIRD_PARTY_AUTH_ERROR", 403, "InvalidProviderToken"},
-		{"quota", 429, "QUOTA_EXCEEDED", 429, "TooManyRequests"},
-		{"broken", 500, "INTERNAL", 500, "InternalServerError"},
-		{"unavailable", 503, "UNAVAILABLE", 503, "ServiceUnavailable"},
+		{"unregistered", 404, "UNREGISTERED", 410, "Unregistered", 410},
+		{"expired", 404, "UNREGISTERED", 410, "ExpiredToken", 410},
+		{"badtoken", 400, "INVALID_ARGUMENT", 400, "BadDeviceToken", 404},
+		{"mismatch", 403, "SENDER_ID_MISMATCH", 400, "DeviceTokenNotForTopic", 403},
+		{"unauthorized", 401, "THIRD_PARTY_AUTH_ERROR", 403, "InvalidProviderToken", 403},
+		{"quota", 429, "QUOTA_EXCEEDED", 429, "TooManyRequests", 429},
+		{"broken", 500, "INTERNAL", 500, "InternalServerError", 500},
+		{"unavailable", 503, "UNAVAILABLE", 503, "ServiceUnavailable", 503},
 	}
 	s := start(t, sandbox.Options{History: 100})
-	raw, apns := httpClient(t, s), apnsClient(t, s)
+	raw, apns, key := httpClient(t, s), apnsClient(t, s), newVAPID(t)
 	for _, tt := range tests {
 		t.Run(tt.word, func(t *testing.T) {
 			r := send(t, raw, "POST", s.FCM.Endpoint()+"/projects/p/messages:send", nil,
@@ -356,6 +357,9 @@ func TestMagicTokens(t *testing.T) {
 			}
 			if got.StatusCode != tt.apnsStatus || got.Reason != tt.apnsReason {
 				t.Errorf("APNs says %d %s", got.StatusCode, got.Reason)
+			}
+			if status, _, body := sendWeb(t, s, subscribe(t, s, tt.word+"-1", key), key, "halo", nil); status != tt.webStatus {
+				t.Errorf("Web Push says %d %s", status, body)
 			}
 		})
 	}

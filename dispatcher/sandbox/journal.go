@@ -16,40 +16,45 @@ import (
 const (
 	PlatformFCM  = "fcm"
 	PlatformAPNs = "apns"
+	PlatformWeb  = "web"
 )
 
 // A Push is one request to send a push, and its answer. Dry runs and requests to other
 // paths are not recorded as pushes.
 type Push struct {
-	// Platform is PlatformFCM or PlatformAPNs.
+	// Platform is PlatformFCM, PlatformAPNs or PlatformWeb.
 	Platform string
-	// Token is the device token; empty for an FCM message to a topic or condition, or
-	// without a target.
+	// Token is the device token, or the name of a browser; empty for an FCM message to a
+	// topic or condition, or without a target.
 	Token string
-	// ID is the apns-id, or the name of an accepted FCM message.
+	// ID is the apns-id, the name of an accepted FCM message, or the last part of the address
+	// that Web Push gives an accepted push.
 	ID string
-	// Header holds the APNs request's header fields, without the provider token.
+	// Header holds the header fields of the request to APNs or Web Push, without the
+	// credentials.
 	Header http.Header
-	// Body is the APNs payload, or the value of FCM's "message", as it was sent. For a
-	// refused push it may be empty or invalid JSON, and it is truncated if it is too
-	// large.
+	// Body is the APNs payload, or the value of FCM's "message", as it was sent, or what the
+	// browser decrypts. For a refused push it may be empty or invalid JSON, and it is
+	// truncated if it is too large.
 	Body json.RawMessage
 	// At is when the request arrived.
 	At time.Time
 	// Answer is the HTTP status of the answer; 0 if there was none because the client
 	// gave up or the connection was lost.
 	Answer int
-	// Reason is the FCM error code or APNs reason; empty if the push was accepted, and
+	// Reason is the FCM error code, APNs reason or error of Web Push; empty if the push was accepted, and
 	// "unreadable" if the answer was a scripted body alone.
 	Reason string
 
 	project string // of an FCM message
-	dryRun  bool   // nothing is sent: FCM's validate_only, or APNs' token of zeros
+	dryRun  bool   // nothing is sent: FCM's validate_only, APNs' token of zeros, or another path of Web Push
 	conn    *connection
 }
 
 // Accepted reports whether the service accepted the push.
-func (p *Push) Accepted() bool { return p.Answer == http.StatusOK && p.Reason == "" }
+func (p *Push) Accepted() bool {
+	return (p.Answer == http.StatusOK || p.Answer == http.StatusCreated) && p.Reason == ""
+}
 
 // A journal keeps the newest pushes of each service, and notifies subscribers and waiters.
 type journal struct {
@@ -75,7 +80,7 @@ type ring struct {
 	next    int
 }
 
-// An entry is a push and its sequence number, by the order of the answers of both services.
+// An entry is a push and its sequence number, by the order of the answers of all services.
 type entry struct {
 	number uint64
 	push   Push
@@ -85,7 +90,7 @@ func newJournal(history int, onPush func(*Push)) *journal {
 	return &journal{
 		onPush:  onPush,
 		history: history,
-		kept:    map[string]*ring{PlatformFCM: {}, PlatformAPNs: {}},
+		kept:    map[string]*ring{PlatformFCM: {}, PlatformAPNs: {}, PlatformWeb: {}},
 		subs:    make(map[chan Push]struct{}),
 		changed: make(chan struct{}),
 	}

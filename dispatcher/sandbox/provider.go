@@ -114,8 +114,8 @@ func startProvider(api api, j *journal, s service) (*Provider, error) {
 	return p, err
 }
 
-// Endpoint returns the URL for clients: https://host:port for APNs, and
-// https://host:port/v1 for FCM.
+// Endpoint returns the URL for clients: https://host:port for APNs and Web Push,
+// and https://host:port/v1 for FCM.
 func (p *Provider) Endpoint() string { return "https://" + p.addr + p.root }
 
 // Count returns how many pushes have been answered, accepted or not.

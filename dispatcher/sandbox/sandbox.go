@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Options configure a [Sandbox]. With the zero value, both services listen on free ports,
+// Options configure a [Sandbox]. With the zero value, all services listen on free ports,
 // answer immediately and keep no history.
 type Options struct {
-	// FCMAddr and APNsAddr are the addresses on which the services listen, host:port; a
+	// FCMAddr, APNsAddr and WebAddr are the addresses on which the services listen, host:port; a
 	// free port of 127.0.0.1 if empty. Their certificate is valid for localhost,
 	// 127.0.0.1 and ::1.
-	FCMAddr, APNsAddr string
+	FCMAddr, APNsAddr, WebAddr string
 	// Latency is the time from a request's arrival to its answer.
 	Latency time.Duration
-	// MaxStreams is the number of concurrent streams allowed on one connection to either
-	// service; if 0, 100 for FCM and 1000 for APNs.
+	// MaxStreams is the number of concurrent streams allowed on one connection to each
+	// service; if 0, 100 for FCM and Web Push and 1000 for APNs.
 	MaxStreams uint32
 	// History is how many pushes of each service are kept, the newest ones. Benchmarks
 	// use 0.
@@ -36,24 +36,27 @@ type Options struct {
 	LimitTokenUpdates bool
 }
 
-// The numbers of concurrent streams that the real services allow on a connection.
+// The numbers of concurrent streams that the real services allow on a connection. FCM's is
+// Web Push's, too: it is the push service of Chrome.
 const (
 	fcmStreams  = 100
 	apnsStreams = 1000
 )
 
-// A Sandbox is a running fake FCM and APNs. Its methods are safe for concurrent use.
+// A Sandbox is a running fake FCM, APNs and push service of browsers. Its methods are safe for concurrent use.
 type Sandbox struct {
 	// FCM replaces fcm.googleapis.com.
 	FCM *FCM
 	// APNs replaces api.push.apple.com.
 	APNs *APNs
+	// Web is the push service of a browser.
+	Web *WebPush
 
 	authority *authority
 	journal   *journal
 }
 
-// Start makes a certificate authority and starts both services. The caller must
+// Start makes a certificate authority and starts all services. The caller must
 // Close the sandbox.
 func Start(opts Options) (*Sandbox, error) {
 	authority, err := newAuthority()
@@ -89,19 +92,32 @@ func Start(opts Options) (*Sandbox, error) {
 		return nil, errors.Join(fmt.Errorf("sandbox: APNs: %w", err), s.FCM.close())
 	}
 	s.APNs = &APNs{Provider: apns, tokens: tokens}
+
+	browsers := newBrowsers()
+	web, err := startProvider(&webAPI{browsers: browsers}, s.journal, service{
+		platform: PlatformWeb,
+		addr:     cmp.Or(opts.WebAddr, "127.0.0.1:0"),
+		streams:  cmp.Or(opts.MaxStreams, fcmStreams),
+		latency:  opts.Latency,
+		tls:      authority.serverConfig(),
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sandbox: Web Push: %w", err), s.FCM.close(), s.APNs.close())
+	}
+	s.Web = &WebPush{Provider: web, browsers: browsers}
 	return s, nil
 }
 
-// Close drops all connections and stops both services. It waits up to five seconds for
+// Close drops all connections and stops all services. It waits up to five seconds for
 // the requests in flight of each service, and fails if one has not ended, because an
 // OnPush or Answer function hangs. It may be called twice.
 func (s *Sandbox) Close() error {
-	err := errors.Join(s.FCM.close(), s.APNs.close())
+	err := errors.Join(s.FCM.close(), s.APNs.close(), s.Web.close())
 	s.journal.close()
 	return err
 }
 
-// CAPool returns a pool with the authority that has signed the certificate of both
+// CAPool returns a pool with the authority that has signed the certificate of all
 // services.
 func (s *Sandbox) CAPool() *x509.CertPool { return s.authority.pool() }
 
@@ -109,9 +125,9 @@ func (s *Sandbox) CAPool() *x509.CertPool { return s.authority.pool() }
 // the file's path.
 func (s *Sandbox) CAFile(dir string) (string, error) { return s.authority.writeFile(dir) }
 
-// Pushes returns the kept pushes of both services, in the order of their answers; see
+// Pushes returns the kept pushes of all services, in the order of their answers; see
 // [Options.History].
-func (s *Sandbox) Pushes() []Push { return s.journal.pushes(PlatformFCM, PlatformAPNs) }
+func (s *Sandbox) Pushes() []Push { return s.journal.pushes(PlatformFCM, PlatformAPNs, PlatformWeb) }
 
 // Subscribe returns a channel that receives every push when it is answered, and a function
 // that ends the subscription. While the channel's buffer is full, pushes are dropped. The

@@ -17,12 +17,12 @@ const AnyToken = ""
 type Response struct {
 	// Status is the HTTP status.
 	Status int
-	// Reason is the FCM error code, such as "UNREGISTERED", or the APNs reason,
-	// such as "Unregistered".
+	// Reason is the FCM error code, such as "UNREGISTERED", the APNs reason, such as
+	// "Unregistered", or the error of Web Push, such as "Gone".
 	Reason string
 	// RetryAfter, unless zero, is sent as Retry-After in whole seconds, rounded up.
 	RetryAfter time.Duration
-	// Message is the text of FCM's error; that of the error code if empty.
+	// Message is the text of the error of FCM or Web Push; that of the error code if empty.
 	Message string
 	// Field is the field that FCM names with INVALID_ARGUMENT; if empty, message.token, or
 	// none if Message is set.
@@ -53,7 +53,7 @@ const reasonUnreadable = "unreadable"
 
 // accepts reports whether the response accepts the push.
 func (r *Response) accepts() bool {
-	return r.Body == nil && (r.Status == http.StatusOK || r.Status == 0 && r.Reason == "")
+	return r.Body == nil && (r.Status == http.StatusOK || r.Status == http.StatusCreated || r.Status == 0 && r.Reason == "")
 }
 
 // A script holds the answers that tests have set for a service.
@@ -168,25 +168,25 @@ func (f *failure) use() (last bool) {
 // A magicToken is a prefix of device tokens, and the reason for which each service refuses
 // pushes to them.
 type magicToken struct {
-	prefix, fcm, apns string
+	prefix, fcm, apns, web string
 }
 
 // magicTokens are those in the package comment. Real tokens do not have these prefixes:
 // APNs' are hexadecimal and FCM's random.
 var magicTokens = [...]magicToken{
-	{"unregistered", codeUnregistered, "Unregistered"},
-	{"expired", codeUnregistered, "ExpiredToken"},
-	{"badtoken", codeInvalidArgument, "BadDeviceToken"},
-	{"mismatch", "SENDER_ID_MISMATCH", "DeviceTokenNotForTopic"},
-	{"unauthorized", "THIRD_PARTY_AUTH_ERROR", "InvalidProviderToken"},
-	{"quota", "QUOTA_EXCEEDED", "TooManyRequests"},
-	{"broken", "INTERNAL", "InternalServerError"},
-	{"unavailable", "UNAVAILABLE", "ServiceUnavailable"},
+	{"unregistered", codeUnregistered, "Unregistered", "Gone"},
+	{"expired", codeUnregistered, "ExpiredToken", "Gone"},
+	{"badtoken", codeInvalidArgument, "BadDeviceToken", "NotFound"},
+	{"mismatch", "SENDER_ID_MISMATCH", "DeviceTokenNotForTopic", "VAPIDMismatch"},
+	{"unauthorized", "THIRD_PARTY_AUTH_ERROR", "InvalidProviderToken", "BadJWT"},
+	{"quota", "QUOTA_EXCEEDED", "TooManyRequests", "TooManyRequests"},
+	{"broken", "INTERNAL", "InternalServerError", "InternalServerError"},
+	{"unavailable", "UNAVAILABLE", "ServiceUnavailable", "ServiceUnavailable"},
 }
 
 func findMagic(token string) *magicToken {
 	if token == noDevice {
-		return &magicToken{"", codeInvalidArgument, "BadDeviceToken"}
+		return &magicToken{"", codeInvalidArgument, "BadDeviceToken", "NotFound"}
 	}
 	for i := range magicTokens {
 		if strings.HasPrefix(token, magicTokens[i].prefix) {
