@@ -136,9 +136,10 @@ func TestWhatEachLayerMayImport(t *testing.T) {
 		"dispatcher/provider":        {"dispatcher/jsonscan", "dispatcher/push"},
 		"dispatcher/fcm":             {"dispatcher/provider", "dispatcher/push"},
 		"dispatcher/apns":            {"dispatcher/provider", "dispatcher/push"},
+		"dispatcher/webpush":         {"dispatcher/provider", "dispatcher/push"},
 	}
-	noRedis := []string{"event", "content", "push", "provider", "fcm", "apns"}
-	withHTTP := []string{"apns", "fcm", "live", "provider", "sandbox", "webhook"}
+	noRedis := []string{"event", "content", "push", "provider", "fcm", "apns", "webpush"}
+	withHTTP := []string{"apns", "fcm", "live", "provider", "sandbox", "webhook", "webpush"}
 	for _, p := range listPackages(t) {
 		name, imports := p.name(), ours(p.Imports)
 		if allowed, ok := only[name]; ok {

@@ -6,7 +6,7 @@ import (
 )
 
 // maxBody bounds the part of an answer's body that is read, in bytes. The longest answers
-// of both providers have a tenth of that.
+// of all providers have a tenth of that.
 const maxBody = 64 << 10
 
 // An Attempt records one request to a provider and its raw answer. Senders classify this

@@ -45,7 +45,7 @@ func (p *Pools) Close() {
 }
 
 // Client returns an HTTP client for a provider's SDK. It follows no redirects: an attempt
-// is one request, and neither provider redirects.
+// is one request, and no provider redirects.
 func Client(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     t,

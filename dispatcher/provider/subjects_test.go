@@ -4,13 +4,17 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	webpushgo "github.com/SherClockHolmes/webpush-go"
 
 	"github.com/kabar-gateway/kabar/dispatcher/apns"
 	"github.com/kabar-gateway/kabar/dispatcher/fcm"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+	"github.com/kabar-gateway/kabar/dispatcher/webpush"
 )
 
 // A subject is a sender with what the conformance tests need to know of its provider. Every
@@ -21,8 +25,9 @@ type subject struct {
 	service func(*sandbox.Sandbox) *sandbox.Provider
 	// open makes a sender to a sandbox whose service it finds at an address, host:port.
 	open func(t *testing.T, sb *sandbox.Sandbox, address string, o options) sender
-	// delivery returns a push to a device that the service knows.
-	delivery func(sb *sandbox.Sandbox, address string) *push.Delivery
+	// register changes a push to testToken to one to a device that the service knows; nil if
+	// it knows every token.
+	register func(t *testing.T, sb *sandbox.Sandbox, address string, d *push.Delivery)
 	// says holds the answers that the sender distinguishes, with what they mean.
 	says []said
 	// never holds the outcomes that no answer of the provider has.
@@ -51,7 +56,7 @@ type options struct {
 	inFlight map[push.Lane]int
 }
 
-var subjects = []subject{toFCM, toAPNs}
+var subjects = []subject{toFCM, toAPNs, toBrowsers}
 
 const testToken = "ASD223SDA"
 
@@ -105,7 +110,6 @@ var toFCM = subject{
 		}
 		return s
 	},
-	delivery: func(*sandbox.Sandbox, string) *push.Delivery { return delivery() },
 	says: []said{
 		{sandbox.Response{Reason: "UNREGISTERED"}, dead("UNREGISTERED")},
 		{sandbox.Response{Reason: "INVALID_ARGUMENT"}, dead("INVALID_ARGUMENT")},
@@ -145,7 +149,6 @@ var toAPNs = subject{
 		}
 		return s
 	},
-	delivery: func(*sandbox.Sandbox, string) *push.Delivery { return delivery() },
 	says: []said{
 		{sandbox.Response{Reason: "Unregistered", Timestamp: since}, push.Result{Outcome: push.DeadToken, Reason: "Unregistered", At: since}},
 		{sandbox.Response{Reason: "ExpiredToken", Timestamp: since}, push.Result{Outcome: push.DeadToken, Reason: "ExpiredToken", At: since}},
@@ -166,6 +169,57 @@ var toAPNs = subject{
 	statuses: map[int]string{405: ours, 410: laterOn},
 }
 
+// vapidKey returns the key pair of the sender to browsers.
+var vapidKey = sync.OnceValues(func() (private, public string) {
+	private, public, err := webpushgo.GenerateVAPIDKeys()
+	if err != nil {
+		panic(err)
+	}
+	return private, public
+})
+
+var toBrowsers = subject{
+	name:    "webpush",
+	service: func(sb *sandbox.Sandbox) *sandbox.Provider { return sb.Web.Provider },
+	open: func(t *testing.T, sb *sandbox.Sandbox, address string, o options) sender {
+		private, _ := vapidKey()
+		s, err := webpush.New(webpush.Options{
+			Service: address, PrivateKey: private, Subject: "mailto:push@kabar.example",
+			AllowPrivate: true, RootCAs: sb.CAPool(), InFlight: o.inFlight, Timeout: o.timeout,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	},
+	register: func(t *testing.T, sb *sandbox.Sandbox, address string, d *push.Delivery) {
+		_, public := vapidKey()
+		s, err := sb.Web.Subscribe(testToken, public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Token = strings.Replace(s.Endpoint, hostOf(sb.Web.Provider), address, 1)
+		d.Keys = push.Keys{P256dh: s.Keys.P256dh, Auth: s.Keys.Auth}
+	},
+	says: []said{
+		{sandbox.Response{Reason: "Gone"}, dead("http_410")},
+		{sandbox.Response{Reason: "NotFound"}, dead("http_404")},
+		{sandbox.Response{Reason: "BadTopic"}, refused("http_400")},
+		{sandbox.Response{Reason: "PayloadTooLarge"}, refused("http_413")},
+		{sandbox.Response{Reason: "VAPIDMismatch"}, push.Result{Outcome: push.Unsendable, Reason: "vapid_mismatch"}},
+		{sandbox.Response{Reason: "BadJWT"}, unclear("http_403")},
+		{sandbox.Response{Reason: "Unauthorized"}, unclear("http_401")},
+		{sandbox.Response{Reason: "TooManyRequests"}, slower("http_429", push.ScopeUnknown, time.Minute)},
+		{sandbox.Response{Status: 406}, slower("http_406", push.ScopeUnknown, time.Minute)},
+		{sandbox.Response{Reason: "InternalServerError"}, later("http_500", 10*time.Second)},
+		{sandbox.Response{Reason: "ServiceUnavailable"}, later("http_503", 10*time.Second)},
+	},
+	// Nothing can be asked of a push service without a subscription, so no answer is certainly
+	// about our credentials: several browsers have to tell.
+	never:    []push.Outcome{push.CredentialsRefused},
+	statuses: map[int]string{404: ends},
+}
+
 var since = time.UnixMilli(1769176131123)
 
 // A bench is a subject in a sandbox.
@@ -173,8 +227,8 @@ type bench struct {
 	*sandbox.Provider
 	sb      *sandbox.Sandbox
 	subject subject
-	address string
 	sender  sender
+	pattern push.Delivery
 }
 
 // eachSender runs a test for every sender, each in a sandbox of its own.
@@ -200,8 +254,11 @@ func startSandbox(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
 
 func newBench(t *testing.T, sb *sandbox.Sandbox, s subject, address string, o options) *bench {
 	t.Helper()
-	b := &bench{Provider: s.service(sb), sb: sb, subject: s, address: address, sender: s.open(t, sb, address, o)}
+	b := &bench{Provider: s.service(sb), sb: sb, subject: s, sender: s.open(t, sb, address, o), pattern: *delivery()}
 	t.Cleanup(b.sender.Close)
+	if s.register != nil {
+		s.register(t, sb, address, &b.pattern)
+	}
 	return b
 }
 
@@ -212,7 +269,10 @@ func hostOf(p *sandbox.Provider) string {
 }
 
 // delivery returns a push to a device that the service knows.
-func (b *bench) delivery() *push.Delivery { return b.subject.delivery(b.sb, b.address) }
+func (b *bench) delivery() *push.Delivery {
+	d := b.pattern
+	return &d
+}
 
 // send makes an attempt, which has a minute.
 func (b *bench) send(t *testing.T, d *push.Delivery) push.Result {

@@ -15,14 +15,21 @@ type Field struct {
 	Value json.RawMessage
 }
 
+// Keys are those of a browser's subscription, in base64: its public key, and the secret that
+// it shares with whoever may send to it (RFC 8291).
+type Keys struct{ P256dh, Auth string }
+
 // A Delivery is one push to one device. A [Sender] encodes it in its provider's format. It
 // must not change the contents of Data: the deliveries of one event share them.
 type Delivery struct {
 	// ID is a UUID, the same in every attempt to push this notification to this device
 	// (apns-id).
 	ID string
-	// Token is the device token, which was validated when it was registered.
+	// Token is the device token, which was validated when it was registered. A browser's is
+	// the address of its subscription.
 	Token string
+	// Keys encrypt the push for a browser; empty for other devices.
+	Keys Keys
 	// Lane chooses the sender's connections.
 	Lane Lane
 	// Type is the event's type, such as "transaction".
