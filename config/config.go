@@ -13,6 +13,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 	_ "time/tzdata" // zones are known in an image without a file system, too
 
@@ -34,6 +35,7 @@ type Config struct {
 	APNs        APNs           `yaml:"apns"`
 	Apps        []App          `yaml:"apps" doc:"further apps, each with a section fcm or apns like those above; the variable takes the list as YAML, [{name: …, fcm: {…}}]"`
 	Android     Android        `yaml:"android"`
+	WebPush     WebPush        `yaml:"webpush"`
 	Push        Push           `yaml:"push"`
 	Live        Live           `yaml:"live"`
 	Devices     Devices        `yaml:"devices"`
@@ -47,7 +49,7 @@ type Config struct {
 	Log         Log            `yaml:"log"`
 }
 
-// Default returns the default configuration. It is valid: both providers are off and Redis
+// Default returns the default configuration. It is valid: all providers are off and Redis
 // is expected on this machine.
 func Default() *Config {
 	return &Config{
@@ -58,6 +60,7 @@ func Default() *Config {
 		Auth:        Auth{Mode: AuthStore, FailuresPerUser: 10, UsersPerAddress: 200, UpstreamPerAddress: 240},
 		APNs:        APNs{Environment: APNsProduction},
 		Android:     Android{Style: AndroidNotification},
+		WebPush:     WebPush{Services: slices.Clone(pushServices)},
 		Push: Push{
 			InFlight:  InFlight{Urgent: 400, Chat: 300, Bulk: 300},
 			LiveGrace: Duration(3 * time.Second),
@@ -94,6 +97,7 @@ func (c *Config) problems() problems {
 	c.APNs.validate(&p, "apns")
 	validateApps(&p, c.Apps)
 	c.Android.validate(&p)
+	c.WebPush.validate(&p)
 	c.Push.validate(&p)
 	c.Live.validate(&p)
 	c.Devices.validate(&p)

@@ -14,7 +14,7 @@ import (
 type Key struct {
 	Name    string // in the file, like redis.url; of a list's items, like services[].name
 	Env     string // the variable that overrides it; none for those of a list's items
-	Default string // the default, as it is written in a file
+	Default string // the default, as it is written in a file; a list as in the variable
 	Doc     string // purpose, bounds and unit
 }
 
@@ -46,6 +46,9 @@ func appendKeys(keys []Key, section string, v reflect.Value) []Key {
 func defaultText(v reflect.Value) string {
 	if v.Kind() == reflect.Slice && v.Len() == 0 {
 		return ""
+	}
+	if list, ok := v.Interface().([]string); ok {
+		return strings.Join(list, ",")
 	}
 	return fmt.Sprint(v.Interface())
 }

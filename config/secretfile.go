@@ -17,6 +17,7 @@ func secrets(c *Config) []secret {
 		{"redis.url", c.Redis.URLFile, (*string)(&c.Redis.URL)},
 		{"auth.hs256_secret", c.Auth.HS256SecretFile, (*string)(&c.Auth.HS256Secret)},
 		{"apns.certificate_password", c.APNs.CertificatePasswordFile, (*string)(&c.APNs.CertificatePassword)},
+		{"webpush.private_key", c.WebPush.PrivateKeyFile, (*string)(&c.WebPush.PrivateKey)},
 	}
 	for i := range c.Apps {
 		a := &c.Apps[i].APNs

@@ -38,6 +38,7 @@ type grammar struct {
 	Audit       auditCmd       `cmd:"" help:"Recompute the counters of a user, or of all, and report differences."`
 	Broadcast   broadcastCmd   `cmd:"" help:"Follow, pause, resume or cancel broadcasts."`
 	Doctor      doctorCmd      `cmd:"" help:"Check Redis, the clock, FCM and APNs: what works, what does not, what to do."`
+	VAPID       vapidCmd       `cmd:"" name:"vapid" help:"Make a key for pushes to browsers, and print it as configuration."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 when the gateway of this configuration is ready (for containers)." hidden:""`
 }
 

@@ -10,10 +10,6 @@ import (
 	"strings"
 )
 
-// Services are the push services of the common browsers: Chrome and others that are made of
-// it, Firefox, Safari and Edge. They are the default of the configuration.
-var Services = []string{"fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com"}
-
 const (
 	maxEndpoint = 1024 // bytes
 	authLen     = 16   // bytes of a subscription's secret

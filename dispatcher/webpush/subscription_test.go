@@ -17,11 +17,6 @@ func TestCheckService(t *testing.T) {
 			t.Errorf("%q: %v", service, err)
 		}
 	}
-	for _, s := range Services {
-		if err := CheckService(s); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 func TestMatches(t *testing.T) {
@@ -46,6 +41,8 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+var services = []string{"fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com"}
+
 // Endpoints of the common browsers have a service; those at other hosts have none.
 func TestServiceOf(t *testing.T) {
 	for endpoint, want := range map[string]string{
@@ -65,7 +62,7 @@ func TestServiceOf(t *testing.T) {
 		"":                                                               "",
 		"https://fcm.googleapis.com/" + strings.Repeat("x", maxEndpoint): "",
 	} {
-		got, err := ServiceOf(Services, endpoint)
+		got, err := ServiceOf(services, endpoint)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v", endpoint, got, err)
 		}

@@ -10,6 +10,7 @@ package webpush
 import (
 	"context"
 	"crypto/ecdh"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -96,6 +97,15 @@ func PublicKey(privateKey string) (string, error) {
 		return "", errors.New("is no private key of the curve P-256")
 	}
 	return base64.RawURLEncoding.EncodeToString(key.PublicKey().Bytes()), nil
+}
+
+// NewPrivateKey returns a new VAPID private key in base64; see [PublicKey].
+func NewPrivateKey() string {
+	key, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err) // never: crypto/rand does not fail
+	}
+	return base64.RawURLEncoding.EncodeToString(key.Bytes())
 }
 
 // CheckSubject returns an error unless a subject is an address of mail or of a page by which

@@ -245,6 +245,10 @@ func TestPublicKey(t *testing.T) {
 	if got, err := PublicKey(private); err != nil || got != public {
 		t.Errorf("got %q, %v, want %q", got, err, public)
 	}
+	one, other := NewPrivateKey(), NewPrivateKey()
+	if got, err := PublicKey(one); err != nil || len(got) != len(public) || one == other {
+		t.Errorf("new keys %q, %v", got, err)
+	}
 }
 
 // delivery returns the documented offer sample as a push to one browser.
