@@ -18,6 +18,7 @@ type Platform string
 const (
 	Android Platform = "android" // FCM
 	IOS     Platform = "ios"     // APNs
+	Web     Platform = "web"     // push services of browsers
 )
 
 // Style says who draws what an Android phone shows.
@@ -33,10 +34,12 @@ const (
 const (
 	maxIOSToken     = 200  // bytes
 	maxAndroidToken = 1024 // bytes
+	maxWebToken     = 1024 // bytes
+	maxKey          = 200  // bytes of base64
 	maxField        = 200  // characters
 )
 
-// Device is one registered app on one phone. Its JSON form is what Redis holds.
+// Device is one registered app on one phone, or one browser. Its JSON form is what Redis holds.
 type Device struct {
 	// ID is 16 hexadecimal digits. It stays the same while one user has the
 	// device, over refreshes and a replaced token.
@@ -44,11 +47,15 @@ type Device struct {
 	Platform Platform `json:"p"`
 	// Token is the provider's address of the device; see [ValidToken].
 	Token string `json:"t"`
+	// P256dh and Auth are the keys of a browser's subscription, in base64; empty for phones.
+	P256dh string `json:"k,omitempty"`
+	Auth   string `json:"h,omitempty"`
 	// App is the name of its app in the configuration; empty for the default one. It is no
 	// part of who owns the token.
 	App string `json:"c,omitempty"`
 	// Environment is the environment of APNs that the app says the token is of,
-	// "production" or "sandbox"; empty when it says none, and on Android.
+	// "production" or "sandbox"; empty when it says none, and on Android. A browser's is the
+	// push service that its subscription is of.
 	Environment string `json:"e,omitempty"`
 	// Generation is raised by every registration of the token, whoever makes
 	// it. It is the time of the registration in microseconds since 1970, or one
@@ -96,7 +103,8 @@ func (d Device) RegisteredAt() time.Time { return time.UnixMicro(d.Generation) }
 // ValidToken returns an [*account.InvalidError] unless token is fit to be a device
 // token of the platform: for iOS 1 to 200 ASCII letters and digits, so that
 // nothing else can reach the provider's URL; for Android 1 to 1,024 ASCII
-// letters, digits and characters of ":_-.=".
+// letters, digits and characters of ":_-.="; for browsers an https URL of at most 1,024
+// characters. Which hosts it may name is for the caller to say.
 func ValidToken(p Platform, token string) error { return validToken("token", p, token) }
 
 func validToken(field string, p Platform, token string) error {
@@ -107,8 +115,10 @@ func validToken(field string, p Platform, token string) error {
 		maxLen, marks = maxAndroidToken, ":_-.="
 	case IOS:
 		maxLen = maxIOSToken
+	case Web:
+		maxLen, marks = maxWebToken, "-._~:/?[]@!$&'()*+,;=%"
 	default:
-		return &account.InvalidError{Field: "platform", Problem: "is neither android nor ios"}
+		return &account.InvalidError{Field: "platform", Problem: "is none of android, ios and web"}
 	}
 	switch {
 	case token == "":
@@ -121,6 +131,9 @@ func validToken(field string, p Platform, token string) error {
 			return &account.InvalidError{Field: field, Problem: "holds a character that no device token has"}
 		}
 	}
+	if p == Web && !strings.HasPrefix(token, "https://") {
+		return &account.InvalidError{Field: field, Problem: "does not begin with https://"}
+	}
 	return nil
 }
 
@@ -130,7 +143,9 @@ func isAlphanumeric(c byte) bool {
 
 func (d Device) validateEnvironment() error {
 	switch {
-	case d.Environment == "":
+	case d.Platform == Web && d.Environment == "":
+		return &account.InvalidError{Field: "environment", Problem: "is missing"}
+	case d.Platform == Web, d.Environment == "":
 	case d.Platform != IOS:
 		return &account.InvalidError{Field: "environment", Problem: "is for iOS alone"}
 	case d.Environment != "production" && d.Environment != "sandbox":
@@ -150,9 +165,23 @@ func (d Device) validateStyle() error {
 	return nil
 }
 
+func (d Device) validateKeys() error {
+	for _, f := range []struct{ name, value string }{{"keys[p256dh]", d.P256dh}, {"keys[auth]", d.Auth}} {
+		switch {
+		case d.Platform == Web && f.value == "":
+			return &account.InvalidError{Field: f.name, Problem: "is missing"}
+		case d.Platform != Web && f.value != "":
+			return &account.InvalidError{Field: f.name, Problem: "is for browsers alone"}
+		case len(f.value) > maxKey:
+			return &account.InvalidError{Field: f.name, Problem: fmt.Sprintf("has more than %d characters", maxKey)}
+		}
+	}
+	return nil
+}
+
 // validate checks everything that an app sends.
 func (d Device) validate() error {
-	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateEnvironment(), d.validateStyle()); err != nil {
+	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateEnvironment(), d.validateStyle(), d.validateKeys()); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{

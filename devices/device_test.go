@@ -37,6 +37,16 @@ func TestInvalid(t *testing.T) {
 		"Android that does not":        {Device{Platform: Android, Token: "A", Style: StyleNotification}, ""},
 		"a style that is none":         {Device{Platform: Android, Token: "A", Style: "Data"}, "style"},
 		"a style on iOS":               {Device{Platform: IOS, Token: "A", Style: StyleData}, "style"},
+		"subscription":                 {browser(""), ""},
+		"longest endpoint":             {browser(strings.Repeat("x", 1004)), ""},
+		"endpoint too long":            {browser(strings.Repeat("x", 1005)), "token"},
+		"endpoint with a fragment":     {browser("#x"), "token"},
+		"endpoint without TLS":         {Device{Platform: Web, Token: "http://push.example", Environment: "push.example", P256dh: "k", Auth: "a"}, "token"},
+		"no push service":              {Device{Platform: Web, Token: "https://push.example", P256dh: "k", Auth: "a"}, "environment"},
+		"no public key":                {Device{Platform: Web, Token: "https://push.example", Environment: "push.example", Auth: "a"}, "keys[p256dh]"},
+		"no secret":                    {Device{Platform: Web, Token: "https://push.example", Environment: "push.example", P256dh: "k"}, "keys[auth]"},
+		"a phone with a secret":        {Device{Platform: IOS, Token: "A", Auth: "a"}, "keys[auth]"},
+		"long key":                     {with(func(d *Device) { *d = browser(""); d.P256dh = long }), "keys[p256dh]"},
 		"no token":                     {Device{Platform: IOS}, "token"},
 		"no platform":                  {Device{Token: "A"}, "platform"},
 		"200 characters of two bytes":  {with(func(d *Device) { d.Model = strings.Repeat("é", 200) }), ""},
@@ -61,6 +71,11 @@ func TestInvalid(t *testing.T) {
 	_, err = r.Replace(t.Context(), ani, "A", Device{Platform: IOS, Token: "a/b"})
 	wantInvalid(t, err, "new_token")
 	wantInvalid(t, r.Remove(t.Context(), ani, IOS, ""), "token")
+}
+
+// browser returns a subscription whose endpoint ends so.
+func browser(end string) Device {
+	return Device{Platform: Web, Token: "https://push.example" + end, Environment: "push.example", P256dh: "key", Auth: "secret"}
 }
 
 // wantInvalid checks that err is an InvalidError of the given field, or nil if field is "".

@@ -50,6 +50,28 @@ func providerChecks(cfg *config.Config) []check {
 			off("apns", "neither "+section+"apns.key_file nor "+section+"apns.certificate_file is set")
 		}
 	}
+	return append(checks, webChecks(cfg)...)
+}
+
+// webChecks returns the checks of the push services of browsers. They can be asked nothing
+// without a subscription but whether they answer.
+func webChecks(cfg *config.Config) (checks []check) {
+	if !cfg.WebPush.Enabled() {
+		return []check{{"webpush", func(context.Context) (string, error) { return "off: webpush.private_key is not set", nil }, ""}}
+	}
+	for _, service := range cfg.WebPush.Services {
+		checks = append(checks, check{"webpush " + service, func(ctx context.Context) (string, error) {
+			s, err := app.NewWebPush(cfg, service)
+			if err != nil {
+				return "", err
+			}
+			defer s.Close()
+			if strings.HasPrefix(service, "*.") {
+				return "is tried with the first push: it has many hosts", nil
+			}
+			return "answers", probe(ctx, s, "https://"+service, "pushes to browsers", nil)
+		}, "check webpush.services, and webpush.ca_file"})
+	}
 	return checks
 }
 

@@ -168,6 +168,10 @@ var unansweredReasons = map[push.Reason]explanation{
 		unanswered: true, meaning: "it took too long",
 		remedy: "see that this machine reaches the endpoint; a firewall may drop packets silently",
 	},
+	"private_address": {
+		unanswered: true, meaning: "nothing was sent to an address that is not public",
+		remedy: "see what the name resolves to, or set webpush.allow_private",
+	},
 	"canceled": {unanswered: true, meaning: "it took too long", remedy: "see that this machine reaches the endpoint"},
 	"tls_certificate": {
 		unanswered: true, meaning: "its certificate cannot be verified",

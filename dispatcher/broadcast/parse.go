@@ -205,8 +205,8 @@ func readAudience(v *event.Validator, value jsontext.Value) (a Audience, named [
 		text, _ := jsonscan.Scalar(m.Value)
 		switch name := string(m.Name()); name {
 		case "platform":
-			if a.Platform = devices.Platform(text); a.Platform != devices.Android && a.Platform != devices.IOS {
-				v.Wrong("audience.platform", "must be android or ios")
+			if a.Platform = devices.Platform(text); a.Platform != devices.Android && a.Platform != devices.IOS && a.Platform != devices.Web {
+				v.Wrong("audience.platform", "must be android, ios or web")
 			}
 		case "locale":
 			if a.Locale = text; text != "id" && text != "en" {

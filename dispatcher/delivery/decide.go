@@ -41,6 +41,7 @@ const (
 	outcomeSuspect    = "suspect"
 	outcomeCircuit    = "circuit_open"
 	outcomeSuspended  = "unsendable"
+	outcomeSilent     = "silent" // a push that shows nothing, to a browser
 )
 
 // A decision is what follows from a provider's answer.

@@ -21,6 +21,7 @@ var ofOtherEnvironment = map[push.Reason]bool{"BadEnvironmentKeyIdInToken": true
 func (w *Workers) route(d devices.Device) push.Route {
 	r := push.Route{App: cmp.Or(d.App, push.DefaultApp), Platform: string(d.Platform)}
 	if d.Platform != devices.IOS {
+		r.Environment = d.Environment // the push service of a browser; empty on Android
 		return r
 	}
 	r.Environment = cmp.Or(d.Environment, d.Learned, w.Environments[r.App], push.Production)

@@ -57,6 +57,28 @@ func (l *lane) wanting(t *task) []devices.Device {
 	return wanting
 }
 
+// visible leaves out browsers if the push shows nothing: a browser lets nobody send such
+// pushes, and ends the subscription after a few.
+func (w *Workers) visible(t *task, wanting []devices.Device, silent bool) []devices.Device {
+	if !silent {
+		return wanting
+	}
+	phones := wanting[:0]
+	for _, device := range wanting {
+		if device.Platform != devices.Web {
+			phones = append(phones, device)
+			continue
+		}
+		o := outcomeBy(w.route(device))
+		o.Outcome, o.Attempts, o.At = outcomeSilent, t.entry.Attempt, w.Now().UnixMilli()
+		t.note(device.ID, o)
+	}
+	if len(phones) == 0 && t.entry.Owed == "" {
+		t.instead = outcomeSilent
+	}
+	return phones
+}
+
 // audience returns a function that reports whether a device is in the audience of a
 // task's broadcast. Tasks that are not of a broadcast include every device.
 func (l *lane) audience(t *task) func(devices.Device) bool {

@@ -172,6 +172,10 @@ func (l *lane) start(ctx context.Context, t *task) {
 		l.finished <- t
 		return
 	}
+	if wanting = l.w.visible(t, wanting, delivery.Silent()); len(wanting) == 0 {
+		l.finished <- t
+		return
+	}
 	jobs := make([]*job, 0, len(wanting))
 	for _, device := range wanting {
 		route := l.w.route(device)
@@ -179,7 +183,7 @@ func (l *lane) start(ctx context.Context, t *task) {
 		if device.Preferences.Private {
 			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
 		}
-		j.delivery.Token = device.Token
+		j.delivery.Token, j.delivery.Keys = device.Token, push.Keys{P256dh: device.P256dh, Auth: device.Auth}
 		j.delivery.DataOnly = device.Platform == devices.Android && cmp.Or(device.Style, l.w.Style) == devices.StyleData
 		j.delivery.ID = attemptID(t.entry.ID, device.ID)
 		jobs = append(jobs, j)

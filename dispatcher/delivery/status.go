@@ -20,7 +20,7 @@ type ReceiverStatus struct {
 	NotificationID string
 	StoredAt       time.Time
 	Live           bool   // whether a socket was listening when the event was stored
-	Push           string // "none", "waiting", "quiet", "retrying", "superseded", "muted", "expired", "done", "dead" or "erased"
+	Push           string // "none", "waiting", "quiet", "retrying", "superseded", "muted", "silent", "expired", "done", "dead" or "erased"
 	Devices        []DeviceStatus
 	Receipts       []inbox.Receipt // what apps said became of it
 }
@@ -30,7 +30,7 @@ type DeviceStatus struct {
 	Device string     // the device's id, never its token
 	Route  push.Route // the way to it; zero when it is not listed any more
 	// Outcome is "accepted", "refused", "unsendable", "forgotten", "moved", "dead", "read",
-	// "superseded", "muted" or "expired"; or, while the push waits, "retrying",
+	// "superseded", "muted", "silent" or "expired"; or, while the push waits, "retrying",
 	// "waiting_for_retry_after", "suspect", "circuit_open" or "quiet".
 	Outcome    string
 	Reason     push.Reason

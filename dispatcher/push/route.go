@@ -14,12 +14,12 @@ const (
 	Sandbox    = "sandbox"
 )
 
-// A Route is a way to phones: an app, their platform and, where the provider of the platform
-// has several, its environment. Each has a sender of its own, and is judged by itself.
+// A Route is a way to phones or browsers: an app, their platform and, where the provider of
+// the platform has several, its environment. Each has a sender of its own, and is judged by itself.
 type Route struct {
 	App         string
-	Platform    string // "android" or "ios"
-	Environment string // of APNs; empty for FCM, which has but one
+	Platform    string // "android", "ios" or "web"
+	Environment string // of APNs, or the push service of a browser; empty for FCM, which has but one
 }
 
 // String returns the route's name, such as "default.android" or "seller.ios.sandbox". It is

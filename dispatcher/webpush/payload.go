@@ -37,7 +37,7 @@ func payload(d *push.Delivery) []byte {
 }
 
 // build writes {"title":…,"body":…,"tag":…,"badge":…,"category":…,"data":{…}}. A service
-// worker shows the first three; see docs/providers.md.
+// worker shows the first three; see docs/notifications.md.
 func build(d *push.Delivery, c provider.Content) []byte {
 	size := 128 + len(c.Title) + len(c.Body) + len(d.Tag)
 	for _, f := range c.Data {

@@ -199,6 +199,8 @@ type Options struct {
 	// Apps are the names of the apps of this gateway, beside the default one.
 	Apps     []string
 	Services []Service
+	// Browsers are those that may register.
+	Browsers Browsers
 	// Proxies are trusted to name the client of a request. The zero value trusts none.
 	Proxies edge.Proxies
 	// Origins are those whose pages may use the API, beside our own.
@@ -235,6 +237,7 @@ type api struct {
 	notifications *notifications
 	receipts      *receipts
 	registration  *registration
+	browsers      *browsers
 	preferences   *preferences
 	conversations *conversations
 	messages      *messages
@@ -318,6 +321,7 @@ func newAPI(opts Options) *api {
 			deliveries: opts.Deliveries, language: words, tokensElsewhere: opts.SignIn != nil,
 		},
 	}
+	a.browsers = &browsers{opts.Browsers, a.registration}
 	a.routes()
 	a.entrance = &entrance{
 		proxies: opts.Proxies, origins: pages, router: a.router.mux,

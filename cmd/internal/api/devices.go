@@ -24,7 +24,7 @@ const (
 	textNotLoggedOut    = "api.device.not_logged_out"
 )
 
-// A platform holds what differs between the device endpoints of Android and iOS.
+// A platform holds what differs between the device endpoints of Android, iOS and browsers.
 type platform struct {
 	name  devices.Platform
 	token string // the parameter that holds a device's token
@@ -74,29 +74,38 @@ func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply
 		if err != nil {
 			return reply{}, because(textDeviceNotAdded, err)
 		}
-		d := devices.Device{
-			Platform:        p.name,
-			Token:           in.text(p.token),
-			App:             reg.app(in),
-			Environment:     in.text("environment"),
-			Style:           devices.Style(in.text("style")),
-			Model:           in.text("model"),
-			Manufacturer:    in.text("manufacturer"),
-			ProductName:     in.text("product_name", "name"),
-			AppVersion:      in.text("app_version", "apps_version"),
-			OperatingSystem: in.text("operating_system"),
-		}
-		if err = in.err(); err == nil {
-			err = reg.added.allow(r, user)
-		}
-		if err == nil {
-			_, err = reg.devices.Register(r.Context(), user, d, reg.publisher.Reminder(user))
-		}
-		if err != nil {
-			return reply{}, because(textDeviceNotAdded, p.blame(err))
-		}
-		return reg.language.say(r, user, textDeviceAdded)
+		d := readDevice(in, p)
+		d.App, d.Environment, d.Style = reg.app(in), in.text("environment"), devices.Style(in.text("style"))
+		return reg.register(r, user, in, p, d)
 	}
+}
+
+// readDevice reads what all platforms say of a device.
+func readDevice(in *params, p platform) devices.Device {
+	return devices.Device{
+		Platform:        p.name,
+		Token:           in.text(p.token),
+		Model:           in.text("model"),
+		Manufacturer:    in.text("manufacturer"),
+		ProductName:     in.text("product_name", "name"),
+		AppVersion:      in.text("app_version", "apps_version"),
+		OperatingSystem: in.text("operating_system"),
+	}
+}
+
+// register registers a device that was read from a request.
+func (reg *registration) register(r *http.Request, user int64, in *params, p platform, d devices.Device) (reply, error) {
+	err := in.err()
+	if err == nil {
+		err = reg.added.allow(r, user)
+	}
+	if err == nil {
+		_, err = reg.devices.Register(r.Context(), user, d, reg.publisher.Reminder(user))
+	}
+	if err != nil {
+		return reply{}, because(textDeviceNotAdded, p.blame(err))
+	}
+	return reg.language.say(r, user, textDeviceAdded)
 }
 
 // updateDevice: PATCH /v2/notifications/android.json, …/ios.json
@@ -123,7 +132,7 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 	}
 }
 
-// removeDevice: DELETE /v2/notifications/android.json, …/ios.json
+// removeDevice: DELETE /v2/notifications/android.json, …/ios.json, …/web.json
 func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (reply, error) {
 	return func(r *http.Request, user int64) (reply, error) {
 		in, err := readParams(r)
@@ -147,18 +156,20 @@ func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (re
 	}
 }
 
-// deviceIn returns the platform and token of the device that a request names by
-// either parameter; the token is empty when there is none.
+// deviceIn returns the platform and token of the device that a request names by one of
+// their parameters; the token is empty when there is none.
 func deviceIn(in *params) (p platform, token string) {
-	token = in.text(android.token)
-	other := in.text(ios.token)
-	if other == "" {
-		return android, token
+	p = android
+	for _, other := range []platform{android, ios, web} {
+		switch named := in.text(other.token); {
+		case named == "":
+		case token != "":
+			in.reject(other.token, "cannot be given beside "+p.token)
+		default:
+			p, token = other, named
+		}
 	}
-	if token != "" {
-		in.reject(ios.token, "cannot be given beside reg_id")
-	}
-	return ios, other
+	return p, token
 }
 
 // logOut: DELETE /v2/notifications/logout.json
@@ -169,7 +180,7 @@ func (reg *registration) logOut(r *http.Request, user int64) (reply, error) {
 	}
 	p, token := deviceIn(in)
 	if token == "" {
-		in.reject(android.token, "or token is required")
+		in.reject(android.token, "or token or endpoint is required")
 	}
 	if err = in.err(); err == nil {
 		err = reg.removed.allow(r, user)

@@ -58,6 +58,10 @@ func (a *api) userRoutes() {
 		a.small(a.auth.forUser(a.registration.updateDevice(p)), path, patch, put)
 		a.small(a.auth.forUser(a.registration.removeDevice(p)), path, del)
 	}
+	const webPath = "/v2/notifications/web.json"
+	a.small(a.auth.forUser(a.browsers.on(a.browsers.publicKey)), webPath, get)
+	a.small(a.auth.forUser(a.browsers.on(a.browsers.addBrowser)), webPath, post)
+	a.small(a.auth.forUser(a.registration.removeDevice(web)), webPath, del)
 	a.small(a.auth.forUser(a.registration.logOut), "/v2/notifications/logout.json", del)
 	a.small(a.auth.forUser(a.preferences.showConfig), "/v2/notifications/config.json", get)
 	a.small(a.auth.forUser(a.preferences.setConfig), "/v2/notifications/config.json", patch, put)

@@ -111,7 +111,11 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *App, err
 	a.closing(files.Close)
 	a.core.Dispatcher.Janitor.SetFiles(files)
 	a.hub = a.newHub(reg)
-	a.public.server = newServer(a.newAPI(files, reg), log)
+	handler, err := a.newAPI(files, reg)
+	if err != nil {
+		return nil, err
+	}
+	a.public.server = newServer(handler, log)
 	a.limitConnections(reg)
 	a.admin.server = newServer(a.adminHandler(reg), log)
 	a.admin.server.WriteTimeout = 0 // a CPU profile takes as long as requested
@@ -144,7 +148,11 @@ func (a *App) newHub(reg prometheus.Registerer) *live.Hub {
 // perSecond is the rate of n things a second, three times as many at once.
 func perSecond(n int) chat.Rate { return chat.Rate{PerSecond: float64(n), Burst: 3 * n} }
 
-func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.Handler {
+func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) (http.Handler, error) {
+	pages, err := browsers(a.cfg)
+	if err != nil {
+		return nil, err
+	}
 	opts := api.Options{
 		Notifications: a.core.Inbox.Notifications,
 		Counters:      a.core.Inbox.Counters,
@@ -162,6 +170,7 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 		Eraser:        a.core.Dispatcher.Janitor,
 		Types:         a.core.Dispatcher.Types(),
 		Apps:          a.cfg.AppNames(),
+		Browsers:      pages,
 		Services:      services(a.cfg.Services),
 		Proxies:       a.proxies(),
 		Origins:       edge.NewOrigins(a.cfg.Origins),
@@ -177,7 +186,7 @@ func (a *App) newAPI(files *attachments.Store, reg prometheus.Registerer) http.H
 	if a.signIn != nil {
 		opts.SignIn = a.signIn
 	}
-	return api.New(opts)
+	return api.New(opts), nil
 }
 
 // proxies returns the proxies that the configuration trusts.

@@ -42,6 +42,10 @@ func NewSenders(ctx context.Context, cfg *config.Config) (Senders, error) {
 			senders[route] = s
 		}
 	}
+	if err := senders.addBrowsers(cfg); err != nil {
+		senders.Close()
+		return nil, err
+	}
 	return senders, nil
 }
 
@@ -110,6 +114,7 @@ func (s Senders) Warm(ctx context.Context, cfg *config.Config, log *slog.Logger)
 			log.Info("iOS push is off: neither "+section+"apns.key_file nor "+section+"apns.certificate_file is set", "app", a.Name)
 		}
 	}
+	s.warmBrowsers(ctx, cfg, log)
 }
 
 // Close closes the connections.
