@@ -17,7 +17,7 @@ const (
 	factLines = 4  // of a fact
 )
 
-var platformNames = map[devices.Platform]string{devices.Android: "Android", devices.IOS: "iOS"}
+var platformNames = map[devices.Platform]string{devices.Android: "Android", devices.IOS: "iOS", devices.Web: "browser"}
 
 // block draws an arrival: the lock screen of the phone, unless the push is silent, and the
 // facts below it.

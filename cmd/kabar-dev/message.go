@@ -30,10 +30,28 @@ type fact struct{ name, value string }
 
 // readMessage reads a push. It ignores what the provider would not understand either.
 func readMessage(p *sandbox.Push) message {
-	if p.Platform == sandbox.PlatformAPNs {
+	switch p.Platform {
+	case sandbox.PlatformAPNs:
 		return readAPNs(p)
+	case sandbox.PlatformWeb:
+		return readWeb(p)
 	}
 	return readFCM(p)
+}
+
+func readWeb(p *sandbox.Push) message {
+	var w struct {
+		Title string         `json:"title"`
+		Body  string         `json:"body"`
+		Tag   string         `json:"tag"`
+		Badge *int           `json:"badge"`
+		Data  jsontext.Value `json:"data"`
+	}
+	_ = json.Unmarshal(p.Body, &w) // see above
+	m := message{provider: "Web Push", title: w.Title, body: w.Body, tag: w.Tag, badge: w.Badge}
+	push := "Web Push, urgency " + p.Header.Get("Urgency") + ", topic " + p.Header.Get("Topic")
+	m.facts = append([]fact{{"push", push}}, summary(w.Data)...)
+	return m
 }
 
 func readFCM(p *sandbox.Push) message {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"embed"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
 //go:embed page
@@ -36,6 +39,7 @@ const (
 	pageHeaderTimeout = 5 * time.Second
 	publishTimeout    = 10 * time.Second
 	maxAnswer         = 1 << 20 // bytes of the gateway's answer to a sample
+	maxKey            = 1 << 10 // bytes of a VAPID public key
 
 	// pagePolicy restricts the page to its own files and server, so that nothing in a
 	// message can run or send requests.
@@ -50,6 +54,8 @@ type page struct {
 	board   *board
 	faults  []string // of the fake providers
 	gateway *url.URL
+	// subscribe subscribes a browser at the sandbox's push service.
+	subscribe func(name, publicKey string) (sandbox.Subscription, error)
 
 	listener  net.Listener
 	server    *http.Server
@@ -119,6 +125,7 @@ func (p *page) handler() http.Handler {
 	mux.HandleFunc("GET /setup.json", p.setup)
 	mux.HandleFunc("GET /pushes", p.pushes)
 	mux.HandleFunc("POST /publish/{sample}", p.publish)
+	mux.HandleFunc("POST /browser", p.addBrowser)
 	mux.Handle("/v2/", p.proxy())
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -226,6 +233,23 @@ func (p *page) pushes(w http.ResponseWriter, r *http.Request) {
 // writeEvent writes a notice. An error shows at the next flush.
 func writeEvent(w io.Writer, n notice) {
 	fmt.Fprintf(w, "id: %d\ndata: %s\n\n", n.number, n.view)
+}
+
+// addBrowser subscribes a browser with the key in the body, and answers with what
+// PushManager.subscribe would return.
+func (p *page) addBrowser(w http.ResponseWriter, r *http.Request) {
+	key, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxKey))
+	if err == nil {
+		var s sandbox.Subscription
+		if s, err = p.subscribe("browser-"+rand.Text(), string(key)); err == nil {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Cache-Control", "no-store")
+			err = json.MarshalWrite(w, s)
+		}
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
 }
 
 // publish publishes a sample as the demo service, whose key the page does not have,

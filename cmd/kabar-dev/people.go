@@ -72,10 +72,31 @@ func createPeople(ctx context.Context, core *app.Core) error {
 		if err := core.Credentials.SetToken(ctx, p.ID, p.Token); err != nil {
 			return fmt.Errorf("demo user %d: %w", p.ID, err)
 		}
+		if err := removeBrowsers(ctx, core, p.ID); err != nil {
+			return fmt.Errorf("browsers of user %d: %w", p.ID, err)
+		}
 		for _, phone := range p.Phones {
 			if _, err := core.Devices.Register(ctx, p.ID, phone, core.Dispatcher.Reminder(p.ID)); err != nil {
 				return fmt.Errorf("demo phone of user %d: %w", p.ID, err)
 			}
+		}
+	}
+	return nil
+}
+
+// removeBrowsers removes those of a user that an earlier run has left: their push service is
+// gone.
+func removeBrowsers(ctx context.Context, core *app.Core, user int64) error {
+	listed, err := core.Devices.List(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, d := range listed {
+		if d.Platform != devices.Web {
+			continue
+		}
+		if err := core.Devices.Remove(ctx, user, d.Platform, d.Token); err != nil {
+			return err
 		}
 	}
 	return nil

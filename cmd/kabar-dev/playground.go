@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/kabar-gateway/kabar/cmd/internal/app"
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+	"github.com/kabar-gateway/kabar/dispatcher/webpush"
 )
 
 // errAborted reports that a second signal ended the playground before it had stopped.
@@ -170,7 +172,7 @@ func (p *playground) configure(ctx context.Context) (*config.Config, error) {
 	return cfg, nil
 }
 
-// startProviders starts the fake FCM and APNs, which write their keys to a folder, and sets
+// startProviders starts the fake FCM, APNs and push service, which write their keys to a folder, and sets
 // them in the configuration.
 func (p *playground) startProviders(cfg *config.Config, keys string, onPush func(*sandbox.Push)) error {
 	providers, err := sandbox.Start(sandbox.Options{OnPush: onPush})
@@ -192,6 +194,11 @@ func (p *playground) startProviders(cfg *config.Config, keys string, onPush func
 	if err != nil {
 		return fmt.Errorf("start the providers: %w", err)
 	}
+	cfg.WebPush = config.WebPush{
+		PrivateKey: config.Secret(webpush.NewPrivateKey()), Subject: "mailto:demo@kabar.example",
+		Services: []string{strings.TrimPrefix(providers.Web.Endpoint(), "https://")}, AllowPrivate: true, CAFile: ca,
+	}
+	p.page.subscribe = providers.Web.Subscribe
 	for _, f := range p.Fault {
 		if _, err := providers.Inject(f.name, f.options); err != nil { // it lasts as long as they do
 			return err

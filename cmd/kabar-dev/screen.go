@@ -53,12 +53,15 @@ func newScreen(out io.Writer, find directory, fail func(error)) *screen {
 func (s *screen) show(p *sandbox.Push) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
 	defer cancel()
-	platform := devices.Android
-	if p.Platform == sandbox.PlatformAPNs {
+	platform, token := devices.Android, p.Token
+	switch p.Platform {
+	case sandbox.PlatformAPNs:
 		platform = devices.IOS
+	case sandbox.PlatformWeb:
+		platform, token = devices.Web, p.Endpoint
 	}
 	a := arrival{push: p}
-	a.phone, a.owner = s.find(ctx, platform, p.Token)
+	a.phone, a.owner = s.find(ctx, platform, token)
 	if s.also != nil {
 		s.also(a)
 	}

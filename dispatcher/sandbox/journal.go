@@ -27,6 +27,8 @@ type Push struct {
 	// Token is the device token, or the name of a browser; empty for an FCM message to a
 	// topic or condition, or without a target.
 	Token string
+	// Endpoint is the address of a browser's subscription; empty for phones.
+	Endpoint string
 	// ID is the apns-id, the name of an accepted FCM message, or the last part of the address
 	// that Web Push gives an accepted push.
 	ID string

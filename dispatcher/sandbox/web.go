@@ -70,7 +70,7 @@ func (a *webAPI) read(r *http.Request) (*Push, answer, error) {
 	}
 	authorization := r.Header.Get("Authorization")
 	r.Header.Del("Authorization") // Push.Header does not contain it
-	p := &Push{Platform: PlatformWeb, Token: name, Header: r.Header}
+	p := &Push{Platform: PlatformWeb, Token: name, Endpoint: "https://" + r.Host + r.URL.Path, Header: r.Header}
 	body, err := readBody(r, webBodyLimit)
 	if err != nil {
 		return p, answer{}, err

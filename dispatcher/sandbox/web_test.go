@@ -72,7 +72,7 @@ func TestWebPushAcceptsTheLibrarysPush(t *testing.T) {
 	if status != http.StatusCreated || len(p) != 1 || header.Get("Location") != "/message/"+p[0].ID {
 		t.Fatalf("%d %v %s, %d pushes", status, header, body, len(p))
 	}
-	if p[0].Platform != sandbox.PlatformWeb || p[0].Token != "browser-1" || string(p[0].Body) != text || !p[0].Accepted() {
+	if p[0].Platform != sandbox.PlatformWeb || p[0].Token != "browser-1" || p[0].Endpoint != s.Web.Endpoint()+"/push/browser-1" || string(p[0].Body) != text || !p[0].Accepted() {
 		t.Errorf("push is %+v", p[0])
 	}
 	if p[0].Header.Get("Authorization") != "" || p[0].Header.Get("Topic") != "a-topic_of_32_characters_exactly" {

@@ -1,4 +1,5 @@
 // The page: two people, their phones, and what goes over the wires.
+import { Browser } from "./browser.js";
 import { FrameLog } from "./frames.js";
 import { Panel } from "./panel.js";
 import { Phones } from "./phones.js";
@@ -10,7 +11,8 @@ if (setup.faults.length > 0) byID("faults").textContent = `The fake providers mi
 const log = new FrameLog(byID("log"), byID("follow"), byID("clear"));
 const phones = new Phones(byID("phones"));
 for (const person of [setup.buyer, setup.seller]) phones.add(person);
-phones.follow("pushes");
+const browsers = [];
+phones.follow("pushes", (push) => browsers.forEach((browser) => browser.show(push)));
 
 new Panel(byID("buyer"), "Buyer", setup.buyer, setup.seller, log).open();
 new Panel(byID("seller"), "Seller", setup.seller, setup.buyer, log).open();
@@ -21,6 +23,14 @@ for (const name of setup.samples) {
   button.textContent = name;
   button.addEventListener("click", () => publish(name));
   byID("publish").append(button);
+}
+
+for (const person of [setup.buyer, setup.seller]) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = `of ${person.name}`;
+  browsers.push(new Browser(button, person, (text) => (byID("answer").textContent = text)));
+  byID("browsers").append(button);
 }
 
 // publish has the page's server publish a sample, with its own key.

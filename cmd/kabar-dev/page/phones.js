@@ -21,11 +21,13 @@ export class Phones {
     return phone;
   }
 
-  // follow shows the pushes of a stream; the browser comes back by itself when it ends.
-  follow(url) {
+  // follow shows the pushes of a stream, and calls also with each; the browser comes back by
+  // itself when it ends.
+  follow(url, also) {
     new EventSource(url).addEventListener("message", (event) => {
       const push = JSON.parse(event.data);
       if (push.phone) this.phone(push.phone, push.owner || "nobody").show(push);
+      also(push);
     });
   }
 }
