@@ -72,7 +72,7 @@ func TestReceiptsOfRecords(t *testing.T) {
 	text := `c id 1 0 waiting {"e":"an id"}` + "\n" + DeviceOutcome("d", `{"o":"accepted"}`) + PushOutcome("done") +
 		ReceiptLine("d", "opened") + "1390459731123\n" + ReceiptLine("", "delivered") + "1390459731123\n" + "receipt d broken\n"
 	want := Record{
-		Receiver: user, ID: "id", Push: "done", Origin: `{"e":"an id"}`, Devices: map[string]string{"d": `{"o":"accepted"}`},
+		Receiver: user, Content: "c", ID: "id", Push: "done", Origin: `{"e":"an id"}`, Devices: map[string]string{"d": `{"o":"accepted"}`},
 		Receipts: []Receipt{{"d", "opened", at}, {"", "delivered", at}},
 	}
 	if diff := cmp.Diff(want, newRecord(user, text)); diff != "" {

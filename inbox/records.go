@@ -18,9 +18,10 @@ import (
 // A Record is the outcome of one event for one receiver.
 type Record struct {
 	Receiver int64
-	ID       string // of the notification
+	Content  string // digest of what was sent; not of a message
+	ID       string // of the notification; "" when there is none
 	Live     bool   // whether a socket was listening when the event was stored
-	Push     string // "none", "waiting", "superseded", or the newest PushOutcome
+	Push     string // "none", "waiting", "superseded", PushRetracted, or the newest PushOutcome
 	Origin   string // of the NewNotification
 	// Devices holds the newest DeviceOutcome by device id.
 	Devices map[string]string
@@ -50,6 +51,9 @@ const (
 	pushLine    = "push "
 	receiptLine = "receipt "
 )
+
+// noID stands in a record in place of the id of a notification that was never stored.
+const noID = "-"
 
 // noDevice stands in the line of a receipt for a device that is not known.
 const noDevice = "-"
@@ -230,7 +234,7 @@ func newRecord(user int64, text string) Record {
 	head, lines, _ := strings.Cut(text, "\n")
 	r := Record{Receiver: user, Devices: make(map[string]string)}
 	if f := strings.SplitN(head, " ", 6); len(f) >= 5 {
-		r.ID, r.Live, r.Push = f[1], f[3] != "0", f[4]
+		r.Content, r.ID, r.Live, r.Push = f[0], strings.TrimPrefix(f[1], noID), f[3] != "0", f[4]
 		if len(f) == 6 {
 			r.Origin = f[5]
 		}
@@ -238,7 +242,9 @@ func newRecord(user int64, text string) Record {
 	for line := range strings.Lines(lines) {
 		line = strings.TrimSuffix(line, "\n")
 		if outcome, ok := strings.CutPrefix(line, pushLine); ok {
-			r.Push = outcome
+			if r.Push != PushRetracted { // nothing follows that
+				r.Push = outcome
+			}
 		} else if outcome, ok := strings.CutPrefix(line, deviceLine); ok {
 			device, status, _ := strings.Cut(outcome, " ")
 			r.Devices[device] = status

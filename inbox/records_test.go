@@ -30,8 +30,8 @@ func TestRecords(t *testing.T) {
 		rdb.Append(ctx, s.Records.Key(7, "e"), DeviceOutcome("d1", "an outcome")+DeviceOutcome("d1", "the last outcome")+PushOutcome("done"))
 		got, err := s.Records.Find(ctx, "e")
 		want := []Record{
-			{Receiver: 7, ID: second[0].ID, Push: "done", Devices: map[string]string{"d1": "the last outcome"}},
-			{Receiver: user, ID: first[0].ID, Push: "none", Devices: map[string]string{}},
+			{Receiver: 7, Content: "c", ID: second[0].ID, Push: "done", Devices: map[string]string{"d1": "the last outcome"}},
+			{Receiver: user, Content: "c", ID: first[0].ID, Push: "none", Devices: map[string]string{}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Error(diff, err)

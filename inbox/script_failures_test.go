@@ -3,6 +3,7 @@ package inbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -195,6 +196,21 @@ func scriptCalls() []scriptCall {
 			_, err = s.Notifications.MarkRead(ctx, user, id)
 			return err
 		}, nil},
+		{"retract an event", func(t *testing.T, s *Store) {
+			if _, errs := s.Notifications.Store(ctx, []NewNotification{event}, map[string][]int64{"e": {user}}); errs[0] != nil {
+				t.Fatal(errs[0])
+			}
+		}, func(s *Store) error {
+			_, err := s.Notifications.Retract(ctx, "e")
+			if errors.Is(err, ErrNotFound) {
+				return nil // its record is what was renamed
+			}
+			return err
+		}, func(t *testing.T, s *Store) {
+			if u := unreads(t, s); len(list(t, s, 0, 10, "transaction")) != 0 || u.Notifications != 0 || u.SellerTransactions != 1 {
+				t.Errorf("counted %+v", u)
+			}
+		}},
 		{"set a profile", withNote, func(s *Store) error {
 			name := "n"
 			return s.Profiles.Set(ctx, user, Profile{Name: &name})
