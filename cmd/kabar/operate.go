@@ -120,6 +120,10 @@ func (c eventCmd) Run(e *env) error {
 		return fmt.Errorf("event %q of service %q: %w", c.ID, c.Service, err)
 	}
 	for _, s := range all {
+		if s.NotificationID == "" {
+			fmt.Fprintf(e.out, "receiver %d: nothing is stored, push %s\n", s.Receiver, s.Push)
+			continue
+		}
 		fmt.Fprintf(e.out, "receiver %d: stored %s as %s, push %s, a socket was listening: %t\n",
 			s.Receiver, stamp(s.StoredAt), s.NotificationID, s.Push, s.Live)
 		w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)

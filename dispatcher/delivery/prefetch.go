@@ -120,6 +120,8 @@ func (t *task) superseded(l push.Lane) bool {
 func (l *lane) send(ctx context.Context, t *task) {
 	e := t.entry
 	switch {
+	case e.Body == inbox.ListedBody: // it is gone: the event was retracted after the entry was read
+		t.skip(inbox.PushRetracted)
 	case t.poison: // buried with its body
 		t.bury(e.Owed, l.w.owedRoute(t), push.ReasonPoison, e.Value())
 	case t.superseded(l.lane):

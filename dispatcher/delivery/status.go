@@ -17,10 +17,10 @@ import (
 // A ReceiverStatus is the delivery status of an event for one receiver.
 type ReceiverStatus struct {
 	Receiver       int64
-	NotificationID string
-	StoredAt       time.Time
-	Live           bool   // whether a socket was listening when the event was stored
-	Push           string // "none", "waiting", "quiet", "retrying", "superseded", "muted", "silent", "expired", "done", "dead" or "erased"
+	NotificationID string    // "" when nothing was stored
+	StoredAt       time.Time // zero when nothing was stored
+	Live           bool      // whether a socket was listening when the event was stored
+	Push           string    // "none", "waiting", "quiet", "retrying", "superseded", "muted", "silent", "expired", "done", "dead", "erased" or "retracted"
 	Devices        []DeviceStatus
 	Receipts       []inbox.Receipt // what apps said became of it
 }
@@ -30,7 +30,7 @@ type DeviceStatus struct {
 	Device string     // the device's id, never its token
 	Route  push.Route // the way to it; zero when it is not listed any more
 	// Outcome is "accepted", "refused", "unsendable", "forgotten", "moved", "dead", "read",
-	// "superseded", "muted", "silent" or "expired"; or, while the push waits, "retrying",
+	// "retracted", "superseded", "muted", "silent" or "expired"; or, while the push waits, "retrying",
 	// "waiting_for_retry_after", "suspect", "circuit_open" or "quiet".
 	Outcome    string
 	Reason     push.Reason
@@ -57,6 +57,24 @@ func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStat
 	return statuses, nil
 }
 
+// settledPush are the outcomes of an event's pushes as a whole that leave none queued.
+var settledPush = []string{"none", "superseded", "muted", "expired", "done", "erased"}
+
+// MayBeQueued reports whether pushes of an event may be in the outbox, delayed, or among the
+// dead letters.
+func MayBeQueued(r inbox.Record) bool {
+	s, err := newStatus(r)
+	waits := func(d DeviceStatus) bool {
+		switch d.Outcome {
+		case outcomeRetrying, outcomeRetryAfter, outcomeSuspect, outcomeCircuit, "quiet",
+			outcomeDead, push.Refused.String(), push.Unsendable.String():
+			return true
+		}
+		return false
+	}
+	return err != nil || !slices.Contains(settledPush, r.Push) || slices.ContainsFunc(s.Devices, waits)
+}
+
 // ReleaseQuiet makes the pushes to a user due that are delayed to the end of quiet hours.
 // Call it after the quiet hours have changed.
 func (w *Workers) ReleaseQuiet(ctx context.Context, user int64) error {
@@ -65,8 +83,10 @@ func (w *Workers) ReleaseQuiet(ctx context.Context, user int64) error {
 
 func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live, Receipts: r.Receipts}
-	if s.StoredAt, err = model.IDTime(r.ID); err != nil {
-		return s, err
+	if r.ID != "" {
+		if s.StoredAt, err = model.IDTime(r.ID); err != nil {
+			return s, err
+		}
 	}
 	for device, stored := range r.Devices {
 		var o deviceOutcome
@@ -90,6 +110,9 @@ func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
 // overall combines the outcomes of the devices. Each device has its own retries, so the one
 // that is settled last does not decide alone.
 func overall(progress string, all []DeviceStatus) string {
+	if progress == inbox.PushRetracted {
+		return progress
+	}
 	for _, d := range all {
 		switch d.Outcome {
 		case outcomeRetrying, outcomeRetryAfter, outcomeSuspect, outcomeCircuit:

@@ -111,6 +111,7 @@ type (
 	Publisher interface {
 		Parse(raw []byte) (*event.Event, error)
 		Publish(ctx context.Context, source string, events ...*event.Event) []dispatcher.Published
+		Retract(ctx context.Context, source, id string) error
 		Reminder(user int64) devices.Announcement
 		LocaleOf(ctx context.Context, user int64, accept string) (text.Locale, error)
 	}

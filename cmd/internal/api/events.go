@@ -259,8 +259,7 @@ func (es *events) showEvent(r *http.Request, s *Service) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	// The parameter is the source of a CloudEvent, whose ids are unique within it.
-	statuses, err := es.deliveries.Status(r.Context(), event.WithinSource(s.source(), r.URL.Query().Get("source")), id)
+	statuses, err := es.deliveries.Status(r.Context(), sourceIn(r, s), id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -276,11 +275,33 @@ func (es *events) showEvent(r *http.Request, s *Service) (reply, error) {
 	}{"OK", id, receivers, nil})
 }
 
+// sourceIn returns the source of the event that a request names. The parameter is the source
+// of a CloudEvent, whose ids are unique within it.
+func sourceIn(r *http.Request, s *Service) string {
+	return event.WithinSource(s.source(), r.URL.Query().Get("source"))
+}
+
+// retractEvent: DELETE /v2/events/:id.json
+func (es *events) retractEvent(r *http.Request, s *Service) (reply, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := es.publisher.Retract(r.Context(), sourceIn(r, s), id); err != nil {
+		return reply{}, err
+	}
+	return ok(struct {
+		Status  string  `json:"status"`
+		ID      string  `json:"id"`
+		Message *string `json:"message"`
+	}{"OK", id, nil})
+}
+
 // receiver is the JSON of an event's delivery status for one user.
 type receiver struct {
 	ReceiverID     int64           `json:"receiver_id"`
-	NotificationID string          `json:"notification_id"`
-	StoredAt       string          `json:"stored_at"`
+	NotificationID *string         `json:"notification_id"`
+	StoredAt       *string         `json:"stored_at"`
 	Live           bool            `json:"live"`
 	Push           string          `json:"push"`
 	Devices        []deviceOutcome `json:"devices"`
@@ -312,12 +333,14 @@ type deviceOutcome struct {
 func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 	re := receiver{
 		ReceiverID:     st.Receiver,
-		NotificationID: st.NotificationID,
-		StoredAt:       timestamp(st.StoredAt, es.location),
+		NotificationID: orNull(st.NotificationID),
 		Live:           st.Live,
 		Push:           st.Push,
 		Devices:        make([]deviceOutcome, len(st.Devices)),
 		Receipts:       make([]eventReceipt, len(st.Receipts)),
+	}
+	if !st.StoredAt.IsZero() {
+		re.StoredAt = orNull(timestamp(st.StoredAt, es.location))
 	}
 	for i, receipt := range st.Receipts {
 		re.Receipts[i] = eventReceipt{orNull(receipt.Device), receipt.Event, timestamp(receipt.At, es.location)}

@@ -96,6 +96,7 @@ func (a *api) serviceRoutes() {
 	events.serve = a.auth.forService(ScopeEvents, a.events.publish)
 	a.router.handle(events, post)
 	a.small(a.auth.forService(ScopeEvents, a.events.showEvent), "/v2/events/{id}.json", get)
+	a.small(a.auth.forService(ScopeEvents, a.events.retractEvent), "/v2/events/{id}.json", del)
 	broadcasts := route{pattern: "/v2/broadcasts.json", limit: broadcast.MaxSize, usual: http.StatusAccepted}
 	broadcasts.serve = a.auth.forService(ScopeBroadcasts, a.broadcasts.startBroadcast)
 	a.router.handle(broadcasts, post)
