@@ -8,6 +8,9 @@ local SELLER, BUYER, NEWS, OFFER_SELLER, OFFER_BUYER, MESSAGE = 1, 2, 3, 4, 5, 6
 -- then is a reference to a broadcast.
 local live_body
 
+-- scheduled_record, unless nil, is the record of a scheduled event that is to be stored now.
+local scheduled_record
+
 -- acceptance returns the time at which the user's event or frame is accepted, in
 -- microseconds: Redis' time, or the last acceptance plus one if that is later. So it always
 -- increases, even after a failover or when Redis' clock steps back. The acceptance is the

@@ -3,11 +3,14 @@ package inbox
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/model"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -151,6 +154,34 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	partners := splitUsers(strings.Join(members, " "))
 	slices.Sort(partners)
 	return slices.Compact(partners), nil
+}
+
+// Scheduled returns the events of which a user has the record that Notifications.Schedule
+// has made.
+func (e *Eraser) Scheduled(ctx context.Context, user int64) ([]string, error) {
+	k := e.keys(user)
+	events, err := e.redis.ZRange(ctx, k.recordIndex(), 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("find scheduled events: %w", err)
+	}
+	var scheduled []string
+	for some := range slices.Chunk(events, eraseBatch) {
+		commands := make([]*rdb.Command, len(some))
+		for i, event := range some {
+			commands[i] = rdb.NewCommand(ctx, "get", k.record(event))
+		}
+		_ = e.batcher.Do(ctx, commands...) // each command holds its own error
+		for i, c := range commands {
+			text, err := c.Text()
+			if err != nil && !errors.Is(err, redis.Nil) {
+				return nil, fmt.Errorf("find scheduled events: %w", err)
+			}
+			if newRecord(user, text).Push == PushScheduled {
+				scheduled = append(scheduled, some[i])
+			}
+		}
+	}
+	return scheduled, nil
 }
 
 // EraseAtPartner erases a user's data from a partner's inbox: the messages that the user

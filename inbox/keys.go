@@ -107,7 +107,8 @@ func (k userKeys) live() LiveKeys {
 
 // record is a string that expires after recordTTL: the outcome of one event. The first line
 // is "CONTENT ID SEQ LISTENING PUSH", and after a space NewNotification.Origin if there is
-// one; then there is one line for each outcome and each receipt.
+// one; then there is one line for each outcome and each receipt. Until a scheduled event is
+// published, the first line is "CONTENT - CALL 0 scheduled AT".
 func (k userKeys) record(event string) string { return string(k) + recordKey + event }
 
 // recordIndex is a sorted set, kept for ever and trimmed by the sweep: the events that

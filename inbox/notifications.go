@@ -46,6 +46,8 @@ type Notifications struct {
 	records     *Records
 	texts       *Texts
 	storeScript *rdb.Script
+
+	storeScheduled *WrappedStore // store_scheduled.lua
 }
 
 // List returns count notifications of the given types from offset on, the newest

@@ -18,11 +18,12 @@ import (
 // A Record is the outcome of one event for one receiver.
 type Record struct {
 	Receiver int64
-	Content  string // digest of what was sent; not of a message
-	ID       string // of the notification; "" when there is none
-	Live     bool   // whether a socket was listening when the event was stored
-	Push     string // "none", "waiting", "superseded", PushRetracted, or the newest PushOutcome
-	Origin   string // of the NewNotification
+	Content  string    // digest of what was sent; not of a message
+	ID       string    // of the notification; "" when there is none
+	Live     bool      // whether a socket was listening when the event was stored
+	Push     string    // "none", "waiting", "superseded", PushRetracted, PushScheduled, or the newest PushOutcome
+	Origin   string    // of the NewNotification
+	At       time.Time // when it is published, while it is PushScheduled; else zero
 	// Devices holds the newest DeviceOutcome by device id.
 	Devices map[string]string
 	// Receipts are in the order in which they were noted.
@@ -91,6 +92,7 @@ func readReceipt(line string) (r Receipt, ok bool) {
 type receiverIndex struct {
 	entries  []indexEntry
 	commands []*rdb.Command // commands of the entries
+	ttl      time.Duration
 }
 
 // An indexEntry lists the receivers of an event in one partition.
@@ -114,9 +116,10 @@ func (x *receiverIndex) failed() map[string]error {
 	return errs
 }
 
-// indexCommands returns the commands that write the receivers of events for Find.
-func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64) *receiverIndex {
-	x := &receiverIndex{}
+// indexCommands returns the commands that write the receivers of events for Find, which finds
+// them for the time ttl.
+func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int64, ttl time.Duration) *receiverIndex {
+	x := &receiverIndex{ttl: ttl}
 	for event, users := range receivers {
 		first := len(x.entries)
 		for _, user := range users {
@@ -130,7 +133,7 @@ func (r *Records) indexCommands(ctx context.Context, receivers map[string][]int6
 		}
 	}
 	for _, e := range x.entries {
-		x.commands = append(x.commands, r.indexCommand(ctx, e, joinUsers(e.receivers)))
+		x.commands = append(x.commands, r.indexCommand(ctx, e, joinUsers(e.receivers), ttl))
 	}
 	return x
 }
@@ -144,7 +147,7 @@ func (r *Records) mergeIndex(ctx context.Context, x *receiverIndex) {
 			continue
 		}
 		if all := joinUsers(append(splitUsers(before), e.receivers...)); all != before {
-			x.commands[i] = r.indexCommand(ctx, e, all)
+			x.commands[i] = r.indexCommand(ctx, e, all, x.ttl)
 			again = append(again, x.commands[i])
 		}
 	}
@@ -154,8 +157,8 @@ func (r *Records) mergeIndex(ctx context.Context, x *receiverIndex) {
 }
 
 // indexCommand writes an event's receivers. The reply is the value that it replaced.
-func (r *Records) indexCommand(ctx context.Context, e indexEntry, users string) *rdb.Command {
-	return rdb.NewCommand(ctx, "set", r.receivers(e.partition, e.event), users, "px", r.recordTTL().Milliseconds(), "get")
+func (r *Records) indexCommand(ctx context.Context, e indexEntry, users string, ttl time.Duration) *rdb.Command {
+	return rdb.NewCommand(ctx, "set", r.receivers(e.partition, e.event), users, "px", ttl.Milliseconds(), "get")
 }
 
 // joinUsers formats users in order, without repetition.
@@ -235,7 +238,10 @@ func newRecord(user int64, text string) Record {
 	r := Record{Receiver: user, Devices: make(map[string]string)}
 	if f := strings.SplitN(head, " ", 6); len(f) >= 5 {
 		r.Content, r.ID, r.Live, r.Push = f[0], strings.TrimPrefix(f[1], noID), f[3] != "0", f[4]
-		if len(f) == 6 {
+		if len(f) == 6 && r.Push == PushScheduled {
+			ms, _ := strconv.ParseInt(f[5], 10, 64) // schedule_record.lua has written it
+			r.At = time.UnixMilli(ms)
+		} else if len(f) == 6 {
 			r.Origin = f[5]
 		}
 	}
@@ -243,7 +249,7 @@ func newRecord(user int64, text string) Record {
 		line = strings.TrimSuffix(line, "\n")
 		if outcome, ok := strings.CutPrefix(line, pushLine); ok {
 			if r.Push != PushRetracted { // nothing follows that
-				r.Push = outcome
+				r.Push, r.At = outcome, time.Time{}
 			}
 		} else if outcome, ok := strings.CutPrefix(line, deviceLine); ok {
 			device, status, _ := strings.Cut(outcome, " ")

@@ -211,6 +211,19 @@ func scriptCalls() []scriptCall {
 				t.Errorf("counted %+v", u)
 			}
 		}},
+		{"schedule an event", nothing, func(s *Store) error {
+			_, err := s.Notifications.Schedule(ctx, "e", "c", []int64{user}, time.Now().Add(time.Hour))
+			return err
+		}, nil},
+		{"store a scheduled event", func(t *testing.T, s *Store) {
+			withDevice(t, s)
+			if _, err := s.Notifications.Schedule(ctx, "e", event.Content, []int64{user}, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}, func(s *Store) error {
+			_, errs := s.Notifications.StoreScheduled(ctx, []NewNotification{entered(s, event)}, nil)
+			return errs[0]
+		}, nil},
 		{"set a profile", withNote, func(s *Store) error {
 			name := "n"
 			return s.Profiles.Set(ctx, user, Profile{Name: &name})

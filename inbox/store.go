@@ -101,6 +101,7 @@ func New(opts Options) *Store {
 		conversations = &Conversations{base: b}
 		live          = &Live{base: b, texts: texts}
 	)
+	notifications.storeScheduled = notifications.Wrap(storeScheduledSource)
 	return &Store{
 		Notifications: notifications,
 		Counters:      &Counters{base: b},

@@ -60,11 +60,20 @@ type StoreResult struct {
 // event fails when its receivers cannot be written. receivers may be nil when an earlier
 // call has written them.
 func (n *Notifications) Store(ctx context.Context, events []NewNotification, receivers map[string][]int64) ([]StoreResult, []error) {
-	index := n.records.indexCommands(ctx, receivers)
+	return n.storeAll(ctx, events, receivers, func(p *NewNotification) *rdb.Command {
+		keys, args := n.storeArgs(p, model.NewIDSuffix())
+		return n.storeScript.Command(ctx, keys, args...)
+	})
+}
+
+// storeAll stores events with the commands that command returns.
+func (n *Notifications) storeAll(
+	ctx context.Context, events []NewNotification, receivers map[string][]int64, command func(*NewNotification) *rdb.Command,
+) ([]StoreResult, []error) {
+	index := n.records.indexCommands(ctx, receivers, n.recordTTL())
 	scripts := make([]*rdb.Command, len(events))
 	for i := range events {
-		keys, args := n.storeArgs(&events[i], model.NewIDSuffix())
-		scripts[i] = n.storeScript.Command(ctx, keys, args...)
+		scripts[i] = command(&events[i])
 	}
 	_ = n.batcher.Do(ctx, append(slices.Clone(index.commands), scripts...)...) // each command holds its own error
 	n.records.mergeIndex(ctx, index)

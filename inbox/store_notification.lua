@@ -59,7 +59,7 @@ local function store_event(record, meta, first)
     contact_field, contact, push_header, outbox, devices, ttl, retry_for, origin, test_time = unpack(ARGV, first, first + ARGUMENTS - 1)
 
   local stored = redis.call('GET', record)
-  if stored then
+  if stored and stored ~= scheduled_record then
     local stored_content, id, seq, _, push = string.match(stored, '^(%S*) (%S+) (%S+) (%S+) (%S+)')
     if string.sub(id, 14) == id_suffix then return {push == 'erased' and 2 or 1, id, seq, live_error} end -- this call, sent again after its answer was lost
     return {stored_content == content and 0 or -1, id, seq, live_error}
