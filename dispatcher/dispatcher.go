@@ -26,6 +26,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/receipt"
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/retention"
+	"github.com/kabar-gateway/kabar/dispatcher/schedule"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
 	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -123,6 +124,7 @@ type Dispatcher struct {
 	Receipts   *receipt.Receipts     // what apps say became of notifications
 	Janitor    *retention.Janitor    // drops old data and erases users
 	Auditor    *audit.Auditor        // compares counters with what they count
+	schedule   *schedule.Schedule
 	reports    *report.Reports
 	types      *event.Types
 	parser     *event.Parser
@@ -161,6 +163,9 @@ func New(o Options) *Dispatcher {
 		Location: o.Location, Admins: o.Admins, Grace: o.LiveGrace, Sends: o.Sends, RetryFor: o.RetryFor,
 		Log: o.Log, Now: o.Now,
 	})
+	d.schedule = schedule.New(schedule.Options{
+		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Publish: d.publishScheduled, Lease: o.Lease, Log: o.Log, Now: o.Now,
+	})
 	d.Receipts = receipt.New(receipt.Options{
 		Batcher: batcher, Partitions: o.Partitions, Inbox: o.Inbox, Messages: d.Chat, Reports: d.reports,
 		Tally: d.Broadcasts.ReceiptTally, Metrics: o.Metrics, Now: o.Now,
@@ -173,7 +178,7 @@ func New(o Options) *Dispatcher {
 	})
 	d.Janitor = retention.New(retention.Options{
 		Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Credentials: o.Credentials, Queues: d.Outbox,
-		Chat: d.Chat, Concerns: chat.Concerns, Broadcasts: d.Broadcasts, Consumer: consumer, Lease: o.Lease,
+		Chat: d.Chat, Concerns: chat.Concerns, Broadcasts: d.Broadcasts, Schedule: d.schedule, Consumer: consumer, Lease: o.Lease,
 		Log: o.Log, Metrics: o.Metrics,
 	})
 	d.Auditor = audit.New(audit.Options{
@@ -205,6 +210,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		d.Chat.Run,
 		d.Janitor.Run,
 		d.Broadcasts.Run,
+		d.schedule.Run,
 		d.Delivery.Run,
 		d.reports.Run,
 	} {

@@ -44,12 +44,17 @@ type Published struct {
 const maxStored = 128
 
 // Publish stores events of a source (see event.ServiceSource) for each of their receivers,
-// once, and leaves their pushes in the outbox. Results are in the order of the events. An
+// once, and leaves their pushes in the outbox. An event with a time At is kept until then, and
+// its id is reserved. Results are in the order of the events. An
 // event succeeded when it is stored for every receiver.
 func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*event.Event) []Published {
 	p := publishing{d: d, service: d.reports.Service(source), results: make([]Published, len(events)), events: events}
 	for n, e := range events {
 		p.results[n] = Published{ID: e.ID, Duplicate: true}
+		if !e.At.IsZero() {
+			p.results[n] = d.scheduleEvent(ctx, source, e)
+			continue
+		}
 		p.origin = d.reports.Origin(source, e.ID, e.CloudSource())
 		p.add(ctx, n, e.Key(source))
 	}
@@ -66,6 +71,7 @@ func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*even
 // A publishing is the state of one call of Publish.
 type publishing struct {
 	d       *Dispatcher
+	due     bool   // the events were scheduled, and their time has come
 	service string // the service, if it wants reports, or ""
 	events  []*event.Event
 	results []Published
@@ -118,7 +124,11 @@ func (p *publishing) store(ctx context.Context) {
 	if len(p.notifications) == 0 {
 		return
 	}
-	stored, errs := p.d.opts.Inbox.Notifications.Store(ctx, p.notifications, p.receivers)
+	store := p.d.opts.Inbox.Notifications.Store
+	if p.due {
+		store = p.d.opts.Inbox.Notifications.StoreScheduled
+	}
+	stored, errs := store(ctx, p.notifications, p.receivers)
 	for i, n := range p.of {
 		p.note(n, stored[i], errs[i])
 	}

@@ -19,6 +19,9 @@ func (d *Dispatcher) Retract(ctx context.Context, source, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.schedule.Remove(ctx, key); err != nil {
+		return err
+	}
 	queued := make(map[int]bool) // partitions
 	for _, r := range before {
 		if delivery.MayBeQueued(r) {

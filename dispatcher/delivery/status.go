@@ -20,8 +20,9 @@ type ReceiverStatus struct {
 	NotificationID string    // "" when nothing was stored
 	StoredAt       time.Time // zero when nothing was stored
 	Live           bool      // whether a socket was listening when the event was stored
-	Push           string    // "none", "waiting", "quiet", "retrying", "superseded", "muted", "silent", "expired", "done", "dead", "erased" or "retracted"
+	Push           string    // "none", "waiting", "quiet", "retrying", "superseded", "muted", "silent", "expired", "done", "dead", "erased", "retracted" or "scheduled"
 	Devices        []DeviceStatus
+	At             time.Time       // when it is published, while it is scheduled; else zero
 	Receipts       []inbox.Receipt // what apps said became of it
 }
 
@@ -58,7 +59,7 @@ func (w *Workers) Status(ctx context.Context, source, id string) ([]ReceiverStat
 }
 
 // settledPush are the outcomes of an event's pushes as a whole that leave none queued.
-var settledPush = []string{"none", "superseded", "muted", "expired", "done", "erased"}
+var settledPush = []string{"none", "superseded", "muted", "silent", "expired", "done", "erased"}
 
 // MayBeQueued reports whether pushes of an event may be in the outbox, delayed, or among the
 // dead letters.
@@ -82,7 +83,7 @@ func (w *Workers) ReleaseQuiet(ctx context.Context, user int64) error {
 }
 
 func newStatus(r inbox.Record) (s ReceiverStatus, err error) {
-	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live, Receipts: r.Receipts}
+	s = ReceiverStatus{Receiver: r.Receiver, NotificationID: r.ID, Live: r.Live, At: r.At, Receipts: r.Receipts}
 	if r.ID != "" {
 		if s.StoredAt, err = model.IDTime(r.ID); err != nil {
 			return s, err

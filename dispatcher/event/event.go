@@ -25,8 +25,9 @@ const (
 	maxMessage    = 1000     // characters
 	maxTitle      = 200      // characters
 	maxCart       = 1_000_000
-	maxAhead      = day // how far an event's time may lie ahead of the clock
-	maxResourceID = 64  // bytes
+	maxAhead      = day      // how far an event's time may lie ahead of the clock
+	maxSchedule   = 30 * day // how far ahead an event may be scheduled
+	maxResourceID = 64       // bytes
 )
 
 // An Event is a validated event of a service. It is not changed after parsing.
@@ -41,6 +42,10 @@ type Event struct {
 	Push      bool    // false: in the inbox alone
 	// Apps are the apps that are pushed; nil: those of its type, see TypeSpec.
 	Apps []string
+	// At is when the event is published; zero for one that is published at once. Raw is what
+	// was sent, from which it is read again then; nil for other events.
+	At  time.Time
+	Raw []byte
 	// Unknown are the members that were ignored, because an event has no such member:
 	// "mesage", "options.tll", or "data.mesage" inside the wrapper. At most 16 are named.
 	Unknown []string
@@ -195,7 +200,11 @@ func (p *Parser) Parse(raw []byte) (*Event, error) {
 	if err != nil {
 		return nil, invalid("event", err.Error())
 	}
-	return p.parse(&w, &doc)
+	e, err := p.parse(&w, &doc)
+	if err == nil && !e.At.IsZero() {
+		e.Raw = bytes.Clone(raw)
+	}
+	return e, err
 }
 
 // validate returns an error unless raw is exactly one JSON value within the bounds of
@@ -224,16 +233,20 @@ func (p *Parser) parse(w *wireEvent, doc *jsonscan.Document) (*Event, error) {
 	e := &Event{raw: w.unwrap(v)}
 	e.Unknown = w.allUnknown()
 	known := p.readHead(v, e, w)
-	e.time = v.eventTime("time", w.time, p.now())
+	now := p.now()
 	e.presentation = p.presentation(v, w.image, w.link, w.sound)
-	e.ttl, e.Push = v.options(e, w.options)
+	e.ttl, e.Push = v.options(e, w.options, now)
 	p.checkApps(v, e.Apps)
+	if !e.At.IsZero() {
+		now = e.At
+	}
+	e.time = v.eventTime("time", w.time, now)
 	if e.raw != nil {
-		e.readRaw(v, p.now())
+		e.readRaw(v, now)
 		e.Receivers = e.rawReceivers(v, w.receiver, w.receivers)
 	} else {
 		e.Receivers = v.receivers(w.receiver, w.receivers)
-		e.readDetails(v, w.details, p.now())
+		e.readDetails(v, w.details, now)
 	}
 	if known {
 		if e.message == "" && e.state == nil && e.raw == nil && e.Type != "cart" && e.Type != "reminder" {

@@ -178,9 +178,9 @@ func (v *Validator) eventTime(field string, value jsontext.Value, now time.Time)
 	return t
 }
 
-// options returns the time to live, 0 when there is none, and whether to push. It reads what
-// belongs to the event's presentation, and notes unknown options with the event.
-func (v *Validator) options(e *Event, value jsontext.Value) (ttl time.Duration, push bool) {
+// options returns the time to live, 0 when there is none, and whether to push. It sets At, reads
+// what belongs to the event's presentation, and notes unknown options with the event.
+func (v *Validator) options(e *Event, value jsontext.Value, now time.Time) (ttl time.Duration, push bool) {
 	push = true
 	if jsonscan.Absent(value) {
 		return 0, push
@@ -189,6 +189,8 @@ func (v *Validator) options(e *Event, value jsontext.Value) (ttl time.Duration, 
 		switch name := string(m.Name()); {
 		case name == "ttl":
 			ttl = v.TTL("options.ttl", m.Value)
+		case name == "at":
+			e.At = v.schedule("options.at", m.Value, now)
 		case name == "push":
 			push = v.boolean("options.push", m.Value, true)
 		case name == "apps":
@@ -201,6 +203,18 @@ func (v *Validator) options(e *Event, value jsontext.Value) (ttl time.Duration, 
 		v.Wrong("options", "must be an object")
 	}
 	return ttl, push
+}
+
+// schedule returns when an event is published, or the zero time when that is now.
+func (v *Validator) schedule(field string, value jsontext.Value, now time.Time) time.Time {
+	at, ok := v.Time(field, value)
+	switch {
+	case !ok || !at.After(now):
+		return time.Time{}
+	case at.After(now.Add(maxSchedule)):
+		v.Wrong(field, "lies more than 30 days ahead")
+	}
+	return at
 }
 
 // TTL returns a duration in Go's notation, in days ("28d"), or as a number of seconds;

@@ -86,6 +86,15 @@ func (j *Janitor) erase(ctx context.Context, user int64) error {
 			return err
 		}
 	}
+	scheduled, err := j.inbox.Eraser.Scheduled(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, event := range scheduled { // before the records, which lead to them
+		if err := j.schedule.Forget(ctx, event, user); err != nil {
+			return err
+		}
+	}
 	if err := j.inbox.Eraser.EraseUser(ctx, user, partners); err != nil {
 		return err
 	}

@@ -32,6 +32,14 @@ func (b *broadcasts) Unlist(_ context.Context, user int64) error {
 	return nil
 }
 
+// A schedule records the events that it forgets.
+type schedule struct{ forgotten []string }
+
+func (s *schedule) Forget(_ context.Context, key string, _ int64) error {
+	s.forgotten = append(s.forgotten, key)
+	return nil
+}
+
 // A world is a janitor with its dependencies and with the test's own keys. Several worlds
 // of one test are processes that share a Redis.
 type world struct {
@@ -44,6 +52,7 @@ type world struct {
 	outbox     *outbox.Outbox
 	chat       *chat.Chat
 	broadcasts *broadcasts
+	schedule   *schedule
 	metrics    *prometheus.Registry
 }
 
@@ -59,7 +68,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
-	w := &world{t: t, redis: client, prefix: prefix, broadcasts: &broadcasts{}, metrics: prometheus.NewRegistry()}
+	w := &world{t: t, redis: client, prefix: prefix, broadcasts: &broadcasts{}, schedule: &schedule{}, metrics: prometheus.NewRegistry()}
 	w.devices = devices.New(devices.Options{Redis: client, Batcher: b, Partitions: parts})
 	w.options = inbox.Options{
 		Redis: client, Batcher: b, Partitions: parts, Devices: w.devices.ListKey,
@@ -78,7 +87,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 	o := Options{
 		Partitions: parts, Inbox: store, Devices: w.devices,
 		Credentials: credentials.New(credentials.Options{Batcher: b, Partitions: parts}), Queues: w.outbox,
-		Chat: w.chat, Broadcasts: w.broadcasts, Concerns: chat.Concerns,
+		Chat: w.chat, Broadcasts: w.broadcasts, Schedule: w.schedule, Concerns: chat.Concerns,
 		Consumer: consumer, Lease: 2 * time.Second, Log: log, Metrics: w.metrics,
 	}
 	for _, f := range change {

@@ -30,6 +30,11 @@ type Chat interface {
 	CatchUp(ctx context.Context, first int64, conversation string) error
 }
 
+// Schedule drops events that are published later.
+type Schedule interface {
+	Forget(ctx context.Context, key string, user int64) error
+}
+
 // Broadcasts removes a user from the named users of broadcasts.
 type Broadcasts interface {
 	Unlist(ctx context.Context, user int64) error
@@ -50,6 +55,7 @@ type Options struct {
 	Queues      Queues
 	Chat        Chat
 	Broadcasts  Broadcasts
+	Schedule    Schedule
 	// Concerns reports whether a stored hand-off is from or to a user; see chat.Concerns.
 	Concerns func(handoff string, user int64) bool
 	// Consumer is this process' name, the one that it has in the outbox.
@@ -70,6 +76,7 @@ type Janitor struct {
 	queues      Queues
 	chat        Chat
 	broadcasts  Broadcasts
+	schedule    Schedule
 	concerns    func(handoff string, user int64) bool
 	consumer    string
 	lease       time.Duration
@@ -88,7 +95,7 @@ func New(o Options) *Janitor {
 	}
 	j := &Janitor{
 		partitions: o.Partitions, inbox: o.Inbox, devices: o.Devices, credentials: o.Credentials, queues: o.Queues,
-		chat: o.Chat, broadcasts: o.Broadcasts, concerns: o.Concerns,
+		chat: o.Chat, broadcasts: o.Broadcasts, schedule: o.Schedule, concerns: o.Concerns,
 		consumer: o.Consumer, lease: cmp.Or(o.Lease, 30*time.Second), log: o.Log,
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kabar_swept_total", Help: "What was dropped because it was kept for long enough.",

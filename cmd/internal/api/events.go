@@ -304,6 +304,7 @@ type receiver struct {
 	StoredAt       *string         `json:"stored_at"`
 	Live           bool            `json:"live"`
 	Push           string          `json:"push"`
+	At             string          `json:"at,omitempty"`
 	Devices        []deviceOutcome `json:"devices"`
 	Receipts       []eventReceipt  `json:"receipts"`
 }
@@ -338,6 +339,9 @@ func (es *events) receiver(st delivery.ReceiverStatus) receiver {
 		Push:           st.Push,
 		Devices:        make([]deviceOutcome, len(st.Devices)),
 		Receipts:       make([]eventReceipt, len(st.Receipts)),
+	}
+	if !st.At.IsZero() {
+		re.At = timestamp(st.At, es.location)
 	}
 	if !st.StoredAt.IsZero() {
 		re.StoredAt = orNull(timestamp(st.StoredAt, es.location))

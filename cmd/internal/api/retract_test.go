@@ -35,3 +35,23 @@ func TestRetractEvent(t *testing.T) {
 		}
 	}
 }
+
+// A service sees that an event is scheduled, and may take it back until then.
+func TestScheduledEvents(t *testing.T) {
+	w := newWorld(t, nil)
+	w.at("2016-01-11T13:08:30+07:00")
+	w.fails(w.publish(`{"id":"e","type":"discount","receiver_id":66,"message":"m","options":{"at":"2016-02-11T13:08:30+07:00"}}`), 422, invalid, "options.at")
+	w.must(w.publish(`{"id":"e","type":"discount","receiver_id":66,"message":"m","options":{"at":"2016-02-01T00:00:00+07:00"}}`), 202)
+	const path = "/v2/events/e.json"
+	a := w.must(w.bearer(shop, "GET", path, ""), 200)
+	if !strings.Contains(a.body, `"notification_id":null,"stored_at":null,"live":false,"push":"scheduled","at":"2016-02-01T00:00:00.000+07:00"`) {
+		t.Error(a.body)
+	}
+	if list := w.must(w.get("/v2/notifications/list.json"), 200).envelope(t).Data; len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+	w.must(w.bearer(shop, "DELETE", path, ""), 200)
+	if a := w.must(w.bearer(shop, "GET", path, ""), 200); !strings.Contains(a.body, `"push":"retracted"`) || strings.Contains(a.body, `"at"`) {
+		t.Error(a.body)
+	}
+}
