@@ -64,7 +64,7 @@ func TestParse(t *testing.T) {
 		`{"audience":"all","message":"m","options":7}`:                                                       {"options"},
 		`{"message":"m","audience":[]}`:                                                                      {"audience"},
 		`{"message":"m","audience":{"platfrom":"ios","locale":"jv"}}`:                                        {"audience.platfrom", "audience.locale"},
-		`{"message":"m","audience":{"platform":"windows"}}`:                                                      {"audience.platform"},
+		`{"message":"m","audience":{"platform":"windows"}}`:                                                  {"audience.platform"},
 		`{"message":"m","audience":{"app_version":{"min":"2","max":"1"}}}`:                                   {"audience.app_version"},
 		`{"message":"m","audience":{"app_version":{"min":"v2"}}}`:                                            {"audience.app_version.min"},
 		`{"message":"m","audience":{"app_version":{"from":"2"}}}`:                                            {"audience.app_version.from"},
