@@ -36,7 +36,7 @@ func TestOtherMethods(t *testing.T) {
 		{"GET", "/v2/notifications.json", "PATCH, PUT"},
 		{"DELETE", "/v2/events.json", "POST"},
 		{"BREW", "/v2/events.json", "POST"},
-		{"POST", "/v2/events/a.b.json", "GET, HEAD"},
+		{"POST", "/v2/events/a.b.json", "DELETE, GET, HEAD"},
 		{"POST", "/v2/users/66.json", "DELETE, PUT"},
 		{"POST", "/openapi.json", "GET, HEAD"},
 	} {
