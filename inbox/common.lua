@@ -154,3 +154,10 @@ end
 local function publish_unreads(publish_command, channel)
   publish(publish_command, channel, 'unreads', '0', '0', '-', '')
 end
+
+-- tell_screens has the user's devices told what is not unread any more, unless nothing is on
+-- their screens. Without delayed it does nothing: dismissals are off. Both keys are checked by
+-- the caller's expect('zset', delayed) before its first write.
+local function tell_screens(shade, delayed, entry)
+  if delayed and redis.call('EXISTS', shade) == 1 then ask_dismissal(delayed, entry) end
+end

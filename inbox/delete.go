@@ -49,17 +49,17 @@ func (c *Conversations) DeleteMessage(ctx context.Context, user int64, id string
 // deleteCommand deletes messages of one conversation, purgeBatch of them at most. The
 // reply is how many there were.
 func (c *Conversations) deleteCommand(ctx context.Context, k userKeys, conversation string, messages ...Message) *rdb.Command {
-	args := []any{conversation, c.publish, k.channel(), len(messages)}
+	keys, dismissal := c.withShade(k,
+		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.bodies(), k.words(), k.counted(),
+		k.conversations(), k.unreadConversations(), k.conversation(conversation))
+	args := []any{conversation, c.publish, k.channel(), dismissal, len(messages)}
 	for i := range messages {
 		args = append(args, messages[i].ID)
 	}
 	for i := range messages {
 		args = append(args, messages[i].postings()...)
 	}
-	return deleteMessagesScript.Command(ctx, []string{
-		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.bodies(), k.words(), k.counted(),
-		k.conversations(), k.unreadConversations(), k.conversation(conversation),
-	}, args...)
+	return deleteMessagesScript.Command(ctx, keys, args...)
 }
 
 // Delete deletes the user's own copy of a conversation. A new message
@@ -68,10 +68,10 @@ func (c *Conversations) deleteCommand(ctx context.Context, k userKeys, conversat
 func (c *Conversations) Delete(ctx context.Context, user int64, conversation string) error {
 	k := c.keys(user)
 	deleted := k.messages(conversation) + ":" + model.NewID(c.now())
-	cmd, err := c.batcher.Run(ctx, deleteConversationScript, []string{
+	keys, dismissal := c.withShade(k,
 		k.messages(conversation), k.receivedUnread(conversation), k.sentUnread(conversation), k.counted(), k.conversations(), k.unreadConversations(),
-		k.conversation(conversation), k.trash(), deleted,
-	}, conversation, c.publish, k.channel())
+		k.conversation(conversation), k.trash(), deleted)
+	cmd, err := c.batcher.Run(ctx, deleteConversationScript, keys, conversation, c.publish, k.channel(), dismissal)
 	if err != nil {
 		return fmt.Errorf("delete conversation: %w", err)
 	}

@@ -3,15 +3,15 @@
 --
 -- KEYS  messages, received_unread, sent_unread, counted, conversations,
 --       unread_conversations, conversation, trash,
---       deleted_messages: what messages is renamed to
--- ARGV  conversation_id, publish_command, channel
+--       deleted_messages: what messages is renamed to; shade, delayed: unless dismissals are off
+-- ARGV  conversation_id, publish_command, channel, dismissal: entry of delayed
 -- Reply 1, or 0 when there is no such conversation
 
 local messages, received_unread, sent_unread, counted, conversations,
-  unread_conversations, conversation, trash, deleted_messages = unpack(KEYS)
-local conversation_id, publish_command, channel = unpack(ARGV)
+  unread_conversations, conversation, trash, deleted_messages, shade, delayed = unpack(KEYS)
+local conversation_id, publish_command, channel, dismissal = unpack(ARGV)
 
-expect('zset', unread_conversations, received_unread, counted, messages)
+expect('zset', unread_conversations, received_unread, counted, messages, delayed)
 expect('set', trash)
 if redis.call('ZREM', conversations, conversation_id) == 0 then return 0 end
 redis.call('ZREM', unread_conversations, conversation_id)
@@ -24,5 +24,8 @@ if redis.call('EXISTS', messages) == 1 then
   redis.call('RENAME', messages, deleted_messages)
   redis.call('SADD', trash, deleted_messages)
 end
-if #unread > 0 then publish_unreads(publish_command, channel) end
+if #unread > 0 then
+  tell_screens(shade, delayed, dismissal)
+  publish_unreads(publish_command, channel)
+end
 return 1

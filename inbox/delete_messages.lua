@@ -2,18 +2,18 @@
 -- of them.
 --
 -- KEYS  messages, received_unread, sent_unread, bodies, words, counted, conversations,
---       unread_conversations, conversation
--- ARGV  conversation_id, publish_command, channel
+--       unread_conversations, conversation; shade, delayed: unless dismissals are off
+-- ARGV  conversation_id, publish_command, channel, dismissal: entry of delayed
 --       count: of ids; then the ids; then the postings of these messages
 -- Reply how many of the messages existed
 
 local messages, received_unread, sent_unread, bodies, words, counted, conversations,
-  unread_conversations, conversation = unpack(KEYS)
-local conversation_id, publish_command, channel, count = unpack(ARGV, 1, 4)
-local FIRST_ID = 5
+  unread_conversations, conversation, shade, delayed = unpack(KEYS)
+local conversation_id, publish_command, channel, dismissal, count = unpack(ARGV, 1, 5)
+local FIRST_ID = 6
 local first_posting = FIRST_ID + count
 
-expect('zset', messages, received_unread, sent_unread, words, counted, conversations, unread_conversations)
+expect('zset', messages, received_unread, sent_unread, words, counted, conversations, unread_conversations, delayed)
 expect('hash', bodies)
 
 local deleted, unread = 0, 0
@@ -37,5 +37,8 @@ else
   redis.call('ZREM', conversations, conversation_id)
   redis.call('DEL', conversation)
 end
-if unread > 0 then publish_unreads(publish_command, channel) end
+if unread > 0 then
+  tell_screens(shade, delayed, dismissal)
+  publish_unreads(publish_command, channel)
+end
 return deleted

@@ -243,7 +243,7 @@ func (e *Eraser) EraseUser(ctx context.Context, user int64, partners []int64) er
 	}
 	live := k.live()
 	keys = append(keys, k.notifications(), k.keptBodies(), k.unread(), k.counted(), k.replayLog(), k.profile(), k.conversations(), k.unreadConversations(),
-		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.recordIndex(), k.heads(),
+		k.bodies(), k.words(), k.trash(), k.contacts(), k.recentContacts(), k.recordIndex(), k.heads(), k.shade(),
 		live.Online, live.Seen, live.Watchers,
 		k.partners()) // the last one, so that an erasure that is resumed still finds them
 	for some := range slices.Chunk(keys, eraseBatch) {

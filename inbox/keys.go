@@ -9,7 +9,7 @@ type userKeys string
 
 func (b *base) keys(user int64) userKeys { return userKeys(b.parts.UserKey(user, "")) }
 
-// What the keys end with that store_notification.lua builds from its user's meta.
+// What the keys end with that scripts build from another key of the user.
 const (
 	metaKey           = "meta"
 	notificationsKey  = "notes"
@@ -22,6 +22,7 @@ const (
 	recordIndexKey    = "records"
 	contactsKey       = "contacts"
 	recentContactsKey = "contacts:recent"
+	shadeKey          = "shade"
 )
 
 // Notifications and counters
@@ -121,6 +122,17 @@ func (k userKeys) recordIndex() string { return string(k) + recordIndexKey }
 func (b *base) receivers(partition int, event string) string {
 	return b.parts.Key(partition, "ev:"+event)
 }
+
+// Screens
+
+// shade is a hash that expires after shadeTTL: what the user's devices show. The field "DEVICE
+// TAG" is the id of the newest notification that a push has put there, with "-" before it once
+// the device was told that it is read. The field "DEVICE" of an iPhone is "BADGE LOOKED END
+// KIND FIRST SECOND": the newest badge, or "?" when nobody knows it; when the newest push with
+// a badge was looked up, and when one was last settled, in microseconds; "d" if any was a
+// dismissal; when the last two background pushes were accepted, in milliseconds. The field
+// "owed" exists while some iPhone is to be told with the next push that is shown.
+func (k userKeys) shade() string { return string(k) + shadeKey }
 
 // Profiles and contacts
 

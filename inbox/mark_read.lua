@@ -1,19 +1,20 @@
 -- Marks one notification as read.
 --
--- KEYS  notifications, unread, counted, meta
+-- KEYS  notifications, unread, counted, meta; shade, delayed: unless dismissals are off
 -- ARGV  id, seq: of the notification
 --       publish_command, channel
+--       dismissal: entry of delayed
 -- Reply {1 when there is such a notification else 0, number of unread ones}
 
-local notifications, unread, counted, meta = unpack(KEYS)
-local id, seq, publish_command, channel = unpack(ARGV)
+local notifications, unread, counted, meta, shade, delayed = unpack(KEYS)
+local id, seq, publish_command, channel, dismissal = unpack(ARGV)
 
 local entry = redis.call('XRANGE', notifications, seq, seq)[1]
 local fields = entry and entry[2] -- i ID p PREV t TYPE r SUBJECT b BODY
 if not fields or fields[2] ~= id then return {0, redis.call('ZCARD', unread)} end
 
 expect('hash', meta)
-expect('zset', counted)
+expect('zset', counted, delayed)
 local changed = redis.call('ZREM', unread, id)
 -- A transaction leaves NEWS when the notification that told its state is read.
 local subject = fields[8]
@@ -24,5 +25,8 @@ if subject ~= '' then
     redis.call('ZREM', counted, subject)
   end
 end
-if changed == 1 then publish_unreads(publish_command, channel) end
+if changed == 1 then
+  tell_screens(shade, delayed, dismissal)
+  publish_unreads(publish_command, channel)
+end
 return {1, redis.call('ZCARD', unread)}

@@ -185,14 +185,15 @@ func (n *Notifications) markReadCommand(ctx context.Context, user int64, id stri
 	if err != nil {
 		id, at = "", n.now() // the script finds none, and counts
 	}
-	return markReadScript.Command(ctx, []string{k.notifications(), k.unread(), k.counted(), k.meta()},
-		id, at.UnixMicro(), n.publish, k.channel())
+	keys, dismissal := n.withShade(k, k.notifications(), k.unread(), k.counted(), k.meta())
+	return markReadScript.Command(ctx, keys, id, at.UnixMicro(), n.publish, k.channel(), dismissal)
 }
 
 // MarkAllRead marks every notification of a user as read.
 func (n *Notifications) MarkAllRead(ctx context.Context, user int64) error {
 	k := n.keys(user)
-	if _, err := n.batcher.Run(ctx, markAllReadScript, []string{k.unread(), k.counted()}, n.publish, k.channel()); err != nil {
+	keys, dismissal := n.withShade(k, k.unread(), k.counted())
+	if _, err := n.batcher.Run(ctx, markAllReadScript, keys, n.publish, k.channel(), dismissal); err != nil {
 		return fmt.Errorf("mark all notifications as read: %w", err)
 	}
 	return nil

@@ -44,6 +44,7 @@ type PushFacts struct {
 	Settings Settings
 	Message  MessageStatus
 	Body     string // of the notification that the query lists; "" when it is gone
+	Owed     bool   // an iPhone is to be told with the next push what was read; see Shades
 	Err      error  // then the rest is not set
 }
 
@@ -98,13 +99,13 @@ func (s *Store) PushFacts(ctx context.Context, b *rdb.Batcher, queries []PushQue
 
 // pushFactsCommand returns the command that looks up the queries with the given indexes.
 func (s *Store) pushFactsCommand(ctx context.Context, queries []PushQuery, indexes []int) *rdb.Command {
-	keys := make([]string, 0, 5*len(indexes))
+	keys := make([]string, 0, 6*len(indexes))
 	args := make([]any, 0, 1+3*len(indexes))
 	args = append(args, s.testTime())
 	for _, i := range indexes {
 		q := &queries[i]
 		k := s.keys(q.User)
-		keys = append(keys, s.options.Devices(q.User), k.meta(), k.unread(), k.counted(), k.profile())
+		keys = append(keys, s.options.Devices(q.User), k.meta(), k.unread(), k.counted(), k.profile(), k.shade())
 		if q.Message != "" {
 			keys = append(keys, k.receivedUnread(q.Conversation), s.messageRecord(q.User, q.Message))
 		}
@@ -128,7 +129,7 @@ func readPushFacts(at, reply any) PushFacts {
 		}
 	}
 	micros, ok := at.(int64)
-	if len(values) != 17 || !ok {
+	if len(values) != 18 || !ok {
 		return PushFacts{Err: fmt.Errorf("look up a push: %w: %d values", rdb.ErrReply, len(values))}
 	}
 	var n [16]int64
@@ -137,6 +138,7 @@ func readPushFacts(at, reply any) PushFacts {
 	}
 	state, _ := values[9].(string) // nil: not known
 	body, _ := values[16].(string)
+	owed, _ := values[17].(int64)
 	listed, _ := values[0].([]any)
 	f := PushFacts{
 		At:       time.UnixMicro(micros),
@@ -146,6 +148,7 @@ func readPushFacts(at, reply any) PushFacts {
 		Settings: readSettings(values[10:14]),
 		Message:  MessageStatus{Seen: n[14] == 1, Unread: int(n[15])},
 		Body:     body,
+		Owed:     owed == 1,
 	}
 	for i := range listed {
 		f.Devices[i], _ = listed[i].(string)

@@ -1,7 +1,7 @@
 -- Looks up what sending pushes depends on. Pushes share nothing: one whose keys are of the
 -- wrong type fails alone.
 --
--- KEYS  for each push: the receiver's device list, meta, unread, counted, profile; for a
+-- KEYS  for each push: the receiver's device list, meta, unread, counted, profile, shade; for a
 --       message: received_unread, record; when the body is looked up: notifications,
 --       kept_bodies
 -- ARGV  test_time: microseconds, or '' for Redis' time
@@ -16,7 +16,8 @@
 --         locale, time zone, quiet hours and their zone, each nil where it is not set,
 --         1 when the message was read or deleted, or a socket has said that it was seen, else 0,
 --         number of unread messages in the message's conversation,
---         the body, or ''}}
+--         the body, or '',
+--         1 when an iPhone is to be told with the next push what was read, else 0}}
 
 -- The positions are in a table, because the embedded Redis forgets, after a pcall, what a
 -- function assigned to a local outside of it.
@@ -44,12 +45,13 @@ local function body_of(seq, notifications, kept_bodies)
   return listed and listed[2][10] or redis.call('HGET', kept_bodies, seq) or ''
 end
 
-local function look_up(devices, meta, unread, counted, profile, subject, message, received_unread, record, seq, notifications, kept_bodies)
+local function look_up(devices, meta, unread, counted, profile, shade, subject, message, received_unread, record, seq, notifications, kept_bodies)
   local known = redis.call('HMGET', meta, 'cart', 'seen', 'r:' .. subject)
   local set = redis.call('HMGET', profile, 'locale', 'timezone', 'quiet', 'quiet_zone')
   local seen, unread_messages = seen_and_unread(known[2], message, received_unread, record)
   local found = {redis.call('HVALS', devices), unpack(counts_of(counted, unread, known[1]))}
-  for _, value in ipairs({known[3], set[1], set[2], set[3], set[4], seen, unread_messages, body_of(seq, notifications, kept_bodies)}) do
+  for _, value in ipairs({known[3], set[1], set[2], set[3], set[4], seen, unread_messages, body_of(seq, notifications, kept_bodies),
+    redis.call('HEXISTS', shade, 'owed')}) do
     found[#found + 1] = value
   end
   return found
@@ -58,12 +60,12 @@ end
 local reply = {ARGV[1] == '' and micros() or tonumber(ARGV[1])}
 while at.arg < #ARGV do
   local subject, message, seq = next_arg(), next_arg(), next_arg()
-  local devices, meta, unread, counted, profile = next_key(), next_key(), next_key(), next_key(), next_key()
+  local devices, meta, unread, counted, profile, shade = next_key(), next_key(), next_key(), next_key(), next_key(), next_key()
   local received_unread, record
   if message ~= '' then received_unread, record = next_key(), next_key() end
   local notifications, kept_bodies
   if seq ~= '' then notifications, kept_bodies = next_key(), next_key() end
-  local ok, found = pcall(look_up, devices, meta, unread, counted, profile, subject, message, received_unread, record,
+  local ok, found = pcall(look_up, devices, meta, unread, counted, profile, shade, subject, message, received_unread, record,
     seq, notifications, kept_bodies)
   if not ok then found = {message_of(found)} end
   reply[#reply + 1] = found

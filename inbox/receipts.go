@@ -42,13 +42,12 @@ const markReadBatch = 500
 // the receipt if it marked any. It returns how many it marked.
 func (c *Conversations) MarkRead(ctx context.Context, r ReadReceipt) (int, error) {
 	k := c.keys(r.User)
-	keys := []string{
-		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)), k.bodies(),
-	}
+	keys, dismissal := c.withShade(k,
+		k.receivedUnread(r.Conversation), k.counted(), k.unreadConversations(), c.handoffs(c.parts.OfUser(r.User)), k.bodies())
 	total := 0
 	for {
 		cmd, err := c.batcher.Run(ctx, markMessagesReadScript, keys,
-			r.Conversation, r.Message, r.UpTo, markReadBatch, r.Handoff, handoffDelay.Milliseconds(), c.publish, k.channel(), r.At.Unix())
+			r.Conversation, r.Message, r.UpTo, markReadBatch, r.Handoff, handoffDelay.Milliseconds(), c.publish, k.channel(), r.At.Unix(), dismissal)
 		if err != nil {
 			return total, fmt.Errorf("mark messages as read: %w", err)
 		}

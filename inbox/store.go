@@ -48,6 +48,9 @@ type Options struct {
 	// Devices returns the key of a user's device list. Pushes are enqueued only for
 	// users who have one.
 	Devices func(user int64) string
+	// Dismissals returns the delayed set of the urgent lane in which a user's dismissal waits,
+	// and its entry there; see Shades. When it is nil, devices are not told what was read.
+	Dismissals func(user int64) (delayed, entry string)
 	// Dedupe is how long an event's id is remembered.
 	Dedupe time.Duration
 	// Keep and MaxNotifications bound a user's notifications by age and number.
@@ -87,6 +90,7 @@ type Store struct {
 	Eraser        *Eraser        // erase users
 	Auditor       *Auditor       // compare counters with what they count
 	Sweeper       *Sweeper       // drop old data
+	Shades        *Shades        // what devices show
 
 	*base
 }
@@ -117,6 +121,7 @@ func New(opts Options) *Store {
 		Eraser:        &Eraser{base: b, conversations: conversations, live: live},
 		Auditor:       &Auditor{base: b},
 		Sweeper:       &Sweeper{base: b, conversations: conversations},
+		Shades:        &Shades{base: b},
 		base:          b,
 	}
 }

@@ -1,17 +1,19 @@
 -- Drops notifications that are too old from a user's list, a few at a time. Storing a
 -- new one drops them too, but an idle user gets none.
 --
--- KEYS  meta, notifications, unread, counted, record_index, trash
+-- KEYS  meta, notifications, unread, counted, record_index, trash; shade, delayed: unless
+--       dismissals are off
 -- ARGV  keep: microseconds after which notifications are dropped
 --       max_notifications: dropped by one call
 --       publish_command, channel
 --       test_time: microseconds, or '' for Redis' time
+--       dismissal: entry of delayed
 -- Reply {how many were dropped, 1 when there may be more,
 --        1 when messages of deleted conversations are left to purge,
 --        time in microseconds}
 
-local meta, notifications, unread, counted, record_index, trash = unpack(KEYS)
-local keep, max_notifications, publish_command, channel, test_time = unpack(ARGV)
+local meta, notifications, unread, counted, record_index, trash, shade, delayed = unpack(KEYS)
+local keep, max_notifications, publish_command, channel, test_time, dismissal = unpack(ARGV)
 
 local now = test_time == '' and micros() or tonumber(test_time)
 redis.call('ZREMRANGEBYSCORE', record_index, '-inf', digits(math.floor(now / 1000)))
@@ -19,7 +21,7 @@ local old = redis.call('XRANGE', notifications, '-', '(' .. digits(now - keep), 
 local changed = 0
 if #old > 0 then
   expect('hash', meta)
-  expect('zset', unread, counted)
+  expect('zset', unread, counted, delayed)
 end
 for _, entry in ipairs(old) do
   local seq, id = entry[1], entry[2][2]
@@ -30,5 +32,8 @@ if #old > 0 then
   changed = changed + drop_stale_news(counted, meta, unread)
   redis.call('HSET', meta, 'kept', redis.call('XLEN', notifications))
 end
-if changed > 0 then publish_unreads(publish_command, channel) end
+if changed > 0 then
+  tell_screens(shade, delayed, dismissal)
+  publish_unreads(publish_command, channel)
+end
 return {#old, #old == tonumber(max_notifications) and 1 or 0, redis.call('EXISTS', trash), now}

@@ -86,8 +86,8 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 }
 
 func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
-	return sweepScript.Command(ctx, []string{k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash()},
-		s.options.Keep.Microseconds(), sweepBatch, s.publish, k.channel(), s.testTime())
+	keys, dismissal := s.withShade(k, k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash())
+	return sweepScript.Command(ctx, keys, s.options.Keep.Microseconds(), sweepBatch, s.publish, k.channel(), s.testTime(), dismissal)
 }
 
 // sweepRest drops all other data that is too old: bodies of deleted conversations, subjects

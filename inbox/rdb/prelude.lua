@@ -67,6 +67,13 @@ local function due_at(set, delay, now)
   return digits(now + due_clock(set, now) + delay)
 end
 
+-- ask_dismissal has the user's devices told, a second from now, what was read: so a run of
+-- reads is told once. delayed is the delayed set of the user's partition in the urgent lane,
+-- entry what the user's dismissal looks like there.
+local function ask_dismissal(delayed, entry)
+  redis.call('ZADD', delayed, 'NX', due_at(delayed, 1000), entry)
+end
+
 -- due_now returns the score up to which entries of the set are due. Call it at least once a
 -- second: only due_now notices that Redis' clock has stepped back. now replaces Redis' time
 -- in tests.

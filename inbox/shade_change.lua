@@ -1,0 +1,89 @@
+-- Changes what a user's devices show, in the script that settles a push: the body of a
+-- function with the parameters keys and args. It does not fail if the keys have the types
+-- hash, zset and zset or are missing. It may be repeated.
+--
+-- keys  1 shade  2 delayed set of dismissals  3 of a push that is shown: the unread
+--       notifications, or the unread messages of its conversation
+-- args  1 the user's dismissal, as an entry of the delayed set
+--       2 when the push's facts were looked up, microseconds
+--       3 "shown": devices show a notification
+--           4 tag  5 id  6 1 if it is a message, else 0
+--           then device and badge ('' for none) of each device
+--         "told": one device was told what was read
+--           4 device  5 badge or ''  6 1 after a background push to an iPhone, else 0
+--           7 1 when there is more to tell, else 0
+--           8 1 when the rest waits for the next push that is shown, 0 when none waits any
+--             more, '' when that does not change
+--           then tag and id of each notification that it was told about
+-- Returns 1
+
+local shade, delayed = keys[1], keys[2]
+local dismissal, looked, change = args[1], tonumber(args[2]), args[3]
+local now, asks = micros(), false
+
+-- note_badge notes which badge an iPhone has got ('' for none), and a background push. The
+-- order in which the phone got two pushes is not known when one was looked up before the
+-- other was settled. If a dismissal is among them, and their badges differ, the badge is told
+-- again.
+local function note_badge(device, badge, background)
+  local known = redis.call('HGET', shade, device) or ''
+  local b, l, e, kind, first, second = string.match(known, '^(%S+) (%d+) (%d+) (%a) (%d+) (%d+)$')
+  l, e = tonumber(l or '0'), tonumber(e or '0')
+  if change == 'told' then kind = 'd' end
+  if badge == '' then
+    badge = b or '?'
+  else
+    if b and b ~= badge and looked < e and kind == 'd' then
+      badge, asks = '?', true
+    elseif b and looked < l then
+      badge = b
+    end
+    l, e = math.max(l, looked), now
+  end
+  if background then first, second = second, digits(math.floor(now / 1000)) end
+  redis.call('HSET', shade, device, table.concat(
+    {badge, digits(l), digits(e), kind or 'v', first or '0', second or '0'}, ' '))
+end
+
+-- trim drops the notifications that have been shown for longest, when there are very many.
+local function trim()
+  if redis.call('HLEN', shade) <= 256 then return end
+  local shown, fields = {}, redis.call('HGETALL', shade)
+  for i = 1, #fields, 2 do
+    if string.find(fields[i], ' ', 1, true) then
+      shown[#shown + 1] = {field = fields[i], id = string.match(fields[i + 1], '[^%-]+') or ''}
+    end
+  end
+  table.sort(shown, function(a, b) return a.id < b.id end)
+  for i = 1, math.min(64, #shown) do redis.call('HDEL', shade, shown[i].field) end
+end
+
+if change == 'shown' then
+  local tag, id, unread = args[4], args[5], nil
+  if args[6] == '1' then
+    unread = redis.call('ZCARD', keys[3]) > 0
+  else
+    unread = redis.call('ZSCORE', keys[3], id)
+  end
+  for i = 7, #args, 2 do
+    local device, badge, newest = args[i], args[i + 1], id
+    local told, other = string.match(redis.call('HGET', shade, device .. ' ' .. tag) or '', '^(%-?)(.+)$')
+    if other and other > id then newest = other end -- this one came late
+    if newest == id and not unread or newest ~= id and told == '-' then asks = true end
+    redis.call('HSET', shade, device .. ' ' .. tag, newest)
+    if badge ~= '' then note_badge(device, badge, false) end
+  end
+  trim()
+  redis.call('PEXPIRE', shade, 2419200000) -- 28 days, as long as a provider keeps a push
+elseif redis.call('EXISTS', shade) == 1 then -- else the user was erased
+  local device, badge, background, more, owed = args[4], args[5], args[6], args[7], args[8]
+  for i = 9, #args, 2 do
+    local field = device .. ' ' .. args[i]
+    if redis.call('HGET', shade, field) == args[i + 1] then redis.call('HSET', shade, field, '-' .. args[i + 1]) end
+  end
+  if badge ~= '' or background == '1' then note_badge(device, badge, background == '1') end
+  if owed == '1' then redis.call('HSET', shade, 'owed', '1') elseif owed == '0' then redis.call('HDEL', shade, 'owed') end
+  asks = asks or more == '1'
+end
+if asks then ask_dismissal(delayed, dismissal) end
+return 1
