@@ -64,6 +64,7 @@ func Default() *Config {
 		Push: Push{
 			InFlight:  InFlight{Urgent: 400, Chat: 300, Bulk: 300},
 			LiveGrace: Duration(3 * time.Second),
+			Dismiss:   true,
 			RetryFor:  Duration(24 * time.Hour),
 			Lease:     Duration(30 * time.Second),
 		},

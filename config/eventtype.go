@@ -47,6 +47,9 @@ func validateTypes(p *problems, types []EventType, apps, schemes []string) {
 		if slices.Contains(preferences, t.Name) {
 			p.add(key+".name", "must not be %q, which names a preference", t.Name)
 		}
+		if t.Name == push.TypeDismiss {
+			p.add(key+".name", "must not be %q, the type of pushes that say what was read", t.Name)
+		}
 		if first, taken := names[t.Name]; taken {
 			p.add(key+".name", "must differ from that of types[%d], %q", first, t.Name)
 		} else {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,6 +84,7 @@ func TestKeys(t *testing.T) {
 		{Name: "push.in_flight.chat", Env: "KABAR_PUSH_IN_FLIGHT_CHAT", Default: "300"},
 		{Name: "push.in_flight.bulk", Env: "KABAR_PUSH_IN_FLIGHT_BULK", Default: "300"},
 		{Name: "push.live_grace", Env: "KABAR_PUSH_LIVE_GRACE", Default: "3s"},
+		{Name: "push.dismiss", Env: "KABAR_PUSH_DISMISS", Default: "true"},
 		{Name: "push.retry_for", Env: "KABAR_PUSH_RETRY_FOR", Default: "24h"},
 		{Name: "push.lease", Env: "KABAR_PUSH_LEASE", Default: "30s"},
 		{Name: "dedupe.window", Env: "KABAR_DEDUPE_WINDOW", Default: "168h"},
@@ -142,7 +144,7 @@ func otherValue(t *testing.T, key, secretFile string) string {
 		case int:
 			return "77"
 		case bool:
-			return "true"
+			return strconv.FormatBool(!leaf.value.Bool())
 		case Duration:
 			return "1w7m"
 		case []int64:

@@ -12,6 +12,7 @@ type Push struct {
 	InFlight    InFlight `yaml:"in_flight"`
 	LinkSchemes []string `yaml:"link_schemes" doc:"schemes that links of events may have beside https, such as shop for shop://cart; the variable takes a,b,…"`
 	LiveGrace   Duration `yaml:"live_grace" doc:"how long a chat push waits for a live socket of the receiver to show the message; 0 to 1m, 0 is off"`
+	Dismiss     bool     `yaml:"dismiss" doc:"whether what is read on one device is taken down on the user's others"`
 	RetryFor    Duration `yaml:"retry_for" doc:"how long a push is retried, unless the event's own TTL is shorter, before it becomes a dead letter; 1m to 28d"`
 	Lease       Duration `yaml:"lease" doc:"how long another process waits before it takes over the work of a dead one; 2s to 30s"`
 }

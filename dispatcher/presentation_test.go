@@ -62,15 +62,17 @@ func TestPresentationOnEachPhone(t *testing.T) {
 	w.publish(richEvent)
 	w.status("rich", func(s delivery.ReceiverStatus) bool { return s.Push == "done" && len(s.Devices) == 6 })
 
-	tag := shadeOf(box, "drawn-by-system")[0].Tag
+	first := shadeOf(box, "drawn-by-system")[0]
+	id, tag := first.ID, first.Tag
 	android := sandbox.Shown{
+		ID:    id,
 		Title: "Dompet", Body: "Saldo masuk", Tag: tag, Image: "https://img.example/a.png?a=1&b=2", Link: "shop://wallet/7",
 		Sound: "coins", Channel: "wallet",
 	}
 	iPhone := android
 	iPhone.Subtitle, iPhone.Sound, iPhone.Channel, iPhone.Category, iPhone.Level = "Rp 25.000", "coins.caf", "", "OPEN", "time-sensitive"
-	hidden := sandbox.Shown{Body: "There is news of your wallet", Tag: tag, Sound: "till", Channel: "money"}
-	hiddenIPhone := sandbox.Shown{Body: "There is news of your wallet", Tag: tag, Sound: "till", Level: "time-sensitive"}
+	hidden := sandbox.Shown{ID: id, Body: "There is news of your wallet", Tag: tag, Sound: "till", Channel: "money"}
+	hiddenIPhone := sandbox.Shown{ID: id, Body: "There is news of your wallet", Tag: tag, Sound: "till", Level: "time-sensitive"}
 	drawn := func(s sandbox.Shown) sandbox.Shown { s.ByApp = true; return s }
 	for token, want := range map[string]sandbox.Shown{
 		"drawn-by-system": android, "drawn-by-app": drawn(android), "iPhone": iPhone,

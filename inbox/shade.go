@@ -30,32 +30,11 @@ var ShadeSource string
 // due a second later, once for all that is read until then.
 type Shades struct{ *base }
 
-// A Shade is what a user's devices show.
-type Shade struct {
-	At      time.Time // by Redis' clock
-	Shown   []Shown
-	Screens map[string]Screen // of iPhones that were pushed to, by device
-	Err     error             // then the rest is not set
-}
-
-// Shown is a notification that a device shows, or has shown until it was told that it is read.
-type Shown struct {
-	Device, Tag, ID string
-	Read            bool
-	Told            bool // and it is read
-}
-
-// A Screen is what else is known of an iPhone's screen.
-type Screen struct {
-	Badge       int          // the newest one; -1 when nobody knows it
-	Backgrounds [2]time.Time // when the last two background pushes were accepted; zero: never
-}
-
 // On reports whether devices are told what was read.
 func (s *Shades) On() bool { return s.options.Dismissals != nil }
 
 // Look reads the shades of users in the order of users, in one round trip for each shard.
-func (s *Shades) Look(ctx context.Context, b *rdb.Batcher, users []int64) []Shade {
+func (s *Shades) Look(ctx context.Context, b *rdb.Batcher, users []int64) []model.Shade {
 	commands := make([]*rdb.Command, len(users))
 	for i, user := range users {
 		k := s.keys(user)
@@ -64,23 +43,23 @@ func (s *Shades) Look(ctx context.Context, b *rdb.Batcher, users []int64) []Shad
 	if len(commands) > 0 {
 		_ = b.Do(ctx, commands...) // each command holds its own error
 	}
-	shades := make([]Shade, len(users))
+	shades := make([]model.Shade, len(users))
 	for i, c := range commands {
 		shades[i] = readShade(c)
 	}
 	return shades
 }
 
-func readShade(c *rdb.Command) (s Shade) {
+func readShade(c *rdb.Command) (s model.Shade) {
 	reply, err := c.Slice()
 	if err == nil && len(reply)%3 != 1 {
 		err = rdb.ErrReply
 	}
 	if err != nil {
-		return Shade{Err: fmt.Errorf("read what devices show: %w", err)}
+		return model.Shade{Err: fmt.Errorf("read what devices show: %w", err)}
 	}
 	micros, _ := reply[0].(int64)
-	s.At, s.Screens = time.UnixMicro(micros), make(map[string]Screen)
+	s.At, s.Screens = time.UnixMicro(micros), make(map[string]model.Screen)
 	for f := reply[1:]; len(f) > 0; f = f[3:] {
 		name, _ := f[0].(string)
 		value, _ := f[1].(string)
@@ -88,7 +67,7 @@ func readShade(c *rdb.Command) (s Shade) {
 		switch screen, ok := parseScreen(value); {
 		case shown:
 			id, told := strings.CutPrefix(value, "-")
-			s.Shown = append(s.Shown, Shown{Device: device, Tag: tag, ID: id, Read: told || f[2] == int64(0), Told: told})
+			s.Shown = append(s.Shown, model.Shown{Device: device, Tag: tag, ID: id, Read: told || f[2] == int64(0), Told: told})
 		case ok:
 			s.Screens[device] = screen
 		}
@@ -98,7 +77,7 @@ func readShade(c *rdb.Command) (s Shade) {
 
 var screenPattern = regexp.MustCompile(`^(\d+|\?) \d+ \d+ [dv] (\d+) (\d+)$`)
 
-func parseScreen(value string) (s Screen, ok bool) {
+func parseScreen(value string) (s model.Screen, ok bool) {
 	m := screenPattern.FindStringSubmatch(value)
 	if m == nil {
 		return s, false
@@ -132,20 +111,9 @@ func (s *Shades) Shown(user int64, tag, id string, looked time.Time, badges map[
 	return []string{k.shade(), delayed, unread}, args
 }
 
-// Telling is what a device was told.
-type Telling struct {
-	Device     string
-	Badge      int // -1: none
-	Background bool
-	Read       []Shown // what it was told about
-	More       bool    // there is more to tell
-	// Owed, unless nil, says whether something waits for the next push that is shown.
-	Owed *bool
-}
-
 // Told returns the keys and arguments with which [ShadeSource] notes that a device was told
 // what was read. looked is the time of the facts.
-func (s *Shades) Told(user int64, looked time.Time, t *Telling) (keys []string, args []any) {
+func (s *Shades) Told(user int64, looked time.Time, t *model.Telling) (keys []string, args []any) {
 	k := s.keys(user)
 	delayed, entry := s.options.Dismissals(user)
 	owed := ""

@@ -33,6 +33,7 @@ func newNotification(d *push.Delivery, topic string) *apns2.Notification {
 		PushType:    apns2.PushTypeAlert,
 	}
 	switch {
+	case d.BadgeAlone: // an alert without a text; it may have either priority
 	case d.Silent():
 		// Priority 10 is not allowed ("Pushing background updates to your App").
 		n.PushType = apns2.PushTypeBackground
@@ -67,6 +68,9 @@ func isVisibleASCII(s string) bool {
 
 // payload returns the JSON of a push, reduced to the size that APNs accepts.
 func payload(d *push.Delivery) []byte {
+	if d.BadgeAlone {
+		return append(strconv.AppendInt([]byte(`{"aps":{"badge":`), int64(d.Badge), 10), "}}"...)
+	}
 	c := provider.ContentOf(d)
 	p := build(d, c)
 	if wireSize(p) <= maxPayload {

@@ -261,6 +261,9 @@ func (l *lane) newTasks(messages []outbox.Message) []*task {
 			continue
 		}
 		t.entry, t.poison = entry, m.Deliveries > maxDeliveries
+		if entry.Dismisses() {
+			l.w.beginDismissal(entry)
+		}
 		tasks = append(tasks, t)
 	}
 	return tasks

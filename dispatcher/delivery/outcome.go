@@ -17,7 +17,7 @@ import (
 var amendFragment = outbox.Fragment{Name: "amend", Source: devices.AmendSource, Types: []string{"hash"}}
 
 // Fragments returns the fragments that the outbox must know for this package.
-func Fragments() []outbox.Fragment { return []outbox.Fragment{amendFragment} }
+func Fragments() []outbox.Fragment { return []outbox.Fragment{amendFragment, shadeFragment} }
 
 // answered decides what follows from a provider's answer to a job, and finishes the job.
 func (l *lane) answered(j *job, r push.Result) {
@@ -99,6 +99,7 @@ func (l *lane) settleJob(j *job, r *push.Result, d decision, attempts int) {
 	case done:
 		if r.Outcome == push.Accepted && r.Reason == "" {
 			t.accept()
+			l.w.noteShown(j)
 		}
 	case forget:
 		t.fail(r.Reason)

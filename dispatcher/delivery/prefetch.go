@@ -31,12 +31,16 @@ func (l *lane) prefetch(ctx context.Context, tasks []*task) []*task {
 		}
 	}
 	facts := w.Inbox.PushFacts(ctx, l.batcher, queries)
+	lookAtScreens(ctx, w.Inbox.Shades, l.batcher, tasks, facts)
 	ready := make([]*task, 0, len(tasks))
 	var failed error
 	for i, t := range tasks {
 		err := t.fill(&facts[i], w.Now())
 		if err == nil {
 			err = t.resolveBody(ctx, w.Inbox.Texts)
+		}
+		if err == nil {
+			err = t.shade.Err
 		}
 		if err != nil {
 			t.postpone(ctx.Err() != nil, w.Now())
@@ -74,7 +78,7 @@ func (t *task) fill(f *inbox.PushFacts, now time.Time) (err error) {
 	if f.Err != nil {
 		return f.Err
 	}
-	t.ahead = f.At.Sub(now)
+	t.ahead, t.looked, t.owes = f.At.Sub(now), f.At, f.Owed
 	t.unreads, t.about, t.settings, t.attention = f.Unreads, f.Subject, f.Settings, f.Message
 	t.entry.Body = cmp.Or(f.Body, t.entry.Body)
 	t.devices, err = devices.ParseList(f.Devices)
@@ -159,6 +163,10 @@ func (t *task) expire(route push.Route, now time.Time) {
 // start renders the push and queues a job for each device that wants it, unless it has
 // to wait.
 func (l *lane) start(ctx context.Context, t *task) {
+	if t.entry.Dismisses() {
+		l.queue(ctx, t, l.w.dismissals(t))
+		return
+	}
 	wanting := l.wanting(t)
 	if t.gone {
 		t.noteGone(l.w.Now())
@@ -188,7 +196,17 @@ func (l *lane) start(ctx context.Context, t *task) {
 		j.delivery.Token, j.delivery.Keys = device.Token, push.Keys{P256dh: device.P256dh, Auth: device.Auth}
 		j.delivery.DataOnly = device.Platform == devices.Android && cmp.Or(device.Style, l.w.Style) == devices.StyleData
 		j.delivery.ID = attemptID(t.entry.ID, device.ID)
+		l.w.tellAlong(j)
 		jobs = append(jobs, j)
+	}
+	l.queue(ctx, t, jobs)
+}
+
+// queue queues the jobs of a task. A task without any is finished.
+func (l *lane) queue(ctx context.Context, t *task, jobs []*job) {
+	if len(jobs) == 0 {
+		l.finished <- t
+		return
 	}
 	t.left.Store(int32(len(jobs)))
 	for _, j := range jobs {
@@ -206,7 +224,7 @@ func (l *lane) ready(ctx context.Context, j *job) (r push.Result, ok bool) {
 	switch {
 	case j.app == nil:
 		return push.Result{Outcome: push.Refused, Reason: push.ReasonOff}, false
-	case j.device.Suspended != "" && t.entry.Owed == "" && !l.w.takeTrial(ctx, j, now):
+	case j.device.Suspended != "" && (t.entry.Dismisses() || t.entry.Owed == "" && !l.w.takeTrial(ctx, j, now)):
 		return push.Result{Outcome: push.Unsendable, Reason: push.Reason(j.device.Suspended)}, false
 	}
 	if wait := suspectWait(j.device, t.entry.Recheck, now); wait > 0 {

@@ -31,7 +31,8 @@ type job struct {
 	route    push.Route
 	app      *app // of the route; nil without a sender
 	delivery push.Delivery
-	started  time.Time // of the newest request, by Redis' clock; zero: none was made
+	telling  *model.Telling // what the push tells the device of what was read; or nil
+	started  time.Time      // of the newest request, by Redis' clock; zero: none was made
 }
 
 // A queue holds the jobs of one lane for one route. It sends at most cap(slots) pushes
@@ -219,7 +220,7 @@ func (l *line) attempt(ctx context.Context, j *job) {
 		return
 	}
 	l.report(j, &r)
-	if r.Outcome == push.Accepted {
+	if r.Outcome == push.Accepted && !j.task.entry.Dismisses() {
 		w.metrics.latency.WithLabelValues(l.lane.lane.String()).Observe(w.age(j.task).Seconds())
 	}
 	if r.Outcome == push.SlowDown && r.Scope != push.ScopeProject {

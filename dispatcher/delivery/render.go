@@ -9,6 +9,7 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/event"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
+	"github.com/kabar-gateway/kabar/inbox/model"
 )
 
 // localeOf returns the language of a task's receiver.
@@ -41,6 +42,7 @@ func (w *Workers) render(t *task) (push.Delivery, error) {
 		Badge:   t.unreads.Badge(),
 		Expires: time.UnixMilli(e.Expires).Add(-t.ahead), // senders use this process's clock
 	}
+	d.At, _ = model.IDTime(e.ID) // zero for an id of other software
 	if n.Title != nil {
 		d.Title = *n.Title
 	}

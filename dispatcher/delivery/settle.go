@@ -243,6 +243,7 @@ func (l *lane) settlement(t *task) outbox.Settlement {
 	}
 	s.Additions = append(s.Additions, l.w.Reports.Failures(t.key.Partition, t.entry, t.dead))
 	s.Additions = append(s.Additions, t.amendments...)
+	s.Additions = append(s.Additions, l.w.shadeChanges(t)...)
 	if key, ok := t.broadcast(); ok {
 		s.Additions = append(s.Additions, l.w.Broadcasts.Tally(t.key.Partition, key, t.accepted, t.failed))
 	}

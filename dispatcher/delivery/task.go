@@ -30,6 +30,9 @@ type task struct {
 	attention inbox.MessageStatus // whether the receiver has seen the message
 	shared    inbox.Text          // body and audience of a broadcast
 	ahead     time.Duration       // Redis' clock minus this process's
+	looked    time.Time           // when the facts were looked up, by Redis' clock
+	owes      bool                // an iPhone is to be told with this push what was read
+	shade     model.Shade         // what devices show, for a dismissal and a push that owes
 
 	gone bool // the one device that is owed the push is not listed any more
 
@@ -42,6 +45,8 @@ type task struct {
 	dead       []outbox.Dead
 	amended    []amendment       // beside amendments
 	amendments []outbox.Addition // to the listings of devices
+	shown      map[string]int    // devices that show the push, with its badge; -1: none
+	told       []model.Telling   // what devices were told of what was read
 	accepted   int               // by providers, of a broadcast's pushes
 	failed     map[string]int    // of a broadcast's pushes, by reason
 }
@@ -116,6 +121,12 @@ func (t *task) skip(why string) {
 func (t *task) delay(d outbox.Delayed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.entry.Dismisses() {
+		if d.Entry.Attempt >= maxDismissals {
+			return
+		}
+		d.Entry = d.Entry.Again()
+	}
 	t.delayed = append(t.delayed, d)
 }
 
@@ -150,10 +161,13 @@ func (t *task) fail(reason push.Reason) {
 }
 
 // bury makes a dead letter of an entry's value, for one device or, with "" and the zero
-// Route, for all devices of the user.
+// Route, for all devices of the user. It drops a dismissal.
 func (t *task) bury(device string, route push.Route, reason push.Reason, value string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.entry != nil && t.entry.Dismisses() { // the next one says what this one would have said
+		return
+	}
 	t.dead = append(t.dead, outbox.Dead{Device: device, Route: route, Reason: string(reason), Value: value})
 	t.countFailed(reason)
 }

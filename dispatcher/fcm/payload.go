@@ -23,8 +23,9 @@ const (
 const fieldNotification = "notification"
 
 // message returns the FCM message of a delivery, reduced to the size that FCM accepts. It
-// has no collapse_key, because FCM stores only four different ones for each device. A
-// newer message replaces an older one by the tag of its notification.
+// has no collapse_key, because FCM stores only four different ones for each device: a newer
+// message replaces an older one by the tag of its notification. Only dismissals have one,
+// for the whole app, since each repeats what those before it have said.
 func message(d *push.Delivery, now time.Time) *messaging.Message {
 	c := provider.ContentOf(d)
 	data, notification, n := build(d, c)
@@ -42,6 +43,9 @@ func message(d *push.Delivery, now time.Time) *messaging.Message {
 	}
 	if !d.Silent() && d.Lane != push.Bulk {
 		android.Priority = "high"
+	}
+	if d.Type == push.TypeDismiss {
+		android.CollapseKey = d.Tag
 	}
 	m := &messaging.Message{Token: d.Token, Data: data, Android: android}
 	if label := d.Presentation.Label; label != "" {
@@ -87,6 +91,9 @@ func notification(d *push.Delivery, c provider.Content) *messaging.AndroidNotifi
 		Title: c.Title, Body: c.Body, Tag: d.Tag,
 		ChannelID: p.Android.Channel, ImageURL: p.Image,
 		Visibility: visibilities[p.Android.Visibility], Priority: priorities[p.Android.Priority],
+	}
+	if !d.At.IsZero() { // by which an app tells whether it is newer than what was read elsewhere
+		n.EventTimestamp = &d.At
 	}
 	if p.Sound != push.SoundNone {
 		n.Sound, _, _ = strings.Cut(p.Sound, ".") // resources of an app have no extension

@@ -63,10 +63,14 @@ type Delayed struct {
 	Route string
 }
 
-// entry returns the entry as it is stored. A push that waits for the end of quiet hours has
+// entry returns the entry as it is stored. A dismissal is stored as it is, so that it is one
+// member with an equal one. A push that waits for the end of quiet hours has
 // no age until then.
 func (d *Delayed) entry(now time.Time) *Entry {
 	e := *d.Entry
+	if e.ID == "" { // a dismissal
+		return &e
+	}
 	e.Quiet = e.Quiet && d.Route == ""
 	e.Since = cmp.Or(e.since(), now.UnixMilli())
 	if e.Quiet {
@@ -206,7 +210,7 @@ func appendSettlement(o *Outbox, keys []string, args []any, s *Settlement) (allK
 		keys = append(keys, set)
 		e := d.entry(o.now())
 		args = append(args, d.By.Milliseconds(), e.Value())
-		if e.Quiet {
+		if e.Quiet || e.ID == "" {
 			args = append(args, "", 0)
 		} else {
 			args = append(args, e.unsent(), e.Since)

@@ -19,6 +19,10 @@ type Field struct {
 // it shares with whoever may send to it (RFC 8291).
 type Keys struct{ P256dh, Auth string }
 
+// TypeDismiss is the type of pushes that tell a device what was read elsewhere. They show
+// nothing and never ring. No event has this type.
+const TypeDismiss = "dismiss"
+
 // A Delivery is one push to one device. A [Sender] encodes it in its provider's format. It
 // must not change the contents of Data: the deliveries of one event share them.
 type Delivery struct {
@@ -34,6 +38,8 @@ type Delivery struct {
 	Lane Lane
 	// Type is the event's type, such as "transaction".
 	Type string
+	// At is when the event was accepted; zero for a push that no event has caused.
+	At time.Time
 	// Data holds the documented push sample's top-level keys in their order:
 	// type, receiver_id, message, details and so on; details is an object.
 	Data []Field
@@ -54,6 +60,9 @@ type Delivery struct {
 	DataOnly bool
 	// Badge is the number on the app's icon.
 	Badge int
+	// BadgeAlone asks for a push that sets the badge and does nothing else (iOS). It has
+	// neither data nor texts.
+	BadgeAlone bool
 	// Expires is when the provider should stop trying to deliver the push.
 	Expires time.Time
 	// Check, unless nil, is called right before each request, after everything that the

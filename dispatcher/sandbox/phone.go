@@ -8,6 +8,7 @@ import (
 
 // Shown is what a phone makes of a push that it shows.
 type Shown struct {
+	ID                    string // of the notification; "" when the data does not say it
 	Title, Subtitle, Body string
 	Tag                   string // what it replaces on the screen has the same one
 	Image                 string // URL; the app's service extension adds it on an iPhone
@@ -56,7 +57,7 @@ func (p *Push) shownByAndroid() (Shown, bool) {
 		return Shown{}, false
 	}
 	return Shown{
-		Title: n.Title, Body: n.Body, Tag: n.Tag, Image: n.Image, Link: w.Data["link"],
+		ID: w.Data["notification_id"], Title: n.Title, Body: n.Body, Tag: n.Tag, Image: n.Image, Link: w.Data["link"],
 		Sound: n.Sound, Channel: n.Channel, ByApp: byApp,
 	}, true
 }
@@ -75,6 +76,7 @@ func (p *Push) shownByIPhone() (Shown, bool) {
 			Mutable  int    `json:"mutable-content"`
 		} `json:"aps"`
 		Data struct {
+			ID    string `json:"notification_id"`
 			Image string `json:"image"`
 			Link  string `json:"link"`
 		} `json:"data"`
@@ -84,7 +86,7 @@ func (p *Push) shownByIPhone() (Shown, bool) {
 		return Shown{}, false
 	}
 	s := Shown{
-		Title: w.APS.Alert.Title, Subtitle: w.APS.Alert.Subtitle, Body: w.APS.Alert.Body,
+		ID: w.Data.ID, Title: w.APS.Alert.Title, Subtitle: w.APS.Alert.Subtitle, Body: w.APS.Alert.Body,
 		Tag: p.Header.Get("Apns-Collapse-Id"), Link: w.Data.Link,
 		Sound: w.APS.Sound, Category: w.APS.Category, Level: w.APS.Level,
 	}
@@ -94,24 +96,80 @@ func (p *Push) shownByIPhone() (Shown, bool) {
 	return s, true
 }
 
-// A Phone shows what is pushed to it. It is safe for concurrent use.
+// A Read names a notification that was read on another device.
+type Read struct{ ID, Tag string }
+
+// Read returns what the push says was read elsewhere.
+func (p *Push) Read() (read []Read) {
+	var w struct {
+		Data struct {
+			Read json.RawMessage `json:"read"`
+		} `json:"data"`
+	}
+	if json.Unmarshal(p.Body, &w) != nil {
+		return nil
+	}
+	var text string // on FCM
+	if json.Unmarshal(w.Data.Read, &text) == nil {
+		w.Data.Read = json.RawMessage(text)
+	}
+	_ = json.Unmarshal(w.Data.Read, &read) // a phone ignores what it does not understand
+	return read
+}
+
+// badge returns the number that the push puts on the app's icon.
+func (p *Push) badge() (n int, ok bool) {
+	var w struct {
+		APS struct {
+			Badge *int `json:"badge"`
+		} `json:"aps"`
+	}
+	_ = json.Unmarshal(p.Body, &w) // see Shown
+	if w.APS.Badge == nil {
+		return 0, false
+	}
+	return *w.APS.Badge, true
+}
+
+// A Phone shows what is pushed to it, and takes down what was read elsewhere. It is safe for
+// concurrent use.
 type Phone struct {
 	mu    sync.Mutex
 	shade []Shown
+	badge int
 }
 
-// Play shows a push that was accepted, in place of one with the same tag.
+// Play shows a push that was accepted, in place of one with the same tag. It takes down what
+// the push says was read elsewhere, unless something newer is there under its tag.
 func (p *Phone) Play(push *Push) {
-	shown, ok := push.Shown()
-	if !ok || !push.Accepted() {
+	if !push.Accepted() {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if badge, ok := push.badge(); ok {
+		p.badge = badge
+	}
+	for _, read := range push.Read() {
+		p.shade = slices.DeleteFunc(p.shade, func(s Shown) bool {
+			return s.ID != "" && (s.ID == read.ID || s.Tag == read.Tag && s.ID < read.ID)
+		})
+	}
+	shown, ok := push.Shown()
+	if !ok {
+		return
+	}
 	if shown.Tag != "" {
 		p.shade = slices.DeleteFunc(p.shade, func(s Shown) bool { return s.Tag == shown.Tag })
 	}
 	p.shade = append(p.shade, shown)
+}
+
+// Badge returns the number on the app's icon (iPhone).
+func (p *Phone) Badge() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.badge
 }
 
 // Shade returns what is on the screen, the newest last.

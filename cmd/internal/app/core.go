@@ -18,6 +18,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices/ratelimit"
 	"github.com/kabar-gateway/kabar/dispatcher"
 	"github.com/kabar-gateway/kabar/dispatcher/event"
+	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
 	"github.com/kabar-gateway/kabar/dispatcher/report"
 	"github.com/kabar-gateway/kabar/dispatcher/text"
@@ -87,11 +88,16 @@ func OpenCore(ctx context.Context, cfg *config.Config, senders map[push.Route]pu
 		Batcher: c.Batcher, SignIns: c.signIns, Partitions: parts, Sharded: cluster,
 		Lockout: credentials.Lockout{Failures: cfg.Auth.FailuresPerUser, Users: cfg.Auth.UsersPerAddress, Calls: cfg.Auth.UpstreamPerAddress},
 	})
+	var dismissals func(user int64) (delayed, entry string)
+	if cfg.Push.Dismiss {
+		dismissals = outbox.Dismissals(parts)
+	}
 	c.Inbox = inbox.New(inbox.Options{
 		Redis:            redisClient,
 		Batcher:          c.Batcher,
 		Partitions:       parts,
 		Devices:          c.Devices.ListKey,
+		Dismissals:       dismissals,
 		Dedupe:           time.Duration(cfg.Dedupe.Window),
 		Keep:             time.Duration(cfg.Retention.Notifications),
 		MaxNotifications: cfg.Retention.MaxNotifications,
