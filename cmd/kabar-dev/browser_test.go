@@ -263,7 +263,7 @@ func TestChatInBrowser(t *testing.T) {
 
 	// The page can publish a sample although it does not have the service's key.
 	b.run(`[...document.querySelectorAll("#publish button")].find((b) => b.textContent === "transaction").click()`)
-	b.await(`text("#answer").startsWith("transaction: 202") && text("#phones").includes("Transaksi baru dari Liem Lie Wie")`)
+	b.await(`text("#answer").startsWith("transaction: 202") && text("#seller-phones").includes("Transaksi baru dari Liem Lie Wie")`)
 	b.await(`["hello", "send", "ack", "event", "typing", "read", "unreads", "presence"].every((op) => text("#log").includes('"op":"' + op + '"'))`)
 	b.await(`!document.documentElement.outerHTML.includes("demo-key")`)
 
@@ -275,4 +275,77 @@ func TestChatInBrowser(t *testing.T) {
 	b.await(`[...document.querySelectorAll("#buyer .own .body")].some((body) => body.textContent === "oke")`)
 	b.click("#seller .line")
 	b.await(`[...document.querySelectorAll("#seller .theirs .body")].filter((body) => body.textContent === "oke").length === 1`)
+}
+
+// In TestPhonesInBrowser the test looks at the phones beside their owners, and at the list of
+// notifications.
+func TestPhonesInBrowser(t *testing.T) {
+	t.Parallel()
+	g := launch(t, "--in-memory")
+	b := browse(t, visit(t, g).url)
+	defer b.picture("phones.png")
+	b.await(`text("#buyer .state") === "online" && text("#seller .state") === "online"`)
+	b.run(`{
+		const names = (place) => [...document.querySelectorAll(place + " .phone h3")].map((h3) => h3.textContent).join();
+		window.phones = () => [names("#buyer-phones"), names("#seller-phones"), names("#others")].join("; ");
+	}`)
+	b.await(`phones() === "Xiaomi Redmi Note 12 of 15 Me Ow; Samsung Galaxy A54 of 66 Testing Account,iPhone 15 of 66 Testing Account; ` +
+		`iPhone SE of 52357 Liem Lie Wie"`)
+	publish := func(sample string) {
+		b.run(fmt.Sprintf(`[...document.querySelectorAll("#publish button")].find((b) => b.textContent === %q).click()`, sample))
+		b.await(fmt.Sprintf(`text("#answer").startsWith("%s: 202")`, sample))
+	}
+
+	// A phone shows a picture, the channel or level, and the buttons.
+	publish("flash")
+	iPhone, galaxy, xiaomi := `#seller-phones [data-platform="iOS"] `, `#seller-phones [data-platform="Android"] `, `#buyer-phones [data-platform="Android"] `
+	for _, phone := range []string{iPhone, galaxy, xiaomi} {
+		b.await(fmt.Sprintf(`$('%s.lock img')?.naturalWidth === 640 && text('%[1]s.lock strong') === "Flash sale"`, phone))
+	}
+	b.await(fmt.Sprintf(`text('%s.channel') === "active · chime.caf" && text('%[1]s.subtitle') === "Hari ini saja"`, iPhone))
+	b.await(fmt.Sprintf(`text('%s.channel') === "promo · chime"`, galaxy))
+	b.await(fmt.Sprintf(`text('%s.channel') === "promo · chime · drawn by the app"`, xiaomi))
+	publish("offer")
+	b.await(fmt.Sprintf(`text('%s.lock li .buttons') === "acceptrejectOpen×" && text('%s.lock li .buttons') === "Open×"`, iPhone, galaxy))
+	b.await(fmt.Sprintf(`text('%s.badge') === "3" && text('%s.badge') === "3"`, iPhone, galaxy))
+
+	// The list has the same, and the read button marks one as read.
+	b.await(`document.querySelectorAll("#seller .entries .unread").length === 3 && text("#seller .entries li p").startsWith("Anda mendapatkan")`)
+	b.click("#seller .entries li button")
+	b.await(`!$("#seller .entries li.unread:first-child") && text("#seller dd[data-name=unread_notifications]") === "2"`)
+
+	// What is opened on a phone leaves its screen, and is read.
+	b.run(fmt.Sprintf(`[...document.querySelectorAll('%s.lock li')].find((li) => li.textContent.includes("Flash sale")).
+		querySelector('button[title^="https"]').click()`, galaxy))
+	b.await(fmt.Sprintf(`text('%s.note') === "opened https://shop.example/flash" && !text('%[1]s.lock').includes("Flash sale")`, galaxy))
+	b.await(`text("#seller dd[data-name=unread_notifications]") === "1"`)
+	b.click("#seller .all")
+	b.await(`!$("#seller .entries .unread") && $("#seller .all").disabled && text("#seller dd[data-name=unread_notifications]") === "0"`)
+
+	// The next push brings the badge that has fallen.
+	publish("discount")
+	b.await(fmt.Sprintf(`text('%s.badge') === "1"`, iPhone))
+
+	// A phone that another user registers moves to its new owner.
+	b.run(`fetch("/v2/notifications/ios.json", { method: "POST", body: new URLSearchParams({ token: "demoiphone66", model: "iPhone 15" }),
+		headers: { Authorization: "Basic " + btoa("15:tokenkeyiskmzwa8awaa") } })`)
+	b.await(`phones() === "Xiaomi Redmi Note 12 of 15 Me Ow,iPhone 15 of 15 Me Ow; Samsung Galaxy A54 of 66 Testing Account; ` +
+		`iPhone SE of 52357 Liem Lie Wie"`)
+
+	// A phone takes down what the sandbox's phone takes down, and its badge falls.
+	b.run(`import("/phones.js").then(({ Phones }) => {
+		const place = document.createElement("div");
+		place.id = "drill";
+		document.body.append(place);
+		const phone = new Phones(place).phone({ id: "7", name: "iPhone", platform: "iOS" }, "7 Somebody");
+		const show = (number, shade, rest) => phone.show({ number, shade, at: "12:00:00", look: { buttons: [] }, facts: [], ...rest });
+		show(1, [1], { title: "first", badge: 1 });
+		show(2, [1, 2], { title: "second", badge: 2 });
+		show(3, [1, 2], { silent: true, badge: 1 });
+		window.badge = document.querySelector("#drill .badge").textContent + " " + document.querySelector("#drill .note").textContent;
+		show(4, [2], { silent: true });
+	})`)
+	b.await(`window.badge === "1 12:00:00 the badge alone" && text("#drill .badge") === "1"`)
+	b.await(`document.querySelectorAll("#drill .lock li").length === 1 && text("#drill .lock strong") === "second"`)
+	b.await(`text("#drill .note") === "12:00:00 took down what was read elsewhere: 1"`)
 }

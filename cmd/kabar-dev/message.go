@@ -22,6 +22,9 @@ type message struct {
 	silent      bool   // nothing appears on the screen
 	tag         string // pushes of the same one replace each other on the screen
 	badge       *int   // on the app's icon; nil when the push sets none
+	shown       sandbox.Shown
+	buttons     []string // actions that the app offers below the text
+	id          string   // notification_id, or ""
 	facts       []fact
 }
 
@@ -41,16 +44,15 @@ func readMessage(p *sandbox.Push) message {
 
 func readWeb(p *sandbox.Push) message {
 	var w struct {
-		Title string         `json:"title"`
-		Body  string         `json:"body"`
-		Tag   string         `json:"tag"`
 		Badge *int           `json:"badge"`
 		Data  jsontext.Value `json:"data"`
 	}
 	_ = json.Unmarshal(p.Body, &w) // see above
-	m := message{provider: "Web Push", title: w.Title, body: w.Body, tag: w.Tag, badge: w.Badge}
+	shown, visible := p.Shown()
+	m := message{provider: "Web Push", silent: !visible, title: shown.Title, body: shown.Body, tag: shown.Tag, badge: w.Badge, shown: shown}
+	m.id, _ = identity(w.Data)
 	push := "Web Push, urgency " + p.Header.Get("Urgency") + ", topic " + p.Header.Get("Topic")
-	m.facts = append([]fact{{"push", push}}, summary(w.Data)...)
+	m.facts = append([]fact{{"push", push}, {"look", look(shown)}}, summary(w.Data)...)
 	return m
 }
 
@@ -63,7 +65,11 @@ func readFCM(p *sandbox.Push) message {
 	}
 	_ = json.Unmarshal(p.Body, &w) // see above
 	shown, visible := p.Shown()
-	m := message{provider: "FCM", silent: !visible, title: shown.Title, body: shown.Body, tag: shown.Tag}
+	m := message{provider: "FCM", silent: !visible, title: shown.Title, body: shown.Body, tag: shown.Tag, shown: shown}
+	m.id, m.buttons = identity(w.Data)
+	if !shown.ByApp {
+		m.buttons = nil // the system knows of none
+	}
 	push := []string{"FCM"}
 	if priority := w.Android.Priority; priority != "" {
 		push = append(push, priority+" priority")
@@ -87,8 +93,10 @@ func readAPNs(p *sandbox.Push) message {
 	shown, visible := p.Shown()
 	m := message{
 		provider: "APNs", silent: !visible, title: shown.Title, body: shown.Body,
-		tag: p.Header.Get("Apns-Collapse-Id"), badge: w.APS.Badge,
+		tag: p.Header.Get("Apns-Collapse-Id"), badge: w.APS.Badge, shown: shown,
+		buttons: categoryButtons[shown.Category],
 	}
+	m.id, _ = identity(w.Data)
 	push := []string{"APNs", "priority " + cmp.Or(p.Header.Get("Apns-Priority"), "10")}
 	if m.tag != "" {
 		push = append(push, "collapse id "+m.tag)
@@ -99,6 +107,34 @@ func readAPNs(p *sandbox.Push) message {
 	m.facts = append(m.facts, fact{"push", strings.Join(push, ", ")}, fact{"look", look(shown)})
 	m.facts = append(m.facts, summary(w.Data)...)
 	return m
+}
+
+// categoryButtons are the buttons that an iPhone's app registers for the categories that
+// Kabar names.
+var categoryButtons = map[string][]string{
+	"deliver_reject": {"deliver", "reject"}, "accept_reject": {"accept", "reject"}, "pay": {"pay"}, "receive": {"receive"},
+}
+
+// identity returns the id of a push's notification, and the actions that its details offer. A
+// private push offers none on the screen.
+func identity(data jsontext.Value) (id string, actions []string) {
+	var w struct {
+		ID      string         `json:"notification_id"`
+		Private any            `json:"private"`
+		Details jsontext.Value `json:"details"`
+	}
+	_ = json.Unmarshal(data, &w) // see readMessage
+	if w.Private != nil {
+		return w.ID, nil
+	}
+	var details struct {
+		Actions     []string `json:"actions"`
+		Transaction struct {
+			Actions []string `json:"actions"`
+		} `json:"transaction"`
+	}
+	_ = json.Unmarshal(unwrap(w.Details), &details)
+	return w.ID, append(details.Actions, details.Transaction.Actions...)
 }
 
 // look describes how a push looks and sounds beside its texts.

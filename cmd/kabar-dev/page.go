@@ -41,9 +41,9 @@ const (
 	maxAnswer         = 1 << 20 // bytes of the gateway's answer to a sample
 	maxKey            = 1 << 10 // bytes of a VAPID public key
 
-	// pagePolicy restricts the page to its own files and server, so that nothing in a
-	// message can run or send requests.
-	pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	// pagePolicy restricts the page to its own files and server, and the pictures of pushes,
+	// so that nothing in a message can run.
+	pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' https:; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

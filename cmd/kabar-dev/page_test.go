@@ -113,7 +113,7 @@ func TestPage(t *testing.T) {
 	})
 	t.Run("setup", func(t *testing.T) {
 		status, body := v.answer("GET", "/setup.json")
-		want := `"samples":["discount","offer","transaction"]`
+		want := `"samples":["discount","flash","offer","transaction"]`
 		if status != http.StatusOK || !strings.Contains(body, want) || !strings.Contains(body, `"seller":{"id":66,"name":"Testing Account"`) {
 			t.Errorf("setup %d %s", status, body)
 		}

@@ -40,7 +40,7 @@ var people = []person{
 		{Platform: devices.IOS, Token: "demoiphone66", Model: "iPhone 15", OperatingSystem: "iOS 18"},
 	}},
 	{ID: 15, Name: "Me Ow", Username: "meow", Token: "tokenkeyiskmzwa8awaa", Phones: []devices.Device{
-		{Platform: devices.Android, Token: "demo-android-15", Manufacturer: "Xiaomi", Model: "Redmi Note 12"},
+		{Platform: devices.Android, Token: "demo-android-15", Manufacturer: "Xiaomi", Model: "Redmi Note 12", Style: devices.StyleData},
 	}},
 	{ID: 52357, Name: "Liem Lie Wie", Username: "ebenhaezernet", Token: "demo-52357", Phones: []devices.Device{
 		{Platform: devices.IOS, Token: "demoiphone52357", Model: "iPhone SE", OperatingSystem: "iOS 17"},

@@ -23,8 +23,11 @@ type Shown struct {
 // Shown returns what a phone shows of the push, and false when that is nothing. It ignores
 // what the phone would not understand either.
 func (p *Push) Shown() (Shown, bool) {
-	if p.Platform == PlatformAPNs {
+	switch p.Platform {
+	case PlatformAPNs:
 		return p.shownByIPhone()
+	case PlatformWeb:
+		return p.shownByBrowser()
 	}
 	return p.shownByAndroid()
 }
@@ -94,6 +97,21 @@ func (p *Push) shownByIPhone() (Shown, bool) {
 		s.Image = w.Data.Image
 	}
 	return s, true
+}
+
+// shownByBrowser takes what a page's service worker shows.
+func (p *Push) shownByBrowser() (Shown, bool) {
+	var w struct {
+		Title string `json:"title"`
+		Body  string `json:"body"`
+		Tag   string `json:"tag"`
+		Data  struct {
+			Image string `json:"image"`
+			Link  string `json:"link"`
+		} `json:"data"`
+	}
+	err := json.Unmarshal(p.Body, &w)
+	return Shown{Title: w.Title, Body: w.Body, Tag: w.Tag, Image: w.Data.Image, Link: w.Data.Link}, err == nil
 }
 
 // A Read names a notification that was read on another device.

@@ -42,7 +42,11 @@ func TestShown(t *testing.T) {
 		"nothing at all":    {toAndroid(``), sandbox.Shown{}},
 		"iPhone":            {toIPhone(`{"aps":{"alert":{"title":"T","subtitle":"S","body":"B"},"sound":"s","category":"c","interruption-level":"active","mutable-content":1},"data":{"image":"https://i","link":"l"}}`), sandbox.Shown{Title: "T", Subtitle: "S", Body: "B", Tag: "t", Sound: "s", Category: "c", Level: "active", Image: "https://i", Link: "l"}},
 		"without extension": {toIPhone(`{"aps":{"alert":{"body":"B"}},"data":{"image":"https://i"}}`), sandbox.Shown{Body: "B", Tag: "t"}},
-		"background":        {toIPhone(`{"aps":{"content-available":1}}`), sandbox.Shown{}},
+		"browser": {
+			sandbox.Push{Platform: sandbox.PlatformWeb, Answer: http.StatusCreated, Body: []byte(`{"title":"T","body":"B","tag":"t","badge":1,"data":{"image":"https://i","link":"l"}}`)},
+			sandbox.Shown{Title: "T", Body: "B", Tag: "t", Image: "https://i", Link: "l"},
+		},
+		"background": {toIPhone(`{"aps":{"content-available":1}}`), sandbox.Shown{}},
 	} {
 		got, ok := c.push.Shown()
 		if ok != (c.want != sandbox.Shown{}) {

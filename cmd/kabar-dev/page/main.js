@@ -9,8 +9,9 @@ const byID = (id) => document.getElementById(id);
 const setup = await (await fetch("setup.json")).json();
 if (setup.faults.length > 0) byID("faults").textContent = `The fake providers misbehave: ${setup.faults.join(", ")}`;
 const log = new FrameLog(byID("log"), byID("follow"), byID("clear"));
-const phones = new Phones(byID("phones"));
-for (const person of [setup.buyer, setup.seller]) phones.add(person);
+const phones = new Phones(byID("others"));
+phones.add(setup.buyer, byID("buyer-phones"));
+phones.add(setup.seller, byID("seller-phones"));
 const browsers = [];
 phones.follow("pushes", (push) => browsers.forEach((browser) => browser.show(push)));
 

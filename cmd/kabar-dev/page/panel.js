@@ -1,4 +1,5 @@
 // One person's side of the conversation.
+import { List } from "./list.js";
 import { safe } from "./safe.js";
 import { Socket } from "./socket.js";
 
@@ -26,6 +27,7 @@ export class Panel {
       state: (state) => this.showState(state),
       note: (direction, text) => log.add(role, direction, text),
     });
+    this.notifications = new List(place, person, (text) => log.add(role, "note", text));
     this.listen(find);
   }
 
@@ -54,15 +56,19 @@ export class Panel {
       case "hello":
         this.showUnreads(frame.unreads);
         this.load();
+        this.notifications.load();
         break;
       case "unreads":
         this.showUnreads(frame.unreads);
+        this.notifications.load(); // something may have been read elsewhere
         break;
       case "event":
         if (frame.instant_message) this.arrived(frame.instant_message);
+        else this.notifications.load();
         break;
       case "resync":
         this.load();
+        this.notifications.load();
         break;
       case "read":
         if (this.about(frame)) this.receipt(frame.message_id);

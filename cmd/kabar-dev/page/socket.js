@@ -1,5 +1,7 @@
 // A live socket of one person, kabar.v1: opened with a ticket, since a browser
 // cannot sign in at a handshake, and opened again after an end that asks for it.
+import { ask } from "./api.js";
+
 const firstDelay = 500;
 const mostDelay = 15000; // ms
 const stay = 4001; // not signed in any more: do not come back
@@ -15,15 +17,9 @@ export class Socket {
     this.waiting = new Map(); // from references to those who await the answer
   }
 
-  headers() {
-    return { Authorization: "Basic " + btoa(`${this.person.id}:${this.person.token}`) };
-  }
-
   // get answers with the JSON of a path below /v2.
-  async get(path, init = {}) {
-    const response = await fetch("/v2" + path, { ...init, headers: this.headers() });
-    if (!response.ok) throw new Error(`${path}: ${response.status}`);
-    return response.json();
+  get(path, init) {
+    return ask(this.person, path, init);
   }
 
   async open() {
