@@ -139,6 +139,29 @@ func TestDismissal(t *testing.T) {
 	}
 }
 
+// What a service takes back leaves the screens, too.
+func TestRetractedFromScreens(t *testing.T) {
+	t.Parallel()
+	w, box := newSandboxWorld(t, dismissing)
+	w.register(66, devices.Android, "system")
+	w.register(66, devices.IOS, "iPhone")
+	w.run()
+	w.tell(66, "a")
+	w.told(66, "a", 2)
+	w.settled()
+	if err := w.Retract(context.Background(), "service:test", "a-dompet-66"); err != nil {
+		t.Fatal(err)
+	}
+	want := w.unreadOnScreens(66)
+	if len(want) != 1 {
+		t.Fatalf("%d unread", len(want))
+	}
+	for _, token := range []string{"system", "iPhone"} {
+		w.eventually("what is left on "+token, func() bool { return slices.Equal(onScreen(phoneOf(box, token)), want) })
+	}
+	w.eventually("the badge", func() bool { return phoneOf(box, "iPhone").Badge() == 1 })
+}
+
 // An iPhone gets two background pushes an hour. What was read after them is told with the
 // next push that it shows, and its badge is right meanwhile.
 func TestBackgroundBudget(t *testing.T) {

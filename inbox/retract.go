@@ -16,9 +16,9 @@ var retractScript = script(retractSource)
 const PushRetracted = "retracted"
 
 // Retract takes an event back from its receivers: out of their lists and counters, and from
-// live sockets. States of subjects stay as told, and a repeat of the event is a duplicate.
-// It returns the records as they were before. Pushes that are queued are left to the caller.
-// It may be repeated. The error is ErrNotFound when the event is unknown or its records have
+// live sockets and screens. States of subjects stay as told, and a repeat of the event is a
+// duplicate. It returns the records as they were before. Pushes that are queued are left to
+// the caller. It may be repeated. The error is ErrNotFound when the event is unknown or its records have
 // expired; after any other the call may be repeated.
 func (n *Notifications) Retract(ctx context.Context, event string) ([]Record, error) {
 	users, err := n.records.receiversOf(ctx, event)
@@ -32,9 +32,10 @@ func (n *Notifications) Retract(ctx context.Context, event string) ([]Record, er
 	commands := make([]*rdb.Command, len(users))
 	for i, user := range users {
 		k := n.keys(user)
-		commands[i] = retractScript.Command(ctx, []string{
-			k.record(event), k.meta(), k.notifications(), k.keptBodies(), k.unread(), k.counted(), k.replayLog(), k.recordIndex(),
-		}, event, before[0].Content, n.recordTTL().Milliseconds(), n.publish, k.channel(), replayFrames, replayLogTTL.Milliseconds(), n.testTime())
+		keys, dismissal := n.withShade(k,
+			k.record(event), k.meta(), k.notifications(), k.keptBodies(), k.unread(), k.counted(), k.replayLog(), k.recordIndex())
+		commands[i] = retractScript.Command(ctx, keys, event, before[0].Content, n.recordTTL().Milliseconds(), n.publish, k.channel(),
+			replayFrames, replayLogTTL.Milliseconds(), n.testTime(), dismissal)
 	}
 	_ = n.batcher.Do(ctx, commands...) // each command holds its own error
 	var failed error
