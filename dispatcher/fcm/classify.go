@@ -38,7 +38,7 @@ const noMessageName push.Reason = "no_message_name"
 var tokenFields = map[string]bool{"message.token": true, "message.fid": true}
 
 // tokenPhrases are what FCM calls a device token that it rejects, in lower case.
-var tokenPhrases = []string{"registration token", "invalidregistration"}
+var tokenPhrases = []string{"registration token", "invalidregistration", "installation id"}
 
 // known are the error codes that become reasons. For any other, the reason is the HTTP
 // status, because reasons are metric labels.

@@ -193,7 +193,9 @@ func (s *Sender) Close() {
 // the project work.
 func (s *Sender) Probe(ctx context.Context) push.Result {
 	r := s.push(ctx, provider.Attempt{Cancel: true}, func(ctx context.Context) error {
-		_, err := s.clients[push.Urgent].SendDryRun(ctx, &messaging.Message{Token: "made-up", Data: map[string]string{"type": "probe"}})
+		m := to("made-up", false)
+		m.Data = map[string]string{"type": "probe"}
+		_, err := s.clients[push.Urgent].SendDryRun(ctx, m)
 		return err
 	})
 	if r.Outcome == push.DeadToken {

@@ -63,6 +63,24 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// A push to an installation id goes to message.fid, and FCM's answer about that field is about
+// the device.
+func TestSendToAnInstallation(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, nil)
+	d := delivery()
+	d.Token, d.FID = "dQw4w9WgXcQ_-0123456ab", true
+	if r := s.Send(testContext(t), d); r.Outcome != push.Accepted {
+		t.Errorf("got %+v", r)
+	}
+	if p := sb.Pushes()[0]; p.Token != d.Token || !strings.Contains(string(p.Body), `"fid":"`+d.Token+`"`) || strings.Contains(string(p.Body), `"token"`) {
+		t.Errorf("it got %s", p.Body)
+	}
+	d.Token = "not/an/installation"
+	if r := s.Send(testContext(t), d); r != (push.Result{Outcome: push.DeadToken, Reason: "INVALID_ARGUMENT"}) {
+		t.Errorf("an id that FCM does not accept: %+v", r)
+	}
+}
+
 func TestProbe(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 1}, nil)
 	ctx := testContext(t)

@@ -47,11 +47,21 @@ func message(d *push.Delivery, now time.Time) *messaging.Message {
 	if d.Type == push.TypeDismiss {
 		android.CollapseKey = d.Tag
 	}
-	m := &messaging.Message{Token: d.Token, Data: data, Android: android}
+	m := to(d.Token, d.FID)
+	m.Data, m.Android = data, android
 	if label := d.Presentation.Label; label != "" {
 		m.FCMOptions = &messaging.FCMOptions{AnalyticsLabel: label}
 	}
 	return m
+}
+
+// to returns an empty message to a registration token, or to an installation id.
+func to(token string, fid bool) *messaging.Message {
+	if fid {
+		return &messaging.Message{Fid: token}
+	}
+	//lint:ignore SA1019 most apps register with these tokens for years to come
+	return &messaging.Message{Token: token}
 }
 
 // build returns the message's data, whose values are strings, its notification unless there

@@ -34,6 +34,8 @@ type Delivery struct {
 	Token string
 	// Keys encrypt the push for a browser; empty for other devices.
 	Keys Keys
+	// FID says that Token is a Firebase installation id.
+	FID bool
 	// Lane chooses the sender's connections.
 	Lane Lane
 	// Type is the event's type, such as "transaction".

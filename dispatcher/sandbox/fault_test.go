@@ -64,20 +64,22 @@ func TestAnswerDecidesAboutGoodPushes(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := client.Send(t.Context(), &messaging.Message{Token: "a"}); err != nil {
+	if _, err := client.Send(t.Context(), to("a")); err != nil {
 		t.Error(err)
 	}
-	if _, err := client.Send(t.Context(), &messaging.Message{Token: "b"}); !messaging.IsUnregistered(err) {
+	if _, err := client.Send(t.Context(), to("b")); !messaging.IsUnregistered(err) {
 		t.Error(err)
 	}
-	if _, err := client.Send(t.Context(), &messaging.Message{Token: "b", Data: map[string]string{"from": "x"}}); !messaging.IsInvalidArgument(err) {
+	reserved := to("b")
+	reserved.Data = map[string]string{"from": "x"}
+	if _, err := client.Send(t.Context(), reserved); !messaging.IsInvalidArgument(err) {
 		t.Error(err)
 	}
 	if got := asked.Load(); got != 2 {
 		t.Errorf("asked %d times, want 2: not about requests that FCM refuses itself", got)
 	}
 	s.FCM.Answer(nil)
-	if _, err := client.Send(t.Context(), &messaging.Message{Token: "b"}); err != nil {
+	if _, err := client.Send(t.Context(), to("b")); err != nil {
 		t.Error(err)
 	}
 }
@@ -125,7 +127,7 @@ func TestHang(t *testing.T) {
 	done := make(chan error, 2)
 	for _, token := range []string{"a", "b"} {
 		go func() {
-			_, err := client.Send(t.Context(), &messaging.Message{Token: token})
+			_, err := client.Send(t.Context(), to(token))
 			done <- err
 		}()
 	}
@@ -291,7 +293,7 @@ func TestRefuseEndsAnOutage(t *testing.T) {
 	if err := s.FCM.Refuse(false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{Token: "a"}); err != nil {
+	if _, err := fcmClient(t, s).Send(t.Context(), to("a")); err != nil {
 		t.Error(err)
 	}
 }

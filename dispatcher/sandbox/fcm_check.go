@@ -27,9 +27,10 @@ const fcmTokenLimit = 4096
 type fcmCheck struct {
 	message                 []byte
 	token, topic, condition string
+	fid                     bool // the token is an installation id
 	validateOnly            bool
 
-	targets int // how many of token, topic and condition are given
+	targets int // how many of token, fid, topic and condition are given
 	size    int // bytes of data and notifications
 	bad     *violation
 }
@@ -65,7 +66,9 @@ func (c *fcmCheck) checkWhole() {
 	case c.targets == 0:
 		c.invalid("message", "Recipient of the message is not set.")
 	case c.targets > 1:
-		c.invalid("message", "Exactly one of token, topic or condition is required.")
+		c.invalid("message", "Exactly one of token, fid, topic or condition is required.")
+	case c.fid && !installationID.MatchString(c.token):
+		c.invalid(fidField, "The installation id is not a valid Firebase installation id")
 	case c.token == "" && c.topic == "" && c.condition == "",
 		len(c.token) > fcmTokenLimit,
 		strings.IndexFunc(c.token, unprintable) >= 0:
@@ -75,12 +78,18 @@ func (c *fcmCheck) checkWhole() {
 	}
 }
 
+// installationID is what FCM accepts as fid.
+var installationID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,200}$`)
+
 func unprintable(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 
 // inMessage checks one member of a message.
 func (c *fcmCheck) inMessage(name, value []byte) {
 	switch string(name) {
 	case "token":
+		c.target(&c.token, name, value)
+	case "fid":
+		c.fid = true
 		c.target(&c.token, name, value)
 	case "topic":
 		c.target(&c.topic, name, value)
@@ -196,7 +205,7 @@ func (c *fcmCheck) object(path string, value []byte, each func(name, value []byt
 	})
 }
 
-// target reads token, topic or condition. A message must have exactly one of them.
+// target reads token, fid, topic or condition. A message must have exactly one of them.
 func (c *fcmCheck) target(into *string, name, value []byte) {
 	c.targets++
 	if c.isText("message.", name, value) {

@@ -17,6 +17,7 @@ const (
 	codeUnregistered    = "UNREGISTERED"
 
 	tokenField = "message.token"
+	fidField   = "message.fid"
 )
 
 // An fcmError is one of FCM's errors ("REST error codes for the HTTP v1 API").

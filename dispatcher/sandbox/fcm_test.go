@@ -20,6 +20,7 @@ func TestFCMAcceptsTheSDKsMessage(t *testing.T) {
 	ttl := 90 * time.Minute
 	count := 3
 	name, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{
+		//lint:ignore SA1019 registration tokens are still in use
 		Token: "dQw4:APA91b",
 		Data:  map[string]string{"type": "transaction", "details": `{"id":52001}`},
 		Android: &messaging.AndroidConfig{
@@ -60,11 +61,11 @@ func TestFCMAcceptsTheSDKsMessage(t *testing.T) {
 func TestFCMDryRunIsNoPush(t *testing.T) {
 	s := start(t, sandbox.Options{History: 10})
 	client := fcmClient(t, s)
-	name, err := client.SendDryRun(t.Context(), &messaging.Message{Token: "abc"})
+	name, err := client.SendDryRun(t.Context(), to("abc"))
 	if err != nil || name != "projects/pasar/messages/fake_message_id" {
 		t.Errorf("SendDryRun = %q, %v", name, err)
 	}
-	if _, err = client.SendDryRun(t.Context(), &messaging.Message{Token: "unregistered"}); !messaging.IsUnregistered(err) {
+	if _, err = client.SendDryRun(t.Context(), to("unregistered")); !messaging.IsUnregistered(err) {
 		t.Errorf("SendDryRun to a dead token: %v", err)
 	}
 	if s.FCM.Count() != 0 || len(s.Pushes()) != 0 {
@@ -97,6 +98,7 @@ func fcmCode(code string) map[string]any {
 }
 
 func TestFCMValidation(t *testing.T) {
+	const badFID = "The installation id is not a valid Firebase installation id"
 	const badToken = "The registration token is not a valid FCM registration token"
 	const androidEnum = "type.googleapis.com/google.firebase.fcm.v1.AndroidNotification."
 	const tooLarge = "Message is too large. The maximum is 4K (4096 bytes)."
@@ -137,9 +139,13 @@ func TestFCMValidation(t *testing.T) {
 			untyped("", "Invalid JSON payload received. Unexpected token.")},
 		{"no message", `{}`, "Recipient of the message is not set.", typed("message", "Recipient of the message is not set.")},
 		{"no target", `{"message":{"data":{}}}`, "Recipient of the message is not set.", typed("message", "Recipient of the message is not set.")},
-		{"two targets", `{"message":{"token":"t","topic":"news"}}`, "Exactly one of token, topic or condition is required.",
-			typed("message", "Exactly one of token, topic or condition is required.")},
+		{"two targets", `{"message":{"token":"t","topic":"news"}}`, "Exactly one of token, fid, topic or condition is required.",
+			typed("message", "Exactly one of token, fid, topic or condition is required.")},
 		{"empty token", `{"message":{"token":""}}`, badToken, typed("message.token", badToken)},
+		{"installation id with a colon", `{"message":{"fid":"a:b"}}`, badFID, typed("message.fid", badFID)},
+		{"empty installation id", `{"message":{"fid":""}}`, badFID, typed("message.fid", badFID)},
+		{"installation id that is a number", `{"message":{"fid":12}}`, invalid("message.fid", "TYPE_STRING", "12"),
+			untyped("message.fid", invalid("message.fid", "TYPE_STRING", "12"))},
 		{"token with a space", `{"message":{"token":"a b"}}`, badToken, typed("message.token", badToken)},
 		{"token that is a number", `{"message":{"token":12}}`, invalid("message.token", "TYPE_STRING", "12"),
 			untyped("message.token", invalid("message.token", "TYPE_STRING", "12"))},
@@ -277,7 +283,7 @@ func TestFCMResponses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s.FCM.Fail("t", 2, tt.response)
-			if _, err := sdk.Send(t.Context(), &messaging.Message{Token: "t"}); !tt.is(err) {
+			if _, err := sdk.Send(t.Context(), to("t")); !tt.is(err) {
 				t.Errorf("the SDK understands %v", err)
 			}
 			r := send(t, raw, "POST", s.FCM.Endpoint()+"/projects/p/messages:send", nil, `{"message":{"token":"t"}}`)
@@ -303,7 +309,7 @@ func TestFCMUnavailable(t *testing.T) {
 
 	// The SDK retries a 503 on its own.
 	s.FCM.Fail("t", 1, sandbox.Response{Reason: "UNAVAILABLE"})
-	if _, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{Token: "t"}); err != nil {
+	if _, err := fcmClient(t, s).Send(t.Context(), to("t")); err != nil {
 		t.Error(err)
 	}
 	if s.FCM.Count() != 3 || s.FCM.Accepted() != 1 {
@@ -362,5 +368,21 @@ func TestMagicTokens(t *testing.T) {
 				t.Errorf("Web Push says %d %s", status, body)
 			}
 		})
+	}
+}
+
+// A message may go to an installation id. An answer about it names its field.
+func TestFCMInstallationID(t *testing.T) {
+	s := start(t, sandbox.Options{History: 10})
+	const fid = "dQw4w9WgXcQ_-0123456ab"
+	if _, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{Fid: fid}); err != nil {
+		t.Fatal(err)
+	}
+	if p := s.FCM.Pushes(); len(p) != 1 || p[0].Token != fid || !p[0].Accepted() {
+		t.Errorf("the sandbox has %+v", p)
+	}
+	s.FCM.Fail(fid, 1, sandbox.Response{Reason: "UNREGISTERED"})
+	if _, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{Fid: fid}); !messaging.IsUnregistered(err) {
+		t.Errorf("a dead installation: %v", err)
 	}
 }

@@ -152,7 +152,7 @@ func TestFaultsThatAreAnswers(t *testing.T) {
 func TestQuotaFailure(t *testing.T) {
 	s := start(t, sandbox.Options{})
 	defer inject(t, s, "quota-project", sandbox.FaultOptions{})()
-	_, err := fcmClient(t, s).Send(t.Context(), &messaging.Message{Token: "a"})
+	_, err := fcmClient(t, s).Send(t.Context(), to("a"))
 	if !messaging.IsQuotaExceeded(err) {
 		t.Errorf("the SDK does not understand %v", err)
 	}

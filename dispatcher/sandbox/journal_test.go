@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"firebase.google.com/go/v4/messaging"
-
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
 )
 
@@ -25,7 +23,7 @@ func TestHistoryKeepsTheNewest(t *testing.T) {
 	s := start(t, sandbox.Options{History: 3})
 	fcm, apns := fcmClient(t, s), apnsClient(t, s)
 	for i := range 5 {
-		if _, err := fcm.Send(t.Context(), &messaging.Message{Token: fmt.Sprintf("f%d", i)}); err != nil {
+		if _, err := fcm.Send(t.Context(), to(fmt.Sprintf("f%d", i))); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {

@@ -60,6 +60,12 @@ func httpClient(t testing.TB, s *sandbox.Sandbox) *http.Client {
 }
 
 // fcmClient returns the Firebase SDK's client, pointed at the sandbox.
+// to returns a message to a registration token.
+func to(token string) *messaging.Message {
+	//lint:ignore SA1019 registration tokens are still in use
+	return &messaging.Message{Token: token}
+}
+
 func fcmClient(t testing.TB, s *sandbox.Sandbox) *messaging.Client {
 	t.Helper()
 	app, err := firebase.NewApp(t.Context(), &firebase.Config{ProjectID: "pasar"},
