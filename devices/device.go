@@ -50,6 +50,8 @@ type Device struct {
 	// P256dh and Auth are the keys of a browser's subscription, in base64; empty for phones.
 	P256dh string `json:"k,omitempty"`
 	Auth   string `json:"h,omitempty"`
+	// FID says that Token is a Firebase installation id, not a registration token.
+	FID bool `json:"d,omitempty"`
 	// App is the name of its app in the configuration; empty for the default one. It is no
 	// part of who owns the token.
 	App string `json:"c,omitempty"`
@@ -181,7 +183,7 @@ func (d Device) validateKeys() error {
 
 // validate checks everything that an app sends.
 func (d Device) validate() error {
-	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateEnvironment(), d.validateStyle(), d.validateKeys()); err != nil {
+	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateFID("token"), d.validateEnvironment(), d.validateStyle(), d.validateKeys()); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{

@@ -2,8 +2,9 @@
 -- registration of the token is listed already; drops the least recently
 -- registered devices when the user has more than the limit; and announces a
 -- device that is new in the list. The preferences of the device that it refreshes
--- or replaces are kept, and of the one that it refreshes the day of its last acceptance and
--- the environment that accepted it.
+-- or replaces are kept, and with an equal token the day of its last acceptance
+-- and the environment that accepted it. An installation id and a registration token that
+-- begins with it are of one device.
 --
 -- Safe to repeat: a repeat after a lost reply refreshes what it has listed, with the
 -- same preferences, and announces nothing. It does not name the devices that it has
@@ -33,7 +34,8 @@
 --   "erased"     the user was erased; nothing was changed
 local devices_key, users_key, tombstone_key, stream_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, platform, token, generation, json = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local max_devices, replaced_token, replaced_generation = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local max_devices, replaced_generation = tonumber(ARGV[6]), tonumber(ARGV[8])
+local token_stem, replaced_stem = stem(token), stem(ARGV[7])
 local member, field, value = ARGV[9], ARGV[10], ARGV[11]
 
 if redis.call('HEXISTS', tombstone_key, 'erased') == 1 then
@@ -41,24 +43,24 @@ if redis.call('HEXISTS', tombstone_key, 'erased') == 1 then
 end
 
 local state, taken, others, gone = 'new', false, {}, {}
-local same, replaced -- the token's entry, and that of the token that it replaces
+local same, replaced -- the entry of the token's stem, and that of the token that it replaces
 local list = redis.call('HGETALL', devices_key)
 for i = 1, #list, 2 do
   local entry_id, entry_json = list[i], list[i + 1]
   local entry = cjson.decode(entry_json)
-  local entry_token = entry.p == platform and entry.t or nil
-  if entry_token == token then
+  local entry_stem = entry.p == platform and stem(entry.t) or nil
+  if entry_stem == token_stem then
     same = entry
-  elseif entry_token == replaced_token then
+  elseif entry_stem == replaced_stem then
     replaced = entry
   end
-  if entry_token == token and entry.g > generation then
+  if entry_stem == token_stem and entry.g > generation then
     state = 'older'
-  elseif entry_token == token and entry_id == id then
+  elseif entry_stem == token_stem and entry_id == id then
     if state == 'new' then
       state = 'refreshed'
     end
-  elseif entry_token == token or (entry_token == replaced_token and entry.g <= replaced_generation) then
+  elseif entry_stem == token_stem or (entry_stem == replaced_stem and entry.g <= replaced_generation) then
     table.insert(gone, entry_id)
   elseif entry_id == id then
     taken = true
@@ -91,6 +93,9 @@ if state ~= 'older' then
   local preferences = (replaced or same or {}).x
   if preferences then
     json = string.sub(json, 1, -2) .. ',"x":' .. cjson.encode(preferences) .. '}'
+  end
+  if same and same.t ~= token then
+    same = nil -- the day and the environment are of the other token
   end
   if same and same.a then
     json = string.sub(json, 1, -2) .. ',"a":' .. digits(same.a) .. '}'

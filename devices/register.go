@@ -28,7 +28,7 @@ const (
 type Announcement func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, even if another user owned it, and lists
-// the device under them; of d only Platform, Token, App, Environment and what the app said of itself are used.
+// the device under them; of d only Platform, Token, FID, App, Environment and what the app said of itself are used.
 // It returns the device as registered, without preferences. A device that the user has
 // already is refreshed: it keeps its id, its preferences, the day of its last acceptance and the environment that
 // accepted it.
@@ -48,17 +48,17 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, announce 
 }
 
 // Replace gives the user's device that has oldToken the token of d, of which only Platform,
-// Token, App and Environment are used; the last two may be empty, for what they were. It
+// Token, FID, App and Environment are used; the last two may be empty, for what they were. It
 // keeps its id, its preferences (which are not returned) and what the app said of
 // itself. The new token may have belonged to somebody else; the old one belongs to
-// nobody afterwards, unless it was registered again meanwhile. With two equal tokens
-// it is a refresh.
+// nobody afterwards, unless it was registered again meanwhile. With two tokens of
+// one phone it is a refresh.
 //
 // Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [account.ErrErased],
 // [*account.InvalidError], and Redis'; after the latter it may be repeated.
 func (r *Registry) Replace(ctx context.Context, user int64, oldToken string, to Device) (Device, error) {
 	p, newToken := to.Platform, to.Token
-	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken), to.validate()); err != nil {
+	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken), to.validateFID("new_token"), to.validate()); err != nil {
 		return Device{}, err
 	}
 	old, err := r.find(ctx, user, p, oldToken)
@@ -66,8 +66,8 @@ func (r *Registry) Replace(ctx context.Context, user int64, oldToken string, to 
 		return Device{}, err
 	}
 	d := old
-	d.Token, d.App, d.Environment = newToken, cmp.Or(to.App, old.App), cmp.Or(to.Environment, old.Environment)
-	if newToken == oldToken {
+	d.Token, d.FID, d.App, d.Environment = newToken, to.FID, cmp.Or(to.App, old.App), cmp.Or(to.Environment, old.Environment)
+	if stem(newToken) == stem(oldToken) {
 		return r.place(ctx, placement{user: user, device: d})
 	}
 	d, err = r.place(ctx, placement{user: user, device: d, keepID: true, replaces: old})

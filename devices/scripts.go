@@ -29,9 +29,9 @@ var (
 	admitLua string
 
 	claimScript   = rdb.NewScript(claimLua)
-	enlistScript  = rdb.NewScript(enlistLua)
+	enlistScript  = rdb.NewScript(enlistLua, stemLua)
 	releaseScript = rdb.NewScript(releaseLua)
-	unlistScript  = rdb.NewScript(unlistLua)
+	unlistScript  = rdb.NewScript(unlistLua, stemLua)
 	amendScript   = rdb.NewScript("local keys, args = KEYS, ARGV\n" + AmendSource)
 	disownScript  = rdb.NewScript(disownLua)
 	admitScript   = rdb.NewScript(admitLua)

@@ -17,10 +17,10 @@ local listed = redis.call('HGET', devices_key, id)
 if not listed then
   return 0
 end
--- The id may have moved on to another token, whose generations say nothing
--- about this one's.
+-- The id may have moved on to the token of another owner record, whose generations say
+-- nothing about this one's.
 local device = cjson.decode(listed)
-if device.t ~= token or device.g > max_generation then
+if stem(device.t) ~= stem(token) or device.g > max_generation then
   return 0
 end
 return redis.call('HDEL', devices_key, id)

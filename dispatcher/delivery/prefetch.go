@@ -193,7 +193,8 @@ func (l *lane) start(ctx context.Context, t *task) {
 		if device.Preferences.Private {
 			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
 		}
-		j.delivery.Token, j.delivery.Keys = device.Token, push.Keys{P256dh: device.P256dh, Auth: device.Auth}
+		j.delivery.Token, j.delivery.FID = device.Token, device.FID
+		j.delivery.Keys = push.Keys{P256dh: device.P256dh, Auth: device.Auth}
 		j.delivery.DataOnly = device.Platform == devices.Android && cmp.Or(device.Style, l.w.Style) == devices.StyleData
 		j.delivery.ID = attemptID(t.entry.ID, device.ID)
 		l.w.tellAlong(j)

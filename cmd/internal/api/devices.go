@@ -28,12 +28,26 @@ const (
 type platform struct {
 	name  devices.Platform
 	token string // the parameter that holds a device's token
+	fid   bool   // the token is a Firebase installation id
 }
 
 var (
-	android = platform{devices.Android, "reg_id"}
-	ios     = platform{devices.IOS, "token"}
+	android    = platform{devices.Android, "reg_id", false}
+	androidFID = platform{devices.Android, "fid", true}
+	ios        = platform{devices.IOS, "token", false}
 )
+
+// by returns the platform with the parameter by which a request names a device: Android's
+// have a registration token or an installation id. The parameter's name begins with prefix.
+func (p platform) by(in *params, prefix string) platform {
+	if p != android || in.text(prefix+androidFID.token) == "" {
+		return p
+	}
+	if in.text(prefix+android.token) != "" {
+		in.reject(prefix+androidFID.token, "cannot be given beside "+prefix+android.token)
+	}
+	return androidFID
+}
 
 // blame translates the field of an error to the name of the platform's parameter.
 func (p platform) blame(err error) error {
@@ -74,6 +88,7 @@ func (reg *registration) addDevice(p platform) func(*http.Request, int64) (reply
 		if err != nil {
 			return reply{}, because(textDeviceNotAdded, err)
 		}
+		p := p.by(in, "")
 		d := readDevice(in, p)
 		d.App, d.Environment, d.Style = reg.app(in), in.text("environment"), devices.Style(in.text("style"))
 		return reg.register(r, user, in, p, d)
@@ -85,6 +100,7 @@ func readDevice(in *params, p platform) devices.Device {
 	return devices.Device{
 		Platform:        p.name,
 		Token:           in.text(p.token),
+		FID:             p.fid,
 		Model:           in.text("model"),
 		Manufacturer:    in.text("manufacturer"),
 		ProductName:     in.text("product_name", "name"),
@@ -115,9 +131,10 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 		if err != nil {
 			return reply{}, because(textDeviceUnchanged, err)
 		}
-		before := in.text("old_" + p.token)
+		from, to := p.by(in, "old_"), p.by(in, "new_")
+		before := in.text("old_" + from.token)
 		after := devices.Device{
-			Platform: p.name, Token: in.text("new_" + p.token), App: reg.app(in), Environment: in.text("environment"),
+			Platform: p.name, Token: in.text("new_" + to.token), FID: to.fid, App: reg.app(in), Environment: in.text("environment"),
 		}
 		if err = in.err(); err == nil {
 			err = reg.added.allow(r, user)
@@ -126,7 +143,10 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 			_, err = reg.devices.Replace(r.Context(), user, before, after)
 		}
 		if err != nil {
-			return reply{}, because(textDeviceUnchanged, p.blame(err))
+			if e := (*account.InvalidError)(nil); errors.As(err, &e) && strings.HasPrefix(e.Field, "old_") {
+				to = from
+			}
+			return reply{}, because(textDeviceUnchanged, to.blame(err))
 		}
 		return reg.language.say(r, user, textDeviceUpdated)
 	}
@@ -139,6 +159,7 @@ func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (re
 		if err != nil {
 			return reply{}, err
 		}
+		p := p.by(in, "")
 		token := in.text(p.token)
 		if err = in.err(); err == nil {
 			err = reg.removed.allow(r, user)
@@ -160,7 +181,7 @@ func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (re
 // their parameters; the token is empty when there is none.
 func deviceIn(in *params) (p platform, token string) {
 	p = android
-	for _, other := range []platform{android, ios, web} {
+	for _, other := range []platform{android, androidFID, ios, web} {
 		switch named := in.text(other.token); {
 		case named == "":
 		case token != "":
@@ -180,7 +201,7 @@ func (reg *registration) logOut(r *http.Request, user int64) (reply, error) {
 	}
 	p, token := deviceIn(in)
 	if token == "" {
-		in.reject(android.token, "or token or endpoint is required")
+		in.reject(android.token, "or fid or token or endpoint is required")
 	}
 	if err = in.err(); err == nil {
 		err = reg.removed.allow(r, user)

@@ -52,6 +52,14 @@ func TestInvalidDevices(t *testing.T) {
 		{"PUT", iosPath, "new_token=B", textDeviceUnchanged, "old_token"},
 		{"PATCH", iosPath, "old_token=A&new_token=a:b", textDeviceUnchanged, "new_token"},
 		{"DELETE", androidPath, "", textOfCode + "invalid", "reg_id"},
+		{"POST", androidPath, "fid=a.b", textDeviceNotAdded, "fid"},
+		{"POST", androidPath, "fid=A&reg_id=B", textDeviceNotAdded, "fid"},
+		{"POST", iosPath, "fid=A", textDeviceNotAdded, "token"},
+		{"PATCH", androidPath, "old_reg_id=A&new_fid=a:b", textDeviceUnchanged, "new_fid"},
+		{"PATCH", androidPath, "old_fid=a%20b&new_reg_id=A", textDeviceUnchanged, "old_fid"},
+		{"PATCH", androidPath, "old_reg_id=A&new_fid=B&new_reg_id=C", textDeviceUnchanged, "new_fid"},
+		{"DELETE", androidPath, "fid=A&reg_id=B", textOfCode + "invalid", "fid"},
+		{"DELETE", logoutPath, "fid=A&token=B", textNotLoggedOut, "token"},
 		{"DELETE", iosPath, "reg_id=A", textOfCode + "invalid", "token"},
 		{"DELETE", logoutPath, "", textNotLoggedOut, "reg_id"},
 		{"DELETE", logoutPath, "reg_id=A&token=B", textNotLoggedOut, "token"},
@@ -100,6 +108,40 @@ func TestAppsOfDevices(t *testing.T) {
 	if got := list(67); !slices.Equal(got, []string{"D seller "}) {
 		t.Errorf("the other user has %q", got)
 	}
+}
+
+// An Android phone is named by its registration token or its installation id, in each request.
+func TestInstallationIDs(t *testing.T) {
+	w := newWorld(t, nil)
+	const fid = "dQw4w9WgXcQ_-0123456ab"
+	for _, tc := range []struct {
+		method, path, form string
+		want               []string
+	}{
+		{"POST", androidPath, "fid=" + fid, []string{fid + " true"}},
+		{"POST", androidPath, "reg_id=" + fid + ":APA91b", []string{fid + ":APA91b false"}},
+		{"PATCH", androidPath, "old_reg_id=" + fid + ":APA91b&new_fid=" + fid, []string{fid + " true"}},
+		{"DELETE", androidPath, "fid=" + fid, nil},
+		{"POST", androidPath, "reg_id=old", []string{"old false"}},
+		{"PATCH", androidPath, "old_reg_id=old&new_fid=" + fid, []string{fid + " true"}},
+		{"PATCH", androidPath, "old_fid=" + fid + "&new_reg_id=new", []string{"new false"}},
+		{"POST", androidPath, "fid=" + fid, []string{"new false", fid + " true"}},
+		{"DELETE", logoutPath, "fid=" + fid, []string{"new false"}},
+	} {
+		w.must(w.basic(ani, tc.method, tc.path, tc.form), 200)
+		listed, err := w.options.Devices.(*devices.Registry).List(t.Context(), 66)
+		check(t, err)
+		var got []string
+		for _, d := range listed {
+			got = append(got, fmt.Sprint(d.Token, " ", d.FID))
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s %s: %q, want %q", tc.method, tc.form, got, tc.want)
+		}
+	}
+	w.must(w.basic(ani, "PATCH", "/v2/notifications/config.json", "reg_id=new&config[private]=1"), 200)
+	w.must(w.basic(ani, "POST", androidPath, "fid="+fid), 200)
+	w.must(w.basic(ani, "GET", "/v2/notifications/config.json?fid="+fid, ""), 200)
 }
 
 // Registrations and removals are limited by user and by address, apart from each other.

@@ -96,7 +96,7 @@ func (prefs *preferences) changeConfig(r *http.Request, user int64) (config, err
 	switch {
 	case len(in.wrong) > 0:
 	case len(wanted) > 0 && token == "":
-		in.reject(android.token, "or token or endpoint is required with config")
+		in.reject(android.token, "or fid or token or endpoint is required with config")
 	case len(wanted) == 0 && quiet == nil && zone == nil:
 		in.reject("config", "names nothing that can be switched, and quiet is not given")
 	}

@@ -11,7 +11,7 @@ import (
 const textWebOff = "api.web.off"
 
 // web is what the endpoints of browsers have in common with those of phones.
-var web = platform{devices.Web, "endpoint"}
+var web = platform{name: devices.Web, token: "endpoint"}
 
 // Browsers configure which browsers may register. The zero value lets none.
 type Browsers struct {
