@@ -23,12 +23,12 @@ import (
 // rate to a single device"). The budget allows 230 in any minute, 110 of them at once, and
 // 4,900 in any hour, 2,500 of them at once. APNs publishes no such limit.
 func (r *Registry) AdmitCommand(ctx context.Context, user int64, d Device, spare int) *rdb.Command {
-	owner := r.keys.owner(d.Platform, d.Token)
-	until := r.keys.putOff(d.Platform, d.Token)
+	owner := r.keys.owner(d.tokens(), d.Token)
+	until := r.keys.putOff(d.tokens(), d.Token)
 	if d.Platform != Android {
 		return rdb.NewCommand(ctx, "mget", owner, until)
 	}
-	return admitScript.Command(ctx, []string{owner, r.keys.rate(d.Platform, d.Token), until},
+	return admitScript.Command(ctx, []string{owner, r.keys.rate(d.tokens(), d.Token), until},
 		fmt.Sprintf("%d %d ", user, d.Generation), spare)
 }
 
@@ -36,7 +36,7 @@ func (r *Registry) AdmitCommand(ctx context.Context, user int64, d Device, spare
 // device until a moment, because its provider asked for that. now is the time by Redis'
 // clock.
 func (r *Registry) PutOffCommand(ctx context.Context, d Device, now, until time.Time) *rdb.Command {
-	return rdb.NewCommand(ctx, "set", r.keys.putOff(d.Platform, d.Token), until.UnixMilli(), "px", max(1, until.Sub(now).Milliseconds()))
+	return rdb.NewCommand(ctx, "set", r.keys.putOff(d.tokens(), d.Token), until.UnixMilli(), "px", max(1, until.Sub(now).Milliseconds()))
 }
 
 // ReadAdmission reads the reply to [Registry.AdmitCommand]. The push may go to the device

@@ -21,6 +21,12 @@ const (
 	Web     Platform = "web"     // push services of browsers
 )
 
+// Provider names who carries the pushes to a device.
+type Provider string
+
+// FCM is the provider of iOS devices whose token is of Firebase, not of APNs.
+const FCM Provider = "fcm"
+
 // Style says who draws what an Android phone shows.
 type Style string
 
@@ -50,6 +56,8 @@ type Device struct {
 	// P256dh and Auth are the keys of a browser's subscription, in base64; empty for phones.
 	P256dh string `json:"k,omitempty"`
 	Auth   string `json:"h,omitempty"`
+	// Provider is [FCM] for an iOS app that Firebase pushes to, and empty for the platform's own.
+	Provider Provider `json:"u,omitempty"`
 	// FID says that Token is a Firebase installation id, not a registration token.
 	FID bool `json:"d,omitempty"`
 	// App is the name of its app in the configuration; empty for the default one. It is no
@@ -143,13 +151,29 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
+// tokens returns the platform whose tokens the device has: Android for one of Firebase. A
+// token of Firebase has one owner, whatever the platform of its device.
+func (d Device) tokens() Platform {
+	if d.Provider == FCM {
+		return Android
+	}
+	return d.Platform
+}
+
+func (d Device) validateProvider() error {
+	if d.Provider != "" && (d.Platform != IOS || d.Provider != FCM) {
+		return &account.InvalidError{Field: "provider", Problem: "is none of apns and fcm"}
+	}
+	return nil
+}
+
 func (d Device) validateEnvironment() error {
 	switch {
 	case d.Platform == Web && d.Environment == "":
 		return &account.InvalidError{Field: "environment", Problem: "is missing"}
 	case d.Platform == Web, d.Environment == "":
-	case d.Platform != IOS:
-		return &account.InvalidError{Field: "environment", Problem: "is for iOS alone"}
+	case d.Platform != IOS || d.Provider != "":
+		return &account.InvalidError{Field: "environment", Problem: "is for APNs alone"}
 	case d.Environment != "production" && d.Environment != "sandbox":
 		return &account.InvalidError{Field: "environment", Problem: "is neither production nor sandbox"}
 	}
@@ -183,7 +207,7 @@ func (d Device) validateKeys() error {
 
 // validate checks everything that an app sends.
 func (d Device) validate() error {
-	if err := cmp.Or(ValidToken(d.Platform, d.Token), d.validateFID("token"), d.validateEnvironment(), d.validateStyle(), d.validateKeys()); err != nil {
+	if err := cmp.Or(d.validateProvider(), ValidToken(d.tokens(), d.Token), d.validateFID("token"), d.validateEnvironment(), d.validateStyle(), d.validateKeys()); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{

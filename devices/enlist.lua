@@ -16,7 +16,7 @@
 -- KEYS[3]  hash: the user's tombstone, if it has the field erased
 -- KEYS[4]  stream: where to announce it; absent when it is not to be
 -- ARGV[1]  device id
--- ARGV[2]  platform
+-- ARGV[2]  the platform that has such tokens
 -- ARGV[3]  token
 -- ARGV[4]  generation
 -- ARGV[5]  the device as JSON, without preferences, day of acceptance and learned environment
@@ -48,7 +48,7 @@ local list = redis.call('HGETALL', devices_key)
 for i = 1, #list, 2 do
   local entry_id, entry_json = list[i], list[i + 1]
   local entry = cjson.decode(entry_json)
-  local entry_stem = entry.p == platform and stem(entry.t) or nil
+  local entry_stem = (entry.u == 'fcm' and 'android' or entry.p) == platform and stem(entry.t) or nil
   if entry_stem == token_stem then
     same = entry
   elseif entry_stem == replaced_stem then

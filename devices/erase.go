@@ -38,7 +38,7 @@ func (r *Registry) Erase(ctx context.Context, user int64) error {
 
 // disown removes the owner record of a token if it names the user.
 func (r *Registry) disown(ctx context.Context, user int64, d Device) error {
-	if _, err := r.batcher.Run(ctx, disownScript, []string{r.keys.owner(d.Platform, d.Token)}, user); err != nil {
+	if _, err := r.batcher.Run(ctx, disownScript, []string{r.keys.owner(d.tokens(), d.Token)}, user); err != nil {
 		return fmt.Errorf("disown device: %w", err)
 	}
 	return nil

@@ -40,8 +40,8 @@ func isFID(s string) bool {
 func (d Device) validateFID(field string) error {
 	switch {
 	case !d.FID:
-	case d.Platform != Android:
-		return &account.InvalidError{Field: field, Problem: "can be an installation id on Android alone"}
+	case d.tokens() != Android:
+		return &account.InvalidError{Field: field, Problem: "can be an installation id with FCM alone"}
 	case len(d.Token) > maxFIDLen || !isFID(d.Token):
 		return &account.InvalidError{Field: field, Problem: "is not a Firebase installation id"}
 	}

@@ -110,3 +110,41 @@ func TestReplaceByAnInstallationID(t *testing.T) {
 		}
 	})
 }
+
+// A token of Firebase has one owner, whatever the platform of its device.
+func TestDevicesOfFirebaseOnIOS(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r := s.registry(Options{})
+		ctx := t.Context()
+		token := fidA + ":APA91b"
+		iphone := Device{Platform: IOS, Provider: FCM, Token: token, OperatingSystem: "iOS 18"}
+		anis := register(t, r, ani, iphone)
+		wantList(t, r, ani, anis)
+		if anis.Platform != IOS || anis.Provider != FCM || !owner(t, r, phone(token)).Owns(ani, anis) {
+			t.Errorf("registered %+v", anis)
+		}
+		anis, err := r.Replace(ctx, ani, token, Device{Platform: IOS, Provider: FCM, Token: "new:APA91b"})
+		check(t, err)
+		wantList(t, r, ani, anis)
+		if anis.Platform != IOS || anis.Provider != FCM || anis.OperatingSystem != "iOS 18" {
+			t.Errorf("replaced by %+v", anis)
+		}
+		budis := register(t, r, budi, phone("new:APA91b"))
+		wantList(t, r, ani)
+		wantList(t, r, budi, budis)
+		budis = register(t, r, budi, Device{Platform: IOS, Provider: FCM, Token: "new:APA91b"})
+		wantList(t, r, budi, budis)
+		check(t, r.Remove(ctx, budi, Android, "new:APA91b"))
+		wantList(t, r, budi)
+	})
+}
+
+func TestInvalidProviders(t *testing.T) {
+	t.Parallel()
+	wantInvalid(t, Device{Platform: IOS, Provider: "apns2", Token: "a"}.validate(), "provider")
+	wantInvalid(t, Device{Platform: Android, Provider: FCM, Token: "a"}.validate(), "provider")
+	wantInvalid(t, Device{Platform: IOS, Token: "a:b"}.validate(), "token")
+	wantInvalid(t, Device{Platform: IOS, Provider: FCM, Token: "a/b"}.validate(), "token")
+	wantInvalid(t, Device{Platform: IOS, Provider: FCM, Token: "a", Environment: "sandbox"}.validate(), "environment")
+	check(t, Device{Platform: IOS, Provider: FCM, Token: "a:b"}.validate())
+}

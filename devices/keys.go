@@ -10,7 +10,7 @@ import (
 // its user or token.
 type keys struct{ parts *rdb.Partitions }
 
-// of returns a key of a device token, or of its phone.
+// of returns a key of a device token, or of its phone; p is the platform that has such tokens.
 func (k keys) of(kind string, p Platform, token string) string {
 	token = stem(token)
 	return k.parts.Key(k.parts.Of(token), kind+":"+string(p)+":"+token)

@@ -23,11 +23,11 @@ func (o Owner) Owns(user int64, d Device) bool {
 }
 
 // OwnerKey returns the key of the owner record of a device's token, a string that
-// [ReadAdmission] reads. Only Platform and Token of the device matter.
-func (r *Registry) OwnerKey(d Device) string { return r.keys.owner(d.Platform, d.Token) }
+// [ReadAdmission] reads. Only Platform, Provider and Token of the device matter.
+func (r *Registry) OwnerKey(d Device) string { return r.keys.owner(d.tokens(), d.Token) }
 
 // Owners returns who owns each device's token now, in the order of ds, in one
-// round trip. Only Platform and Token of the devices matter.
+// round trip. Only Platform, Provider and Token of the devices matter.
 func (r *Registry) Owners(ctx context.Context, ds []Device) ([]Owner, error) {
 	if len(ds) == 0 {
 		return nil, nil
@@ -35,7 +35,7 @@ func (r *Registry) Owners(ctx context.Context, ds []Device) ([]Owner, error) {
 	pipe := r.redis.Pipeline()
 	cmds := make([]*redis.StringCmd, len(ds))
 	for i := range ds {
-		cmds[i] = pipe.Get(ctx, r.keys.owner(ds[i].Platform, ds[i].Token))
+		cmds[i] = pipe.Get(ctx, r.keys.owner(ds[i].tokens(), ds[i].Token))
 	}
 	_, _ = pipe.Exec(ctx) // each answer has its own error
 

@@ -28,7 +28,7 @@ const (
 type Announcement func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, even if another user owned it, and lists
-// the device under them; of d only Platform, Token, FID, App, Environment and what the app said of itself are used.
+// the device under them; of d only Platform, Provider, Token, FID, App, Environment and what the app said of itself are used.
 // It returns the device as registered, without preferences. A device that the user has
 // already is refreshed: it keeps its id, its preferences, the day of its last acceptance and the environment that
 // accepted it.
@@ -48,7 +48,7 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, announce 
 }
 
 // Replace gives the user's device that has oldToken the token of d, of which only Platform,
-// Token, FID, App and Environment are used; the last two may be empty, for what they were. It
+// Provider, Token, FID, App and Environment are used; the last two may be empty, for what they were. It
 // keeps its id, its preferences (which are not returned) and what the app said of
 // itself. The new token may have belonged to somebody else; the old one belongs to
 // nobody afterwards, unless it was registered again meanwhile. With two tokens of
@@ -57,11 +57,11 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, announce 
 // Errors are [ErrNotRegistered] and [ErrNotOwner] about the old token, [account.ErrErased],
 // [*account.InvalidError], and Redis'; after the latter it may be repeated.
 func (r *Registry) Replace(ctx context.Context, user int64, oldToken string, to Device) (Device, error) {
-	p, newToken := to.Platform, to.Token
+	p, newToken := to.tokens(), to.Token
 	if err := cmp.Or(account.Validate(user), validToken("old_token", p, oldToken), validToken("new_token", p, newToken), to.validateFID("new_token"), to.validate()); err != nil {
 		return Device{}, err
 	}
-	old, err := r.find(ctx, user, p, oldToken)
+	old, err := r.find(ctx, user, to, oldToken)
 	if err != nil {
 		return Device{}, err
 	}
@@ -80,10 +80,11 @@ func (r *Registry) Replace(ctx context.Context, user int64, oldToken string, to 
 	return d, nil
 }
 
-// find returns the user's device that has the token, at its record's generation.
-func (r *Registry) find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
+// find returns the user's device that has the token, of the kind that to has, at its record's
+// generation.
+func (r *Registry) find(ctx context.Context, user int64, to Device, token string) (Device, error) {
 	pipe := r.redis.Pipeline()
-	get := pipe.Get(ctx, r.keys.owner(p, token))
+	get := pipe.Get(ctx, r.keys.owner(to.tokens(), token))
 	list := pipe.HVals(ctx, r.keys.devices(user))
 	_, _ = pipe.Exec(ctx) // each answer has its own error
 
@@ -95,13 +96,13 @@ func (r *Registry) find(ctx context.Context, user int64, p Platform, token strin
 	if err != nil {
 		return Device{}, err
 	}
-	d := Device{}
+	d := Device{Platform: to.Platform, Provider: to.Provider}
 	for _, l := range listed {
 		if l.ID == owner.id {
 			d = l
 		}
 	}
-	d.ID, d.Platform, d.Token, d.Generation = owner.id, p, token, owner.Generation
+	d.ID, d.Token, d.Generation = owner.id, token, owner.Generation
 	return d, nil
 }
 
@@ -167,7 +168,7 @@ func (r *Registry) claim(ctx context.Context, p placement) (d Device, before rec
 	if p.keepID {
 		keep = "1"
 	}
-	cmd, unconfirmed := r.batcher.Run(ctx, claimScript, []string{r.keys.owner(d.Platform, d.Token)}, p.user, d.ID, keep)
+	cmd, unconfirmed := r.batcher.Run(ctx, claimScript, []string{r.keys.owner(d.tokens(), d.Token)}, p.user, d.ID, keep)
 	if unconfirmed != nil {
 		unconfirmed = fmt.Errorf("claim device: %w", unconfirmed)
 		if !errors.Is(unconfirmed, rdb.ErrReplicas) {
@@ -201,7 +202,7 @@ func (r *Registry) enlist(ctx context.Context, p placement, d Device) (state str
 	}
 	users, member := r.parts.Listing(p.user)
 	keys := []string{r.keys.devices(p.user), users, r.parts.Tombstone(p.user)}
-	args := []any{d.ID, string(d.Platform), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation, member}
+	args := []any{d.ID, string(d.tokens()), d.Token, d.Generation, data, r.maxPerUser, p.replaces.Token, p.replaces.Generation, member}
 	if p.announce != nil {
 		stream, field, value := p.announce(d)
 		keys = append(keys, stream)

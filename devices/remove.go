@@ -12,6 +12,9 @@ import (
 // push starts to it, then the listing. A registration that comes in between
 // stays.
 //
+// For a token of Firebase p is Android, also where the device runs iOS; so it is wherever a
+// token alone names a device.
+//
 // Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Remove(ctx context.Context, user int64, p Platform, token string) error {
 	if err := ValidToken(p, token); err != nil {
@@ -52,7 +55,7 @@ func (r *Registry) listedAs(ctx context.Context, user int64, p Platform, token s
 		return Device{}, err
 	}
 	for _, d := range list {
-		if d.Platform == p && d.Token == token {
+		if d.tokens() == p && d.Token == token {
 			return d, nil
 		}
 	}
@@ -82,7 +85,7 @@ func (r *Registry) Unlist(ctx context.Context, user int64, d Device) error {
 // release takes the token from the user if it is still of d's generation, and
 // reports whether nobody owns that generation any more.
 func (r *Registry) release(ctx context.Context, user int64, d Device) (bool, error) {
-	keys := []string{r.keys.owner(d.Platform, d.Token)}
+	keys := []string{r.keys.owner(d.tokens(), d.Token)}
 	released, err := r.runBool(ctx, releaseScript, keys, user, d.Generation, int(releasedTTL.Seconds()))
 	if err != nil {
 		err = fmt.Errorf("release device: %w", err)

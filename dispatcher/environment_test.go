@@ -268,3 +268,24 @@ func TestAppsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// An iOS app on Firebase gets its pushes from FCM, by a route of its own.
+func TestFirebaseOnIOS(t *testing.T) {
+	t.Parallel()
+	toFirebase := push.Route{App: push.DefaultApp, Platform: "ios"}
+	firebase := newPhone(nil)
+	w := newWorld(t, func(o *Options) { o.Senders[toFirebase] = firebase })
+	d := devices.Device{Platform: devices.IOS, Provider: devices.FCM, Token: "a:b"}
+	if _, err := w.opts.Devices.Register(t.Context(), 66, d, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	w.publish(promo)
+	s := w.status("promo-1", is("accepted"))
+	if len(s.Devices) != 1 || s.Devices[0].Route != toFirebase || s.Devices[0].Attempts != 1 {
+		t.Errorf("%+v", s.Devices)
+	}
+	if got := firebase.pushes(); len(got) != 1 || len(w.ios.pushes()) != 0 || len(w.android.pushes()) != 0 {
+		t.Errorf("FCM got %d pushes for iOS, APNs %d, Android %d", len(got), len(w.ios.pushes()), len(w.android.pushes()))
+	}
+}

@@ -37,6 +37,9 @@ func providerChecks(cfg *config.Config) []check {
 	for _, a := range cfg.AllApps() {
 		routes := app.Routes(a)
 		for _, route := range routes {
+			if app.ByFirebase(route) { // the project of Android
+				continue
+			}
 			checks = append(checks, routeCheck(cfg, a, route))
 		}
 		section := cfg.Section(a.Name)

@@ -46,6 +46,21 @@ func newNotification(d *push.Delivery, topic string) *apns2.Notification {
 	return n
 }
 
+// firebaseReserve is what Firebase may add to a payload, in bytes.
+const firebaseReserve = 512
+
+// ForFirebase returns the header and the payload of a delivery that Firebase passes on to
+// APNs. It leaves room for what Firebase adds, and names no topic, which Firebase knows.
+func ForFirebase(d *push.Delivery) (header map[string]string, body []byte) {
+	n := newNotification(d, "")
+	return map[string]string{
+		"apns-push-type":   string(n.PushType),
+		"apns-priority":    strconv.Itoa(n.Priority),
+		"apns-expiration":  strconv.FormatInt(n.Expiration.Unix(), 10),
+		"apns-collapse-id": n.CollapseID,
+	}, fitted(d, maxPayload-firebaseReserve)
+}
+
 // collapseID returns the tag if it is a valid apns-collapse-id, and otherwise its SHA-256.
 func collapseID(tag string) string {
 	if len(tag) <= maxCollapseID && isVisibleASCII(tag) {
@@ -67,16 +82,19 @@ func isVisibleASCII(s string) bool {
 }
 
 // payload returns the JSON of a push, reduced to the size that APNs accepts.
-func payload(d *push.Delivery) []byte {
+func payload(d *push.Delivery) []byte { return fitted(d, maxPayload) }
+
+// fitted is payload for a limit in bytes.
+func fitted(d *push.Delivery, limit int) []byte {
 	if d.BadgeAlone {
 		return append(strconv.AppendInt([]byte(`{"aps":{"badge":`), int64(d.Badge), 10), "}}"...)
 	}
 	c := provider.ContentOf(d)
 	p := build(d, c)
-	if wireSize(p) <= maxPayload {
+	if wireSize(p) <= limit {
 		return p
 	}
-	c = provider.Fit(c, maxPayload, func(c provider.Content) int { return wireSize(build(d, c)) })
+	c = provider.Fit(c, limit, func(c provider.Content) int { return wireSize(build(d, c)) })
 	return build(d, c)
 }
 

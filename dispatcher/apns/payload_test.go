@@ -2,6 +2,8 @@ package apns
 
 import (
 	"encoding/json"
+	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +161,23 @@ func TestPayloadFits(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Firebase gets the header and payload of APNs, smaller by what it adds.
+func TestForFirebase(t *testing.T) {
+	d := delivery()
+	header, body := ForFirebase(d)
+	n := newNotification(d, "")
+	want := map[string]string{
+		"apns-push-type": "alert", "apns-priority": "10",
+		"apns-expiration": strconv.FormatInt(n.Expiration.Unix(), 10), "apns-collapse-id": n.CollapseID,
+	}
+	if !maps.Equal(header, want) || string(body) != string(payload(d)) {
+		t.Errorf("header %v, body %s", header, body)
+	}
+	d.Body = strings.Repeat("x", 5000)
+	if _, body := ForFirebase(d); wireSize(body) > maxPayload-firebaseReserve || !json.Valid(body) {
+		t.Errorf("%d bytes", wireSize(body))
 	}
 }

@@ -20,8 +20,8 @@ var ofOtherEnvironment = map[push.Reason]bool{"BadEnvironmentKeyIdInToken": true
 // route returns the way to a device.
 func (w *Workers) route(d devices.Device) push.Route {
 	r := push.Route{App: cmp.Or(d.App, push.DefaultApp), Platform: string(d.Platform)}
-	if d.Platform != devices.IOS {
-		r.Environment = d.Environment // the push service of a browser; empty on Android
+	if d.Platform != devices.IOS || d.Provider == devices.FCM {
+		r.Environment = d.Environment // the push service of a browser; empty with FCM
 		return r
 	}
 	r.Environment = cmp.Or(d.Environment, d.Learned, w.Environments[r.App], push.Production)
@@ -37,7 +37,7 @@ func asksElsewhere(d devices.Device) bool { return d.Suspect != nil && d.Suspect
 // elsewhere reports whether a BadDeviceToken that a device got by a route is to be followed by
 // an attempt in the other environment.
 func (w *Workers) elsewhere(d devices.Device, r push.Route) bool {
-	return d.Platform == devices.IOS && d.Environment == "" && !d.Missed && !asksElsewhere(d) && w.apps[r.Elsewhere()] != nil
+	return d.Platform == devices.IOS && d.Provider == "" && d.Environment == "" && !d.Missed && !asksElsewhere(d) && w.apps[r.Elsewhere()] != nil
 }
 
 // report tells the apps what the answer to a job shows. A BadDeviceToken is evidence against

@@ -59,6 +59,7 @@ func (w *Workers) redisNow(t *task) time.Time { return w.Now().Add(t.ahead) }
 type deviceOutcome struct {
 	App      string `json:"app,omitempty"` // absent: the default one
 	Platform string `json:"platform"`
+	Provider string `json:"provider,omitempty"` // fcm for iOS by Firebase
 	// Environment of APNs; absent: production.
 	Environment string      `json:"environment,omitempty"`
 	Outcome     string      `json:"outcome"`
@@ -77,8 +78,11 @@ func outcomeBy(r push.Route) deviceOutcome {
 	if o.App == push.DefaultApp {
 		o.App = ""
 	}
-	if o.Environment == push.Production {
+	switch {
+	case o.Environment == push.Production:
 		o.Environment = ""
+	case o.Platform == string(devices.IOS) && o.Environment == "":
+		o.Provider = string(devices.FCM)
 	}
 	return o
 }
@@ -90,6 +94,9 @@ func (o *deviceOutcome) route() push.Route {
 	case "":
 		return push.Route{}
 	case devices.IOS:
+		if o.Provider == string(devices.FCM) {
+			break
+		}
 		r.Environment = cmp.Or(o.Environment, push.Production)
 	}
 	return r

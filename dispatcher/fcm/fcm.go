@@ -1,4 +1,4 @@
-// Package fcm sends pushes to Android phones through the HTTP v1 API of Firebase Cloud
+// Package fcm sends pushes to Android phones, and to iPhones whose apps use Firebase, through the HTTP v1 API of Firebase Cloud
 // Messaging, with Google's SDK. It implements [push.Sender].
 //
 // classify.go maps answers to outcomes and payload.go builds messages, both with pure
@@ -45,6 +45,9 @@ type Options struct {
 	InFlight map[push.Lane]int
 	// Timeout bounds one request on the wire; [provider.DefaultTimeout] when zero.
 	Timeout time.Duration
+	// APNs returns the header and the payload of a push that goes to iOS. When it is nil,
+	// pushes go to Android.
+	APNs func(*push.Delivery) (header map[string]string, payload []byte)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -53,6 +56,7 @@ type Options struct {
 // concurrent use.
 type Sender struct {
 	now     func() time.Time
+	apns    func(*push.Delivery) (header map[string]string, payload []byte)
 	tokens  *tokenCache // nil without credentials
 	pools   provider.Pools
 	clients [len(push.Lanes)]*messaging.Client
@@ -74,7 +78,7 @@ func New(ctx context.Context, o Options) (*Sender, error) {
 	if err != nil || endpoint.Scheme != "https" || endpoint.Host == "" || endpoint.RawQuery != "" {
 		return nil, fmt.Errorf("fcm: endpoint %q is not https://host/v1", o.Endpoint)
 	}
-	s := &Sender{now: o.Now}
+	s := &Sender{now: o.Now, apns: o.APNs}
 	switch {
 	case len(o.CredentialsJSON) > 0:
 		if s.tokens, err = newTokenCache(o.CredentialsJSON, o.RootCAs, o.Now); err != nil {
@@ -132,9 +136,21 @@ func (n noRetry) RoundTrip(req *http.Request) (*http.Response, error) {
 // push, it repeats the request with a new one.
 func (s *Sender) Send(ctx context.Context, d *push.Delivery) push.Result {
 	return s.push(ctx, provider.Attempt{Check: d.Check}, func(ctx context.Context) error {
-		_, err := s.clients[d.Lane].Send(ctx, message(d, s.now()))
+		m, err := s.message(d)
+		if err == nil {
+			_, err = s.clients[d.Lane].Send(ctx, m)
+		}
 		return err
 	})
+}
+
+// message returns the FCM message of a delivery.
+func (s *Sender) message(d *push.Delivery) (*messaging.Message, error) {
+	if s.apns == nil {
+		return message(d, s.now()), nil
+	}
+	header, payload := s.apns(d)
+	return appleMessage(d, header, payload)
 }
 
 // push makes one attempt, and another one with a new access token if the first was refused.

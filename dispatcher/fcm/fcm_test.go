@@ -81,6 +81,25 @@ func TestSendToAnInstallation(t *testing.T) {
 	}
 }
 
+// A push to iOS is the part for APNs alone.
+func TestSendToIOS(t *testing.T) {
+	sb, s := start(t, sandbox.Options{History: 10}, func(o *Options) {
+		o.APNs = func(d *push.Delivery) (map[string]string, []byte) {
+			return map[string]string{"apns-priority": "10", "apns-collapse-id": d.Tag},
+				[]byte(`{"aps":{"alert":{"title":"Nego"},"badge":7,"interruption-level":"active"},"data":{"type":"nego","details":{"id":51588}}}`)
+		}
+	})
+	if r := s.Send(testContext(t), delivery()); r.Outcome != push.Accepted {
+		t.Errorf("got %+v", r)
+	}
+	want := `{"apns":{"headers":{"apns-collapse-id":"nego:51588","apns-priority":"10"},` +
+		`"payload":{"aps":{"alert":{"title":"Nego"},"badge":7,"interruption-level":"active"},` +
+		`"data":{"type":"nego","details":{"id":51588}}}},"token":"` + deviceToken + `"}`
+	if got := string(sb.Pushes()[0].Body); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestProbe(t *testing.T) {
 	sb, s := start(t, sandbox.Options{History: 1}, nil)
 	ctx := testContext(t)

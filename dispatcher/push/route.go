@@ -19,7 +19,7 @@ const (
 type Route struct {
 	App         string
 	Platform    string // "android", "ios" or "web"
-	Environment string // of APNs, or the push service of a browser; empty for FCM, which has but one
+	Environment string // of APNs, or the push service of a browser; empty for FCM, also for that of iOS apps on Firebase
 }
 
 // String returns the route's name, such as "default.android" or "seller.ios.sandbox". It is

@@ -29,17 +29,37 @@ type platform struct {
 	name  devices.Platform
 	token string // the parameter that holds a device's token
 	fid   bool   // the token is a Firebase installation id
+	via   devices.Provider
+}
+
+// tokens returns the platform whose tokens the devices have, by which a token alone names one.
+func (p platform) tokens() devices.Platform {
+	if p.via == devices.FCM {
+		return devices.Android
+	}
+	return p.name
 }
 
 var (
-	android    = platform{devices.Android, "reg_id", false}
-	androidFID = platform{devices.Android, "fid", true}
-	ios        = platform{devices.IOS, "token", false}
+	android    = platform{devices.Android, "reg_id", false, ""}
+	androidFID = platform{devices.Android, "fid", true, ""}
+	ios        = platform{devices.IOS, "token", false, ""}
+	iosFCM     = platform{devices.IOS, "token", false, devices.FCM}
 )
 
 // by returns the platform with the parameter by which a request names a device: Android's
-// have a registration token or an installation id. The parameter's name begins with prefix.
+// have a registration token or an installation id, and those of iOS a token of APNs or of
+// Firebase. The parameter's name begins with prefix.
 func (p platform) by(in *params, prefix string) platform {
+	if p == ios {
+		switch in.text("provider") {
+		case "fcm":
+			return iosFCM
+		case "", "apns":
+		default:
+			in.reject("provider", "is none of apns and fcm")
+		}
+	}
 	if p != android || in.text(prefix+androidFID.token) == "" {
 		return p
 	}
@@ -101,6 +121,7 @@ func readDevice(in *params, p platform) devices.Device {
 		Platform:        p.name,
 		Token:           in.text(p.token),
 		FID:             p.fid,
+		Provider:        p.via,
 		Model:           in.text("model"),
 		Manufacturer:    in.text("manufacturer"),
 		ProductName:     in.text("product_name", "name"),
@@ -134,7 +155,7 @@ func (reg *registration) updateDevice(p platform) func(*http.Request, int64) (re
 		from, to := p.by(in, "old_"), p.by(in, "new_")
 		before := in.text("old_" + from.token)
 		after := devices.Device{
-			Platform: p.name, Token: in.text("new_" + to.token), FID: to.fid, App: reg.app(in), Environment: in.text("environment"),
+			Platform: p.name, Token: in.text("new_" + to.token), FID: to.fid, Provider: to.via, App: reg.app(in), Environment: in.text("environment"),
 		}
 		if err = in.err(); err == nil {
 			err = reg.added.allow(r, user)
@@ -165,7 +186,7 @@ func (reg *registration) removeDevice(p platform) func(*http.Request, int64) (re
 			err = reg.removed.allow(r, user)
 		}
 		if err == nil {
-			err = reg.devices.Remove(r.Context(), user, p.name, token)
+			err = reg.devices.Remove(r.Context(), user, p.tokens(), token)
 		}
 		switch {
 		case errors.Is(err, devices.ErrNotOwner):
@@ -187,7 +208,7 @@ func deviceIn(in *params) (p platform, token string) {
 		case token != "":
 			in.reject(other.token, "cannot be given beside "+p.token)
 		default:
-			p, token = other, named
+			p, token = other.by(in, ""), named
 		}
 	}
 	return p, token
@@ -207,7 +228,7 @@ func (reg *registration) logOut(r *http.Request, user int64) (reply, error) {
 		err = reg.removed.allow(r, user)
 	}
 	if err == nil {
-		err = reg.devices.Remove(r.Context(), user, p.name, token)
+		err = reg.devices.Remove(r.Context(), user, p.tokens(), token)
 	}
 	switch {
 	case errors.Is(err, devices.ErrNotRegistered):

@@ -52,6 +52,10 @@ func TestInvalidDevices(t *testing.T) {
 		{"PUT", iosPath, "new_token=B", textDeviceUnchanged, "old_token"},
 		{"PATCH", iosPath, "old_token=A&new_token=a:b", textDeviceUnchanged, "new_token"},
 		{"DELETE", androidPath, "", textOfCode + "invalid", "reg_id"},
+		{"POST", iosPath, "token=a:b&provider=apns", textDeviceNotAdded, "token"},
+		{"POST", iosPath, "token=a&provider=gcm", textDeviceNotAdded, "provider"},
+		{"POST", iosPath, "token=a%20b&provider=fcm", textDeviceNotAdded, "token"},
+		{"POST", iosPath, "token=a&provider=fcm&environment=sandbox", textDeviceNotAdded, "environment"},
 		{"POST", androidPath, "fid=a.b", textDeviceNotAdded, "fid"},
 		{"POST", androidPath, "fid=A&reg_id=B", textDeviceNotAdded, "fid"},
 		{"POST", iosPath, "fid=A", textDeviceNotAdded, "token"},
@@ -142,6 +146,34 @@ func TestInstallationIDs(t *testing.T) {
 	w.must(w.basic(ani, "PATCH", "/v2/notifications/config.json", "reg_id=new&config[private]=1"), 200)
 	w.must(w.basic(ani, "POST", androidPath, "fid="+fid), 200)
 	w.must(w.basic(ani, "GET", "/v2/notifications/config.json?fid="+fid, ""), 200)
+}
+
+// An iOS app on Firebase registers a token of Firebase, and says so in each request.
+func TestIOSAppsOnFirebase(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, tc := range []struct {
+		method, path, form string
+		want               string
+	}{
+		{"POST", iosPath, "token=a:b&provider=fcm", "[ios fcm a:b]"},
+		{"PATCH", iosPath, "old_token=a:b&new_token=c:d&provider=fcm", "[ios fcm c:d]"},
+		{"PATCH", "/v2/notifications/config.json", "token=c:d&provider=fcm&config[private]=1", "[ios fcm c:d]"},
+		{"GET", "/v2/notifications/config.json?provider=fcm&token=c:d", "", "[ios fcm c:d]"},
+		{"DELETE", iosPath, "token=c:d&provider=fcm", "[]"},
+		{"POST", iosPath, "token=e:f&provider=fcm", "[ios fcm e:f]"},
+		{"DELETE", logoutPath, "token=e:f&provider=fcm", "[]"},
+	} {
+		w.must(w.basic(ani, tc.method, tc.path, tc.form), 200)
+		listed, err := w.options.Devices.(*devices.Registry).List(t.Context(), 66)
+		check(t, err)
+		got := []string{}
+		for _, d := range listed {
+			got = append(got, fmt.Sprintf("%s %s %s", d.Platform, d.Provider, d.Token))
+		}
+		if fmt.Sprint(got) != tc.want {
+			t.Errorf("%s %s: %q, want %s", tc.method, tc.form, got, tc.want)
+		}
+	}
 }
 
 // Registrations and removals are limited by user and by address, apart from each other.

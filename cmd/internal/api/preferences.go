@@ -52,7 +52,7 @@ func (prefs *preferences) showConfig(r *http.Request, user int64) (reply, error)
 	}
 	var c config
 	if token != "" {
-		device, err := prefs.devices.Preferences(r.Context(), user, p.name, token)
+		device, err := prefs.devices.Preferences(r.Context(), user, p.tokens(), token)
 		if err != nil {
 			return reply{}, noConfig(textNoDevice, p.blame(err))
 		}
@@ -139,10 +139,10 @@ func setQuietHours(ctx context.Context, p Profiles, d Deliveries, user int64, qu
 // prefer switches the preferences in wanted on or off for a device, if there are any.
 func (prefs *preferences) prefer(ctx context.Context, user int64, p platform, token string, wanted map[string]bool) (*devices.Preferences, error) {
 	if len(wanted) == 0 {
-		now, err := prefs.devices.Preferences(ctx, user, p.name, token)
+		now, err := prefs.devices.Preferences(ctx, user, p.tokens(), token)
 		return &now, err
 	}
-	now, err := prefs.devices.Prefer(ctx, user, p.name, token, func(now *devices.Preferences) {
+	now, err := prefs.devices.Prefer(ctx, user, p.tokens(), token, func(now *devices.Preferences) {
 		for name, on := range wanted {
 			if name == privateMember {
 				now.Private = on

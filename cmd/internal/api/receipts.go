@@ -33,7 +33,7 @@ func (rs *receipts) accept(r *http.Request, user int64) (reply, error) {
 	}
 	device := ""
 	if token != "" {
-		d, err := rs.devices.Find(r.Context(), user, p.name, token)
+		d, err := rs.devices.Find(r.Context(), user, p.tokens(), token)
 		if err != nil {
 			return reply{}, noConfig(textNoDevice, p.blame(err))
 		}

@@ -49,12 +49,18 @@ func NewSenders(ctx context.Context, cfg *config.Config) (Senders, error) {
 	return senders, nil
 }
 
-// Routes returns the routes of an app that the configuration enables: Android first, and of
+// ByFirebase reports whether a route is that of FCM to iOS.
+func ByFirebase(r push.Route) bool {
+	return r.Platform == string(devices.IOS) && r.Environment == ""
+}
+
+// Routes returns the routes of an app that the configuration enables: FCM's first, and of
 // the environments of APNs the one that is tried first.
 func Routes(a config.App) []push.Route {
 	var routes []push.Route
 	if a.FCM.Enabled() {
-		routes = append(routes, push.Route{App: a.Name, Platform: string(devices.Android)})
+		routes = append(routes, push.Route{App: a.Name, Platform: string(devices.Android)},
+			push.Route{App: a.Name, Platform: string(devices.IOS)})
 	}
 	if !a.APNs.Enabled() {
 		return routes
@@ -70,8 +76,8 @@ func Routes(a config.App) []push.Route {
 
 // NewSender makes the sender of one of an app's routes.
 func NewSender(ctx context.Context, cfg *config.Config, a config.App, route push.Route) (Sender, error) {
-	if route.Platform == string(devices.Android) {
-		s, err := newFCM(ctx, cfg, a.FCM)
+	if route.Environment == "" {
+		s, err := newFCM(ctx, cfg, a.FCM, route)
 		if err != nil {
 			return nil, fmt.Errorf("%sfcm: %w", cfg.Section(a.Name), err)
 		}
@@ -99,7 +105,7 @@ func (s Senders) Warm(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	for _, a := range cfg.AllApps() {
 		routes := Routes(a)
 		for i, route := range routes {
-			if i > 0 && routes[i-1] == route.Elsewhere() {
+			if ByFirebase(route) || i > 0 && routes[i-1] == route.Elsewhere() {
 				continue
 			}
 			if err := s[route].Warm(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
@@ -143,12 +149,15 @@ func environments(cfg *config.Config) map[string]string {
 	return home
 }
 
-func newFCM(ctx context.Context, cfg *config.Config, c config.FCM) (*fcm.Sender, error) {
+func newFCM(ctx context.Context, cfg *config.Config, c config.FCM, route push.Route) (*fcm.Sender, error) {
 	o := fcm.Options{
 		ProjectID: c.ProjectID,
 		Endpoint:  FCMEndpoint(c),
 		InFlight:  inFlight(cfg.Push.InFlight),
 		Timeout:   requestTimeout(cfg),
+	}
+	if ByFirebase(route) {
+		o.APNs = apns.ForFirebase
 	}
 	var err error
 	if o.CredentialsJSON, err = readFile(c.CredentialsFile); err != nil {
