@@ -145,7 +145,7 @@ func New(o Options) *Dispatcher {
 	})
 	d.Outbox = outbox.New(outbox.Options{
 		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Bodies: o.Inbox.Texts, Consumer: consumer, Lease: o.Lease,
-		RetryFor: o.RetryFor, Cluster: o.Cluster, Routes: routeNames(o.Senders), Fragments: append(delivery.Fragments(), report.Fragment, broadcast.Fragment),
+		RetryFor: o.RetryFor, Cluster: o.Cluster, Routes: routeNames(o.Senders), Fragments: append(delivery.Fragments(o.Inbox), report.Fragment, broadcast.Fragment),
 		Log: o.Log, Now: o.Now,
 	})
 	o.Metrics.MustRegister(outbox.NewCollector(d.Outbox))

@@ -17,24 +17,29 @@ import (
 var shadeSource string
 var shadeScript = script(strings.ReplaceAll(shadeSource, "SHADE", quote(shadeKey))).ReadOnly()
 
-// ShadeSource is the Lua that [Shades.Shown] and [Shades.Told] have keys and arguments for:
+// shadeChangeSource is the Lua that Shown and Told have keys and arguments for:
 // the body of a function with the parameters keys and args, both tables of strings. It does
 // not fail if the keys are a hash and sorted sets, or missing.
 //
 //go:embed shade_change.lua
-var ShadeSource string
+var shadeChangeSource string
 
-// Shades keeps, for each user whom anything was pushed to, what is on the screens of the
+// shades keeps, for each user whom anything was pushed to, what is on the screens of the
 // user's devices, so that what is read on one of them is taken down on the others. Scripts
 // that mark something as read ask for the user's dismissal: an entry of the outbox that is
 // due a second later, once for all that is read until then.
-type Shades struct{ *base }
+type shades struct{ *base }
+
+// Source returns the Lua that Shown and Told have keys and arguments for: the body of a
+// function with the parameters keys and args. It does not fail if the keys are a hash and
+// sorted sets, or missing.
+func (s *shades) Source() string { return shadeChangeSource }
 
 // On reports whether devices are told what was read.
-func (s *Shades) On() bool { return s.options.Dismissals != nil }
+func (s *shades) On() bool { return s.options.Dismissals != nil }
 
 // Look reads the shades of users in the order of users, in one round trip for each shard.
-func (s *Shades) Look(ctx context.Context, b *rdb.Batcher, users []int64) []model.Shade {
+func (s *shades) Look(ctx context.Context, b *rdb.Batcher, users []int64) []model.Shade {
 	commands := make([]*rdb.Command, len(users))
 	for i, user := range users {
 		k := s.keys(user)
@@ -94,10 +99,10 @@ func parseScreen(value string) (s model.Screen, ok bool) {
 	return s, true
 }
 
-// Shown returns the keys and arguments with which [ShadeSource] notes that devices show a
+// Shown returns the keys and arguments with which [shades.Source] notes that devices show a
 // notification: by device the badge that came with it, or -1. Tag may name a conversation.
 // looked is the time of the facts that the badge is of.
-func (s *Shades) Shown(user int64, tag, id string, looked time.Time, badges map[string]int) (keys []string, args []any) {
+func (s *shades) Shown(user int64, tag, id string, looked time.Time, badges map[string]int) (keys []string, args []any) {
 	k := s.keys(user)
 	unread, message := k.unread(), "0"
 	if conversation, ok := model.SubjectConversation(tag); ok {
@@ -111,9 +116,9 @@ func (s *Shades) Shown(user int64, tag, id string, looked time.Time, badges map[
 	return []string{k.shade(), delayed, unread}, args
 }
 
-// Told returns the keys and arguments with which [ShadeSource] notes that a device was told
+// Told returns the keys and arguments with which [shades.Source] notes that a device was told
 // what was read. looked is the time of the facts.
-func (s *Shades) Told(user int64, looked time.Time, t *model.Telling) (keys []string, args []any) {
+func (s *shades) Told(user int64, looked time.Time, t *model.Telling) (keys []string, args []any) {
 	k := s.keys(user)
 	delayed, entry := s.options.Dismissals(user)
 	owed := ""

@@ -90,7 +90,7 @@ type Store struct {
 	Eraser        *Eraser        // erase users
 	Auditor       *Auditor       // compare counters with what they count
 	Sweeper       *Sweeper       // drop old data
-	Shades        *Shades        // what devices show
+	Shades        *shades        // what devices show
 
 	*base
 }
@@ -121,7 +121,7 @@ func New(opts Options) *Store {
 		Eraser:        &Eraser{base: b, conversations: conversations, live: live},
 		Auditor:       &Auditor{base: b},
 		Sweeper:       &Sweeper{base: b, conversations: conversations},
-		Shades:        &Shades{base: b},
+		Shades:        &shades{base: b},
 		base:          b,
 	}
 }

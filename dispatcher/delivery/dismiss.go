@@ -28,8 +28,9 @@ const (
 	backgroundEach = time.Hour           // in which an iPhone gets two background pushes at most
 )
 
-// shadeFragment changes what devices show in the script that settles a push.
-var shadeFragment = outbox.Fragment{Name: "shade", Source: inbox.ShadeSource, Types: []string{"hash", "zset", "zset"}}
+// shadeFragment is the name of the fragment that changes what devices show in the script that
+// settles a push.
+const shadeFragment = "shade"
 
 // beginDismissal gives a dismissal what other entries got when they were stored.
 func (w *Workers) beginDismissal(e *outbox.Entry) {
@@ -39,7 +40,10 @@ func (w *Workers) beginDismissal(e *outbox.Entry) {
 
 // lookAtScreens looks up what devices show, for dismissals and for pushes that owe something
 // to an iPhone, in one round trip.
-func lookAtScreens(ctx context.Context, shades *inbox.Shades, b *rdb.Batcher, tasks []*task, facts []inbox.PushFacts) {
+func lookAtScreens(ctx context.Context, shades interface {
+	On() bool
+	Look(ctx context.Context, b *rdb.Batcher, users []int64) []model.Shade
+}, b *rdb.Batcher, tasks []*task, facts []inbox.PushFacts) {
 	var looking []*task
 	var users []int64
 	for i, t := range tasks {
@@ -193,7 +197,7 @@ func (w *Workers) noteShown(j *job) {
 // shadeChanges returns what settling a task changes in the shade.
 func (w *Workers) shadeChanges(t *task) (changes []outbox.Addition) {
 	add := func(keys []string, args []any) {
-		changes = append(changes, outbox.Addition{Fragment: shadeFragment.Name, Keys: keys, Args: args})
+		changes = append(changes, outbox.Addition{Fragment: shadeFragment, Keys: keys, Args: args})
 	}
 	if len(t.shown) > 0 {
 		add(w.Inbox.Shades.Shown(t.entry.User, cmp.Or(t.entry.Tag, t.entry.ID), t.entry.ID, t.looked, t.shown))

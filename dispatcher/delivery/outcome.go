@@ -10,6 +10,7 @@ import (
 	"github.com/kabar-gateway/kabar/devices"
 	"github.com/kabar-gateway/kabar/dispatcher/outbox"
 	"github.com/kabar-gateway/kabar/dispatcher/push"
+	"github.com/kabar-gateway/kabar/inbox"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -17,7 +18,10 @@ import (
 var amendFragment = outbox.Fragment{Name: "amend", Source: devices.AmendSource, Types: []string{"hash"}}
 
 // Fragments returns the fragments that the outbox must know for this package.
-func Fragments() []outbox.Fragment { return []outbox.Fragment{amendFragment, shadeFragment} }
+func Fragments(store *inbox.Store) []outbox.Fragment {
+	shade := outbox.Fragment{Name: shadeFragment, Source: store.Shades.Source(), Types: []string{"hash", "zset", "zset"}}
+	return []outbox.Fragment{amendFragment, shade}
+}
 
 // answered decides what follows from a provider's answer to a job, and finishes the job.
 func (l *lane) answered(j *job, r push.Result) {
