@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"time"
 
@@ -148,7 +149,8 @@ func appendVisible(b []byte, d *push.Delivery, c provider.Content) []byte {
 		b = append(strconv.AppendFloat(b, p.APNs.RelevanceScore, 'g', -1, 64), ',')
 	}
 	b = appendText(b, "target-content-id", p.APNs.TargetContentID)
-	if p.Image != "" { // a service extension downloads it
+	takesDown := slices.ContainsFunc(c.Data, func(f push.Field) bool { return f.Name == push.FieldRead })
+	if p.Image != "" || takesDown { // a service extension downloads it, or takes down what was read
 		b = append(b, `"mutable-content":1,`...)
 	}
 	return bytes.TrimSuffix(b, []byte(","))

@@ -96,3 +96,12 @@ func TestPresentationFits(t *testing.T) {
 		}
 	}
 }
+
+// A push that also says what was read elsewhere wakes the app's service extension.
+func TestReadWakesTheExtension(t *testing.T) {
+	d := delivery()
+	d.Data = []push.Field{{Name: push.FieldRead, Value: []byte(`[{"id":"n","tag":"t","at":1}]`)}}
+	if got := string(payload(d)); !strings.Contains(got, `"mutable-content":1`) || !strings.Contains(got, `"data":{"read":[`) {
+		t.Errorf("payload %s", got)
+	}
+}

@@ -166,7 +166,7 @@ func readField(read []model.Shown) push.Field {
 		}
 	}
 	value, _ := json.Marshal(list) // strings and numbers always marshal
-	return push.Field{Name: "read", Value: value}
+	return push.Field{Name: push.FieldRead, Value: value}
 }
 
 // noteShown notes what an accepted push has changed on a device's screen.

@@ -28,6 +28,9 @@ const (
 	FieldLink  = "link"
 )
 
+// FieldRead is the member of a push's data that names what was read elsewhere.
+const FieldRead = "read"
+
 // The sounds that are not in the app.
 const (
 	SoundDefault = "default" // the system's
