@@ -28,10 +28,10 @@ const (
 type Announcement func(Device) (stream, field, value string)
 
 // Register makes the user the owner of d.Token, even if another user owned it, and lists
-// the device under them; of d only Platform, Provider, Token, FID, App, Environment and what the app said of itself are used.
-// It returns the device as registered, without preferences. A device that the user has
-// already is refreshed: it keeps its id, its preferences, the day of its last acceptance and the environment that
-// accepted it.
+// the device under them. Of d it uses Platform, Provider, Token, FID, App, Environment and
+// what the app said of itself. It returns the device as registered, without preferences. A
+// device that the user has already is refreshed: it keeps its id, its preferences, the day of
+// its last acceptance and the environment that accepted it.
 //
 // When the device is new in the user's list, the entry that announce returns is
 // added to its stream in the same script. Announce may be nil, and may be called
@@ -47,10 +47,10 @@ func (r *Registry) Register(ctx context.Context, user int64, d Device, announce 
 	return r.place(ctx, placement{user: user, device: d, announce: announce})
 }
 
-// Replace gives the user's device that has oldToken the token of d, of which only Platform,
-// Provider, Token, FID, App and Environment are used; the last two may be empty, for what they were. It
-// keeps its id, its preferences (which are not returned) and what the app said of
-// itself. The new token may have belonged to somebody else; the old one belongs to
+// Replace gives the user's device that has oldToken the token of another one. Of that it uses
+// Platform, Provider, Token, FID, App and Environment; an empty App or Environment stays what
+// it was. The device keeps its id, its preferences (which are not returned) and what the app
+// said of itself. The new token may have belonged to somebody else; the old one belongs to
 // nobody afterwards, unless it was registered again meanwhile. With two tokens of
 // one phone it is a refresh.
 //

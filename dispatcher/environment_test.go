@@ -82,8 +82,8 @@ func TestEnvironmentIsFound(t *testing.T) {
 	}
 }
 
-// BadDeviceToken is a verdict once both environments have said it, of which the second is asked
-// once for each registration, after the owner was read again.
+// BadDeviceToken is a verdict once both environments have said it. The second one is asked once
+// for each registration, after the owner was read again.
 func TestBothEnvironmentsCallTheTokenBad(t *testing.T) {
 	t.Parallel()
 	w, sandbox := newEnvironments(t, &bad, &bad)

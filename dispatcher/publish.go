@@ -45,8 +45,8 @@ const maxStored = 128
 
 // Publish stores events of a source (see event.ServiceSource) for each of their receivers,
 // once, and leaves their pushes in the outbox. An event with a time At is kept until then, and
-// its id is reserved. Results are in the order of the events. An
-// event succeeded when it is stored for every receiver.
+// its id is reserved. Results are in the order of the events. An event succeeded when it is
+// stored for every receiver.
 func (d *Dispatcher) Publish(ctx context.Context, source string, events ...*event.Event) []Published {
 	p := publishing{d: d, service: d.reports.Service(source), results: make([]Published, len(events)), events: events}
 	for n, e := range events {

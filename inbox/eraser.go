@@ -156,8 +156,8 @@ func (e *Eraser) Partners(ctx context.Context, user int64) ([]int64, error) {
 	return slices.Compact(partners), nil
 }
 
-// Scheduled returns the events of which a user has the record that Notifications.Schedule
-// has made.
+// Scheduled returns the events that wait for their time and have a user among their
+// receivers.
 func (e *Eraser) Scheduled(ctx context.Context, user int64) ([]string, error) {
 	k := e.keys(user)
 	events, err := e.redis.ZRange(ctx, k.recordIndex(), 0, -1).Result()

@@ -16,7 +16,7 @@ type Located struct {
 	ID      string
 	Type    string // that of a notification
 	Message *Message
-	// Event is the event under which its record is kept; "" when the record has expired.
+	// Event is the digest that names its record; "" when the record has expired.
 	Event     string
 	Broadcast string // key of the broadcast that it belongs to, or ""
 	Origin    string // of the NewNotification

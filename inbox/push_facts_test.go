@@ -142,7 +142,7 @@ func TestPushesOfAFullList(t *testing.T) {
 			}
 			return client.XRange(ctx, stream, "-", "+").Val()
 		}
-		// read returns how many entries refer to their bodies, all of which are found.
+		// read checks that the body of each entry is found, and counts those that refer to it.
 		read := func(entries []redis.XMessage) (refer int) {
 			for _, e := range entries {
 				line, body, _ := strings.Cut(e.Values["e"].(string), "\n")

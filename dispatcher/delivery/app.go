@@ -12,8 +12,8 @@ import (
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
-// An app is one app and environment at its provider (a route), with all that decides whether pushes
-// to it may be attempted now. Gateways share the state through Redis: run tells Redis once
+// An app is one app and environment at its provider (a route), with all that decides whether
+// pushes to it may be attempted now. Gateways share the state through Redis: run tells Redis once
 // a second at most what this gateway has seen, and at once what may open or close the
 // circuit. It is safe for concurrent use.
 type app struct {

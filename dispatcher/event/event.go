@@ -43,7 +43,7 @@ type Event struct {
 	// Apps are the apps that are pushed; nil: those of its type, see TypeSpec.
 	Apps []string
 	// At is when the event is published; zero for one that is published at once. Raw is what
-	// was sent, from which it is read again then; nil for other events.
+	// was sent, because the event is read again at that time; nil for one without At.
 	At  time.Time
 	Raw []byte
 	// Unknown are the members that were ignored, because an event has no such member:

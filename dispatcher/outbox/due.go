@@ -69,9 +69,9 @@ func (o *Outbox) returnDue(ctx context.Context, b *rdb.Batcher, open func(route 
 
 // Release moves up to n entries of each lane that wait for a route to their streams, although
 // the route's circuit is open, and returns how many it has moved: for the probes of a
-// half-open circuit. It takes urgent entries first, then chat, then bulk, of each lane from as many
-// partitions as possible, and from each set those that would be returned first. With an error it may also
-// have moved some, in the partitions that answered.
+// half-open circuit. It takes urgent entries first, then chat, then bulk, of each lane from as
+// many partitions as possible, and from each set those that would be returned first. With an
+// error it may also have moved some, in the partitions that answered.
 func (o *Outbox) Release(ctx context.Context, b *rdb.Batcher, route string, n int) (int, error) {
 	waiting, err := o.waiting(ctx, b, route)
 	var commands []*rdb.Command

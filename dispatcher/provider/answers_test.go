@@ -17,7 +17,7 @@ import (
 // These tests and those of connections_test.go are what every sender has to pass: what it
 // makes of answers, and of connections that fail.
 
-// outcomes are those that an answer can have.
+// outcomes lists every outcome of an answer.
 var outcomes = []push.Outcome{
 	push.DeadToken, push.Refused, push.Unsendable, push.Later, push.SlowDown, push.Ambiguous, push.CredentialsRefused,
 }

@@ -50,7 +50,7 @@ type sender interface {
 	Close()
 }
 
-// options are those that all senders have.
+// options configure a sender of any provider.
 type options struct {
 	timeout  time.Duration
 	inFlight map[push.Lane]int

@@ -29,8 +29,8 @@ const (
 
 var errUndecryptable = errors.New("the body is not encrypted for this browser")
 
-// browsers are those that have subscribed to a push service, by name. The entry of one that
-// has unsubscribed is nil.
+// browsers holds subscribed browsers by name. The entry of a browser that has unsubscribed is
+// nil.
 type browsers struct {
 	now func() time.Time
 

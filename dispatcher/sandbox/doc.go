@@ -19,7 +19,7 @@
 //	broken              500 INTERNAL                 500 InternalServerError      500 InternalServerError
 //	unavailable         503 UNAVAILABLE              503 ServiceUnavailable       503 ServiceUnavailable
 //
-// The token of a browser is the name with which it has subscribed ([WebPush.Subscribe]).
+// The token of a browser is the name that it gave to [WebPush.Subscribe].
 //
 // # Faults
 //

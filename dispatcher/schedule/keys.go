@@ -1,7 +1,7 @@
 package schedule
 
 // eventKey is a hash in the partition of the event's key, kept until the event was published
-// or removed: its parts, each of which is an Event as JSON.
+// or removed: its parts, each an Event as JSON.
 func (s *Schedule) eventKey(key string) string {
 	return s.partitions.Key(s.partitions.Of(key), "scheduled:"+key)
 }

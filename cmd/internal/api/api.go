@@ -200,7 +200,7 @@ type Options struct {
 	// Apps are the names of the apps of this gateway, beside the default one.
 	Apps     []string
 	Services []Service
-	// Browsers are those that may register.
+	// Browsers configures which browsers may register.
 	Browsers Browsers
 	// Proxies are trusted to name the client of a request. The zero value trusts none.
 	Proxies edge.Proxies
