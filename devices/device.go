@@ -86,6 +86,10 @@ type Device struct {
 	// once a day, and stays while the token is the user's.
 	AcceptedDay int `json:"a,omitempty"`
 
+	// SeenDay is the last day on which a request named the device, as AcceptedDay is counted,
+	// or 0. It is raised at most once a day.
+	SeenDay int `json:"z,omitempty"`
+
 	// Learned is the environment of APNs that has accepted a push to the token, where the app
 	// says none; else empty. It stays while the token is the user's.
 	Learned string `json:"w,omitempty"`

@@ -29,6 +29,13 @@ type Suspect struct {
 // Day returns the day of t as [Device.AcceptedDay] counts days.
 func Day(t time.Time) int { return int(t.Unix() / (24 * 60 * 60)) }
 
+// LastSeen returns the end of the last day on which the device was registered or named by a
+// request, or a push to it was accepted.
+func (d Device) LastSeen() time.Time {
+	last := max(Day(time.UnixMicro(d.Generation)), d.AcceptedDay, d.SeenDay)
+	return time.Unix(int64(last+1)*24*60*60, 0)
+}
+
 // ListKey returns the key of a user's device list, a hash whose values
 // [ParseList] reads: for callers who read it together with other things.
 func (r *Registry) ListKey(user int64) string { return r.keys.devices(user) }

@@ -92,7 +92,7 @@ func TestRegisteringClearsTheDevice(t *testing.T) {
 			t.Helper()
 			got := only(t, r, user)
 			want := phone(got.Token)
-			want.ID, want.Generation, want.AcceptedDay, want.Preferences = got.ID, got.Generation, day, p
+			want.ID, want.Generation, want.AcceptedDay, want.SeenDay, want.Preferences = got.ID, got.Generation, day, got.SeenDay, p
 			wantList(t, r, user, want)
 			if o := owner(t, r, got); !o.Owns(user, got) {
 				t.Errorf("owner is %+v", o)

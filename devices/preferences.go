@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kabar-gateway/kabar/devices/account"
 )
@@ -51,15 +52,21 @@ func (p *Preferences) Switch(name string, on bool) {
 //
 // Errors are [ErrNotRegistered], [ErrNotOwner], [*account.InvalidError], and Redis'.
 func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, token string) (Preferences, error) {
-	d, err := r.entryOf(ctx, user, p, token)
+	d, err := r.Find(ctx, user, p, token)
 	return d.Preferences, err
 }
 
-// Find returns the user's device that has the token.
+// Find returns the user's device that has the token, and notes that it was seen today.
 //
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
-	return r.entryOf(ctx, user, p, token)
+	d, err := entryOf(ctx, r, user, p, token)
+	if today := Day(time.Now()); err == nil && d.SeenDay < today {
+		seen := d
+		seen.SeenDay = today
+		d, _, err = r.Change(ctx, user, d, seen) // or it has changed meanwhile: the next request notes it
+	}
+	return d, err
 }
 
 // maxAmendTries is how often Prefer and Unsuspend try to change a listing that others change
@@ -76,12 +83,13 @@ var errBusy = errors.New("the device is registered over and over")
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token string, change func(*Preferences)) (Preferences, error) {
 	for range maxAmendTries {
-		seen, err := r.entryOf(ctx, user, p, token)
+		seen, err := entryOf(ctx, r, user, p, token)
 		if err != nil {
 			return Preferences{}, err
 		}
 		d := seen
 		change(&d.Preferences)
+		d.SeenDay = max(d.SeenDay, Day(time.Now()))
 		_, done, err := r.Change(ctx, user, seen, d)
 		if err != nil {
 			return Preferences{}, fmt.Errorf("set preferences: %w", err)
@@ -96,7 +104,7 @@ func (r *Registry) Prefer(ctx context.Context, user int64, p Platform, token str
 // entryOf returns the list entry of the user's device that has the token. The error is
 // ErrNotRegistered when the owner record names a device that is not listed, because its
 // registration has stopped half way.
-func (r *Registry) entryOf(ctx context.Context, user int64, p Platform, token string) (Device, error) {
+func entryOf(ctx context.Context, r *Registry, user int64, p Platform, token string) (Device, error) {
 	if err := cmp.Or(account.Validate(user), ValidToken(p, token)); err != nil {
 		return Device{}, err
 	}

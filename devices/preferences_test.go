@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kabar-gateway/kabar/devices/account"
 )
@@ -182,5 +183,35 @@ func TestPreferAtOnce(t *testing.T) {
 		}
 		all.Wait()
 		wantPreferences(t, r, ani, "A", Preferences{Off: "s0,s1,s2,s3"})
+	})
+}
+
+// A request that names a device says that it is in use.
+func TestRequestsSeeADevice(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, s store) {
+		r, ctx := s.registry(Options{}), t.Context()
+		for name, request := range map[string]func(token string) error{
+			"find":        func(token string) error { _, err := r.Find(ctx, ani, Android, token); return err },
+			"preferences": func(token string) error { _, err := r.Preferences(ctx, ani, Android, token); return err },
+			"prefer": func(token string) error {
+				_, err := r.Prefer(ctx, ani, Android, token, func(*Preferences) {})
+				return err
+			},
+		} {
+			newest := func() Device {
+				listed, err := r.List(ctx, ani)
+				check(t, err)
+				return listed[len(listed)-1]
+			}
+			register(t, r, ani, phone(name))
+			before := Day(time.Now())
+			check(t, request(name))
+			if d := newest(); d.SeenDay < before || d.SeenDay > Day(time.Now()) {
+				t.Errorf("%s: seen on day %d, today is %d", name, d.SeenDay, before)
+			}
+			if d := newest(); !d.LastSeen().After(time.Now()) {
+				t.Errorf("%s: last seen %v", name, d.LastSeen())
+			}
+		}
 	})
 }

@@ -54,6 +54,8 @@ type Options struct {
 	Lease time.Duration
 	// RetryFor is how long a push is retried before it is buried: 24 h unless set.
 	RetryFor time.Duration
+	// StaleAfter is for how long a device may not be seen before it is forgotten; 0 keeps it.
+	StaleAfter time.Duration
 	// Types are the event types that the configuration declares, and defaults of built-in
 	// ones.
 	Types []event.Type
@@ -178,8 +180,8 @@ func New(o Options) *Dispatcher {
 	})
 	d.Janitor = retention.New(retention.Options{
 		Partitions: o.Partitions, Inbox: o.Inbox, Devices: o.Devices, Credentials: o.Credentials, Queues: d.Outbox,
-		Chat: d.Chat, Concerns: chat.Concerns, Broadcasts: d.Broadcasts, Schedule: d.schedule, Consumer: consumer, Lease: o.Lease,
-		Log: o.Log, Metrics: o.Metrics,
+		Chat: d.Chat, Concerns: chat.Concerns, Broadcasts: d.Broadcasts, Schedule: d.schedule, Reports: d.reports, StaleAfter: o.StaleAfter,
+		Consumer: consumer, Lease: o.Lease, Log: o.Log, Metrics: o.Metrics,
 	})
 	d.Auditor = audit.New(audit.Options{
 		Partitions: o.Partitions, Inbox: o.Inbox, Queues: d.Outbox, ValidHandoff: chat.ValidHandoff,

@@ -16,10 +16,10 @@ import (
 
 // aboutEvent has the fields that reports of an event share.
 type aboutEvent struct {
-	EventID string `json:"event_id"`
-	Source  string `json:"source,omitempty"` // of a CloudEvent
-	UserID  int64  `json:"user_id"`          // the receiver
-	Device  string `json:"device,omitempty"` // its id, never its token; absent: all devices of the user
+	EventID string `json:"event_id,omitempty"` // absent in the report of a stale device
+	Source  string `json:"source,omitempty"`   // of a CloudEvent
+	UserID  int64  `json:"user_id"`            // the receiver
+	Device  string `json:"device,omitempty"`   // its id, never its token; absent: all devices of the user
 	Reason  string `json:"reason"`
 }
 
@@ -124,6 +124,32 @@ func (r *Reports) Queued(service string, dropped int) {
 // forgottenDelay is how long the report of a forgotten device can be withdrawn before it
 // is sent: longer than forgetting the device may take.
 const forgottenDelay = 5500 * time.Millisecond
+
+// ReasonStale is the reason in the report of a device that was not seen for long.
+const ReasonStale = "stale"
+
+// Stale queues the report that a device is forgotten because it was not seen for long, for
+// each service that wants to know of forgotten devices. It is about no event. Withdraw is as
+// in Forgotten.
+func (r *Reports) Stale(
+	ctx context.Context, b *rdb.Batcher, user int64, device string, route push.Route,
+) (withdraw func(context.Context), err error) {
+	var withdrawals []func(context.Context)
+	withdraw = func(ctx context.Context) {
+		for _, f := range withdrawals {
+			f(ctx)
+		}
+	}
+	for service := range r.senders {
+		w, err := r.Forgotten(ctx, b, &outbox.Entry{User: user, Service: service}, device, route, ReasonStale)
+		if err != nil {
+			withdraw(ctx)
+			return nil, err
+		}
+		withdrawals = append(withdrawals, w)
+	}
+	return withdraw, nil
+}
 
 // Forgotten queues the report of a forgotten device. It is called before the device is
 // forgotten: the other way round, a crash in between would lose the report. Without an

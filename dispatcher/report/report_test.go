@@ -296,3 +296,44 @@ func TestReportsWithFullMemory(t *testing.T) {
 	p.run()
 	p.eventually("the report is sent", func() bool { return len(c.reports()) == 2 && p.queued("test") == 0 })
 }
+
+// A stale device is reported to every service that wants to know of forgotten devices, about
+// no event, and the report can be withdrawn.
+func TestStaleDevicesAreReported(t *testing.T) {
+	t.Parallel()
+	client := &recorder{}
+	p := newProcess(t, map[string]Hook{
+		"every":   {Client: client},
+		"device":  {Client: client, Types: []string{DeviceForgotten}},
+		"another": {Client: client, Types: []string{EventFailed}},
+	})
+	ctx, partition := t.Context(), p.partitions.OfUser(66)
+	queued := func(service string) []redis.XMessage {
+		return p.client.XRange(ctx, p.streamKey(partition, service), "-", "+").Val()
+	}
+	withdraw, err := p.Stale(ctx, p.batcher, 66, "d1", push.Route{App: push.DefaultApp, Platform: "android"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for service, want := range map[string]int{"every": 1, "device": 1, "another": 0} {
+		got := queued(service)
+		if len(got) != want {
+			t.Fatalf("%s: %d reports", service, len(got))
+		}
+		for _, m := range got {
+			text := fmt.Sprint(m.Values)
+			for _, part := range []string{`"type":"device.forgotten"`, `"user_id":66`, `"device":"d1"`, `"app":"default"`, `"platform":"android"`, `"reason":"stale"`} {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s: no %s in %s", service, part, text)
+				}
+			}
+			if strings.Contains(text, "event_id") {
+				t.Errorf("%s: about an event: %s", service, text)
+			}
+		}
+	}
+	withdraw(ctx)
+	if n := len(queued("every")) + len(queued("device")); n != 0 {
+		t.Errorf("%d reports after they were withdrawn", n)
+	}
+}

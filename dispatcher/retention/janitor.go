@@ -66,7 +66,7 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 	}
 	users, err := j.inbox.Users.After(ctx, at.partition, at.after, sweepPage)
 	if err == nil {
-		err = errors.Join(j.sweepUsers(ctx, users), j.expireFiles(ctx, users, now))
+		err = errors.Join(j.sweepUsers(ctx, users), j.expireFiles(ctx, users, now), j.forgetStale(ctx, users, now))
 	}
 	if ctx.Err() != nil { // the next janitor starts with these users
 		return err

@@ -46,16 +46,20 @@ type Files interface {
 	Expire(ctx context.Context, users []int64, before time.Time) (deleted int, err error)
 }
 
-// Options configure a Janitor. All but Lease, Log and Metrics are required.
+// Options configure a Janitor. All but StaleAfter, Lease, Log and Metrics are
+// required.
 type Options struct {
 	Partitions  *rdb.Partitions
 	Inbox       *inbox.Store
-	Devices     Registrations
+	Devices     Devices
 	Credentials Registrations
 	Queues      Queues
 	Chat        Chat
 	Broadcasts  Broadcasts
 	Schedule    Schedule
+	Reports     Reports
+	// StaleAfter is for how long a device may not be seen before it is forgotten; 0 keeps it.
+	StaleAfter time.Duration
 	// Concerns reports whether a stored hand-off is from or to a user; see chat.Concerns.
 	Concerns func(handoff string, user int64) bool
 	// Consumer is this process' name, the one that it has in the outbox.
@@ -71,12 +75,14 @@ type Options struct {
 type Janitor struct {
 	partitions  *rdb.Partitions
 	inbox       *inbox.Store
-	devices     Registrations
+	devices     Devices
 	credentials Registrations
 	queues      Queues
 	chat        Chat
 	broadcasts  Broadcasts
 	schedule    Schedule
+	reports     Reports
+	staleAfter  time.Duration
 	concerns    func(handoff string, user int64) bool
 	consumer    string
 	lease       time.Duration
@@ -95,7 +101,7 @@ func New(o Options) *Janitor {
 	}
 	j := &Janitor{
 		partitions: o.Partitions, inbox: o.Inbox, devices: o.Devices, credentials: o.Credentials, queues: o.Queues,
-		chat: o.Chat, broadcasts: o.Broadcasts, schedule: o.Schedule, concerns: o.Concerns,
+		chat: o.Chat, broadcasts: o.Broadcasts, schedule: o.Schedule, reports: o.Reports, staleAfter: o.StaleAfter, concerns: o.Concerns,
 		consumer: o.Consumer, lease: cmp.Or(o.Lease, 30*time.Second), log: o.Log,
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kabar_swept_total", Help: "What was dropped because it was kept for long enough.",

@@ -135,6 +135,7 @@ func (c *Core) newDispatcher(cfg *config.Config, parts *rdb.Partitions, senders 
 		Lease:        time.Duration(cfg.Push.Lease),
 		RetryFor:     time.Duration(cfg.Push.RetryFor),
 		LiveGrace:    time.Duration(cfg.Push.LiveGrace),
+		StaleAfter:   time.Duration(cfg.Devices.StaleAfter),
 		Admins:       cfg.Auth.Admins,
 		Hooks:        hooks,
 		Types:        types(cfg.Types),
