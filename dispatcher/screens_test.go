@@ -373,10 +373,42 @@ func TestScreensAgree(t *testing.T) {
 	w.tell(user, "last") // an iPhone may have had its background pushes
 	for _, token := range []string{"system", "app", "iPhone"} {
 		var got, want []string
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("%s shows %v, unread are %v", token, got, want)
+			}
+		})
 		w.eventually("what is unread on "+token, func() bool {
 			got, want = onScreen(phoneOf(box, token)), w.unreadOnScreens(user, partner)
 			return slices.Equal(got, want)
 		})
 	}
 	w.eventually("the badge", func() bool { return phoneOf(box, "iPhone").Badge() == w.unreadsOf(user).Badge() })
+}
+
+// A process that died may have pushed a message that was read since. Whoever takes it over
+// does not push it again, and has phones take it down.
+func TestReadBeforeTakeOver(t *testing.T) {
+	t.Parallel()
+	w := newChat(t, dismissing, soon)
+	w.register(66, devices.Android, "A")
+	w.register(66, devices.IOS, "B")
+	id := w.send(15, 66, "halo")
+	ctx := context.Background()
+	if err := w.Outbox.CreateGroups(ctx, push.Chat); err != nil {
+		t.Fatal(err)
+	}
+	if messages, err := New(w.opts.withMetrics()).Outbox.Read(ctx, push.Chat, 10); err != nil || len(messages) != 1 {
+		t.Fatalf("the process that dies read %v, %v", messages, err)
+	}
+	if err := w.Chat.ReadConversation(ctx, 66, model.ConversationID(66, 15), ""); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	for _, d := range slices.Concat(w.android.wait(t, "dismissal", count(1)), w.ios.wait(t, "badge and dismissal", count(2))) {
+		if d.Type != push.TypeDismiss || !d.Silent() || !d.BadgeAlone && !strings.Contains(string(dataJSON(d.Data)), id) {
+			t.Errorf("pushed %s %s", d.Type, dataJSON(d.Data))
+		}
+	}
+	w.settled()
 }

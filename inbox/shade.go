@@ -100,7 +100,8 @@ func parseScreen(value string) (s model.Screen, ok bool) {
 }
 
 // Shown returns the keys and arguments with which [shades.Source] notes that devices show a
-// notification: by device the badge that came with it, or -1. Tag may name a conversation.
+// notification: by device the badge that came with it, or -1,
+// or [model.UnknownBadge]. Tag may name a conversation.
 // looked is the time of the facts that the badge is of.
 func (s *shades) Shown(user int64, tag, id string, looked time.Time, badges map[string]int) (keys []string, args []any) {
 	k := s.keys(user)
@@ -133,7 +134,10 @@ func (s *shades) Told(user int64, looked time.Time, t *model.Telling) (keys []st
 }
 
 func badgeArg(badge int) string {
-	if badge < 0 {
+	switch {
+	case badge == model.UnknownBadge:
+		return "?"
+	case badge < 0:
 		return ""
 	}
 	return strconv.Itoa(badge)

@@ -8,7 +8,7 @@
 --       2 when the push's facts were looked up, microseconds
 --       3 "shown": devices show a notification
 --           4 tag  5 id  6 1 if it is a message, else 0
---           then device and badge ('' for none) of each device
+--           then device and badge ('' for none, '?' when it is not known) of each device
 --         "told": one device was told what was read
 --           4 device  5 badge or ''  6 1 after a background push to an iPhone, else 0
 --           7 1 when there is more to tell, else 0
@@ -32,6 +32,8 @@ local function note_badge(device, badge, background)
   if change == 'told' then kind = 'd' end
   if badge == '' then
     badge = b or '?'
+  elseif badge == '?' then
+    l, e, asks = math.max(l, looked), now, true
   else
     if b and b ~= badge and looked < e and kind == 'd' then
       badge, asks = '?', true

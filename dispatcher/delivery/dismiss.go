@@ -169,20 +169,42 @@ func readField(read []model.Shown) push.Field {
 	return push.Field{Name: push.FieldRead, Value: value}
 }
 
+// readable reports whether the push shows something that can be read.
+func (t *task) readable(w *Workers) bool {
+	_, message := model.SubjectConversation(t.entry.Tag)
+	return message && t.entry.Type == "message" || w.Types.Spec(t.entry.Type).Listed
+}
+
+// noteDropped notes that devices may show a push that is dropped: an attempt before may have
+// arrived, such as that of a process that died. If it is read, settling asks for a dismissal.
+func (t *task) noteDropped(w *Workers) {
+	if !w.Inbox.Shades.On() || !t.again || !t.readable(w) {
+		return
+	}
+	t.shown = make(map[string]int)
+	for _, device := range t.devices {
+		switch {
+		case device.Platform == devices.Web || t.entry.Owed != "" && t.entry.Owed != device.ID:
+		case device.Platform == devices.IOS:
+			t.shown[device.ID] = model.UnknownBadge
+		default:
+			t.shown[device.ID] = -1
+		}
+	}
+}
+
 // noteShown notes what an accepted push has changed on a device's screen.
 func (w *Workers) noteShown(j *job) {
 	t := j.task
 	if !w.Inbox.Shades.On() {
 		return
 	}
-	_, message := model.SubjectConversation(t.entry.Tag)
-	readable := message && t.entry.Type == "message" || w.Types.Spec(t.entry.Type).Listed
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if j.telling != nil {
 		t.told = append(t.told, *j.telling)
 	}
-	if t.entry.Dismisses() || j.delivery.Silent() || !readable || j.device.Platform == devices.Web {
+	if t.entry.Dismisses() || j.delivery.Silent() || !t.readable(w) || j.device.Platform == devices.Web {
 		return
 	}
 	if t.shown == nil {

@@ -260,7 +260,7 @@ func (l *lane) newTasks(messages []outbox.Message) []*task {
 			l.finished <- t
 			continue
 		}
-		t.entry, t.poison = entry, m.Deliveries > maxDeliveries
+		t.entry, t.poison, t.again = entry, m.Deliveries > maxDeliveries, m.Deliveries > 1 || entry.Attempt > 0
 		if entry.Dismisses() {
 			l.w.beginDismissal(entry)
 		}

@@ -130,10 +130,12 @@ func (l *lane) send(ctx context.Context, t *task) {
 		t.bury(e.Owed, l.w.owedRoute(t), push.ReasonPoison, e.Value())
 	case t.superseded(l.lane):
 		t.skip("superseded")
+		t.noteDropped(l.w)
 	case l.w.redisNow(t).UnixMilli() > e.Until:
 		t.expire(l.w.owedRoute(t), l.w.Now())
 	case t.attention.Seen:
 		t.note(e.Owed, deviceOutcome{Outcome: "read", Attempts: e.Attempt})
+		t.noteDropped(l.w)
 	default:
 		l.start(ctx, t)
 		return

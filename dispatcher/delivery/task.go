@@ -21,6 +21,7 @@ type task struct {
 	heldSince time.Time
 	entry     *outbox.Entry // nil when it could not be read
 	poison    bool          // too many processes have taken it and ended
+	again     bool          // there may have been an attempt before
 
 	// The results of prefetch.
 	devices   []devices.Device

@@ -2,6 +2,9 @@ package model
 
 import "time"
 
+// UnknownBadge stands for the badge of a push that may have arrived.
+const UnknownBadge = -2
+
 // A Shade is what a user's devices show.
 type Shade struct {
 	At      time.Time // by Redis' clock
