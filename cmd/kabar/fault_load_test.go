@@ -346,6 +346,9 @@ func (c *checker) phone(p *sandbox.Push) {
 	if json.Unmarshal(p.Body, &body) != nil || body.Data["type"] == "reminder" {
 		return
 	}
+	if body.Data == nil || body.Data["type"] == "dismiss" { // a badge alone, and what was read elsewhere
+		return
+	}
 	c.meter.message(p)
 	text, _ := body.Data["message"].(string)
 	event := strings.TrimPrefix(text, eventText(""))

@@ -273,7 +273,7 @@ func TestAdmin(t *testing.T) {
 	}
 	_, metrics := get(p.admin + "/metrics")
 	for _, name := range []string{
-		"kabar_events_stored_total", "kabar_pushes_total{outcome=\"accepted\",platform=\"android\"", "kabar_push_latency_seconds",
+		"kabar_events_stored_total", `kabar_pushes_total{app="default",environment="",outcome="accepted",platform="android"`, "kabar_push_latency_seconds",
 		"kabar_outbox_entries", "kabar_outbox_oldest_seconds", "kabar_delayed_entries", "kabar_dead_letters", "kabar_redis_seconds", "kabar_circuit_open",
 		`kabar_redis_writable{shard="` + s.redis.Addr() + `"} 1`, "kabar_clock_offset_seconds",
 	} {

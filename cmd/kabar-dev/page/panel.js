@@ -91,7 +91,8 @@ export class Panel {
     try {
       if (!this.conversation) {
         const { inbox } = await this.socket.get("/messages.json?per_page=100");
-        this.conversation = inbox.find((entry) => entry.partner_id === String(this.partner.id))?.id;
+        const known = inbox.find((entry) => entry.partner_id === String(this.partner.id));
+        this.conversation ||= known?.id; // a message may have begun it meanwhile
       }
       if (!this.conversation) return;
       const path = `/messages/${this.conversation}.json?keep_unread=1&per_page=50`;
