@@ -167,7 +167,7 @@ func TestPushesOfAFullList(t *testing.T) {
 		if ttl := client.PTTL(ctx, k.keptBodies()).Val(); ttl <= 0 || ttl > time.Hour {
 			t.Errorf("bodies are kept aside for %v", ttl)
 		}
-		storeSome("seldom", 2*full, 10*time.Minute) // no push of those that are dropped is under way
+		storeSome("seldom", 2*full, 10*time.Minute)                               // no push of those that are dropped is under way
 		if refer := read(storeSome("at last", 3, time.Millisecond)); refer != 3 { // so few that a trim drops none of the last hour
 			t.Errorf("%d of 3 entries refer to a list that overflows no more", refer)
 		}
