@@ -139,6 +139,30 @@ func TestDismissal(t *testing.T) {
 	}
 }
 
+// A dismissal goes to an installation id as other pushes do: as a registration token it would
+// be called dead.
+func TestDismissalToAnInstallation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, dismissing)
+	ctx := context.Background()
+	d := devices.Device{Platform: devices.Android, Token: "cdefghijklmnopqrstuvwx", FID: true}
+	if _, err := w.opts.Devices.Register(ctx, 66, d, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	w.tell(66, "a")
+	w.told(66, "a", 1)
+	w.settled()
+	if err := w.opts.Inbox.Notifications.MarkAllRead(ctx, 66); err != nil {
+		t.Fatal(err)
+	}
+	for _, sent := range w.android.wait(t, "the dismissal", count(3)) {
+		if sent.Token != d.Token || !sent.FID {
+			t.Errorf("%s: to %q, installation id %t", sent.Type, sent.Token, sent.FID)
+		}
+	}
+}
+
 // What a service takes back leaves the screens, too.
 func TestRetractedFromScreens(t *testing.T) {
 	t.Parallel()

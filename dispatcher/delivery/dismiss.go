@@ -124,12 +124,14 @@ func (w *Workers) takeDown(t *task, device devices.Device, stale, told []model.S
 // a newer one replaces it.
 func (w *Workers) dismissal(t *task, device devices.Device, tag string, telling *model.Telling) *job {
 	telling.Device = device.ID
-	route := w.route(device)
-	return &job{task: t, device: device, route: route, app: w.apps[route], telling: telling, delivery: push.Delivery{
-		ID: attemptID(t.entry.ID+tag, device.ID), Token: device.Token, Lane: push.Urgent, Type: push.TypeDismiss,
+	j := newJob(w, t, device, push.Delivery{
+		Lane: push.Urgent, Type: push.TypeDismiss,
 		Tag: tag, Thread: push.TypeDismiss, Badge: max(telling.Badge, 0), BadgeAlone: telling.Badge >= 0,
 		Expires: time.UnixMilli(t.entry.Expires).Add(-t.ahead),
-	}}
+	})
+	j.delivery.ID = attemptID(t.entry.ID+tag, device.ID) // an iPhone gets two
+	j.telling = telling
+	return j
 }
 
 // tellAlong adds to a push that an iPhone shows what was read and could not be told before.

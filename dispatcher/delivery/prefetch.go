@@ -190,19 +190,25 @@ func (l *lane) start(ctx context.Context, t *task) {
 	}
 	jobs := make([]*job, 0, len(wanting))
 	for _, device := range wanting {
-		route := l.w.route(device)
-		j := &job{task: t, device: device, route: route, app: l.w.apps[route], delivery: delivery}
+		d := delivery
 		if device.Preferences.Private {
-			j.delivery = l.w.conceal(l.w.localeOf(t), delivery)
+			d = l.w.conceal(l.w.localeOf(t), delivery)
 		}
-		j.delivery.Token, j.delivery.FID = device.Token, device.FID
-		j.delivery.Keys = push.Keys{P256dh: device.P256dh, Auth: device.Auth}
-		j.delivery.DataOnly = device.Platform == devices.Android && cmp.Or(device.Style, l.w.Style) == devices.StyleData
-		j.delivery.ID = attemptID(t.entry.ID, device.ID)
+		j := newJob(l.w, t, device, d)
 		l.w.tellAlong(j)
 		jobs = append(jobs, j)
 	}
 	l.queue(ctx, t, jobs)
+}
+
+// newJob returns the job that carries a delivery to a device.
+func newJob(w *Workers, t *task, device devices.Device, d push.Delivery) *job {
+	d.ID = attemptID(t.entry.ID, device.ID)
+	d.Token, d.FID = device.Token, device.FID
+	d.Keys = push.Keys{P256dh: device.P256dh, Auth: device.Auth}
+	d.DataOnly = device.Platform == devices.Android && cmp.Or(device.Style, w.Style) == devices.StyleData
+	route := w.route(device)
+	return &job{task: t, device: device, route: route, app: w.apps[route], delivery: d}
 }
 
 // queue queues the jobs of a task. A task without any is finished.
