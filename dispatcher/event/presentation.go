@@ -89,14 +89,10 @@ func withColon(schemes []string) []string {
 
 // named returns a string that passes a check, or "" when there is none.
 func (v *Validator) named(field string, value jsontext.Value, check check) string {
-	if jsonscan.Absent(value) {
+	s, ok := v.str(field, value)
+	if !ok {
 		return ""
 	}
-	if value.Kind() != '"' {
-		v.Wrong(field, "must be a string")
-		return ""
-	}
-	s, _ := jsonscan.Scalar(value)
 	if problem := check(s); problem != "" {
 		v.Wrong(field, problem)
 		return ""

@@ -78,17 +78,24 @@ func (v *Validator) id(value jsontext.Value) string {
 	return id
 }
 
-// text returns a string of at most the given number of characters, or "".
-func (v *Validator) text(field string, value jsontext.Value, maxLen int) string {
+// str returns a string, and whether there is one.
+func (v *Validator) str(field string, value jsontext.Value) (s string, ok bool) {
 	if jsonscan.Absent(value) {
-		return ""
+		return "", false
 	}
 	if value.Kind() != '"' {
 		v.Wrong(field, "must be a string")
-		return ""
+		return "", false
 	}
-	s, _ := jsonscan.Scalar(value)
+	s, _ = jsonscan.Scalar(value)
+	return s, true
+}
+
+// text returns a string of at most the given number of characters, or "".
+func (v *Validator) text(field string, value jsontext.Value, maxLen int) string {
+	s, ok := v.str(field, value)
 	switch {
+	case !ok:
 	case utf8.RuneCountInString(s) > maxLen:
 		v.Wrong(field, fmt.Sprintf("must have at most %d characters", maxLen))
 	case !Printable(s):

@@ -1,5 +1,5 @@
-// Package fcm sends pushes to Android phones, and to iPhones whose apps use Firebase, through the HTTP v1 API of Firebase Cloud
-// Messaging, with Google's SDK. It implements [push.Sender].
+// Package fcm sends pushes to Android phones, and to iPhones whose apps use Firebase, through
+// the HTTP v1 API of Firebase Cloud Messaging, with Google's SDK. It implements [push.Sender].
 //
 // classify.go maps answers to outcomes and payload.go builds messages, both with pure
 // functions; token.go caches the access token.

@@ -15,7 +15,8 @@ const (
 )
 
 // A Route is a way to phones or browsers: an app, their platform and, where the provider of
-// the platform has several, its environment. Each has a sender of its own, and is judged by itself.
+// the platform has several, its environment. Each has a sender of its own, and is judged by
+// itself.
 type Route struct {
 	App         string
 	Platform    string // "android", "ios" or "web"
