@@ -94,8 +94,8 @@ local function store_event(record, meta, first)
   local same = o == lo and r == lr -- it is pushed again, but counted once
   local late = subject ~= '' and r > 0 and not same and (o < lo or (o == lo and r < lr))
 
-  -- Only the first write may fail: the types of all keys are checked before it, except that of
-  -- the list or the log, to which it goes when the event is listed or shown.
+  -- The first write, to the list or the log, is the only one that may fail: the types of all
+  -- other keys are checked before it.
   local kept = tonumber(length or '0') + 1
   local trims = listed and (kept > MAX_NOTIFICATIONS + 32 or last_day ~= today) -- 32: several at a time, and seldom
   local pushed = push_header ~= '' and redis.call('EXISTS', devices) == 1
