@@ -56,7 +56,8 @@ func (r *Registry) Preferences(ctx context.Context, user int64, p Platform, toke
 	return d.Preferences, err
 }
 
-// Find returns the user's device that has the token, and notes that it was seen today.
+// Find returns the user's device that has the token, and notes that it was seen today, unless
+// Redis takes no writes.
 //
 // Errors are those of [Registry.Preferences].
 func (r *Registry) Find(ctx context.Context, user int64, p Platform, token string) (Device, error) {
@@ -64,7 +65,7 @@ func (r *Registry) Find(ctx context.Context, user int64, p Platform, token strin
 	if today := Day(time.Now()); err == nil && d.SeenDay < today {
 		seen := d
 		seen.SeenDay = today
-		d, _, err = r.Change(ctx, user, d, seen) // or it has changed meanwhile: the next request notes it
+		d, _, _ = r.Change(ctx, user, d, seen) // if that fails, the next request notes it
 	}
 	return d, err
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/kabar-gateway/kabar/devices/account"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
+	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
 func TestSwitches(t *testing.T) {
@@ -184,6 +187,21 @@ func TestPreferAtOnce(t *testing.T) {
 		all.Wait()
 		wantPreferences(t, r, ani, "A", Preferences{Off: "s0,s1,s2,s3"})
 	})
+}
+
+// Preferences can be read while Redis takes no writes, so that nothing is noted.
+func TestPreferencesOnAFullRedis(t *testing.T) {
+	t.Parallel()
+	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir()})
+	check(t, err)
+	t.Cleanup(func() { server.Close() })
+	client := localredistest.Client(t, server.Addr())
+	b := rdb.NewBatcher(client, 0)
+	t.Cleanup(b.Close)
+	r := New(Options{Redis: client, Batcher: b, Partitions: rdb.NewPartitions(t.Name(), 4)})
+	register(t, r, ani, phone("A"))
+	check(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	wantPreferences(t, r, ani, "A", Preferences{})
 }
 
 // A request that names a device says that it is in use.

@@ -17,10 +17,6 @@ import (
 var shadeSource string
 var shadeScript = script(strings.ReplaceAll(shadeSource, "SHADE", quote(shadeKey))).ReadOnly()
 
-// shadeChangeSource is the Lua that Shown and Told have keys and arguments for:
-// the body of a function with the parameters keys and args, both tables of strings. It does
-// not fail if the keys are a hash and sorted sets, or missing.
-//
 //go:embed shade_change.lua
 var shadeChangeSource string
 
@@ -31,8 +27,8 @@ var shadeChangeSource string
 type shades struct{ *base }
 
 // Source returns the Lua that Shown and Told have keys and arguments for: the body of a
-// function with the parameters keys and args. It does not fail if the keys are a hash and
-// sorted sets, or missing.
+// function with the parameters keys and args, both tables of strings. It does not fail if the
+// keys are a hash and sorted sets, or missing.
 func (s *shades) Source() string { return shadeChangeSource }
 
 // On reports whether devices are told what was read.
@@ -100,9 +96,9 @@ func parseScreen(value string) (s model.Screen, ok bool) {
 }
 
 // Shown returns the keys and arguments with which [shades.Source] notes that devices show a
-// notification: by device the badge that came with it, or -1,
-// or [model.UnknownBadge]. Tag may name a conversation.
-// looked is the time of the facts that the badge is of.
+// notification. badges has the badge that came with it by device: -1 for none, or
+// [model.UnknownBadge]. Tag may name a conversation. looked is the time of the facts that the
+// badge is of.
 func (s *shades) Shown(user int64, tag, id string, looked time.Time, badges map[string]int) (keys []string, args []any) {
 	k := s.keys(user)
 	unread, message := k.unread(), "0"
