@@ -1,6 +1,12 @@
 package config
 
-import "github.com/kabar-gateway/kabar/dispatcher/webpush"
+import (
+	"crypto/ecdh"
+	"encoding/base64"
+	"net/url"
+	"regexp"
+	"strings"
+)
 
 // WebPush configures the pushes to browsers. They are off without a key.
 type WebPush struct {
@@ -18,12 +24,19 @@ var pushServices = []string{"fcm.googleapis.com", "*.push.services.mozilla.com",
 // Enabled reports whether browser push is on.
 func (c WebPush) Enabled() bool { return c.PrivateKey != "" }
 
+// pushService matches a host, or "*." and a domain, with a port or without.
+var pushService = regexp.MustCompile(`^(\*\.[a-z0-9-]+(\.[a-z0-9-]+)+|[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?$`)
+
 func (c WebPush) validate(p *problems) {
 	if c.Enabled() {
-		if _, err := webpush.PublicKey(c.PrivateKey.Reveal()); err != nil {
+		key, err := base64.RawURLEncoding.DecodeString(c.PrivateKey.Reveal())
+		if err == nil {
+			_, err = ecdh.P256().NewPrivateKey(key)
+		}
+		if err != nil {
 			p.add("webpush.private_key", "must be the base64 of a private key of the curve P-256, as kabar vapid prints it")
 		}
-		if webpush.CheckSubject(c.Subject) != nil {
+		if !isContact(c.Subject) {
 			p.add("webpush.subject", "must be mailto: and an address, or an https URL, not %q", c.Subject)
 		}
 		if len(c.Services) == 0 {
@@ -31,9 +44,16 @@ func (c WebPush) validate(p *problems) {
 		}
 	}
 	for _, s := range c.Services {
-		if webpush.CheckService(s) != nil {
-			p.add("webpush.services", "must be a host in small letters like push.example.com, or *.push.example.com, not %q", s)
-		}
+		p.matches("webpush.services", s, pushService, "a host in small letters like push.example.com, or *.push.example.com")
 	}
 	p.caFile("webpush.ca_file", c.CAFile)
+}
+
+// isContact reports whether a push service can reach somebody there.
+func isContact(subject string) bool {
+	if mail, ok := strings.CutPrefix(subject, "mailto:"); ok {
+		return strings.Contains(mail, "@")
+	}
+	u, err := url.Parse(subject)
+	return err == nil && isHTTPS(u)
 }
