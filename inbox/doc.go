@@ -10,7 +10,10 @@
 //
 //   - store.go: Store, its options, and what its parts share
 //   - store_notification.go and wrap.go: store events; notifications.go: list and read
-//     them; texts.go: the texts that the notifications of a broadcast share
+//     them; texts.go: the texts that the notifications of a broadcast share; scheduled.go
+//     and retract.go: events that are published later, or taken back
+//   - records.go: the outcome of each event; located.go: from a notification to its record
+//   - push_facts.go: what sending a push depends on; shade.go: what devices show
 //   - outbound.go: send messages; handoffs.go: changes that a partner's copy still lacks;
 //     conversations.go, receipts.go, search.go, delete.go: a user's own copies
 //   - package inbox/model: types that need no Redis
