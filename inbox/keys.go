@@ -125,13 +125,14 @@ func (b *base) receivers(partition int, event string) string {
 
 // Screens
 
-// shade is a hash that expires after shadeTTL: what the user's devices show. The field "DEVICE
-// TAG" is the id of the newest notification that a push has put there, with "-" before it once
-// the device was told that it is read. The field "DEVICE" of an iPhone is "BADGE LOOKED END
-// KIND FIRST SECOND": the newest badge, or "?" when nobody knows it; when the newest push with
-// a badge was looked up, and when one was last settled, in microseconds; "d" if any was a
-// dismissal; when the last two background pushes were accepted, in milliseconds. The field
-// "owed" exists while some iPhone is to be told with the next push that is shown.
+// shade is a hash that expires 27 to 28 days after the last push: what the user's devices
+// show. The field "DEVICE TAG" is the id of the newest notification that a push has put there,
+// with "-" before it once the device was told that it is read. The field "DEVICE" of an iPhone
+// is "BADGE LOOKED END KIND FIRST SECOND": the newest badge, or "?" when nobody knows it; when
+// the newest push with a badge was looked up, and when one was last settled, in microseconds;
+// "d" if any was a dismissal; when the last two background pushes were accepted, in
+// milliseconds. The field "owed" exists while some iPhone is to be told with the next push
+// that is shown.
 func (k userKeys) shade() string { return string(k) + shadeKey }
 
 // Profiles and contacts

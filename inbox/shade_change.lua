@@ -20,14 +20,15 @@
 local shade, delayed = keys[1], keys[2]
 local dismissal, looked, change = args[1], tonumber(args[2]), args[3]
 local now, asks = micros(), false
+local DAY = 86400000
+local TTL = 28 * DAY -- ms; as long as a provider keeps a push
 
--- note_badge notes which badge an iPhone has got ('' for none), and a background push. The
--- order in which the phone got two pushes is not known when one was looked up before the
--- other was settled. If a dismissal is among them, and their badges differ, the badge is told
--- again.
-local function note_badge(device, badge, background)
-  local known = redis.call('HGET', shade, device) or ''
-  local b, l, e, kind, first, second = string.match(known, '^(%S+) (%d+) (%d+) (%a) (%d+) (%d+)$')
+-- badge_state returns what is known of an iPhone from now on, when it has got a badge ('' for
+-- none) or a background push. The order in which the phone got two pushes is not known when
+-- one was looked up before the other was settled. If a dismissal is among them, and their
+-- badges differ, the badge is told again.
+local function badge_state(known, badge, background)
+  local b, l, e, kind, first, second = string.match(known or '', '^(%S+) (%d+) (%d+) (%a) (%d+) (%d+)$')
   l, e = tonumber(l or '0'), tonumber(e or '0')
   if change == 'told' then kind = 'd' end
   if badge == '' then
@@ -43,8 +44,7 @@ local function note_badge(device, badge, background)
     l, e = math.max(l, looked), now
   end
   if background then first, second = second, digits(math.floor(now / 1000)) end
-  redis.call('HSET', shade, device, table.concat(
-    {badge, digits(l), digits(e), kind or 'v', first or '0', second or '0'}, ' '))
+  return table.concat({badge, digits(l), digits(e), kind or 'v', first or '0', second or '0'}, ' ')
 end
 
 -- trim drops the notifications that have been shown for longest, when there are very many.
@@ -67,23 +67,30 @@ if change == 'shown' then
   else
     unread = redis.call('ZSCORE', keys[3], id)
   end
+  local fields = {} -- with their values
   for i = 7, #args, 2 do
     local device, badge, newest = args[i], args[i + 1], id
-    local told, other = string.match(redis.call('HGET', shade, device .. ' ' .. tag) or '', '^(%-?)(.+)$')
+    local known = redis.call('HMGET', shade, device .. ' ' .. tag, device)
+    local told, other = string.match(known[1] or '', '^(%-?)(.+)$')
     if other and other > id then newest = other end -- this one came late
     if newest == id and not unread or newest ~= id and told == '-' then asks = true end
-    redis.call('HSET', shade, device .. ' ' .. tag, newest)
-    if badge ~= '' then note_badge(device, badge, false) end
+    fields[#fields + 1], fields[#fields + 2] = device .. ' ' .. tag, newest
+    if badge ~= '' then
+      fields[#fields + 1], fields[#fields + 2] = device, badge_state(known[2], badge, false)
+    end
   end
+  redis.call('HSET', shade, unpack(fields))
   trim()
-  redis.call('PEXPIRE', shade, 2419200000) -- 28 days, as long as a provider keeps a push
+  if redis.call('PTTL', shade) < TTL - DAY then redis.call('PEXPIRE', shade, TTL) end
 elseif redis.call('EXISTS', shade) == 1 then -- else the user was erased
   local device, badge, background, more, owed = args[4], args[5], args[6], args[7], args[8]
   for i = 9, #args, 2 do
     local field = device .. ' ' .. args[i]
     if redis.call('HGET', shade, field) == args[i + 1] then redis.call('HSET', shade, field, '-' .. args[i + 1]) end
   end
-  if badge ~= '' or background == '1' then note_badge(device, badge, background == '1') end
+  if badge ~= '' or background == '1' then
+    redis.call('HSET', shade, device, badge_state(redis.call('HGET', shade, device), badge, background == '1'))
+  end
   if owed == '1' then redis.call('HSET', shade, 'owed', '1') elseif owed == '0' then redis.call('HDEL', shade, 'owed') end
   asks = asks or more == '1'
 end
