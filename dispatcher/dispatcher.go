@@ -166,7 +166,8 @@ func New(o Options) *Dispatcher {
 		Log: o.Log, Now: o.Now,
 	})
 	d.schedule = schedule.New(schedule.Options{
-		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Publish: d.publishScheduled, Lease: o.Lease, Log: o.Log, Now: o.Now,
+		Redis: o.Redis, Batcher: batcher, Partitions: o.Partitions, Publish: d.publishScheduled, Lease: o.Lease,
+		Log: o.Log, Metrics: o.Metrics, Now: o.Now,
 	})
 	d.Receipts = receipt.New(receipt.Options{
 		Batcher: batcher, Partitions: o.Partitions, Inbox: o.Inbox, Messages: d.Chat, Reports: d.reports,

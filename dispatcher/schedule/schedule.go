@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -65,9 +66,10 @@ type Options struct {
 	// event. After an error it is.
 	Publish func(ctx context.Context, e *Event) error
 	// Lease is how long the events of a process that died wait for another one.
-	Lease time.Duration
-	Log   *slog.Logger
-	Now   func() time.Time
+	Lease   time.Duration
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Now     func() time.Time
 }
 
 // A Schedule holds the events that are published later. It is safe for concurrent use.
@@ -83,9 +85,11 @@ type Schedule struct {
 
 // New returns a Schedule. Events are published while Run runs.
 func New(o Options) *Schedule {
-	return &Schedule{
+	s := &Schedule{
 		redis: o.Redis, batcher: o.Batcher, partitions: o.Partitions, publish: o.Publish, lease: o.Lease, log: o.Log, now: o.Now,
 	}
+	o.Metrics.MustRegister(s.gauges())
+	return s
 }
 
 // Add keeps an event with the given key until its time. It may be repeated.
