@@ -272,7 +272,6 @@ func TestAppsAreChecked(t *testing.T) {
 // An iOS app on Firebase gets its pushes from FCM, by a route of its own.
 func TestFirebaseOnIOS(t *testing.T) {
 	t.Parallel()
-	toFirebase := push.Route{App: push.DefaultApp, Platform: "ios"}
 	firebase := newPhone(nil)
 	w := newWorld(t, func(o *Options) { o.Senders[toFirebase] = firebase })
 	d := devices.Device{Platform: devices.IOS, Provider: devices.FCM, Token: "a:b"}

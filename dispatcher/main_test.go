@@ -114,6 +114,8 @@ func count(n int) func([]push.Delivery) bool {
 var (
 	toAndroid = push.Route{App: push.DefaultApp, Platform: "android"}
 	toIOS     = push.Route{App: push.DefaultApp, Platform: "ios", Environment: push.Production}
+	// iPhones whose apps are on Firebase; not among the senders of newWorld
+	toFirebase = push.Route{App: push.DefaultApp, Platform: "ios"}
 )
 
 // A world is a dispatcher with its dependencies and with keys of its own.

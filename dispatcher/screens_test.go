@@ -360,6 +360,9 @@ func TestScreensAgree(t *testing.T) {
 	w.register(user, devices.Android, "system")
 	w.registerStyled(user, "app", devices.StyleData)
 	w.register(user, devices.IOS, "iPhone")
+	if _, err := w.opts.Devices.Register(ctx, user, devices.Device{Platform: devices.IOS, Provider: devices.FCM, Token: "on:Firebase"}, nil); err != nil {
+		t.Fatal(err)
+	}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -404,7 +407,7 @@ func TestScreensAgree(t *testing.T) {
 			break
 		}
 	}
-	for _, token := range []string{"system", "app", "iPhone"} {
+	for _, token := range []string{"system", "app", "iPhone", "on:Firebase"} {
 		var got, want []string
 		t.Cleanup(func() {
 			if t.Failed() {
@@ -416,7 +419,9 @@ func TestScreensAgree(t *testing.T) {
 			return slices.Equal(got, want)
 		})
 	}
-	w.eventually("the badge", func() bool { return phoneOf(box, "iPhone").Badge() == w.unreadsOf(user).Badge() })
+	for _, token := range []string{"iPhone", "on:Firebase"} {
+		w.eventually("the badge of "+token, func() bool { return phoneOf(box, token).Badge() == w.unreadsOf(user).Badge() })
+	}
 }
 
 // A process that died may have pushed a message that was read since. Whoever takes it over

@@ -45,13 +45,18 @@ func newSandboxWorld(t *testing.T, change ...func(*Options)) (*world, *sandbox.S
 	})
 	must(err)
 	t.Cleanup(android.Close)
+	firebase, err := fcm.New(context.Background(), fcm.Options{
+		ProjectID: "sandbox", CredentialsJSON: credentials, Endpoint: box.FCM.Endpoint(), RootCAs: box.CAPool(), APNs: apns.ForFirebase,
+	})
+	must(err)
+	t.Cleanup(firebase.Close)
 	ios, err := apns.New(apns.Options{
 		KeyPEM: key, KeyID: keyID, TeamID: teamID, Topic: "id.kabar.demo", Endpoint: box.APNs.Endpoint(), RootCAs: box.CAPool(),
 	})
 	must(err)
 	t.Cleanup(ios.Close)
 	return newWorld(t, append(change, func(o *Options) {
-		o.Senders = map[push.Route]push.Sender{toAndroid: android, toIOS: ios}
+		o.Senders = map[push.Route]push.Sender{toAndroid: android, toIOS: ios, toFirebase: firebase}
 	})...), box
 }
 

@@ -33,10 +33,10 @@ type fact struct{ name, value string }
 
 // readMessage reads a push. It ignores what the provider would not understand either.
 func readMessage(p *sandbox.Push) message {
-	switch p.Platform {
-	case sandbox.PlatformAPNs:
-		return readAPNs(p)
-	case sandbox.PlatformWeb:
+	if apple, ok := p.Apple(); ok {
+		return readApple(p, apple)
+	}
+	if p.Platform == sandbox.PlatformWeb {
 		return readWeb(p)
 	}
 	return readFCM(p)
@@ -82,22 +82,26 @@ func readFCM(p *sandbox.Push) message {
 	return m
 }
 
-func readAPNs(p *sandbox.Push) message {
+func readApple(p *sandbox.Push, apple sandbox.ApplePush) message {
 	var w struct {
 		APS struct {
 			Badge *int `json:"badge"`
 		} `json:"aps"`
 		Data jsontext.Value `json:"data"`
 	}
-	_ = json.Unmarshal(p.Body, &w) // see above
+	_ = json.Unmarshal(apple.Payload, &w) // see above
 	shown, visible := p.Shown()
+	provider := "APNs"
+	if p.Platform == sandbox.PlatformFCM {
+		provider = "FCM" // which passes it on to APNs
+	}
 	m := message{
-		provider: "APNs", silent: !visible, title: shown.Title, body: shown.Body,
-		tag: p.Header.Get("Apns-Collapse-Id"), badge: w.APS.Badge, shown: shown,
+		provider: provider, silent: !visible, title: shown.Title, body: shown.Body,
+		tag: apple.Header.Get("Apns-Collapse-Id"), badge: w.APS.Badge, shown: shown,
 		buttons: categoryButtons[shown.Category],
 	}
 	m.id, _ = identity(w.Data)
-	push := []string{"APNs", "priority " + cmp.Or(p.Header.Get("Apns-Priority"), "10")}
+	push := []string{provider, "priority " + cmp.Or(apple.Header.Get("Apns-Priority"), "10")}
 	if m.tag != "" {
 		push = append(push, "collapse id "+m.tag)
 	}

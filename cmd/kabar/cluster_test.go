@@ -148,7 +148,7 @@ func freePort(t *testing.T) string {
 }
 
 // TestCluster runs the gateway on a Redis Cluster. The users of all partitions get their
-// pushes, and another process takes over when one is killed.
+// pushes, another process takes over when one is killed, and what is read leaves the phones.
 func TestCluster(t *testing.T) {
 	s := newSite(t)
 	s.vars = append(s.vars, "KABAR_REDIS_URL="+startCluster(t))
@@ -172,6 +172,15 @@ func TestCluster(t *testing.T) {
 	}
 	if _, unreads := second.call("GET", "/v2/notifications/unreads.json", "1:t", "", ""); unreads["unread_notifications"] != 1.0 {
 		t.Errorf("unreads %v", unreads)
+	}
+	for user := 1; user <= users; user++ {
+		s.arrive("a notification on the phone", func() bool { return len(s.shade(fmt.Sprint("A", user))) == 1 })
+		if status, answer := second.call("PATCH", "/v2/notifications.json", fmt.Sprint(user, ":t"), "", ""); status != 200 {
+			t.Fatal(status, answer)
+		}
+	}
+	for user := 1; user <= users; user++ {
+		s.arrive("a dismissal", func() bool { return len(s.shade(fmt.Sprint("A", user))) == 0 })
 	}
 	s.must("", "doctor")
 	if status, answer := second.call("DELETE", "/v2/users/1.json", serviceKey, "", ""); status != 200 {

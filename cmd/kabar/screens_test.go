@@ -159,8 +159,7 @@ func (r *reader) unread(p *process) (ids []string) {
 	return ids
 }
 
-// wanted returns what should be on a phone's screen: unread notifications by id, and the
-// conversation by its tag.
+// wanted returns what should be on a phone's screen, in the form of shade.
 func (r *reader) wanted() []string {
 	r.t.Helper()
 	want := r.unread(r.fleet.at(0))
@@ -186,24 +185,24 @@ func (r *reader) badge() int {
 }
 
 // play shows a phone what was pushed to it.
-func (r *reader) play(token string, phone *sandbox.Phone) {
-	for _, push := range r.pushesTo(token) {
+func (s *site) play(token string, phone *sandbox.Phone) {
+	for _, push := range s.pushesTo(token) {
 		phone.Play(&push)
 	}
 }
 
-// shade returns what is on a phone's screen in the form of wanted. The reminder of a new
-// device is about nothing that could be read.
-func (r *reader) shade(token string) []string {
+// shade returns what is on a phone's screen: notifications by id, and conversations by tag.
+// The reminder of a new device is about nothing that could be read.
+func (s *site) shade(token string) []string {
 	var phone sandbox.Phone
-	r.play(token, &phone)
+	s.play(token, &phone)
 	shown := make(map[string]bool)
-	for _, s := range phone.Shade() {
+	for _, n := range phone.Shade() {
 		switch {
-		case strings.HasPrefix(s.Tag, "message:"):
-			shown[s.Tag] = true
-		case s.Tag != "reminder":
-			shown[s.ID] = true
+		case strings.HasPrefix(n.Tag, "message:"):
+			shown[n.Tag] = true
+		case n.Tag != "reminder":
+			shown[n.ID] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(shown))

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"sync"
 )
@@ -23,13 +24,41 @@ type Shown struct {
 // Shown returns what a phone shows of the push, and false when that is nothing. It ignores
 // what the phone would not understand either.
 func (p *Push) Shown() (Shown, bool) {
-	switch p.Platform {
-	case PlatformAPNs:
-		return p.shownByIPhone()
-	case PlatformWeb:
+	if apple, ok := p.Apple(); ok {
+		return apple.shown()
+	}
+	if p.Platform == PlatformWeb {
 		return p.shownByBrowser()
 	}
 	return p.shownByAndroid()
+}
+
+// An ApplePush is what an iPhone gets.
+type ApplePush struct {
+	Header  http.Header
+	Payload json.RawMessage
+}
+
+// Apple returns what an iPhone gets of the push, directly or through FCM, and false when it is
+// for another device.
+func (p *Push) Apple() (ApplePush, bool) {
+	if p.Platform == PlatformAPNs {
+		return ApplePush{p.Header, p.Body}, true
+	}
+	var w struct {
+		APNS *struct {
+			Headers map[string]string `json:"headers"`
+			Payload json.RawMessage   `json:"payload"`
+		} `json:"apns"`
+	}
+	if p.Platform != PlatformFCM || json.Unmarshal(p.Body, &w) != nil || w.APNS == nil {
+		return ApplePush{}, false
+	}
+	header := make(http.Header)
+	for name, value := range w.APNS.Headers {
+		header.Set(name, value)
+	}
+	return ApplePush{header, w.APNS.Payload}, true
 }
 
 // androidNotification is FCM's android.notification.
@@ -65,7 +94,7 @@ func (p *Push) shownByAndroid() (Shown, bool) {
 	}, true
 }
 
-func (p *Push) shownByIPhone() (Shown, bool) {
+func (p ApplePush) shown() (Shown, bool) {
 	var w struct {
 		APS struct {
 			Alert *struct {
@@ -84,7 +113,7 @@ func (p *Push) shownByIPhone() (Shown, bool) {
 			Link  string `json:"link"`
 		} `json:"data"`
 	}
-	_ = json.Unmarshal(p.Body, &w) // see Shown
+	_ = json.Unmarshal(p.Payload, &w) // see Shown
 	if w.APS.Alert == nil {
 		return Shown{}, false
 	}
@@ -124,10 +153,14 @@ func (p *Push) Read() (read []Read) {
 			Read json.RawMessage `json:"read"`
 		} `json:"data"`
 	}
-	if json.Unmarshal(p.Body, &w) != nil {
+	body := p.Body
+	if apple, ok := p.Apple(); ok {
+		body = apple.Payload
+	}
+	if json.Unmarshal(body, &w) != nil {
 		return nil
 	}
-	var text string // on FCM
+	var text string // on Android
 	if json.Unmarshal(w.Data.Read, &text) == nil {
 		w.Data.Read = json.RawMessage(text)
 	}
@@ -142,7 +175,8 @@ func (p *Push) badge() (n int, ok bool) {
 			Badge *int `json:"badge"`
 		} `json:"aps"`
 	}
-	_ = json.Unmarshal(p.Body, &w) // see Shown
+	apple, _ := p.Apple()
+	_ = json.Unmarshal(apple.Payload, &w) // see Shown
 	if w.APS.Badge == nil {
 		return 0, false
 	}

@@ -20,6 +20,11 @@ func toIPhone(body string) sandbox.Push {
 	}
 }
 
+// throughFCM returns the push that FCM passes on to an iPhone.
+func throughFCM(payload string) sandbox.Push {
+	return toAndroid(`{"token":"a:b","apns":{"headers":{"apns-collapse-id":"t"},"payload":` + payload + `}}`)
+}
+
 func TestShown(t *testing.T) {
 	t.Parallel()
 	const notification = `{"title":"T","body":"B","tag":"t","image":"https://i","sound":"s","channel_id":"c"}`
@@ -35,13 +40,14 @@ func TestShown(t *testing.T) {
 			toAndroid(`{"data":{"link":"l","notification":"{\"title\":\"T\",\"body\":\"B\",\"tag\":\"t\",\"image\":\"https://i\",\"sound\":\"s\",\"channel_id\":\"c\"}"}}`),
 			byApp,
 		},
-		"both":              {toAndroid(`{"data":{"link":"l","notification":"{}"},"android":{"notification":` + notification + `}}`), android},
-		"data alone":        {toAndroid(`{"data":{"type":"reminder"}}`), sandbox.Shown{}},
-		"no JSON in data":   {toAndroid(`{"data":{"notification":"x"}}`), sandbox.Shown{}},
-		"null in data":      {toAndroid(`{"data":{"notification":"null"}}`), sandbox.Shown{}},
-		"nothing at all":    {toAndroid(``), sandbox.Shown{}},
-		"iPhone":            {toIPhone(`{"aps":{"alert":{"title":"T","subtitle":"S","body":"B"},"sound":"s","category":"c","interruption-level":"active","mutable-content":1},"data":{"image":"https://i","link":"l"}}`), sandbox.Shown{Title: "T", Subtitle: "S", Body: "B", Tag: "t", Sound: "s", Category: "c", Level: "active", Image: "https://i", Link: "l"}},
-		"without extension": {toIPhone(`{"aps":{"alert":{"body":"B"}},"data":{"image":"https://i"}}`), sandbox.Shown{Body: "B", Tag: "t"}},
+		"both":               {toAndroid(`{"data":{"link":"l","notification":"{}"},"android":{"notification":` + notification + `}}`), android},
+		"data alone":         {toAndroid(`{"data":{"type":"reminder"}}`), sandbox.Shown{}},
+		"no JSON in data":    {toAndroid(`{"data":{"notification":"x"}}`), sandbox.Shown{}},
+		"null in data":       {toAndroid(`{"data":{"notification":"null"}}`), sandbox.Shown{}},
+		"nothing at all":     {toAndroid(``), sandbox.Shown{}},
+		"iPhone":             {toIPhone(`{"aps":{"alert":{"title":"T","subtitle":"S","body":"B"},"sound":"s","category":"c","interruption-level":"active","mutable-content":1},"data":{"image":"https://i","link":"l"}}`), sandbox.Shown{Title: "T", Subtitle: "S", Body: "B", Tag: "t", Sound: "s", Category: "c", Level: "active", Image: "https://i", Link: "l"}},
+		"without extension":  {toIPhone(`{"aps":{"alert":{"body":"B"}},"data":{"image":"https://i"}}`), sandbox.Shown{Body: "B", Tag: "t"}},
+		"iPhone through FCM": {throughFCM(`{"aps":{"alert":{"body":"B"}},"data":{"notification_id":"1"}}`), sandbox.Shown{ID: "1", Body: "B", Tag: "t"}},
 		"browser": {
 			sandbox.Push{Platform: sandbox.PlatformWeb, Answer: http.StatusCreated, Body: []byte(`{"title":"T","body":"B","tag":"t","badge":1,"data":{"image":"https://i","link":"l"}}`)},
 			sandbox.Shown{Title: "T", Body: "B", Tag: "t", Image: "https://i", Link: "l"},
