@@ -139,6 +139,38 @@ func TestDismissal(t *testing.T) {
 	}
 }
 
+// A dismissal is due a second after the first read of a run: with the queue looked at four
+// times a second, devices are told within two.
+func TestDismissalIsDueInASecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, dismissing)
+	ctx := context.Background()
+	w.register(66, devices.Android, "A")
+	stop := w.run()
+	w.tell(66, "a")
+	w.settled()
+	stop()
+	notes, err := w.opts.Inbox.Notifications.List(ctx, 66, []string{"dompet", "announcement"}, 0, 100)
+	if err != nil || len(notes) != 2 {
+		t.Fatal(len(notes), err)
+	}
+	var times []int64 // before and after the first read
+	for i, n := range notes {
+		times = append(times, w.rdb.Time(ctx).Val().UnixMilli())
+		if _, err := w.opts.Inbox.Notifications.MarkRead(ctx, 66, n.ID); err != nil {
+			t.Fatal(err)
+		}
+		delayed, entry := outbox.Dismissals(w.opts.Partitions)(66)
+		due := int64(w.rdb.ZScore(ctx, delayed, entry).Val())
+		if i == 0 {
+			times = append(times, w.rdb.Time(ctx).Val().UnixMilli())
+		}
+		if due < times[0]+1000 || due > times[1]+1000 {
+			t.Errorf("read between %d and %d, the dismissal is due at %d", times[0], times[1], due)
+		}
+	}
+}
+
 // A dismissal goes to an installation id as other pushes do: as a registration token it would
 // be called dead.
 func TestDismissalToAnInstallation(t *testing.T) {
