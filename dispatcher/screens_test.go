@@ -280,6 +280,23 @@ func noDismissal(t *testing.T, w *world) {
 	}
 }
 
+// A shade of another type holds up no push.
+func TestDamagedShade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, dismissing)
+	w.register(66, devices.IOS, "iPhone")
+	ctx, shade := context.Background(), w.opts.Partitions.UserKey(66, "shade")
+	w.rdb.RPush(ctx, shade, "planted")
+	w.run()
+	w.publish(promo)
+	w.status("promo-1", is("accepted"))
+	w.settled()
+	if planted := w.rdb.LRange(ctx, shade, 0, -1).Val(); !slices.Equal(planted, []string{"planted"}) {
+		t.Errorf("the key holds %v", planted)
+	}
+	w.rdb.Del(ctx, shade)
+}
+
 // Erasing a user erases what is known of screens.
 func TestEraseShade(t *testing.T) {
 	t.Parallel()

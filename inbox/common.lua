@@ -68,11 +68,10 @@ end
 -- sizes_of returns the sizes of the counters, by counter.
 local function sizes_of(counted)
   local size = {0, 0, 0, 0, 0, 0}
-  local total = redis.call('ZCARD', counted)
-  if total > 32 then
+  local members = redis.call('ZRANGE', counted, 0, 32, 'WITHSCORES')
+  if #members > 64 then -- and maybe very many more
     for counter = 1, 6 do size[counter] = redis.call('ZCOUNT', counted, counter, counter) end
-  elseif total > 0 then -- one call costs less than six
-    local members = redis.call('ZRANGE', counted, 0, -1, 'WITHSCORES')
+  else
     for i = 2, #members, 2 do
       local counter = tonumber(members[i])
       size[counter] = (size[counter] or 0) + 1

@@ -132,7 +132,7 @@ func (b *base) receivers(partition int, event string) string {
 // the newest push with a badge was looked up, and when one was last settled, in microseconds;
 // "d" if any was a dismissal; when the last two background pushes were accepted, in
 // milliseconds. The field "owed" exists while some iPhone is to be told with the next push
-// that is shown.
+// that is shown; "day" is when the expiry was last renewed, in days.
 func (k userKeys) shade() string { return string(k) + shadeKey }
 
 // Profiles and contacts

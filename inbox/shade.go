@@ -28,7 +28,7 @@ type shades struct{ *base }
 
 // Source returns the Lua that Shown and Told have keys and arguments for: the body of a
 // function with the parameters keys and args, both tables of strings. It does not fail if the
-// keys are a hash and sorted sets, or missing.
+// second key is a sorted set or missing.
 func (s *shades) Source() string { return shadeChangeSource }
 
 // On reports whether devices are told what was read.

@@ -1,6 +1,6 @@
 -- Changes what a user's devices show, in the script that settles a push: the body of a
--- function with the parameters keys and args. It does not fail if the keys have the types
--- hash, zset and zset or are missing. It may be repeated.
+-- function with the parameters keys and args. It does not fail if delayed is a sorted set or
+-- missing. A shade that is no hash is left alone. It may be repeated.
 --
 -- keys  1 shade  2 delayed set of dismissals  3 of a push that is shown: the unread
 --       notifications, or the unread messages of its conversation
@@ -20,8 +20,7 @@
 local shade, delayed = keys[1], keys[2]
 local dismissal, looked, change = args[1], tonumber(args[2]), args[3]
 local now, asks = micros(), false
-local DAY = 86400000
-local TTL = 28 * DAY -- ms; as long as a provider keeps a push
+local DAY = 86400000 -- ms
 
 -- badge_state returns what is known of an iPhone from now on, when it has got a badge ('' for
 -- none) or a background push. The order in which the phone got two pushes is not known when
@@ -63,15 +62,17 @@ end
 if change == 'shown' then
   local tag, id, unread = args[4], args[5], nil
   if args[6] == '1' then
-    unread = redis.call('ZCARD', keys[3]) > 0
+    unread = redis.pcall('ZCARD', keys[3]) ~= 0
   else
-    unread = redis.call('ZSCORE', keys[3], id)
+    unread = redis.pcall('ZSCORE', keys[3], id)
   end
-  local fields = {} -- with their values
+  local fields, today, last_day = {}, digits(math.floor(now / 1000 / DAY)), nil -- fields with their values
   for i = 7, #args, 2 do
     local device, badge, newest = args[i], args[i + 1], id
-    local known = redis.call('HMGET', shade, device .. ' ' .. tag, device)
+    local known = redis.pcall('HMGET', shade, device .. ' ' .. tag, device, 'day')
+    if known.err then return 0 end
     local told, other = string.match(known[1] or '', '^(%-?)(.+)$')
+    last_day = known[3]
     if other and other > id then newest = other end -- this one came late
     if newest == id and not unread or newest ~= id and told == '-' then asks = true end
     fields[#fields + 1], fields[#fields + 2] = device .. ' ' .. tag, newest
@@ -79,10 +80,10 @@ if change == 'shown' then
       fields[#fields + 1], fields[#fields + 2] = device, badge_state(known[2], badge, false)
     end
   end
-  redis.call('HSET', shade, unpack(fields))
-  trim()
-  if redis.call('PTTL', shade) < TTL - DAY then redis.call('PEXPIRE', shade, TTL) end
-elseif redis.call('EXISTS', shade) == 1 then -- else the user was erased
+  if last_day ~= today then fields[#fields + 1], fields[#fields + 2] = 'day', today end
+  if redis.call('HSET', shade, unpack(fields)) > 0 then trim() end
+  if last_day ~= today then redis.call('PEXPIRE', shade, 28 * DAY) end -- as long as a provider keeps a push
+elseif redis.call('TYPE', shade).ok == 'hash' then -- else the user was erased
   local device, badge, background, more, owed = args[4], args[5], args[6], args[7], args[8]
   for i = 9, #args, 2 do
     local field = device .. ' ' .. args[i]

@@ -98,7 +98,9 @@ redis.call('HSET', conversation, 'partner', partner)
 redis.call('ZADD', messages, 0, id)
 redis.call('ZADD', unread, 0, id)
 redis.call('HSET', bodies, id, message)
-for i = FIRST_POSTING, #ARGV do redis.call('ZADD', words, 0, ARGV[i]) end
+local postings = {} -- after their scores
+for i = FIRST_POSTING, #ARGV do postings[#postings + 1], postings[#postings + 2] = 0, ARGV[i] end
+if #postings > 0 then redis.call('ZADD', words, unpack(postings)) end
 if role == 'sender' then
   redis.call('ZADD', unread_conversations, 'XX', 'GT', score, conversation_id) -- in the same order as conversations
 else

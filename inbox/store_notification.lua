@@ -53,6 +53,8 @@ local function keep_bodies(notifications, kept_bodies, dropped, now, inline)
   return found
 end
 
+local streams = {} -- the outboxes whose type was checked
+
 -- store_event stores the event whose arguments begin at ARGV[first].
 local function store_event(record, meta, first)
   local id_suffix, content, body, listed_type, subject, order, rank, counter, cart, quiet,
@@ -78,7 +80,6 @@ local function store_event(record, meta, first)
   local notifications, kept_bodies = user .. NOTIFICATIONS, user .. KEPT_BODIES
   local unread, counted, record_index = user .. UNREAD, user .. COUNTED, user .. RECORD_INDEX
   local listed, shown = listed_type ~= '', cart == '' and quiet ~= '1'
-  redis.call('ZCARD', record_index) -- expects a sorted set, and so on below
   if erased then -- only the record is kept: services may ask what became of the event
     redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' 0 erased\n', 'PX', RECORD_TTL)
     return {2, id, seq, live_error}
@@ -93,15 +94,18 @@ local function store_event(record, meta, first)
   local o, r, lo, lr = tonumber(order), tonumber(rank), tonumber(last_order), tonumber(last_rank)
   local same = o == lo and r == lr -- it is pushed again, but counted once
   local late = subject ~= '' and r > 0 and not same and (o < lo or (o == lo and r < lr))
+  local advances = subject ~= '' and r > 0 and not late and not same -- it tells a newer state
 
-  -- The first write, to the list or the log, is the only one that may fail: the types of all
-  -- other keys are checked before it.
+  -- The types of the keys whose writes must not fail.
   local kept = tonumber(length or '0') + 1
   local trims = listed and (kept > MAX_NOTIFICATIONS + 32 or last_day ~= today) -- 32: several at a time, and seldom
   local pushed = push_header ~= '' and redis.call('EXISTS', devices) == 1
   if subject ~= '' or shown or trims then redis.call('ZCARD', counted) end
   if subject ~= '' or shown or listed then redis.call('ZCARD', unread) end
-  if pushed then redis.call('XLEN', outbox) end
+  if pushed and not streams[outbox] then
+    redis.call('XLEN', outbox)
+    streams[outbox] = true
+  end
   if trims then expect('hash', kept_bodies) end
   local users, member
   if not last_seq then
@@ -109,11 +113,15 @@ local function store_event(record, meta, first)
     users, member = partition .. USERS, string.rep('0', 19 - #number) .. number
     expect('zset', users)
   end
-  local contacts, recent_contacts
-  if contact_field ~= '' then
-    contacts, recent_contacts = user .. CONTACTS, user .. RECENT_CONTACTS
-    expect('hash', contacts)
-    expect('zset', recent_contacts)
+
+  -- These writes and the next one may fail: they are harmless without those that follow.
+  redis.call('ZADD', record_index, digits(math.floor(now / 1000) + RECORD_TTL), string.sub(record, #user + #RECORD + 1))
+  if advances and contact_field ~= '' then
+    local contacts, recent_contacts = user .. CONTACTS, user .. RECENT_CONTACTS
+    redis.call('HSET', contacts, contact_field, contact)
+    if redis.call('ZADD', recent_contacts, order, contact_field) == 1 and redis.call('ZCARD', recent_contacts) > MAX_CONTACTS then
+      redis.call('HDEL', contacts, redis.call('ZPOPMIN', recent_contacts)[1])
+    end
   end
   if listed then
     redis.call('XADD', notifications, seq .. '-0', 'i', id, 'p', prev, 't', listed_type, 'r', subject, 'b', body)
@@ -123,15 +131,8 @@ local function store_event(record, meta, first)
 
   if subject ~= '' then
     if not late and push_header ~= '' then newest = id end -- only a push replaces another one on the screen
-    if r > 0 and not late and not same then
+    if advances then
       last_order, last_rank, told = order, rank, id
-      if contact_field ~= '' then
-        redis.call('HSET', contacts, contact_field, contact)
-        redis.call('ZADD', recent_contacts, order, contact_field)
-        if redis.call('ZCARD', recent_contacts) > MAX_CONTACTS then
-          redis.call('HDEL', contacts, redis.call('ZPOPMIN', recent_contacts)[1])
-        end
-      end
       if counter ~= '0' then
         redis.call('ZADD', counted, counter, subject)
       elseif last_state then
@@ -192,6 +193,5 @@ local function store_event(record, meta, first)
     push = 'waiting'
   end
   redis.call('SET', record, content .. ' ' .. id .. ' ' .. seq .. ' ' .. listening .. ' ' .. push .. (origin == '' and '' or ' ' .. origin) .. '\n', 'PX', RECORD_TTL)
-  redis.call('ZADD', record_index, digits(math.floor(now / 1000) + RECORD_TTL), string.sub(record, #user + #RECORD + 1))
   return {1, id, seq, live_error}
 end

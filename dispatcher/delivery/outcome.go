@@ -19,7 +19,7 @@ var amendFragment = outbox.Fragment{Name: "amend", Source: devices.AmendSource, 
 
 // Fragments returns the fragments that the outbox must know for this package.
 func Fragments(store *inbox.Store) []outbox.Fragment {
-	shade := outbox.Fragment{Name: shadeFragment, Source: store.Shades.Source(), Types: []string{"hash", "zset", "zset"}}
+	shade := outbox.Fragment{Name: shadeFragment, Source: store.Shades.Source(), Types: []string{"", "zset", ""}}
 	return []outbox.Fragment{amendFragment, shade}
 }
 

@@ -29,8 +29,9 @@ type Fragment struct {
 	// of strings. It must return a number and must not fail. All keys lie in the entry's
 	// partition.
 	Source string
-	// Types are the Redis types of the keys, in their order. The last one applies to all
-	// further keys. Settling fails before its first write when a key has another type.
+	// Types are the Redis types of the keys, in their order; "" where the fragment works
+	// with any. The last one applies to all further keys. Settling fails before its first
+	// write when a key has another type.
 	Types []string
 }
 

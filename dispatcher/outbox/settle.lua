@@ -74,7 +74,10 @@ local function settle(e, lane, dead, index)
   local noted = e.record and exists(e.record, 'string') -- the record may have expired
   for _, call in ipairs(e.calls) do
     local of = types[call.name]
-    for n, key in ipairs(call.keys) do exists(key, of[math.min(n, #of)]) end
+    for n, key in ipairs(call.keys) do
+      local want = of[math.min(n, #of)]
+      if want ~= '' then exists(key, want) end
+    end
   end
 
   if noted then redis.call('APPEND', e.record, e.lines) end
