@@ -45,28 +45,30 @@ var (
 	androidFID = platform{devices.Android, "fid", true, ""}
 	ios        = platform{devices.IOS, "token", false, ""}
 	iosFCM     = platform{devices.IOS, "token", false, devices.FCM}
+	iosFID     = platform{devices.IOS, "fid", true, devices.FCM}
 )
 
-// by returns the platform with the parameter by which a request names a device: Android's
-// have a registration token or an installation id, and those of iOS a token of APNs or of
-// Firebase. The parameter's name begins with prefix.
+// by returns the platform with the parameter by which a request names a device: a token of
+// APNs, or a registration token or installation id of Firebase. The parameter's name begins
+// with prefix.
 func (p platform) by(in *params, prefix string) platform {
 	if p == ios {
 		switch in.text("provider") {
 		case "fcm":
-			return iosFCM
+			p = iosFCM
 		case "", "apns":
 		default:
 			in.reject("provider", "is none of apns and fcm")
 		}
 	}
-	if p != android || in.text(prefix+androidFID.token) == "" {
+	id := map[platform]platform{android: androidFID, iosFCM: iosFID}[p]
+	if !id.fid || in.text(prefix+id.token) == "" {
 		return p
 	}
-	if in.text(prefix+android.token) != "" {
-		in.reject(prefix+androidFID.token, "cannot be given beside "+prefix+android.token)
+	if in.text(prefix+p.token) != "" {
+		in.reject(prefix+id.token, "cannot be given beside "+prefix+p.token)
 	}
-	return androidFID
+	return id
 }
 
 // blame translates the field of an error to the name of the platform's parameter.

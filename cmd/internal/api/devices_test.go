@@ -59,6 +59,8 @@ func TestInvalidDevices(t *testing.T) {
 		{"POST", androidPath, "fid=a.b", textDeviceNotAdded, "fid"},
 		{"POST", androidPath, "fid=A&reg_id=B", textDeviceNotAdded, "fid"},
 		{"POST", iosPath, "fid=A", textDeviceNotAdded, "token"},
+		{"POST", iosPath, "fid=A&token=B&provider=fcm", textDeviceNotAdded, "fid"},
+		{"POST", iosPath, "fid=a.b&provider=fcm", textDeviceNotAdded, "fid"},
 		{"PATCH", androidPath, "old_reg_id=A&new_fid=a:b", textDeviceUnchanged, "new_fid"},
 		{"PATCH", androidPath, "old_fid=a%20b&new_reg_id=A", textDeviceUnchanged, "old_fid"},
 		{"PATCH", androidPath, "old_reg_id=A&new_fid=B&new_reg_id=C", textDeviceUnchanged, "new_fid"},
@@ -148,7 +150,8 @@ func TestInstallationIDs(t *testing.T) {
 	w.must(w.basic(ani, "GET", "/v2/notifications/config.json?fid="+fid, ""), 200)
 }
 
-// An iOS app on Firebase registers a token of Firebase, and says so in each request.
+// An iOS app on Firebase registers a token or an installation id of Firebase, and says so in
+// each request.
 func TestIOSAppsOnFirebase(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, tc := range []struct {
@@ -162,13 +165,24 @@ func TestIOSAppsOnFirebase(t *testing.T) {
 		{"DELETE", iosPath, "token=c:d&provider=fcm", "[]"},
 		{"POST", iosPath, "token=e:f&provider=fcm", "[ios fcm e:f]"},
 		{"DELETE", logoutPath, "token=e:f&provider=fcm", "[]"},
+		{"POST", iosPath, "fid=A&provider=fcm", "[ios fcm A by id]"},
+		{"GET", "/v2/notifications/config.json?fid=A", "", "[ios fcm A by id]"},
+		{"PATCH", iosPath, "old_fid=A&new_token=g:h&provider=fcm", "[ios fcm g:h]"},
+		{"PATCH", iosPath, "old_token=g:h&new_fid=B&provider=fcm", "[ios fcm B by id]"},
+		{"DELETE", iosPath, "fid=B&provider=fcm", "[]"},
+		{"POST", iosPath, "fid=C&provider=fcm", "[ios fcm C by id]"},
+		{"DELETE", logoutPath, "fid=C", "[]"},
 	} {
 		w.must(w.basic(ani, tc.method, tc.path, tc.form), 200)
 		listed, err := w.options.Devices.(*devices.Registry).List(t.Context(), 66)
 		check(t, err)
 		got := []string{}
 		for _, d := range listed {
-			got = append(got, fmt.Sprintf("%s %s %s", d.Platform, d.Provider, d.Token))
+			said := fmt.Sprintf("%s %s %s", d.Platform, d.Provider, d.Token)
+			if d.FID {
+				said += " by id"
+			}
+			got = append(got, said)
 		}
 		if fmt.Sprint(got) != tc.want {
 			t.Errorf("%s %s: %q, want %s", tc.method, tc.form, got, tc.want)
