@@ -290,11 +290,37 @@ func TestDamagedShade(t *testing.T) {
 	w.run()
 	w.publish(promo)
 	w.status("promo-1", is("accepted"))
+	if err := w.opts.Inbox.Notifications.MarkAllRead(ctx, 66); err != nil {
+		t.Fatal(err)
+	}
 	w.settled()
 	if planted := w.rdb.LRange(ctx, shade, 0, -1).Val(); !slices.Equal(planted, []string{"planted"}) {
 		t.Errorf("the key holds %v", planted)
 	}
 	w.rdb.Del(ctx, shade)
+}
+
+// A dismissal whose user's data cannot be read is given up, and holds up nothing.
+func TestDismissalOfDamagedData(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, dismissing)
+	ctx := context.Background()
+	w.publish(promo) // without a device, so that it is not pushed
+	w.register(66, devices.Android, "A")
+	w.rdb.HSet(ctx, w.opts.Partitions.UserKey(66, "shade"), "device tag", "id")
+	if err := w.opts.Inbox.Notifications.MarkAllRead(ctx, 66); err != nil {
+		t.Fatal(err)
+	}
+	unread := w.opts.Partitions.UserKey(66, "unread")
+	w.rdb.Del(ctx, unread)
+	w.rdb.RPush(ctx, unread, "planted")
+	w.run()
+	w.eventually("the last attempt", func() bool {
+		w.makeAllDue(66)
+		out, delayed, _ := w.left()
+		return out+delayed == 0
+	})
+	w.rdb.Del(ctx, unread)
 }
 
 // Erasing a user erases what is known of screens.
@@ -418,11 +444,13 @@ func TestScreensAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	g := w.startGateway()
+	g, told := w.startGateway(), 0
 	for step := range 60 {
 		switch random.IntN(10) {
 		case 0, 1, 2:
-			w.tell(user, fmt.Sprint(step))
+			if told++; told <= 24 { // so that the shade has room for all
+				w.tell(user, fmt.Sprint(step))
+			}
 		case 3, 4:
 			w.send(partner, user, "halo")
 		case 5, 6:

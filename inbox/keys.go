@@ -125,7 +125,7 @@ func (b *base) receivers(partition int, event string) string {
 
 // Screens
 
-// shade is a hash that expires 27 to 28 days after the last push: what the user's devices
+// shade is a hash that expires 28 to 29 days after the last push: what the user's devices
 // show. The field "DEVICE TAG" is the id of the newest notification that a push has put there,
 // with "-" before it once the device was told that it is read. The field "DEVICE" of an iPhone
 // is "BADGE LOOKED END KIND FIRST SECOND": the newest badge, or "?" when nobody knows it; when

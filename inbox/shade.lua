@@ -8,7 +8,8 @@ local shade, unread = unpack(KEYS)
 local user = string.sub(shade, 1, -1 - #SHADE) -- what all keys of the user begin with; see keys.go
 
 local reply = {micros()}
-local fields = redis.call('HGETALL', shade)
+local fields = redis.pcall('HGETALL', shade)
+if fields.err then return reply end -- a damaged shade is as good as none
 for i = 1, #fields, 2 do
   local tag, id = string.match(fields[i], '^%S+ (.+)$'), fields[i + 1]
   local conversation = tag and string.match(tag, '^message:(.+)$')

@@ -8,14 +8,15 @@
 --       2 when the push's facts were looked up, microseconds
 --       3 "shown": devices show a notification
 --           4 tag  5 id  6 1 if it is a message, else 0
---           then device and badge ('' for none, '?' when it is not known) of each device
+--           then device and badge ('' for none, '?' when it is not known) of each device, of
+--           which there is at least one
 --         "told": one device was told what was read
 --           4 device  5 badge or ''  6 1 after a background push to an iPhone, else 0
 --           7 1 when there is more to tell, else 0
 --           8 1 when the rest waits for the next push that is shown, 0 when none waits any
 --             more, '' when that does not change
 --           then tag and id of each notification that it was told about
--- Returns 1
+-- Returns 1, or 0 when the shade is no hash
 
 local shade, delayed = keys[1], keys[2]
 local dismissal, looked, change = args[1], tonumber(args[2]), args[3]
@@ -82,7 +83,7 @@ if change == 'shown' then
   end
   if last_day ~= today then fields[#fields + 1], fields[#fields + 2] = 'day', today end
   if redis.call('HSET', shade, unpack(fields)) > 0 then trim() end
-  if last_day ~= today then redis.call('PEXPIRE', shade, 28 * DAY) end -- as long as a provider keeps a push
+  if last_day ~= today then redis.call('PEXPIRE', shade, 29 * DAY) end -- a provider keeps a push for 28 days
 elseif redis.call('TYPE', shade).ok == 'hash' then -- else the user was erased
   local device, badge, background, more, owed = args[4], args[5], args[6], args[7], args[8]
   for i = 9, #args, 2 do

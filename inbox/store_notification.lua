@@ -114,12 +114,13 @@ local function store_event(record, meta, first)
     expect('zset', users)
   end
 
-  -- These writes and the next one may fail: they are harmless without those that follow.
+  -- These writes, and the XADD after them, may fail: they are harmless without the rest.
   redis.call('ZADD', record_index, digits(math.floor(now / 1000) + RECORD_TTL), string.sub(record, #user + #RECORD + 1))
   if advances and contact_field ~= '' then
     local contacts, recent_contacts = user .. CONTACTS, user .. RECENT_CONTACTS
+    local added = redis.call('ZADD', recent_contacts, order, contact_field)
     redis.call('HSET', contacts, contact_field, contact)
-    if redis.call('ZADD', recent_contacts, order, contact_field) == 1 and redis.call('ZCARD', recent_contacts) > MAX_CONTACTS then
+    if added == 1 and redis.call('ZCARD', recent_contacts) > MAX_CONTACTS then
       redis.call('HDEL', contacts, redis.call('ZPOPMIN', recent_contacts)[1])
     end
   end

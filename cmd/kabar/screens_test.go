@@ -214,23 +214,30 @@ func (r *reader) reconcile() {
 	r.t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: r.redis.Addr()})
 	defer client.Close()
-	settled := func() bool {
-		for _, pattern := range []string{"*:out:*", "*:delayed:*"} {
-			for _, key := range client.Keys(r.t.Context(), pattern).Val() {
-				if client.XLen(r.t.Context(), key).Val()+client.ZCard(r.t.Context(), key).Val() > 0 {
-					return false
-				}
+	ctx := r.t.Context()
+	settled := func() bool { // in one transaction: entries move between the two
+		var counts []*redis.IntCmd
+		streams, sets := client.Keys(ctx, "*:out:*").Val(), client.Keys(ctx, "*:delayed:*").Val()
+		if _, err := client.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+			for _, key := range streams {
+				counts = append(counts, tx.XLen(ctx, key))
 			}
+			for _, key := range sets {
+				counts = append(counts, tx.ZCard(ctx, key))
+			}
+			return nil
+		}); err != nil || len(streams) == 0 {
+			return false
 		}
-		return true
+		return !slices.ContainsFunc(counts, func(c *redis.IntCmd) bool { return c.Val() > 0 })
 	}
 	for range 30 {
 		r.arrive("everything settled", settled)
-		shades := client.Keys(r.t.Context(), "*:u66:shade").Val()
+		shades := client.Keys(ctx, "*:u66:shade").Val()
 		if len(shades) != 1 {
 			r.t.Fatalf("%d shades", len(shades))
 		}
-		if !client.HExists(r.t.Context(), shades[0], "owed").Val() {
+		if !client.HExists(ctx, shades[0], "owed").Val() {
 			return
 		}
 		r.publish(r.fleet.at(0))

@@ -65,9 +65,13 @@ func (t *task) postpone(stopping bool, now time.Time) {
 	case now.UnixMilli() > t.entry.Until:
 		t.expire(push.Route{}, now)
 	default:
-		again := *t.entry
-		again.Quiet = false // it waits for Redis now
-		t.delay(outbox.Delayed{Entry: &again, By: redisPause})
+		again, by := *t.entry, redisPause
+		again.Quiet = false      // it waits for Redis now
+		if t.entry.Dismisses() { // which has no end of its own; see task.delay
+			again.Attempt++
+			by <<= t.entry.Attempt
+		}
+		t.delay(outbox.Delayed{Entry: &again, By: by})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -216,31 +215,28 @@ func TestFaultGoAway(t *testing.T) {
 }
 
 func TestFaultOneStream(t *testing.T) {
-	const requests = 4
 	s := start(t, sandbox.Options{})
 	client := httpClient(t, s)
 	remove := inject(t, s, "one-stream", sandbox.FaultOptions{})
-	s.APNs.Hang(true)
-	var wg sync.WaitGroup
-	for range requests {
-		wg.Go(func() {
-			if err := <-later(t.Context(), t, s, client, "a"); err != nil {
-				t.Error(err)
-			}
-		})
+	if err := <-later(t.Context(), t, s, client, "first"); err != nil { // after it the client knows the limit of its connection
+		t.Error(err)
 	}
-	wait(t, s, func() bool { return s.APNs.Pending() == requests })
-	if n := s.APNs.Connections(); n < requests {
-		t.Errorf("%d requests on %d connections", requests, n)
+	s.APNs.Hang(true)
+	two := [2]<-chan error{later(t.Context(), t, s, client, "a"), later(t.Context(), t, s, client, "b")}
+	wait(t, s, func() bool { return s.APNs.Pending() == 2 })
+	if n := s.APNs.Connections(); n < 2 {
+		t.Errorf("2 requests on %d connections", n)
 	}
 	remove()
 	s.APNs.Hang(false)
-	wg.Wait()
+	if err := errors.Join(<-two[0], <-two[1]); err != nil {
+		t.Error(err)
+	}
 
 	client = httpClient(t, s) // two requests need two streams of its one connection
 	client.Transport.(*http.Transport).MaxConnsPerHost = 1
 	s.APNs.Hang(true)
-	two := [2]<-chan error{later(t.Context(), t, s, client, "a"), later(t.Context(), t, s, client, "b")}
+	two = [2]<-chan error{later(t.Context(), t, s, client, "a"), later(t.Context(), t, s, client, "b")}
 	wait(t, s, func() bool { return s.APNs.Pending() == 2 })
 	s.APNs.Hang(false)
 	if err := errors.Join(<-two[0], <-two[1]); err != nil {

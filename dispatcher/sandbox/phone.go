@@ -140,7 +140,8 @@ func (p *Push) shownByBrowser() (Shown, bool) {
 		} `json:"data"`
 	}
 	err := json.Unmarshal(p.Body, &w)
-	return Shown{Title: w.Title, Body: w.Body, Tag: w.Tag, Image: w.Data.Image, Link: w.Data.Link}, err == nil
+	shown := Shown{Title: w.Title, Body: w.Body, Tag: w.Tag, Image: w.Data.Image, Link: w.Data.Link}
+	return shown, err == nil && shown.Title+shown.Body != ""
 }
 
 // A Read names a notification that was read on another device.

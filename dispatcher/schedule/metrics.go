@@ -12,14 +12,14 @@ import (
 )
 
 var eventsDesc = prometheus.NewDesc("kabar_scheduled_events",
-	"Scheduled events: waiting for their time, or due and not published yet.", []string{"state"}, nil)
+	"Scheduled events, a repeat with other content counted for itself: waiting for their time, or due and not published yet.", []string{"state"}, nil)
 
 // gauges returns a collector of the numbers of scheduled events, which are in Redis.
 func (s *Schedule) gauges() prometheus.Collector {
 	return scrape.New("schedule", s.now, s.count, eventsDesc)
 }
 
-// count counts the parts of scheduled events.
+// count counts the parts of scheduled events, by the clock of this process.
 func (s *Schedule) count(ctx context.Context) ([]prometheus.Metric, error) {
 	now := strconv.FormatInt(s.now().UnixMilli(), 10)
 	var waiting, due []*redis.IntCmd
