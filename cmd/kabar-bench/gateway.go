@@ -91,6 +91,16 @@ func startGateway(ctx context.Context, o gatewayOptions, log io.Writer) (*gatewa
 	return g, nil
 }
 
+// audit runs `kabar audit`, and returns an error if the data in Redis is inconsistent.
+func audit(ctx context.Context, o gatewayOptions) error {
+	cmd := exec.CommandContext(ctx, o.binary, "audit")
+	cmd.Env = append(foreignVariables(os.Environ()), o.variables(rand.Text())...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("audit: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
 // foreignVariables returns the variables that do not configure a gateway.
 func foreignVariables(environ []string) []string {
 	var kept []string

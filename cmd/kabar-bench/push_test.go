@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // TestPush makes a small run of everything, with a real Redis, sandbox, daemon and bare
@@ -125,5 +127,31 @@ func TestRoundNoticesWhatIsMissing(t *testing.T) {
 	}
 	if _, err := w.round(t.Context(), apns, 4, everyone(3), 1, pace{publishers: 1}); !errors.Is(err, errWrongPushes) {
 		t.Errorf("two phones too many: %v", err)
+	}
+}
+
+// Closing a world fails when the gateway leaves data in Redis that contradict each other.
+func TestClosingAWorldAudits(t *testing.T) {
+	var said listener
+	w, err := openWorld(t.Context(), &env{ctx: t.Context(), err: &said}, worldOptions{binary: daemon(t)})
+	if err != nil {
+		t.Fatalf("%v: %s", err, said.text.String())
+	}
+	defer w.close()
+	if err := w.enrol(t.Context(), apns, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.round(t.Context(), apns, 1, everyone(1), 1, pace{publishers: 1}); err != nil {
+		t.Fatal(err)
+	}
+	unread := w.redis.clients[0].Keys(t.Context(), "*:u1:unread").Val()
+	if len(unread) != 1 {
+		t.Fatalf("%d unread sets", len(unread))
+	}
+	if err := w.redis.clients[0].ZAdd(t.Context(), unread[0], redis.Z{Score: 1, Member: "nothing"}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.close(); err == nil || !strings.Contains(err.Error(), "audit") || !strings.Contains(err.Error(), "nothing") {
+		t.Errorf("closed with %v", err)
 	}
 }

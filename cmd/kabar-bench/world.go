@@ -15,7 +15,7 @@ import (
 
 // A world is a gateway, or several, with all that they need: Redis with an append-only file
 // that is fsynced every second, the provider sandbox, and a folder for their files. Each is
-// a process of its own. Close it.
+// a process of its own. Closing it audits what the gateways leave in Redis.
 type world struct {
 	redis    *store
 	sandbox  *sandboxProcess
@@ -36,7 +36,8 @@ type worldOptions struct {
 	gateways int           // one unless above 1
 }
 
-// openWorld starts everything. When it fails, nothing is left running.
+// openWorld starts everything. When it fails, nothing is left running. ctx must last until the
+// world is closed; once it has ended, there is no audit.
 func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error) {
 	w := &world{}
 	defer func() {
@@ -65,6 +66,12 @@ func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error
 		provider: w.sandbox.Addresses,
 		inFlight: o.inFlight,
 	}
+	w.closing(func() error { // once the gateways have ended
+		if w.gateway == nil || ctx.Err() != nil {
+			return nil
+		}
+		return audit(ctx, w.options)
+	})
 	for range max(o.gateways, 1) {
 		g, err := startGateway(ctx, w.options, e.err)
 		if err != nil {
