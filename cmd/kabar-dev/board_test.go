@@ -60,9 +60,7 @@ func TestBoard(t *testing.T) {
 // TestScreenTellsTheBoard checks that the board gets each push that the screen shows.
 func TestScreenTellsTheBoard(t *testing.T) {
 	out := newConsole()
-	find := func(_ context.Context, p devices.Platform, token string) (devices.Device, string) {
-		return devices.Device{Platform: p, Token: token}, "15 Me Ow"
-	}
+	find := func(_ context.Context, d devices.Device) (devices.Device, string) { return d, "15 Me Ow" }
 	s := newScreen(out, find, func(err error) { t.Error(err) })
 	b := newBoard()
 	s.also = b.show

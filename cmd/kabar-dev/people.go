@@ -127,14 +127,13 @@ func welcome(ctx context.Context, core *app.Core) (string, error) {
 	return receivers[0].NotificationID, nil
 }
 
-// A directory returns the phone with a device token, and its owner, as "66 Testing
+// A directory returns the phone that is named by its token, and its owner, as "66 Testing
 // Account", or "" when it has none.
-type directory func(ctx context.Context, platform devices.Platform, token string) (phone devices.Device, owner string)
+type directory func(ctx context.Context, named devices.Device) (phone devices.Device, owner string)
 
 // newDirectory returns a directory that reads the gateway's registry.
 func newDirectory(core *app.Core) directory {
-	return func(ctx context.Context, platform devices.Platform, token string) (devices.Device, string) {
-		phone := devices.Device{Platform: platform, Token: token}
+	return func(ctx context.Context, phone devices.Device) (devices.Device, string) {
 		owners, err := core.Devices.Owners(ctx, []devices.Device{phone})
 		if err != nil || owners[0].User == 0 {
 			return phone, ""
@@ -145,7 +144,7 @@ func newDirectory(core *app.Core) directory {
 			return phone, ""
 		}
 		for _, l := range listed {
-			if l.Platform == platform && l.Token == token {
+			if l.Platform == phone.Platform && l.Token == phone.Token {
 				phone = l
 			}
 		}

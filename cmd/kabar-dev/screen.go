@@ -53,15 +53,8 @@ func newScreen(out io.Writer, find directory, fail func(error)) *screen {
 func (s *screen) show(p *sandbox.Push) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
 	defer cancel()
-	platform, token := devices.Android, p.Token
-	switch p.Platform {
-	case sandbox.PlatformAPNs:
-		platform = devices.IOS
-	case sandbox.PlatformWeb:
-		platform, token = devices.Web, p.Endpoint
-	}
 	a := arrival{push: p}
-	a.phone, a.owner = s.find(ctx, platform, token)
+	a.phone, a.owner = s.find(ctx, deviceOf(p))
 	if s.also != nil {
 		s.also(a)
 	}
@@ -70,6 +63,20 @@ func (s *screen) show(p *sandbox.Push) {
 	default:
 		s.missed.Add(1)
 	}
+}
+
+// deviceOf returns what a push says of its device.
+func deviceOf(p *sandbox.Push) devices.Device {
+	_, apple := p.Apple()
+	switch {
+	case p.Platform == sandbox.PlatformWeb:
+		return devices.Device{Platform: devices.Web, Token: p.Endpoint}
+	case !apple:
+		return devices.Device{Platform: devices.Android, Token: p.Token}
+	case p.Platform == sandbox.PlatformFCM:
+		return devices.Device{Platform: devices.IOS, Provider: devices.FCM, Token: p.Token}
+	}
+	return devices.Device{Platform: devices.IOS, Token: p.Token}
 }
 
 // print prints what is in the queue until it is closed.
