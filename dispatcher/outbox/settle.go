@@ -113,8 +113,8 @@ type Settled struct {
 }
 
 const (
-	maxSettled       = 32  // entries that one script settles
-	maxSettledWrites = 160 // about how many writes it makes, beside one for each entry
+	maxSettled      = 32 // entries that one script settles
+	maxSettledCalls = 64 // about how many calls into Redis it makes, beside a few for each entry
 )
 
 // Settle writes settlements and removes their entries, those that this consumer still holds.
@@ -151,14 +151,14 @@ func (o *Outbox) Settle(ctx context.Context, b *rdb.Batcher, settlements []*Sett
 }
 
 // settledTogether returns how many settlements from the start of order go into the next
-// script: few enough that it takes less than a millisecond, and on a cluster only those of
+// script: few enough that it takes about a millisecond at most, and on a cluster only those of
 // one partition.
 func settledTogether(o *Outbox, settlements []*Settlement, order []int) int {
-	partition, writes := settlements[order[0]].Key.Partition, 0
+	partition, calls := settlements[order[0]].Key.Partition, 0
 	for n, i := range order {
 		s := settlements[i]
-		writes += 3*len(s.Delayed) + len(s.Dead) + len(s.Additions)
-		if n > 0 && (n == maxSettled || writes > maxSettledWrites || o.cluster && s.Key.Partition != partition) {
+		calls += 4*len(s.Delayed) + len(s.Dead) + 4*len(s.Additions)
+		if n > 0 && (n == maxSettled || calls > maxSettledCalls || o.cluster && s.Key.Partition != partition) {
 			return n
 		}
 	}

@@ -270,7 +270,7 @@ func TestSettleTogether(t *testing.T) {
 func TestSettledTogether(t *testing.T) {
 	t.Parallel()
 	plain := func(partition int) *Settlement { return &Settlement{Key: Key{Partition: partition}} }
-	delayed := &Settlement{Delayed: make([]Delayed, 20)}
+	delayed := &Settlement{Delayed: make([]Delayed, 8)}
 	for name, c := range map[string]struct {
 		cluster     bool
 		settlements []*Settlement
@@ -279,8 +279,9 @@ func TestSettledTogether(t *testing.T) {
 		"one":                    {false, []*Settlement{plain(0)}, 1},
 		"few":                    {false, []*Settlement{plain(0), plain(1), plain(2)}, 3},
 		"many":                   {false, slices.Repeat([]*Settlement{plain(0)}, 100), maxSettled},
-		"with many writes":       {false, slices.Repeat([]*Settlement{delayed}, 5), 2},
-		"with too many writes":   {false, []*Settlement{{Dead: make([]Dead, 1000)}, plain(0)}, 1},
+		"with shades":            {false, slices.Repeat([]*Settlement{{Additions: make([]Addition, 1)}}, 100), 16},
+		"with many calls":        {false, slices.Repeat([]*Settlement{delayed}, 5), 2},
+		"with too many calls":    {false, []*Settlement{{Dead: make([]Dead, 1000)}, plain(0)}, 1},
 		"of a cluster":           {true, []*Settlement{plain(0), plain(0), plain(1)}, 2},
 		"of a cluster, the last": {true, []*Settlement{plain(1), plain(1)}, 2},
 	} {
