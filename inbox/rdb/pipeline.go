@@ -2,6 +2,7 @@ package rdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -122,13 +123,17 @@ func (b *Batcher) send(ctx context.Context, t target, waits bool, commands []*Co
 }
 
 // confirm sets ErrReplicas on the writes of a pipeline when too few replicas have confirmed
-// them. WAIT counts the replicas of one Redis process.
+// them, or when the master became a replica itself while WAIT was waiting (UNBLOCKED). WAIT
+// counts the replicas of one Redis process.
 func (b *Batcher) confirm(commands []*Command, wait *redis.Cmd) {
 	for _, c := range commands {
 		c.unconfirmed = nil // left by an earlier attempt
 	}
 	n, err := wait.Int()
+	var reply redis.Error
 	switch {
+	case errors.As(err, &reply) && !redis.HasErrorPrefix(err, "NOPERM"):
+		err = fmt.Errorf("%w: %w", ErrReplicas, err)
 	case err != nil:
 		err = fmt.Errorf("wait for replicas: %w", err)
 	case n < b.replicas:

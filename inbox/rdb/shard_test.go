@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -260,5 +262,35 @@ func eventually(t *testing.T, done func() bool) {
 		case <-timeout:
 			t.Fatal("not so after a minute")
 		}
+	}
+}
+
+// A master that becomes a replica answers a WAIT that is under way with an error: its writes
+// are unconfirmed.
+func TestWaitThatIsUnblocked(t *testing.T) {
+	t.Parallel()
+	server, err := localredis.Start(t.Context(), localredis.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	client := localredistest.Client(t, server.Addr())
+	b := NewBatcher(client, 1)
+	b.limits.replicas = time.Minute
+	t.Cleanup(b.Close)
+	done := make(chan error, 1)
+	go func() { done <- b.Do(t.Context(), set(t, t.Name())) }()
+	waiting := regexp.MustCompile(`id=(\d+) .* cmd=wait `)
+	eventually(t, func() bool {
+		clients, err := client.ClientList(t.Context()).Result()
+		m := waiting.FindStringSubmatch(clients)
+		if err != nil || m == nil {
+			return false
+		}
+		id, _ := strconv.ParseInt(m[1], 10, 64)
+		return client.ClientUnblockWithError(t.Context(), id).Val() == 1
+	})
+	if err := <-done; !errors.Is(err, ErrReplicas) || !redis.HasErrorPrefix(err, "UNBLOCKED") {
+		t.Errorf("error %v", err)
 	}
 }
