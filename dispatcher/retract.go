@@ -11,8 +11,9 @@ import (
 )
 
 // Retract takes an event of a source back: out of lists, counters and queues, and from live
-// sockets and screens; see inbox.Notifications.Retract. A push of an attempt that is under way
-// is taken down once it is shown. Retract may be repeated. The error is inbox.ErrNotFound when the event is unknown.
+// sockets and screens; see inbox.Notifications.Retract. A push that is being sent meanwhile is
+// taken down once it is shown. Retract may be repeated. The error is inbox.ErrNotFound when the
+// event is unknown.
 func (d *Dispatcher) Retract(ctx context.Context, source, id string) error {
 	key := event.Key(source, id)
 	before, err := d.opts.Inbox.Notifications.Retract(ctx, key)

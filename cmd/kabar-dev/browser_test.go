@@ -328,10 +328,10 @@ func TestPhonesInBrowser(t *testing.T) {
 	b.click("#seller .all")
 	b.await(`!$("#seller .entries .unread") && $("#seller .all").disabled && text("#seller dd[data-name=unread_notifications]") === "0"`)
 
-	// All phones of the owner show nothing then, but the iPhone, which had its two background
-	// pushes of this hour: its badge is gone, and the next push that it shows brings the rest.
+	// The Android phone then shows nothing. The iPhone has had its two background pushes of this
+	// hour: its badge is gone, and the next push that it shows takes the rest down.
 	b.await(fmt.Sprintf(`!$('%s.lock li') && text('%[1]s.badge') === "" && text('%s.badge') === ""`, galaxy, iPhone))
-	for n, alone := 1, ""; alone != "true"; n++ { // the gateway may not have settled yet what the phone has got
+	for n, alone := 1, ""; alone != "true"; n++ { // a push that is sent before the dismissal is settled takes nothing down
 		publish("discount")
 		b.await(fmt.Sprintf(`text('%s.badge') === "%d"`, iPhone, n))
 		alone = b.value(fmt.Sprintf(`String([...document.querySelectorAll('%s.lock li')].every((li) => li.textContent.includes("contoh diskon")))`, iPhone))

@@ -83,11 +83,7 @@ func TestScreensAgreeBetweenProcesses(t *testing.T) {
 			return slices.Equal(r.shade(token), r.wanted())
 		})
 	}
-	r.arrive("the badge", func() bool {
-		phone := sandbox.Phone{}
-		r.play("iPhone", &phone)
-		return phone.Badge() == r.badge()
-	})
+	r.arrive("the badge", func() bool { return r.phone("iPhone").Badge() == r.badge() })
 	for _, push := range s.sandbox.Web.Pushes() {
 		if _, shown := push.Shown(); !shown {
 			t.Errorf("the browser was told %s", push.Body)
@@ -184,20 +180,20 @@ func (r *reader) badge() int {
 	return int(u["messages"].(float64) + u["unread_notifications"].(float64))
 }
 
-// play shows a phone what was pushed to it.
-func (s *site) play(token string, phone *sandbox.Phone) {
+// phone returns a phone after everything that was pushed to it.
+func (s *site) phone(token string) *sandbox.Phone {
+	var phone sandbox.Phone
 	for _, push := range s.pushesTo(token) {
 		phone.Play(&push)
 	}
+	return &phone
 }
 
 // shade returns what is on a phone's screen: notifications by id, and conversations by tag.
 // The reminder of a new device is about nothing that could be read.
 func (s *site) shade(token string) []string {
-	var phone sandbox.Phone
-	s.play(token, &phone)
 	shown := make(map[string]bool)
-	for _, n := range phone.Shade() {
+	for _, n := range s.phone(token).Shade() {
 		switch {
 		case strings.HasPrefix(n.Tag, "message:"):
 			shown[n.Tag] = true

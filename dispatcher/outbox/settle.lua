@@ -1,7 +1,8 @@
 -- Writes the outcomes of outbox entries and removes the entries, those that this consumer
 -- still holds. The source of the fragments, which upper packages register, stands before
 -- this script: the table `fragments` has a function for each, which gets keys and arguments
--- and returns a number, and the table `types` has the types of each fragment's keys, '' for any.
+-- and returns a number, and the table `types` has the types of each fragment's keys: '' for
+-- any.
 --
 -- It works at maxmemory; see doc.go. Entries share nothing: each is checked before its own
 -- first write, and when one fails, the others are settled. An entry that fails stays, and

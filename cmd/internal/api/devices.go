@@ -61,8 +61,16 @@ func (p platform) by(in *params, prefix string) platform {
 			in.reject("provider", "is none of apns and fcm")
 		}
 	}
-	id := map[platform]platform{android: androidFID, iosFCM: iosFID}[p]
-	if !id.fid || in.text(prefix+id.token) == "" {
+	var id platform
+	switch p {
+	case android:
+		id = androidFID
+	case iosFCM:
+		id = iosFID
+	default:
+		return p
+	}
+	if in.text(prefix+id.token) == "" {
 		return p
 	}
 	if in.text(prefix+p.token) != "" {
