@@ -69,7 +69,7 @@ end
 local function sizes_of(counted)
   local size = {0, 0, 0, 0, 0, 0}
   local members = redis.call('ZRANGE', counted, 0, 32, 'WITHSCORES')
-  if #members > 64 then -- and maybe very many more
+  if #members > 64 then -- there may be very many
     for counter = 1, 6 do size[counter] = redis.call('ZCOUNT', counted, counter, counter) end
   else
     for i = 2, #members, 2 do

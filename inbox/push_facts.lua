@@ -52,8 +52,8 @@ local function look_up(devices, meta, unread, counted, profile, shade, subject, 
   local owed = redis.pcall('HEXISTS', shade, 'owed')
   if owed ~= 1 then owed = 0 end -- a damaged shade, too, holds up no push
   local found = {redis.call('HVALS', devices), unpack(counts_of(counted, unread, known[1]))}
-  for _, value in ipairs({known[3], set[1], set[2], set[3], set[4], seen, unread_messages, body_of(seq, notifications, kept_bodies),
-    owed}) do
+  local body = body_of(seq, notifications, kept_bodies)
+  for _, value in ipairs({known[3], set[1], set[2], set[3], set[4], seen, unread_messages, body, owed}) do
     found[#found + 1] = value
   end
   return found

@@ -67,7 +67,8 @@ if change == 'shown' then
   else
     unread = redis.pcall('ZSCORE', keys[3], id)
   end
-  local fields, today, last_day = {}, digits(math.floor(now / 1000 / DAY)), nil -- fields with their values
+  local fields = {} -- with their values
+  local today, last_day = digits(math.floor(now / 1000 / DAY)), nil
   for i = 7, #args, 2 do
     local device, badge, newest = args[i], args[i + 1], id
     local known = redis.pcall('HMGET', shade, device .. ' ' .. tag, device, 'day')
