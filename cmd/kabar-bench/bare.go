@@ -198,7 +198,7 @@ func startBare(ctx context.Context, o BareOptions, log io.Writer) (*bareLoop, er
 	if err != nil {
 		return nil, err
 	}
-	if err := c.call(ctx, "Start", o, &None{}); err != nil {
+	if err := c.tell(ctx, "Start", o); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return &bareLoop{c}, nil
@@ -206,6 +206,5 @@ func startBare(ctx context.Context, o BareOptions, log io.Writer) (*bareLoop, er
 
 // push sends one push to each user, and returns how long that took.
 func (b *bareLoop) push(ctx context.Context) (took time.Duration, err error) {
-	err = b.call(ctx, "Push", None{}, &took)
-	return took, err
+	return ask[time.Duration](ctx, b.child, "Push", None{})
 }

@@ -220,8 +220,8 @@ func startBareSockets(ctx context.Context, o BareSocketsOptions, log io.Writer) 
 	if err != nil {
 		return nil, err
 	}
-	var address string
-	if err := c.call(ctx, "Start", o, &address); err != nil {
+	address, err := ask[string](ctx, c, "Start", o)
+	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return &bareServer{c, newClient(address, "", "")}, nil
@@ -229,15 +229,14 @@ func startBareSockets(ctx context.Context, o BareSocketsOptions, log io.Writer) 
 
 // collect has the server collect its garbage.
 func (b *bareServer) collect(ctx context.Context) error {
-	return b.call(ctx, "Collect", None{}, &None{})
+	return b.tell(ctx, "Collect", None{})
 }
 
 // holds waits until the server has a number of sockets. It registers a socket only after it
 // has answered the client.
 func (b *bareServer) holds(ctx context.Context, sockets int) error {
 	return until(ctx, fmt.Sprintf("the bare server has %d sockets", sockets), func() (bool, error) {
-		var open int
-		err := b.call(ctx, "Open", None{}, &open)
+		open, err := ask[int](ctx, b.child, "Open", None{})
 		return open == sockets, err
 	})
 }

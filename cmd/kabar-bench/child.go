@@ -49,19 +49,25 @@ func startChild(command string, log io.Writer) (*child, error) {
 	return &child{cmd: cmd, rpc: rpc.NewClient(duplex{out, in, in})}, nil
 }
 
-// call calls a method of the child's service. The reply is valid only when there
-// is no error.
-func (c *child) call(ctx context.Context, method string, args, reply any) error {
-	call := c.rpc.Go(service+"."+method, args, reply, make(chan *rpc.Call, 1))
+// ask calls a method of the child's service and returns its reply. When ctx ends first, the
+// child still replies later, into memory that nobody reads.
+func ask[Reply any](ctx context.Context, c *child, method string, args any) (reply Reply, err error) {
+	call := c.rpc.Go(service+"."+method, args, new(Reply), make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
 		if call.Error != nil {
-			return fmt.Errorf("%s: %w", method, call.Error)
+			return reply, fmt.Errorf("%s: %w", method, call.Error)
 		}
-		return nil
+		return *call.Reply.(*Reply), nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", method, context.Cause(ctx))
+		return reply, fmt.Errorf("%s: %w", method, context.Cause(ctx))
 	}
+}
+
+// tell calls a method that has no reply.
+func (c *child) tell(ctx context.Context, method string, args any) error {
+	_, err := ask[None](ctx, c, method, args)
+	return err
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }

@@ -199,16 +199,16 @@ func startSandbox(ctx context.Context, e *env, latency time.Duration, dir string
 	if err != nil {
 		return nil, err
 	}
-	s := &sandboxProcess{child: c}
-	if err := s.call(ctx, "Start", SandboxOptions{latency, dir}, &s.Addresses); err != nil {
+	addresses, err := ask[Addresses](ctx, c, "Start", SandboxOptions{latency, dir})
+	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
-	return s, nil
+	return &sandboxProcess{c, addresses}, nil
 }
 
 // forget prepares the sandbox for a round.
 func (s *sandboxProcess) forget(ctx context.Context, room int) error {
-	return s.call(ctx, "Forget", room, &None{})
+	return s.tell(ctx, "Forget", room)
 }
 
 // wait waits for a number of pushes, or for within. It does not fail when fewer arrived: the
@@ -217,9 +217,8 @@ func (s *sandboxProcess) wait(ctx context.Context, pushes int, within time.Durat
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
-		var received int
 		// A short call each, so that the child is never kept from ending.
-		err := s.call(ctx, "Wait", Until{pushes, time.Second}, &received)
+		received, err := ask[int](ctx, s.child, "Wait", Until{pushes, time.Second})
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			return nil
@@ -229,19 +228,16 @@ func (s *sandboxProcess) wait(ctx context.Context, pushes int, within time.Durat
 	}
 }
 
-func (s *sandboxProcess) receipts(ctx context.Context) (receipts []Receipt, err error) {
-	err = s.call(ctx, "Receipts", None{}, &receipts)
-	return receipts, err
+func (s *sandboxProcess) receipts(ctx context.Context) ([]Receipt, error) {
+	return ask[[]Receipt](ctx, s.child, "Receipts", None{})
 }
 
 // bytes counts the bytes that the providers receive.
 func (s *sandboxProcess) bytes(ctx context.Context) (float64, error) {
-	var n int64
-	err := s.call(ctx, "Bytes", None{}, &n)
+	n, err := ask[int64](ctx, s.child, "Bytes", None{})
 	return float64(n), err
 }
 
-func (s *sandboxProcess) sample(ctx context.Context) (sample Sample, err error) {
-	err = s.call(ctx, "Sample", None{}, &sample)
-	return sample, err
+func (s *sandboxProcess) sample(ctx context.Context) (Sample, error) {
+	return ask[Sample](ctx, s.child, "Sample", None{})
 }
