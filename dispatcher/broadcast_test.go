@@ -149,7 +149,7 @@ func TestBroadcastToEveryone(t *testing.T) {
 			t.Errorf("user %d has %d notifications", user, n)
 		}
 	}
-	if n := w.metric("kabar_broadcast_walked_total", "sent"); n != users {
+	if n := w.metric("kabar_broadcast_walked_total", "outcome", "sent"); n != users {
 		t.Errorf("%v users were counted", n)
 	}
 }

@@ -249,7 +249,7 @@ func TestCircuitsOfAppsAreApart(t *testing.T) {
 	if w.Delivery.Open(toAndroid.String()) {
 		t.Error("the circuit of the other app is open")
 	}
-	if n := w.metric("kabar_circuit_open", "seller", "", "android"); n != 1 {
+	if n := w.metric("kabar_circuit_open", "app", "seller", "environment", "", "platform", "android"); n != 1 {
 		t.Errorf("kabar_circuit_open of the app is %v", n)
 	}
 }

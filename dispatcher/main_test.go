@@ -399,9 +399,9 @@ func (w *world) settled() {
 	})
 }
 
-// metric returns the value of a counter or gauge by its label values, in the order of the
-// label names. It returns 0 if there is none.
-func (w *world) metric(name string, values ...string) float64 {
+// metric returns the sum of the samples of a counter or gauge that have the labels, given as
+// name and value. It fails the test when the metric has no such label.
+func (w *world) metric(name string, labels ...string) (sum float64) {
 	w.t.Helper()
 	families, err := w.reg.Gather()
 	if err != nil {
@@ -412,16 +412,24 @@ func (w *world) metric(name string, values ...string) float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			var got []string
+			has := make(map[string]string)
 			for _, l := range m.GetLabel() {
-				got = append(got, l.GetValue())
+				has[l.GetName()] = l.GetValue()
 			}
-			if slices.Equal(got, values) {
-				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			wanted := true
+			for i := 0; i < len(labels); i += 2 {
+				value, ok := has[labels[i]]
+				if !ok {
+					w.t.Fatalf("%s has no label %s", name, labels[i])
+				}
+				wanted = wanted && value == labels[i+1]
+			}
+			if wanted {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
-	return 0
+	return sum
 }
 
 // dataJSON returns a push's data as one JSON object.

@@ -62,7 +62,7 @@ func TestReceiptsAreNotedOnce(t *testing.T) {
 		t.Error(diff)
 	}
 	for event, n := range map[string]float64{receipt.Delivered: 3, receipt.Opened: 3, receipt.Dismissed: 0} {
-		if got := w.metric("kabar_receipts_total", event, "discount"); got != n { // labels by name: event, type
+		if got := w.metric("kabar_receipts_total", "event", event, "type", "discount"); got != n {
 			t.Errorf("%v receipts say %s, want %v", got, event, n)
 		}
 	}
@@ -101,7 +101,7 @@ func TestOpeningMarksAsRead(t *testing.T) {
 		t.Errorf("the sender sees %+v, %v", m, err)
 	}
 	for _, kind := range []string{"discount", "message"} {
-		if n := w.metric("kabar_receipts_total", receipt.Opened, kind); n != 1 {
+		if n := w.metric("kabar_receipts_total", "event", receipt.Opened, "type", kind); n != 1 {
 			t.Errorf("%v of type %s are opened", n, kind)
 		}
 	}
@@ -193,7 +193,7 @@ func TestReceiptsOfABroadcast(t *testing.T) {
 	if diff := cmp.Diff(want, w.broadcast("b").Receipts); diff != "" {
 		t.Error(diff)
 	}
-	if n := w.metric("kabar_receipts_total", receipt.Delivered, "campaign"); n != 60 {
+	if n := w.metric("kabar_receipts_total", "event", receipt.Delivered, "type", "campaign"); n != 60 {
 		t.Errorf("%v receipts", n)
 	}
 	if n := len(client.reports()) + w.waiting("test"); n != 0 {

@@ -118,7 +118,7 @@ func TestReportOfFailure(t *testing.T) {
 	if len(client.reports()) != 1 || len(other.reports()) != 0 {
 		t.Errorf("%d reports, %d to another service", len(client.reports()), len(other.reports()))
 	}
-	if n := w.metric("kabar_reports_sent_total", "test"); n != 1 {
+	if n := w.metric("kabar_reports_sent_total", "service", "test"); n != 1 {
 		t.Errorf("%v counted", n)
 	}
 }

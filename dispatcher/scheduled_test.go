@@ -56,14 +56,14 @@ func TestScheduledEvent(t *testing.T) {
 	w.status("e", func(s delivery.ReceiverStatus) bool {
 		return s.Push == inbox.PushScheduled && time.Until(s.At) > 19*day
 	})
-	if waiting, due := w.metric("kabar_scheduled_events", "waiting"), w.metric("kabar_scheduled_events", "due"); waiting != 1 || due != 0 {
+	if waiting, due := w.metric("kabar_scheduled_events", "state", "waiting"), w.metric("kabar_scheduled_events", "state", "due"); waiting != 1 || due != 0 {
 		t.Errorf("%v events wait and %v are due", waiting, due)
 	}
 	if n := w.notes(66); n != 0 {
 		t.Errorf("%d notifications before the time", n)
 	}
 	w.makeScheduledDue()
-	if waiting, due := w.metric("kabar_scheduled_events", "waiting"), w.metric("kabar_scheduled_events", "due"); waiting != 0 || due != 1 {
+	if waiting, due := w.metric("kabar_scheduled_events", "state", "waiting"), w.metric("kabar_scheduled_events", "state", "due"); waiting != 0 || due != 1 {
 		t.Errorf("%v events wait and %v are due", waiting, due)
 	}
 	w.run()

@@ -83,7 +83,7 @@ func (w *world) noneWaited(after string) {
 	w.t.Helper()
 	for _, platform := range []string{"android", "ios"} {
 		for _, reason := range []push.Reason{push.ReasonCircuitOpen, push.ReasonSlowedDown} {
-			if n := w.metric("kabar_push_retries_total", platform, string(reason)); n != 0 {
+			if n := w.metric("kabar_push_retries_total", "platform", platform, "reason", string(reason)); n != 0 {
 				w.t.Fatalf("after %s, %v pushes to %s waited: %s", after, n, platform, reason)
 			}
 		}
@@ -227,8 +227,8 @@ func TestMadeUpTokensOfOneUser(t *testing.T) {
 			if before {
 				w.noneWaited("the flood")
 			}
-			if n := w.metric("kabar_circuit_open", "ios"); n != 0 {
-				w.eventually("the circuit closes", func() bool { return w.metric("kabar_circuit_open", "ios") == 0 })
+			if n := w.metric("kabar_circuit_open", "platform", "ios"); n != 0 {
+				w.eventually("the circuit closes", func() bool { return w.metric("kabar_circuit_open", "platform", "ios") == 0 })
 			}
 		})
 	}
@@ -326,7 +326,7 @@ func TestOutageOfBothServicesForgetsNobody(t *testing.T) {
 	}
 	for _, platform := range []string{"android", "ios"} {
 		for _, reason := range []string{"UNREGISTERED", "Unregistered"} {
-			if n := w.metric("kabar_forgotten_devices_total", platform, reason); n != 0 {
+			if n := w.metric("kabar_forgotten_devices_total", "platform", platform, "reason", reason); n != 0 {
 				t.Errorf("%v devices of %s were forgotten: %s", n, platform, reason)
 			}
 		}

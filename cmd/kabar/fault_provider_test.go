@@ -317,9 +317,8 @@ func (tr *trial) arrives(p *phase, on ...string) {
 func (tr *trial) waits(platform string) (n float64) {
 	tr.t.Helper()
 	for i := range tr.fleet.len() {
-		values := tr.fleet.at(i).metrics()
 		for _, reason := range []push.Reason{push.ReasonCircuitOpen, push.ReasonSlowedDown} {
-			n += values[fmt.Sprintf("kabar_push_retries_total{platform=%q,reason=%q}", platform, reason)]
+			n += tr.fleet.at(i).metric("kabar_push_retries_total", "platform", platform, "reason", string(reason))
 		}
 	}
 	return n

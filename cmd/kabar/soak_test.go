@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -92,6 +93,28 @@ func (p *process) metrics() map[string]float64 {
 		p.t.Fatal(err)
 	}
 	return values
+}
+
+// metric returns the sum of the samples of a metric that have the labels, given as name and
+// value. It fails the test when the metric has no such label.
+func (p *process) metric(name string, labels ...string) (sum float64) {
+	p.t.Helper()
+	for sample, value := range p.metrics() {
+		if !strings.HasPrefix(sample, name+"{") {
+			continue
+		}
+		wanted := true
+		for i := 0; i < len(labels); i += 2 {
+			if !strings.Contains(sample, labels[i]+"=") {
+				p.t.Fatalf("%s has no label %s", name, labels[i])
+			}
+			wanted = wanted && strings.Contains(sample, fmt.Sprintf("%s=%q", labels[i], labels[i+1]))
+		}
+		if wanted {
+			sum += value
+		}
+	}
+	return sum
 }
 
 func (p *process) tryMetrics() (map[string]float64, error) {
