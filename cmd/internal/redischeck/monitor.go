@@ -16,7 +16,7 @@ import (
 
 const (
 	lookEvery    = time.Second
-	lookTimeout  = time.Second            // for one shard
+	lookTimeout  = 5 * time.Second        // for one shard: a fork may keep a large one busy for a second or two
 	waitReplicas = 500 * time.Millisecond // of lookTimeout
 	clockEvery   = 10 * time.Second
 	remindEvery  = time.Minute // that a shard does not store
@@ -77,7 +77,7 @@ func (m *Monitor) Shards() []Shard {
 	return slices.Clone(m.shards)
 }
 
-// Look checks all shards concurrently, within little more than a second. Only one goroutine
+// Look checks all shards concurrently, within little more than lookTimeout. Only one goroutine
 // may call it at a time.
 func (m *Monitor) Look(ctx context.Context) {
 	clocks := m.c.now().Sub(m.clocks) >= clockEvery

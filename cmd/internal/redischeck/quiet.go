@@ -19,9 +19,8 @@ const maxHeld = 256
 
 // A Quiet is a log handler that drops what all parts of Kabar say about a Redis that does
 // not serve: the [Monitor] says it for all, once at the start, once a minute and once at the
-// end. A record that may be about Redis waits until the Monitor has looked after it, for a
-// second or two: then it is dropped if a shard does not serve, and written otherwise. It is
-// safe for concurrent use.
+// end. A record that may be about Redis waits until the Monitor has looked after it: then it
+// is dropped if a shard does not serve, and written otherwise. It is safe for concurrent use.
 type Quiet struct {
 	next  slog.Handler
 	state *quietState // of all handlers that With derives from one
