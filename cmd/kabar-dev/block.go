@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rivo/uniseg"
@@ -31,7 +32,7 @@ func (p paint) block(a arrival) string {
 		fmt.Fprintf(&b, "%s\n  %s\n", heading, p.red("did not arrive: "+problem))
 		return b.String()
 	case m.silent:
-		fmt.Fprintf(&b, "%s\n  nothing on the screen: data for the app alone\n", heading)
+		fmt.Fprintf(&b, "%s\n  %s\n", heading, silence(a.push, m))
 	default:
 		p.lockScreen(&b, heading, m)
 	}
@@ -48,6 +49,17 @@ func refusal(provider string, push *sandbox.Push) string {
 		return fmt.Sprintf("%s answered %d %s", provider, push.Answer, push.Reason)
 	}
 	return ""
+}
+
+// silence says what a push does that shows nothing.
+func silence(push *sandbox.Push, m message) string {
+	switch {
+	case len(push.Read()) > 0:
+		return "takes down what was read elsewhere"
+	case m.badge != nil && !slices.ContainsFunc(m.facts, func(f fact) bool { return f.name == "data" && f.value != "" }):
+		return "nothing on the screen: the badge alone"
+	}
+	return "nothing on the screen: data for the app alone"
 }
 
 // lockScreen draws what appears on the phone.

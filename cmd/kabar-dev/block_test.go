@@ -72,6 +72,17 @@ func TestBlock(t *testing.T) {
   push          FCM, normal priority
   data          type=reminder messages=2
 `},
+		{"read elsewhere", arrival{fcmPush(`{"data":{"type":"dismiss","read":"[{\"id\":\"1\",\"tag\":\"nego:51588\"}]"},"android":{"priority":"normal"}}`), galaxy, "7"}, `
+12:00:00  Samsung Galaxy A54 (Android) of 7
+  takes down what was read elsewhere
+  push          FCM, normal priority
+  data          type=dismiss read=[{"id":"1","tag":"nego:51588"}]
+`},
+		{"badge", arrival{apnsPush(`{"aps":{"badge":0}}`), iPhone, "7"}, `
+12:00:00  iPhone 15 (iOS) of 7
+  nothing on the screen: the badge alone
+  push          APNs, priority 10, collapse id nego:51588, badge 0
+`},
 		{"refused", arrival{refused, galaxy, "66 Testing Account"}, `
 12:00:00  Samsung Galaxy A54 (Android) of 66 Testing Account
   did not arrive: FCM answered 404 UNREGISTERED

@@ -133,7 +133,7 @@ func pasteAll(t *testing.T, g *game) {
 		{list, `(?s)^{"status":"OK","data":\[{"id":"[0-9a-f]{24}",.*"contoh diskon kategori".*"Welcome to Kabar"`, "", 0},
 		{listOthers, `"type":"transaction".*"type":"nego".*"type":"transaction"`, "", 0},
 		{readOne, `^{"status":"OK","unread":4,"message":"Notifikasi ditandai sebagai terbaca"}\n$`, "", 0},
-		{readAll, `^{"status":"OK","message":null}\n$`, "", 0},
+		{readAll, `^{"status":"OK","message":null}\n$`, "(Android) of 66 Testing Account\n  takes down what was read elsewhere", 2},
 		{unread, `"unread_notifications":0,`, "", 0},
 		{removed, `"Device ditambahkan"`, "Nokia 3310 (Android) of 15 Me Ow\n  did not arrive: FCM answered 404 UNREGISTERED", 1},
 	} {
