@@ -32,13 +32,13 @@ func StartCluster(ctx context.Context, masters int, o Options) (servers []*Serve
 	}()
 	var first []any // address of the first node and its bus
 	for i := range masters {
-		bus, err := freePort()
-		if err != nil {
-			return servers, err
-		}
-		node := o
-		node.Args = append([]string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus)}, o.Args...)
-		s, err := Start(ctx, node)
+		var bus int
+		s, err := onFreePort(func(port int) (*Server, error) {
+			bus = port
+			node := o
+			node.Args = append([]string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(port)}, o.Args...)
+			return Start(ctx, node)
+		})
 		if err != nil {
 			return servers, err
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,9 +24,13 @@ import (
 var ErrNotInstalled = errors.New("redis-server is not installed (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)")
 
 const (
-	startTimeout = 10 * time.Second
+	startTimeout = time.Minute // with the loading of its data
 	stopTimeout  = 10 * time.Second
+	portTries    = 5 // ports that are tried when other processes take them
 )
+
+// errPortTaken reports that another process listens on the server's port.
+var errPortTaken = errors.New("redis-server: the port is in use")
 
 // Options configure a [Server].
 type Options struct {
@@ -53,10 +58,36 @@ type Server struct {
 	ownsDir bool
 }
 
-// Start starts a server and waits up to 10 s until it answers. The error is
+// Start starts a server and waits up to a minute until it answers. The error is
 // [ErrNotInstalled] if there is no redis-server. When the server exits at once, its output
 // is copied to standard error.
 func Start(ctx context.Context, o Options) (*Server, error) {
+	if o.Port != 0 {
+		return start(ctx, o)
+	}
+	return onFreePort(func(port int) (*Server, error) {
+		o.Port = port
+		return start(ctx, o)
+	})
+}
+
+// onFreePort calls start with a free port, and again with another one while other processes
+// take the port first.
+func onFreePort(start func(port int) (*Server, error)) (s *Server, err error) {
+	for range portTries {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		if s, err = start(port); !errors.Is(err, errPortTaken) {
+			return s, err
+		}
+	}
+	return nil, err
+}
+
+// start starts a server on the port of the options.
+func start(ctx context.Context, o Options) (*Server, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, ErrNotInstalled
@@ -70,15 +101,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	} else if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start redis-server: %w", err)
 	}
-	port := o.Port
-	if port == 0 {
-		if port, err = freePort(); err != nil {
-			return nil, err
-		}
-	}
-	s.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	port := strconv.Itoa(o.Port)
+	s.addr = net.JoinHostPort("127.0.0.1", port)
 	args := []string{
-		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no",
 	}
 	s.cmd = exec.Command(path, append(args, o.Args...)...)
@@ -99,7 +125,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// ready waits until the server answers.
+// ready waits until the server answers, and not another one on its port.
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -107,10 +133,13 @@ func (s *Server) ready(ctx context.Context) error {
 	defer c.Close()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for c.Ping(ctx).Err() != nil {
+	for !s.answers(ctx, c) {
 		select {
 		case <-tick.C:
 		case <-s.exited:
+			if bytes.Contains(s.output.Bytes(), []byte("Address already in use")) {
+				return fmt.Errorf("%w: %s", errPortTaken, s.addr)
+			}
 			_, _ = io.Copy(os.Stderr, &s.output)
 			return fmt.Errorf("redis-server exited at once: %w", s.err)
 		case <-ctx.Done():
@@ -118,6 +147,16 @@ func (s *Server) ready(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// answers reports whether the server answers. Where its users may not ask for its process,
+// any answer will do.
+func (s *Server) answers(ctx context.Context, c *redis.Client) bool {
+	if c.Ping(ctx).Err() != nil {
+		return false
+	}
+	about, err := c.Info(ctx, "server").Result()
+	return err != nil || strings.Contains(about, fmt.Sprintf("process_id:%d\r\n", s.PID()))
 }
 
 // Addr returns the server's address, host:port.
