@@ -61,11 +61,14 @@ func TestAdmissionNamesTheOwner(t *testing.T) {
 				t.Errorf("%s: took from the budget: %s", tc.name, b)
 			}
 		}
+		before := time.Now()
 		if got, wait := s.admit(t, r, ani, d, 0); !got.Owns(ani, d) || wait != 0 {
 			t.Errorf("owner %+v, wait %v", got, wait)
 		}
 		key := r.keys.rate(d.Platform, d.Token)
-		if ttl := s.Client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > 2*time.Second {
+		ttl := s.Client.PTTL(t.Context(), key).Val()
+		expired := ttl == -2 && time.Since(before) > 500*time.Millisecond // it stays for at least that
+		if ttl > 2*time.Second || ttl <= 0 && !expired {
 			t.Errorf("after one push the budget stays for %v", ttl)
 		}
 		check(t, s.Client.Set(t.Context(), r.OwnerKey(d), "what?", 0).Err())

@@ -108,20 +108,27 @@ func (w *world) suspects(user int64) (n int) {
 // recheckAll is recheck for each of a user's suspect devices.
 func (w *world) recheckAll(user int64) {
 	w.t.Helper()
-	listed, err := w.opts.Devices.List(context.Background(), user)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, d := range listed {
-		if d.Suspect == nil {
-			continue
-		}
-		aged, now := d, time.Now()
-		aged.Suspect = &devices.Suspect{Since: now.Add(-2 * time.Minute).UnixMilli(), Next: now.UnixMilli(), Reason: d.Suspect.Reason}
-		if _, _, err := w.opts.Devices.Change(context.Background(), user, d, aged); err != nil {
+	w.atRest(user)
+	w.eventually("aged suspects", func() bool { // unless a device changes meanwhile
+		listed, err := w.opts.Devices.List(context.Background(), user)
+		if err != nil {
 			w.t.Fatal(err)
 		}
-	}
+		all := true
+		for _, d := range listed {
+			if d.Suspect == nil {
+				continue
+			}
+			aged, now := d, time.Now()
+			aged.Suspect = &devices.Suspect{Since: now.Add(-2 * time.Minute).UnixMilli(), Next: now.UnixMilli(), Reason: d.Suspect.Reason}
+			_, ok, err := w.opts.Devices.Change(context.Background(), user, d, aged)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			all = all && ok
+		}
+		return all
+	})
 	w.makeAllDue(user)
 }
 

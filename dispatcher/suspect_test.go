@@ -214,7 +214,7 @@ func TestCircuitRespectsTheTTL(t *testing.T) {
 	w.android.set(answerWith(refused), refused)
 	w.register(66, devices.Android, "A")
 	w.run()
-	w.publish(strings.Replace(promo, `"title"`, `"options":{"ttl":"2s"},"title"`, 1))
+	w.publish(strings.Replace(promo, `"title"`, `"options":{"ttl":"10s"},"title"`, 1))
 	w.status("promo-1", func(s delivery.ReceiverStatus) bool { return s.Push == "dead" })
 	letters, err := w.Outbox.DeadLetters(context.Background(), 10)
 	if err != nil || len(letters) != 1 || letters[0].Reason != "circuit_open" {

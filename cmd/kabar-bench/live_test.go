@@ -31,7 +31,7 @@ func TestLive(t *testing.T) {
 		"idle": r.Idle.Gateway, "idle, bare": r.Idle.BareStays, "idle, bare, returned": r.Idle.BareReturns,
 		"storm": r.Storm.Seconds, "storm, bare": r.Storm.BareSeconds,
 	} {
-		if len(f.Rounds) != 2 || f.Median <= 0 {
+		if len(f.Rounds) != 2 || f.Median == 0 { // so few sockets may seem to free memory
 			t.Errorf("%s: %+v", name, f)
 		}
 	}

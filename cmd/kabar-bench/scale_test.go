@@ -43,7 +43,7 @@ func TestScale(t *testing.T) {
 				t.Errorf("%s lacks rounds: %+v", row.scaleCase, c)
 			}
 		}
-		if len(row.User.Rounds) != 1 || len(row.IdleGateway.Rounds) != 1 || len(row.IdleRedis.Rounds) != 1 || len(row.Event.Rounds) != 2 || row.User.Median <= 0 {
+		if len(row.User.Rounds) != 1 || len(row.IdleGateway.Rounds) != 1 || len(row.IdleRedis.Rounds) != 1 || len(row.Event.Rounds) != 2 || row.User.Median == 0 { // so few may seem to free memory
 			t.Errorf("%s: memory %+v, %+v", row.scaleCase, row.User, row.Event)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,8 +83,13 @@ func TestFullRedis(t *testing.T) {
 	s.sandbox.FCM.SetLatency(100 * time.Millisecond)
 	s.sandbox.FCM.Fail("A", 5, sandbox.Response{Reason: "UNAVAILABLE", RetryAfter: time.Second})
 	const events = 100
+	var all []string
 	for i := range events {
-		first.publish(dompetEvent(fmt.Sprint("e", i), 66))
+		all = append(all, dompetEvent(fmt.Sprint("e", i), 66))
+	}
+	// In one request, before much of it is pushed.
+	if status, answer := first.call("POST", "/v2/events.json", serviceKey, asJSON, "["+strings.Join(all, ",")+"]"); status != http.StatusOK {
+		t.Fatal(status, answer)
 	}
 	s.limitMemory(client, "1")
 	if n := s.unsettled(client); n == 0 {

@@ -40,7 +40,7 @@ func startNode(t *testing.T) *redisNode {
 func (n *redisNode) start() {
 	n.t.Helper()
 	s, err := localredis.Start(context.Background(), localredis.Options{Dir: n.dir, Port: n.port, Args: []string{
-		"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0",
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "15000", "--cluster-replica-validity-factor", "0",
 		"--repl-diskless-sync-delay", "0", "--appendonly", "no",
 	}})
 	if errors.Is(err, localredis.ErrNotInstalled) {
