@@ -92,16 +92,25 @@ local function counts_of(counted, unread, cart)
   }
 end
 
--- is_heard reports whether any process is subscribed to the channel, or true when Redis does
--- not say.
-local function is_heard(publish_command, channel)
+-- heard tells of the channels that were asked for whether any process is subscribed.
+local heard = {}
+
+-- ask_heard asks which of the channels any process is subscribed to. All count as heard when
+-- Redis does not say.
+local function ask_heard(publish_command, channels)
   local reply
   if publish_command == 'spublish' then
-    reply = redis.pcall('PUBSUB', 'SHARDNUMSUB', channel)
+    reply = redis.pcall('PUBSUB', 'SHARDNUMSUB', unpack(channels))
   else
-    reply = redis.pcall('PUBSUB', 'NUMSUB', channel)
+    reply = redis.pcall('PUBSUB', 'NUMSUB', unpack(channels))
   end
-  return reply.err ~= nil or reply[2] > 0
+  for n, channel in ipairs(channels) do heard[channel] = reply.err ~= nil or reply[2 * n] > 0 end
+end
+
+-- is_heard reports whether any process is subscribed to the channel.
+local function is_heard(publish_command, channel)
+  if heard[channel] == nil then ask_heard(publish_command, {channel}) end
+  return heard[channel]
 end
 
 -- read_field returns the field of bodies that says when a message was read.

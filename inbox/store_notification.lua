@@ -53,6 +53,12 @@ local function keep_bodies(notifications, kept_bodies, dropped, now, inline)
   return found
 end
 
+-- user_of returns what all keys of a user begin with.
+local function user_of(meta) return string.sub(meta, 1, -1 - #META) end
+
+-- channel_of returns the channel of a user's live sockets.
+local function channel_of(meta) return user_of(meta) .. CHANNEL end
+
 local streams = {} -- the outboxes whose type was checked
 
 -- store_event stores the event whose arguments begin at ARGV[first].
@@ -76,7 +82,7 @@ local function store_event(record, meta, first)
   if order == '' then order = seq end
   local changes = {} -- fields and values of meta
 
-  local user = string.sub(meta, 1, -1 - #META) -- what all keys of the user begin with
+  local user = user_of(meta)
   local notifications, kept_bodies = user .. NOTIFICATIONS, user .. KEPT_BODIES
   local unread, counted, record_index = user .. UNREAD, user .. COUNTED, user .. RECORD_INDEX
   local listed, shown = listed_type ~= '', cart == '' and quiet ~= '1'
@@ -179,7 +185,7 @@ local function store_event(record, meta, first)
   if trims then drop_stale_news(counted, meta, unread) end
   if users then redis.call('ZADD', users, 0, member) end
 
-  local listening, channel = 0, user .. CHANNEL
+  local listening, channel = 0, channel_of(meta)
   if shown then
     listening = publish_with_unreads(PUBLISH_COMMAND, channel, 'event', seq, prev, id, live_body or body, counted, unread, known[7])
   else

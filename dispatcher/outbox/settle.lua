@@ -72,7 +72,6 @@ local function settle(e, lane, dead, index)
   end
   for _, d in ipairs(e.delayed) do exists(d.set, 'zset') end
   if #e.letters > 0 then exists(dead, 'stream') end
-  local noted = e.record and exists(e.record, 'string') -- the record may have expired
   for _, call in ipairs(e.calls) do
     local of = types[call.name]
     for n, key in ipairs(call.keys) do
@@ -81,7 +80,10 @@ local function settle(e, lane, dead, index)
     end
   end
 
-  if noted then redis.call('APPEND', e.record, e.lines) end
+  -- The first write fails if the record is no string.
+  if e.record and redis.call('APPEND', e.record, e.lines) == #e.lines then
+    redis.call('DEL', e.record) -- it had expired
+  end
   if e.settled ~= '' then
     redis.call('ZREM', index, e.settled)
     redis.call('ZREM', index .. ':due', e.settled)

@@ -6,10 +6,17 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
+-- time_now is Redis' time in microseconds once the script has asked for it: a script that
+-- works for several things asks once.
+local time_now
+
 -- micros returns Redis' time in microseconds.
 local function micros()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000000 + tonumber(t[2])
+  if not time_now then
+    local t = redis.call('TIME')
+    time_now = tonumber(t[1]) * 1000000 + tonumber(t[2])
+  end
+  return time_now
 end
 
 -- millis returns Redis' time in milliseconds.
