@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // TestMain runs the tests. In a process that a test has started it runs a command instead.
@@ -19,10 +19,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 		main()
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(daemonDir)
-		os.Exit(code)
-	}))
+	localredistest.Main(m, func() error { return os.RemoveAll(daemonDir) })
 }
 
 var daemonDir string

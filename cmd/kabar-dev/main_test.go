@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // asMain is the environment variable that makes this test binary run the command itself.
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	localredistest.Main(m)
 }
 
 // waitTimeout is the longest that a test waits for one thing.
