@@ -16,8 +16,8 @@ import (
 
 const (
 	lookEvery    = time.Second
-	lookTimeout  = 5 * time.Second        // for one shard: a fork may keep a large one busy for a second or two
-	waitReplicas = 500 * time.Millisecond // of lookTimeout
+	lookTimeout  = 5 * time.Second // for one shard: a fork may keep a large one busy for a second or two
+	waitReplicas = time.Second     // as requests do
 	clockEvery   = 10 * time.Second
 	remindEvery  = time.Minute // that a shard does not store
 	readyName    = "ready"     // key in a partition: a string that expires after readyTTL
