@@ -180,7 +180,7 @@ func (g *gateway) start(raw string) {
 // becomes waits until a broadcast of the service "test" is in the given state.
 func (g *gateway) becomes(id string, state State) Status {
 	g.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		s, err := g.Get(g.t.Context(), event.ServiceSource("test"), id)
 		if err != nil {
 			g.t.Fatal(err)
@@ -189,7 +189,7 @@ func (g *gateway) becomes(id string, state State) Status {
 			return s
 		}
 		if !time.Now().Before(deadline) {
-			g.t.Fatalf("broadcast %s is %s after 20 s, want %s", id, s.State, state)
+			g.t.Fatalf("broadcast %s is %s after a minute, want %s", id, s.State, state)
 		}
 		rdb.Sleep(g.t.Context(), 5*time.Millisecond)
 	}

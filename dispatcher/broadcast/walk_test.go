@@ -24,7 +24,7 @@ func (g *gateway) notification(key string, user int64) *inbox.NewNotification {
 // hold takes the lease on the broadcast "c" as soon as it is free.
 func (g *gateway) hold(b *rdb.Batcher, holder string, lease time.Duration) *walk {
 	g.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		w, err := g.store.startWalk(g.t.Context(), b, "c", holder, lease)
 		if err != nil && !errors.Is(err, errCut) {
 			g.t.Fatal(err)

@@ -161,11 +161,11 @@ func (w *world) handoffs() []string {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for !ok() {
 		if !rdb.Sleep(ctx, 5*time.Millisecond) {
-			w.t.Fatalf("%s: condition not met after 20 s", what)
+			w.t.Fatalf("%s: condition not met after 2 minutes", what)
 		}
 	}
 }

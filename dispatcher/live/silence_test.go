@@ -225,7 +225,7 @@ func TestReturningUserHears(t *testing.T) {
 	for _, greeted := range []bool{false, true} {
 		t.Run(fmt.Sprint("greeted=", greeted), func(t *testing.T) {
 			w := newWorld(t)
-			p := w.start(func(o *Options) { o.Heartbeat = time.Hour })
+			p := w.start(func(o *Options) { o.Heartbeat, o.Linger = time.Hour, time.Hour }) // the test drops the channel
 			first := p.dial(66)
 			first.next("hello")
 			channel := w.Inbox.Live.Channel(66)

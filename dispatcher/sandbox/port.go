@@ -11,7 +11,7 @@ import (
 )
 
 // closeTimeout bounds how long a service waits for its goroutines to end.
-const closeTimeout = 5 * time.Second
+const closeTimeout = 30 * time.Second
 
 // retryInterval is how often listening and accepting are retried after a failure.
 const retryInterval = 20 * time.Millisecond
