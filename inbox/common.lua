@@ -92,7 +92,7 @@ local function counts_of(counted, unread, cart)
   }
 end
 
--- heard tells of the channels that were asked for whether any process is subscribed.
+-- heard holds, for each channel that was asked for, whether any process is subscribed.
 local heard = {}
 
 -- ask_heard asks which of the channels any process is subscribed to. All count as heard when
