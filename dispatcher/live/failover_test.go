@@ -76,8 +76,9 @@ func (n *redisNode) id() string {
 	return id
 }
 
-// promote makes a replica the master. Redis abandons an attempt after 5 s, for example when
-// the other masters did not vote in time.
+// promote makes a replica the master. settled must have returned: a master refuses its vote
+// to a node that it does not know as a replica, and Redis asks for votes once in four times
+// the node timeout, that is a minute here.
 func (n *redisNode) promote() {
 	n.t.Helper()
 	var tried time.Time
@@ -85,7 +86,7 @@ func (n *redisNode) promote() {
 		if strings.Contains(n.client.Info(n.t.Context(), "replication").Val(), "role:master") {
 			return true
 		}
-		if time.Since(tried) > 6*time.Second {
+		if time.Since(tried) > 6*time.Second { // Redis abandons an attempt after 5 s
 			tried = time.Now()
 			_ = n.client.Do(n.t.Context(), "cluster", "failover").Err() // fails once it is the master
 		}
@@ -133,23 +134,36 @@ func (c *replicatedCluster) everyNode(ok func(n *redisNode) bool) bool {
 	return true
 }
 
-// settled waits until all running nodes know the master of the first slots, and until that
-// master's replica, if there is one, has all of its data.
+// settled waits until all running nodes know the master of the first slots and its replica,
+// if there is one, and until that replica has all of its master's data.
 func (c *replicatedCluster) settled(master, replica *redisNode) {
 	c.t.Helper()
-	id := master.id() + " 127.0.0.1" // the master's line begins so; the replica's line does not
+	masterID, replicaID := master.id(), ""
+	if replica != nil {
+		replicaID = replica.id()
+	}
 	eventually(c.t, "the cluster has settled", func() bool {
 		ok := c.everyNode(func(n *redisNode) bool {
 			if n == c.other(master) && replica == nil {
 				return true // the node does not run
 			}
-			_, known, _ := strings.Cut(n.client.ClusterNodes(c.t.Context()).Val(), id)
-			known, _, _ = strings.Cut(known, "\n")
-			return strings.Contains(known, " connected 0-") &&
+			nodes := n.client.ClusterNodes(c.t.Context()).Val()
+			return strings.Contains(nodeLine(nodes, masterID), " connected 0-") &&
+				(replica == nil || strings.Contains(nodeLine(nodes, replicaID), "slave "+masterID)) &&
 				strings.Contains(n.client.ClusterInfo(c.t.Context()).Val(), "cluster_state:ok")
 		})
 		return ok && (replica == nil || strings.Contains(replica.client.Info(c.t.Context(), "replication").Val(), "master_link_status:up"))
 	})
+}
+
+// nodeLine returns the line of CLUSTER NODES that describes a node.
+func nodeLine(nodes, id string) string {
+	for line := range strings.Lines(nodes) {
+		if strings.HasPrefix(line, id) {
+			return line
+		}
+	}
+	return ""
 }
 
 // replicated waits until a replica has all writes of its master. Otherwise a failover would
