@@ -28,7 +28,7 @@ type broadcastCmd struct {
 	Publishers    int           `help:"Requests under way at a time." default:"64"`
 	Provider      provider      `help:"The provider of all devices: apns or fcm." default:"apns" enum:"apns,fcm"`
 	Kabar         string        `help:"The daemon to measure; built from this module when absent." type:"existingfile" placeholder:"PATH"`
-	Profile       string        `help:"Write CPU profiles of the gateway into this folder, alone and during a broadcast, from a further round." type:"path" placeholder:"DIR"`
+	Profile       string        `help:"Write CPU profiles and stalls into this folder, alone and during a broadcast, from a further round." type:"path" placeholder:"DIR"`
 	Timeout       time.Duration `help:"Give up after this time; a million users need more." default:"20m"`
 }
 
@@ -288,12 +288,12 @@ func (r *broadcastRun) profile(ctx context.Context) error {
 		name string
 		cast bool
 	}{{"alone", false}, {"broadcast", true}} {
-		done := make(chan error, 1)
-		file := filepath.Join(r.cmd.Profile, h.name+".pprof")
 		seconds := int(math.Ceil(r.cmd.Measure.Seconds()))
-		go func() { done <- r.world.gateway.profile(ctx, seconds, file) }()
-		_, err := r.half(ctx, h.cast)
-		if err := errors.Join(err, <-done); err != nil {
+		err := r.world.profile(ctx, filepath.Join(r.cmd.Profile, h.name), seconds, func() error {
+			_, err := r.half(ctx, h.cast)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("%s, profiled: %w", h.name, err)
 		}
 	}

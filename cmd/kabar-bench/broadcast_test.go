@@ -16,7 +16,7 @@ import (
 func TestBroadcast(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "report.json")
-	got := runWith(t.Context(), nil, "broadcast", "--users=200", "--broadcast-rate=40", "--rate=40", "--measure=500ms",
+	got := runWith(t.Context(), nil, "broadcast", "--users=200", "--broadcast-rate=20", "--rate=40", "--measure=500ms",
 		"--rounds=2", "--latency=1ms", "--provider=fcm", "--kabar="+daemon(t), "--profile="+dir, "--output="+file)
 	if got.code != 0 {
 		t.Fatalf("code %d:\n%s", got.code, got.err)
@@ -41,12 +41,12 @@ func TestBroadcast(t *testing.T) {
 	if r.P99Ratio <= 0 || r.Goal != 1.2 || r.Machine.Redis == "" || r.Settings.Users != 200 {
 		t.Errorf("%+v", r)
 	}
-	for _, name := range []string{"alone.pprof", "broadcast.pprof"} {
+	for _, name := range []string{"alone.pprof", "alone.stalls.txt", "broadcast.pprof", "broadcast.stalls.txt"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("profile: %v", err)
 		}
 	}
-	if !strings.Contains(got.out, "a broadcast to 200 users at 40 a second, FCM answers in 1 ms, medians of 2 rounds") {
+	if !strings.Contains(got.out, "a broadcast to 200 users at 20 a second, FCM answers in 1 ms, medians of 2 rounds") {
 		t.Errorf("printed\n%s", got.out)
 	}
 }

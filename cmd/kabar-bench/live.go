@@ -30,7 +30,7 @@ type liveCmd struct {
 	Settle          time.Duration `help:"Between two collections of garbage, while memory settles." default:"500ms"`
 	Measure         []string      `help:"What to measure: idle, events, storm." default:"idle,events,storm" enum:"idle,events,storm"`
 	Kabar           string        `help:"The daemon to measure; built from this module when absent." type:"existingfile" placeholder:"PATH"`
-	Profile         string        `help:"Write profiles of the gateway into this folder, one of each case, from a further round: CPU, and the heap of idle sockets." type:"path" placeholder:"DIR"`
+	Profile         string        `help:"Write profiles of the gateway into this folder, of each case, from a further round: CPU, stalls, and the heap of idle sockets." type:"path" placeholder:"DIR"`
 	Timeout         time.Duration `help:"Give up after this time." default:"20m"`
 }
 
@@ -263,16 +263,12 @@ func (r *liveRun) open(ctx context.Context, f func() error) (err error) {
 	return f()
 }
 
-// profile runs f, which takes about as many seconds, and writes a CPU profile of
-// the gateway meanwhile.
+// profile runs f, which takes about as many seconds, and profiles it.
 func (r *liveRun) profile(ctx context.Context, name string, seconds float64, f func() error) error {
-	file := filepath.Join(r.cmd.Profile, name+".pprof")
-	done := make(chan error, 1)
-	go func() { done <- r.world.gateway.profile(ctx, int(math.Ceil(1.2*seconds)), file) }()
-	err := f()
-	if err := errors.Join(err, <-done); err != nil {
+	name = filepath.Join(r.cmd.Profile, name)
+	if err := r.world.profile(ctx, name, int(math.Ceil(1.2*seconds)), f); err != nil {
 		return err
 	}
-	r.env.progress("profiled: %s", file)
+	r.env.progress("profiled: %s", name)
 	return nil
 }

@@ -35,7 +35,7 @@ type pushCmd struct {
 	InFlight        int           `help:"Pushes under way to a provider at a time, of the gateway and of the bare loop." default:"400"`
 	Provider        []provider    `help:"Providers to measure: apns, fcm." default:"apns,fcm" enum:"apns,fcm"`
 	Kabar           string        `help:"The daemon to measure; built from this module when absent." type:"existingfile" placeholder:"PATH"`
-	Profile         string        `help:"Write CPU profiles of the gateway into this folder, one of each case, from a further round." type:"path" placeholder:"DIR"`
+	Profile         string        `help:"Write CPU profiles and stalls into this folder, of each case, from a further round." type:"path" placeholder:"DIR"`
 	Timeout         time.Duration `help:"Give up after this time." default:"20m"`
 }
 
@@ -257,14 +257,16 @@ func (r *pushRun) startBare(ctx context.Context) (*bareLoop, error) {
 // profile makes a further round, not counted because profiling costs CPU too, and
 // writes a profile of so many seconds from its start.
 func (r *pushRun) profile(ctx context.Context, batch, seconds int) error {
-	file := filepath.Join(r.cmd.Profile, fmt.Sprintf("%s-%d.pprof", r.provider, batch))
-	done := make(chan error, 1)
-	go func() { done <- r.world.gateway.profile(ctx, seconds, file) }()
-	o, err := r.round(ctx, batch)
-	if err := errors.Join(err, <-done); err != nil {
+	name := filepath.Join(r.cmd.Profile, fmt.Sprintf("%s-%d", r.provider, batch))
+	var o outcome
+	err := r.world.profile(ctx, name, seconds, func() (err error) {
+		o, err = r.round(ctx, batch)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	r.env.progress("%s, %s a request, profiled: gateway %.1f µs a push; %s", r.provider.title(), events(batch), o.gateway, file)
+	r.env.progress("%s, %s a request, profiled: gateway %.1f µs a push; %s", r.provider.title(), events(batch), o.gateway, name)
 	return nil
 }
 
