@@ -44,6 +44,7 @@ func elsewhere(t *testing.T, vouch func(signin.Options) SignIn) *world {
 	w.options.SignIn = vouch(signin.Options{
 		Guard:   w.options.Credentials.(*credentials.Store),
 		AddUser: func(ctx context.Context, user int64) error { return profiles.Set(ctx, user, inbox.Profile{}) },
+		Timeout: waitTimeout,
 	})
 	w.options.Metrics = nil
 	w.server = httptest.NewServer(New(w.options))

@@ -12,19 +12,19 @@ import (
 
 // Limits of requests to another server.
 const (
-	// Timeout is for a request and its whole answer.
-	Timeout = 3 * time.Second
+	// defaultTimeout is the timeout of a request, unless Options say another.
+	defaultTimeout = 3 * time.Second
 
 	maxBody    = 256 << 10 // bytes
 	maxHeader  = 64 << 10  // bytes
-	maxConns   = 64        // at once; further sign-ins wait, for Timeout at most
+	maxConns   = 64        // at once; further sign-ins wait until their timeout
 	maxIdle    = 16        // connections
 	idleExpiry = 90 * time.Second
 )
 
 // newClient returns a client that follows no redirect: a credential is for one
 // server alone.
-func newClient(transport http.RoundTripper) *http.Client {
+func newClient(transport http.RoundTripper, timeout time.Duration) *http.Client {
 	if transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxResponseHeaderBytes = maxHeader
@@ -35,15 +35,13 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 	return &http.Client{
 		Transport:     transport,
+		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// fetch makes a request within Timeout and returns the status and body of the
-// answer. Its error does not show the URL, which may hold a secret.
+// fetch makes a request and returns the status and body of the answer. Its error does not show the URL, which may hold a secret.
 func fetch(ctx context.Context, client *http.Client, req *http.Request) (status int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
-	defer cancel()
 	req.Header.Set("Accept", "application/json")
 	resp, err := client.Do(req.WithContext(ctx))
 	if err != nil {

@@ -54,7 +54,7 @@ func newKeys(v *verifier, source string, transport http.RoundTripper) (*keys, er
 	if err != nil {
 		return nil, err
 	}
-	k.client = newClient(transport)
+	k.client = newClient(transport, v.Timeout)
 	k.read = func(ctx context.Context) ([]byte, error) {
 		status, body, err := fetch(ctx, k.client, request.Clone(ctx))
 		if err == nil && status != http.StatusOK {

@@ -173,17 +173,17 @@ func TestJWTCheck(t *testing.T) {
 	check(t, newJWT(t, JWTOptions{Options: o.options(), Secret: secret}).Check(t.Context()))
 }
 
-// A key server that never answers delays a sign-in no longer than Timeout.
+// A key server that never answers delays a sign-in no longer than defaultTimeout.
 func TestKeysAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newBackend()
-		j, err := NewJWT(JWTOptions{Options: o.options(), JWKS: "https://keys.test/", Transport: roundTrip(silence)})
+		j, err := NewJWT(JWTOptions{Options: Options{Guard: o, AddUser: o.addUser, Now: o.clock}, JWKS: "https://keys.test/", Transport: roundTrip(silence)})
 		check(t, err)
 		defer j.Close()
 		token := sign(t, jose.RS256, issuer().rsa, "rsa", claim(o, nil))
 		start := time.Now()
 		wantToken(t, j, token, ErrUnavailable)
-		if took := time.Since(start); took != Timeout {
+		if took := time.Since(start); took != defaultTimeout {
 			t.Errorf("after %v", took)
 		}
 	})

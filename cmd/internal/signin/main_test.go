@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/kabar-gateway/kabar/devices/credentials"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 const (
 	ani  = 66
@@ -43,7 +42,10 @@ func newBackend() *backend {
 	}
 }
 
-func (o *backend) options() Options { return Options{Guard: o, AddUser: o.addUser, Now: o.clock} }
+// options have a timeout that a busy machine does not reach.
+func (o *backend) options() Options {
+	return Options{Guard: o, AddUser: o.addUser, Timeout: time.Minute, Now: o.clock}
+}
 
 func (o *backend) clock() time.Time {
 	o.mu.Lock()

@@ -49,9 +49,9 @@ func TestUpstreamIsSlow(t *testing.T) {
 		}
 		signIn(ani, nil, 0)
 		slow = true
-		signIn(budi, ErrUnavailable, Timeout)
+		signIn(budi, ErrUnavailable, defaultTimeout)
 		time.Sleep(Fresh)
-		signIn(ani, nil, Timeout) // its result is stale by now
+		signIn(ani, nil, defaultTimeout) // its result is stale by now
 		signIn(ani, nil, 0)
 		if n := o.counted(budi, home); n != 0 {
 			t.Errorf("%d failures", n)

@@ -72,9 +72,10 @@ func NewUpstream(o UpstreamOptions) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream URL: %w", err)
 	}
+	v := newVerifier(o.Options)
 	return &Upstream{
-		verifier:  newVerifier(o.Options),
-		client:    newClient(o.Transport),
+		verifier:  v,
+		client:    newClient(o.Transport, v.Timeout),
 		request:   request,
 		successes: newCache[credential, success](maxSuccesses),
 		calls:     newCallGroup(),

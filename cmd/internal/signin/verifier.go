@@ -37,6 +37,9 @@ type Options struct {
 	// Log gets a line, at most every 10 seconds, when credentials cannot be verified; never
 	// the credentials. Nothing is logged when nil.
 	Log *slog.Logger
+	// Timeout limits a request to another server, from its start to the end of the answer:
+	// defaultTimeout when 0.
+	Timeout time.Duration
 	// Now is the clock: time.Now when nil.
 	Now func() time.Time
 }
@@ -57,6 +60,9 @@ type verifier struct {
 func newVerifier(o Options) *verifier {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
 	}
 	if o.Now == nil {
 		o.Now = time.Now
