@@ -15,7 +15,7 @@ import (
 // finishTimeout limits the rest of a registration once its token is claimed. From there on
 // it continues even when the caller's context has ended, because a device that is claimed
 // and not listed gets no pushes.
-const finishTimeout = 5 * time.Second
+const finishTimeout = 10 * time.Second
 
 // States that enlist.lua replies.
 const (

@@ -9,7 +9,7 @@ import (
 )
 
 // timeout bounds the wait of one scrape for Redis.
-const timeout = 2 * time.Second
+const timeout = 5 * time.Second
 
 // A Collector reads gauges at each scrape. While Redis does not answer, it collects the last
 // values that it has read, so that the gauges do not vanish and alerts on them go on. The
@@ -28,7 +28,7 @@ type Collector struct {
 }
 
 // New returns a collector of the gauges that descs describe. of is the value of the label of
-// kabar_gauges_age_seconds. read returns all gauges or an error; its ctx ends after 2 s, and
+// kabar_gauges_age_seconds. read returns all gauges or an error; its ctx ends after 5 s, and
 // then it must return.
 func New(of string, now func() time.Time, read func(context.Context) ([]prometheus.Metric, error), descs ...*prometheus.Desc) *Collector {
 	return &Collector{

@@ -31,7 +31,7 @@ var (
 const claimCopies = 16
 
 // claimTimeout is the timeout of each step of Claim.
-const claimTimeout = 2 * time.Second
+const claimTimeout = 5 * time.Second
 
 // A claim is the layout and the number of partitions that Redis was first used with.
 type claim struct{ layout, partitions int }

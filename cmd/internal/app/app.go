@@ -35,7 +35,7 @@ const (
 	idleTimeout   = 2 * time.Minute  // for the next request of a connection
 	maxHeader     = 16 << 10         // bytes
 	drainTimeout  = 10 * time.Second // for requests that are being answered
-	warmTimeout   = 5 * time.Second
+	warmTimeout   = 30 * time.Second // for connections to the providers, beside all else
 )
 
 // An App is one Kabar process. New makes it; Run runs it, once.
