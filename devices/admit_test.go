@@ -11,6 +11,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices/internal/redistest"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -183,7 +184,7 @@ func TestAdmissionWhileRedisIsFull(t *testing.T) {
 	server, err := localredis.Start(t.Context(), localredis.Options{Args: []string{"--appendonly", "no"}})
 	check(t, err)
 	t.Cleanup(func() { server.Close() })
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(localredistest.Options(server.Addr()))
 	t.Cleanup(func() { client.Close() })
 	batcher := rdb.NewBatcher(client, 0)
 	t.Cleanup(batcher.Close)

@@ -35,10 +35,12 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 	token := elsewhere(parts, users)
 	for name, lagging := range map[string]*localredis.Server{"of the user": replicas[users], "of the token": replicas[1-users]} {
 		ctx := t.Context()
-		old := register(t, r, user, phone(token("old"+name)))
-		gone := register(t, r, user, phone(token("gone"+name)))
-		dead := register(t, r, user, phone(token("dead"+name)))
-		other := register(t, r, budi, phone(token("other"+name)))
+		register := func(user int64, name string) (d Device) {
+			confirmed(t, func() (err error) { d, err = r.Register(ctx, user, phone(token(name)), nil); return err })
+			return d
+		}
+		old, gone, dead := register(user, "old"+name), register(user, "gone"+name), register(user, "dead"+name)
+		other := register(budi, "other"+name)
 		var registered Device
 		writes := []struct {
 			name string
@@ -67,13 +69,7 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 		}
 		resume()
 		for _, w := range writes {
-			err := w.do()
-			for end := time.Now().Add(time.Minute); errors.Is(err, rdb.ErrReplicas) && time.Now().Before(end); { // it may lag on
-				err = w.do()
-			}
-			if err != nil {
-				t.Errorf("%s after the replica %s has caught up: %v", w.name, name, err)
-			}
+			confirmed(t, w.do)
 		}
 		if !owner(t, r, other).Owns(user, registered) {
 			t.Errorf("%s: the device is not the user's", name)
@@ -84,9 +80,19 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 			if d.Token == gone.Token || d.Token == dead.Token || !owner(t, r, d).Owns(user, d) {
 				t.Errorf("%s: listed %+v", name, d)
 			}
-			check(t, r.Remove(ctx, user, Android, d.Token))
+			confirmed(t, func() error { return r.Remove(ctx, user, Android, d.Token) })
 		}
 	}
+}
+
+// confirmed repeats a write until its replicas, which may lag, confirm it.
+func confirmed(t *testing.T, write func() error) {
+	t.Helper()
+	err := write()
+	for end := time.Now().Add(time.Minute); errors.Is(err, rdb.ErrReplicas) && time.Now().Before(end); {
+		err = write()
+	}
+	check(t, err)
 }
 
 // elsewhere returns a function that makes a token from a name. The token lies in another

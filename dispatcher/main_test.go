@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // patient is how long a test waits for something that should happen at once.
-const patient = time.Minute
+const patient = 3 * time.Minute
 
 const day = 24 * time.Hour
 
@@ -139,7 +139,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 
 func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 	t.Helper()
-	redisClient := redis.NewClient(&redis.Options{Addr: addr})
+	redisClient := redis.NewClient(localredistest.Options(addr))
 	prefix := prefixOf(t)
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(redisClient, 0)
@@ -170,7 +170,7 @@ func newWorldOn(t *testing.T, addr string, change ...func(*Options)) *world {
 }
 
 // soon makes leases short, for tests in which a lease ends.
-func soon(o *Options) { o.Lease = 2 * time.Second }
+func soon(o *Options) { o.Lease = 4 * time.Second }
 
 var (
 	prefixes sync.Map // by test

@@ -263,6 +263,9 @@ func (c *client) settled(ctx context.Context) error {
 			return false, err
 		}
 		entries, err := sumOf(text, "kabar_outbox_entries{")
+		if errors.Is(err, errNoMetric) {
+			return false, nil // the gateway could not ask Redis yet
+		}
 		return entries == 0, err
 	})
 }
@@ -300,8 +303,11 @@ func until(ctx context.Context, what string, ask func() (bool, error)) error {
 	}
 }
 
-// sumOf adds up the samples in a page of metrics that begin with prefix. It fails when
-// there are none.
+// errNoMetric says that a page of metrics lacks one.
+var errNoMetric = errors.New("the gateway's metrics lack one")
+
+// sumOf adds up the samples in a page of metrics that begin with prefix. The error is
+// errNoMetric when there are none.
 func sumOf(metrics []byte, prefix string) (float64, error) {
 	var sum float64
 	found := false
@@ -318,7 +324,7 @@ func sumOf(metrics []byte, prefix string) (float64, error) {
 		sum, found = sum+v, true
 	}
 	if !found {
-		return 0, fmt.Errorf("the gateway's metrics have no %s", prefix)
+		return 0, fmt.Errorf("%w: %s", errNoMetric, prefix)
 	}
 	return sum, nil
 }

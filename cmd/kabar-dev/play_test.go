@@ -183,6 +183,7 @@ func TestSecondRun(t *testing.T) {
 	paste(t, curl[register])
 	paste(t, curl[offer])
 	first.out.wait(t, "│ Anda mendapatkan tawaran nego", 3)
+	first.out.wait(t, "nothing on the screen", 5) // otherwise the second run sends what is left
 	first.stop(t)
 
 	second := launch(t, "--data", data)

@@ -83,7 +83,7 @@ var alertFaults = []alertFault{
 	}},
 	{
 		alert: "KabarOutboxNotDraining", ages: time.Minute,
-		vars: []string{"KABAR_PUSH_IN_FLIGHT_URGENT=1", "KABAR_PUSH_LEASE=30s"},
+		vars: []string{"KABAR_PUSH_IN_FLIGHT_URGENT=1"},
 		inject: func(_ *testing.T, s *alertSite) {
 			s.sandbox.FCM.SetLatency(5 * time.Second)
 			s.publishToAll("dompet")

@@ -63,13 +63,14 @@ func (s *site) watch(id string) (said func() string) {
 // Every user is notified once, and every phone gets the push.
 func testBroadcast(t *testing.T, s *site) {
 	const users = 60
+	s.shortLease()
 	p := s.serve()
 	for user := 1; user <= users; user++ {
 		p.user(user)
 		p.device(user, "android", fmt.Sprint("A", user))
 	}
 	// The rate is low enough that the process is killed in the middle.
-	progress := p.broadcast("promo", `,"audience":"all","rate":10`)
+	progress := p.broadcast("promo", `,"audience":"all","rate":5`)
 	s.arrive("some are told", func() bool {
 		_, now := progress()
 		sent, _ := now["sent"].(float64)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // A node is a redis-server that a test may stop and restart with the same port and data.
@@ -73,7 +74,7 @@ func startClusterNodes(t *testing.T, replicas int, args ...string) (nodes []*nod
 	ctx := t.Context()
 	var first string
 	for i := range masters * (1 + replicas) {
-		bus := freePort(t)
+		bus := localredistest.Port(t)
 		n := startNode(t, append([]string{"--cluster-enabled", "yes", "--cluster-port", bus}, args...)...)
 		nodes = append(nodes, n)
 		host, port, err := net.SplitHostPort(n.Addr())
@@ -133,24 +134,11 @@ func ready(ctx context.Context, node *redis.Client) int {
 	return known
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // TestCluster runs the gateway on a Redis Cluster. The users of all partitions get their
 // pushes, another process takes over when one is killed, and what is read leaves the phones.
 func TestCluster(t *testing.T) {
 	s := newSite(t)
+	s.shortLease()
 	s.vars = append(s.vars, "KABAR_REDIS_URL="+startCluster(t))
 	p := s.serve()
 	const users = 24

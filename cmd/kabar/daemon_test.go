@@ -91,12 +91,15 @@ func newSiteWith(t *testing.T, o sandbox.Options, redisArgs ...string) *site {
 		"KABAR_APNS_ENDPOINT=" + box.APNs.Endpoint(),
 		"KABAR_APNS_CA_FILE=" + ca,
 		"KABAR_ATTACHMENTS_URL=file://" + t.TempDir(),
-		"KABAR_PUSH_LEASE=2s",
+		"KABAR_PUSH_LEASE=30s", // so long that no push is repeated because its lease has ended
 		"KABAR_LOG_FORMAT=text",
 	}
 	t.Cleanup(s.audit)
 	return s
 }
+
+// shortLease has another process soon send what a killed one has claimed.
+func (s *site) shortLease() { s.vars = append(s.vars, "KABAR_PUSH_LEASE=2s") }
 
 // audit runs `kabar audit` and fails the test if the data in Redis is inconsistent. It runs
 // after the test's processes have ended.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // sentinels is the number of Sentinels that watch a master with two replicas.
@@ -44,7 +46,7 @@ func startSentinels(t *testing.T, args ...string) (nodes []*node, hosts []string
 // startSentinel starts one Sentinel and returns its address.
 func startSentinel(t *testing.T, masterHost, masterPort string) string {
 	t.Helper()
-	dir, own := t.TempDir(), freePort(t)
+	dir, own := t.TempDir(), localredistest.Port(t)
 	file := filepath.Join(dir, "sentinel.conf")
 	text := fmt.Sprintf(`port %s
 bind 127.0.0.1

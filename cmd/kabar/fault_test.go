@@ -92,6 +92,7 @@ func newTrial(t *testing.T, redisArgs ...string) *trial {
 		site: newSiteWith(t, sandbox.Options{OnPush: c.phone, History: 1000}, redisArgs...), checker: c,
 		rand: rand.New(rand.NewPCG(seed, 1<<32)), fleet: &fleet{},
 	}
+	tr.shortLease()
 	tr.vars = append(tr.vars, "KABAR_PUSH_LIVE_GRACE=1s", "KABAR_RETENTION_MAX_NOTIFICATIONS=100000")
 	tr.load = newLoad(tr.fleet, c, seed)
 	return tr

@@ -73,7 +73,7 @@ func (s *site) onceEach(client *redis.Client, token string, events int) {
 // and settled.
 func TestFullRedis(t *testing.T) {
 	s := newSite(t)
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s", "KABAR_PUSH_IN_FLIGHT_URGENT=1") // no attempt exceeds its deadline
+	s.vars = append(s.vars, "KABAR_PUSH_IN_FLIGHT_URGENT=1") // no attempt exceeds its deadline
 	first := s.serve()
 	s.serve()
 	first.user(66)
@@ -118,7 +118,7 @@ func (s *site) limitMemory(client *redis.Client, bytes string) {
 // provider accepted are not repeated: the processes live and keep the outcomes.
 func TestOutcomesSurviveAnOutage(t *testing.T) {
 	s := newSite(t, "--appendfsync", "always")
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=6s")
+	s.vars = append(s.vars, "KABAR_PUSH_LEASE=12s")
 	processes := []*process{s.serve(), s.serve()}
 	processes[0].user(66)
 	processes[0].device(66, "android", "A")
@@ -142,7 +142,7 @@ func TestOutcomesSurviveAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := time.Now()
-	s.arrive("outcomes were not written for longer than a lease", func() bool { return time.Since(lost) > 8*time.Second })
+	s.arrive("outcomes were not written for longer than a lease", func() bool { return time.Since(lost) > 14*time.Second })
 	s.restartRedis(t)
 	client := s.connect()
 	s.arrive("everything pushed and settled", func() bool { return s.unsettled(client) == 0 })

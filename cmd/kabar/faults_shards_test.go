@@ -134,9 +134,13 @@ func TestRegistrationsWaitForReplicas(t *testing.T) {
 	replica := localredistest.Replica(t, s.redis)
 	s.vars = append(s.vars, "KABAR_REDIS_WAIT_REPLICAS=1")
 	p := s.serve()
-	p.user(66)
-	p.device(66, "android", "A")
-	p.device(66, "android", "B")
+	for _, token := range []string{"A", "B"} {
+		s.arrive("a user and a device that the replica confirms", func() bool {
+			user, _ := p.call("PUT", "/v2/users/66.json", serviceKey, asJSON, `{"token":"t"}`)
+			device, _ := p.call("POST", "/v2/notifications/android.json", "66:t", asForm, "reg_id="+token)
+			return user == 200 && device == 200
+		})
+	}
 	resume := localredistest.Stop(t, replica)
 	requests := []struct{ what, method, path, auth, media, body string }{
 		{"register", "POST", "/v2/notifications/android.json", "66:t", asForm, "reg_id=C"},

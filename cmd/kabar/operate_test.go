@@ -200,7 +200,7 @@ func TestHealthcheck(t *testing.T) {
 	s := newSite(t)
 	p := s.serve()
 	s.vars = append(s.vars, "KABAR_ADMIN_LISTEN="+strings.TrimPrefix(p.admin, "http://"))
-	s.must("", "healthcheck")
+	s.arrive("a healthy gateway", func() bool { _, err := s.kabar("", "healthcheck"); return err == nil })
 	p.kill()
 	if out, err := s.kabar("", "healthcheck"); err == nil {
 		t.Errorf("healthy without a gateway: %s", out)

@@ -102,6 +102,7 @@ func TestNothingIsLostOrRepeatedBetweenProcesses(t *testing.T) {
 	seed := newSeed(t)
 	random := rand.New(rand.NewPCG(seed, 1<<32))
 	s := newSite(t, "--appendfsync", "always")
+	s.shortLease()
 	f := &fleet{processes: []*process{s.serve(), s.serve()}}
 	for user := 1; user <= crowdUsers; user++ {
 		f.at(0).user(user)

@@ -36,6 +36,7 @@ type reader struct {
 func TestScreensAgreeBetweenProcesses(t *testing.T) {
 	random := rand.New(rand.NewPCG(newSeed(t), 0))
 	s := newSite(t)
+	s.shortLease()
 	s.vars = append(s.vars, "KABAR_PUSH_LIVE_GRACE=0")
 	key := s.withWebPush()
 	r := &reader{site: s, fleet: &fleet{processes: []*process{s.serve(), s.serve()}}}

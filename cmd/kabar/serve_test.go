@@ -88,6 +88,7 @@ func TestPublishToPush(t *testing.T) {
 // process delivers the pushes, and the inbox holds every accepted event (G1).
 func TestKillBetweenAcceptanceAndPush(t *testing.T) {
 	s := newSite(t)
+	s.shortLease()
 	first := s.serve()
 	first.user(66)
 	first.device(66, "ios", "A")
@@ -149,7 +150,6 @@ func TestKillRedis(t *testing.T) {
 // twice, and the exit code is 0.
 func TestTermUnderLoad(t *testing.T) {
 	s := newSite(t)
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no lease ends during the test
 	first, second := s.serve(), s.serve()
 	first.user(66)
 	first.device(66, "ios", "A")
@@ -187,7 +187,6 @@ func TestTermUnderLoad(t *testing.T) {
 // While the provider is down, pushes wait. They are sent when it is back.
 func TestProviderOutage(t *testing.T) {
 	s := newSite(t)
-	s.vars = append(s.vars, "KABAR_PUSH_LEASE=30s") // so long that no push is repeated because its lease has ended
 	p := s.serve()
 	p.user(66)
 	p.device(66, "ios", "A")
@@ -263,6 +262,7 @@ func TestAdmin(t *testing.T) {
 		_, metrics := get(p.admin + "/metrics")
 		return strings.Contains(metrics, `kabar_pushes_total{app="default",environment="",outcome="accepted",platform="android"`)
 	})
+	s.arrive("ready", func() bool { status, _ := get(p.admin + "/readyz"); return status == 200 })
 	for path, want := range map[string]string{
 		"/healthz": "ok", "/readyz": "ready", "/debug/pprof/": "goroutine",
 		"/metrics": `kabar_events_accepted_total{type="dompet"} 1`,
@@ -318,13 +318,17 @@ func TestLogsOfAnOutage(t *testing.T) {
 	}
 	s.restartRedis(t)
 	s.arrive("the gateway is back", func() bool { status, _ := p.ready(); return status == http.StatusOK })
+	const back = "a shard of Redis stores again"
+	var log string
+	s.arrive("the log says so", func() bool { log = p.logs()[before:]; return strings.Contains(log, back) })
 	begin, end := 0, 0
-	for line := range strings.Lines(p.logs()[before:]) {
+	for line := range strings.Lines(log) {
 		switch {
+		case strings.Contains(line, "the provider cannot be reached yet"): // on a machine that takes long to start
 		case strings.Contains(line, "still nothing can be stored"): // on a machine that takes minutes
 		case strings.Contains(line, "nothing can be stored on a shard of Redis"):
 			begin++
-		case strings.Contains(line, "a shard of Redis stores again"):
+		case strings.Contains(line, back):
 			end++
 			if strings.Contains(line, "records_dropped=0") {
 				t.Errorf("nothing was dropped: %s", line)

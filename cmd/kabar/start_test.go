@@ -44,6 +44,7 @@ func TestServeWithTheDocumentedRights(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
+			s.shortLease()
 			url := s.redis.URL()
 			if kind == "cluster" {
 				url = startCluster(t)
@@ -129,9 +130,7 @@ func (s *site) useEverything() {
 	if status, answer := p.call("DELETE", "/v2/users/1.json", serviceKey, "", ""); status != 200 {
 		t.Errorf("erase: %d %v", status, answer)
 	}
-	if status, body := p.ready(); status != 200 || body != "ready\n" {
-		t.Errorf("readyz: %d %q", status, body)
-	}
+	s.arrive("ready, with nothing to add", func() bool { status, body := p.ready(); return status == 200 && body == "ready\n" })
 	s.must("", "dead", "list")
 	s.must("", "devices", "2")
 	s.must("", "audit")
@@ -163,9 +162,10 @@ func TestStartOnAFullRedis(t *testing.T) {
 	if status, unreads := p.call("GET", "/v2/notifications/unreads.json", "66:t", "", ""); status != 200 || unreads["unread_notifications"] != 1.0 {
 		t.Errorf("unreads: %d %v", status, unreads)
 	}
-	if status, body := p.ready(); status != 503 || !strings.Contains(body, s.redis.Addr()+": OOM, its memory is full") {
-		t.Errorf("readyz: %d %s", status, body)
-	}
+	s.arrive("the full memory is reported", func() bool {
+		status, body := p.ready()
+		return status == 503 && strings.Contains(body, s.redis.Addr()+": OOM, its memory is full")
+	})
 	if status, answer := p.call("POST", "/v2/events.json", serviceKey, asJSON, dompetEvent("f", 66)); status != 503 {
 		t.Errorf("publishing: %d %v", status, answer)
 	}
@@ -229,15 +229,13 @@ func TestStartWithoutAShard(t *testing.T) {
 	}
 	adminOf(t, hosts[1]).ShutdownNoSave(t.Context()) // the shutdown gets no reply
 	p := s.serve()
-	status, body := p.ready()
-	if status != 200 || !strings.HasPrefix(body, "ready\n") || !strings.Contains(body, hosts[1]+": away, it does not answer") {
-		t.Errorf("readyz: %d %s", status, body)
-	}
+	s.arrive("one shard is reported", func() bool {
+		status, body := p.ready()
+		return status == 200 && strings.HasPrefix(body, "ready\n") && strings.Contains(body, hosts[1]+": away, it does not answer")
+	})
 	for i, want := range []float64{1, 0} {
 		name := fmt.Sprintf("kabar_redis_writable{shard=%q}", hosts[i])
-		if got, ok := p.metrics()[name]; !ok || got != want {
-			t.Errorf("%s is %v (present: %v), not %v", name, got, ok, want)
-		}
+		s.arrive(fmt.Sprint(name, " is ", want), func() bool { got, ok := p.metrics()[name]; return ok && got == want })
 	}
 	served := 0
 	for user := 1; user <= users; user++ {

@@ -42,6 +42,7 @@ func TestKillDuringWebhook(t *testing.T) {
 	t.Cleanup(receiver.Close)
 
 	s := newSite(t)
+	s.shortLease()
 	sum := sha256.Sum256([]byte(serviceKey))
 	path := filepath.Join(t.TempDir(), "kabar.yaml")
 	file := fmt.Sprintf("services:\n  - name: shop\n    key_sha256: %q\n    webhook: {url: %q, secret: whsec_%s}\nwebhooks: {allow_private: true}\n",

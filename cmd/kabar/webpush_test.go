@@ -29,7 +29,7 @@ func TestBrowserPush(t *testing.T) {
 	}
 	subscription := p.subscribe(66, "browser", key)
 	p.publish(dompetEvent("e1", 66))
-	s.arrive("a push to the browser", func() bool { return s.sandbox.Web.Accepted() == 1 })
+	s.arrive("a push to the browser", func() bool { return len(s.sandbox.Web.Pushes()) == 1 })
 	var got struct{ Data map[string]any }
 	if push := s.sandbox.Web.Pushes()[0]; json.Unmarshal(push.Body, &got) != nil || got.Data["type"] != "dompet" {
 		t.Errorf("the browser got %s", push.Body)

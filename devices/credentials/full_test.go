@@ -8,6 +8,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/devices/internal/redistest"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -17,7 +18,7 @@ func TestSignInWhileRedisIsFull(t *testing.T) {
 	full, err := localredis.Start(t.Context(), localredis.Options{Args: []string{"--appendonly", "no"}})
 	check(t, err)
 	t.Cleanup(func() { full.Close() })
-	client := redis.NewClient(&redis.Options{Addr: full.Addr()})
+	client := redis.NewClient(localredistest.Options(full.Addr()))
 	batcher := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { batcher.Close(); client.Close() })
 	r := server{redistest.Store{Client: client, Batcher: batcher, Partitions: rdb.NewPartitions("kabar", 4)}}

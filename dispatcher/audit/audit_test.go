@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(localredistest.Options(server.Addr()))
 	parts := rdb.NewPartitions(filepath.Base(filepath.Dir(t.TempDir())), 4) // unique for each run of the test
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })

@@ -42,7 +42,7 @@ func sharedRedis(t *testing.T) redis.UniversalClient {
 }
 
 func connect(t *testing.T, addr string) redis.UniversalClient {
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	client := redis.NewClient(localredistest.Options(addr))
 	t.Cleanup(func() { client.Close() })
 	return client
 }

@@ -36,7 +36,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(localredistest.Options(server.Addr()))
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)

@@ -62,7 +62,7 @@ func newPlatformTest(t *testing.T) *platformTest {
 		t.Fatal(err)
 	}
 	p := &platformTest{T: t, prober: &prober{answer: push.Result{Outcome: push.Accepted}}, prefix: fmt.Sprintf("app%d", prefixes.Add(1))}
-	p.redis = redis.NewClient(&redis.Options{Addr: server.Addr()})
+	p.redis = redis.NewClient(localredistest.Options(server.Addr()))
 	t.Cleanup(func() { p.redis.Close() })
 	return p
 }

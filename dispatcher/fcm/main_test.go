@@ -3,9 +3,9 @@ package fcm
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	localredistest.Main(m)
 }

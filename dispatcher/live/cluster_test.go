@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // newCluster starts two masters that share the slots and returns a client.
@@ -25,7 +26,7 @@ func newCluster(t *testing.T) *redis.ClusterClient {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		node := redis.NewClient(&redis.Options{Addr: s.Addr()})
+		node := redis.NewClient(localredistest.Options(s.Addr()))
 		t.Cleanup(func() { node.Close() })
 		nodes = append(nodes, node)
 	}

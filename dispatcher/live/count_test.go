@@ -181,18 +181,21 @@ func TestQueuedNumbersAreReplaced(t *testing.T) {
 	}
 }
 
-// awaitLive waits until published frames are queued for the only socket.
+// awaitLive waits until published frames are queued for each socket.
 func (p *process) awaitLive() {
 	p.w.t.Helper()
 	eventually(p.w.t, "the socket is live", func() bool {
-		live := false
+		sockets, live := 0, 0
 		for _, u := range p.users.all() {
 			u.each(func(s *socket) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				live = s.greeted && !s.behind
+				sockets++
+				if s.greeted && !s.behind {
+					live++
+				}
 			})
 		}
-		return live
+		return sockets > 0 && live == sockets
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // A redisNode is a node of a cluster that can be killed and started again.
@@ -31,7 +32,7 @@ func startNode(t *testing.T) *redisNode {
 	n.start()
 	_, port, _ := net.SplitHostPort(n.server.Addr())
 	n.port, _ = strconv.Atoi(port)
-	n.client = redis.NewClient(&redis.Options{Addr: n.server.Addr()})
+	n.client = redis.NewClient(localredistest.Options(n.server.Addr()))
 	t.Cleanup(func() { n.client.Close(); n.server.Kill() })
 	return n
 }
@@ -207,7 +208,7 @@ func (c *collectingCluster) MasterForKey(ctx context.Context, key string) (*redi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.clients[address] == nil {
-		c.clients[address] = redis.NewClient(&redis.Options{Addr: address})
+		c.clients[address] = redis.NewClient(localredistest.Options(address))
 	}
 	return c.clients[address], nil
 }

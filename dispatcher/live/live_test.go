@@ -117,6 +117,7 @@ func TestEventsShowTheCounts(t *testing.T) {
 	p := w.start()
 	c := p.dial(66)
 	since := c.next("hello").Seq
+	p.awaitLive()
 	w.publishEvent(`{"transaction":{"id":1,"state":"paid","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
 	w.publishEvent(`{"negotiation":{"id":1,"state":"waiting","seller":{"id":66,"name":"Ani"},"buyer":{"id":15,"name":"Me Ow"}},"receiver_id":66}`)
 	w.publish(66, "promo-1")

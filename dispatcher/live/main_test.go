@@ -60,7 +60,7 @@ func newWorld(t testing.TB, change ...func(*dispatcher.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWorldOn(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), false, change...)
+	return newWorldOn(t, redis.NewClient(localredistest.Options(server.Addr())), false, change...)
 }
 
 func newWorldOn(t testing.TB, redisClient redis.UniversalClient, sharded bool, change ...func(*dispatcher.Options)) *world {

@@ -53,6 +53,7 @@ func TestCleanCloseEndsPresenceAndGrace(t *testing.T) {
 			asking, first, last := one.dial(15), two.dial(66), two.dial(66)
 			first.next("hello")
 			last.next("hello")
+			eventually(t, "the user's presence", func() bool { return w.rdb.Exists(t.Context(), two.presence.keys(66)[0]).Val() > 0 })
 			asking.write(fmt.Sprintf(`{"op":"presence","conversation_id":%q}`, model.ConversationID(15, 66)))
 			if f := asking.next("presence"); !f.Online {
 				t.Fatalf("is there: %s", f.raw)

@@ -75,7 +75,7 @@ func newWorld(t *testing.T) *world {
 
 func newWorldAt(t *testing.T, addr string) *world {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	client := redis.NewClient(localredistest.Options(addr))
 	b := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { b.Close(); client.Close() })
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test

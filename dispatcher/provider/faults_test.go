@@ -35,7 +35,7 @@ func TestConnectionThatAnswersNothing(t *testing.T) {
 			c.answer(stream, 200, "")
 		}
 	})
-	p := newImpatientPool(t, s, 20, 10, 3*time.Second)
+	p := newImpatientPool(t, s, 20, 10, 10*time.Second)
 	for i := range 3 {
 		a := post(t.Context(), p, s.url)
 		if i > 0 && a.Status != 200 {
@@ -51,7 +51,7 @@ func TestConnectionThatStopsAnswering(t *testing.T) {
 			c.answer(stream, 200, "")
 		}
 	})
-	p := newImpatientPool(t, s, 20, 10, 3*time.Second)
+	p := newImpatientPool(t, s, 20, 10, 10*time.Second)
 	for i := range 4 {
 		a := post(t.Context(), p, s.url)
 		if i != 1 && a.Status != 200 {

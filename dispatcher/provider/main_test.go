@@ -3,7 +3,7 @@ package provider
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }

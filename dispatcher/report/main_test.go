@@ -74,7 +74,7 @@ func newProcess(t *testing.T, hooks map[string]Hook, change ...func(*Options)) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(localredistest.Options(server.Addr()))
 	batcher := rdb.NewBatcher(client, 0)
 	t.Cleanup(func() { batcher.Close(); client.Close() })
 	registry := prometheus.NewRegistry()

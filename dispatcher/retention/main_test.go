@@ -63,7 +63,7 @@ func newWorld(t *testing.T, consumer string, ahead time.Duration, change ...func
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(localredistest.Options(server.Addr()))
 	prefix := filepath.Base(filepath.Dir(t.TempDir())) // unique for each run of the test
 	parts := rdb.NewPartitions(prefix, 4)
 	b := rdb.NewBatcher(client, 0)
@@ -122,11 +122,11 @@ func (w *world) erasure(user int64) string {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for !ok() {
 		if !rdb.Sleep(ctx, 5*time.Millisecond) {
-			w.t.Fatalf("%s: condition not met after 20 s", what)
+			w.t.Fatalf("%s: condition not met after a minute", what)
 		}
 	}
 }

@@ -13,13 +13,13 @@ import (
 	firebase "firebase.google.com/go/v4"
 	"firebase.google.com/go/v4/messaging"
 	"github.com/sideshow/apns2"
-	"go.uber.org/goleak"
 	"google.golang.org/api/option"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { localredistest.Main(m) }
 
 // testTimeout is the longest that a test waits for one thing.
 const testTimeout = time.Minute

@@ -248,10 +248,10 @@ func (p *Provider) finish(push *Push, ans answer) {
 	if ans.status != 0 {
 		p.answered.Add(1)
 	}
-	if push.Accepted() {
+	p.journal.record(push)
+	if push.Accepted() { // counted once it is recorded
 		p.accepted.Add(1)
 	}
-	p.journal.record(push)
 }
 
 // write sends the answer.

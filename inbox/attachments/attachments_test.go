@@ -59,7 +59,7 @@ func open(t *testing.T, url string) *testStore {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(localredistest.Options(server.Addr()))
 	batcher := rdb.NewBatcher(client, 0)
 	prefix := fmt.Sprint(t.Name(), ".", stores.Add(1))
 	s, err := Open(t.Context(), Options{URL: url, Batcher: batcher, Partitions: rdb.NewPartitions(prefix, 4), Erased: nobody})

@@ -27,7 +27,7 @@ func newTestCluster(t *testing.T, args ...string) *testCluster {
 	t.Helper()
 	args = append(args, "--appendonly", "no", "--cluster-node-timeout", "600000")
 	c := &testCluster{servers: localredistest.Cluster(t, 3, args...)}
-	c.client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.servers[0].Addr()}, ContextTimeoutEnabled: true})
+	c.client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.servers[0].Addr()}, ContextTimeoutEnabled: true, ReadTimeout: 2 * time.Minute})
 	t.Cleanup(func() { c.client.Close() })
 	parts := NewPartitions(t.Name(), len(c.servers))
 	for i := range c.servers {
@@ -57,6 +57,7 @@ func TestShardsDelayOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t)
 	b := NewBatcher(c.client, 0)
+	b.limits.pipeline = time.Minute // a shard is stopped for a while
 	t.Cleanup(b.Close)
 	if err := b.Do(t.Context(), set(t, c.keys[0]), set(t, c.keys[1]), set(t, c.keys[2])); err != nil {
 		t.Fatal(err)
@@ -126,6 +127,7 @@ func TestFullQueueFailsItsOwnCallers(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t)
 	b := NewBatcher(c.client, 0)
+	b.limits.pipeline = time.Minute // a shard is stopped for a while
 	t.Cleanup(b.Close)
 	b.limits.queued, b.limits.room = 8, time.Millisecond
 	resume := localredistest.Stop(t, c.servers[1])
@@ -281,7 +283,7 @@ func TestWaitThatIsUnblocked(t *testing.T) {
 	t.Cleanup(func() { server.Close() })
 	client := localredistest.Client(t, server.Addr())
 	b := NewBatcher(client, 1)
-	b.limits.replicas = time.Minute
+	b.limits.replicas, b.limits.pipeline = time.Minute, 2*time.Minute
 	t.Cleanup(b.Close)
 	done := make(chan error, 1)
 	go func() { done <- b.Do(t.Context(), set(t, t.Name())) }()

@@ -90,7 +90,7 @@ func worldOver(t *testing.T, addr string, senders map[push.Route]push.Sender) *w
 	}
 	jakarta, err := time.LoadLocation("Asia/Jakarta")
 	check(t, err)
-	w.redis = redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1, DialerRetries: 1})
+	w.redis = redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: waitTimeout, WriteTimeout: waitTimeout, MaxRetries: 1, DialerRetries: 1})
 	parts := rdb.NewPartitions(w.prefix, 4)
 	batcher := rdb.NewBatcher(w.redis, 0)
 	registry := devices.New(devices.Options{Redis: w.redis, Batcher: batcher, Partitions: parts})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kabar-gateway/kabar/config"
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 	"github.com/kabar-gateway/kabar/inbox/rdb"
 )
 
@@ -66,7 +67,7 @@ func startSentinel(t *testing.T, masterAddr string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(masterAddr)
 	check(t, err)
-	own := freePort(t)
+	own := localredistest.Port(t)
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
 	check(t, os.WriteFile(file, []byte("port "+own+"\nbind 127.0.0.1\nsentinel monitor mymaster "+host+" "+port+" 1\n"), 0o600))
 	path, err := exec.LookPath("redis-server")
@@ -79,16 +80,6 @@ func startSentinel(t *testing.T, masterAddr string) string {
 	defer s.Close()
 	await(t, "Sentinel", func() bool { return s.Ping(t.Context()).Err() == nil })
 	return addr
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	check(t, err)
-	return port
 }
 
 // await waits for a condition.

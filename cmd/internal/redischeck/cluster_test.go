@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
+	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis/localredistest"
 )
 
 // A node belongs to a cluster that serves its slots even while other nodes are away.
@@ -44,7 +45,7 @@ func startCluster(t *testing.T) []node {
 	var nodes []node
 	var clients []*redis.Client
 	for i := range masters {
-		n := startNode(t, localredis.Options{Dir: t.TempDir()}, freePort(t), "yes")
+		n := startNode(t, localredis.Options{Dir: t.TempDir()}, localredistest.Port(t), "yes")
 		c := connect(t, n.Addr())
 		nodes, clients = append(nodes, n), append(clients, c)
 		check(t, errors.Join(
@@ -55,7 +56,8 @@ func startCluster(t *testing.T) []node {
 	for _, c := range clients {
 		await(t, "the cluster", func() bool {
 			info, err := c.ClusterInfo(t.Context()).Result()
-			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")
+			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3") &&
+				strings.Contains(info, "cluster_slots_assigned:16384") // the state says nothing of slots here
 		})
 	}
 	return nodes

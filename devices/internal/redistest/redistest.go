@@ -36,7 +36,7 @@ var cluster = sync.OnceValues(func() (addr string, err error) {
 		return "", err
 	}
 	stopCluster = node.Close
-	c := redis.NewClient(&redis.Options{Addr: node.Addr()})
+	c := redis.NewClient(localredistest.Options(node.Addr()))
 	defer c.Close()
 	if err := c.ClusterAddSlotsRange(context.Background(), 0, 16383).Err(); err != nil {
 		return "", err
@@ -69,7 +69,7 @@ func Single(t testing.TB) Store {
 	t.Helper()
 	server, err := localredis.Shared()
 	Check(t, err)
-	return open(t, redis.NewClient(&redis.Options{Addr: server.Addr()}), nil)
+	return open(t, redis.NewClient(localredistest.Options(server.Addr())), nil)
 }
 
 // OnEvery runs a test on a real server, a cluster and the embedded Redis, in parallel
@@ -90,7 +90,7 @@ func OnEvery(t *testing.T, test func(t *testing.T, s Store)) {
 	t.Run("miniredis", func(t *testing.T) {
 		t.Parallel()
 		mini := miniredis.RunT(t)
-		test(t, open(t, redis.NewClient(&redis.Options{Addr: mini.Addr()}), mini))
+		test(t, open(t, redis.NewClient(localredistest.Options(mini.Addr())), mini))
 	})
 }
 

@@ -66,7 +66,8 @@ func StartCluster(ctx context.Context, masters int, o Options) (servers []*Serve
 
 // join gives master i its share of the slots, and introduces it to the first one.
 func (s *Server) join(ctx context.Context, i, masters int, first []any) error {
-	node := redis.NewClient(&redis.Options{Addr: s.addr})
+	// A command that is run again when its answer is late would fail.
+	node := redis.NewClient(&redis.Options{Addr: s.addr, ReadTimeout: clusterTimeout, MaxRetries: -1})
 	return errors.Join(
 		node.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(),
 		node.Do(ctx, "cluster", "set-config-epoch", i+1).Err(),

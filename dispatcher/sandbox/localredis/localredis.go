@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -25,8 +26,8 @@ var ErrNotInstalled = errors.New("redis-server is not installed (Debian, Ubuntu:
 
 const (
 	startTimeout = time.Minute // with the loading of its data
-	stopTimeout  = 10 * time.Second
-	portTries    = 5 // ports that are tried when other processes take them
+	stopTimeout  = time.Minute // with the writing of its data
+	portTries    = 5           // ports that are tried when other processes take them
 )
 
 // errPortTaken reports that another process listens on the server's port.
@@ -75,7 +76,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 // take the port first.
 func onFreePort(start func(port int) (*Server, error)) (s *Server, err error) {
 	for range portTries {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +172,7 @@ func (s *Server) Dir() string { return s.dir }
 // PID returns the id of the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Close stops the server with SIGTERM and waits for it. After 10 s it kills the server and
+// Close stops the server with SIGTERM and waits for it. After a minute it kills the server and
 // returns an error. It may be called twice.
 func (s *Server) Close() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
@@ -201,21 +202,22 @@ func (s *Server) removeDir() error {
 	return nil
 }
 
-// maxPort leaves room for the cluster bus of a node, whose port is 10,000 higher.
-const maxPort = 65535 - 10000
+// The ports of FreePort: below those that systems pick for others, also with Redis' default
+// bus port of a cluster, which is 10,000 above.
+const firstPort, ports = 10_240, 12_288
 
-func freePort() (int, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() // at the end, so that each try gets another port
-		if port := l.Addr().(*net.TCPAddr).Port; port <= maxPort {
-			return port, nil
+// FreePort returns a port on which nobody listens now. Nobody gets it from the system later,
+// for a connection or for a listener without a port of its own, so that a server can be
+// started on it again.
+func FreePort() (port int, err error) {
+	for range portTries {
+		port = firstPort + rand.IntN(ports)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
 		}
 	}
-	return 0, fmt.Errorf("find a free port up to %d: none in 100 tries", maxPort)
+	return 0, fmt.Errorf("find a free port: %w", err)
 }
 
 var (

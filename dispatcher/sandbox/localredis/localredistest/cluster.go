@@ -3,6 +3,7 @@ package localredistest
 import (
 	"context"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,4 +70,14 @@ func Stop(t testing.TB, s *localredis.Server) (resume func()) {
 	resume = func() { _ = syscall.Kill(s.PID(), syscall.SIGCONT) } // no-op when the process runs
 	t.Cleanup(resume)
 	return resume
+}
+
+// Port returns a port that is free now, and stays so unless another server is given it.
+func Port(t testing.TB) string {
+	t.Helper()
+	port, err := localredis.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(port)
 }

@@ -2,6 +2,7 @@ package localredistest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -29,7 +30,14 @@ func OnEvery(t *testing.T, test func(t *testing.T, client redis.UniversalClient)
 
 // Client returns a client that is closed when the test ends.
 func Client(t testing.TB, addr string) redis.UniversalClient {
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	client := redis.NewClient(Options(addr))
 	t.Cleanup(func() { client.Close() })
 	return client
+}
+
+// Options returns the options of a client that waits long for Redis. By default go-redis runs
+// a command again when its answer takes 5 seconds, and a test may count on one that runs once.
+func Options(addr string) *redis.Options {
+	const long = time.Minute
+	return &redis.Options{Addr: addr, ReadTimeout: long, WriteTimeout: long, PoolTimeout: long}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/kabar-gateway/kabar/dispatcher/sandbox/localredis"
 )
 
-// Main is the TestMain of packages whose tests use localredis.Shared. It runs the tests, calls
-// the functions in stop, stops the shared server and exits. It fails when something
-// cannot be stopped, or when tests that passed leave a goroutine behind.
+// Main is the TestMain of packages whose tests start goroutines, or use localredis.Shared. It
+// runs the tests, calls the functions in stop, stops the shared server and exits. It fails
+// when something cannot be stopped, or when tests that passed leave a goroutine behind.
 func Main(m interface{ Run() int }, stop ...func() error) {
 	code := m.Run()
 	var failed error
