@@ -64,7 +64,7 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 		_ = s.batcher.Do(ctx, commands...) // each command holds its own error
 		var again []int64
 		for i, c := range commands {
-			reply, err := c.Int64s(4)
+			reply, err := c.Int64s(6)
 			if err != nil {
 				failed = append(failed, fmt.Errorf("sweep notifications of user %d: %w", users[i], err))
 				continue
@@ -74,7 +74,9 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 				again = append(again, users[i])
 				continue
 			}
-			more, err := s.sweepRest(ctx, users[i], reply[2] == 1, time.UnixMicro(reply[3]))
+			more, err := s.sweepRest(ctx, users[i], remains{
+				trash: reply[2] == 1, subjects: reply[4] == 1, conversations: reply[5] == 1,
+			}, time.UnixMicro(reply[3]))
 			total.add(more)
 			if err != nil {
 				failed = append(failed, fmt.Errorf("sweep user %d: %w", users[i], err))
@@ -86,22 +88,29 @@ func (s *Sweeper) Sweep(ctx context.Context, users []int64) (Swept, error) {
 }
 
 func (s *Sweeper) sweepCommand(ctx context.Context, k userKeys) *rdb.Command {
-	keys, dismissal := s.withShade(k, k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash())
+	keys, dismissal := s.withShade(k, k.meta(), k.notifications(), k.unread(), k.counted(), k.recordIndex(), k.trash(), k.conversations())
 	return sweepScript.Command(ctx, keys, s.options.Keep.Microseconds(), sweepBatch, s.publish, k.channel(), s.testTime(), dismissal)
 }
 
+// remains say what else a user has that may be too old.
+type remains struct{ trash, subjects, conversations bool }
+
 // sweepRest drops all other data that is too old: bodies of deleted conversations, subjects
 // and messages. now is Redis' time.
-func (s *Sweeper) sweepRest(ctx context.Context, user int64, trash bool, now time.Time) (swept Swept, err error) {
-	if trash {
+func (s *Sweeper) sweepRest(ctx context.Context, user int64, has remains, now time.Time) (swept Swept, err error) {
+	if has.trash {
 		if err := s.conversations.purge(ctx, user); err != nil {
 			return swept, err
 		}
 	}
-	if swept.Subjects, err = s.forgetSubjects(ctx, s.keys(user), now); err != nil || s.options.KeepMessages == 0 {
-		return swept, err
+	if has.subjects {
+		if swept.Subjects, err = s.forgetSubjects(ctx, s.keys(user), now); err != nil {
+			return swept, err
+		}
 	}
-	swept.Messages, err = s.sweepMessages(ctx, s.keys(user), now)
+	if has.conversations && s.options.KeepMessages != 0 {
+		swept.Messages, err = s.sweepMessages(ctx, s.keys(user), now)
+	}
 	return swept, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,25 @@ func sweep(t *testing.T, s *Store, users ...int64) Swept {
 		t.Fatal(err)
 	}
 	return swept
+}
+
+// Users of whom nothing is too old cost one round trip together.
+func TestSweepOfIdleUsers(t *testing.T) {
+	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := newStore(t, rdb)
+		var users []int64
+		for i := range int64(50) {
+			p := note(fmt.Sprint("idle", i), "discount")
+			p.Receiver = 1000 + i
+			users = append(users, p.Receiver)
+			store(t, s, p)
+		}
+		var alone atomic.Int32
+		rdb.AddHook(before(func(redis.Cmder) { alone.Add(1) }))
+		if swept := sweep(t, s, users...); swept != (Swept{}) || alone.Load() != 0 {
+			t.Errorf("swept %+v, %d commands outside of the pipeline", swept, alone.Load())
+		}
+	})
 }
 
 // Old notifications of an idle user are removed from the list and the counters. A

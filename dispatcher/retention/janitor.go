@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kabar-gateway/kabar/inbox/rdb"
@@ -16,7 +17,9 @@ var leaseScript = rdb.NewScript(leaseSource)
 
 const (
 	stepEvery    = time.Second
-	sweepPage    = 200           // users that are swept at a time
+	sweepPage    = 200 // users that are swept in a step
+	sweepSlice   = 10  // users that are swept at a time: about a millisecond of Redis
+	slicePause   = 40 * time.Millisecond
 	sweepEvery   = 6 * time.Hour // from the beginning of one sweep over all users to that of the next
 	maxErasures  = 10            // of each partition, at a time
 	positionForm = "%d %d %d"
@@ -36,7 +39,14 @@ func (p position) String() string { return fmt.Sprintf(positionForm, p.partition
 // Run sweeps users' old data, and resumes erasures whose process died, until ctx ends. One
 // process at a time does so.
 func (j *Janitor) Run(ctx context.Context) {
-	for rdb.Sleep(ctx, stepEvery) {
+	tick := time.NewTicker(stepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 		if err := j.step(ctx); err != nil && ctx.Err() == nil {
 			j.log.Warn("what users keep cannot be taken care of", "error", err)
 		}
@@ -66,7 +76,7 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 	}
 	users, err := j.inbox.Users.After(ctx, at.partition, at.after, sweepPage)
 	if err == nil {
-		err = errors.Join(j.sweepUsers(ctx, users), j.expireFiles(ctx, users, now), j.forgetStale(ctx, users, now))
+		err = j.sweepPage(ctx, users, now)
 	}
 	if ctx.Err() != nil { // the next janitor starts with these users
 		return err
@@ -80,6 +90,19 @@ func (j *Janitor) sweep(ctx context.Context, at position, now int64) error {
 	}
 	_, _, _, holdErr := j.hold(ctx, at.String())
 	return errors.Join(err, holdErr)
+}
+
+// sweepPage sweeps a page of users in slices, with pauses between them: what is urgent waits
+// for a slice at most.
+func (j *Janitor) sweepPage(ctx context.Context, users []int64, now int64) error {
+	var errs []error
+	for slice := range slices.Chunk(users, sweepSlice) {
+		if errs != nil && !rdb.Sleep(ctx, slicePause) {
+			break
+		}
+		errs = append(errs, j.sweepUsers(ctx, slice), j.expireFiles(ctx, slice, now), j.forgetStale(ctx, slice, now))
+	}
+	return errors.Join(errs...)
 }
 
 // sweepUsers drops data of users that is too old.

@@ -95,6 +95,24 @@ func TestSweepExpiresFiles(t *testing.T) {
 	}
 }
 
+// What is urgent waits for a slice of the sweep, not for a page.
+func TestSweepInSlices(t *testing.T) {
+	w := newWorld(t, "first", 0)
+	files := &failingFiles{}
+	w.SetFiles(files)
+	var users []int64
+	for user := int64(1); len(users) < 2*sweepSlice+5; user++ {
+		if w.partitions.OfUser(user) == 0 {
+			users = append(users, user)
+			w.notify(user, fmt.Sprint("e", user))
+		}
+	}
+	_ = w.step(context.Background()) // returns the failures of the bucket
+	if !slices.Equal(files.users, users) || len(files.befores) != 3 {
+		t.Errorf("users %v in %d slices", files.users, len(files.befores))
+	}
+}
+
 // A user whose data cannot be read delays neither other users nor the sweep.
 func TestSweepContinuesPastAUserThatFails(t *testing.T) {
 	w := newWorld(t, "first", 0)
