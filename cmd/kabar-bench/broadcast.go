@@ -195,7 +195,10 @@ func (r *broadcastRun) half(ctx context.Context, cast bool) (o laneOutcome, err 
 	if err != nil {
 		return o, err
 	}
-	return o, r.judge(&o, begin, first, sent, receipts, cast)
+	if err := r.judge(&o, begin, first, sent, receipts, cast); err != nil {
+		return o, err
+	}
+	return o, w.endRound(ctx)
 }
 
 // startBroadcast starts a broadcast to everyone and waits for its first push.

@@ -96,6 +96,9 @@ func (r *liveRun) eventsCase(ctx context.Context, rate float64, batch int) (even
 		if gateway, err = r.gateway.deliver(ctx, first, at, batch); err != nil {
 			return gateway, bare, err
 		}
+		if err = r.world.endRound(ctx); err != nil {
+			return gateway, bare, err
+		}
 		if bare, err = r.bare.deliver(ctx, first, at, batch); err != nil {
 			err = fmt.Errorf("bare server: %w", err)
 		}

@@ -21,6 +21,7 @@ import (
 // grammar is the command line. Each scenario is a type with a Run method.
 type grammar struct {
 	output
+	AuditRounds bool `help:"Audit what is in Redis after each round, and not only at the end. Takes longer; not of a gateway elsewhere."`
 
 	Push      pushCmd      `cmd:"" help:"From a published event to the provider's answer: pushes a second, CPU a push, latency."`
 	Live      liveCmd      `cmd:"" help:"Live sockets: memory of idle ones, CPU and latency of an event, thousands that come back at once."`
@@ -39,6 +40,8 @@ type env struct {
 	out    io.Writer
 	err    io.Writer
 	output output
+
+	auditRounds bool
 }
 
 func main() {
@@ -54,7 +57,7 @@ func run(e *env, args []string) int {
 	var c grammar
 	return cli.Run("kabar-bench", "Measures Kabar on this machine.", &c, args, e.out, e.err,
 		func(command *kong.Context) error {
-			e.output = c.output
+			e.output, e.auditRounds = c.output, c.AuditRounds
 			return command.Run(e)
 		})
 }

@@ -79,7 +79,7 @@ func (w *world) round(ctx context.Context, p provider, first int64, to receivers
 		p99:             percentile(latencies, 99),
 		bytes:           used[2],
 		logged:          used[3],
-	}, nil
+	}, w.endRound(ctx)
 }
 
 // settled waits until the gateway has written all outcomes. A timeout is no error: the
@@ -169,10 +169,14 @@ func (w *world) storeRound(ctx context.Context, first int64, n, batch int, at pa
 
 // store publishes one event to each of the receivers that is pushed to nobody.
 func (w *world) store(ctx context.Context, first int64, to receivers, batch int, at pace) (stored, error) {
-	return w.measureStore(ctx, to.n, func() error {
+	s, err := w.measureStore(ctx, to.n, func() error {
 		_, err := w.publish(ctx, requests(first, to, batch, false), at)
 		return err
 	})
+	if err != nil {
+		return s, err
+	}
+	return s, w.endRound(ctx)
 }
 
 // measureStore returns what each of n events takes that store stores.

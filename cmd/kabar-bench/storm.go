@@ -69,7 +69,11 @@ func (r *liveRun) storm(ctx context.Context) (comeback, error) {
 	if err != nil {
 		return comeback{}, err
 	}
-	return r.gateway.comeBack(ctx, first, r.cmd.Missed, r.gateway.crowd.resume)
+	c, err := r.gateway.comeBack(ctx, first, r.cmd.Missed, r.gateway.crowd.resume)
+	if err != nil {
+		return c, err
+	}
+	return c, r.world.endRound(ctx)
 }
 
 // bareStorm reconnects all users to the bare server, which sends each as many frames.

@@ -23,7 +23,8 @@ type world struct {
 	gateways []*gateway     // all of them; the first one is gateway
 	options  gatewayOptions // of the gateways, and of further ones
 
-	onClose []func() error // run backwards
+	auditRounds bool
+	onClose     []func() error // run backwards
 }
 
 // worldOptions configure a world.
@@ -39,7 +40,7 @@ type worldOptions struct {
 // openWorld starts everything. When it fails, nothing is left running. ctx must last until the
 // world is closed; once it has ended, there is no audit.
 func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error) {
-	w := &world{}
+	w := &world{auditRounds: e.auditRounds}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -82,6 +83,15 @@ func openWorld(ctx context.Context, e *env, o worldOptions) (_ *world, err error
 	}
 	w.gateway = w.gateways[0]
 	return w, nil
+}
+
+// endRound audits what the gateways have in Redis, if each round is to be audited. The round's
+// work must be settled. A nil world, that of a gateway elsewhere, is not audited.
+func (w *world) endRound(ctx context.Context) error {
+	if w == nil || !w.auditRounds {
+		return nil
+	}
+	return audit(ctx, w.options)
 }
 
 // closing registers a clean-up.
