@@ -145,9 +145,25 @@ func (m *meter) message(p *sandbox.Push) {
 	}
 }
 
+// slowing are answers that ask to send less, and do not say that they mean the device alone.
+var slowing = []string{"quota", "retry-after-hour", "too-many-requests"}
+
+// calm waits until no earlier victim counts as asked to slow down: with those of two faults
+// there would be enough users to pause a lane for everyone.
+func (tr *trial) calm() {
+	tr.t.Helper()
+	tr.arrive("earlier victims do not count any more", func() bool {
+		keys, err := tr.rdb.Keys(tr.t.Context(), "kabar:*:slowed").Result() // each expires 30 s after the newest answer
+		return err == nil && len(keys) == 0
+	})
+}
+
 // victimise has two users, with a device each, suffer from a fault while they get pushes in
 // all lanes.
 func (tr *trial) victimise(f sandbox.Fault) (heal func()) {
+	if slices.Contains(slowing, f.Name) {
+		tr.calm()
+	}
 	service := tr.service(f)
 	platform := platforms[service]
 	users := []int{tr.newVictim(), tr.newVictim()}
