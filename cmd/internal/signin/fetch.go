@@ -40,7 +40,8 @@ func newClient(transport http.RoundTripper, timeout time.Duration) *http.Client 
 	}
 }
 
-// fetch makes a request and returns the status and body of the answer. Its error does not show the URL, which may hold a secret.
+// fetch makes a request and returns the status and body of the answer. Its error does not
+// show the URL, which may hold a secret.
 func fetch(ctx context.Context, client *http.Client, req *http.Request) (status int, body []byte, err error) {
 	req.Header.Set("Accept", "application/json")
 	resp, err := client.Do(req.WithContext(ctx))
