@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -362,7 +363,13 @@ func (tr *trial) judge() {
 func (tr *trial) show(user int) {
 	tr.t.Helper()
 	p, auth := tr.fleet.at(0), fmt.Sprint(user, ":t")
-	get := func(path string) (int, map[string]any) { return p.call("GET", path, auth, "", "") }
+	get := func(path string) (status int, answer map[string]any) {
+		tr.arrive("an answer to "+path, func() bool {
+			status, answer = p.call("GET", path, auth, "", "")
+			return status < http.StatusInternalServerError // otherwise Redis is slow, and what is shown says nothing
+		})
+		return status, answer
+	}
 	for page := 1; ; page++ {
 		_, answer := get(listPath(page, 100))
 		entries := listEntries(answer)

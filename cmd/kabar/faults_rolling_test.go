@@ -34,7 +34,7 @@ func TestRollingRestart(t *testing.T) {
 	seed := newSeed(t)
 	f := &fleet{processes: []*process{s.serveBuild(true), s.serveBuild(false)}}
 	const users = 6
-	ctx, cancel := context.WithTimeout(t.Context(), 2*waitTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*waitTimeout)
 	defer cancel()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

@@ -108,7 +108,7 @@ func TestNothingIsLostOrRepeatedBetweenProcesses(t *testing.T) {
 		f.at(0).user(user)
 	}
 	crowd := newCrowd(f, seed)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*waitTimeout)
 	acks := make(chan string, crowdUsers*crowdSends)
 	var living sync.WaitGroup
 	defer living.Wait()
