@@ -33,7 +33,7 @@ func sweep(t *testing.T, s *Store, users ...int64) Swept {
 	return swept
 }
 
-// Users of whom nothing is too old cost one round trip together.
+// Sweeping users who have nothing to drop takes one round trip for all of them.
 func TestSweepOfIdleUsers(t *testing.T) {
 	localredistest.OnEvery(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := newStore(t, rdb)
