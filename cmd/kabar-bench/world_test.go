@@ -16,7 +16,7 @@ func TestAuditRounds(t *testing.T) {
 	}{
 		{"push --users=20 --provider=fcm", 2 * 2 * 2},                                 // warm-up and round, batches, with pushes and without
 		{"live --measure=events,storm --sockets=3 --missed=1", 2*4*1 + 2},             // warm-up and round, cases; storms
-		{"broadcast --users=60 --broadcast-rate=20 --rate=10 --measure=500ms", 2 * 2}, // warm-up and round, halves
+		{"broadcast --users=60 --broadcast-rate=10 --rate=10 --measure=500ms", 2 * 2}, // warm-up and round, halves
 	} {
 		name, _, _ := strings.Cut(c.args, " ")
 		t.Run(name, func(t *testing.T) {
