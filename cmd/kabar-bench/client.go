@@ -303,8 +303,8 @@ func until(ctx context.Context, what string, ask func() (bool, error)) error {
 	}
 }
 
-// errNoMetric says that a page of metrics lacks one.
-var errNoMetric = errors.New("the gateway's metrics lack one")
+// errNoMetric says that a page of metrics has none of a name.
+var errNoMetric = errors.New("the gateway has no such metric")
 
 // sumOf adds up the samples in a page of metrics that begin with prefix. The error is
 // errNoMetric when there are none.

@@ -19,7 +19,7 @@ func (w *world) profile(ctx context.Context, name string, seconds int, f func() 
 	if err := w.redis.watchStalls(ctx); err != nil {
 		return err
 	}
-	begin := w.processors()
+	begin := w.coreTimes()
 	done := make(chan error, 1)
 	go func() { done <- w.gateway.profile(ctx, seconds, name+".pprof") }()
 	err := f()
@@ -27,7 +27,7 @@ func (w *world) profile(ctx context.Context, name string, seconds int, f func() 
 		return err
 	}
 	var text strings.Builder
-	for i, end := range w.processors() {
+	for i, end := range w.coreTimes() {
 		fmt.Fprintf(&text, "%s: %v on a core, %v waiting for one\n", end.of,
 			(end.ran - begin[i].ran).Round(time.Millisecond), (end.waited - begin[i].waited).Round(time.Millisecond))
 	}
@@ -40,18 +40,18 @@ func (w *world) profile(ctx context.Context, name string, seconds int, f func() 
 	return nil
 }
 
-// A processor says how long a process, with all threads that it has now, was on a core and
-// in the run queue for one. Both are 0 where the system does not say, as on macOS.
-type processor struct {
+// A coreTime is how long a process, with all threads that it has now, was on a core and in
+// the run queue for one. Both are 0 where the system does not say, as on macOS.
+type coreTime struct {
 	of          string
 	ran, waited time.Duration
 }
 
-// processors returns those of the gateways, the servers of Redis, the provider, and this
+// coreTimes returns those of the gateways, the servers of Redis, the provider, and this
 // process, in this order.
-func (w *world) processors() (all []processor) {
+func (w *world) coreTimes() (all []coreTime) {
 	add := func(of string, pid int) {
-		p := processor{of: of}
+		p := coreTime{of: of}
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is valid
 		for _, file := range files {
 			text, err := os.ReadFile(file)

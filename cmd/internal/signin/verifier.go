@@ -37,8 +37,8 @@ type Options struct {
 	// Log gets a line, at most every 10 seconds, when credentials cannot be verified; never
 	// the credentials. Nothing is logged when nil.
 	Log *slog.Logger
-	// Timeout limits a request to another server, from its start to the end of the answer:
-	// defaultTimeout when 0.
+	// Timeout limits a request to another server, from its start to the end of the answer: 3 s
+	// when 0.
 	Timeout time.Duration
 	// Now is the clock: time.Now when nil.
 	Now func() time.Time
